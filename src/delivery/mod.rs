@@ -1,0 +1,3 @@
+//! Many batches in flight within the connection's limits.
+
+pub mod limits;

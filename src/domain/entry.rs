@@ -1,0 +1,244 @@
+//! What the destination is known to hold under one key, and the rule by which answers move it (design.md §3).
+//!
+//! Guards: only receipts and recorded decisions of people change an entry; a rejection settles only its own
+//! attempt; doubt ends by a delivered receipt, or when no attempt since it began is unknown.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
+
+/// The hash of a row's mapped columns; see `delta::fingerprint`.
+pub type Fingerprint = u128;
+
+/// What we ask of the destination. The numbers are those of the journal and the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    Upsert,
+    Delete,
+}
+
+impl Operation {
+    pub fn word(self) -> &'static str {
+        match self {
+            Operation::Upsert => "upsert",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
+/// One key of the snapshot. An entry with nothing in it does not exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The content last confirmed by a receipt, and the epoch it was confirmed in.
+    pub confirmed: Option<Confirmed>,
+    /// Set while the destination may hold something else than `confirmed` says.
+    pub doubt: Option<Doubt>,
+    pub rejection: Option<Rejection>,
+    pub waiver: Option<Waiver>,
+    /// Set while the key's delete waits for a person.
+    pub held: Option<Held>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    pub fingerprint: Fingerprint,
+    pub epoch: Epoch,
+}
+
+/// Sent, no receipt. Names the last intent, so that a repetition can be the same batch with the same keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    pub operation: Operation,
+    /// Zero for a delete.
+    pub fingerprint: Fingerprint,
+    pub number: IntentNumber,
+    pub batch: BatchNumber,
+    /// The place of the record in its batch, from 0.
+    pub index: u32,
+    /// The key came twice in the read that sent it: it stays unsent until a complete read finds it at most once.
+    pub is_repeated: bool,
+}
+
+/// The destination's own refusal, of one operation with one content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub operation: Operation,
+    /// Zero for a delete.
+    pub fingerprint: Fingerprint,
+    pub epoch: Epoch,
+    pub code: String,
+    /// Cut short, and free of the record's values.
+    pub message: String,
+    pub attempts: u32,
+    pub due: Instant,
+}
+
+/// A person's decision that this change shall not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiver {
+    pub fingerprint: Fingerprint,
+    pub epoch: Epoch,
+}
+
+/// The runs between which the key's delete was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub first: RunId,
+    pub last: RunId,
+}
+
+impl Held {
+    /// Whether a decision about `run` covers this key.
+    pub fn was_held_in(self, run: RunId) -> bool {
+        (self.first..=self.last).contains(&run)
+    }
+}
+
+/// How one operation of an intent ended, over all its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// Refused for good by the destination. `after_unknown`: an earlier attempt of this intent has no answer.
+    Rejected {
+        code: String,
+        message: String,
+        after_unknown: bool,
+    },
+    /// No attempt can have had an effect: never connected, refused as a whole, or never sent.
+    NotApplied,
+    /// At least one attempt may have had an effect, and no answer settles it.
+    Unknown,
+}
+
+/// The back-off of standing rejections: doubling from ten minutes up to a day.
+pub fn retry_delay_milliseconds(attempts: u32) -> i64 {
+    const FIRST: i64 = 10 * 60 * 1000;
+    const LONGEST: i64 = 24 * 60 * 60 * 1000;
+    let doublings = attempts.saturating_sub(1).min(16);
+    (FIRST << doublings).min(LONGEST)
+}
+
+impl Entry {
+    pub fn is_empty(&self) -> bool {
+        self.confirmed.is_none()
+            && self.doubt.is_none()
+            && self.rejection.is_none()
+            && self.waiver.is_none()
+    }
+
+    /// The destination holds the key, or may hold it.
+    pub fn is_possibly_at_destination(&self) -> bool {
+        self.confirmed.is_some() || self.doubt.is_some()
+    }
+
+    /// Folds one ended operation in. `intent` is what was asked, `before` the doubt in which the key stood when it was asked.
+    pub fn settle(&mut self, intent: Doubt, verdict: &Verdict, epoch: Epoch, now: Instant) {
+        match verdict {
+            Verdict::Delivered => self.deliver(intent, epoch),
+            Verdict::NotApplied => {}
+            Verdict::Unknown => self.doubt = Some(intent),
+            Verdict::Rejected { code, message, after_unknown } => {
+                if *after_unknown {
+                    self.doubt = Some(intent);
+                }
+                self.reject(intent, code.clone(), message.clone(), epoch, now);
+            }
+        }
+    }
+
+    fn deliver(&mut self, intent: Doubt, epoch: Epoch) {
+        self.doubt = None;
+        self.rejection = None;
+        self.waiver = None;
+        match intent.operation {
+            Operation::Upsert => {
+                self.confirmed = Some(Confirmed { fingerprint: intent.fingerprint, epoch });
+                self.held = None;
+            }
+            Operation::Delete => *self = Entry::default(),
+        }
+    }
+
+    fn reject(&mut self, intent: Doubt, code: String, message: String, epoch: Epoch, now: Instant) {
+        let earlier = self.rejection.as_ref().filter(|earlier| {
+            earlier.operation == intent.operation && earlier.fingerprint == intent.fingerprint
+        });
+        let attempts = earlier.map_or(0, |earlier| earlier.attempts).saturating_add(1);
+        self.rejection = Some(Rejection {
+            operation: intent.operation,
+            fingerprint: intent.fingerprint,
+            epoch,
+            code,
+            message,
+            attempts,
+            due: now.plus(retry_delay_milliseconds(attempts)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(1);
+
+    fn intent(operation: Operation, fingerprint: Fingerprint, number: u64) -> Doubt {
+        Doubt {
+            operation,
+            fingerprint,
+            number: IntentNumber(number),
+            batch: BatchNumber(number),
+            index: 0,
+            is_repeated: false,
+        }
+    }
+
+    fn rejected(after_unknown: bool) -> Verdict {
+        Verdict::Rejected { code: "422".into(), message: "no".into(), after_unknown }
+    }
+
+    #[test]
+    fn a_delivered_upsert_confirms_and_a_delivered_delete_forgets() {
+        let mut entry = Entry::default();
+        entry.settle(intent(Operation::Upsert, 7, 1), &Verdict::Unknown, EPOCH, Instant(0));
+        entry.settle(intent(Operation::Upsert, 8, 2), &Verdict::Delivered, EPOCH, Instant(0));
+        assert_eq!(entry.confirmed, Some(Confirmed { fingerprint: 8, epoch: EPOCH }));
+        assert_eq!(entry.doubt, None);
+        entry.settle(intent(Operation::Delete, 0, 3), &Verdict::Delivered, EPOCH, Instant(0));
+        assert!(entry.is_empty());
+    }
+
+    #[test]
+    fn a_rejection_never_settles_an_older_doubt() {
+        let mut entry = Entry::default();
+        let older = intent(Operation::Upsert, 7, 1);
+        entry.settle(older, &Verdict::Unknown, EPOCH, Instant(0));
+        entry.settle(intent(Operation::Upsert, 8, 2), &rejected(false), EPOCH, Instant(0));
+        assert_eq!(entry.doubt, Some(older));
+        entry.settle(intent(Operation::Upsert, 8, 3), &Verdict::NotApplied, EPOCH, Instant(0));
+        assert_eq!(entry.doubt, Some(older));
+    }
+
+    #[test]
+    fn a_rejection_after_an_unanswered_attempt_leaves_doubt() {
+        let mut entry = Entry::default();
+        let asked = intent(Operation::Delete, 0, 4);
+        entry.settle(asked, &rejected(true), EPOCH, Instant(0));
+        assert_eq!(entry.doubt, Some(asked));
+        assert_eq!(entry.rejection.map(|rejection| rejection.operation), Some(Operation::Delete));
+    }
+
+    #[test]
+    fn attempts_count_only_at_the_same_content_and_push_the_due_time_out() {
+        let mut entry = Entry::default();
+        for number in 1..=3 {
+            entry.settle(intent(Operation::Upsert, 7, number), &rejected(false), EPOCH, Instant(0));
+        }
+        let standing = entry.rejection.clone().expect("rejected");
+        assert_eq!((standing.attempts, standing.due), (3, Instant(40 * 60 * 1000)));
+        entry.settle(intent(Operation::Upsert, 9, 4), &rejected(false), EPOCH, Instant(0));
+        assert_eq!(entry.rejection.map(|rejection| rejection.attempts), Some(1));
+        assert_eq!(retry_delay_milliseconds(u32::MAX), 24 * 60 * 60 * 1000);
+    }
+}

@@ -1,0 +1,62 @@
+//! A key as delivered: the canonical encodings of its fields, one after the other.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::value::Value;
+
+/// The hash under which segments are ordered and buckets are formed; the high bits name the bucket.
+pub type KeyHash = u128;
+
+/// The hash of a key's canonical bytes. Frozen, as segments are ordered by it.
+#[inline]
+pub fn hash(key: &[u8]) -> KeyHash {
+    xxh3_128(key)
+}
+
+/// The bytes of a key, for showing to people: `42`, `AA/N14228`, `2013-01-01...` never goes through here unquoted.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    /// Fields in order, separated by `/`; a key that cannot be decoded is shown in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        let mut is_first = true;
+        while !rest.is_empty() {
+            let Some(value) = Value::decode(&mut rest) else {
+                return self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"));
+            };
+            if !is_first {
+                f.write_char('/')?;
+            }
+            is_first = false;
+            show(value, f)?;
+        }
+        Ok(())
+    }
+}
+
+/// The values of a key, in the order of its fields.
+pub fn values(key: &[u8]) -> Option<Vec<Value<'_>>> {
+    let mut rest = key;
+    let mut values = Vec::new();
+    while !rest.is_empty() {
+        values.push(Value::decode(&mut rest)?);
+    }
+    Some(values)
+}
+
+fn show(value: Value<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match value {
+        Value::Text(text) => f.write_str(text),
+        other => {
+            let mut json = Vec::new();
+            match super::render::render(other, &mut json) {
+                Ok(()) => f.write_str(String::from_utf8_lossy(&json).trim_matches('"')),
+                Err(_) => f.write_str("?"),
+            }
+        }
+    }
+}

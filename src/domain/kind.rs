@@ -1,0 +1,137 @@
+//! Which kind the next run is, and why; when an epoch opens and closes (design.md §3, Kinds and epochs).
+
+use serde::{Deserialize, Serialize};
+
+/// How much of the source a run confirms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Incremental,
+    Full,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Kind::Full => "full",
+            Kind::Incremental => "incremental",
+        })
+    }
+}
+
+/// Why a run has its kind; stored and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KindReason {
+    FirstRun,
+    Requested,
+    /// An earlier full run did not confirm every row; this one goes on with it.
+    OpenEpoch,
+    MappingChanged,
+    RenderingChanged,
+    Rebaselined,
+    /// Nothing asks for a full run.
+    Usual,
+}
+
+impl std::fmt::Display for KindReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            KindReason::FirstRun => "first run",
+            KindReason::Requested => "full resync was asked for",
+            KindReason::OpenEpoch => "an earlier full run is not finished",
+            KindReason::MappingChanged => "the mapping changed",
+            KindReason::RenderingChanged => "the rendering changed",
+            KindReason::Rebaselined => "the snapshot was rebaselined",
+            KindReason::Usual => "changes since the last run",
+        })
+    }
+}
+
+/// What the snapshot and the trigger say before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// No run has opened an epoch yet.
+    pub is_first: bool,
+    /// The snapshot was set aside by a person; the first run after it says so.
+    pub is_rebaselined: bool,
+    pub is_epoch_open: bool,
+    pub is_full_requested: bool,
+    /// The change that demands a new epoch, if the definition changed.
+    pub definition: Option<KindReason>,
+}
+
+/// A kind, its reason, and whether a new epoch is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    pub kind: Kind,
+    pub reason: KindReason,
+    pub opens_epoch: bool,
+}
+
+/// Chooses the kind of the next run. A stopped run's kind is kept because its epoch stays open.
+pub fn choose(circumstances: Circumstances) -> Choice {
+    let full = |reason, opens_epoch| Choice { kind: Kind::Full, reason, opens_epoch };
+    if circumstances.is_first {
+        let reason = if circumstances.is_rebaselined {
+            KindReason::Rebaselined
+        } else {
+            KindReason::FirstRun
+        };
+        full(reason, true)
+    } else if let Some(reason) = circumstances.definition {
+        full(reason, true)
+    } else if circumstances.is_full_requested {
+        full(KindReason::Requested, true)
+    } else if circumstances.is_epoch_open {
+        full(KindReason::OpenEpoch, false)
+    } else {
+        Choice { kind: Kind::Incremental, reason: KindReason::Usual, opens_epoch: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Circumstances = Circumstances {
+        is_first: false,
+        is_rebaselined: false,
+        is_epoch_open: false,
+        is_full_requested: false,
+        definition: None,
+    };
+
+    #[test]
+    fn first_requested_and_changed_open_an_epoch() {
+        for (circumstances, reason) in [
+            (Circumstances { is_first: true, ..USUAL }, KindReason::FirstRun),
+            (
+                Circumstances { is_first: true, is_rebaselined: true, ..USUAL },
+                KindReason::Rebaselined,
+            ),
+            (
+                Circumstances { is_full_requested: true, is_epoch_open: true, ..USUAL },
+                KindReason::Requested,
+            ),
+            (
+                Circumstances {
+                    definition: Some(KindReason::MappingChanged),
+                    is_epoch_open: true,
+                    ..USUAL
+                },
+                KindReason::MappingChanged,
+            ),
+        ] {
+            let choice = choose(circumstances);
+            assert_eq!(choice, Choice { kind: Kind::Full, reason, opens_epoch: true });
+        }
+    }
+
+    #[test]
+    fn an_open_epoch_is_gone_on_with_and_otherwise_runs_are_incremental() {
+        let open = choose(Circumstances { is_epoch_open: true, ..USUAL });
+        assert_eq!((open.kind, open.opens_epoch), (Kind::Full, false));
+        assert_eq!(choose(USUAL).kind, Kind::Incremental);
+    }
+}

@@ -1,0 +1,14 @@
+//! Values and pure rules. No IO, no async, no clock.
+
+pub mod column;
+pub mod decision;
+pub mod entry;
+pub mod guard;
+pub mod id;
+pub mod key;
+pub mod kind;
+pub mod render;
+pub mod run;
+pub mod sync;
+pub mod tally;
+pub mod value;

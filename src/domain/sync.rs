@@ -1,0 +1,208 @@
+//! What a sync is, as far as the pure rules and the run need it, and what of it the snapshot's header keeps.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::guard::MaxDeletes;
+
+/// Whether rows that left the source are deleted at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Upsert,
+    Mirror,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Upsert => "upsert",
+            Mode::Mirror => "mirror",
+        })
+    }
+}
+
+/// One field of the destination object and the SQL expression over the model's columns that fills it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    pub field: String,
+    pub expression: String,
+}
+
+/// A model: a query with a primary key over a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    pub name: String,
+    pub source: String,
+    pub sql: String,
+    pub primary_key: Vec<String>,
+}
+
+/// The limits of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunLimits {
+    pub max_deletes: MaxDeletes,
+    /// Null and repeated keys and unencodable values above this fail the run.
+    pub max_invalid: u64,
+    pub drain_timeout: std::time::Duration,
+}
+
+/// The standing definition of a sync, validated; the request templates live with the destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sync {
+    pub name: String,
+    pub model: Model,
+    pub connection: String,
+    pub mode: Mode,
+    /// In the order of the file; empty means every column of the model under its own name.
+    pub mapping: Vec<Mapped>,
+    /// The mapped fields that identify the record at the destination, in order; empty means the primary key's columns.
+    pub key: Vec<String>,
+    pub limits: RunLimits,
+}
+
+/// What the snapshot's header records of the definition it was made under. Compared at each run's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    pub source: String,
+    pub sql: String,
+    pub mode: Mode,
+    pub key: Vec<KeyField>,
+    /// The account and the object that the sync writes, such as `https://crm.example.com/contacts`.
+    pub destination: String,
+    pub mapping: Vec<Mapped>,
+    /// Everything that decides how a row looks in a request: body template, formats, rendering version.
+    pub rendering: String,
+    /// The version of the canonical encoding that fingerprints and keys are made with.
+    pub encoding: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyField {
+    pub name: String,
+    /// The Arrow type, as DataFusion prints it, with string and binary widths made one.
+    pub data_type: String,
+}
+
+/// What a changed definition means for the next run (design.md §3, Definition changes).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefinitionChange {
+    None,
+    /// The next run is full and opens a new epoch.
+    NewEpoch(&'static str),
+    /// Refused until `rebaseline`, or `--keep-snapshot` where that can be true.
+    Refused(String),
+}
+
+impl Definition {
+    /// What changed from `self`, the recorded definition, to `now`.
+    pub fn change(&self, now: &Definition) -> DefinitionChange {
+        if self.encoding != now.encoding {
+            return DefinitionChange::Refused(format!(
+                "the snapshot was made with encoding version {}, this version writes {}",
+                self.encoding, now.encoding
+            ));
+        }
+        if self.key != now.key {
+            return DefinitionChange::Refused(format!(
+                "the key changed from `{}` to `{}`",
+                describe(&self.key),
+                describe(&now.key)
+            ));
+        }
+        if self.destination != now.destination {
+            return DefinitionChange::Refused(format!(
+                "the destination changed from `{}` to `{}`",
+                self.destination, now.destination
+            ));
+        }
+        if sorted(&self.mapping) != sorted(&now.mapping) {
+            return DefinitionChange::NewEpoch("the mapping changed");
+        }
+        if self.rendering != now.rendering {
+            return DefinitionChange::NewEpoch("the rendering changed");
+        }
+        DefinitionChange::None
+    }
+
+    /// Which of the facts that hold the first deletes differ from `baseline`; `None` if none does.
+    pub fn hold_cause(&self, baseline: &Definition) -> Option<&'static str> {
+        if self.source != baseline.source {
+            Some("the source")
+        } else if self.sql != baseline.sql {
+            Some("the model's SQL")
+        } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
+            Some("the mode")
+        } else {
+            None
+        }
+    }
+}
+
+fn sorted(mapping: &[Mapped]) -> Vec<&Mapped> {
+    let mut sorted: Vec<&Mapped> = mapping.iter().collect();
+    sorted.sort_by(|a, b| a.field.cmp(&b.field));
+    sorted
+}
+
+fn describe(key: &[KeyField]) -> String {
+    let fields: Vec<String> =
+        key.iter().map(|field| format!("{} {}", field.name, field.data_type)).collect();
+    fields.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition() -> Definition {
+        let mapped = |field: &str| Mapped { field: field.into(), expression: field.into() };
+        Definition {
+            source: "lake".into(),
+            sql: "SELECT id, name FROM people".into(),
+            mode: Mode::Mirror,
+            key: vec![KeyField { name: "id".into(), data_type: "Int64".into() }],
+            destination: "crm/people".into(),
+            mapping: vec![mapped("id"), mapped("name")],
+            rendering: "1".into(),
+            encoding: 1,
+        }
+    }
+
+    #[test]
+    fn mapping_order_is_no_change_but_names_and_rendering_are() {
+        let mut now = definition();
+        now.mapping.reverse();
+        assert_eq!(definition().change(&now), DefinitionChange::None);
+        now.mapping[0].field = "full_name".into();
+        assert_eq!(definition().change(&now), DefinitionChange::NewEpoch("the mapping changed"));
+        now = Definition { rendering: "2".into(), ..definition() };
+        assert_eq!(definition().change(&now), DefinitionChange::NewEpoch("the rendering changed"));
+    }
+
+    #[test]
+    fn a_changed_key_type_or_destination_is_refused_by_name() {
+        let mut now = definition();
+        now.key[0].data_type = "Utf8".into();
+        let DefinitionChange::Refused(why) = definition().change(&now) else {
+            panic!("a changed key type must be refused");
+        };
+        assert!(why.contains("id Int64") && why.contains("id Utf8"), "{why}");
+        now = Definition { destination: "crm/leads".into(), ..definition() };
+        assert!(matches!(definition().change(&now), DefinitionChange::Refused(_)));
+    }
+
+    #[test]
+    fn changed_sql_and_upsert_turned_mirror_hold_deletes() {
+        let baseline = definition();
+        let now = Definition { sql: "SELECT 1".into(), ..definition() };
+        assert_eq!(now.hold_cause(&baseline), Some("the model's SQL"));
+        let upsert = Definition { mode: Mode::Upsert, ..definition() };
+        assert_eq!(baseline.hold_cause(&upsert), Some("the mode"));
+        assert_eq!(upsert.hold_cause(&baseline), None);
+        assert_eq!(baseline.hold_cause(&baseline), None);
+    }
+}

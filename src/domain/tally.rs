@@ -1,0 +1,96 @@
+//! The counts of a run, and the equations that must hold between them at its end (design.md §4).
+
+use serde::{Deserialize, Serialize};
+
+/// What one run read, asked and got.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    pub rows_read: u64,
+    pub unchanged: u64,
+    /// Rows that are to be upserted, whatever came of it.
+    pub upserts: u64,
+    pub invalid: u64,
+    pub waived: u64,
+    /// Entries that are to be deleted, whatever came of it.
+    pub deletes: u64,
+
+    pub delivered: u64,
+    pub rejected: u64,
+    pub unknown: u64,
+    pub held: u64,
+    pub deferred: u64,
+    pub unsent: u64,
+
+    /// Of `delivered`, those that were deletes.
+    pub deleted: u64,
+    pub requests: u64,
+    /// Requests beyond the first of each batch.
+    pub retries: u64,
+}
+
+impl Tally {
+    /// Both equations; an error names the one that does not hold.
+    ///
+    /// # Errors
+    /// The counts contradict each other: a defect, never the user's fault.
+    pub fn check(&self) -> Result<(), String> {
+        let rows = self.unchanged + self.upserts + self.invalid + self.waived;
+        if self.rows_read != rows {
+            return Err(format!(
+                "rows read {} differ from unchanged {} + upserts {} + invalid {} + waived {}",
+                self.rows_read, self.unchanged, self.upserts, self.invalid, self.waived
+            ));
+        }
+        let ended =
+            self.delivered + self.rejected + self.unknown + self.held + self.deferred + self.unsent;
+        if self.upserts + self.deletes != ended {
+            return Err(format!(
+                "operations {} + {} differ from delivered {} + rejected {} + unknown {} + held {} + deferred {} + unsent {}",
+                self.upserts,
+                self.deletes,
+                self.delivered,
+                self.rejected,
+                self.unknown,
+                self.held,
+                self.deferred,
+                self.unsent
+            ));
+        }
+        Ok(())
+    }
+
+    /// Everything that was asked was delivered, and every row was valid.
+    pub fn is_clean(&self) -> bool {
+        self.rejected == 0
+            && self.unknown == 0
+            && self.held == 0
+            && self.deferred == 0
+            && self.unsent == 0
+            && self.invalid == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_equation_is_checked() {
+        let good = Tally {
+            rows_read: 5,
+            unchanged: 2,
+            upserts: 2,
+            invalid: 1,
+            deletes: 1,
+            delivered: 2,
+            held: 1,
+            ..Tally::default()
+        };
+        assert_eq!(good.check(), Ok(()));
+        assert!(!good.is_clean());
+        assert!(Tally { rows_read: 6, ..good }.check().is_err());
+        assert!(Tally { delivered: 3, ..good }.check().is_err());
+        assert!(Tally::default().is_clean());
+    }
+}

@@ -1,0 +1,240 @@
+//! One value of one field, in the few kinds that matter here, and its canonical encoding.
+//!
+//! The encoding is what fingerprints and keys are made of, so it is frozen: version 1 of it must give the same
+//! bytes for ever. It is self-delimiting, and equal values have equal bytes whatever Arrow type carried them:
+//! NULL differs from empty, `-0.0` equals `0.0`, NaN equals NaN, decimals compare by value, times by instant.
+//!
+//! Not here: how a value looks in a request (`destination::json`), nor where it comes from (`column`).
+
+use arrow::datatypes::i256;
+
+/// The version of the canonical encoding; recorded in every snapshot.
+pub const ENCODING_VERSION: u32 = 1;
+
+/// A value, borrowed from the record batch or the key it stands in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    /// Only for integers above `i64::MAX`; smaller ones are `Integer`.
+    Unsigned(u64),
+    /// A 32-bit float keeps its width for rendering: `0.1` stays `0.1`.
+    Float32(f32),
+    Float64(f64),
+    /// `mantissa` x 10^-`scale`.
+    Decimal {
+        mantissa: i256,
+        scale: i8,
+    },
+    Text(&'a str),
+    Binary(&'a [u8]),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i128),
+    /// Nanoseconds since 1970-01-01T00:00:00 of a calendar without a zone.
+    LocalTimestamp(i128),
+    /// Nanoseconds.
+    Duration(i128),
+    Interval {
+        months: i32,
+        days: i32,
+        nanoseconds: i64,
+    },
+}
+
+mod tag {
+    pub const NULL: u8 = 0;
+    pub const FALSE: u8 = 1;
+    pub const TRUE: u8 = 2;
+    pub const INTEGER: u8 = 3;
+    pub const UNSIGNED: u8 = 4;
+    pub const FLOAT: u8 = 5;
+    pub const DECIMAL: u8 = 6;
+    pub const TEXT: u8 = 7;
+    pub const BINARY: u8 = 8;
+    pub const DATE: u8 = 9;
+    pub const TIME: u8 = 10;
+    pub const TIMESTAMP: u8 = 11;
+    pub const LOCAL_TIMESTAMP: u8 = 12;
+    pub const DURATION: u8 = 13;
+    pub const INTERVAL: u8 = 14;
+}
+
+impl Value<'_> {
+    /// Appends the canonical encoding to `out`.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Value::Null => out.push(tag::NULL),
+            Value::Boolean(false) => out.push(tag::FALSE),
+            Value::Boolean(true) => out.push(tag::TRUE),
+            Value::Integer(integer) => tagged(tag::INTEGER, &integer.to_le_bytes(), out),
+            Value::Unsigned(integer) => match i64::try_from(integer) {
+                Ok(small) => tagged(tag::INTEGER, &small.to_le_bytes(), out),
+                Err(_) => tagged(tag::UNSIGNED, &integer.to_le_bytes(), out),
+            },
+            Value::Float32(float) => encode_float(f64::from(float), out),
+            Value::Float64(float) => encode_float(float, out),
+            Value::Decimal { mantissa, scale } => encode_decimal(mantissa, scale, out),
+            Value::Text(text) => sized(tag::TEXT, text.as_bytes(), out),
+            Value::Binary(bytes) => sized(tag::BINARY, bytes, out),
+            Value::Date(days) => tagged(tag::DATE, &days.to_le_bytes(), out),
+            Value::Time(nanoseconds) => tagged(tag::TIME, &nanoseconds.to_le_bytes(), out),
+            Value::Timestamp(instant) => tagged(tag::TIMESTAMP, &instant.to_le_bytes(), out),
+            Value::LocalTimestamp(instant) => {
+                tagged(tag::LOCAL_TIMESTAMP, &instant.to_le_bytes(), out);
+            }
+            Value::Duration(nanoseconds) => tagged(tag::DURATION, &nanoseconds.to_le_bytes(), out),
+            Value::Interval { months, days, nanoseconds } => {
+                out.push(tag::INTERVAL);
+                out.extend_from_slice(&months.to_le_bytes());
+                out.extend_from_slice(&days.to_le_bytes());
+                out.extend_from_slice(&nanoseconds.to_le_bytes());
+            }
+        }
+    }
+
+    /// Takes one value off the front of `bytes`; `None` if they are not a canonical encoding.
+    pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<Value<'a>> {
+        let tag = take::<1>(bytes)?[0];
+        Some(match tag {
+            tag::NULL => Value::Null,
+            tag::FALSE => Value::Boolean(false),
+            tag::TRUE => Value::Boolean(true),
+            tag::INTEGER => Value::Integer(i64::from_le_bytes(take(bytes)?)),
+            tag::UNSIGNED => Value::Unsigned(u64::from_le_bytes(take(bytes)?)),
+            tag::FLOAT => Value::Float64(f64::from_le_bytes(take(bytes)?)),
+            tag::DECIMAL => {
+                let [scale] = take::<1>(bytes)?;
+                let mantissa = i256::from_le_bytes(take::<32>(bytes)?);
+                Value::Decimal { mantissa, scale: i8::from_le_bytes([scale]) }
+            }
+            tag::TEXT => Value::Text(std::str::from_utf8(take_sized(bytes)?).ok()?),
+            tag::BINARY => Value::Binary(take_sized(bytes)?),
+            tag::DATE => Value::Date(i32::from_le_bytes(take(bytes)?)),
+            tag::TIME => Value::Time(i64::from_le_bytes(take(bytes)?)),
+            tag::TIMESTAMP => Value::Timestamp(i128::from_le_bytes(take(bytes)?)),
+            tag::LOCAL_TIMESTAMP => Value::LocalTimestamp(i128::from_le_bytes(take(bytes)?)),
+            tag::DURATION => Value::Duration(i128::from_le_bytes(take(bytes)?)),
+            tag::INTERVAL => Value::Interval {
+                months: i32::from_le_bytes(take(bytes)?),
+                days: i32::from_le_bytes(take(bytes)?),
+                nanoseconds: i64::from_le_bytes(take(bytes)?),
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[inline]
+fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    out.extend_from_slice(bytes);
+}
+
+#[inline]
+fn sized(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(tag);
+    let length = u32::try_from(bytes.len()).expect("arrow values are shorter than 2 GiB");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+#[inline]
+fn encode_float(float: f64, out: &mut Vec<u8>) {
+    // Adding zero turns -0.0 into 0.0; every NaN becomes the one canonical NaN.
+    let canonical = if float.is_nan() { f64::NAN.abs() } else { float + 0.0 };
+    tagged(tag::FLOAT, &canonical.to_le_bytes(), out);
+}
+
+fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
+    let ten = i256::from_i128(10);
+    if mantissa == i256::ZERO {
+        scale = 0;
+    }
+    while mantissa != i256::ZERO && scale > i8::MIN && mantissa % ten == i256::ZERO {
+        mantissa = mantissa / ten;
+        scale -= 1;
+    }
+    out.push(tag::DECIMAL);
+    out.extend_from_slice(&scale.to_le_bytes());
+    out.extend_from_slice(&mantissa.to_le_bytes());
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn take_sized<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_le_bytes(take(bytes)?) as usize;
+    let (head, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(value: Value<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        value.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn equal_values_have_equal_bytes_whatever_carried_them() {
+        assert_eq!(encoded(Value::Float64(-0.0)), encoded(Value::Float64(0.0)));
+        assert_eq!(encoded(Value::Float64(f64::NAN)), encoded(Value::Float64(-f64::NAN)));
+        assert_eq!(encoded(Value::Float32(1.5)), encoded(Value::Float64(1.5)));
+        assert_eq!(encoded(Value::Unsigned(7)), encoded(Value::Integer(7)));
+        let one = Value::Decimal { mantissa: i256::from_i128(10), scale: 1 };
+        let one_too = Value::Decimal { mantissa: i256::from_i128(100), scale: 2 };
+        assert_eq!(encoded(one), encoded(one_too));
+        let zero = Value::Decimal { mantissa: i256::ZERO, scale: 9 };
+        assert_eq!(encoded(zero), encoded(Value::Decimal { mantissa: i256::ZERO, scale: 0 }));
+    }
+
+    #[test]
+    fn null_differs_from_empty_and_kinds_differ_from_each_other() {
+        assert_ne!(encoded(Value::Null), encoded(Value::Text("")));
+        assert_ne!(encoded(Value::Text("")), encoded(Value::Binary(b"")));
+        assert_ne!(encoded(Value::Text("1")), encoded(Value::Integer(1)));
+        assert_ne!(encoded(Value::Timestamp(0)), encoded(Value::LocalTimestamp(0)));
+    }
+
+    #[test]
+    fn every_kind_comes_back_from_its_encoding() {
+        let values = [
+            Value::Null,
+            Value::Boolean(true),
+            Value::Integer(i64::MIN),
+            Value::Unsigned(u64::MAX),
+            Value::Float64(0.1),
+            Value::Decimal { mantissa: i256::from_i128(-123), scale: 2 },
+            Value::Text("\u{0}é"),
+            Value::Binary(&[0, 255]),
+            Value::Date(-1),
+            Value::Time(1),
+            Value::Timestamp(-1),
+            Value::LocalTimestamp(1),
+            Value::Duration(5),
+            Value::Interval { months: 1, days: 2, nanoseconds: 3 },
+        ];
+        for value in values {
+            let bytes = encoded(value);
+            let mut rest = bytes.as_slice();
+            assert_eq!(Value::decode(&mut rest), Some(value));
+            assert!(rest.is_empty());
+            for length in 0..bytes.len() {
+                assert_eq!(Value::decode(&mut &bytes[..length]), None, "cut at {length}");
+            }
+        }
+    }
+}

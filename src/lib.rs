@@ -1,0 +1,6 @@
+pub mod delivery;
+pub mod destination;
+pub mod domain;
+pub mod shutdown;
+pub mod snapshot;
+pub mod source;

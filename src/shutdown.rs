@@ -1,0 +1,143 @@
+//! The stages of stopping, and the one place that spawns tasks.
+//!
+//! A [`Shutdown`] is passed to whatever must stop in order; the caller owns the signal. Stages only ever rise:
+//! Running < Draining < Aborting. Every task is owned by a [`Tasks`] and joined or aborted by it.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Running,
+    /// Read and send nothing new; finish what is in flight.
+    Draining,
+    /// Drop what is in flight too.
+    Aborting,
+}
+
+/// Raises the stage; held by whoever hears signals and commands.
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<Stage>);
+
+/// Sees the stage; handed down to everything that must heed it.
+#[derive(Debug, Clone)]
+pub struct Shutdown(watch::Receiver<Stage>);
+
+/// A connected pair at `Running`.
+pub fn channel() -> (Stopper, Shutdown) {
+    let (sender, receiver) = watch::channel(Stage::Running);
+    (Stopper(sender), Shutdown(receiver))
+}
+
+impl Stopper {
+    /// Raises the stage to at least `stage`. Idempotent; never lowers it.
+    pub fn raise(&self, stage: Stage) {
+        self.0.send_if_modified(|current| {
+            let rises = stage > *current;
+            if rises {
+                *current = stage;
+            }
+            rises
+        });
+    }
+
+    pub fn stage(&self) -> Stage {
+        *self.0.borrow()
+    }
+}
+
+impl Shutdown {
+    pub fn stage(&self) -> Stage {
+        *self.0.borrow()
+    }
+
+    /// Resolves once the stage is at least `stage`; never, if the stopper is gone before that. Cancel-safe.
+    pub async fn reached(&mut self, stage: Stage) {
+        if self.0.wait_for(|current| *current >= stage).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A set of owned tasks: reaped one by one, or aborted together when dropped.
+#[derive(Debug)]
+pub struct Tasks<T>(JoinSet<T>);
+
+impl<T: Send + 'static> Default for Tasks<T> {
+    fn default() -> Self {
+        Tasks(JoinSet::new())
+    }
+}
+
+impl<T: Send + 'static> Tasks<T> {
+    pub fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) -> AbortHandle {
+        self.0.spawn(task)
+    }
+
+    /// Spawns on another runtime; the set still owns the task.
+    pub fn spawn_on(
+        &mut self,
+        task: impl Future<Output = T> + Send + 'static,
+        runtime: &tokio::runtime::Handle,
+    ) -> AbortHandle {
+        self.0.spawn_on(task, runtime)
+    }
+
+    /// Runs blocking work on the runtime's blocking threads.
+    pub fn spawn_blocking(&mut self, work: impl FnOnce() -> T + Send + 'static) -> AbortHandle {
+        self.0.spawn_blocking(work)
+    }
+
+    /// The next task that ended; `None` when the set is empty. A panic in a task is carried on here. Cancel-safe.
+    pub async fn next(&mut self) -> Option<T> {
+        loop {
+            match self.0.join_next().await? {
+                Ok(value) => return Some(value),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_aborted) => {}
+            }
+        }
+    }
+
+    pub fn abort_all(&mut self) {
+        self.0.abort_all();
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stages_only_rise() {
+        let (stopper, mut shutdown) = channel();
+        assert_eq!(shutdown.stage(), Stage::Running);
+        stopper.raise(Stage::Aborting);
+        stopper.raise(Stage::Draining);
+        shutdown.reached(Stage::Draining).await;
+        assert_eq!(shutdown.stage(), Stage::Aborting);
+    }
+
+    #[tokio::test]
+    async fn dropped_tasks_are_aborted() {
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let mut tasks = Tasks::default();
+        tasks.spawn(async move {
+            let _kept = sender;
+            std::future::pending::<()>().await;
+        });
+        drop(tasks);
+        assert!(receiver.await.is_err(), "the task's sender was dropped with the task");
+    }
+}

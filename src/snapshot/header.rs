@@ -1,0 +1,79 @@
+//! What a snapshot says of itself: identity, definition, epoch, holds. Written whole at each commit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::guard::HoldCause;
+use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, Lineage, RunId};
+use crate::domain::sync::Definition;
+
+/// The header of one generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    pub sync: String,
+    pub lineage: Lineage,
+    /// Rises each time the snapshot is opened for writing: who holds a smaller number may no longer write.
+    pub fence: u64,
+    /// Rises by one with each commit.
+    pub generation: u64,
+    /// `None` until the first run.
+    pub definition: Option<Definition>,
+    /// Zero until the first run opens one.
+    pub epoch: Epoch,
+    pub is_epoch_open: bool,
+    /// The snapshot began with `rebaseline`; the first run says so.
+    pub is_rebaselined: bool,
+    pub next_batch: BatchNumber,
+    /// Intent numbers below this are never used again: the rendering has changed since.
+    pub reuse_floor: IntentNumber,
+    /// What the last run that held nothing read and believed; holds are judged against it.
+    pub baseline: Option<Baseline>,
+    pub hold: Option<Hold>,
+    pub releases: Vec<Release>,
+    /// How many entries the destination holds or may hold.
+    pub entries: u64,
+}
+
+/// The facts of a proven read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    pub run: RunId,
+    pub definition: Definition,
+    pub files: Vec<FileFact>,
+    /// Null and repeated keys.
+    pub invalid_keys: u64,
+    /// A keyed hash of the connection's secret; `None` where it has none.
+    pub credentials: Option<String>,
+}
+
+/// One file of a read's file set. Same facts before and after prove that it was not replaced meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileFact {
+    pub table: String,
+    pub path: String,
+    pub size: u64,
+    pub inode: u64,
+    /// Nanoseconds since 1970.
+    pub changed: i128,
+}
+
+/// Deletes that wait for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// The last run that held them.
+    pub run: RunId,
+    pub causes: Vec<HoldCause>,
+    pub keys: u64,
+}
+
+/// A person's yes to the deletes held in `run`. It stands until each of them is deleted, back or forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    pub run: RunId,
+    pub message: Option<String>,
+    pub at: Instant,
+}
