@@ -157,7 +157,7 @@ fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
         scale = 0;
     }
     while mantissa != i256::ZERO && scale > i8::MIN && mantissa % ten == i256::ZERO {
-        mantissa = mantissa / ten;
+        mantissa /= ten;
         scale -= 1;
     }
     out.push(tag::DECIMAL);
