@@ -1,6 +1,9 @@
+pub mod control;
 pub mod delivery;
 pub mod destination;
 pub mod domain;
 pub mod shutdown;
 pub mod snapshot;
 pub mod source;
+pub mod store;
+pub mod telemetry;

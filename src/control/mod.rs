@@ -1,0 +1,3 @@
+//! Who may run when.
+
+pub mod schedule;

@@ -1,0 +1,78 @@
+use serde::Serialize;
+
+use super::{Error, Store, query, stored};
+use crate::domain::id::{Instant, RunId};
+
+/// One command of a person or a program. Never changed nor removed once written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audited {
+    pub at: Instant,
+    pub who: String,
+    /// Such as `release`.
+    pub command: String,
+    pub sync: Option<String>,
+    pub run: Option<RunId>,
+    pub message: Option<String>,
+}
+
+const AUDIT: &str =
+    "INSERT INTO audit (at, who, command, sync, run, message) VALUES (?, ?, ?, ?, ?, ?)";
+const AUDIT_LOG: &str =
+    "SELECT at, who, command, sync, run, message FROM audit ORDER BY id DESC LIMIT ?";
+
+type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
+
+impl Store {
+    /// Appends to the audit log.
+    pub async fn audit(&self, audited: &Audited) -> Result<(), Error> {
+        let statement = query(AUDIT)
+            .bind(audited.at.0)
+            .bind(audited.who.as_str())
+            .bind(audited.command.as_str())
+            .bind(audited.sync.as_deref())
+            .bind(audited.run.map(|run| stored(run.0)))
+            .bind(audited.message.as_deref());
+        self.execute(statement).await
+    }
+
+    /// The last `limit` entries of the audit log, the newest first.
+    pub async fn audit_log(&self, limit: u32) -> Result<Vec<Audited>, Error> {
+        let rows: Vec<AuditColumns> = sqlx::query_as(AUDIT_LOG)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let log = rows.into_iter().map(|(at, who, command, sync, run, message)| {
+            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
+            Ok(Audited { at: Instant(at), who, command, sync, run, message })
+        });
+        log.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_audit_log_grows_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let audited = |at, command: &str| Audited {
+            at: Instant(at),
+            who: "ada".to_owned(),
+            command: command.to_owned(),
+            sync: Some("crm".to_owned()),
+            run: Some(RunId(4)),
+            message: None,
+        };
+        store.audit(&audited(1, "pause")).await.unwrap();
+        store.audit(&audited(2, "resume")).await.unwrap();
+        assert_eq!(store.audit_log(10).await.unwrap(), [audited(2, "resume"), audited(1, "pause")]);
+        assert_eq!(store.audit_log(1).await.unwrap(), [audited(2, "resume")]);
+        for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'eve'"] {
+            assert!(store.execute(query(statement)).await.is_err(), "{statement}");
+        }
+        assert_eq!(store.audit_log(10).await.unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,85 @@
+use std::path::{Path, PathBuf};
+
+use crate::domain::id::RunId;
+use crate::domain::run::Phase;
+
+/// Why the state could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no state yet; only for those who open beside, the owner makes one.
+    #[error(
+        "there is no state in `{}` yet; it begins with the first `counterflow sync` or `counterflow serve`",
+        .0.display()
+    )]
+    Absent(PathBuf),
+    /// The database is gone though snapshots are there.
+    #[error(
+        "the state database `{}` is missing though {evidence}; put it back from a backup, or if it is gone for good \
+         move the whole state directory away: the next runs are then full, and rows already gone are never deleted",
+        .path.display()
+    )]
+    Missing { path: PathBuf, evidence: String },
+    #[error(
+        "the state database `{}` is damaged or not ours ({detail}); put it back from a backup together with its \
+         `-wal` file, or if it is gone for good move the whole state directory away: the next runs are then full, \
+         and rows already gone are never deleted",
+        .path.display()
+    )]
+    Damaged { path: PathBuf, detail: String },
+    #[error(
+        "the state database `{}` has version {found}, this program knows {known}; use the newer program that wrote it",
+        .path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "another process{} works on `{}`; stop it, or use `counterflow stop`",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
+        .directory.display()
+    )]
+    Locked {
+        /// `None` if the other process has not yet written it down.
+        pid: Option<u32>,
+        directory: PathBuf,
+    },
+    #[error("run `{run}` may not go from {} to {}: a defect, please report it", .from, .to)]
+    IllegalStep { run: RunId, from: Phase, to: Phase },
+    #[error("there is no run `{0}`; see `counterflow runs`")]
+    NoRun(RunId),
+    #[error("the disk of `{}` is full; make room and start again", .0.display())]
+    Full(PathBuf),
+    #[error("the state database `{}` was busy for too long; try again", .0.display())]
+    Busy(PathBuf),
+    #[error("cannot access `{}`; check that it exists and its permissions", .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the state database `{}` refused a statement", .path.display())]
+    Database { path: PathBuf, source: sqlx::Error },
+}
+
+impl Error {
+    /// What a database error on the file `path` means.
+    pub(super) fn database(path: &Path, error: sqlx::Error) -> Error {
+        let path = path.to_path_buf();
+        match error {
+            sqlx::Error::Io(source) => Error::Io { path, source },
+            sqlx::Error::PoolTimedOut => Error::Busy(path),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Error::Damaged { path, detail: error.to_string() }
+            }
+            sqlx::Error::Database(ref refused) => {
+                let code = refused.code().and_then(|code| code.parse::<i32>().ok());
+                // The low byte of an extended result code is its class, see https://sqlite.org/rescode.html.
+                match code.map(|code| code & 0xff) {
+                    Some(5 | 6) => Error::Busy(path),
+                    Some(11 | 26) => Error::Damaged { path, detail: refused.message().to_owned() },
+                    Some(13) => Error::Full(path),
+                    Some(8 | 10 | 14) => {
+                        let source = std::io::Error::other(refused.message().to_owned());
+                        Error::Io { path, source }
+                    }
+                    _ => Error::Database { path, source: error },
+                }
+            }
+            _ => Error::Database { path, source: error },
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit.
+//!
+//! [`Store`] is a narrow asynchronous interface over one embedded SQLite file; the next step is PostgreSQL behind
+//! the same functions, so no SQL, connection or row of the database leaves this room. What the destination is known
+//! to hold is not here (`snapshot`), nor who may run when (`control`).
+//!
+//! Invariants:
+//! - a write is durable when its function returns (WAL with `synchronous=FULL`);
+//! - a run's phase changes only by a legal step, checked in the transaction that stores it;
+//! - a damaged, missing, foreign or newer database is named and left as it is, never recreated.
+
+mod audit;
+mod error;
+pub mod lock;
+mod note;
+mod open;
+mod run;
+mod sync;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::Transaction;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
+
+pub use audit::Audited;
+pub use error::Error;
+pub use lock::StateLock;
+pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use run::{RunRow, Stop, StopRequest};
+pub use sync::Pause;
+
+/// The state database of one directory. Cheap to clone; clones share the connections.
+///
+/// Every function may fail with [`Error::Busy`] (another process kept the database for 5 s), [`Error::Full`],
+/// [`Error::Io`], [`Error::Damaged`] or [`Error::Database`]; further errors are named where they can occur.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+    /// One connection: writers of this process wait here, in order, not for SQLite's lock.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Closes all connections; the last process to close folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Begins a write. Rolled back if dropped before its commit.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.failure(error))
+    }
+
+    /// One statement as a write of its own.
+    async fn execute(&self, statement: Statement) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        statement.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
+        self.commit(transaction).await
+    }
+
+    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
+        transaction.commit().await.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: sqlx::Error) -> Error {
+        Error::database(&self.path, error)
+    }
+
+    fn damaged(&self, detail: impl Into<String>) -> Error {
+        Error::Damaged { path: self.path.clone(), detail: detail.into() }
+    }
+
+    /// A domain value from its JSON column.
+    fn restore<T: DeserializeOwned>(&self, column: &str, json: &str) -> Result<T, Error> {
+        serde_json::from_str(json)
+            .map_err(|error| self.damaged(format!("column `{column}` holds no {column}: {error}")))
+    }
+
+    /// A number that is never negative.
+    fn natural(&self, column: &str, number: i64) -> Result<u64, Error> {
+        u64::try_from(number).map_err(|_| self.damaged(format!("`{column}` is negative")))
+    }
+}
+
+/// The JSON of a domain value.
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("domain values are plain data and always JSON")
+}
+
+/// A number as SQLite keeps it.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).expect("run ids and generations count events, far below 2^63")
+}
+
+type Statement = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+/// A statement with parameters; each connection prepares it once.
+fn query(sql: &'static str) -> Statement {
+    sqlx::query(sql)
+}

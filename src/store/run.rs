@@ -1,0 +1,451 @@
+//! Runs: the rows that survive the process, and the requests to stop them.
+//!
+//! A run is created in the queue, changes its phase by legal steps only, and is finished once. What is unfinished
+//! when a process starts was interrupted; recovery asks for it by [`Store::unfinished`].
+
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{Row, Transaction};
+
+use super::note::RUNS_WITH_NOTES;
+use super::{Error, Store, json, query, stored};
+use crate::domain::id::{Instant, RunId};
+use crate::domain::kind::Choice;
+use crate::domain::run::{Outcome, Phase, Trigger};
+use crate::domain::tally::Tally;
+
+/// How a run is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopRequest {
+    /// Send nothing new, finish what is in flight, commit.
+    Drain,
+    /// Drop what is in flight too.
+    Now,
+}
+
+/// A stop request with the person behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    pub request: StopRequest,
+    pub who: String,
+    pub message: Option<String>,
+}
+
+/// One run, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    pub id: RunId,
+    pub sync: String,
+    pub trigger: Trigger,
+    /// `None` until the snapshot has been asked.
+    pub choice: Option<Choice>,
+    pub phase: Phase,
+    pub started_at: Instant,
+    pub finished_at: Option<Instant>,
+    /// The last progress while the run goes, final once it is finished.
+    pub tally: Tally,
+    pub error: Option<String>,
+    pub stop: Option<Stop>,
+}
+
+const CREATE: &str =
+    "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
+const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
+const SET_PHASE: &str = "UPDATE runs SET phase = ?2 WHERE id = ?1";
+const SET_CHOICE: &str = "UPDATE runs SET choice = ?2 WHERE id = ?1 AND finished_at IS NULL";
+const SET_TALLY: &str = "UPDATE runs SET tally = ?2 WHERE id = ?1 AND finished_at IS NULL";
+const FINISH: &str =
+    "UPDATE runs SET phase = ?2, tally = ?3, error = ?4, finished_at = ?5 WHERE id = ?1";
+const DROP_OLD_NOTES: &str = "
+    DELETE FROM record_notes WHERE sync = (SELECT sync FROM runs WHERE id = ?1) AND run < (
+        SELECT id FROM runs WHERE sync = (SELECT sync FROM runs WHERE id = ?1)
+        ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+const RUN: &str = "SELECT * FROM runs WHERE id = ?";
+const RUNS: &str = "
+    SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
+    ORDER BY id DESC LIMIT ?3";
+const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
+const REQUEST_STOP: &str = "
+    UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
+    WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
+const GOING: &str = "SELECT min(id) FROM runs WHERE sync = ? AND finished_at IS NULL";
+const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
+
+impl Store {
+    /// A new run of the sync, in the queue, with the next number.
+    pub async fn create_run(
+        &self,
+        sync: &str,
+        choice: Option<Choice>,
+        trigger: Trigger,
+        now: Instant,
+    ) -> Result<RunId, Error> {
+        let mut transaction = self.write().await?;
+        let created = query(CREATE)
+            .bind(sync)
+            .bind(json(&trigger))
+            .bind(choice.map(|choice| json(&choice)))
+            .bind(json(&Phase::InQueue))
+            .bind(now.0)
+            .bind(json(&Tally::default()))
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        self.commit(transaction).await?;
+        Ok(RunId(self.natural("id", created.last_insert_rowid())?))
+    }
+
+    /// Takes the run to its next phase.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`]; [`Error::IllegalStep`], also for an end, which is [`Store::finish`]'s.
+    pub async fn set_phase(&self, run: RunId, phase: Phase) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let from = self.step(&mut transaction, run, phase).await?;
+        if phase.is_ended() {
+            return Err(Error::IllegalStep { run, from, to: phase });
+        }
+        query(SET_PHASE)
+            .bind(stored(run.0))
+            .bind(json(&phase))
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        self.commit(transaction).await
+    }
+
+    /// Stores the kind of an unfinished run and its reason.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] if there is none such, or it is finished.
+    pub async fn set_choice(&self, run: RunId, choice: Choice) -> Result<(), Error> {
+        self.set_column(SET_CHOICE, run, json(&choice)).await
+    }
+
+    /// Stores how far an unfinished run has come.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] if there is none such, or it is finished.
+    pub async fn record_progress(&self, run: RunId, tally: &Tally) -> Result<(), Error> {
+        self.set_column(SET_TALLY, run, json(tally)).await
+    }
+
+    /// Ends the run, once. Notes of the sync's runs before the last [`RUNS_WITH_NOTES`] are dropped.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`]; [`Error::IllegalStep`] if the run's phase may not end so.
+    pub async fn finish(
+        &self,
+        run: RunId,
+        outcome: Outcome,
+        tally: &Tally,
+        error: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        self.step(&mut transaction, run, Phase::Ended(outcome)).await?;
+        query(FINISH)
+            .bind(stored(run.0))
+            .bind(json(&Phase::Ended(outcome)))
+            .bind(json(tally))
+            .bind(error)
+            .bind(now.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        query(DROP_OLD_NOTES)
+            .bind(stored(run.0))
+            .bind(RUNS_WITH_NOTES - 1)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        self.commit(transaction).await
+    }
+
+    /// The run with this number.
+    pub async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
+        let row = query(RUN)
+            .bind(stored(run.0))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|row| self.run_row(&row)).transpose()
+    }
+
+    /// At most `limit` runs, the newest first: of one sync or of all, before the run `before` or from the newest.
+    pub async fn runs(
+        &self,
+        sync: Option<&str>,
+        limit: u32,
+        before: Option<RunId>,
+    ) -> Result<Vec<RunRow>, Error> {
+        let rows = query(RUNS)
+            .bind(sync)
+            .bind(before.map(|run| stored(run.0)))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// All runs without an end, the oldest first.
+    pub async fn unfinished(&self) -> Result<Vec<RunRow>, Error> {
+        let rows = query(UNFINISHED)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// Asks the sync's unfinished runs to stop, the going one and any queued behind it; returns the oldest of
+    /// them, or `None` if nothing goes. Idempotent: the first request stands, only `now` overrides a drain.
+    pub async fn request_stop(
+        &self,
+        sync: &str,
+        now: bool,
+        who: &str,
+        message: Option<&str>,
+    ) -> Result<Option<RunId>, Error> {
+        let mut transaction = self.write().await?;
+        query(REQUEST_STOP)
+            .bind(sync)
+            .bind(if now { "now" } else { "drain" })
+            .bind(who)
+            .bind(message)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let oldest: Option<i64> = sqlx::query_scalar(GOING)
+            .bind(sync)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        self.commit(transaction).await?;
+        oldest.map(|id| self.natural("id", id).map(RunId)).transpose()
+    }
+
+    /// Whether and how the run is asked to stop. One indexed read: cheap enough to ask ten times a second.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`].
+    pub async fn stop_requested(&self, run: RunId) -> Result<Option<StopRequest>, Error> {
+        let stop: Option<Option<String>> = sqlx::query_scalar(STOP)
+            .bind(stored(run.0))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        stop.ok_or(Error::NoRun(run))?.map(|word| self.stop_request(&word)).transpose()
+    }
+
+    /// Checks that the run may go to `to`, and returns where it is.
+    async fn step(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        run: RunId,
+        to: Phase,
+    ) -> Result<Phase, Error> {
+        let phase: Option<String> = sqlx::query_scalar(PHASE)
+            .bind(stored(run.0))
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let from: Phase = self.restore("phase", &phase.ok_or(Error::NoRun(run))?)?;
+        if from.may_become(to) { Ok(from) } else { Err(Error::IllegalStep { run, from, to }) }
+    }
+
+    async fn set_column(
+        &self,
+        statement: &'static str,
+        run: RunId,
+        value: String,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let updated = query(statement)
+            .bind(stored(run.0))
+            .bind(value)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        if updated.rows_affected() == 0 {
+            return Err(Error::NoRun(run));
+        }
+        self.commit(transaction).await
+    }
+
+    fn stop_request(&self, word: &str) -> Result<StopRequest, Error> {
+        match word {
+            "drain" => Ok(StopRequest::Drain),
+            "now" => Ok(StopRequest::Now),
+            _ => Err(self.damaged("column `stop` holds no stop request")),
+        }
+    }
+
+    fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
+        let text = |column| row.try_get::<String, _>(column).map_err(|error| self.failure(error));
+        let maybe =
+            |column| row.try_get::<Option<String>, _>(column).map_err(|error| self.failure(error));
+        let id: i64 = row.try_get("id").map_err(|error| self.failure(error))?;
+        let started_at = row.try_get("started_at").map_err(|error| self.failure(error))?;
+        let finished_at: Option<i64> =
+            row.try_get("finished_at").map_err(|error| self.failure(error))?;
+        let stop = match maybe("stop")? {
+            None => None,
+            Some(word) => Some(Stop {
+                request: self.stop_request(&word)?,
+                who: maybe("stop_who")?.unwrap_or_default(),
+                message: maybe("stop_message")?,
+            }),
+        };
+        Ok(RunRow {
+            id: RunId(self.natural("id", id)?),
+            sync: text("sync")?,
+            trigger: self.restore("trigger", &text("trigger")?)?,
+            choice: maybe("choice")?.map(|json| self.restore("choice", &json)).transpose()?,
+            phase: self.restore("phase", &text("phase")?)?,
+            started_at: Instant(started_at),
+            finished_at: finished_at.map(Instant),
+            tally: self.restore("tally", &text("tally")?)?,
+            error: maybe("error")?,
+            stop,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::kind::{Kind, KindReason};
+
+    async fn started(store: &Store) -> RunId {
+        let run = store.create_run("crm", None, Trigger::Manual, Instant(1_000)).await.unwrap();
+        store.set_phase(run, Phase::Starting).await.unwrap();
+        run
+    }
+
+    #[tokio::test]
+    async fn a_run_comes_back_as_it_was_stored_at_every_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let run = started(&store).await;
+        let choice = Choice { kind: Kind::Full, reason: KindReason::FirstRun, opens_epoch: true };
+        let tally = Tally { rows_read: 2, upserts: 2, delivered: 2, ..Tally::default() };
+        store.set_choice(run, choice).await.unwrap();
+        store.set_phase(run, Phase::Reading).await.unwrap();
+        store.record_progress(run, &tally).await.unwrap();
+        let mut expected = RunRow {
+            id: run,
+            sync: "crm".to_owned(),
+            trigger: Trigger::Manual,
+            choice: Some(choice),
+            phase: Phase::Reading,
+            started_at: Instant(1_000),
+            finished_at: None,
+            tally,
+            error: None,
+            stop: None,
+        };
+        assert_eq!(store.unfinished().await.unwrap(), [expected.clone()]);
+        let failed = Outcome::Failed;
+        store.finish(run, failed, &tally, Some("no `id`"), Instant(2_000)).await.unwrap();
+        expected.phase = Phase::Ended(failed);
+        expected.error = Some("no `id`".to_owned());
+        expected.finished_at = Some(Instant(2_000));
+        assert_eq!(store.run(run).await.unwrap(), Some(expected));
+        assert_eq!(store.unfinished().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_illegal_step_is_refused_and_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let run = started(&store).await;
+        let tally = Tally { rows_read: 1, ..Tally::default() };
+        for phase in [Phase::InQueue, Phase::Committing, Phase::Ended(Outcome::Failed)] {
+            let refused = store.set_phase(run, phase).await.unwrap_err();
+            assert!(
+                matches!(refused, Error::IllegalStep { from: Phase::Starting, to, .. } if to == phase)
+            );
+        }
+        let green = store.finish(run, Outcome::Succeeded, &tally, None, Instant(2)).await;
+        assert!(matches!(green, Err(Error::IllegalStep { .. })));
+        let row = store.run(run).await.unwrap().unwrap();
+        assert_eq!((row.phase, row.finished_at), (Phase::Starting, None));
+        assert_eq!(row.tally, Tally::default());
+    }
+
+    #[tokio::test]
+    async fn a_finished_run_is_never_touched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let run = started(&store).await;
+        let tally = Tally::default();
+        store.finish(run, Outcome::Interrupted, &tally, None, Instant(2)).await.unwrap();
+        let row = store.run(run).await.unwrap();
+        let again = store.finish(run, Outcome::Failed, &tally, None, Instant(3)).await;
+        assert!(matches!(again, Err(Error::IllegalStep { .. })));
+        assert!(matches!(store.record_progress(run, &tally).await, Err(Error::NoRun(_))));
+        assert_eq!(store.request_stop("crm", true, "ada", None).await.unwrap(), None);
+        assert_eq!(store.run(run).await.unwrap(), row);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_does_not_exist_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let nobody = RunId(9);
+        assert_eq!(store.run(nobody).await.unwrap(), None);
+        assert!(
+            matches!(store.stop_requested(nobody).await, Err(Error::NoRun(run)) if run == nobody)
+        );
+        let refused = store.set_phase(nobody, Phase::Starting).await.unwrap_err();
+        assert_eq!(refused.to_string(), "there is no run `9`; see `counterflow runs`");
+    }
+
+    #[tokio::test]
+    async fn runs_are_listed_newest_first_by_sync_and_by_page() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        for sync in ["crm", "ads", "crm", "crm"] {
+            store.create_run(sync, None, Trigger::Schedule, Instant(0)).await.unwrap();
+        }
+        let ids = |rows: Vec<RunRow>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
+        assert_eq!(ids(store.runs(None, 10, None).await.unwrap()), [4, 3, 2, 1]);
+        assert_eq!(ids(store.runs(Some("crm"), 2, None).await.unwrap()), [4, 3]);
+        assert_eq!(ids(store.runs(Some("crm"), 2, Some(RunId(3))).await.unwrap()), [1]);
+        assert_eq!(ids(store.unfinished().await.unwrap()), [1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_asked_for_beside_is_seen_by_the_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = Store::open(directory.path()).await.unwrap();
+        let beside = Store::open_beside(directory.path()).await.unwrap();
+        assert_eq!(beside.request_stop("crm", false, "ada", None).await.unwrap(), None);
+        let run = started(&owner).await;
+        assert_eq!(owner.stop_requested(run).await.unwrap(), None);
+
+        let asked = beside.request_stop("crm", false, "ada", Some("lunch")).await.unwrap();
+        assert_eq!(asked, Some(run));
+        assert_eq!(owner.stop_requested(run).await.unwrap(), Some(StopRequest::Drain));
+        beside.request_stop("crm", false, "eve", None).await.unwrap();
+        let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
+        assert_eq!((stop.who.as_str(), stop.message.as_deref()), ("ada", Some("lunch")));
+
+        beside.request_stop("crm", true, "eve", None).await.unwrap();
+        beside.request_stop("crm", false, "ada", None).await.unwrap();
+        let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
+        assert_eq!(stop, Stop { request: StopRequest::Now, who: "eve".to_owned(), message: None });
+    }
+
+    #[tokio::test]
+    async fn a_stop_reaches_the_going_run_and_those_queued_behind_it_but_no_other_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let going = started(&store).await;
+        let queued = store.create_run("crm", None, Trigger::Api, Instant(2)).await.unwrap();
+        let other = store.create_run("ads", None, Trigger::Api, Instant(2)).await.unwrap();
+        assert_eq!(store.request_stop("crm", false, "ada", None).await.unwrap(), Some(going));
+        assert_eq!(store.stop_requested(queued).await.unwrap(), Some(StopRequest::Drain));
+        assert_eq!(store.stop_requested(other).await.unwrap(), None);
+    }
+}

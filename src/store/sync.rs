@@ -1,0 +1,160 @@
+//! What is remembered of each sync between runs, beside its snapshot.
+
+use super::{Error, Store, query, stored};
+use crate::domain::id::{Instant, Lineage};
+
+/// The last recorded pause or resume of a sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    pub is_paused: bool,
+    /// The file's `paused:` at that time; this record wins until the file says something else.
+    pub configured: bool,
+    pub message: Option<String>,
+    pub who: String,
+    pub at: Instant,
+}
+
+const KNOWN: &str = "SELECT lineage, generation FROM known_snapshots WHERE sync = ?";
+const SET_KNOWN: &str = "
+    INSERT INTO known_snapshots (sync, lineage, generation) VALUES (?, ?, ?)
+    ON CONFLICT (sync) DO UPDATE SET lineage = excluded.lineage, generation = excluded.generation";
+const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
+const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
+const SET_PINS: &str = "
+    INSERT INTO pins (sync, pins) VALUES (?, ?)
+    ON CONFLICT (sync) DO UPDATE SET pins = excluded.pins";
+const PAUSES: &str = "
+    SELECT sync, paused, configured, message, who, at FROM pauses
+    WHERE ?1 IS NULL OR sync = ?1 ORDER BY sync";
+const SET_PAUSE: &str = "
+    INSERT INTO pauses (sync, paused, configured, message, who, at) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (sync) DO UPDATE SET paused = excluded.paused, configured = excluded.configured,
+    message = excluded.message, who = excluded.who, at = excluded.at";
+
+type PauseColumns = (String, bool, bool, Option<String>, String, i64);
+
+impl Store {
+    /// The lineage and the generation that the sync's snapshot must at least have.
+    pub async fn known(&self, sync: &str) -> Result<Option<(Lineage, u64)>, Error> {
+        let row: Option<(String, i64)> = sqlx::query_as(KNOWN)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|(lineage, generation)| {
+            let lineage = u128::from_str_radix(&lineage, 16)
+                .map_err(|_| self.damaged("column `lineage` holds no lineage"))?;
+            Ok((Lineage(lineage), self.natural("generation", generation)?))
+        })
+        .transpose()
+    }
+
+    /// Remembers the sync's snapshot.
+    pub async fn set_known(
+        &self,
+        sync: &str,
+        lineage: Lineage,
+        generation: u64,
+    ) -> Result<(), Error> {
+        let statement =
+            query(SET_KNOWN).bind(sync).bind(lineage.to_string()).bind(stored(generation));
+        self.execute(statement).await
+    }
+
+    /// The sync's next snapshot is a new one. Nothing happens if none was known.
+    pub async fn forget_known(&self, sync: &str) -> Result<(), Error> {
+        self.execute(query(FORGET_KNOWN).bind(sync)).await
+    }
+
+    /// The column types pinned at the sync's first run, as JSON that the source understands.
+    pub async fn pins(&self, sync: &str) -> Result<Option<String>, Error> {
+        sqlx::query_scalar(PINS)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))
+    }
+
+    /// Replaces the sync's pins.
+    pub async fn set_pins(&self, sync: &str, pins: &str) -> Result<(), Error> {
+        self.execute(query(SET_PINS).bind(sync).bind(pins)).await
+    }
+
+    /// The last recorded pause or resume of the sync.
+    pub async fn pause(&self, sync: &str) -> Result<Option<Pause>, Error> {
+        Ok(self.read_pauses(Some(sync)).await?.pop().map(|(_, pause)| pause))
+    }
+
+    /// The last recorded pause or resume of every sync that has one, by name.
+    pub async fn pauses(&self) -> Result<Vec<(String, Pause)>, Error> {
+        self.read_pauses(None).await
+    }
+
+    /// Records a pause or a resume.
+    pub async fn set_pause(&self, sync: &str, pause: &Pause) -> Result<(), Error> {
+        let statement = query(SET_PAUSE)
+            .bind(sync)
+            .bind(pause.is_paused)
+            .bind(pause.configured)
+            .bind(pause.message.as_deref())
+            .bind(pause.who.as_str())
+            .bind(pause.at.0);
+        self.execute(statement).await
+    }
+
+    async fn read_pauses(&self, sync: Option<&str>) -> Result<Vec<(String, Pause)>, Error> {
+        let rows: Vec<PauseColumns> = sqlx::query_as(PAUSES)
+            .bind(sync)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let pauses = rows.into_iter().map(|(sync, is_paused, configured, message, who, at)| {
+            (sync, Pause { is_paused, configured, message, who, at: Instant(at) })
+        });
+        Ok(pauses.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_known_snapshot_is_replaced_and_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        assert_eq!(store.known("crm").await.unwrap(), None);
+        store.set_known("crm", Lineage(u128::MAX - 1), 3).await.unwrap();
+        store.set_known("ads", Lineage(7), 1).await.unwrap();
+        store.set_known("crm", Lineage(u128::MAX - 1), 4).await.unwrap();
+        assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4)));
+        store.forget_known("crm").await.unwrap();
+        store.forget_known("crm").await.unwrap();
+        assert_eq!(store.known("crm").await.unwrap(), None);
+        assert_eq!(store.known("ads").await.unwrap(), Some((Lineage(7), 1)));
+    }
+
+    #[tokio::test]
+    async fn pins_and_pauses_come_back_as_they_were_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        assert_eq!(store.pins("crm").await.unwrap(), None);
+        store.set_pins("crm", "{}").await.unwrap();
+        store.set_pins("crm", r#"{"id":"Utf8"}"#).await.unwrap();
+        assert_eq!(store.pins("crm").await.unwrap().as_deref(), Some(r#"{"id":"Utf8"}"#));
+
+        let paused = Pause {
+            is_paused: true,
+            configured: false,
+            message: Some("the CRM moves".to_owned()),
+            who: "ada".to_owned(),
+            at: Instant(5),
+        };
+        store.set_pause("crm", &paused).await.unwrap();
+        assert_eq!(store.pause("crm").await.unwrap(), Some(paused.clone()));
+        let resumed = Pause { is_paused: false, message: None, at: Instant(6), ..paused };
+        store.set_pause("crm", &resumed).await.unwrap();
+        assert_eq!(store.pauses().await.unwrap(), [("crm".to_owned(), resumed)]);
+        assert_eq!(store.pause("ads").await.unwrap(), None);
+    }
+}
