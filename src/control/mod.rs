@@ -1,3 +1,4 @@
 //! Who may run when.
 
+mod cron_line;
 pub mod schedule;

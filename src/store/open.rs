@@ -42,7 +42,7 @@ impl Store {
             let detail = "it is empty though there are snapshots beside it".to_owned();
             return Err(Error::Damaged { path, detail });
         }
-        let store = Store::connect(path);
+        let store = Store::connect(path, version == 0);
         if version == 0 {
             store.create().await?;
         }
@@ -64,13 +64,13 @@ impl Store {
         match inspect(&path, false).await? {
             // The owner is about to create it.
             0 => Err(Error::Absent(state_directory.to_path_buf())),
-            _ => Ok(Store::connect(path)),
+            _ => Ok(Store::connect(path, false)),
         }
     }
 
-    fn connect(path: PathBuf) -> Store {
+    fn connect(path: PathBuf, creates: bool) -> Store {
         let options = options(&path)
-            .create_if_missing(true)
+            .create_if_missing(creates)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
