@@ -126,7 +126,8 @@ fn read_part(part: &str, kind: &Kind) -> Result<u64, String> {
     let (first, last) = if span == "*" {
         (kind.low, kind.high)
     } else if let Some((first, last)) = span.split_once('-') {
-        (read_number(first, kind)?, range_end(read_number(last, kind)?, kind))
+        let first = read_number(first, kind)?;
+        (first, range_end(first, read_number(last, kind)?, kind))
     } else {
         let only = read_number(span, kind)?;
         (only, if step.is_some() { kind.high.max(only) } else { only })
@@ -179,9 +180,9 @@ fn is_weekday(kind: &Kind) -> bool {
     kind.name == WEEKDAY.name
 }
 
-/// A range that ends with Sunday ends with the last day of the week.
-fn range_end(last: u32, kind: &Kind) -> u32 {
-    if is_weekday(kind) && last == 0 { LAST_SUNDAY } else { last }
+/// A range of weekdays that goes on to Sunday ends with the last day of the week.
+fn range_end(first: u32, last: u32, kind: &Kind) -> u32 {
+    if is_weekday(kind) && last == 0 && first > 0 { LAST_SUNDAY } else { last }
 }
 
 fn fold_sunday(number: u32, kind: &Kind) -> u32 {
@@ -211,6 +212,7 @@ mod tests {
         assert_eq!(field("5-7", &WEEKDAY), [0, 5, 6]);
         assert_eq!(field("FRI-SUN", &WEEKDAY), [0, 5, 6]);
         assert_eq!(field("SUN-TUE", &WEEKDAY), [0, 1, 2]);
+        assert_eq!(field("0-0", &WEEKDAY), [0]);
         assert_eq!(field("*/2", &WEEKDAY), [0, 2, 4, 6]);
         assert_eq!(field("0-7", &WEEKDAY).len(), 7);
         assert_eq!(field("7/2", &WEEKDAY), [0]);

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use super::{Error, Store};
@@ -42,11 +44,10 @@ impl Store {
             let detail = "it is empty though there are snapshots beside it".to_owned();
             return Err(Error::Damaged { path, detail });
         }
-        let store = Store::connect(path, version == 0);
         if version == 0 {
-            store.create().await?;
+            create(&path).await?;
         }
-        Ok(store)
+        Ok(Store::connect(path))
     }
 
     /// Opens the state beside the process that owns it, for `stop` and the reading commands. Needs no lock.
@@ -64,28 +65,28 @@ impl Store {
         match inspect(&path, false).await? {
             // The owner is about to create it.
             0 => Err(Error::Absent(state_directory.to_path_buf())),
-            _ => Ok(Store::connect(path, false)),
+            _ => Ok(Store::connect(path)),
         }
     }
 
-    fn connect(path: PathBuf, creates: bool) -> Store {
-        let options = options(&path)
-            .create_if_missing(creates)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true);
-        let readers = options.clone().create_if_missing(false).pragma("query_only", "ON");
+    fn connect(path: PathBuf) -> Store {
+        let options = durable(&path);
+        let readers = options.clone().pragma("query_only", "ON");
         Store { path, writer: pool(1, options), readers: pool(READERS, readers) }
     }
+}
 
-    async fn create(&self) -> Result<(), Error> {
-        let mut transaction = self.write().await?;
-        sqlx::raw_sql(SCHEMA)
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| self.failure(error))?;
-        self.commit(transaction).await
-    }
+/// Lays the schema down, whole or not at all. The only place that makes a file.
+async fn create(path: &Path) -> Result<(), Error> {
+    let creator = pool(1, durable(path).create_if_missing(true));
+    let created = async {
+        let mut transaction = creator.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+        transaction.commit().await
+    };
+    let created = created.await.map_err(|error| Error::database(path, error));
+    creator.close().await;
+    created
 }
 
 /// The version of a database that is ours and not newer than this program; 0 if nothing is in it. Asked over a
@@ -132,6 +133,14 @@ async fn check(inspector: &SqlitePool, path: &Path) -> Result<(), Error> {
     Err(Error::Damaged { path: path.to_path_buf(), detail: verdict })
 }
 
+/// What makes a write durable when it returns.
+fn durable(path: &Path) -> SqliteConnectOptions {
+    options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+}
+
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT)
 }
@@ -143,7 +152,15 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
         .max_lifetime(None)
         .idle_timeout(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_reusable(connection)))
         .connect_lazy_with(options)
+}
+
+/// When SQLite rolls a transaction back by itself, as on a full disk, sqlx still counts it as open and refuses the
+/// next one: such a connection is dropped. The ping waits for a rollback that is still in the connection's queue.
+async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Whether the file exists and holds something; an empty one is what a crash in the first moment leaves.
@@ -287,6 +304,51 @@ mod tests {
         drop(transaction);
         store.set_known("crm", Lineage(1), 1).await.unwrap();
         assert_eq!(store.pins("crm").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn writes_abandoned_at_any_point_leave_the_store_usable_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        for polls in 0..60 {
+            let text = polls.to_string();
+            let mut write = Box::pin(store.set_pins("crm", &text));
+            for _ in 0..polls {
+                if futures::poll!(&mut write).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(write);
+            let after = format!("after {polls}");
+            store.set_pins("ads", &after).await.unwrap();
+            assert_eq!(store.pins("ads").await.unwrap(), Some(after));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_survives_a_process_that_never_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let after_kill = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let run = store.create_run("crm", None, Trigger::Api, Instant(0)).await.unwrap();
+        for file in [FILE, "counterflow.db-wal"] {
+            std::fs::copy(directory.path().join(file), after_kill.path().join(file)).unwrap();
+        }
+        let recovered = Store::open(after_kill.path()).await.unwrap();
+        assert_eq!(recovered.unfinished().await.unwrap()[0].id, run);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_nothing_is_half_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").execute(&store.writer).await.unwrap();
+        let pins = "x".repeat(100_000);
+        let full = store.set_pins("crm", &pins).await.unwrap_err();
+        assert!(matches!(full, Error::Full(_)), "{full}");
+        assert_eq!(store.pins("crm").await.unwrap(), None);
+        store.set_pins("crm", &pins).await.unwrap();
     }
 
     #[tokio::test]
