@@ -189,7 +189,7 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
     known
         .iter()
         .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= ((name.chars().count() + 2) / 3).clamp(1, 3))
+        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -21,6 +21,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+pub use csv::check_type_name;
 pub use error::Error;
 pub use files::FileFact;
 pub use mapping::{FieldInfo, Selection, key_type_name};

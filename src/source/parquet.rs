@@ -54,10 +54,15 @@ pub(super) async fn open(
     Ok(Arc::new(listing))
 }
 
-/// The URL of one file; every character that means something in URLs or globs is escaped.
+/// The URL of one file; every character that means something in URLs or globs is escaped. Links are resolved first, as
+/// `..` behind a link is another place in a URL than in a path.
 fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
-    let url = format!("file://{}", utf8_percent_encode(&file.path, PATH));
-    ListingTableUrl::parse(url).map_err(|_| {
+    let resolved = std::fs::canonicalize(&file.path).ok();
+    let url = resolved.as_ref().and_then(|path| path.to_str()).and_then(|path| {
+        let url = format!("file://{}", utf8_percent_encode(path, PATH));
+        ListingTableUrl::parse(url).ok()
+    });
+    url.ok_or_else(|| {
         Error::Missing(format!(
             "table `{table}`: the path of file `{}` cannot be used; rename it",
             file.path

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// By table, its pinned columns in the order they were first seen. A column that left its file stays pinned, so that
-/// it comes back with the type it had.
+/// it comes back with the type it had. Pins are of the tables of one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pins(BTreeMap<String, Vec<Pin>>);

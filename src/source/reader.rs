@@ -25,7 +25,8 @@ use super::files::FileFact;
 use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
-use super::{csv, parquet, statement};
+use super::statement::{self, Checked};
+use super::{csv, parquet};
 use crate::domain::sync::Model;
 
 /// What a read may use.
@@ -81,6 +82,12 @@ impl Reader {
         Reader { definitions: definitions.to_vec(), settings }
     }
 
+    /// Checks a model without touching its files: its source is known and its SQL is one query over the source's tables.
+    /// Columns are checked by [`Reader::open`]. Returns the names of the tables it reads.
+    pub fn check(&self, model: &Model) -> Result<Vec<String>, Error> {
+        Ok(self.checked(model)?.1.tables)
+    }
+
     /// Lists the files, fixes the columns' types and plans the query. Reads headers and footers, and all of those CSV
     /// files that have columns of unknown type. Blocks on the file system now and then: poll it where that is allowed.
     pub async fn open(
@@ -89,9 +96,7 @@ impl Reader {
         selection: &Selection,
         pins: &Pins,
     ) -> Result<Reading, Error> {
-        let definition = self.definition(model)?;
-        let known = definition.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
-        let checked = statement::check(&model.name, &model.sql, &known)?;
+        let (definition, checked) = self.checked(model)?;
         let tables = definition.tables.iter();
         let tables =
             tables.filter(|table| checked.tables.contains(&table.name)).collect::<Vec<_>>();
@@ -128,7 +133,7 @@ impl Reader {
             .await
             .map_err(|error| unplannable(&error, &model.name, &place))?;
         Ok(Reading {
-            fields: projected.fields,
+            fields: as_read(projected.fields, &physical),
             key: projected.key,
             primary_key: projected.primary_key,
             partitions: streams(&physical, &context.task_ctx(), &model.name),
@@ -137,6 +142,12 @@ impl Reader {
             pins,
             is_volatile,
         })
+    }
+
+    fn checked(&self, model: &Model) -> Result<(&Definition, Checked), Error> {
+        let definition = self.definition(model)?;
+        let known = definition.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
+        Ok((definition, statement::check(&model.name, &model.sql, &known)?))
     }
 
     fn definition(&self, model: &Model) -> Result<&Definition, Error> {
@@ -164,6 +175,14 @@ impl Reader {
             .with_information_schema(false);
         Ok(SessionContext::new_with_config_rt(config, runtime))
     }
+}
+
+/// The fields with the types that the batches will have.
+fn as_read(mut fields: Vec<FieldInfo>, plan: &Arc<dyn ExecutionPlan>) -> Vec<FieldInfo> {
+    for (field, column) in fields.iter_mut().zip(plan.schema().fields()) {
+        field.data_type = column.data_type().clone();
+    }
+    fields
 }
 
 /// One stream a partition. Execution begins when a stream is first polled, on the runtime that polls it.

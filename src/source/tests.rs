@@ -409,6 +409,71 @@ async fn a_query_beyond_its_memory_fails_with_advice() {
     assert!(matches!(error, Error::Memory(_)), "{error:?}");
 }
 
+#[test]
+fn streams_do_their_work_on_the_runtime_that_polls_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write_parquet(&path, vec![("id", integers(&(0..1000).collect::<Vec<_>>()))]);
+    let reader = reader(vec![table("people", &path, Format::Parquet)]);
+    let model =
+        model("select id % 10 as id, count(*) as n from people group by 1 order by 1", &["id"]);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let opening = async { reader.open(&model, &Selection::default(), &Pins::default()).await };
+    let mut reading = first.block_on(opening).ok().unwrap();
+    drop(first);
+    assert_eq!(runtime().block_on(rows(&mut reading)).unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn rows_are_counted_without_reading_a_column() {
+    let folder = people("id,a\n1,x\n2,y\n3,z\n");
+    let reader = csv_reader(folder.path(), csv());
+    let model = model("select count(*) as id from people", &["id"]);
+    assert_eq!(read(&reader, &model, &Pins::default()).await.unwrap().0, ["3"]);
+}
+
+#[tokio::test]
+async fn an_empty_model_yields_no_rows_and_is_proven() {
+    let folder = people("id,a\n");
+    let reader = csv_reader(folder.path(), csv());
+    let model = model("select * from people", &["id"]);
+    assert!(read(&reader, &model, &Pins::default()).await.unwrap().0.is_empty());
+}
+
+#[tokio::test]
+async fn only_the_tables_that_a_model_reads_are_opened() {
+    let folder = people("id\n1\n");
+    let people = table("people", folder.path().join("people.csv"), Format::Csv(csv()));
+    let gone = table("gone", folder.path().join("gone.csv"), Format::Csv(csv()));
+    let reader = reader(vec![people, gone]);
+    assert!(read(&reader, &model("select * from people", &["id"]), &Pins::default()).await.is_ok());
+    assert_eq!(reader.check(&model("select * from gone", &["id"])).unwrap(), ["gone"]);
+    let error =
+        refusal(&reader, &model("select * from gone", &["id"]), &Selection::default()).await;
+    assert!(error.contains("gone.csv") && error.contains("table `gone`"), "{error}");
+}
+
+#[tokio::test]
+async fn declared_types_are_kept_exactly() {
+    let folder = people("id,price,n,at\n1,12.30,7,2013-01-01 05:00:00\n");
+    let declare = |name: &str, type_name: &str| (name.to_owned(), type_name.to_owned());
+    let columns = vec![
+        declare("price", "decimal(10, 2)"),
+        declare("n", "varchar"),
+        declare("at", "timestamp"),
+        declare("id", "smallint"),
+    ];
+    let reader = csv_reader(folder.path(), Csv { columns, ..csv() });
+    let model = model("select * from people", &["id"]);
+    let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
+    assert!(reading.pins.is_empty());
+    let types = reading.fields.iter().map(|field| super::key_type_name(&field.data_type));
+    let expected = ["Int16", "Decimal128(10, 2)", "Utf8", "Timestamp(µs)"];
+    assert_eq!(types.collect::<Vec<_>>(), expected);
+    assert_eq!(rows(&mut reading).await.unwrap(), ["1|12.30|7|2013-01-01T05:00:00"]);
+}
+
 fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/nycflights13").join(name)
 }

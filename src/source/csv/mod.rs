@@ -50,6 +50,17 @@ struct CsvFile {
     positions: Vec<usize>,
 }
 
+/// Whether a column can be declared with this type name.
+///
+/// # Errors
+/// The known names, for people.
+pub fn check_type_name(name: &str) -> Result<(), String> {
+    match name.parse::<ColumnType>() {
+        Ok(_) => Ok(()),
+        Err(()) => Err(format!("unknown type `{name}`; known types: {}", column_type::NAMES)),
+    }
+}
+
 /// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest.
 pub(super) async fn open(
     table: &str,

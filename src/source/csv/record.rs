@@ -69,11 +69,12 @@ impl<R: BufRead> Records<R> {
 
     /// The next record; `None` at the end of the file. Empty lines are no records.
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Problem> {
+        self.skip_line_ends().map_err(Problem::Io)?;
         self.line = self.core.line();
         let (mut length, mut count) = (0, 0);
         let mut is_line_ended = false;
         loop {
-            let input = self.input.fill_buf().map_err(Problem::Io)?;
+            let input = fill(&mut self.input).map_err(Problem::Io)?;
             let is_end = input.is_empty();
             // At the end of the file one line end is added: it ends a record that lacks it, unless a quote is open.
             let chunk = if is_end && !is_line_ended { b"\n".as_slice() } else { input };
@@ -104,6 +105,31 @@ impl<R: BufRead> Records<R> {
             }
         }
     }
+
+    /// Passes over what is left of the last record's line end, and over empty lines, so that the line is right.
+    fn skip_line_ends(&mut self) -> std::io::Result<()> {
+        loop {
+            let input = fill(&mut self.input)?;
+            let length = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            if length == 0 {
+                return Ok(());
+            }
+            self.core.read_record(&input[..length], &mut self.text, &mut self.ends);
+            self.input.consume(length);
+        }
+    }
+}
+
+/// What the buffer holds, read anew if it is empty; an interrupted read is repeated.
+fn fill(input: &mut impl BufRead) -> std::io::Result<&[u8]> {
+    loop {
+        match input.fill_buf() {
+            Ok(_) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    input.fill_buf()
 }
 
 #[cfg(test)]
@@ -136,6 +162,18 @@ mod tests {
         assert!(matches!(all("a,b\nc,\""), Err(Problem::Unclosed { line: 2 })));
         assert!(matches!(all("a,b\nc,\"d\n"), Err(Problem::Unclosed { line: 2 })));
         assert_eq!(all("c,\"d\n\"").unwrap(), [["c", "d\n"]]);
+    }
+
+    #[test]
+    fn a_record_knows_the_line_it_begins_at() {
+        for text in ["a\r\n\r\n\"b\r\nb\"\r\nc", "a\n\n\"b\nb\"\nc\n"] {
+            let mut records = Records::new(text.as_bytes(), b',');
+            let mut lines = Vec::new();
+            while let Some(record) = records.next().unwrap() {
+                lines.push(record.line);
+            }
+            assert_eq!(lines, [1, 3, 5], "{text:?}");
+        }
     }
 
     #[test]
