@@ -96,14 +96,26 @@ impl Visitor for Check {
         if !query.locks.is_empty() {
             return ControlFlow::Break("locks rows with FOR; leave it out".to_owned());
         }
+        let ignored = [
+            ("FOR", query.for_clause.is_some()),
+            ("SETTINGS", query.settings.is_some()),
+            ("FORMAT", query.format_clause.is_some()),
+        ];
+        refuse_ignored(&ignored)?;
         body(&query.body)
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
-        match &select.into {
-            Some(_) => ControlFlow::Break("writes with SELECT INTO; leave INTO out".to_owned()),
-            None => ControlFlow::Continue(()),
+        if select.into.is_some() {
+            return ControlFlow::Break("writes with SELECT INTO; leave INTO out".to_owned());
         }
+        refuse_ignored(&[
+            ("PREWHERE", select.prewhere.is_some()),
+            ("CONNECT BY", !select.connect_by.is_empty()),
+            ("EXCLUDE after the columns", select.exclude.is_some()),
+            ("AS STRUCT or AS VALUE", select.value_table_mode.is_some()),
+            ("a modifier of SELECT", select.select_modifiers.is_some()),
+        ])
     }
 
     fn pre_visit_statement(&mut self, _statement: &Statement) -> ControlFlow<String> {
@@ -111,6 +123,7 @@ impl Visitor for Check {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
+        refuse_ignored(&ignored_of(factor))?;
         let name = match factor {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 function_name(name)
@@ -136,6 +149,44 @@ impl Visitor for Check {
             "reads from function `{name}`; declare a table of the source instead (functions that may be read from: {})",
             TABLE_FUNCTIONS.map(|name| format!("`{name}`")).join(", ")
         ))
+    }
+}
+
+/// Clauses that DataFusion parses and then passes over in silence, so that the rows would be others than those asked
+/// for; each with whether it is there.
+fn refuse_ignored(clauses: &[(&str, bool)]) -> ControlFlow<String> {
+    match clauses.iter().find(|(_, is_there)| *is_there) {
+        Some((clause, _)) => {
+            ControlFlow::Break(format!("uses {clause}, which is not supported; leave it out"))
+        }
+        None => ControlFlow::Continue(()),
+    }
+}
+
+fn ignored_of(factor: &TableFactor) -> Vec<(&'static str, bool)> {
+    match factor {
+        TableFactor::Table {
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } => vec![
+            ("hints of a table", !with_hints.is_empty() || !index_hints.is_empty()),
+            ("a version of a table", version.is_some()),
+            ("WITH ORDINALITY", *with_ordinality),
+            ("PARTITION", !partitions.is_empty()),
+            ("a path into a table", json_path.is_some()),
+            ("TABLESAMPLE", sample.is_some()),
+        ],
+        TableFactor::Derived { sample, .. } => vec![("TABLESAMPLE", sample.is_some())],
+        TableFactor::Function { with_ordinality, .. } => {
+            vec![("WITH ORDINALITY", *with_ordinality)]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -204,6 +255,10 @@ mod tests {
             ("with a as (delete from orders) select 1", "writes"),
             ("selekt 1", "not valid SQL"),
             ("select * from orders for update", "FOR"),
+            ("select * from orders tablesample (1 percent)", "TABLESAMPLE"),
+            ("select * from (select 1) as a tablesample (1 percent)", "TABLESAMPLE"),
+            ("select * from orders prewhere a = 1", "PREWHERE"),
+            ("select * from range(1, 3) with ordinality", "ORDINALITY"),
         ] {
             let error = tables(sql).unwrap_err();
             assert!(error.contains(word), "{sql}: {error}");
