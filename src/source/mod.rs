@@ -1,3 +1,30 @@
 //! Run a model's query, yield record batches, prove the end of the read.
+//!
+//! A read has three moments: [`Reader::open`] lists the files, fixes the columns' types and plans the query; the
+//! partitions of [`Reading`] are then polled to their ends by the engine, on a runtime of its choice; and only after
+//! all of them ended without an error does [`Proof::verify`] say whether the files were the same before and after.
+//! Not responsible for keys being unique, for fingerprints, or for what an unproven read means.
+//!
+//! Invariant: a read is never silently short. A file that cannot be read in full, a cut row, or a value that does not
+//! fit its column's type is an error, and no error carries a row's values.
 
+mod csv;
 pub mod definition;
+mod error;
+mod files;
+mod mapping;
+mod parquet;
+mod pins;
+mod proof;
+mod reader;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+pub use csv::check_type_name;
+pub use error::Error;
+pub use files::FileFact;
+pub use mapping::{FieldInfo, Selection, key_type_name};
+pub use pins::{Pin, Pins};
+pub use proof::{Completeness, Proof, Unproven, vanished};
+pub use reader::{Reader, Reading, Settings};

@@ -1,0 +1,332 @@
+//! The SQL types a CSV column can have, and the strict reading of one field as each of them.
+//!
+//! Invariant: reading loses nothing. `00123` is no number, a fraction beyond microseconds is no timestamp, and a
+//! number that a double cannot hold exactly enough to print it again is not inferred as one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+
+/// The type of a CSV column, as declared, pinned or inferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnType {
+    SmallInt,
+    Integer,
+    BigInt,
+    Double,
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
+    Boolean,
+    Date,
+    /// Without zone, in microseconds.
+    Timestamp,
+    /// An instant, in microseconds.
+    TimestampWithTimeZone,
+    Varchar,
+}
+
+/// The names to say where a declared type is not known.
+pub(super) const NAMES: &str = "SMALLINT, INTEGER, BIGINT, DOUBLE, DECIMAL(precision, scale), BOOLEAN, DATE, \
+                                TIMESTAMP, TIMESTAMP WITH TIME ZONE, VARCHAR";
+
+impl ColumnType {
+    pub fn data_type(self) -> DataType {
+        match self {
+            ColumnType::SmallInt => DataType::Int16,
+            ColumnType::Integer => DataType::Int32,
+            ColumnType::BigInt => DataType::Int64,
+            ColumnType::Double => DataType::Float64,
+            ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+            ColumnType::Boolean => DataType::Boolean,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            ColumnType::TimestampWithTimeZone => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
+            ColumnType::Varchar => DataType::Utf8View,
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ColumnType::SmallInt => "SMALLINT",
+            ColumnType::Integer => "INTEGER",
+            ColumnType::BigInt => "BIGINT",
+            ColumnType::Double => "DOUBLE",
+            ColumnType::Decimal { precision, scale } => {
+                return write!(f, "DECIMAL({precision},{scale})");
+            }
+            ColumnType::Boolean => "BOOLEAN",
+            ColumnType::Date => "DATE",
+            ColumnType::Timestamp => "TIMESTAMP",
+            ColumnType::TimestampWithTimeZone => "TIMESTAMP WITH TIME ZONE",
+            ColumnType::Varchar => "VARCHAR",
+        })
+    }
+}
+
+impl FromStr for ColumnType {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let name = name.split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase();
+        Ok(match name.as_str() {
+            "SMALLINT" | "INT2" => ColumnType::SmallInt,
+            "INTEGER" | "INT" | "INT4" => ColumnType::Integer,
+            "BIGINT" | "INT8" => ColumnType::BigInt,
+            "DOUBLE" | "DOUBLE PRECISION" | "FLOAT8" => ColumnType::Double,
+            "BOOLEAN" | "BOOL" => ColumnType::Boolean,
+            "DATE" => ColumnType::Date,
+            "TIMESTAMP" | "TIMESTAMP WITHOUT TIME ZONE" | "DATETIME" => ColumnType::Timestamp,
+            "TIMESTAMP WITH TIME ZONE" | "TIMESTAMPTZ" => ColumnType::TimestampWithTimeZone,
+            "VARCHAR" | "TEXT" | "STRING" | "CHARACTER VARYING" => ColumnType::Varchar,
+            other => return decimal_type(other).ok_or(()),
+        })
+    }
+}
+
+fn decimal_type(name: &str) -> Option<ColumnType> {
+    let rest = name.strip_prefix("DECIMAL").or_else(|| name.strip_prefix("NUMERIC"))?;
+    let inside = rest.trim().strip_prefix('(')?.strip_suffix(')')?;
+    let (precision, scale) = inside.split_once(',').unwrap_or((inside, "0"));
+    let precision = precision.trim().parse::<u8>().ok()?;
+    let scale = scale.trim().parse::<u8>().ok()?;
+    let is_valid = (1..=38).contains(&precision) && scale <= precision;
+    is_valid.then_some(ColumnType::Decimal { precision, scale: i8::try_from(scale).ok()? })
+}
+
+/// `0`, `17`, `-5`; not `+5`, `007`, `-0` or ` 5`.
+pub(super) fn integer(field: &[u8]) -> Option<i64> {
+    let digits = field.strip_prefix(b"-").unwrap_or(field);
+    let is_canonical = match digits {
+        [b'0'] => digits.len() == field.len(),
+        [first, rest @ ..] => matches!(first, b'1'..=b'9') && rest.iter().all(u8::is_ascii_digit),
+        [] => false,
+    };
+    if is_canonical { std::str::from_utf8(field).ok()?.parse().ok() } else { None }
+}
+
+/// The parts of a plain decimal number: whether it is negative, its integer digits, its fraction's digits.
+fn plain_number(field: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+    let is_negative = field.first() == Some(&b'-');
+    let digits = &field[usize::from(is_negative)..];
+    let (whole, fraction) = match digits.iter().position(|byte| *byte == b'.') {
+        Some(point) if point + 1 < digits.len() => (&digits[..point], &digits[point + 1..]),
+        Some(_) => return None,
+        None => (digits, [].as_slice()),
+    };
+    let is_canonical = !whole.is_empty()
+        && (whole.len() == 1 || whole[0] != b'0')
+        && whole.iter().chain(fraction).all(u8::is_ascii_digit);
+    is_canonical.then_some((is_negative, whole, fraction))
+}
+
+/// A plain decimal number that prints as it was written, save zeros at the end of its fraction.
+pub(super) fn exact_double(field: &[u8]) -> Option<f64> {
+    const ALWAYS_EXACT: usize = 15;
+    let (_, whole, fraction) = plain_number(field)?;
+    let text = std::str::from_utf8(field).ok()?;
+    let value = text.parse::<f64>().ok()?;
+    if whole.len() + fraction.len() <= ALWAYS_EXACT {
+        return Some(value);
+    }
+    let written = match fraction.is_empty() {
+        true => text,
+        false => text.trim_end_matches('0').trim_end_matches('.'),
+    };
+    (value.to_string() == written).then_some(value)
+}
+
+/// For columns declared DOUBLE: also digits beyond what a double holds, exponents, `NaN` and infinities.
+pub(super) fn declared_double(field: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(field).ok()?;
+    let is_word = matches!(
+        text.trim_start_matches('-').to_ascii_lowercase().as_str(),
+        "nan" | "inf" | "infinity"
+    );
+    let mantissa = text.split_once(['e', 'E']).map_or(text, |(mantissa, _)| mantissa);
+    if is_word || plain_number(mantissa.as_bytes()).is_some() { text.parse().ok() } else { None }
+}
+
+/// A plain decimal number as a multiple of `10^-scale`; `None` if digits would be lost.
+pub(super) fn decimal(field: &[u8], precision: u8, scale: i8) -> Option<i128> {
+    let (is_negative, whole, fraction) = plain_number(field)?;
+    let scale = usize::try_from(scale).ok()?;
+    let kept = fraction.len().min(scale);
+    if fraction[kept..].iter().any(|digit| *digit != b'0') {
+        return None;
+    }
+    let zeros = std::iter::repeat_n(&b'0', scale - kept);
+    let mut mantissa = 0i128;
+    for digit in whole.iter().chain(&fraction[..kept]).chain(zeros) {
+        mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    if mantissa >= 10i128.checked_pow(u32::from(precision))? {
+        return None;
+    }
+    Some(if is_negative { -mantissa } else { mantissa })
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(field: &[u8]) -> Option<bool> {
+    match field {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+/// For columns declared BOOLEAN: in whatever case.
+pub(super) fn declared_boolean(field: &[u8]) -> Option<bool> {
+    boolean(&field.to_ascii_lowercase())
+}
+
+/// `YYYY-MM-DD` as days since 1970-01-01.
+pub(super) fn date(field: &[u8]) -> Option<i32> {
+    let seconds = civil_date(field)?.to_datetime(jiff::civil::Time::midnight());
+    let seconds = jiff::tz::Offset::UTC.to_timestamp(seconds).ok()?.as_second();
+    i32::try_from(seconds.div_euclid(86_400)).ok()
+}
+
+fn civil_date(field: &[u8]) -> Option<jiff::civil::Date> {
+    if field.len() != 10 || field[4] != b'-' || field[7] != b'-' {
+        return None;
+    }
+    let year = i16::try_from(number(&field[..4])?).ok()?;
+    jiff::civil::Date::new(year, small(&field[5..7])?, small(&field[8..])?).ok()
+}
+
+/// A time as RFC 3339 writes it, its zone optional here, `T` or a space between date and time.
+pub(super) struct DateTime {
+    /// Since 1970-01-01T00:00:00, of the instant if there is a zone, else as the clock on the wall shows it.
+    pub microseconds: i64,
+    pub has_zone: bool,
+}
+
+/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|+HH:MM]`. `None` also where microseconds would not hold the fraction.
+pub(super) fn date_time(field: &[u8]) -> Option<DateTime> {
+    if field.len() < 19
+        || !matches!(field[10], b'T' | b' ')
+        || field[13] != b':'
+        || field[16] != b':'
+    {
+        return None;
+    }
+    let (hour, minute, second) =
+        (small(&field[11..13])?, small(&field[14..16])?, small(&field[17..19])?);
+    let time = jiff::civil::Time::new(hour, minute, second, 0).ok()?;
+    let (fraction, zone) = fraction(&field[19..])?;
+    let offset = match zone {
+        [] => None,
+        b"Z" | b"z" => Some(0),
+        [sign @ (b'+' | b'-'), rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
+            let (hours, minutes) = (number(&rest[..2])?, number(&rest[3..])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = i64::from(hours * 3600 + minutes * 60);
+            Some(if *sign == b'-' { -seconds } else { seconds })
+        }
+        _ => return None,
+    };
+    let civil = civil_date(&field[..10])?.to_datetime(time);
+    let wall = jiff::tz::Offset::UTC.to_timestamp(civil).ok()?.as_second();
+    let seconds = wall - offset.unwrap_or(0);
+    Some(DateTime { microseconds: seconds * 1_000_000 + fraction, has_zone: offset.is_some() })
+}
+
+/// The microseconds of `.123456` at the front of `text`, and what follows them.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let Some(rest) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = rest.split_at(length);
+    let kept = digits.len().min(6);
+    if digits.is_empty() || digits[kept..].iter().any(|digit| *digit != b'0') {
+        return None;
+    }
+    let missing = u32::try_from(6 - kept).expect("at most six");
+    Some((i64::from(number(&digits[..kept])?) * 10i64.pow(missing), rest))
+}
+
+/// At most nine digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0u32, |sum, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
+    })
+}
+
+fn small(digits: &[u8]) -> Option<i8> {
+    i8::try_from(number(digits)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_integers_are_integers() {
+        for text in ["0", "17", "-5", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(integer(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in ["", "-", "00123", "+5", "-0", " 5", "5 ", "1.0", "9223372036854775808", "1_0"]
+        {
+            assert_eq!(integer(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_double_is_inferred_only_where_it_prints_as_it_was_written() {
+        for text in ["0", "-1.50", "10.357019999999999", "0.1", "-74.0445", "1234567890123456"] {
+            assert_eq!(exact_double(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in
+            ["007.5", ".5", "5.", "1e3", "NaN", "12345678901234567891", "0.1000000000000000055"]
+        {
+            assert_eq!(exact_double(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(declared_double(b"1e3"), Some(1000.0));
+        assert_eq!(declared_double(b"-Infinity"), Some(f64::NEG_INFINITY));
+        assert_eq!(declared_double(b"007"), None);
+    }
+
+    #[test]
+    fn decimals_keep_every_digit_or_are_refused() {
+        assert_eq!(decimal(b"12.5", 10, 2), Some(1250));
+        assert_eq!(decimal(b"-0.010", 10, 2), Some(-1));
+        assert_eq!(decimal(b"0.001", 10, 2), None);
+        assert_eq!(decimal(b"123.00", 4, 2), None);
+        assert_eq!(decimal(b"007", 10, 2), None);
+    }
+
+    #[test]
+    fn dates_and_times_are_read_as_rfc_3339_writes_them() {
+        assert_eq!(date(b"1970-01-02"), Some(1));
+        assert_eq!(date(b"1969-12-31"), Some(-1));
+        assert_eq!(date(b"2013-02-29"), None);
+        assert_eq!(date(b"2013-1-1"), None);
+        let micros = |text: &str| date_time(text.as_bytes()).map(|t| (t.microseconds, t.has_zone));
+        assert_eq!(micros("1970-01-01T00:00:01Z"), Some((1_000_000, true)));
+        assert_eq!(micros("1970-01-01T02:00:01.5+02:00"), Some((1_500_000, true)));
+        assert_eq!(micros("1970-01-01 00:00:00.000001"), Some((1, false)));
+        assert_eq!(micros("1969-12-31T23:59:59.25Z"), Some((-750_000, true)));
+        for text in
+            ["1970-01-01", "1970-01-01T24:00:00", "1970-01-01T00:00:00.0000001", "1970-01-01T00:00"]
+        {
+            assert_eq!(micros(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_type_is_known_by_the_name_it_prints() {
+        for name in ["SMALLINT", "BIGINT", "TIMESTAMP WITH TIME ZONE", "DECIMAL(10,2)", "VARCHAR"] {
+            assert_eq!(name.parse::<ColumnType>().unwrap().to_string(), name);
+        }
+        assert!("VARCHAR(20)".parse::<ColumnType>().is_err());
+        assert!("DECIMAL(40,2)".parse::<ColumnType>().is_err());
+    }
+}

@@ -1,0 +1,272 @@
+//! CSV tables: which columns they have, of which types, and the reading of their rows.
+//!
+//! The types are declared in the config, or pinned at an earlier run, or inferred by reading the files once. Columns
+//! of files with a header are matched by name, so that their order may change. Not responsible for listing files.
+
+mod column;
+mod column_type;
+mod inference;
+mod record;
+mod scan;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use self::column_type::ColumnType;
+use self::inference::Candidates;
+use self::record::{Problem, Record, Records};
+pub(super) use self::scan::CsvTable;
+use super::definition::Csv;
+use super::error::{Error, unknown};
+use super::files::FileFact;
+use super::pins::Pins;
+
+/// Bytes read from a file at once.
+const BUFFER: usize = 256 << 10;
+/// Records inferred between two points at which the task can be cancelled.
+const RECORDS_PER_TURN: u32 = 4096;
+
+/// How the files of one table are read.
+#[derive(Debug)]
+struct Layout {
+    table: String,
+    csv: Csv,
+    columns: Vec<ColumnPlan>,
+}
+
+#[derive(Debug, Clone)]
+struct ColumnPlan {
+    name: String,
+    column_type: ColumnType,
+    is_declared: bool,
+}
+
+/// One file, and where in its rows each of the layout's columns is.
+#[derive(Debug)]
+struct CsvFile {
+    path: String,
+    width: usize,
+    positions: Vec<usize>,
+}
+
+/// Whether a column can be declared with this type name.
+///
+/// # Errors
+/// The known names, for people.
+pub fn check_type_name(name: &str) -> Result<(), String> {
+    match name.parse::<ColumnType>() {
+        Ok(_) => Ok(()),
+        Err(()) => Err(format!("unknown type `{name}`; known types: {}", column_type::NAMES)),
+    }
+}
+
+/// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest.
+pub(super) async fn open(
+    table: &str,
+    csv: &Csv,
+    files: &[FileFact],
+    pins: &mut Pins,
+) -> Result<CsvTable, Error> {
+    let headers = files
+        .iter()
+        .map(|file| header(table, csv, &file.path))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let names = headers.first().cloned().unwrap_or_default();
+    let files = files
+        .iter()
+        .zip(&headers)
+        .map(|(file, header)| match_columns(table, file, header, &names, &files[0].path))
+        .collect::<Result<Vec<_>, Error>>()?;
+    for (declared, _) in &csv.columns {
+        if !names.contains(declared) {
+            let place = format!("`columns` of table `{table}`");
+            return Err(Error::Definition(unknown("column", declared, &place, &names)));
+        }
+    }
+    let mut columns = Vec::with_capacity(names.len());
+    for name in &names {
+        columns.push(known_type(table, csv, pins, name)?);
+    }
+    if columns.iter().any(Option::is_none) {
+        let inferred = infer(table, csv, &files, names.len()).await?;
+        for ((column, name), inferred) in columns.iter_mut().zip(&names).zip(inferred) {
+            if column.is_none() {
+                pins.add(table, name, inferred.to_string());
+                *column = Some((inferred, false));
+            }
+        }
+    }
+    let plan = |(name, column): (String, Option<(ColumnType, bool)>)| {
+        let (column_type, is_declared) = column.expect("inference gave the rest their types");
+        ColumnPlan { name, column_type, is_declared }
+    };
+    let columns = names.into_iter().zip(columns).map(plan).collect();
+    let layout = Layout { table: table.to_owned(), csv: csv.clone(), columns };
+    Ok(CsvTable::new(layout, files))
+}
+
+/// The names of a file's columns: its first record, or `column_1` and so on.
+fn header(table: &str, csv: &Csv, path: &str) -> Result<Vec<String>, Error> {
+    let mut records = records(table, csv, path)?;
+    let first = records.next().map_err(|problem| damaged(table, path, &problem))?;
+    let Some(first) = first else {
+        return Err(Error::Damaged(format!(
+            "table `{table}`: file `{path}` is empty; put the whole file there, at least with its header"
+        )));
+    };
+    let mut names = Vec::with_capacity(first.len());
+    for position in 0..first.len() {
+        let numbered = format!("column_{}", position + 1);
+        let name = match std::str::from_utf8(first.field(position)) {
+            _ if !csv.has_header => numbered,
+            Ok("") => numbered,
+            Ok(name) => name.to_owned(),
+            Err(_) => {
+                return Err(Error::Damaged(format!(
+                    "table `{table}`: the header of file `{path}` is not UTF-8; convert the file"
+                )));
+            }
+        };
+        if names.contains(&name) {
+            return Err(Error::Damaged(format!(
+                "table `{table}`: file `{path}` has two columns named `{name}`; rename one"
+            )));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Finds the table's columns in one file; the first file says which there are.
+fn match_columns(
+    table: &str,
+    file: &FileFact,
+    header: &[String],
+    names: &[String],
+    first: &str,
+) -> Result<CsvFile, Error> {
+    let path = &file.path;
+    let differs = |column: &str, with: &str, without: &str| {
+        Error::Damaged(format!(
+            "table `{table}`: column `{column}` is in file `{with}` but not in `{without}`; the files of one table \
+             must have the same columns"
+        ))
+    };
+    if let Some(extra) = header.iter().find(|name| !names.contains(name)) {
+        return Err(differs(extra, path, first));
+    }
+    let position = |name: &String| {
+        let found = header.iter().position(|other| other == name);
+        found.ok_or_else(|| differs(name, first, path))
+    };
+    let positions = names.iter().map(position).collect::<Result<_, Error>>()?;
+    Ok(CsvFile { path: path.clone(), width: header.len(), positions })
+}
+
+/// The declared or pinned type of a column, and whether it is declared.
+fn known_type(
+    table: &str,
+    csv: &Csv,
+    pins: &Pins,
+    name: &str,
+) -> Result<Option<(ColumnType, bool)>, Error> {
+    let declared = csv.columns.iter().find(|(column, _)| column == name);
+    let (type_name, is_declared) = match (declared, pins.get(table, name)) {
+        (Some((_, type_name)), _) => (type_name.as_str(), true),
+        (None, Some(type_name)) => (type_name, false),
+        (None, None) => return Ok(None),
+    };
+    match type_name.parse() {
+        Ok(column_type) => Ok(Some((column_type, is_declared))),
+        Err(()) => Err(Error::Definition(format!(
+            "table `{table}`: column `{name}` has the unknown type `{type_name}`; known types: {}",
+            column_type::NAMES
+        ))),
+    }
+}
+
+/// Reads all files once and decides the type of every column, in the layout's order. Can be cancelled.
+async fn infer(
+    table: &str,
+    csv: &Csv,
+    files: &[CsvFile],
+    columns: usize,
+) -> Result<Vec<ColumnType>, Error> {
+    let mut candidates = vec![Candidates::new(); columns];
+    let mut turn = 0;
+    for file in files {
+        let path = &file.path;
+        let mut records = data(table, csv, path)?;
+        while let Some(record) = records.next().map_err(|problem| damaged(table, path, &problem))? {
+            check_width(table, csv, file, &record)?;
+            for (candidates, position) in candidates.iter_mut().zip(&file.positions) {
+                let field = record.field(*position);
+                if !is_null(csv, field) {
+                    candidates.see(field);
+                }
+            }
+            turn += 1;
+            if turn % RECORDS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    Ok(candidates.into_iter().map(Candidates::decide).collect())
+}
+
+fn is_null(csv: &Csv, field: &[u8]) -> bool {
+    csv.nulls.iter().any(|word| word.as_bytes() == field)
+}
+
+/// The records of a file, from its first line on.
+fn records(table: &str, csv: &Csv, path: &str) -> Result<Records<BufReader<File>>, Error> {
+    let file = File::open(path).map_err(|error| {
+        Error::Missing(format!(
+            "table `{table}`: file `{path}` cannot be read: {error}; put it back or make it readable"
+        ))
+    })?;
+    Ok(Records::new(BufReader::with_capacity(BUFFER, file), csv.delimiter))
+}
+
+/// The records of a file without its header.
+fn data(table: &str, csv: &Csv, path: &str) -> Result<Records<BufReader<File>>, Error> {
+    let mut records = records(table, csv, path)?;
+    if csv.has_header {
+        records.next().map_err(|problem| damaged(table, path, &problem))?;
+    }
+    Ok(records)
+}
+
+fn check_width(table: &str, csv: &Csv, file: &CsvFile, record: &Record<'_>) -> Result<(), Error> {
+    if record.len() == file.width {
+        return Ok(());
+    }
+    Err(Error::Damaged(format!(
+        "table `{table}`: the row at line {} of file `{}` has {} fields, {} were expected; is the file cut, or its \
+         delimiter another than `{}`?",
+        record.line,
+        file.path,
+        record.len(),
+        file.width,
+        char::from(csv.delimiter),
+    )))
+}
+
+fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
+    Error::Damaged(match problem {
+        Problem::Io(error) => {
+            format!("table `{table}`: file `{path}` cannot be read: {error}; make it readable")
+        }
+        Problem::Unclosed { line } => format!(
+            "table `{table}`: file `{path}` ends inside a quoted field of the row at line {line}; put the whole file \
+             there"
+        ),
+        Problem::TooLong { line } => format!(
+            "table `{table}`: the row at line {line} of file `{path}` is longer than 64 MiB; is a quote never closed?"
+        ),
+    })
+}
+
+/// For sharing a layout among the partitions of a scan.
+type SharedLayout = Arc<Layout>;

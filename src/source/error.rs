@@ -1,0 +1,287 @@
+//! What can go wrong in a read, by meaning, and how DataFusion's errors become it.
+//!
+//! Invariant: no message carries a value of a row. Errors made while planning may quote the SQL, which is the
+//! config's; errors made while running are reduced to what is known to hold no data.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+/// Why a read could not begin or did not end. The message names the thing, the place and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The model, its primary key or a table's declaration must be changed in the config.
+    #[error("{0}")]
+    Definition(String),
+    /// The mapping or the delivered key must be changed in the config.
+    #[error("{0}")]
+    Mapping(String),
+    /// A file or a set of files is not there or may not be read.
+    #[error("{0}")]
+    Missing(String),
+    /// A file is cut, damaged, or differs from the others of its table.
+    #[error("{0}")]
+    Damaged(String),
+    /// A value does not fit its column's type.
+    #[error("{0}")]
+    Misfit(String),
+    /// The query needs more memory than it may use.
+    #[error("{0}")]
+    Memory(String),
+    /// The query failed while it ran.
+    #[error("{0}")]
+    Query(String),
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl Error {
+    /// What an error that a partition's stream yielded means. `model` is named where the error does not say more.
+    pub fn of_stream(error: &DataFusionError, model: &str) -> Error {
+        match error {
+            DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
+                Some(own) => own.clone(),
+                None => match cause.downcast_ref::<DataFusionError>() {
+                    Some(inner) => Error::of_stream(inner, model),
+                    None => Error::failed(model, "a part of the query failed"),
+                },
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Error::of_stream(inner, model)
+            }
+            DataFusionError::Shared(inner) => Error::of_stream(inner, model),
+            DataFusionError::Collection(errors) => match errors.first() {
+                Some(first) => Error::of_stream(first, model),
+                None => Error::failed(model, "a part of the query failed"),
+            },
+            DataFusionError::ArrowError(inner, _) => Error::of_arrow(inner, model),
+            DataFusionError::ParquetError(inner) => Error::Damaged(format!(
+                "a Parquet file of model `{model}` cannot be read: {}; replace the file by a whole one",
+                first_line(&inner.to_string())
+            )),
+            DataFusionError::ObjectStore(inner) => Error::Missing(format!(
+                "a file of model `{model}` cannot be read: {}; it was there when the read began",
+                first_line(&inner.to_string())
+            )),
+            DataFusionError::IoError(inner) => Error::Missing(format!(
+                "a file of model `{model}` cannot be read: {}",
+                inner.kind()
+            )),
+            DataFusionError::ResourcesExhausted(_) => Error::Memory(format!(
+                "the query of model `{model}` needs more memory than it may use; raise the memory limit, or sort, \
+                 group and join fewer rows"
+            )),
+            DataFusionError::Execution(message) => {
+                Error::failed(model, known_cause(message).unwrap_or("it stopped while it ran"))
+            }
+            DataFusionError::NotImplemented(_) => {
+                Error::failed(model, "it uses something that is not supported")
+            }
+            _ => Error::failed(model, "the engine reported a fault of its own"),
+        }
+    }
+
+    fn of_arrow(error: &ArrowError, model: &str) -> Error {
+        match error {
+            ArrowError::ExternalError(cause) => match cause.downcast_ref::<DataFusionError>() {
+                Some(inner) => Error::of_stream(inner, model),
+                None => match cause.downcast_ref::<Error>() {
+                    Some(own) => own.clone(),
+                    None => Error::failed(model, "a part of the query failed"),
+                },
+            },
+            ArrowError::DivideByZero => {
+                Error::failed(model, "division by zero; guard it with `nullif(divisor, 0)`")
+            }
+            ArrowError::ArithmeticOverflow(_) => {
+                Error::failed(model, "a number overflows its type; cast to a wider one")
+            }
+            ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+                let target = cast_target(message).unwrap_or("the type asked for");
+                Error::Query(format!(
+                    "the query of model `{model}` failed: a value cannot be cast to {target}; use `try_cast` to get \
+                     NULL instead"
+                ))
+            }
+            ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) => Error::Memory(
+                format!("a batch of model `{model}` is too large; make its text columns shorter"),
+            ),
+            ArrowError::ParquetError(message) => Error::Damaged(format!(
+                "a Parquet file of model `{model}` cannot be read: {}; replace the file by a whole one",
+                first_line(message)
+            )),
+            _ => Error::failed(model, "a computation failed"),
+        }
+    }
+
+    fn failed(model: &str, cause: &str) -> Error {
+        Error::Query(format!("the query of model `{model}` failed: {cause}"))
+    }
+}
+
+/// What a planning error says of SQL at `place`, such as ``model `orders` ``: shortened, with the nearest column's name
+/// where one is unknown.
+pub(super) fn planning(error: &DataFusionError, place: &str) -> String {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            planning(inner, place)
+        }
+        DataFusionError::Shared(inner) => planning(inner, place),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => planning(first, place),
+            None => format!("{place} cannot be planned"),
+        },
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let known =
+                    valid_fields.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+                unknown("column", &field.name, place, &known)
+            }
+            SchemaError::AmbiguousReference { field } => {
+                format!("column `{}` in {place} is ambiguous; say which table it is of", field.name)
+            }
+            SchemaError::DuplicateQualifiedField { name, .. }
+            | SchemaError::DuplicateUnqualifiedField { name } => {
+                format!("{place} has two columns named `{name}`; give each its own name with `AS`")
+            }
+        },
+        DataFusionError::SQL(parser, _) => {
+            format!("{place} is not valid SQL: {}", tail(&parser.to_string()))
+        }
+        DataFusionError::NotImplemented(message) => {
+            format!("{place} uses what is not supported: {}", tail(message))
+        }
+        other => match other.message().as_ref() {
+            message if message.contains("unique expression names") => {
+                format!("{place} has two columns of one name; give each its own name with `AS`")
+            }
+            message => format!("{place} cannot be planned: {}", tail(message)),
+        },
+    }
+}
+
+/// A message about a name that is not there: the nearest known name if one is near, and the known ones.
+pub(super) fn unknown(what: &str, name: &str, place: &str, known: &[String]) -> String {
+    let mut message = format!("unknown {what} `{name}` in {place}");
+    if let Some(near) = nearest(name, known) {
+        message.push_str(&match near.to_lowercase() == name.to_lowercase() {
+            true => format!("; write it `\"{near}\"`, as names with capitals need double quotes"),
+            false => format!("; did you mean `{near}`?"),
+        });
+    }
+    if !known.is_empty() {
+        const SHOWN: usize = 40;
+        let list = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        message.push_str(&format!("; known {what}s: {}", list.join(", ")));
+        if known.len() > SHOWN {
+            message.push_str(&format!(" and {} more", known.len() - SHOWN));
+        }
+    }
+    message
+}
+
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let name = name.to_lowercase();
+    known
+        .iter()
+        .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).clamp(1, 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be inserted, removed or replaced to make one of the other.
+fn distance(left: &str, right: &str) -> usize {
+    let right = right.chars().collect::<Vec<_>>();
+    let mut row = (0..=right.len()).collect::<Vec<_>>();
+    for (i, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+/// Causes whose words hold no data.
+fn known_cause(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    [
+        ("divide by zero", "division by zero; guard it with `nullif(divisor, 0)`"),
+        ("overflow", "a number overflows its type; cast to a wider one"),
+        ("more than one row", "a subquery gave more than one row"),
+    ]
+    .into_iter()
+    .find_map(|(words, cause)| message.contains(words).then_some(cause))
+}
+
+/// The type in Arrow's "Cannot cast string '...' to value of Int64 type", which ends with it.
+fn cast_target(message: &str) -> Option<&str> {
+    let (_, tail) = message.rsplit_once("' to value of ")?;
+    let name = tail.strip_suffix(" type")?;
+    let is_plain = name.len() <= 40
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '(' | ')' | ',' | ' '));
+    is_plain.then_some(name)
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The first line of a message, begun in lower case and bounded.
+fn tail(message: &str) -> String {
+    let line = first_line(message);
+    let line = line
+        .trim_start_matches("sql parser error: ")
+        .trim_start_matches("Error during planning: ")
+        .trim_end_matches('.');
+    let mut characters = line.chars().take(300);
+    let Some(first) = characters.next() else { return "no reason given".to_owned() };
+    first.to_lowercase().chain(characters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cast_error_keeps_the_type_and_loses_the_value() {
+        let arrow = ArrowError::CastError(
+            "Cannot cast string 'it's secret' to value of Int64 type".to_owned(),
+        );
+        let error = Error::of_stream(&DataFusionError::from(arrow), "people");
+        assert!(error.to_string().contains("Int64"), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn an_execution_error_never_shows_its_words() {
+        let error = Error::of_stream(&DataFusionError::Execution("row 'secret'".into()), "people");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn our_own_error_comes_through_however_it_is_wrapped() {
+        let own = Error::Misfit("a".to_owned());
+        let shared = DataFusionError::Shared(std::sync::Arc::new(own.clone().into()));
+        let wrapped = DataFusionError::Context("while reading".to_owned(), Box::new(shared));
+        assert_eq!(Error::of_stream(&wrapped, "people"), own);
+    }
+
+    #[test]
+    fn a_near_name_is_suggested_and_a_far_one_is_not() {
+        let known = ["customer_id".to_owned(), "Email".to_owned()];
+        assert!(
+            unknown("column", "custmer_id", "x", &known).contains("did you mean `customer_id`")
+        );
+        assert!(unknown("column", "email", "x", &known).contains("`\"Email\"`"));
+        assert!(!unknown("column", "price", "x", &known).contains("did you mean"));
+    }
+}

@@ -1,0 +1,179 @@
+//! Which files a table is made of, and the facts that tell whether one was replaced.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::definition::{Rewritten, Table};
+use super::error::Error;
+
+/// One file of a read's file set. Same facts before and after prove that it was not replaced meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFact {
+    pub table: String,
+    /// Absolute.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    pub inode: u64,
+    /// The inode's change time, in nanoseconds since 1970.
+    pub changed: i128,
+}
+
+/// The files of a table as they are now, sorted by name. The completion marker is not one of them. A location that is
+/// the name of a file is that file, even if it reads like a glob.
+pub(super) fn list(table: &Table) -> Result<Vec<FileFact>, Error> {
+    let location = absolute(table)?;
+    let mut paths = match location.is_file() {
+        true => vec![location],
+        false => matches(table, &location)?,
+    };
+    paths.sort();
+    paths.iter().map(|path| fact(table, path)).collect()
+}
+
+/// Where the completion marker of a table must be, if one is declared: beside the location, or where its first folder
+/// with a wildcard is.
+pub(super) fn marker(table: &Table) -> Result<Option<PathBuf>, Error> {
+    let Some(Rewritten { marker: Some(marker) }) = &table.rewritten else { return Ok(None) };
+    let location = absolute(table)?;
+    let mut folder = PathBuf::new();
+    for part in location.parent().into_iter().flat_map(Path::components) {
+        if !folder.join(part).exists() && part.as_os_str().to_str().is_none_or(is_glob) {
+            break;
+        }
+        folder.push(part);
+    }
+    Ok(Some(folder.join(marker)))
+}
+
+fn absolute(table: &Table) -> Result<PathBuf, Error> {
+    std::path::absolute(&table.location).map_err(|error| {
+        Error::Missing(format!(
+            "table `{}`: location `{}` cannot be resolved: {error}",
+            table.name,
+            table.location.display()
+        ))
+    })
+}
+
+fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
+    let (name, shown) = (&table.name, location.display());
+    let text = location.to_str().ok_or_else(|| {
+        Error::Missing(format!("table `{name}`: location `{shown}` is not UTF-8; rename it"))
+    })?;
+    if location.is_dir() {
+        return Err(Error::Missing(format!(
+            "table `{name}`: `{shown}` is a folder; name the files in it, such as `{shown}/*.parquet`"
+        )));
+    }
+    if !is_glob(text) {
+        return Err(Error::Missing(format!(
+            "table `{name}`: no file `{shown}`; correct the location or put the file there"
+        )));
+    }
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let found = glob::glob_with(text, options).map_err(|error| {
+        Error::Missing(format!("table `{name}`: `{shown}` is not a valid glob: {}", error.msg))
+    })?;
+    let marker = marker(table)?;
+    let mut paths = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| {
+            Error::Missing(format!(
+                "table `{name}`: `{}` cannot be listed: {}; make it readable",
+                error.path().display(),
+                error.error()
+            ))
+        })?;
+        let is_marker =
+            marker.as_ref().is_some_and(|marker| marker.file_name() == path.file_name());
+        if !path.is_dir() && !is_marker {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(Error::Missing(format!(
+            "table `{name}`: no file matches `{shown}`; correct the location or put the files there"
+        )));
+    }
+    Ok(paths)
+}
+
+fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::Missing(format!(
+            "table `{}`: the name of file `{}` is not UTF-8; rename it",
+            table.name,
+            path.display()
+        ))
+    })?;
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        Error::Missing(format!(
+            "table `{}`: file `{text}` cannot be read: {error}; put it back or make it readable",
+            table.name
+        ))
+    })?;
+    let changed = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    Ok(FileFact {
+        table: table.name.clone(),
+        path: text.to_owned(),
+        size: metadata.len(),
+        inode: metadata.ino(),
+        changed,
+    })
+}
+
+fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::definition::Format;
+    use super::*;
+
+    fn table(location: PathBuf, marker: Option<&str>) -> Table {
+        Table {
+            name: "orders".to_owned(),
+            location,
+            format: Format::Parquet,
+            rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),
+        }
+    }
+
+    #[test]
+    fn a_glob_is_sorted_and_leaves_out_marker_folders_and_hidden_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "_SUCCESS", ".hidden"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        let table = table(folder.path().join("*"), Some("_SUCCESS"));
+        let files = list(&table).unwrap();
+        let names = files.iter().map(|file| file.path.rsplit('/').next().unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(marker(&table).unwrap(), Some(folder.path().join("_SUCCESS")));
+    }
+
+    #[test]
+    fn a_file_whose_name_reads_like_a_glob_is_that_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a[1]*.csv");
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(list(&table(path.clone(), None)).unwrap()[0].path, path.to_str().unwrap());
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place_and_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        for location in ["none.csv", "*.csv", ""] {
+            let error = list(&table(folder.path().join(location), None)).unwrap_err().to_string();
+            assert!(error.contains("table `orders`"), "{error}");
+            assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+        }
+    }
+}

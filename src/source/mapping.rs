@@ -1,0 +1,290 @@
+//! From the columns of a model to the fields of the destination, and where the keys are among them.
+//!
+//! Invariant: what comes out has only types that can be synced, under names that are unique.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::sql::parser::DFParser;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+
+use super::error::{Error, planning, unknown};
+use crate::domain::column::is_supported;
+use crate::domain::sync::{Mapped, Model};
+
+/// What of a model is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Empty means every column under its own name.
+    pub fields: Vec<Mapped>,
+    /// The fields of the delivered key, in order; empty means those that carry the primary key's columns.
+    pub key: Vec<String>,
+}
+
+/// A mapped field and the type of its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldInfo {
+    pub name: String,
+    pub data_type: DataType,
+}
+
+/// A plan that yields the mapped fields, then the primary key's columns that are not among them.
+#[derive(Debug)]
+pub(super) struct Projected {
+    pub plan: LogicalPlan,
+    pub fields: Vec<FieldInfo>,
+    pub key: Vec<usize>,
+    pub primary_key: Vec<usize>,
+}
+
+/// The name of a type for the snapshot's header: the widths of text and binary types are made one.
+pub fn key_type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "Utf8".to_owned(),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "Binary".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Puts the mapping on top of the model's plan.
+pub(super) fn project(
+    state: &SessionState,
+    model: &Model,
+    plan: LogicalPlan,
+    selection: &Selection,
+) -> Result<Projected, Error> {
+    let place = format!("model `{}`", model.name);
+    let columns =
+        plan.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    if let Some(name) = repeated(&columns) {
+        return Err(Error::Definition(format!(
+            "{place} has two columns named `{name}`; give each its own name with `AS`"
+        )));
+    }
+    if let Some(name) = model.primary_key.iter().find(|name| !columns.contains(name)) {
+        let place = format!("the primary key of {place}");
+        return Err(Error::Definition(unknown("column", name, &place, &columns)));
+    }
+    let rows = LogicalPlanBuilder::from(plan)
+        .alias(TableReference::bare(model.name.as_str()))
+        .map_err(|error| Error::Definition(planning(&error, &place)))?;
+    let schema = rows.schema().clone();
+    let mut outputs = outputs(state, &schema, &columns, selection)?;
+    let names = outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+    if let Some(name) = repeated(&names) {
+        return Err(Error::Mapping(format!("field `{name}` is mapped twice; leave one out")));
+    }
+    let key = delivered_key(model, selection, &outputs)?;
+    let mapped = outputs.len();
+    let primary_key = primary_key(model, &key, &mut outputs);
+    let mut fields = Vec::with_capacity(mapped);
+    let mut expressions = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let (expression, data_type) = scalar(&output, &schema, &place)?;
+        expressions.push(expression.alias(&output.name));
+        fields.push(FieldInfo { name: output.name, data_type });
+    }
+    fields.truncate(mapped);
+    let plan = rows
+        .project(expressions)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| Error::Mapping(planning(&error, &format!("the mapping of {place}"))))?;
+    Ok(Projected { plan, fields, key, primary_key })
+}
+
+/// One column of what comes out.
+struct Output {
+    name: String,
+    expression: Expr,
+}
+
+impl Output {
+    fn column(schema: &DFSchema, source: &str, name: String) -> Output {
+        let qualified = schema
+            .iter()
+            .find(|(_, field)| field.name() == source)
+            .map(Column::from)
+            .expect("the column was looked up in the schema");
+        Output { name, expression: Expr::Column(qualified) }
+    }
+
+    /// Whether it is nothing but this column of the model.
+    fn is_column(&self, source: &str) -> bool {
+        matches!(&self.expression, Expr::Column(column) if column.name == source)
+    }
+}
+
+fn outputs(
+    state: &SessionState,
+    schema: &DFSchema,
+    columns: &[String],
+    selection: &Selection,
+) -> Result<Vec<Output>, Error> {
+    if selection.fields.is_empty() {
+        let own = columns.iter().map(|name| Output::column(schema, name, name.clone()));
+        return Ok(own.collect());
+    }
+    let parse = |mapped: &Mapped| {
+        let expression = expression(state, schema, mapped)?;
+        Ok(Output { name: mapped.field.clone(), expression })
+    };
+    selection.fields.iter().map(parse).collect()
+}
+
+fn expression(state: &SessionState, schema: &DFSchema, mapped: &Mapped) -> Result<Expr, Error> {
+    let place = format!("the mapping of field `{}`", mapped.field);
+    let refuse = |what: &str| {
+        Error::Mapping(format!(
+            "{place} has {what}; a mapping is computed from one row, so do that in the model's SQL"
+        ))
+    };
+    let invalid = |error| Error::Mapping(planning(&error, &place));
+    let parsed = DFParser::parse_sql_into_expr_with_dialect(&mapped.expression, &GenericDialect {})
+        .map_err(invalid)?;
+    if parsed.alias.is_some() {
+        return Err(Error::Mapping(format!("{place} has an alias; leave `AS` out")));
+    }
+    if has_subquery(&parsed.expr) {
+        return Err(refuse("a subquery"));
+    }
+    let expression = state.create_logical_expr_from_sql_expr(parsed, schema).map_err(invalid)?;
+    let mut refused = None;
+    let _ = expression.exists(|part| {
+        refused = match part {
+            Expr::AggregateFunction(function) => {
+                Some(format!("the aggregate `{}`", function.func.name()))
+            }
+            Expr::WindowFunction(function) => {
+                Some(format!("the window function `{}`", function.fun.name()))
+            }
+            Expr::ScalarSubquery(_)
+            | Expr::InSubquery(_)
+            | Expr::Exists(_)
+            | Expr::SetComparison(_) => Some("a subquery".to_owned()),
+            Expr::Placeholder(placeholder) => Some(format!("the placeholder `{}`", placeholder.id)),
+            Expr::Unnest(_) => Some("`unnest`".to_owned()),
+            Expr::GroupingSet(_) => Some("a grouping set".to_owned()),
+            #[expect(deprecated, reason = "the parser may still give it")]
+            Expr::Wildcard { .. } => Some("`*`".to_owned()),
+            _ => return Ok(false),
+        };
+        Ok(true)
+    });
+    match refused {
+        Some(what) => Err(refuse(&what)),
+        None => Ok(expression),
+    }
+}
+
+fn has_subquery(expression: &ast::Expr) -> bool {
+    struct Find;
+    impl ast::Visitor for Find {
+        type Break = ();
+        fn pre_visit_query(&mut self, _query: &ast::Query) -> std::ops::ControlFlow<()> {
+            std::ops::ControlFlow::Break(())
+        }
+    }
+    ast::Visit::visit(expression, &mut Find).is_break()
+}
+
+fn delivered_key(
+    model: &Model,
+    selection: &Selection,
+    outputs: &[Output],
+) -> Result<Vec<usize>, Error> {
+    if selection.key.is_empty() {
+        let carrier = |column: &String| {
+            let found = outputs.iter().position(|output| output.is_column(column));
+            found.ok_or_else(|| {
+                Error::Mapping(format!(
+                    "the primary key column `{column}` of model `{}` is not mapped as it is; map a field to it, or say \
+                     with `key` which fields identify a record",
+                    model.name
+                ))
+            })
+        };
+        return model.primary_key.iter().map(carrier).collect();
+    }
+    if let Some(name) = repeated(&selection.key) {
+        return Err(Error::Mapping(format!("`key` names field `{name}` twice; leave one out")));
+    }
+    let names = outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+    let position = |field: &String| {
+        let found = names.iter().position(|name| name == field);
+        found.ok_or_else(|| Error::Mapping(unknown("field", field, "`key`", &names)))
+    };
+    selection.key.iter().map(position).collect()
+}
+
+/// Where the primary key's columns are; those that no key field carries as they are, are appended.
+fn primary_key(model: &Model, key: &[usize], outputs: &mut Vec<Output>) -> Vec<usize> {
+    let mapped = outputs.len();
+    let mut indexes = Vec::with_capacity(model.primary_key.len());
+    for column in &model.primary_key {
+        let in_key = key.iter().copied().find(|index| outputs[*index].is_column(column));
+        let found =
+            in_key.or_else(|| outputs[..mapped].iter().position(|output| output.is_column(column)));
+        indexes.push(found.unwrap_or_else(|| {
+            let mut name = format!("primary key {column}");
+            while outputs.iter().any(|output| output.name == name) {
+                name.push('\'');
+            }
+            let relation = TableReference::bare(model.name.as_str());
+            let expression = Expr::Column(Column::new(Some(relation), column));
+            outputs.push(Output { name, expression });
+            outputs.len() - 1
+        }));
+    }
+    indexes
+}
+
+/// The expression with dictionaries and runs unpacked, and its type, which must be one that can be synced.
+fn scalar(output: &Output, schema: &DFSchema, place: &str) -> Result<(Expr, DataType), Error> {
+    use datafusion::logical_expr::ExprSchemable;
+    let name = &output.name;
+    let data_type = output.expression.get_type(schema).map_err(|error| {
+        Error::Mapping(planning(&error, &format!("the mapping of field `{name}`")))
+    })?;
+    let unpacked = unpacked(&data_type);
+    if !is_supported(unpacked) {
+        return Err(Error::Mapping(format!(
+            "field `{name}` of {place} has the nested type `{unpacked}`, which cannot be synced; select its scalar parts \
+             or leave it out"
+        )));
+    }
+    let expression = match *unpacked == data_type {
+        true => output.expression.clone(),
+        false => cast(output.expression.clone(), unpacked.clone()),
+    };
+    Ok((expression, unpacked.clone()))
+}
+
+fn unpacked(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => unpacked(values),
+        DataType::RunEndEncoded(_, values) => unpacked(values.data_type()),
+        other => other,
+    }
+}
+
+fn repeated(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_of_text_and_binary_do_not_change_a_key_type() {
+        assert_eq!(key_type_name(&DataType::Utf8View), key_type_name(&DataType::LargeUtf8));
+        assert_eq!(key_type_name(&DataType::BinaryView), "Binary");
+        assert_eq!(key_type_name(&DataType::Int64), "Int64");
+    }
+}

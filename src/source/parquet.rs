@@ -1,0 +1,141 @@
+//! Parquet tables: files whose schemas agree.
+//!
+//! Invariant: every listed file is read or the table is refused. (DataFusion passes over empty files in silence.)
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::catalog::Session;
+use datafusion::datasource::TableProvider;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::error::DataFusionError;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::object_store::{ObjectStore, ObjectStoreExt};
+use futures::{StreamExt, TryStreamExt};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::error::Error;
+use super::files::FileFact;
+
+/// Footers read at once.
+const FOOTERS: usize = 8;
+/// What need not be escaped in the path of a URL.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Reads the footers and makes a table of the files.
+pub(super) async fn open(
+    state: &dyn Session,
+    table: &str,
+    files: &[FileFact],
+) -> Result<Arc<dyn TableProvider>, Error> {
+    let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
+    let store = state
+        .runtime_env()
+        .object_store(ObjectStoreUrl::local_filesystem())
+        .map_err(|error| damaged(table, "", &error))?;
+    let urls = files.iter().map(|file| url(table, file)).collect::<Result<Vec<_>, Error>>()?;
+    let schemas = futures::stream::iter(files.iter().zip(&urls))
+        .map(|(file, url)| schema(state, &format, &store, table, file, url))
+        .buffered(FOOTERS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    let merged = merge(table, files, &schemas)?;
+    let options = ListingOptions::new(Arc::new(format)).with_file_extension("");
+    let config = ListingTableConfig::new_with_multi_paths(urls)
+        .with_listing_options(options)
+        .with_schema(Arc::new(merged));
+    let listing =
+        ListingTable::try_new(config).map_err(|error| damaged(table, &files[0].path, &error))?;
+    Ok(Arc::new(listing))
+}
+
+/// The URL of one file; every character that means something in URLs or globs is escaped. Links are resolved first, as
+/// `..` behind a link is another place in a URL than in a path.
+fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
+    let resolved = std::fs::canonicalize(&file.path).ok();
+    let url = resolved.as_ref().and_then(|path| path.to_str()).and_then(|path| {
+        let url = format!("file://{}", utf8_percent_encode(path, PATH));
+        ListingTableUrl::parse(url).ok()
+    });
+    url.ok_or_else(|| {
+        Error::Missing(format!(
+            "table `{table}`: the path of file `{}` cannot be used; rename it",
+            file.path
+        ))
+    })
+}
+
+async fn schema(
+    state: &dyn Session,
+    format: &ParquetFormat,
+    store: &Arc<dyn ObjectStore>,
+    table: &str,
+    file: &FileFact,
+    url: &ListingTableUrl,
+) -> Result<Arc<Schema>, Error> {
+    if file.size == 0 {
+        return Err(Error::Damaged(format!(
+            "table `{table}`: file `{}` is empty; put the whole Parquet file there",
+            file.path
+        )));
+    }
+    let object = store.head(url.prefix()).await.map_err(|error| {
+        damaged(table, &file.path, &DataFusionError::ObjectStore(Box::new(error)))
+    })?;
+    format
+        .infer_schema(state, store, &[object])
+        .await
+        .map_err(|error| damaged(table, &file.path, &error))
+}
+
+/// The first file's schema, a column nullable where it is in any file.
+fn merge(table: &str, files: &[FileFact], schemas: &[Arc<Schema>]) -> Result<Schema, Error> {
+    let mut merged =
+        schemas[0].fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
+    let first = &files[0].path;
+    for (file, schema) in files.iter().zip(schemas).skip(1) {
+        let path = &file.path;
+        let differs = |what: String| {
+            Error::Damaged(format!(
+                "table `{table}`: {what}; the files of one table must have the same columns"
+            ))
+        };
+        for field in &mut merged {
+            let name = field.name().clone();
+            let Ok(other) = schema.field_with_name(&name) else {
+                return Err(differs(format!(
+                    "column `{name}` is in file `{first}` but not in `{path}`"
+                )));
+            };
+            if other.data_type() != field.data_type() {
+                return Err(differs(format!(
+                    "column `{name}` is `{}` in file `{first}` but `{}` in `{path}`",
+                    field.data_type(),
+                    other.data_type()
+                )));
+            }
+            field.set_nullable(field.is_nullable() || other.is_nullable());
+        }
+        let known = |name: &str| merged.iter().any(|field: &Field| field.name() == name);
+        if let Some(extra) = schema.fields().iter().find(|field| !known(field.name())) {
+            return Err(differs(format!(
+                "column `{}` is in file `{path}` but not in `{first}`",
+                extra.name()
+            )));
+        }
+    }
+    Ok(Schema::new(merged))
+}
+
+fn damaged(table: &str, path: &str, error: &DataFusionError) -> Error {
+    let message = error.strip_backtrace();
+    let cause = message.lines().next().unwrap_or_default();
+    Error::Damaged(format!(
+        "table `{table}`: file `{path}` cannot be read as Parquet: {cause}; put a whole Parquet file there"
+    ))
+}

@@ -1,0 +1,295 @@
+//! What SQL a model may be: one query that only reads, over the source's own tables.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{DFParser, Statement as Parsed};
+use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::{
+    Expr, ObjectName, Query, Select, SetExpr, Statement, TableFactor, Visit, Visitor,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+
+use super::error::{Error, planning, unknown};
+
+/// Functions that may stand where a table does: they read nothing.
+const TABLE_FUNCTIONS: [&str; 3] = ["range", "generate_series", "unnest"];
+
+/// A model's SQL, parsed and found harmless, and the tables it reads.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub statement: Parsed,
+    /// Sorted, each once.
+    pub tables: Vec<String>,
+}
+
+/// Parses and checks the SQL of `model`, whose source has the tables `known`.
+pub(super) fn check(model: &str, sql: &str, known: &[String]) -> Result<Checked, Error> {
+    let place = format!("model `{model}`");
+    let refuse = |reason: String| Error::Definition(format!("{place} {reason}"));
+    let mut statements = DFParser::parse_sql_with_dialect(sql, &GenericDialect {})
+        .map_err(|error| Error::Definition(planning(&error, &place)))?;
+    let statement = match (statements.pop_front(), statements.len()) {
+        (None, _) => return Err(refuse("has no SQL; give it one SELECT".to_owned())),
+        (Some(statement), 0) => statement,
+        (Some(_), more) => {
+            return Err(refuse(format!("has {} statements; give it one SELECT", more + 1)));
+        }
+    };
+    let query = query(&statement).map_err(|kind| {
+        refuse(format!("is {kind}; a model may only read, so give it one SELECT"))
+    })?;
+    let mut check = Check { table_functions: Vec::new() };
+    if let ControlFlow::Break(reason) = query.visit(&mut check) {
+        return Err(refuse(reason));
+    }
+    let (references, _) = resolve_table_references(&statement, true)
+        .map_err(|error| Error::Definition(planning(&error, &place)))?;
+    let mut tables = Vec::new();
+    for reference in references {
+        let is_bare = reference.schema().is_none();
+        let name = reference.table().to_owned();
+        if is_bare && known.contains(&name) {
+            tables.push(name);
+        } else if !(is_bare && check.table_functions.contains(&name)) {
+            let shown = if is_bare { name } else { reference.to_string() };
+            return Err(Error::Definition(match is_location(&shown) {
+                true => format!(
+                    "{place} reads `{shown}`; a path or URL is no table, so declare it as a table of the source and use \
+                     its name"
+                ),
+                false => unknown("table", &shown, &place, known),
+            }));
+        }
+    }
+    tables.sort();
+    tables.dedup();
+    Ok(Checked { statement, tables })
+}
+
+/// The query, or what the statement is instead.
+fn query(statement: &Parsed) -> Result<&Query, String> {
+    match statement {
+        Parsed::Statement(statement) => match statement.as_ref() {
+            Statement::Query(query) => Ok(query),
+            other => {
+                let words = other.to_string();
+                let word = words.split_whitespace().next().unwrap_or_default().to_uppercase();
+                Err(format!("a {word} statement"))
+            }
+        },
+        Parsed::CreateExternalTable(_) => Err("a CREATE statement".to_owned()),
+        Parsed::CopyTo(_) => Err("a COPY statement".to_owned()),
+        Parsed::Explain(_) => Err("an EXPLAIN statement".to_owned()),
+        Parsed::Reset(_) => Err("a RESET statement".to_owned()),
+    }
+}
+
+/// Breaks with the reason at the first thing that is not a plain read.
+struct Check {
+    table_functions: Vec<String>,
+}
+
+impl Visitor for Check {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        if !query.locks.is_empty() {
+            return ControlFlow::Break("locks rows with FOR; leave it out".to_owned());
+        }
+        let ignored = [
+            ("FOR", query.for_clause.is_some()),
+            ("SETTINGS", query.settings.is_some()),
+            ("FORMAT", query.format_clause.is_some()),
+        ];
+        refuse_ignored(&ignored)?;
+        body(&query.body)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
+        if select.into.is_some() {
+            return ControlFlow::Break("writes with SELECT INTO; leave INTO out".to_owned());
+        }
+        refuse_ignored(&[
+            ("PREWHERE", select.prewhere.is_some()),
+            ("CONNECT BY", !select.connect_by.is_empty()),
+            ("EXCLUDE after the columns", select.exclude.is_some()),
+            ("AS STRUCT or AS VALUE", select.value_table_mode.is_some()),
+            ("a modifier of SELECT", select.select_modifiers.is_some()),
+        ])
+    }
+
+    fn pre_visit_statement(&mut self, _statement: &Statement) -> ControlFlow<String> {
+        ControlFlow::Break("has a statement inside its query; a model may only read".to_owned())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
+        refuse_ignored(&ignored_of(factor))?;
+        let name = match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                function_name(name)
+            }
+            TableFactor::TableFunction { expr: Expr::Function(function), .. } => {
+                function_name(&function.name)
+            }
+            TableFactor::Table { .. }
+            | TableFactor::Derived { .. }
+            | TableFactor::NestedJoin { .. }
+            | TableFactor::UNNEST { .. } => return ControlFlow::Continue(()),
+            _ => {
+                return ControlFlow::Break(
+                    "reads from something that is no table; use tables of the source".to_owned(),
+                );
+            }
+        };
+        if TABLE_FUNCTIONS.contains(&name.as_str()) {
+            self.table_functions.push(name);
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(format!(
+            "reads from function `{name}`; declare a table of the source instead (functions that may be read from: {})",
+            TABLE_FUNCTIONS.map(|name| format!("`{name}`")).join(", ")
+        ))
+    }
+}
+
+/// Clauses that DataFusion parses and then passes over in silence, so that the rows would be others than those asked
+/// for; each with whether it is there.
+fn refuse_ignored(clauses: &[(&str, bool)]) -> ControlFlow<String> {
+    match clauses.iter().find(|(_, is_there)| *is_there) {
+        Some((clause, _)) => {
+            ControlFlow::Break(format!("uses {clause}, which is not supported; leave it out"))
+        }
+        None => ControlFlow::Continue(()),
+    }
+}
+
+fn ignored_of(factor: &TableFactor) -> Vec<(&'static str, bool)> {
+    match factor {
+        TableFactor::Table {
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+            ..
+        } => vec![
+            ("hints of a table", !with_hints.is_empty() || !index_hints.is_empty()),
+            ("a version of a table", version.is_some()),
+            ("WITH ORDINALITY", *with_ordinality),
+            ("PARTITION", !partitions.is_empty()),
+            ("a path into a table", json_path.is_some()),
+            ("TABLESAMPLE", sample.is_some()),
+        ],
+        TableFactor::Derived { sample, .. } => vec![("TABLESAMPLE", sample.is_some())],
+        TableFactor::Function { with_ordinality, .. } => {
+            vec![("WITH ORDINALITY", *with_ordinality)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn body(body: &SetExpr) -> ControlFlow<String> {
+    match body {
+        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
+        SetExpr::SetOperation { left, right, .. } => {
+            self::body(left)?;
+            self::body(right)
+        }
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            ControlFlow::Break("writes inside its query; a model may only read".to_owned())
+        }
+        SetExpr::Table(_) => {
+            ControlFlow::Break("uses TABLE; write SELECT * FROM instead".to_owned())
+        }
+    }
+}
+
+fn function_name(name: &ObjectName) -> String {
+    name.to_string().to_lowercase()
+}
+
+fn is_location(name: &str) -> bool {
+    const ENDINGS: [&str; 6] = [".csv", ".parquet", ".json", ".avro", ".arrow", ".gz"];
+    name.contains(['/', '\\', ':', '*'])
+        || ENDINGS.iter().any(|ending| name.trim_end_matches('"').ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(sql: &str) -> Result<Vec<String>, String> {
+        let known = ["orders".to_owned(), "customers".to_owned()];
+        check("m", sql, &known).map(|checked| checked.tables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_query_over_known_tables_is_a_model() {
+        assert_eq!(tables("select * from orders o join customers c using (id);").unwrap().len(), 2);
+        assert_eq!(tables("with a as (select 1) select * from a, Orders").unwrap(), ["orders"]);
+        assert_eq!(tables("select 1 union all (select 2 from orders)").unwrap(), ["orders"]);
+        assert_eq!(tables("select * from range(1, 5)").unwrap(), [""; 0]);
+        assert_eq!(tables("values (1)").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn whatever_is_not_one_read_is_refused_by_name() {
+        for (sql, word) in [
+            ("create table a as select 1", "CREATE"),
+            ("create external table a stored as csv location '/x'", "CREATE"),
+            ("drop table orders", "DROP"),
+            ("insert into orders values (1)", "INSERT"),
+            ("update orders set a = 1", "UPDATE"),
+            ("delete from orders", "DELETE"),
+            ("copy orders to 'x.csv'", "COPY"),
+            ("explain select 1", "EXPLAIN"),
+            ("set a = 1", "SET"),
+            ("show tables", "SHOW"),
+            ("describe orders", "DESCRIBE"),
+            ("select 1; select 2", "2 statements"),
+            ("", "no SQL"),
+            ("-- nothing", "no SQL"),
+            ("select * into a from orders", "INTO"),
+            ("with a as (delete from orders) select 1", "writes"),
+            ("selekt 1", "not valid SQL"),
+            ("select * from orders for update", "FOR"),
+            ("select * from orders tablesample (1 percent)", "TABLESAMPLE"),
+            ("select * from (select 1) as a tablesample (1 percent)", "TABLESAMPLE"),
+            ("select * from orders prewhere a = 1", "PREWHERE"),
+            ("select * from range(1, 3) with ordinality", "ORDINALITY"),
+        ] {
+            let error = tables(sql).unwrap_err();
+            assert!(error.contains(word), "{sql}: {error}");
+            assert!(error.contains("model `m`"), "{sql}: {error}");
+        }
+    }
+
+    #[test]
+    fn paths_urls_and_reading_functions_are_no_tables() {
+        for sql in [
+            "select * from 'x.parquet'",
+            "select * from \"/etc/passwd\"",
+            "select * from 'https://example.com/x.csv'",
+            "select * from orders where id in (select id from 'y.csv')",
+        ] {
+            let error = tables(sql).unwrap_err();
+            assert!(error.contains("a path or URL is no table"), "{sql}: {error}");
+        }
+        assert!(tables("select * from read_csv('/x.csv')").unwrap_err().contains("`read_csv`"));
+        assert!(
+            tables("select * from x, lateral read_csv('a')").unwrap_err().contains("`read_csv`")
+        );
+    }
+
+    #[test]
+    fn an_unknown_table_is_answered_with_the_known_ones() {
+        let error = tables("select * from order").unwrap_err();
+        assert!(error.contains("not valid") || error.contains("orders"), "{error}");
+        let error = tables("select * from custmers").unwrap_err();
+        assert!(error.contains("did you mean `customers`"), "{error}");
+        let error = tables("select * from information_schema.tables").unwrap_err();
+        assert!(error.contains("unknown table `information_schema.tables`"), "{error}");
+    }
+}
