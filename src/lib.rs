@@ -1,3 +1,4 @@
+pub mod config;
 pub mod delivery;
 pub mod destination;
 pub mod domain;
