@@ -11,15 +11,17 @@ pub fn check_cron(line: &str) -> Result<(), String> {
     let [minute, hour, day, month, weekday] = fields.as_slice() else {
         return Err(format!("a cron line has five fields, this one has {}", fields.len()));
     };
-    // The library counts weekdays from 1, Sunday; only ranges and lists of plain numbers need it.
-    let weekday = translated(weekday)?;
-    for (name, field, at) in
-        [("minute", minute, 1), ("hour", hour, 2), ("day of month", day, 3), ("month", month, 4)]
-    {
+    for (name, field, at) in [
+        ("a minute", minute, 1),
+        ("an hour", hour, 2),
+        ("a day of month", day, 3),
+        ("a month", month, 4),
+    ] {
         let mut alone = ["0", "*", "*", "*", "*", "*"];
         alone[at] = field;
-        parses(&alone.join(" ")).map_err(|()| format!("`{field}` is not a {name}"))?;
+        parses(&alone.join(" ")).map_err(|()| format!("`{field}` is not {name}"))?;
     }
+    let weekday = translated(weekday)?;
     parses(&format!("0 * * * * {weekday}"))
         .map_err(|()| format!("`{}` is not a day of week", fields[4]))?;
     // Day 31 of February and its like never come.
@@ -106,7 +108,7 @@ mod tests {
             ("* * * *", "five fields, this one has 4"),
             ("0 */15 * * * *", "five fields, this one has 6"),
             ("61 * * * *", "`61` is not a minute"),
-            ("0 25 * * *", "`25` is not a hour"),
+            ("0 25 * * *", "`25` is not an hour"),
             ("0 0 32 * *", "`32` is not a day of month"),
             ("0 0 * 13 *", "`13` is not a month"),
             ("0 0 * * 8", "`8` is not a day of week"),

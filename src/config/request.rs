@@ -205,15 +205,11 @@ fn rule(check: &mut Check, pointer: &str, raw: &RawRule) -> Option<OutcomeRule> 
         check.report(&child(pointer, "decode"), what, "say `decode: json`");
     }
     let is_receipt = matches!(then, Some(Then::Delivered | Then::PerRecord(_)));
-    let is_success = |status: &StatusMatch| match status {
-        StatusMatch::Exactly(status) => (200..300).contains(status),
-        StatusMatch::Class(class) => *class == 2,
-    };
     let is_redirect = |status: &StatusMatch| match status {
         StatusMatch::Exactly(status) => *status < 200 || (300..400).contains(status),
         StatusMatch::Class(class) => *class == 1 || *class == 3,
     };
-    if is_receipt && status.iter().any(|s| !is_success(s) && is_redirect(s)) {
+    if is_receipt && status.iter().any(is_redirect) {
         let what = "a redirect or an interim answer is never a receipt";
         check.report(&child(pointer, "status"), what, "use the status of the final answer");
     }
@@ -278,7 +274,6 @@ fn then(check: &mut Check, pointer: &str, raw: &RawRule) -> Option<Then> {
             _ => {
                 let known = format!("use {} or `per_record: {{..}}`", quoted(&VERDICTS));
                 let written = check.document.written(pointer).to_owned();
-                // The place's index is a `*` of the pattern.
                 let what = if text == "per_record" {
                     "`per_record` says how records are found".to_owned()
                 } else if not_built::is_value(pointer, text) {

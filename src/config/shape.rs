@@ -252,8 +252,9 @@ pub fn quoted<S: AsRef<str>>(names: &[S]) -> String {
 /// The known name that was probably meant, if one is near enough.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
-    let near = known.iter().map(|known| (distance(name, known), *known));
-    near.filter(|(distance, _)| *distance <= limit).min().map(|(_, known)| known)
+    let near =
+        known.iter().map(|known| (distance(name, known), name.len().abs_diff(known.len()), *known));
+    near.filter(|(distance, ..)| *distance <= limit).min().map(|(.., known)| known)
 }
 
 /// Insertions, removals, replacements and swaps of neighbours that turn one word into the other.
@@ -305,6 +306,7 @@ mod tests {
         let known = ["mapping", "mode", "model"];
         assert_eq!(nearest("maping", &known), Some("mapping"));
         assert_eq!(nearest("mdoe", &known), Some("mode"));
+        assert_eq!(nearest("modle", &known), Some("model"));
         assert_eq!(nearest("schedule", &known), None);
     }
 }
