@@ -1,0 +1,190 @@
+//! The config file: YAML → validated values.
+//!
+//! Text becomes a tree with places (`tree`), the tree a JSON value with references replaced (`document`); the schema finds
+//! what is wrong in shape (`shape`), what is left is read into raw structures (`raw`) and checked for meaning
+//! (`validate`, `connection`, `sync`, `request`). Every step reports all it finds and goes on with the rest; a [`Config`]
+//! comes only of a file without problems. Nothing is read but the file itself, `sql_file`s and `file:` secrets.
+//! Not responsible for what only the source or the destination can know: files, columns, templates against columns.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::delivery::limits::Limits;
+use crate::{destination, domain, source};
+
+mod connection;
+mod cron;
+mod document;
+mod not_built;
+mod problem;
+mod raw;
+mod raw_forms;
+mod raw_request;
+mod reference;
+mod request;
+mod scalar;
+mod shape;
+mod sync;
+mod template;
+mod tree;
+mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use document::Document;
+pub use problem::{Problem, Problems};
+use reference::Environment;
+pub use shape::schema;
+use validate::Check;
+
+/// The folder of runs and snapshots where the file names none.
+const STATE: &str = "counterflow-state";
+
+/// A config file without problems.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// The file's folder, absolute; relative paths in the file begin here.
+    pub folder: PathBuf,
+    /// The folder of runs and snapshots, absolute; it may not exist yet.
+    pub state: PathBuf,
+    /// In bytes.
+    pub memory_limit: Option<u64>,
+    pub listen: SocketAddr,
+    /// By name. Locations of tables are absolute.
+    pub sources: BTreeMap<String, source::definition::Definition>,
+    /// By name.
+    pub connections: BTreeMap<String, Connection>,
+    /// By name.
+    pub groups: BTreeMap<String, Group>,
+    /// In the order of the file.
+    pub syncs: Vec<SyncConfig>,
+}
+
+impl Config {
+    pub fn sync(&self, name: &str) -> Option<&SyncConfig> {
+        self.syncs.iter().find(|sync| sync.sync.name == name)
+    }
+
+    pub fn source_of(&self, sync: &SyncConfig) -> &source::definition::Definition {
+        self.sources.get(&sync.sync.model.source).expect("validation checked the source's name")
+    }
+
+    pub fn connection_of(&self, sync: &SyncConfig) -> &Connection {
+        self.connections
+            .get(&sync.sync.connection)
+            .expect("validation checked the connection's name")
+    }
+}
+
+/// An account and how much it bears.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub definition: destination::definition::Connection,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Runs at once; none is no limit.
+    pub max_running: Option<u32>,
+}
+
+/// A sync with all that is said of it.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    pub sync: domain::sync::Sync,
+    pub requests: destination::definition::Requests,
+    pub schedule: Option<Schedule>,
+    pub group: Option<String>,
+    /// The initial value: a recorded pause or resume wins.
+    pub paused: bool,
+    pub shared: bool,
+}
+
+/// When runs start by themselves. Both parts were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Five fields.
+    pub cron: String,
+    /// An IANA name.
+    pub time_zone: String,
+}
+
+/// Reads and checks a config file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_with(path, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with variables looked up where the caller says.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn load_with(path: &Path, environment: Environment) -> Result<Config, Problems> {
+    let (path, text) = read(path)?;
+    let mut document = Document::read(&text, environment);
+    if !document.is_unreadable() {
+        let raw = shape::read(&mut document);
+        let folder = folder(&path);
+        let mut check = Check { document: &mut document, folder: &folder, environment };
+        let config = validate::config(&mut check, &path, &raw);
+        if document.problems.is_empty() {
+            return Ok(config);
+        }
+    }
+    Err(Problems::new(&path, document.shown, document.problems))
+}
+
+/// The state's folder alone, for commands that work beside a config that is otherwise wrong.
+///
+/// # Errors
+/// The file cannot be read, is not YAML, or has a problem in `state` itself.
+pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
+    let (path, text) = read(path)?;
+    let mut document = Document::read(&text, &|name| std::env::var(name).ok());
+    if !document.is_unreadable() {
+        let raw = shape::read(&mut document);
+        document.problems.retain(|problem| problem.place == "state");
+        if document.problems.is_empty() {
+            return Ok(state(&folder(&path), raw.state.as_deref()));
+        }
+    }
+    Err(Problems::new(&path, document.shown, document.problems))
+}
+
+fn state(folder: &Path, named: Option<&str>) -> PathBuf {
+    resolved(folder, named.unwrap_or(STATE))
+}
+
+/// The path, from the folder on unless it is absolute, without `./`.
+fn resolved(folder: &Path, path: &str) -> PathBuf {
+    folder.join(path).components().collect()
+}
+
+fn folder(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<(PathBuf, String), Problems> {
+    let unreadable = |error: &std::io::Error| {
+        let problem = Problem {
+            place: String::new(),
+            line: 0,
+            column: 0,
+            span: 0..0,
+            what: format!("the config file cannot be read: {error}"),
+            remedy: "name one with `--config FILE`, or begin with `counterflow init`".to_owned(),
+        };
+        Problems::new(path, String::new(), vec![problem])
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    let absolute = std::path::absolute(path).map_err(|error| unreadable(&error))?;
+    Ok((absolute, text))
+}

@@ -1,0 +1,247 @@
+//! The file as it is written, before any meaning is checked.
+//!
+//! These structures serve twice: the schema made from them finds every structural problem at once, and what is left after the
+//! broken parts are cut away is read into them. Therefore every field is optional for serde, and the ones that must be
+//! there are marked `required` for the schema; a union is a structure of which one part is set, or text beside a
+//! structure, because a schema of alternatives cannot say which one was meant. Not responsible for meaning or defaults.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::raw_forms::{ListOrOne, Named, NumberOrText, StructureOrText, Whole};
+use super::raw_request::RawRequest;
+
+/// Counterflow: sources, models, connections and the syncs between them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Counterflow configuration")]
+pub struct RawConfig {
+    /// The folder of runs and snapshots, relative to this file; `./counterflow-state` unless said.
+    pub state: Option<String>,
+    /// The most memory that queries may take, such as `512MB`.
+    pub memory_limit: Option<String>,
+    pub server: Option<RawServer>,
+    /// Where rows are read, by name.
+    #[schemars(required)]
+    pub sources: Option<Named<RawSource>>,
+    /// Queries with a primary key, by name.
+    #[schemars(required)]
+    pub models: Option<Named<RawModel>>,
+    /// Accounts at APIs, by name; syncs share them.
+    #[schemars(required)]
+    pub connections: Option<Named<RawConnection>>,
+    /// Sets of syncs with a common limit, by name.
+    pub groups: Option<Named<RawGroup>>,
+    /// Standing definitions: model, connection, mapping, mode and schedule, by name.
+    #[schemars(required)]
+    pub syncs: Option<Named<RawSync>>,
+}
+
+/// The HTTP interface of `serve`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawServer {
+    /// Address and port, `127.0.0.1:8080` unless said.
+    pub listen: Option<String>,
+}
+
+/// A source; exactly one kind.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    /// Tables made of files, by the name that models use.
+    #[schemars(required)]
+    pub files: Option<Named<StructureOrText<RawTable>>>,
+}
+
+/// A table: a path or glob that ends in `.parquet` or `.csv`, or exactly one of `parquet` and `csv`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTable {
+    /// A path or glob of Parquet files.
+    pub parquet: Option<String>,
+    /// A path or glob of CSV files.
+    pub csv: Option<String>,
+    /// CSV: the words that mean NULL when they are the whole field; `[""]` unless said.
+    pub nulls: Option<Vec<String>>,
+    /// CSV: one ASCII character, `,` unless said.
+    pub delimiter: Option<String>,
+    /// CSV: whether the first line names the columns; `true` unless said.
+    pub header: Option<bool>,
+    /// CSV: declared types by column, such as `VARCHAR` or `DECIMAL(10,2)`; others are pinned at the first run.
+    pub columns: Option<Named<String>>,
+    /// The files are written anew under new names each time.
+    pub rewritten: Option<RawRewritten>,
+}
+
+/// What proves that a rewritten set of files is complete.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRewritten {
+    /// A file beside the data that is there only when the set is complete, such as `_SUCCESS`.
+    pub marker: Option<String>,
+}
+
+/// A query with a primary key; exactly one of `sql` and `sql_file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    /// The name of a source.
+    #[schemars(required)]
+    pub source: Option<String>,
+    /// One SELECT over the source's tables; taken as it stands.
+    pub sql: Option<String>,
+    /// A file with one SELECT, relative to this file.
+    pub sql_file: Option<String>,
+    /// The columns that identify a row.
+    #[schemars(required, length(min = 1))]
+    pub primary_key: Option<Vec<String>>,
+}
+
+/// One account at one API, and how much it bears.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawConnection {
+    #[schemars(required)]
+    pub http: Option<RawHttp>,
+    /// Requests in flight at once; 4 unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
+    pub concurrency: Option<Whole>,
+    /// Requests in a period, such as `50/s`, `100/10s` or `3000/m`; no limit unless said.
+    pub rate_limit: Option<String>,
+    pub retry: Option<RawRetry>,
+}
+
+/// An HTTP API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHttp {
+    /// `https://` and host, with a path that all requests share, if there is one.
+    #[schemars(required)]
+    pub base_url: Option<String>,
+    /// Exactly one of `bearer` and `basic`.
+    pub auth: Option<RawAuth>,
+    /// Sent with every request; credentials belong under `auth`.
+    pub headers: Option<Named<String>>,
+    /// `10s` unless said.
+    pub connect_timeout: Option<String>,
+    /// From the first byte sent to the last byte of the answer; `30s` unless said.
+    pub request_timeout: Option<String>,
+    /// The account the credentials are for: says that a new secret is for the same account.
+    pub account: Option<String>,
+}
+
+/// Credentials; a secret is a reference, `${NAME}` or `file:PATH`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAuth {
+    /// A token, as a reference.
+    pub bearer: Option<String>,
+    pub basic: Option<RawBasic>,
+}
+
+/// A user and a password.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawBasic {
+    #[schemars(required)]
+    pub user: Option<String>,
+    /// As a reference.
+    #[schemars(required)]
+    pub password: Option<String>,
+}
+
+/// When a batch is tried again.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetry {
+    /// Attempts in all, the first included; 6 unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
+    pub attempts: Option<Whole>,
+    /// The longest first pause, `500ms` unless said; it doubles with each attempt.
+    pub first_delay: Option<String>,
+    /// The longest pause of all, `1m` unless said.
+    pub longest_delay: Option<String>,
+    /// No attempt starts later than this after the first; `10m` unless said.
+    pub longest_time: Option<String>,
+}
+
+/// Syncs with a common limit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGroup {
+    /// Runs of the group at once; no limit unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
+    pub max_running: Option<Whole>,
+}
+
+/// The standing definition of a sync.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSync {
+    /// The name of a model.
+    #[schemars(required)]
+    pub model: Option<String>,
+    /// The name of a connection.
+    #[schemars(required)]
+    pub connection: Option<String>,
+    /// The name of a group.
+    pub group: Option<String>,
+    /// `upsert`, or `mirror`, which deletes too.
+    #[schemars(required)]
+    pub mode: Option<RawMode>,
+    pub schedule: Option<RawSchedule>,
+    /// Fields of the destination object and the SQL expressions that fill them, taken as they stand; every column of
+    /// the model under its own name unless said.
+    pub mapping: Option<Named<String>>,
+    /// The mapped fields that identify the record at the destination; the primary key unless said.
+    #[schemars(length(min = 1))]
+    pub key: Option<Vec<String>>,
+    pub guard: Option<RawGuard>,
+    /// Null and repeated keys and unencodable values above this fail the run; 1000 unless said.
+    #[schemars(extend("maximum" = 1_000_000_000_000_u64))]
+    pub max_invalid: Option<Whole>,
+    /// How long a stop waits for requests in flight; `30s` unless said.
+    pub drain_timeout: Option<String>,
+    /// Whether the sync begins paused; `false` unless said.
+    pub paused: Option<bool>,
+    /// Says that another sync may write the same object, though one of them is a mirror.
+    pub shared: Option<bool>,
+    #[schemars(required)]
+    pub upsert: Option<RawRequest>,
+    /// A mirror must have it.
+    pub delete: Option<RawRequest>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawMode {
+    Upsert,
+    Mirror,
+}
+
+/// When runs start by themselves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSchedule {
+    /// Five fields: minute, hour, day of month, month, day of week.
+    #[schemars(required)]
+    pub cron: Option<String>,
+    /// An IANA name such as `Europe/Berlin`; `UTC` unless said.
+    pub time_zone: Option<String>,
+}
+
+/// Limits above which deletes are held until a person decides.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGuard {
+    /// Rows (`50`) or a share of the records known (`10%`); unless said, over 10 % and over 10 rows are held.
+    #[schemars(required)]
+    pub max_deletes: Option<NumberOrText>,
+}
+
+/// Values of an outcome rule's `when`.
+pub type RawWhen = Named<Value>;
+/// One status or several.
+pub type RawStatus = ListOrOne<NumberOrText>;

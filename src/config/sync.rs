@@ -1,0 +1,215 @@
+//! Syncs: references to models, connections and groups, keys and mappings, schedules, and who writes what.
+
+use std::collections::BTreeMap;
+
+use super::cron::check_cron;
+use super::document::{child, parent};
+use super::raw::{RawConfig, RawMode, RawSchedule, RawSync};
+use super::raw_forms::NumberOrText;
+use super::request::{self, Fields};
+use super::validate::{Check, known};
+use super::{Schedule, SyncConfig, template, units};
+use crate::destination::definition::{Method, Request, Requests};
+use crate::domain::guard::MaxDeletes;
+use crate::domain::sync::{Mapped, Mode, Model, RunLimits, Sync};
+
+const MAX_INVALID: u64 = 1_000;
+const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+pub fn syncs(
+    check: &mut Check,
+    raw: &RawConfig,
+    models: &BTreeMap<String, Model>,
+) -> Vec<SyncConfig> {
+    let Some(syncs) = &raw.syncs else { return Vec::new() };
+    check.names("/syncs", syncs);
+    let mut checked = Vec::new();
+    for (name, sync) in &syncs.0 {
+        checked.extend(one(check, name, sync, raw, models));
+    }
+    shared_objects(check, &checked);
+    checked
+}
+
+/// Checks one sync. None where its upsert cannot be made sense of.
+fn one(
+    check: &mut Check,
+    name: &str,
+    raw: &RawSync,
+    config: &RawConfig,
+    models: &BTreeMap<String, Model>,
+) -> Option<SyncConfig> {
+    let pointer = child("/syncs", name);
+    let at = |key: &str| child(&pointer, key);
+    let known_models: Vec<&str> = models.keys().map(String::as_str).collect();
+    check.refers(&at("model"), "/models", "model", raw.model.as_deref(), &known_models);
+    let connections = known(config.connections.as_ref());
+    check.refers(
+        &at("connection"),
+        "/connections",
+        "connection",
+        raw.connection.as_deref(),
+        &connections,
+    );
+    let groups = known(config.groups.as_ref());
+    check.refers(&at("group"), "/groups", "group", raw.group.as_deref(), &groups);
+    let schedule = raw.schedule.as_ref().map(|raw| schedule(check, &at("schedule"), raw));
+    let mapping = mapping(check, &at("mapping"), raw);
+    let key = key(check, &at("key"), raw, &mapping);
+    let limits = limits(check, &pointer, raw);
+
+    let model = raw.model.as_ref().and_then(|name| models.get(name));
+    let identifying = match model {
+        Some(model) if key.is_empty() => Some(model.primary_key.clone()),
+        _ if key.is_empty() => None,
+        _ => Some(key.clone()),
+    };
+    let mapped = mapping.iter().map(|mapped| mapped.field.clone()).collect::<Vec<_>>();
+    // A mapping that is there and broken says nothing of its fields.
+    let is_cut = mapped.is_empty() && check.document.has(&at("mapping"));
+    let mapped = (!mapped.is_empty() && !is_cut).then_some(mapped);
+    let upsert = raw.upsert.as_ref().map(|request| {
+        let fields = Fields { known: mapped.as_deref(), word: "in the mapping" };
+        request::request(check, &at("upsert"), request, &fields)
+    });
+    let delete = raw.delete.as_ref().map(|request| {
+        let fields = Fields { known: identifying.as_deref(), word: "of the key" };
+        request::request(check, &at("delete"), request, &fields)
+    });
+    let is_mirror = matches!(raw.mode, Some(RawMode::Mirror));
+    if is_mirror && delete.is_none() && !check.document.has(&at("delete")) {
+        let remedy = "add `delete:`, or use `mode: upsert`, which never deletes";
+        check.report_key(&pointer, "a mirror without a `delete` request", remedy);
+    }
+    Some(SyncConfig {
+        sync: Sync {
+            name: name.to_owned(),
+            model: model.cloned().unwrap_or(Model {
+                name: String::new(),
+                source: String::new(),
+                sql: String::new(),
+                primary_key: Vec::new(),
+            }),
+            connection: raw.connection.clone().unwrap_or_default(),
+            mode: if is_mirror { Mode::Mirror } else { Mode::Upsert },
+            mapping,
+            key,
+            limits,
+        },
+        requests: Requests { upsert: upsert??, delete: delete.flatten() },
+        schedule,
+        group: raw.group.clone(),
+        paused: raw.paused.unwrap_or(false),
+        shared: raw.shared.unwrap_or(false),
+    })
+}
+
+fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Schedule {
+    if let Some(line) = &raw.cron
+        && let Err(what) = check_cron(line)
+    {
+        let remedy =
+            "write minute, hour, day of month, month and day of week, such as `*/15 * * * *`";
+        check.report(&child(pointer, "cron"), what, remedy);
+    }
+    let time_zone = raw.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        let pointer = child(pointer, "time_zone");
+        let what = format!("there is no time zone `{}`", check.document.written(&pointer));
+        check.report(&pointer, what, "use an IANA name such as `Europe/Berlin` or `UTC`");
+    }
+    Schedule { cron: raw.cron.clone().unwrap_or_default(), time_zone }
+}
+
+fn mapping(check: &mut Check, pointer: &str, raw: &RawSync) -> Vec<Mapped> {
+    let Some(raw) = &raw.mapping else { return Vec::new() };
+    if raw.0.is_empty() && check.document.is_empty_map(pointer) {
+        check.report(
+            pointer,
+            "a mapping without fields",
+            "name a field, or remove `mapping` to send every column",
+        );
+    }
+    let mapped = raw.0.iter().map(|(field, expression)| {
+        let pointer = child(pointer, field);
+        if field.is_empty() {
+            check.report_key(&pointer, "a field without a name", "name it");
+        }
+        if expression.trim().is_empty() {
+            check.report(&pointer, "an empty expression", "write a column or an SQL expression");
+        }
+        Mapped { field: field.clone(), expression: expression.clone() }
+    });
+    mapped.collect()
+}
+
+fn key(check: &mut Check, pointer: &str, raw: &RawSync, mapping: &[Mapped]) -> Vec<String> {
+    let Some(key) = &raw.key else { return Vec::new() };
+    check.distinct(pointer, key);
+    let sibling = child(parent(pointer).unwrap_or_default(), "mapping");
+    for (index, field) in key.iter().enumerate() {
+        let is_mapped = mapping.is_empty() || mapping.iter().any(|mapped| mapped.field == *field);
+        let pointer = child(pointer, &index.to_string());
+        let is_cut = check.document.has(&child(&sibling, field));
+        if !is_mapped && !is_cut && !field.is_empty() {
+            let what =
+                format!("`{}` is not a field of the mapping", check.document.written(&pointer));
+            let fields: Vec<&str> = mapping.iter().map(|mapped| mapped.field.as_str()).collect();
+            let remedy = format!("map it, or use one of {}", super::shape::quoted(&fields));
+            check.report(&pointer, what, remedy);
+        }
+    }
+    key.clone()
+}
+
+fn limits(check: &mut Check, pointer: &str, raw: &RawSync) -> RunLimits {
+    let guard_pointer = child(&child(pointer, "guard"), "max_deletes");
+    let max_deletes = raw.guard.as_ref().and_then(|guard| match guard.max_deletes.as_ref()? {
+        NumberOrText::Number(rows) => Some(MaxDeletes::Rows(rows.0)),
+        NumberOrText::Text(text) => check.unit(&guard_pointer, Some(text), units::share),
+    });
+    let drain_pointer = child(pointer, "drain_timeout");
+    let drain_timeout = check.unit(&drain_pointer, raw.drain_timeout.as_deref(), units::duration);
+    RunLimits {
+        max_deletes: max_deletes.unwrap_or(MaxDeletes::Default),
+        max_invalid: raw.max_invalid.map_or(MAX_INVALID, |number| number.0),
+        drain_timeout: drain_timeout.unwrap_or(DRAIN_TIMEOUT),
+    }
+}
+
+/// Refuses two syncs that write the same object of the same connection when one of them is a mirror, unless both agree:
+/// the mirror would delete what the other one delivered.
+fn shared_objects(check: &mut Check, syncs: &[SyncConfig]) {
+    for (index, sync) in syncs.iter().enumerate() {
+        for earlier in &syncs[..index] {
+            let is_mirror = [sync, earlier].iter().any(|sync| sync.sync.mode == Mode::Mirror);
+            let is_agreed = sync.shared && earlier.shared;
+            let same = objects(sync).into_iter().find(|object| objects(earlier).contains(object));
+            let is_same_account = sync.sync.connection == earlier.sync.connection;
+            if let Some(object) = same.filter(|_| is_mirror && !is_agreed && is_same_account) {
+                let what = format!(
+                    "`{}` and `{}` both send `{object}` on connection `{}`, and one is a mirror",
+                    earlier.sync.name, sync.sync.name, sync.sync.connection
+                );
+                let remedy = "a mirror deletes what it does not know: make one sync of them, or say `shared: true` in both";
+                check.report_key(&child("/syncs", &sync.sync.name), what, remedy);
+            }
+        }
+    }
+}
+
+/// What a sync writes: methods and paths, whatever the records.
+fn objects(sync: &SyncConfig) -> Vec<String> {
+    let requests = std::iter::once(&sync.requests.upsert).chain(&sync.requests.delete);
+    requests.map(object).collect()
+}
+
+fn object(request: &Request) -> String {
+    let method = match request.method {
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+    };
+    format!("{method} {}", template::anonymous(&request.path))
+}

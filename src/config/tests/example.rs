@@ -1,0 +1,98 @@
+//! The example file, which names every key and runs as it stands.
+
+use super::*;
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml")
+}
+
+#[test]
+fn the_example_has_no_problems_and_names_files_that_are_there() {
+    let config = load_with(&example(), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    for table in config.sources.values().flat_map(|source| &source.tables) {
+        assert!(table.location.is_file(), "{}", table.location.display());
+    }
+    let modes: Vec<_> = config.syncs.iter().map(|s| (s.sync.name.as_str(), s.sync.mode)).collect();
+    assert_eq!(modes[..2], [("customers_to_crm", Mode::Mirror), ("orders_to_crm", Mode::Upsert)]);
+}
+
+#[test]
+fn the_example_names_every_key_with_a_comment() {
+    let text = std::fs::read_to_string(example()).unwrap();
+    let schema = schema();
+    let mut missing = std::collections::BTreeSet::new();
+    let mut keys = std::collections::BTreeSet::new();
+    properties(&schema, &mut keys);
+    let value = Document::read(&text, &|_| None).value;
+    let mut found = std::collections::BTreeSet::new();
+    meet(&schema, &schema, &value, &mut found);
+    for key in keys.difference(&found) {
+        missing.insert(key.clone());
+    }
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+
+    let lines: Vec<&str> = text.lines().collect();
+    let is_explained = |key: &str| {
+        lines.iter().enumerate().any(|(index, line)| {
+            let bare = line.trim_start().trim_start_matches("- ");
+            let above = index.checked_sub(1).map(|above| lines[above].trim_start());
+            bare.starts_with(&format!("{key}:"))
+                && (line.contains(" #") || is_explained_above(&lines, index, above))
+        })
+    };
+    for (_, key) in keys {
+        assert!(is_explained(&key), "`{key}` has no comment in the example");
+    }
+}
+
+/// A comment may speak of the few lines that follow it.
+fn is_explained_above(lines: &[&str], index: usize, above: Option<&str>) -> bool {
+    above.is_some_and(|above| above.starts_with('#'))
+        || (index.saturating_sub(3)..index).any(|line| lines[line].trim_start().starts_with('#'))
+}
+
+type Keys = std::collections::BTreeSet<(String, String)>;
+
+/// Every key of every structure of the schema, with the structure's description to tell them apart.
+fn properties(schema: &Value, keys: &mut Keys) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(found)) = map.get("properties") {
+                let of = identity(schema);
+                keys.extend(found.keys().map(|key| (of.clone(), key.clone())));
+            }
+            map.values().for_each(|value| properties(value, keys));
+        }
+        Value::Array(items) => items.iter().for_each(|value| properties(value, keys)),
+        _ => {}
+    }
+}
+
+fn identity(schema: &Value) -> String {
+    schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(",")
+}
+
+/// The keys that a value has, by the schema that describes it.
+fn meet(root: &Value, schema: &Value, value: &Value, found: &mut Keys) {
+    if let Some(at) = schema.get("$ref").and_then(Value::as_str) {
+        return meet(root, root.pointer(at.trim_start_matches('#')).unwrap(), value, found);
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if let Some(property) = schema.get("properties").and_then(|all| all.get(key)) {
+                    found.insert((identity(schema), key.clone()));
+                    meet(root, property, value, found);
+                } else if let Some(all) = schema.get("additionalProperties") {
+                    meet(root, all, value, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(of) = schema.get("items") {
+                items.iter().for_each(|item| meet(root, of, item, found));
+            }
+        }
+        _ => {}
+    }
+}

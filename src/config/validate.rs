@@ -1,0 +1,377 @@
+//! What the file means, checked: the file as a whole, sources, models and groups.
+//!
+//! Each check reports and goes on, with a stand-in where a value is broken; stand-ins never leave this room, because a
+//! config with problems is not handed out. What shape has reported already is not reported again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::document::{Document, child};
+use super::raw::{RawConfig, RawModel, RawSource, RawTable};
+use super::raw_forms::{Named, StructureOrText};
+use super::reference::Environment;
+use super::shape::{nearest, quoted};
+use super::{Config, Group, connection, resolved, sync, units};
+use crate::domain::sync::Model;
+use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
+
+const MIN_MEMORY: u64 = 16 << 20;
+
+/// What every check has at hand.
+pub struct Check<'a> {
+    pub document: &'a mut Document,
+    pub folder: &'a Path,
+    pub environment: Environment<'a>,
+}
+
+impl Check<'_> {
+    /// Notes a problem with the value at the pointer.
+    pub fn report(&mut self, pointer: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.document.report(pointer, what.into(), remedy.into());
+    }
+
+    /// Notes a problem with the key at the pointer.
+    pub fn report_key(
+        &mut self,
+        pointer: &str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.document.report_key(pointer, what.into(), remedy.into());
+    }
+
+    /// Reads text in a unit of its own; the parser's error is the remedy.
+    pub fn unit<T>(
+        &mut self,
+        pointer: &str,
+        text: Option<&str>,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(text?) {
+            Ok(value) => Some(value),
+            Err(remedy) => {
+                let what = format!("cannot make sense of `{}`", self.document.written(pointer));
+                self.report(pointer, what, remedy);
+                None
+            }
+        }
+    }
+
+    /// Checks the names of a section.
+    pub fn names<T>(&mut self, pointer: &str, entries: &Named<T>) {
+        for (name, _) in &entries.0 {
+            let is_name = (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+            if !is_name {
+                let what = format!("`{name}` is not a name");
+                let remedy = "use 1 to 64 of `a` to `z`, `0` to `9`, `_` and `-`";
+                self.report_key(&child(pointer, name), what, remedy);
+            }
+        }
+    }
+
+    /// Checks that a section has what is referred to. One that is there but broken was reported already.
+    pub fn refers(
+        &mut self,
+        pointer: &str,
+        section: &str,
+        word: &str,
+        name: Option<&str>,
+        known: &[&str],
+    ) {
+        let Some(name) = name else { return };
+        if known.contains(&name) || self.document.has(&child(section, name)) {
+            return;
+        }
+        let what = format!("there is no {word} `{}`", self.document.written(pointer));
+        let remedy = match nearest(name, known) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if known.is_empty() => format!("define it under `{}:`", &section[1..]),
+            None => {
+                format!("define it under `{}:`, or use one of {}", &section[1..], quoted(known))
+            }
+        };
+        self.report(pointer, what, remedy);
+    }
+
+    /// Checks that no item of a list stands there twice or is empty.
+    pub fn distinct(&mut self, pointer: &str, items: &[String]) {
+        let mut seen = HashSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let pointer = child(pointer, &index.to_string());
+            if item.is_empty() {
+                self.report(&pointer, "an empty name", "name a column");
+            } else if !seen.insert(item) {
+                self.report(&pointer, format!("`{item}` stands here twice"), "keep one of the two");
+            }
+        }
+    }
+}
+
+/// Checks the whole file.
+pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
+    if raw.state.as_deref().is_some_and(str::is_empty) {
+        check.report("/state", "an empty path", "name a folder, such as `./counterflow-state`");
+    }
+    let memory_limit = check.unit("/memory_limit", raw.memory_limit.as_deref(), units::size);
+    if memory_limit.is_some_and(|bytes| bytes < MIN_MEMORY) {
+        check.report("/memory_limit", "too little memory to run a query", "give at least `16MiB`");
+    }
+    let sources = sources(check, raw);
+    let models = models(check, raw);
+    let connections = connection::connections(check, raw);
+    let groups = groups(check, raw);
+    let syncs = sync::syncs(check, raw, &models);
+    Config {
+        path: path.to_owned(),
+        folder: check.folder.to_owned(),
+        state: super::state(check.folder, raw.state.as_deref()),
+        memory_limit,
+        listen: listen(check, raw),
+        sources,
+        connections,
+        groups,
+        syncs,
+    }
+}
+
+/// The names of a section, for references to it.
+pub fn known<T>(section: Option<&Named<T>>) -> Vec<&str> {
+    section.map(|named| named.0.iter().map(|(name, _)| name.as_str()).collect()).unwrap_or_default()
+}
+
+fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
+    let text = raw.server.as_ref().and_then(|server| server.listen.as_deref());
+    let parse = |text: &str| {
+        let remedy = "write an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`";
+        text.parse().map_err(|_| remedy.to_owned())
+    };
+    let address = check.unit("/server/listen", text, parse);
+    address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
+}
+
+fn groups(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Group> {
+    let Some(groups) = &raw.groups else { return BTreeMap::new() };
+    check.names("/groups", groups);
+    let groups = groups.0.iter().map(|(name, group)| {
+        (name.clone(), Group { max_running: group.max_running.map(|number| number.small()) })
+    });
+    groups.collect()
+}
+
+fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
+    let Some(sources) = &raw.sources else { return BTreeMap::new() };
+    check.names("/sources", sources);
+    let entries = sources.0.iter().map(|(name, source)| {
+        let pointer = child("/sources", name);
+        (name.clone(), Definition { name: name.clone(), tables: tables(check, &pointer, source) })
+    });
+    entries.collect()
+}
+
+fn tables(check: &mut Check, pointer: &str, source: &RawSource) -> Vec<Table> {
+    let Some(files) = &source.files else { return Vec::new() };
+    let pointer = child(pointer, "files");
+    if files.0.is_empty() {
+        check.report(&pointer, "a source without tables", "name at least one file: `NAME: PATH`");
+    }
+    let mut tables = Vec::new();
+    for (name, form) in &files.0 {
+        let pointer = child(&pointer, name);
+        let is_name = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !is_name {
+            let what = format!("`{name}` is not a name for a table");
+            check.report_key(&pointer, what, "use lower-case letters, digits and `_`, as SQL does");
+        }
+        tables.extend(table(check, &pointer, name, form));
+    }
+    tables
+}
+
+fn table(
+    check: &mut Check,
+    pointer: &str,
+    name: &str,
+    form: &StructureOrText<RawTable>,
+) -> Option<Table> {
+    let none = RawTable::default();
+    let (text, raw, at, is_csv) = match form {
+        StructureOrText::Text(text) => {
+            let is_csv = text.ends_with(".csv");
+            if !is_csv && !text.ends_with(".parquet") {
+                let what =
+                    format!("the format of `{}` is not known", check.document.written(pointer));
+                let remedy = "end the path in `.parquet` or `.csv`, or write `{parquet: PATH}` or `{csv: PATH}`";
+                check.report(pointer, what, remedy);
+                return None;
+            }
+            (text, &none, pointer.to_owned(), is_csv)
+        }
+        StructureOrText::Structure(raw) => match (&raw.parquet, &raw.csv) {
+            (Some(text), None) => (text, raw, child(pointer, "parquet"), false),
+            (None, Some(text)) => (text, raw, child(pointer, "csv"), true),
+            (Some(_), Some(_)) => {
+                check.report_key(pointer, "both `parquet` and `csv`", "keep one of the two");
+                return None;
+            }
+            (None, None) => {
+                let is_cut =
+                    ["parquet", "csv"].iter().any(|k| check.document.has(&child(pointer, k)));
+                if !is_cut {
+                    check.report_key(
+                        pointer,
+                        "a table without files",
+                        "add `parquet: PATH` or `csv: PATH`",
+                    );
+                }
+                return None;
+            }
+        },
+    };
+    location(check, &at, text);
+    let csv = csv(check, pointer, raw, is_csv);
+    Some(Table {
+        name: name.to_owned(),
+        location: resolved(check.folder, text),
+        format: if is_csv { Format::Csv(csv) } else { Format::Parquet },
+        rewritten: rewritten(check, pointer, raw),
+    })
+}
+
+fn location(check: &mut Check, pointer: &str, text: &str) {
+    if text.is_empty() {
+        check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
+    } else if text.contains("://") {
+        let what = "reading from object stores and over HTTP is not built yet";
+        check.report(pointer, what, "name local files");
+    } else if let Err(error) = glob::Pattern::new(text) {
+        let what = format!("not a glob: {}", error.msg);
+        check.report(pointer, what, "put special characters in brackets: `[*]`");
+    }
+}
+
+fn rewritten(check: &mut Check, pointer: &str, raw: &RawTable) -> Option<Rewritten> {
+    let raw = raw.rewritten.as_ref()?;
+    let pointer = child(&child(pointer, "rewritten"), "marker");
+    if raw.marker.as_deref().is_some_and(|marker| marker.is_empty() || marker.contains(['/', '\\']))
+    {
+        check.report(
+            &pointer,
+            "not the name of a file",
+            "name a file beside the data, such as `_SUCCESS`",
+        );
+    }
+    Some(Rewritten { marker: raw.marker.clone() })
+}
+
+fn csv(check: &mut Check, pointer: &str, raw: &RawTable, is_csv: bool) -> Csv {
+    let said = [
+        ("nulls", raw.nulls.is_some()),
+        ("delimiter", raw.delimiter.is_some()),
+        ("header", raw.header.is_some()),
+        ("columns", raw.columns.is_some()),
+    ];
+    for (key, _) in said.iter().filter(|(_, is_said)| *is_said && !is_csv) {
+        let what = format!("`{key}` is for CSV, and this table is Parquet");
+        check.report_key(&child(pointer, key), what, "remove it");
+    }
+    let delimiter = match raw.delimiter.as_deref() {
+        None => b',',
+        Some(text) => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => *byte,
+            _ => {
+                let remedy = "write one ASCII character, such as \";\" or \"\\t\"";
+                check.report(&child(pointer, "delimiter"), "not one character", remedy);
+                b','
+            }
+        },
+    };
+    let columns = raw.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default();
+    for (name, kind) in &columns {
+        if kind.trim().is_empty() {
+            let pointer = child(&child(pointer, "columns"), name);
+            check.report(
+                &pointer,
+                "an empty type",
+                "write an SQL type such as `VARCHAR` or `BIGINT`",
+            );
+        }
+    }
+    Csv {
+        delimiter,
+        has_header: raw.header.unwrap_or(true),
+        nulls: raw.nulls.clone().unwrap_or_else(|| vec![String::new()]),
+        columns,
+    }
+}
+
+fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {
+    let Some(models) = &raw.models else { return BTreeMap::new() };
+    check.names("/models", models);
+    let sources = known(raw.sources.as_ref());
+    let mut checked = BTreeMap::new();
+    for (name, model) in &models.0 {
+        let pointer = child("/models", name);
+        check.refers(
+            &child(&pointer, "source"),
+            "/sources",
+            "source",
+            model.source.as_deref(),
+            &sources,
+        );
+        let primary_key = model.primary_key.clone().unwrap_or_default();
+        check.distinct(&child(&pointer, "primary_key"), &primary_key);
+        checked.insert(
+            name.clone(),
+            Model {
+                name: name.clone(),
+                source: model.source.clone().unwrap_or_default(),
+                sql: sql(check, &pointer, model),
+                primary_key,
+            },
+        );
+    }
+    checked
+}
+
+fn sql(check: &mut Check, pointer: &str, model: &RawModel) -> String {
+    let file_pointer = child(pointer, "sql_file");
+    let (sql, at) = match (&model.sql, &model.sql_file) {
+        (Some(_), Some(_)) => {
+            check.report_key(&file_pointer, "both `sql` and `sql_file`", "keep one of the two");
+            return String::new();
+        }
+        (None, None) => {
+            let is_cut = ["sql", "sql_file"].iter().any(|k| check.document.has(&child(pointer, k)));
+            if !is_cut {
+                check.report_key(pointer, "a model without a query", "add `sql:` or `sql_file:`");
+            }
+            return String::new();
+        }
+        (Some(sql), None) => (sql.clone(), child(pointer, "sql")),
+        (None, Some(file)) => {
+            let path = resolved(check.folder, file);
+            match std::fs::read_to_string(&path) {
+                Ok(sql) => (sql, file_pointer),
+                Err(error) => {
+                    let what = format!("`{}` cannot be read: {error}", path.display());
+                    check.report(
+                        &file_pointer,
+                        what,
+                        "name a file with one SELECT, from this file's folder on",
+                    );
+                    return String::new();
+                }
+            }
+        }
+    };
+    if sql.trim().is_empty() {
+        check.report(&at, "an empty query", "write one SELECT");
+    }
+    sql
+}
