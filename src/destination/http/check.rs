@@ -1,6 +1,7 @@
 //! What makes a connection and its requests usable, checked without a network; every problem at once, with its place.
 
 use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
 
 use super::template::{self, Scope, Segment};
 use crate::destination::definition::{
@@ -44,6 +45,11 @@ pub fn validate(
 ) -> Vec<Problem> {
     let mut problems = Problems { at: At::Connection, found: Vec::new() };
     problems.connection(connection);
+    if key.is_empty() || key.iter().any(|index| *index >= fields.len()) {
+        problems.at = At::Upsert;
+        problems.add("", "the key has a field that is not mapped, or none; map every field of it");
+        return problems.found;
+    }
     let mut scope = Scope { fields, key, is_delete: false };
     problems.at = At::Upsert;
     problems.request(&requests.upsert, scope, connection);
@@ -90,13 +96,14 @@ impl Problems {
         self.headers(&connection.headers, connection);
         let is_sendable = match &connection.auth {
             Auth::None => true,
+            Auth::Bearer(token) if token.expose_secret().trim().is_empty() => false,
             Auth::Bearer(_) => super::authorization(&connection.auth).is_some(),
             Auth::Basic { user, .. } => !user.contains(':'),
         };
         if !is_sendable {
             self.add(
                 "/auth",
-                "the credentials cannot be sent; look for a line break or, in the user, a `:`",
+                "the credentials cannot be sent; look for an empty token, a line break or, in the user, a `:`",
             );
         }
     }
@@ -269,6 +276,7 @@ mod tests {
                 "connection.auth",
                 "cannot be sent",
             ),
+            (|c, _| c.auth = Auth::Bearer(" ".to_owned().into()), "connection.auth", "empty"),
             (
                 |c, _| c.headers = vec![("a b".into(), "c".into())],
                 "connection.headers.a b",

@@ -438,4 +438,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_attempt_may_move_between_threads() {
+        fn is_send<T: Send>(_: &T) {}
+        let http = http_at("http://127.0.0.1:1", |_, _| ());
+        is_send(&http.send(&upsert()));
+    }
 }

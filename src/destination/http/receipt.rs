@@ -355,6 +355,26 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn the_scan_never_says_delivered_where_the_full_reading_does_not(
+            parts in proptest::collection::vec(0_usize..14, 0..24),
+            records in 0_u32..4,
+        ) {
+            const PARTS: [&str; 14] = [
+                "{", "}", "[", "]", ",", ":", "\"r\"", "\"s\"", "200", "\"200\"", "404", "null",
+                "{\"s\":200}", "{\"r\":[{\"s\":200}]}",
+            ];
+            let answer: String = parts.iter().map(|part| PARTS[*part]).collect();
+            for list in [list("/r", "/s", &[json!("2xx")]), list("", "/s", &[json!(200)])] {
+                let full = read(&list, records, &answer).is_ok_and(|verdicts| {
+                    verdicts.iter().all(|verdict| *verdict == RecordVerdict::Delivered)
+                });
+                proptest::prop_assert_eq!(is_all_delivered(&list, records, &answer), full);
+            }
+        }
+    }
+
     #[test]
     fn each_record_has_its_own_verdict_in_the_order_sent() {
         let list = list("", "/s", &[json!(200)]);
