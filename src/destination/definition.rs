@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 /// One account at one API, shared by syncs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connection {
     pub name: String,
     /// Without a trailing slash; `http` or `https`.
@@ -17,10 +17,26 @@ pub struct Connection {
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
     pub connect_timeout: Duration,
-    /// From the first byte sent to the last byte of the answer.
+    /// From the start, connecting included, to the last byte of the answer. Connecting never takes all of it.
     pub request_timeout: Duration,
     /// The account the credentials are for, where the user declares it.
     pub account: Option<String>,
+}
+
+/// Headers may be credentials: their values are not printed.
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("base_url", &self.base_url)
+            .field("auth", &self.auth)
+            .field("headers", &headers)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("account", &self.account)
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,0 +1,388 @@
+//! The declarative HTTP destination: requests from templates, answers judged by declared rules.
+//!
+//! This file is what is prepared once. `client` sends, `outcome` judges, `encoder` renders records, `check` refuses what
+//! cannot work. Guards: secrets appear in no `Debug`, and the credentials go to the host of the base URL only.
+
+pub mod check;
+mod client;
+pub mod encoder;
+mod loss;
+mod outcome;
+mod receipt;
+mod scrub;
+mod template;
+
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::Url;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use self::check::Problem;
+use self::encoder::Encoder;
+use self::template::{Scope, Segment, Template};
+use crate::destination::definition::{
+    Auth, Body, Connection, Method, OutcomeRule, Request, Requests,
+};
+use crate::domain::entry::Operation;
+
+/// Why a destination cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the destination cannot work: {}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Problem>),
+    #[error(
+        "no HTTPS client can be made: {0}; install the system's CA certificates (`ca-certificates`)"
+    )]
+    Client(String),
+}
+
+/// One object at one HTTP API.
+pub struct Http {
+    client: reqwest::Client,
+    base_url: String,
+    upsert: Prepared,
+    delete: Option<Prepared>,
+    identity: String,
+    rendering: String,
+    /// What authorises us: credentials and headers that look like some.
+    secrets: Vec<SecretString>,
+}
+
+/// A request, but for its records.
+struct Prepared {
+    method: reqwest::Method,
+    /// Where the path is the same for all.
+    url: Option<Url>,
+    headers: HeaderMap,
+    idempotency_header: Option<HeaderName>,
+    encoder: Encoder,
+    outcome: Vec<OutcomeRule>,
+    has_key_in_path: bool,
+    /// Scalars and path steps of the templates.
+    constants: Vec<String>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Compiles the requests. `fields` are the mapped fields in the order of the batch's columns, `key` the places of
+    /// the key's fields among them. Opens no connection.
+    ///
+    /// # Errors
+    /// The definition cannot work (see [`check::validate`]), or the system has no CA certificates.
+    pub fn new(
+        connection: &Connection,
+        requests: &Requests,
+        fields: &[String],
+        key: &[usize],
+    ) -> Result<Http, Error> {
+        let problems = check::validate(connection, requests, fields, key);
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let prepare = |request: &Request, is_delete| {
+            Prepared::new(connection, request, Scope { fields, key, is_delete })
+                .map_err(|problem| Error::Invalid(vec![problem]))
+        };
+        let account = connection.account.as_ref().unwrap_or(&connection.base_url);
+        Ok(Http {
+            client: client::build(connection)?,
+            base_url: connection.base_url.clone(),
+            upsert: prepare(&requests.upsert, false)?,
+            delete: requests.delete.as_ref().map(|delete| prepare(delete, true)).transpose()?,
+            identity: format!("{account} {}", requests.upsert.path),
+            rendering: rendering(&requests.upsert, fields),
+            secrets: secrets(connection),
+        })
+    }
+
+    /// See [`super::Destination::encoder`].
+    pub fn encoder(&self, operation: Operation) -> Option<&Encoder> {
+        self.prepared(operation).map(|prepared| &prepared.encoder)
+    }
+
+    /// See [`super::Destination::identity`].
+    pub fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    /// See [`super::Destination::rendering`].
+    pub fn rendering(&self) -> String {
+        self.rendering.clone()
+    }
+
+    /// See [`super::Destination::credentials_hash`]; HMAC-SHA256 in hex.
+    pub fn credentials_hash(&self, lineage: u128) -> Option<String> {
+        if self.secrets.is_empty() {
+            return None;
+        }
+        let mut hash = Hmac::<Sha256>::new_from_slice(&lineage.to_be_bytes())
+            .expect("HMAC takes a key of any length");
+        for secret in &self.secrets {
+            let secret = secret.expose_secret().as_bytes();
+            hash.update(&secret.len().to_be_bytes());
+            hash.update(secret);
+        }
+        Some(hex(&hash.finalize().into_bytes()))
+    }
+
+    fn prepared(&self, operation: Operation) -> Option<&Prepared> {
+        match operation {
+            Operation::Upsert => Some(&self.upsert),
+            Operation::Delete => self.delete.as_ref(),
+        }
+    }
+}
+
+impl Prepared {
+    fn new(
+        connection: &Connection,
+        request: &Request,
+        scope: Scope<'_>,
+    ) -> Result<Prepared, Problem> {
+        let at = if scope.is_delete { check::At::Delete } else { check::At::Upsert };
+        let problem = |pointer: &str, message| Problem { at, pointer: pointer.to_owned(), message };
+        let path = template::path(&request.path, scope).map_err(|why| problem("/path", why))?;
+        let template = match &request.body {
+            Body::None => Template::default(),
+            Body::Json(value) => template::body(value, scope).map_err(|mut whys| {
+                let (pointer, why) = whys.swap_remove(0);
+                problem(&format!("/body{pointer}"), why)
+            })?,
+        };
+        let is_in_path = |index: &usize| path.contains(&Segment::Field(*index));
+        let has_fields = path.iter().any(|segment| matches!(segment, Segment::Field(_)));
+        let url = if has_fields {
+            None
+        } else {
+            let url = Url::parse(&format!("{}{}", connection.base_url, request.path));
+            Some(url.map_err(|error| problem("/path", error.to_string()))?)
+        };
+        let mut constants = template.constants.clone();
+        constants.extend(request.path.split(['/', '?', '&', '=', ',']).map(str::to_owned));
+        let idempotency_header = request.idempotency.header.as_ref();
+        Ok(Prepared {
+            method: match request.method {
+                Method::Post => reqwest::Method::POST,
+                Method::Put => reqwest::Method::PUT,
+                Method::Patch => reqwest::Method::PATCH,
+                Method::Delete => reqwest::Method::DELETE,
+            },
+            url,
+            headers: headers(connection, request),
+            idempotency_header: idempotency_header.and_then(|name| name.parse().ok()),
+            has_key_in_path: scope.key.iter().all(is_in_path) && !scope.key.is_empty(),
+            encoder: Encoder {
+                fields: scope.fields.to_vec(),
+                path: has_fields.then_some(path),
+                template,
+                limits: request.batch,
+            },
+            outcome: request.outcome.clone(),
+            constants,
+        })
+    }
+}
+
+/// The headers every attempt has; the request's own win over the connection's, both over ours.
+fn headers(connection: &Connection, request: &Request) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if request.body != Body::None {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    for (name, value) in connection.headers.iter().chain(&request.headers) {
+        if let (Ok(name), Ok(mut value)) =
+            (HeaderName::try_from(name), HeaderValue::try_from(value))
+        {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    if let Some(value) = authorization(&connection.auth) {
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
+}
+
+/// The value of `Authorization`; `None` without credentials, or if they cannot stand in a header.
+fn authorization(auth: &Auth) -> Option<HeaderValue> {
+    let text = match auth {
+        Auth::None => return None,
+        Auth::Bearer(token) => format!("Bearer {}", token.expose_secret()),
+        Auth::Basic { user, password } => format!("Basic {}", basic(user, password)),
+    };
+    let mut value = HeaderValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn basic(user: &str, password: &SecretString) -> String {
+    let pair = format!("{user}:{}", password.expose_secret());
+    base64::engine::general_purpose::STANDARD.encode(pair)
+}
+
+/// What must never be repeated by a destination, and what tells one account from another.
+fn secrets(connection: &Connection) -> Vec<SecretString> {
+    const WORDS: [&str; 5] = ["auth", "key", "token", "secret", "password"];
+    let mut secrets: Vec<SecretString> = match &connection.auth {
+        Auth::None => Vec::new(),
+        Auth::Bearer(token) => vec![token.clone()],
+        Auth::Basic { user, password } => {
+            vec![password.clone(), basic(user, password).into()]
+        }
+    };
+    for (name, value) in &connection.headers {
+        let name = name.to_ascii_lowercase();
+        if WORDS.iter().any(|word| name.contains(word)) {
+            secrets.push(value.clone().into());
+        }
+    }
+    secrets
+}
+
+/// Raised when the same template and row begin to look different.
+const RENDERING_VERSION: u32 = 1;
+
+/// A hash of method, path, body and field names, whatever the order of names.
+fn rendering(upsert: &Request, fields: &[String]) -> String {
+    let mut fields = fields.to_vec();
+    fields.sort_unstable();
+    let body = match &upsert.body {
+        Body::None => Value::Null,
+        Body::Json(value) => {
+            let mut value = value.clone();
+            value.sort_all_objects();
+            value
+        }
+    };
+    let text = serde_json::json!([format!("{:?}", upsert.method), upsert.path, body, fields]);
+    format!("http-{RENDERING_VERSION}:{}", hex(&Sha256::digest(text.to_string())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes every write");
+        text
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::definition::{
+        BatchLimits, Decode, Idempotency, Repeat, StatusMatch, Then,
+    };
+
+    pub fn connection(base_url: &str, auth: Auth) -> Connection {
+        Connection {
+            name: "crm".to_owned(),
+            base_url: base_url.to_owned(),
+            auth,
+            headers: vec![("X-Api-Key".to_owned(), "canary-key".to_owned())],
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(20),
+            account: None,
+        }
+    }
+
+    pub fn request(path: &str, body: Body, records: u32) -> Request {
+        Request {
+            method: Method::Post,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            batch: BatchLimits { records, bytes: 1 << 20 },
+            body,
+            idempotency: Idempotency {
+                repeat: Repeat::Key,
+                header: Some("Idempotency-Key".to_owned()),
+            },
+            outcome: vec![OutcomeRule {
+                status: vec![StatusMatch::Exactly(200)],
+                when: Vec::new(),
+                decode: Decode::Json,
+                then: Then::Delivered,
+            }],
+        }
+    }
+
+    pub fn requests() -> Requests {
+        let rows = Body::Json(json!({"rows": {"each": "{{record}}"}}));
+        Requests {
+            upsert: request("/contacts", rows, 100),
+            delete: Some(Request {
+                method: Method::Delete,
+                ..request("/contacts/{{record.id}}", Body::None, 1)
+            }),
+        }
+    }
+
+    pub fn fields() -> Vec<String> {
+        ["id", "email"].map(str::to_owned).to_vec()
+    }
+
+    fn http(connection: &Connection, requests: &Requests) -> Http {
+        Http::new(connection, requests, &fields(), &[0]).expect("it is valid")
+    }
+
+    fn bearer(token: &str) -> Auth {
+        Auth::Bearer(token.to_owned().into())
+    }
+
+    #[test]
+    fn identity_is_the_account_or_the_address_and_the_object() {
+        let mut connection = connection("http://crm.example.com", Auth::None);
+        assert_eq!(http(&connection, &requests()).identity(), "http://crm.example.com /contacts");
+        connection.account = Some("acme".to_owned());
+        assert_eq!(http(&connection, &requests()).identity(), "acme /contacts");
+    }
+
+    #[test]
+    fn rendering_changes_with_how_a_row_looks_and_with_nothing_else() {
+        let connection = connection("http://crm.example.com", Auth::None);
+        let first = http(&connection, &requests()).rendering();
+        let mut same = requests();
+        same.delete = None;
+        same.upsert.batch.records = 7;
+        same.upsert.headers.push(("X-A".to_owned(), "b".to_owned()));
+        assert_eq!(http(&connection, &same).rendering(), first);
+        let mut other = requests();
+        other.upsert.body = Body::Json(json!({"rows": {"each": ["{{record}}"]}}));
+        assert_ne!(http(&connection, &other).rendering(), first);
+    }
+
+    #[test]
+    fn credentials_are_told_apart_by_a_keyed_hash() {
+        let hash = |auth, lineage| {
+            let connection = connection("http://crm.example.com", auth);
+            http(&connection, &requests()).credentials_hash(lineage).expect("there are some")
+        };
+        assert_eq!(hash(bearer("a"), 1), hash(bearer("a"), 1));
+        assert_ne!(hash(bearer("a"), 1), hash(bearer("b"), 1));
+        assert_ne!(hash(bearer("a"), 1), hash(bearer("a"), 2));
+        assert_eq!(hash(bearer("a"), 1).len(), 64);
+        let mut bare = connection("http://crm.example.com", Auth::None);
+        bare.headers.clear();
+        assert_eq!(http(&bare, &requests()).credentials_hash(1), None);
+    }
+
+    #[test]
+    fn nothing_that_is_printed_holds_a_secret() {
+        let connection = connection("http://crm.example.com", bearer("canary-token"));
+        let http = http(&connection, &requests());
+        let printed = format!("{connection:?} {http:?} {:?}", http.upsert.headers);
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+}
