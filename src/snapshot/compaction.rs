@@ -48,8 +48,7 @@ impl Snapshot {
     fn merge(&self, first: usize) -> Result<Option<Summary>, Error> {
         let mut merge = Merge::new(&self.view.segments[first..], 0..=KeyHash::MAX)?;
         let mut writer = None;
-        while let Some((key, entry)) = merge.current() {
-            let entry = entry?;
+        while let Some((key, entry)) = merge.current()? {
             if entry.is_some() || first > 0 {
                 if writer.is_none() {
                     writer = Some(self.writer()?);

@@ -139,8 +139,12 @@ impl Journal {
         if self.size() == 0 {
             frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
             let start = self.start;
-            self.frame(|out| encoding::put_start(out, &start));
+            self.frame_next(|out| encoding::put_start(out, &start));
         }
+        self.frame_next(write);
+    }
+
+    fn frame_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = frame::begin(&mut self.buffer);
         write(&mut self.buffer);
         frame::end(&mut self.buffer, start, self.written + start as u64);

@@ -20,6 +20,9 @@ struct Cursor {
     hash: KeyHash,
 }
 
+/// A key and its entry, `None` for a tombstone.
+type Item<'a> = (&'a [u8], Option<Entry>);
+
 /// A walk over the keys of a range of hashes.
 #[derive(Debug)]
 pub(super) struct Merge {
@@ -44,12 +47,14 @@ impl Merge {
         Ok(merge)
     }
 
-    /// The current key and its entry, `None` for a tombstone.
+    /// The current key; `None` at the end.
     #[inline]
-    pub fn current(&self) -> Option<(&[u8], Result<Option<Entry>, Error>)> {
-        let cursor = self.cursors.get(self.current)?;
-        let entry = cursor.segment.entry(&cursor.block, cursor.position);
-        Some((cursor.key(), entry))
+    pub fn current(&self) -> Result<Option<Item<'_>>, Error> {
+        let Some(cursor) = self.cursors.get(self.current) else {
+            return Ok(None);
+        };
+        let entry = cursor.segment.entry(&cursor.block, cursor.position)?;
+        Ok(Some((cursor.key(), entry)))
     }
 
     #[inline]

@@ -90,8 +90,8 @@ impl View {
         mut f: impl FnMut(&[u8], Entry),
     ) -> Result<(), Error> {
         let mut merge = Merge::new(&self.segments, range)?;
-        while let Some((key, entry)) = merge.current() {
-            if let Some(entry) = entry? {
+        while let Some((key, entry)) = merge.current()? {
+            if let Some(entry) = entry {
                 f(key, entry);
             }
             merge.advance()?;
@@ -138,8 +138,8 @@ impl Entries {
         let Some(merge) = &mut self.merge else {
             return Ok(None);
         };
-        while let Some((key, entry)) = merge.current() {
-            let found = entry?.map(|entry| (key.to_vec(), entry));
+        while let Some((key, entry)) = merge.current()? {
+            let found = entry.map(|entry| (key.to_vec(), entry));
             merge.advance()?;
             if found.is_some() {
                 return Ok(found);
