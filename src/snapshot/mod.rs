@@ -1,4 +1,38 @@
 //! What the destination is known to hold: format, journal (intents, receipts), commit, compaction.
+//!
+//! A snapshot is a directory: a manifest (manifest.rs), immutable segments (segment.rs, block.rs, extras.rs) and the
+//! journal of the generation in the making (journal.rs, encoding.rs); frame.rs says what all of them share.
+//! Not responsible for deciding what is sent, nor for the lock that keeps a second process out.
 
+pub mod archive;
+mod block;
+mod codec;
+pub mod commit;
+mod compaction;
+pub mod disk;
+mod encoding;
+pub mod error;
+mod extras;
+mod fold;
+mod frame;
+mod gather;
 pub mod header;
+pub mod journal;
+mod manifest;
+pub mod memory_disk;
+mod merge;
+mod names;
+pub mod open;
 pub mod record;
+mod scan;
+mod segment;
+mod segment_writer;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
+pub use archive::archive;
+pub use commit::Committed;
+pub use error::Error;
+pub use open::{Known, Recovered, Snapshot};
+pub use view::{Entries, View};

@@ -1,0 +1,187 @@
+//! The commit: intents and receipts folded into the next generation, atomically.
+//!
+//! Costs what the journal costs, not what the snapshot costs: prior entries come from the blocks that can hold touched
+//! keys, and one new segment takes what changed. Guards: until the manifest is renamed the old generation and its
+//! journal stand; a commit that failed leaves a snapshot that must be opened again; only the journal moves entries.
+
+use std::sync::Arc;
+
+use super::error::{Error, Place};
+use super::fold;
+use super::gather::Touched;
+use super::header::Header;
+use super::manifest::Manifest;
+use super::names;
+use super::open::{self, Snapshot};
+use super::scan::Scan;
+use super::segment::{Segment, Summary};
+use super::segment_writer::Writer;
+use super::view::View;
+use crate::domain::entry::Entry;
+use crate::domain::id::BatchNumber;
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Bytes of the new segment and manifest, and of a compaction.
+    pub written_bytes: u64,
+    /// How many entries the destination now holds or may hold.
+    pub entries: u64,
+}
+
+/// What became of a journal.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    /// `None` where no entry changed.
+    pub segment: Option<Summary>,
+    pub intents: u64,
+    pub in_doubt: u64,
+    pub largest_batch: BatchNumber,
+    /// Of entries possibly at the destination.
+    pub gained: u64,
+    pub lost: u64,
+}
+
+impl Snapshot {
+    /// Folds the journal, and changes the header in the same step. Lineage, fence, generation and the count of entries
+    /// are the snapshot's own: `change` does not move them, and `next_batch` stays beyond the journal's batches.
+    ///
+    /// # Errors
+    /// The disk fails or a file is damaged. Either the old or the new generation stands then, and this value takes
+    /// no more writes: open the snapshot again.
+    pub fn commit(&mut self, change: impl FnOnce(&mut Header)) -> Result<Committed, Error> {
+        if self.is_halted {
+            return Err(self.place().halted("an earlier commit failed"));
+        }
+        self.is_halted = true;
+        let bytes = self.journal.close()?;
+        let Header { sync, generation, fence, lineage, .. } = self.header();
+        let place = Place::new(sync, &names::journal(*generation));
+        let scan = match &bytes {
+            None => None,
+            Some(bytes) => Some(Scan::read(&place, *lineage, *generation, bytes)?),
+        };
+        let is_ours = |scan: &Scan<'_>| scan.start.is_some_and(|start| start.fence == *fence);
+        if scan.as_ref().is_some_and(|scan| scan.dropped > 0 || !is_ours(scan)) {
+            return Err(place.damaged("it does not hold what was written to it"));
+        }
+        self.check_alone()?;
+        let journal = scan.map(|scan| (&place, scan));
+        let (mut committed, _) = self.commit_scan(journal, change)?;
+        committed.written_bytes += self.compact()?;
+        self.is_halted = false;
+        Ok(committed)
+    }
+
+    /// Everything of a commit but the closing of the journal and the compaction.
+    pub(super) fn commit_scan(
+        &mut self,
+        journal: Option<(&Place, Scan<'_>)>,
+        change: impl FnOnce(&mut Header),
+    ) -> Result<(Committed, Folded), Error> {
+        let folded = match &journal {
+            None => Folded::default(),
+            Some((place, scan)) => self.fold(place, scan)?,
+        };
+        let mut manifest = self.view.manifest.clone();
+        let old = self.header();
+        change(&mut manifest.header);
+        let header = &mut manifest.header;
+        header.sync.clone_from(&old.sync);
+        header.lineage = old.lineage;
+        header.fence = old.fence;
+        header.generation = old.generation.saturating_add(1);
+        header.entries = (old.entries + folded.gained).saturating_sub(folded.lost);
+        header.next_batch = header
+            .next_batch
+            .max(old.next_batch)
+            .max(BatchNumber(folded.largest_batch.0.saturating_add(1)));
+        manifest.journal = header.generation;
+        let mut written_bytes = 0;
+        let mut segments = self.view.segments.clone();
+        if let Some(summary) = &folded.segment {
+            written_bytes += summary.bytes;
+            manifest.next_segment = summary.number + 1;
+            manifest.segments.push(summary.clone());
+            segments.push(self.open_segment(summary)?);
+        }
+        let entries = manifest.header.entries;
+        written_bytes += self.publish(manifest, segments)?;
+        if let Some((place, _)) = journal {
+            open::remove(self.disk.as_ref(), place.sync(), place.file())?;
+        }
+        self.journal = open::journal(&self.disk, self.header());
+        Ok((Committed { written_bytes, entries }, folded))
+    }
+
+    /// Whoever writes beside us has committed, or has not seen our last commit: neither may go on.
+    fn check_alone(&self) -> Result<(), Error> {
+        let found = Manifest::read(self.disk.as_ref(), &self.header().sync)?;
+        let found = found.map_or(0, |manifest| manifest.header.generation);
+        if found != self.header().generation {
+            return Err(self.place().halted("another process has written it"));
+        }
+        Ok(())
+    }
+
+    /// Makes a manifest the current one, on disk and here. Returns the bytes written.
+    pub(super) fn publish(
+        &mut self,
+        manifest: Manifest,
+        segments: Vec<Arc<Segment>>,
+    ) -> Result<u64, Error> {
+        let written = manifest.publish(self.disk.as_ref())?;
+        self.view = View { manifest, segments };
+        Ok(written)
+    }
+
+    pub(super) fn open_segment(&self, summary: &Summary) -> Result<Arc<Segment>, Error> {
+        let Header { sync, lineage, .. } = self.header();
+        Segment::open(self.disk.as_ref(), sync, *lineage, summary.clone()).map(Arc::new)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::new(&self.header().sync, names::MANIFEST)
+    }
+
+    fn fold(&self, place: &Place, scan: &Scan<'_>) -> Result<Folded, Error> {
+        let epoch = scan.start.as_ref().map_or(self.header().epoch, |start| start.epoch);
+        let touched = Touched::gather(&scan.payloads).map_err(|fault| place.fault(fault))?;
+        let mut folded = Folded {
+            intents: touched.intents,
+            largest_batch: touched.largest_batch,
+            ..Folded::default()
+        };
+        let mut probes = self.view.probes();
+        let mut writer = None;
+        for key in touched.keys() {
+            let before = probes.find(key.hash, key.key)?;
+            let after = fold::fold(before.clone(), key.events(), epoch);
+            folded.count(before.as_ref(), after.as_ref());
+            if before != after {
+                if writer.is_none() {
+                    writer = Some(self.writer()?);
+                }
+                if let Some(writer) = &mut writer {
+                    writer.push(key.hash, key.key, after.as_ref())?;
+                }
+            }
+        }
+        folded.segment = writer.map(Writer::finish).transpose()?;
+        Ok(folded)
+    }
+
+    pub(super) fn writer(&self) -> Result<Writer, Error> {
+        let Header { sync, lineage, .. } = self.header();
+        Writer::create(self.disk.as_ref(), sync, *lineage, self.view.manifest.next_segment)
+    }
+}
+
+impl Folded {
+    fn count(&mut self, before: Option<&Entry>, after: Option<&Entry>) {
+        let is_there = |entry: Option<&Entry>| entry.is_some_and(Entry::is_possibly_at_destination);
+        self.gained += u64::from(is_there(after) && !is_there(before));
+        self.lost += u64::from(is_there(before) && !is_there(after));
+        self.in_doubt += u64::from(after.is_some_and(|entry| entry.doubt.is_some()));
+    }
+}

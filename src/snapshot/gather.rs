@@ -1,0 +1,235 @@
+//! Gathers a journal's records by key: the touched keys in the order of segments, each with its events.
+//!
+//! Not responsible for what the events mean (fold.rs). Holds 32 bytes for each touch; keys stay in the journal's buffer.
+//! A receipt whose intent is not in the journal settles nothing: the key stays in doubt, which is always safe.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::codec::{Bytes, short};
+use super::encoding::{self, Change, DAMAGED, IntentRecords, Raw};
+use super::error::Fault;
+use super::fold::Event;
+use crate::domain::entry::{Doubt, Operation, Verdict};
+use crate::domain::id::{BatchNumber, Instant};
+use crate::domain::key::{self, KeyHash};
+
+/// A journal by key.
+#[derive(Debug)]
+pub(super) struct Touched<'a> {
+    records: Vec<Gathered<'a>>,
+    /// Ordered by (hash, key, place in the journal).
+    touches: Vec<Touch>,
+    pub intents: u64,
+    pub largest_batch: BatchNumber,
+}
+
+#[derive(Debug)]
+enum Gathered<'a> {
+    /// Its operations are in `bytes`.
+    Intent {
+        batch: BatchNumber,
+        operation: Operation,
+        bytes: &'a [u8],
+        outcome: Outcome,
+    },
+    Key {
+        key: &'a [u8],
+        change: Change,
+    },
+    Settled,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Touch {
+    hash: KeyHash,
+    record: u32,
+    /// In an intent: where the operation begins, and its place in the batch.
+    offset: u32,
+    place: u32,
+}
+
+/// The verdicts on an intent's places.
+#[derive(Debug, Default)]
+struct Outcome {
+    ranges: Vec<(Range<u32>, Verdict, Instant)>,
+    /// They overlap or are out of order: the last to name a place wins.
+    is_tangled: bool,
+}
+
+static UNKNOWN: Verdict = Verdict::Unknown;
+
+impl Outcome {
+    fn add(&mut self, places: Range<u32>, verdict: Verdict, at: Instant) {
+        let end = self.ranges.last().map_or(0, |(last, ..)| last.end);
+        self.is_tangled |= places.start < end || places.is_empty();
+        self.ranges.push((places, verdict, at));
+    }
+
+    fn of(&self, place: u32) -> (&Verdict, Instant) {
+        let found = if self.is_tangled {
+            self.ranges.iter().rev().find(|(places, ..)| places.contains(&place))
+        } else {
+            let at = self.ranges.partition_point(|(places, ..)| places.end <= place);
+            self.ranges.get(at).filter(|(places, ..)| places.contains(&place))
+        };
+        found.map_or((&UNKNOWN, Instant(0)), |(_, verdict, at)| (verdict, *at))
+    }
+}
+
+impl<'a> Touched<'a> {
+    pub fn gather(payloads: &[&'a [u8]]) -> Result<Touched<'a>, Fault> {
+        let mut touched = Touched {
+            records: Vec::with_capacity(payloads.len()),
+            touches: Vec::new(),
+            intents: 0,
+            largest_batch: BatchNumber(0),
+        };
+        let mut latest: HashMap<BatchNumber, usize> = HashMap::new();
+        for payload in payloads {
+            touched.add(encoding::read(payload)?, &mut latest)?;
+        }
+        let Touched { records, touches, .. } = &mut touched;
+        touches.sort_unstable_by(|a, b| {
+            a.hash
+                .cmp(&b.hash)
+                .then_with(|| touch_key(records, a).cmp(touch_key(records, b)))
+                .then_with(|| (a.record, a.place).cmp(&(b.record, b.place)))
+        });
+        Ok(touched)
+    }
+
+    fn add(&mut self, raw: Raw<'a>, latest: &mut HashMap<BatchNumber, usize>) -> Result<(), Fault> {
+        let record = short(self.records.len());
+        let gathered = match raw {
+            Raw::Start(_) => return Err(DAMAGED),
+            Raw::Intent { batch, operation, records } => {
+                self.intents += 1;
+                self.largest_batch = self.largest_batch.max(batch);
+                latest.insert(batch, self.records.len());
+                self.touch_all(record, records)?;
+                let bytes = records.0.rest;
+                Gathered::Intent { batch, operation, bytes, outcome: Outcome::default() }
+            }
+            Raw::Accepted { batch, .. } => {
+                self.largest_batch = self.largest_batch.max(batch);
+                Gathered::Settled
+            }
+            Raw::Receipt { batch, at, verdicts } => {
+                self.largest_batch = self.largest_batch.max(batch);
+                if let Some(intent) = latest.get(&batch)
+                    && let Gathered::Intent { outcome, .. } = &mut self.records[*intent]
+                {
+                    for (places, verdict) in verdicts {
+                        outcome.add(places, verdict, at);
+                    }
+                }
+                Gathered::Settled
+            }
+            Raw::Key { key, change } => {
+                self.touches.push(Touch { hash: key::hash(key), record, offset: 0, place: 0 });
+                Gathered::Key { key, change }
+            }
+        };
+        self.records.push(gathered);
+        Ok(())
+    }
+
+    fn touch_all(&mut self, record: u32, records: IntentRecords<'a>) -> Result<(), Fault> {
+        let all = records.0.rest.len();
+        let (mut records, mut place) = (records, 0);
+        loop {
+            let offset = short(all - records.0.rest.len());
+            let Some(found) = records.next() else {
+                return Ok(());
+            };
+            let hash = key::hash(found?.key);
+            self.touches.push(Touch { hash, record, offset, place });
+            place += 1;
+        }
+    }
+
+    /// The touched keys in the order of segments.
+    pub fn keys(&self) -> impl Iterator<Item = TouchedKey<'_, 'a>> {
+        let same = |a: &Touch, b: &Touch| {
+            a.hash == b.hash && touch_key(&self.records, a) == touch_key(&self.records, b)
+        };
+        self.touches.chunk_by(same).map(|touches| TouchedKey {
+            hash: touches[0].hash,
+            key: touch_key(&self.records, &touches[0]),
+            journal: self,
+            touches,
+        })
+    }
+
+    fn event(&self, touch: &Touch) -> Event<'_> {
+        match &self.records[touch.record as usize] {
+            Gathered::Intent { batch, operation, bytes, outcome } => {
+                let record = operation_at(bytes, touch.offset);
+                let (verdict, at) = outcome.of(touch.place);
+                let intent = Doubt {
+                    operation: *operation,
+                    fingerprint: record.fingerprint,
+                    number: record.number,
+                    batch: *batch,
+                    index: touch.place,
+                    is_repeated: false,
+                };
+                Event::Attempt { intent, verdict, at }
+            }
+            Gathered::Key { change, .. } => Event::Change(*change),
+            Gathered::Settled => unreachable!("only intents and records of one key touch keys"),
+        }
+    }
+}
+
+/// One touched key.
+#[derive(Debug)]
+pub(super) struct TouchedKey<'t, 'a> {
+    pub hash: KeyHash,
+    pub key: &'a [u8],
+    journal: &'t Touched<'a>,
+    touches: &'t [Touch],
+}
+
+impl<'t> TouchedKey<'t, '_> {
+    pub fn events(&self) -> impl Iterator<Item = Event<'t>> {
+        let journal = self.journal;
+        self.touches.iter().map(|touch| journal.event(touch))
+    }
+}
+
+fn touch_key<'a>(records: &[Gathered<'a>], touch: &Touch) -> &'a [u8] {
+    match &records[touch.record as usize] {
+        Gathered::Intent { bytes, .. } => operation_at(bytes, touch.offset).key,
+        Gathered::Key { key, .. } => key,
+        Gathered::Settled => unreachable!("only intents and records of one key touch keys"),
+    }
+}
+
+fn operation_at(bytes: &[u8], offset: u32) -> super::record::IntentRecord<'_> {
+    IntentRecords(Bytes::new(&bytes[offset as usize..]))
+        .next()
+        .and_then(Result::ok)
+        .expect("it was read once already")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_receipt_that_names_a_place_wins_and_unnamed_places_are_unknown() {
+        let mut outcome = Outcome::default();
+        outcome.add(0..2, Verdict::Delivered, Instant(1));
+        outcome.add(3..5, Verdict::NotApplied, Instant(2));
+        let verdicts =
+            |outcome: &Outcome| [0, 1, 2, 3, 4, 5].map(|place| outcome.of(place).0.clone());
+        let (delivered, unknown, not) = (Verdict::Delivered, Verdict::Unknown, Verdict::NotApplied);
+        let plain = [&delivered, &delivered, &unknown, &not, &not, &unknown].map(Clone::clone);
+        assert_eq!(verdicts(&outcome), plain);
+        outcome.add(1..4, Verdict::Unknown, Instant(3));
+        let tangled = [&delivered, &unknown, &unknown, &unknown, &not, &unknown].map(Clone::clone);
+        assert_eq!(verdicts(&outcome), tangled);
+    }
+}

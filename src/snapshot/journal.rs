@@ -1,0 +1,322 @@
+//! The journal of a generation: intents, receipts and decisions since the last commit, in the order they were made.
+//!
+//! Not responsible for what they mean (fold.rs). Three steps: append puts a record in a buffer, write hands the buffer to
+//! the file, a [`Syncer`] makes what was written safe, from any thread. The file begins to exist at the first write.
+//!
+//! Guards: no request leaves on a journal that failed once: after a failed write or sync every call fails, as the
+//! operating system may have dropped the bytes; a syncer kept beyond a commit fails too.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::disk::{Disk, DiskFile};
+use super::encoding::{self, Start};
+use super::error::{Error, Place};
+use super::frame::{self, FileKind};
+use super::record::{IntentRecord, Record};
+use crate::domain::entry::Operation;
+use crate::domain::id::{BatchNumber, Lineage};
+
+const OPEN: u8 = 0;
+const FAILED: u8 = 1;
+const COMMITTED: u8 = 2;
+const TOO_EARLY: u8 = 3;
+
+/// The journal that is being written.
+pub struct Journal {
+    shared: Arc<Shared>,
+    lineage: Lineage,
+    start: Start,
+    buffer: Vec<u8>,
+    /// Bytes handed to the file.
+    written: u64,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    place: Place,
+    file: OnceLock<Box<dyn DiskFile>>,
+    state: AtomicU8,
+    is_directory_synced: AtomicBool,
+}
+
+/// Makes what was written to a journal safe. Clones share one journal, and end with its commit.
+#[derive(Clone)]
+pub struct Syncer {
+    shared: Arc<Shared>,
+}
+
+impl Journal {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        place: Place,
+        lineage: Lineage,
+        start: Start,
+    ) -> Journal {
+        let shared = Shared {
+            disk,
+            place,
+            file: OnceLock::new(),
+            state: AtomicU8::new(OPEN),
+            is_directory_synced: AtomicBool::new(false),
+        };
+        Journal { shared: Arc::new(shared), lineage, start, buffer: Vec::new(), written: 0 }
+    }
+
+    /// Nothing may be written before the first commit: there is no manifest to belong to.
+    pub(super) fn refuse_until_committed(&self) {
+        self.shared.state.store(TOO_EARLY, Ordering::Release);
+    }
+
+    /// Puts a record in the buffer.
+    pub fn append(&mut self, record: &Record<'_>) {
+        self.frame(|out| encoding::put(out, record));
+    }
+
+    /// Puts an intent in the buffer without gathering its records first. Their order gives them their places.
+    pub fn append_intent<'r>(
+        &mut self,
+        batch: BatchNumber,
+        operation: Operation,
+        records: impl IntoIterator<Item = IntentRecord<'r>>,
+    ) {
+        self.frame(|out| encoding::put_intent(out, batch, operation, records));
+    }
+
+    /// Hands the buffer to the file. Safe from a kill afterwards, not from a power cut.
+    ///
+    /// # Errors
+    /// The file cannot be written, or an earlier write or sync failed.
+    pub fn write(&mut self) -> Result<(), Error> {
+        self.shared.check()?;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        if shared.file.get().is_none() {
+            let file = shared.disk.create(shared.place.file()).map_err(|e| shared.fail(e))?;
+            // Only this journal sets it.
+            let _ = shared.file.set(file);
+        }
+        let file = shared.file.get().expect("it was set above");
+        file.append(&self.buffer).map_err(|error| shared.fail(error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// What makes written records safe. It does not keep the journal from being written meanwhile.
+    pub fn syncer(&self) -> Syncer {
+        Syncer { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Bytes in the file and in the buffer.
+    pub fn size(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Writes and syncs all of it, ends it, and returns the bytes; `None` where nothing was ever appended.
+    pub(super) fn close(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        if self.size() == 0 {
+            if self.shared.state.load(Ordering::Acquire) == FAILED {
+                self.shared.check()?;
+            }
+            self.shared.state.store(COMMITTED, Ordering::Release);
+            return Ok(None);
+        }
+        self.write()?;
+        self.syncer().sync()?;
+        self.shared.state.store(COMMITTED, Ordering::Release);
+        let place = &self.shared.place;
+        let bytes = self.shared.disk.read(place.file()).map_err(|error| place.io(error))?;
+        if bytes.len() as u64 != self.written {
+            return Err(place.damaged("it does not hold what was written to it"));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.size() == 0 {
+            frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
+            let start = self.start;
+            self.frame_next(|out| encoding::put_start(out, &start));
+        }
+        self.frame_next(write);
+    }
+
+    fn frame_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = frame::begin(&mut self.buffer);
+        write(&mut self.buffer);
+        frame::end(&mut self.buffer, start, self.written + start as u64);
+    }
+}
+
+impl Syncer {
+    /// Returns when everything written before the call is safe, the file's name included. Blocks.
+    ///
+    /// # Errors
+    /// It may not be safe; the journal takes nothing more. Also when the journal was committed meanwhile.
+    pub fn sync(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        shared.check()?;
+        let Some(file) = shared.file.get() else {
+            return Ok(());
+        };
+        file.sync().map_err(|error| shared.fail(error))?;
+        if !shared.is_directory_synced.load(Ordering::Acquire) {
+            shared.disk.sync_directory().map_err(|error| shared.fail(error))?;
+            shared.is_directory_synced.store(true, Ordering::Release);
+        }
+        // Another thread's sync may have failed meanwhile and have taken the error with it.
+        shared.check()
+    }
+}
+
+impl Shared {
+    fn check(&self) -> Result<(), Error> {
+        let what = match self.state.load(Ordering::Acquire) {
+            OPEN => return Ok(()),
+            COMMITTED => "its journal was committed, and another one has begun",
+            TOO_EARLY => "the first commit must come before the first intent",
+            _ => "an earlier write or sync of its journal failed",
+        };
+        Err(self.place.halted(what))
+    }
+
+    fn fail(&self, error: std::io::Error) -> Error {
+        self.state.store(FAILED, Ordering::Release);
+        self.place.io(error)
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("start", &self.start).field("size", &self.size()).finish()
+    }
+}
+
+impl std::fmt::Debug for Syncer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Syncer").field("journal", &self.shared.place.file()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory_disk::MemoryDisk;
+    use super::super::scan::Scan;
+    use super::*;
+    use crate::domain::id::Epoch;
+
+    const LINEAGE: Lineage = Lineage(5);
+    const KEY: &[u8] = b"key";
+
+    fn place() -> Place {
+        Place::new("s", "journal-3")
+    }
+
+    fn journal(disk: &MemoryDisk) -> Journal {
+        let start = Start { generation: 3, fence: 2, epoch: Epoch(1) };
+        Journal::new(Arc::new(disk.clone()), place(), LINEAGE, start)
+    }
+
+    fn three_records() -> Vec<u8> {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        for _ in 0..3 {
+            journal.append(&Record::Forget { key: KEY });
+        }
+        journal.close().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_synced_record_survives_a_power_cut_with_its_file() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        journal.write().unwrap();
+        assert!(!disk.exists("journal-3").unwrap());
+        journal.append(&Record::Forget { key: KEY });
+        journal.write().unwrap();
+        journal.syncer().sync().unwrap();
+        journal.append(&Record::Clear { key: KEY });
+        journal.write().unwrap();
+        disk.crash();
+        let bytes = disk.read("journal-3").unwrap();
+        let scan = Scan::read(&place(), LINEAGE, 3, &bytes).unwrap();
+        assert_eq!((scan.payloads.len(), scan.dropped), (1, 0));
+        assert_eq!(scan.start.map(|start| start.fence), Some(2));
+    }
+
+    #[test]
+    fn after_a_failed_sync_or_write_every_call_fails() {
+        for failing in [1, 2, 3] {
+            let disk = MemoryDisk::new();
+            let mut journal = journal(&disk);
+            journal.append(&Record::Forget { key: KEY });
+            let syncer = journal.syncer();
+            disk.fail_at(failing, false);
+            assert!(journal.write().and_then(|()| syncer.sync()).is_err());
+            assert!(matches!(syncer.sync(), Err(Error::Halted { .. })));
+            assert!(matches!(journal.write(), Err(Error::Halted { .. })));
+            assert!(journal.close().is_err());
+        }
+    }
+
+    #[test]
+    fn a_syncer_ends_with_its_journal() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        let syncer = journal.syncer();
+        syncer.sync().unwrap();
+        assert_eq!(journal.close().unwrap(), None);
+        assert!(matches!(syncer.sync(), Err(Error::Halted { .. })));
+    }
+
+    #[test]
+    fn a_cut_leaves_the_records_before_it() {
+        let bytes = three_records();
+        let size = (bytes.len() - 36 - 16 - 21) / 3;
+        let first = bytes.len() - 3 * size;
+        for length in 0..=bytes.len() {
+            let scan = Scan::read(&place(), LINEAGE, 3, &bytes[..length]).unwrap();
+            assert_eq!(scan.payloads.len(), length.saturating_sub(first) / size);
+            let kept = match scan.start {
+                Some(_) => first + scan.payloads.len() * size,
+                None => 0,
+            };
+            assert_eq!(scan.dropped, (length - kept) as u64, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage_unless_it_is_in_the_last_record() {
+        let bytes = three_records();
+        let last = bytes.len() - 16 - 1 - 4;
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            match Scan::read(&place(), LINEAGE, 3, &flipped) {
+                Ok(scan) => assert!(at >= last && scan.payloads.len() == 2, "{at}"),
+                Err(error) => {
+                    assert!(at < last && matches!(error, Error::Damaged { .. }), "{at}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_lineage_another_generation_and_an_unknown_record_are_refused() {
+        let mut bytes = three_records();
+        let read = |lineage, generation, bytes: &[u8]| {
+            Scan::read(&place(), lineage, generation, bytes).map(|_| ()).unwrap_err()
+        };
+        assert!(matches!(read(Lineage(6), 3, &bytes), Error::Foreign { .. }));
+        assert!(matches!(read(LINEAGE, 4, &bytes), Error::Damaged { .. }));
+        let (start, offset) = (frame::begin(&mut bytes), bytes.len() as u64 - 16);
+        bytes.push(77);
+        frame::end(&mut bytes, start, offset);
+        let scan = Scan::read(&place(), LINEAGE, 3, &bytes).unwrap();
+        let last = encoding::read(scan.payloads[3]).unwrap_err();
+        assert!(matches!(place().fault(last), Error::Newer { .. }));
+    }
+}

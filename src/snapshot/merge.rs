@@ -1,0 +1,153 @@
+//! Several segments read as one, in the order of (hash, key); where several hold a key, the newest wins.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::block::Block;
+use super::error::Error;
+use super::segment::Segment;
+use crate::domain::entry::Entry;
+use crate::domain::key::{self, KeyHash};
+
+/// The place reached in one segment.
+#[derive(Debug)]
+struct Cursor {
+    segment: Arc<Segment>,
+    index: usize,
+    block: Block,
+    position: usize,
+    /// That of the current key; zero while nobody needs it.
+    hash: KeyHash,
+}
+
+/// A key and its entry, `None` for a tombstone.
+type Item<'a> = (&'a [u8], Option<Entry>);
+
+/// A walk over the keys of a range of hashes.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// Newest first; those at their end are taken out.
+    cursors: Vec<Cursor>,
+    current: usize,
+    /// While the current cursor's hash is below this, it stays the current one.
+    limit: Option<KeyHash>,
+    last: KeyHash,
+}
+
+impl Merge {
+    /// `segments` from the oldest to the newest.
+    pub fn new(segments: &[Arc<Segment>], range: RangeInclusive<KeyHash>) -> Result<Merge, Error> {
+        let mut merge = Merge { cursors: Vec::new(), current: 0, limit: None, last: *range.end() };
+        for segment in segments.iter().rev() {
+            if let Some(cursor) = Cursor::at(segment, *range.start(), merge.last)? {
+                merge.cursors.push(cursor);
+            }
+        }
+        merge.choose()?;
+        Ok(merge)
+    }
+
+    /// The current key; `None` at the end.
+    #[inline]
+    pub fn current(&self) -> Result<Option<Item<'_>>, Error> {
+        let Some(cursor) = self.cursors.get(self.current) else {
+            return Ok(None);
+        };
+        let entry = cursor.segment.entry(&cursor.block, cursor.position)?;
+        Ok(Some((cursor.key(), entry)))
+    }
+
+    #[inline]
+    pub fn advance(&mut self) -> Result<(), Error> {
+        let needs_hash = self.needs_hash();
+        let cursor = &mut self.cursors[self.current];
+        if !cursor.advance(needs_hash)? || cursor.hash > self.last {
+            self.cursors.remove(self.current);
+            return self.choose();
+        }
+        match self.limit {
+            Some(limit) if cursor.hash >= limit => self.choose(),
+            _ => Ok(()),
+        }
+    }
+
+    fn needs_hash(&self) -> bool {
+        self.cursors.len() > 1 || self.last != KeyHash::MAX
+    }
+
+    /// Finds the least key, and passes over the older entries of the same key.
+    fn choose(&mut self) -> Result<(), Error> {
+        self.limit = None;
+        let least = (0..self.cursors.len()).min_by(|a, b| {
+            // `min_by` keeps the first of equals: the newest.
+            self.cursors[*a].order().cmp(&self.cursors[*b].order())
+        });
+        let Some(least) = least else {
+            return Ok(());
+        };
+        let (mut current, mut other) = (least, 0);
+        while other < self.cursors.len() {
+            if other == current || self.cursors[other].order() != self.cursors[current].order() {
+                other += 1;
+                continue;
+            }
+            let cursor = &mut self.cursors[other];
+            if !cursor.advance(true)? || cursor.hash > self.last {
+                self.cursors.remove(other);
+                current -= usize::from(other < current);
+            } else {
+                other += 1;
+            }
+        }
+        self.current = current;
+        let others = self.cursors.iter().enumerate().filter(|(at, _)| *at != current);
+        self.limit = others.map(|(_, cursor)| cursor.hash).min();
+        Ok(())
+    }
+}
+
+impl Cursor {
+    /// At the first key whose hash is `first` or above, if there is one up to `last`.
+    fn at(segment: &Arc<Segment>, first: KeyHash, last: KeyHash) -> Result<Option<Cursor>, Error> {
+        if segment.blocks.is_empty() {
+            return Ok(None);
+        }
+        let index = segment.block_of(first).unwrap_or(0);
+        let block = segment.block(index)?;
+        let hash = key::hash(block.key(0));
+        let segment = Arc::clone(segment);
+        let mut cursor = Cursor { segment, index, block, position: 0, hash };
+        while cursor.hash < first {
+            if !cursor.advance(true)? {
+                return Ok(None);
+            }
+        }
+        Ok((cursor.hash <= last).then_some(cursor))
+    }
+
+    fn key(&self) -> &[u8] {
+        self.block.key(self.position)
+    }
+
+    fn order(&self) -> (KeyHash, &[u8]) {
+        (self.hash, self.key())
+    }
+
+    /// False at the segment's end.
+    #[inline]
+    fn advance(&mut self, needs_hash: bool) -> Result<bool, Error> {
+        self.position += 1;
+        if self.position == self.block.count() {
+            if self.index + 1 == self.segment.blocks.len() {
+                return Ok(false);
+            }
+            self.index += 1;
+            self.block = self.segment.block(self.index)?;
+            self.position = 0;
+        }
+        if needs_hash {
+            self.hash = key::hash(self.key());
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,73 @@
+//! Reads a journal back: its start, and the payloads of its whole records, borrowed from one buffer.
+//!
+//! A tail that was being written at a crash is dropped and counted. Guards: a record that is not whole while a whole
+//! one follows it is damage, never a tail; so is a journal whose beginning is lost.
+
+use super::encoding::{self, Raw, Start};
+use super::error::{Error, Place};
+use super::frame::{self, FILE_HEADER, FRAME_HEADER, FileKind};
+use crate::domain::id::Lineage;
+
+/// A journal as read.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    /// `None` where not even the beginning was written in full: then there are no records either.
+    pub start: Option<Start>,
+    /// One for each record, in order; see encoding.rs.
+    pub payloads: Vec<&'a [u8]>,
+    /// Bytes of the torn tail.
+    pub dropped: u64,
+}
+
+impl<'a> Scan<'a> {
+    pub fn read(
+        place: &Place,
+        lineage: Lineage,
+        generation: u64,
+        bytes: &'a [u8],
+    ) -> Result<Scan<'a>, Error> {
+        let mut scan = Scan { start: None, payloads: Vec::new(), dropped: 0 };
+        let mut at = FILE_HEADER;
+        match frame::check_file_header(place, FileKind::Journal, bytes, Some(lineage)) {
+            Ok(_) => {}
+            Err(Error::Damaged { .. }) => return scan.torn(place, bytes, 0),
+            Err(error) => return Err(error),
+        }
+        while at < bytes.len() {
+            let Some(payload) = frame::payload(&bytes[at..], at as u64) else {
+                // Without the start, what was written is the beginning of a file that was never synced.
+                let torn = if scan.start.is_some() { at } else { 0 };
+                return scan.torn(place, bytes, torn);
+            };
+            if scan.start.is_some() {
+                scan.payloads.push(payload);
+            } else {
+                scan.start = Some(start(place, generation, payload)?);
+            }
+            at += FRAME_HEADER + payload.len();
+        }
+        if scan.start.is_none() {
+            scan.dropped = bytes.len() as u64;
+        }
+        Ok(scan)
+    }
+
+    fn torn(mut self, place: &Place, bytes: &[u8], at: usize) -> Result<Scan<'a>, Error> {
+        if frame::has_frame(&bytes[at..], at as u64) {
+            return Err(place.damaged(format_args!("a record is not whole after byte {at}")));
+        }
+        self.dropped = (bytes.len() - at) as u64;
+        Ok(self)
+    }
+}
+
+fn start(place: &Place, generation: u64, payload: &[u8]) -> Result<Start, Error> {
+    match encoding::read(payload).map_err(|fault| place.fault(fault))? {
+        Raw::Start(start) if start.generation == generation => Ok(start),
+        Raw::Start(start) => {
+            let found = start.generation;
+            Err(place.damaged(format_args!("it is the journal of generation {found}")))
+        }
+        _ => Err(place.damaged("its start is missing")),
+    }
+}

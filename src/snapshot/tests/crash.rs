@@ -1,0 +1,86 @@
+//! A disk that fails at any operation, and a power cut after it.
+
+use super::*;
+
+/// What a process got through before the disk failed it.
+#[derive(Debug, Default)]
+struct Progress {
+    known: Option<Known>,
+    /// Keys whose intent was safe, so that their request left; the last content asked of each.
+    sent: BTreeMap<Vec<u8>, u128>,
+    /// Those of them that nothing answered.
+    unanswered: Vec<Vec<u8>>,
+    committed: Option<Contents>,
+}
+
+/// Fourteen runs, enough to compact; each delivers some, leaves one in doubt and deletes an older one.
+fn runs(disk: &MemoryDisk, progress: &mut Progress) -> Result<(), Error> {
+    let mut snapshot = open(disk, None)?;
+    snapshot.commit(|header| header.epoch = EPOCH)?;
+    progress.known = Some(known(&snapshot));
+    for run in 0..14u32 {
+        let (batch, v) = (u64::from(run) * 2 + 1, u128::from(run) + 1);
+        intent(&mut snapshot, batch, Operation::Upsert, run * 10..run * 10 + 4, v);
+        snapshot.journal().write()?;
+        snapshot.journal().syncer().sync()?;
+        for number in run * 10..run * 10 + 4 {
+            progress.sent.insert(key(number), v);
+        }
+        progress.unanswered.push(key(run * 10 + 3));
+        receipt(&mut snapshot, batch, 0..3, Verdict::Delivered);
+        snapshot.journal().write()?;
+        if let Some(old) = run.checked_sub(3) {
+            intent(&mut snapshot, batch + 1, Operation::Delete, old * 10..old * 10 + 1, 0);
+            snapshot.journal().write()?;
+            snapshot.journal().syncer().sync()?;
+            progress.sent.remove(&key(old * 10));
+            receipt(&mut snapshot, batch + 1, 0..1, Verdict::Delivered);
+        }
+        snapshot.commit(|_| {})?;
+        progress.known = Some(known(&snapshot));
+        progress.committed = Some(contents(snapshot.view())?);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fails_at_any_operation_loses_no_commit_and_no_doubt() {
+    let disk = MemoryDisk::new();
+    runs(&disk, &mut Progress::default()).unwrap();
+    let operations = disk.operations();
+    for n in 0..operations {
+        let disk = MemoryDisk::new();
+        disk.fail_at(n, n % 2 == 0);
+        let mut progress = Progress::default();
+        let outcome = runs(&disk, &mut progress);
+        assert!(outcome.is_err() || n % 2 == 1, "{n}");
+        for (names, bytes) in [(true, usize::MAX), (false, 0), (true, 0), (true, 7), (false, 40)] {
+            let after = disk.fork();
+            after.crash_keeping(names, bytes);
+            check_reopened(&after, &progress, n);
+        }
+    }
+}
+
+fn check_reopened(disk: &MemoryDisk, progress: &Progress, n: u64) {
+    let reopened = open(disk, progress.known);
+    let snapshot = reopened.unwrap_or_else(|error| panic!("operation {n}: {error}"));
+    let read = contents(snapshot.view()).unwrap();
+    for (key, v) in &progress.sent {
+        let entry = read.get(key).unwrap_or_else(|| panic!("operation {n}: a sent key is lost"));
+        let confirmed = entry.confirmed.map(|confirmed| confirmed.fingerprint);
+        assert!(entry.doubt.is_some() || confirmed == Some(*v), "operation {n}");
+    }
+    for key in &progress.unanswered {
+        assert!(read[key].doubt.is_some(), "operation {n}: a doubt is lost");
+    }
+    for (key, entry) in progress.committed.iter().flatten() {
+        // Differently only where a delete was about to leave, or left.
+        let now = read.get(key);
+        let is_asked = now.is_some_and(|now| now.doubt.is_some());
+        assert!(
+            now == Some(entry) || is_asked || !progress.sent.contains_key(key),
+            "operation {n}: a commit is lost"
+        );
+    }
+}

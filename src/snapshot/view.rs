@@ -1,0 +1,176 @@
+//! One committed generation, open for reading. What is in the journal is not part of it.
+//!
+//! Holds its segments open, so that it stays readable while others commit and compact. Clones are cheap.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::error::{Error, Place};
+use super::header::Header;
+use super::manifest::Manifest;
+use super::merge::Merge;
+use super::names::{self, Name};
+use super::segment::{Probe, Segment};
+use crate::domain::entry::Entry;
+use crate::domain::key::{self, KeyHash};
+
+/// A generation of a snapshot.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(super) manifest: Manifest,
+    /// From the oldest to the newest, as in the manifest.
+    pub(super) segments: Vec<Arc<Segment>>,
+}
+
+impl View {
+    /// Reads the current generation beside a process that may be writing; `None` before the first commit.
+    ///
+    /// # Errors
+    /// All but `Missing` and `Older`, which only the store can know.
+    pub fn read(disk: &dyn Disk, sync: &str) -> Result<Option<View>, Error> {
+        let Some(manifest) = Manifest::read(disk, sync)? else {
+            // A first commit may have come between the two looks.
+            return match stray(disk, sync)? {
+                None => Ok(None),
+                Some(stray) => match Manifest::read(disk, sync)? {
+                    Some(manifest) => View::load(disk, manifest).map(Some),
+                    None => Err(without_manifest(sync, &stray)),
+                },
+            };
+        };
+        match View::load(disk, manifest.clone()) {
+            Ok(view) => Ok(Some(view)),
+            // A commit may have replaced the segments meanwhile: then there is another manifest.
+            Err(error) => match Manifest::read(disk, sync)? {
+                Some(later) if later != manifest => View::load(disk, later).map(Some),
+                _ => Err(error),
+            },
+        }
+    }
+
+    pub(super) fn load(disk: &dyn Disk, manifest: Manifest) -> Result<View, Error> {
+        let Header { sync, lineage, .. } = &manifest.header;
+        let segments = manifest
+            .segments
+            .iter()
+            .map(|summary| Segment::open(disk, sync, *lineage, summary.clone()).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(View { manifest, segments })
+    }
+
+    /// What the generation says of itself.
+    pub fn header(&self) -> &Header {
+        &self.manifest.header
+    }
+
+    /// All entries with their keys, ordered by the hash of the key.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged; the iterator ends after an error.
+    pub fn entries(&self) -> Result<Entries, Error> {
+        Ok(Entries { merge: Some(Merge::new(&self.segments, 0..=KeyHash::MAX)?) })
+    }
+
+    /// All entries, without an allocation for those that are only confirmed.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged; some entries were visited then.
+    pub fn visit(&self, f: impl FnMut(&[u8], Entry)) -> Result<(), Error> {
+        self.visit_range(0..=KeyHash::MAX, f)
+    }
+
+    /// The entries of a range of key hashes, such as a bucket; blocks outside of it are not read.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged; some entries were visited then.
+    pub fn visit_range(
+        &self,
+        range: RangeInclusive<KeyHash>,
+        mut f: impl FnMut(&[u8], Entry),
+    ) -> Result<(), Error> {
+        let mut merge = Merge::new(&self.segments, range)?;
+        while let Some((key, entry)) = merge.current()? {
+            if let Some(entry) = entry {
+                f(key, entry);
+            }
+            merge.advance()?;
+        }
+        Ok(())
+    }
+
+    /// The entry of one key, from at most one block of each segment.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged.
+    pub fn lookup(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
+        self.probes().find(key::hash(key), key)
+    }
+
+    pub(super) fn probes(&self) -> Probes<'_> {
+        Probes(self.segments.iter().rev().map(|segment| Probe::new(segment)).collect())
+    }
+}
+
+/// Looks up keys in rising order.
+#[derive(Debug)]
+pub(super) struct Probes<'a>(Vec<Probe<'a>>);
+
+impl Probes<'_> {
+    pub fn find(&mut self, hash: KeyHash, key: &[u8]) -> Result<Option<Entry>, Error> {
+        for probe in &mut self.0 {
+            if let Some(entry) = probe.find(hash, key)? {
+                return Ok(entry);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// See [`View::entries`].
+#[derive(Debug)]
+pub struct Entries {
+    merge: Option<Merge>,
+}
+
+impl Entries {
+    fn step(&mut self) -> Result<Option<(Vec<u8>, Entry)>, Error> {
+        let Some(merge) = &mut self.merge else {
+            return Ok(None);
+        };
+        while let Some((key, entry)) = merge.current()? {
+            let found = entry.map(|entry| (key.to_vec(), entry));
+            merge.advance()?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<(Vec<u8>, Entry), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if !matches!(step, Ok(Some(_))) {
+            self.merge = None;
+        }
+        step.transpose()
+    }
+}
+
+/// A segment or journal, if there is one.
+pub(super) fn stray(disk: &dyn Disk, sync: &str) -> Result<Option<String>, Error> {
+    let place = Place::new(sync, ".");
+    let names = disk.list().map_err(|error| place.io(error))?;
+    let is_stray =
+        |name: &String| matches!(names::parse(name), Some(Name::Segment(_) | Name::Journal(_)));
+    Ok(names.into_iter().find(is_stray))
+}
+
+pub(super) fn without_manifest(sync: &str, stray: &str) -> Error {
+    Place::new(sync, names::MANIFEST)
+        .damaged(format_args!("it is missing, while `{stray}` is there"))
+}
