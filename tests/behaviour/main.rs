@@ -3,4 +3,14 @@
 
 mod support;
 
+mod bad_input;
+mod changes;
+mod definition;
+mod doubt;
+mod flights;
+mod guard;
+mod invalid;
 mod oracle_itself;
+mod receipts;
+mod rejections;
+mod stops;

@@ -90,7 +90,13 @@ fn faults_decide_whether_a_request_is_applied_and_whether_it_is_answered() {
         Fault::Poison400(keys([1])),
         Fault::TooLarge413(1),
     ];
-    let applied_and_answered = [Fault::WrongCount, Fault::AnswerThenReset];
+    let pause = std::time::Duration::from_millis(1);
+    let applied_and_answered = [
+        Fault::WrongCount,
+        Fault::AnswerThenReset,
+        Fault::SlowAnswer(pause),
+        Fault::SlowPieces(3, pause),
+    ];
     let play = |fault: Fault, is_applied: bool, is_answered: bool| {
         let oracle = Oracle::start(&["id"]);
         oracle.on_next(fault.clone());
@@ -99,7 +105,7 @@ fn faults_decide_whether_a_request_is_applied_and_whether_it_is_answered() {
         assert_eq!(answer.is_some(), is_answered, "{fault:?}");
         assert_eq!(request.is_answered_whole, is_answered, "{fault:?}");
         assert_eq!((request.is_applied(), oracle.table().len() == 2), (is_applied, is_applied));
-        let is_receipt = fault == Fault::AnswerThenReset;
+        let is_receipt = is_answered && is_applied && fault != Fault::WrongCount;
         assert_eq!(request.is_receipt && request.is_answered_whole, is_receipt, "{fault:?}");
         oracle.assert_faults_fired();
     };

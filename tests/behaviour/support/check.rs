@@ -175,7 +175,7 @@ fn differences(
 fn receipts(requests: &[Request]) -> impl DoubleEndedIterator<Item = &Operation> {
     let answered =
         requests.iter().filter(|request| request.is_receipt && request.is_answered_whole);
-    let operations = answered.flat_map(|request| request.sent.operations.iter().zip(&request.made));
+    let operations = answered.flat_map(Request::operations);
     operations
         .filter(|(_, made)| matches!(made, Made::Applied | Made::Redundant))
         .map(|(operation, _)| operation)
@@ -242,9 +242,10 @@ fn line(request: &Request) -> String {
         (None, ..) => "no answer".to_owned(),
     };
     format!(
-        "#{} connection {} {} key {} {} keys {}{} | {} | {counts:?} | {end}\n",
+        "#{} connection {} run {} {} key {} {} keys {}{} | {} | {counts:?} | {end}\n",
         sent.number,
         sent.connection,
+        sent.run.as_deref().unwrap_or("-"),
         sent.path,
         sent.idempotency_key.as_deref().unwrap_or("-"),
         &sent.body_hash[..8],

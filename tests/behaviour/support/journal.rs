@@ -106,7 +106,7 @@ impl Request {
     }
 
     /// Operations with what was made of each.
-    pub fn operations(&self) -> impl Iterator<Item = (&Operation, Made)> {
+    pub fn operations(&self) -> impl DoubleEndedIterator<Item = (&Operation, Made)> {
         self.sent.operations.iter().zip(self.made.iter().copied())
     }
 }

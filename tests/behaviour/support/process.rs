@@ -26,8 +26,6 @@ pub struct Finished {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
-    /// The command line, for messages.
-    pub said: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +44,7 @@ impl Process {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built with the tests");
         let (tell, ended) = channel();
-        let mut read = |stream, mut pipe: Box<dyn Read + Send>| {
+        let read = |stream, mut pipe: Box<dyn Read + Send>| {
             let tell = tell.clone();
             std::thread::spawn(move || {
                 let mut bytes = Vec::new();
@@ -63,10 +61,6 @@ impl Process {
             said: format!("counterflow {}", args.join(" ")),
             started: Instant::now(),
         }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends the process without a word to it.
@@ -116,7 +110,6 @@ impl Process {
             stdout,
             stderr,
             took: self.started.elapsed(),
-            said: self.said.clone(),
         }
     }
 
