@@ -379,7 +379,7 @@ async fn play(shared: &Shared, mut wire: Wire, decision: Decision) -> io::Result
             Ok(None)
         }
         Fault::AnswerThenReset => {
-            write(shared, &mut wire, &decision).await?;
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
             wire.reset();
             Ok(None)
         }
@@ -391,12 +391,13 @@ async fn play(shared: &Shared, mut wire: Wire, decision: Decision) -> io::Result
             after_waiting(shared, wire, &decision, is_gone).await
         }
         Fault::SlowPieces(pieces, pause) => {
-            let written = wire.drip(&decision.answer.bytes(), *pieces, *pause).await;
-            shared.note(|journal| match &written {
-                Ok(()) => journal.answered(number, decision.answer.status, decision.is_receipt),
-                Err(_) => journal.close_as_gone(number),
-            });
-            written.map(|()| Some(wire))
+            let bytes = decision.answer.bytes();
+            let (first, last) = bytes.split_at(bytes.len() - bytes.len() / (*pieces).max(1));
+            if wire.drip(first, pieces.saturating_sub(1), *pause).await.is_err() {
+                shared.note(|journal| journal.close_as_gone(number));
+                return Ok(None);
+            }
+            write(shared, &mut wire, &decision, last).await.map(|()| Some(wire))
         }
         Fault::Hold | Fault::ApplyThenHold => {
             let mut released = shared.released.subscribe();
@@ -412,7 +413,9 @@ async fn play(shared: &Shared, mut wire: Wire, decision: Decision) -> io::Result
             }
             after_waiting(shared, wire, &decision, is_gone).await
         }
-        _ => write(shared, &mut wire, &decision).await.map(|()| Some(wire)),
+        _ => {
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await.map(|()| Some(wire))
+        }
     }
 }
 
@@ -426,14 +429,19 @@ async fn after_waiting(
         shared.note(|journal| journal.close_as_gone(decision.number));
         return Ok(None);
     }
-    write(shared, &mut wire, decision).await.map(|()| Some(wire))
+    write(shared, &mut wire, decision, &decision.answer.bytes()).await.map(|()| Some(wire))
 }
 
-/// Writes the whole answer. It is written down first: whoever has read the answer finds it in the journal.
-async fn write(shared: &Shared, wire: &mut Wire, decision: &Decision) -> io::Result<()> {
+/// Writes the last bytes of the answer. It is written down first: whoever has read the answer finds it in the journal.
+async fn write(
+    shared: &Shared,
+    wire: &mut Wire,
+    decision: &Decision,
+    last: &[u8],
+) -> io::Result<()> {
     let Decision { number, answer, is_receipt, .. } = decision;
     shared.note(|journal| journal.answered(*number, answer.status, *is_receipt));
-    let written = wire.write(&answer.bytes()).await;
+    let written = wire.write(last).await;
     if written.is_err() {
         shared.note(|journal| journal.requests[*number - 1].is_answered_whole = false);
     }
