@@ -1,0 +1,119 @@
+//! A definition that changes, and a snapshot that is damaged, missing or foreign: never read as empty.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::check::check_covered;
+use crate::support::oracle::Oracle;
+use crate::support::people::{expected, people};
+use crate::support::workspace::{Setup, Workspace};
+
+/// The files of the snapshots in the state, the largest first; the database of small rows is none of them.
+fn snapshot_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the state can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(snapshot_files(&path));
+        } else if path.strip_prefix(folder).is_ok() && !is_of_database(&path) {
+            files.push(path);
+        }
+    }
+    let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    files.retain(|path| size(path) > 0);
+    files.sort_by_key(|path| std::cmp::Reverse(size(path)));
+    files
+}
+
+fn is_of_database(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    [".db", ".sqlite", "-wal", "-shm", ".lock", "lock"].iter().any(|part| name.ends_with(part))
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_a_rebaseline_deletes_nothing_that_is_gone() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=50));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let files = snapshot_files(&workspace.state());
+    assert!(!files.is_empty(), "a snapshot has files");
+    for file in &files {
+        let whole = std::fs::read(file).expect("the file can be read");
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0x10;
+        for damaged in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new()] {
+            std::fs::write(file, &damaged).expect("the file can be written");
+            let requests = oracle.request_count();
+            let refused = workspace.run(&["sync", "people"]);
+            assert_eq!(refused.code, Some(1), "{}: {refused:#?}", file.display());
+            refused.expect_printed(&["rebaseline"]);
+            assert_eq!(oracle.request_count(), requests, "C4: nothing is sent\n{}", oracle.print());
+        }
+        std::fs::write(file, &whole).expect("the file can be written");
+    }
+    std::fs::write(&files[0], b"not a snapshot").expect("the file can be written");
+    workspace.write_people(&people(11..=50));
+    workspace.run(&["sync", "people"]).expect_code(1);
+    workspace.run(&["rebaseline", "people", "-m", "the disk was bad", "--yes"]).expect_code(0);
+    workspace.sync(&[]).expect_kind("full", "rebaselined").expect(
+        0,
+        "succeeded",
+        &[("upserts", 40), ("deletes", 0)],
+    );
+    check_covered(&oracle, &expected(&people(1..=50)));
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+}
+
+#[test]
+fn a_missing_snapshot_file_is_refused() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=50));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    for file in snapshot_files(&workspace.state()) {
+        let aside = file.with_extension("aside");
+        std::fs::rename(&file, &aside).expect("the file can be renamed");
+        workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["rebaseline"]);
+        std::fs::rename(&aside, &file).expect("the file can be renamed");
+    }
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+}
+
+#[test]
+fn a_changed_query_holds_the_first_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace =
+        Workspace::new(&oracle, Setup { max_deletes: Some("100%"), ..Setup::default() });
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.change(|setup| setup.sql = "SELECT * FROM people WHERE id < 19".into());
+    workspace.sync(&[]).expect(4, "partial", &[("held", 2), ("deleted", 0)]);
+    assert!(oracle.deletes().is_empty(), "{}", oracle.print());
+}
+
+#[test]
+fn upsert_turned_mirror_holds_the_first_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { mode: "upsert", max_deletes: Some("100%"), ..Setup::default() };
+    let mut workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(1..=18));
+    workspace.change(|setup| setup.mode = "mirror");
+    workspace.sync(&[]).expect(4, "partial", &[("held", 2), ("deleted", 0)]);
+    assert!(oracle.deletes().is_empty(), "{}", oracle.print());
+}
+
+#[test]
+fn a_changed_key_is_refused_until_a_person_decides() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let requests = oracle.request_count();
+    workspace.change(|setup| setup.key = &["email"]);
+    let refused = workspace.run(&["sync", "people"]);
+    assert!(matches!(refused.code, Some(1 | 2)), "{refused:#?}");
+    refused.expect_printed(&["rebaseline"]);
+    assert_eq!(oracle.request_count(), requests, "{}", oracle.print());
+}

@@ -1,0 +1,144 @@
+//! The three permanent errors of running ahead unknowingly (design.md §3), each with a kill between request and receipt.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::support::SOON;
+use crate::support::check::check_mirror;
+use crate::support::fault::Fault;
+use crate::support::oracle::Oracle;
+use crate::support::people::{Person, expected, key, keys, people};
+use crate::support::workspace::{Setup, Workspace};
+
+/// Runs until the oracle has applied the next request, and kills the process before it has an answer.
+fn kill_between_request_and_receipt(oracle: &Oracle, workspace: &Workspace) {
+    let before = oracle.request_count();
+    oracle.on_next(Fault::ApplyThenHold);
+    let process = workspace.spawn_sync(&[]);
+    oracle.wait_for_requests(before + 1, SOON);
+    process.kill();
+    oracle.wait_until(SOON, |journal| !journal.requests[before].is_open);
+    let request = &oracle.requests()[before];
+    assert!(request.is_applied() && !request.is_answered_whole, "{}", oracle.print());
+}
+
+fn mirror(oracle: &Oracle, people: &[Person]) -> Workspace {
+    let workspace = Workspace::new(oracle, Setup { max_deletes: Some("100%"), ..Setup::default() });
+    workspace.write_people(people);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace
+}
+
+fn one_run_makes_it_right(
+    oracle: &Oracle,
+    workspace: &Workspace,
+    wanted: &BTreeMap<String, Value>,
+) {
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    check_mirror(oracle, wanted);
+    let requests = oracle.request_count();
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    assert_eq!(oracle.request_count(), requests, "I8\n{}", oracle.print());
+}
+
+#[test]
+fn an_orphan_is_deleted_though_no_receipt_ever_named_it() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle, &people(1..=3));
+    workspace.write_people(&people(1..=4));
+    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.write_people(&people(1..=3));
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
+    assert_eq!(oracle.deletes(), keys([4]));
+}
+
+#[test]
+fn a_value_that_returns_to_the_one_before_is_sent_again() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle, &people(1..=3));
+    let changed = [Person::new(1, 1), Person::new(2, 2), Person::new(3, 1)];
+    workspace.write_people(&changed);
+    kill_between_request_and_receipt(&oracle, &workspace);
+    assert_eq!(oracle.record(&key(2)), Some(Person::new(2, 2).record()));
+    workspace.write_people(&people(1..=3));
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
+    assert_eq!(oracle.count_of(&key(1)), 1, "only the key in doubt is sent again");
+}
+
+#[test]
+fn a_row_that_returns_after_an_unanswered_delete_is_sent_again() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle, &people(1..=3));
+    workspace.write_people(&people(1..=2));
+    kill_between_request_and_receipt(&oracle, &workspace);
+    assert_eq!(oracle.record(&key(3)), None, "the delete was applied");
+    workspace.write_people(&people(1..=3));
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
+}
+
+#[test]
+fn a_batch_without_an_answer_is_repeated_after_a_kill_with_the_same_idempotency_key_i7() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=10));
+    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=10)));
+    let requests = oracle.requests();
+    assert_eq!(requests.len(), 2, "{}", oracle.print());
+    assert_eq!(requests[0].sent.body_hash, requests[1].sent.body_hash, "the same batch again");
+    assert_eq!(requests[0].sent.idempotency_key, requests[1].sent.idempotency_key);
+    oracle.assert_redundant_at_most(10);
+}
+
+#[test]
+fn an_answer_lost_within_the_run_is_repeated_with_the_same_idempotency_key_i7() {
+    for fault in [
+        Fault::ApplyThenDrop,
+        Fault::ApplyThenCut(40),
+        Fault::ApplyThenReset,
+        Fault::DropBeforeApply,
+        Fault::ResetWithinBody(20),
+        Fault::WrongCount,
+    ] {
+        let oracle = Oracle::start(&["id"]);
+        oracle.on_request(1, fault.clone());
+        let workspace = Workspace::new(&oracle, Setup::default());
+        workspace.write_people(&people(1..=10));
+        let report = workspace.sync(&[]);
+        report.expect(0, "succeeded", &[("delivered", 10), ("requests", 2), ("retries", 1)]);
+        check_mirror(&oracle, &expected(&people(1..=10)));
+        assert_eq!(oracle.request_count(), 2, "{fault:?}\n{}", oracle.print());
+    }
+}
+
+#[test]
+fn what_is_never_answered_is_unknown_in_doubt_and_asserted_by_the_next_run() {
+    let oracle = Oracle::start(&["id"]);
+    oracle.fault_when(|sent| sent.keys().any(|name| name == "[1]"), Fault::ApplyThenDrop);
+    let workspace = Workspace::new(&oracle, Setup { attempts: 2, ..Setup::default() });
+    workspace.write_people(&people(1..=10));
+    let report = workspace.sync(&[]);
+    assert_ne!(report.finished.code, Some(0), "never green: {report:#?}");
+    assert_eq!((report.count("unknown"), report.count("delivered")), (10, 0), "{report:#?}");
+    workspace.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+    oracle.clear_faults();
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=10)));
+}
+
+#[test]
+fn repeated_kills_lose_nothing_and_delete_nothing_wrongly() {
+    let oracle = Oracle::start(&["id"]);
+    oracle.plant(Person::new(900, 1).record());
+    let workspace = mirror(&oracle, &people(1..=60));
+    let mut last = people(1..=60);
+    for round in 2..=6 {
+        last = people(round..=60 + round);
+        last.iter_mut().step_by(3).for_each(|person| person.counter = round);
+        workspace.write_people(&last);
+        kill_between_request_and_receipt(&oracle, &workspace);
+    }
+    one_run_makes_it_right(&oracle, &workspace, &expected(&last));
+    oracle.assert_deletes_only(&keys(1..=5));
+}

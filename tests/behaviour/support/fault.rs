@@ -1,0 +1,170 @@
+//! The faults an oracle can play, and the script that says when.
+//!
+//! Guards: a planted fault that never fired is known, so that a scenario whose fault did not fire fails.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::journal::Sent;
+
+/// What to do with one request instead of applying and answering it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// Nothing applied; this status, these headers, this body.
+    Status { code: u16, headers: Vec<(String, String)>, body: String },
+    /// Applied; the connection is closed without an answer (B2).
+    ApplyThenDrop,
+    /// Nothing applied; read in full, and the connection closed without an answer (B3).
+    DropBeforeApply,
+    /// Applied; the connection is closed after this many bytes of the answer.
+    ApplyThenCut(usize),
+    /// Nothing applied; the connection is reset after this many bytes of the body came (B4). Where it is not planted by
+    /// number or as the next, the body is read first.
+    ResetWithinBody(usize),
+    /// Applied; the connection is reset without an answer.
+    ApplyThenReset,
+    /// Applied and answered whole; then the connection is reset (B1).
+    AnswerThenReset,
+    /// Nothing applied; 200 with a page in HTML (B12).
+    Html200,
+    /// Nothing applied; 200 with this body as JSON, whatever it is (B12).
+    Json200(String),
+    /// Applied; the answer has one result too few (B11).
+    WrongCount,
+    /// The records with these keys are rejected in the answer with this code; the others are applied.
+    RejectKeys(BTreeSet<String>, String),
+    /// While one of these keys is in the batch, all of it is refused with 400 and no record is named (B10).
+    Poison400(BTreeSet<String>),
+    /// Batches of more records than this are refused with 413 (B9).
+    TooLarge413(usize),
+    /// Nothing applied; this status and this location (B13).
+    Redirect(u16, String),
+    /// Applied at once, answered after this time.
+    SlowAnswer(Duration),
+    /// Applied; the answer comes in that many pieces with this pause between them (B6).
+    SlowPieces(usize, Duration),
+    /// Waits for `release`, then applies and answers; a client that is gone by then had nothing applied.
+    Hold,
+    /// Applied at once; the answer waits for `release`.
+    ApplyThenHold,
+    /// No fault: for scripts that spare some requests.
+    None,
+}
+
+impl Fault {
+    /// A refusal with this status and a short JSON body.
+    pub fn status(code: u16) -> Fault {
+        Fault::Status { code, headers: Vec::new(), body: r#"{"error":"played"}"#.to_owned() }
+    }
+
+    /// A refusal with a `Retry-After`, in whatever form.
+    pub fn retry_after(code: u16, value: &str) -> Fault {
+        let headers = vec![("retry-after".to_owned(), value.to_owned())];
+        Fault::Status { code, headers, body: String::new() }
+    }
+
+    /// Whether this fault has anything to say about this request.
+    fn concerns(&self, sent: &Sent) -> bool {
+        match self {
+            Fault::RejectKeys(keys, _) | Fault::Poison400(keys) => {
+                sent.operations.iter().any(|operation| keys.contains(&operation.key))
+            }
+            Fault::TooLarge413(records) => sent.operations.len() > *records,
+            _ => true,
+        }
+    }
+}
+
+type Predicate = Box<dyn Fn(&Sent) -> bool + Send>;
+
+struct Standing {
+    holds_for: Predicate,
+    fault: Fault,
+    fired: u64,
+}
+
+struct Mix {
+    random: SmallRng,
+    /// Probability and fault; they add up to at most one.
+    faults: Vec<(f64, Fault)>,
+}
+
+/// When which fault is played. First match: by number, next, standing, random.
+#[derive(Default)]
+pub struct Script {
+    by_number: BTreeMap<usize, Fault>,
+    next: VecDeque<Fault>,
+    standing: Vec<Standing>,
+    mix: Option<Mix>,
+}
+
+impl Script {
+    pub fn on_request(&mut self, number: usize, fault: Fault) {
+        self.by_number.insert(number, fault);
+    }
+
+    pub fn on_next(&mut self, fault: Fault) {
+        self.next.push_back(fault);
+    }
+
+    pub fn when(&mut self, holds_for: Predicate, fault: Fault) {
+        self.standing.push(Standing { holds_for, fault, fired: 0 });
+    }
+
+    pub fn mix(&mut self, seed: u64, faults: Vec<(f64, Fault)>) {
+        self.mix = Some(Mix { random: SmallRng::seed_from_u64(seed), faults });
+    }
+
+    /// The fault for this request; taken out of the script where it stands there once.
+    pub fn choose(&mut self, sent: &Sent) -> Fault {
+        if let Some(fault) = self.by_number.remove(&sent.number) {
+            return fault;
+        }
+        if let Some(fault) = self.next.pop_front() {
+            return fault;
+        }
+        for standing in &mut self.standing {
+            if (standing.holds_for)(sent) && standing.fault.concerns(sent) {
+                standing.fired += 1;
+                return standing.fault.clone();
+            }
+        }
+        let Some(mix) = &mut self.mix else { return Fault::None };
+        let mut drawn: f64 = mix.random.random();
+        for (probability, fault) in &mix.faults {
+            if drawn < *probability {
+                return fault.clone();
+            }
+            drawn -= probability;
+        }
+        Fault::None
+    }
+
+    /// The fault that is to be played before the body of request `number` is read in full, if that is next.
+    pub fn choose_within_body(&mut self, number: usize) -> Option<usize> {
+        if let Some(Fault::ResetWithinBody(bytes)) = self.by_number.get(&number) {
+            let bytes = *bytes;
+            self.by_number.remove(&number);
+            return Some(bytes);
+        }
+        if let Some(Fault::ResetWithinBody(bytes)) = self.next.front() {
+            let bytes = *bytes;
+            self.next.pop_front();
+            return Some(bytes);
+        }
+        None
+    }
+
+    /// The planted faults that have not fired; a random mix is never among them.
+    pub fn unfired(&self) -> Vec<String> {
+        let by_number =
+            self.by_number.iter().map(|(number, fault)| format!("on request {number}: {fault:?}"));
+        let next = self.next.iter().map(|fault| format!("on the next request: {fault:?}"));
+        let standing = self.standing.iter().filter(|standing| standing.fired == 0);
+        let standing = standing.map(|standing| format!("standing: {:?}", standing.fault));
+        by_number.chain(next).chain(standing).collect()
+    }
+}

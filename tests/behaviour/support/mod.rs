@@ -1,0 +1,16 @@
+//! The fault kit: an oracle destination, a checker of its journal, the real binary as a process, a workspace for it.
+
+pub mod check;
+pub mod fault;
+pub mod journal;
+pub mod oracle;
+pub mod people;
+pub mod process;
+pub mod wire;
+pub mod workspace;
+
+/// The bearer token that the oracle demands; a canary, as it must be printed nowhere (I12).
+pub const TOKEN: &str = "canary-token-5bd1e995";
+
+/// How long a scenario waits for something that should come at once.
+pub const SOON: std::time::Duration = std::time::Duration::from_secs(30);

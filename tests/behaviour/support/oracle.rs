@@ -1,0 +1,449 @@
+//! The oracle destination: a server in the test process that applies what it is asked, plays faults, remembers all.
+//!
+//! It runs on a thread and runtime of its own, so that tests may block. `POST /contacts/batch` with
+//! `{"records": [...]}` upserts, `POST /contacts/batch/archive` with `{"ids": [...]}` deletes; both are answered
+//! record by record. A request is written down, judged and applied in one step under one lock, so that what a test
+//! sees after waiting is never half done. Not responsible for judging the journal: see `check`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+use super::TOKEN;
+use super::fault::{Fault, Script};
+use super::journal::{Journal, Made, Request, Sent, hash};
+use super::wire::{Answer, Head, Wire};
+
+/// A running oracle; it ends when dropped.
+pub struct Oracle {
+    shared: Arc<Shared>,
+    address: String,
+    _end: oneshot::Sender<()>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Rises with each release.
+    released: watch::Sender<u64>,
+}
+
+struct State {
+    journal: Journal,
+    script: Script,
+    connections: usize,
+}
+
+/// What was decided about a request, all at once.
+struct Decision {
+    number: usize,
+    fault: Fault,
+    answer: Answer,
+    is_receipt: bool,
+    /// The count of releases when the request came.
+    releases: u64,
+}
+
+impl Oracle {
+    /// Starts an oracle whose records are identified by these fields.
+    pub fn start(key_fields: &[&str]) -> Oracle {
+        let state =
+            State { journal: Journal::new(key_fields), script: Script::default(), connections: 0 };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            released: watch::Sender::new(0),
+        });
+        let (end, ended) = oneshot::channel();
+        let (told, address) = std::sync::mpsc::channel();
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a runtime can be made");
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                let address = listener.local_addr().expect("a bound listener has an address");
+                told.send(address.to_string()).expect("the test waits for the address");
+                tokio::select! {
+                    () = listen(listener, serving) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        let address = address.recv().expect("the oracle's thread has begun to listen");
+        Oracle { shared, address, _end: end }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Plays `fault` on the request with this number, counted from 1.
+    pub fn on_request(&self, number: usize, fault: Fault) {
+        self.state().script.on_request(number, fault);
+    }
+
+    /// Plays `fault` once, on the next request; several stand in a queue.
+    pub fn on_next(&self, fault: Fault) {
+        self.state().script.on_next(fault);
+    }
+
+    /// Plays `fault` on each request that it concerns and the predicate holds for.
+    pub fn fault_when(&self, holds_for: impl Fn(&Sent) -> bool + Send + 'static, fault: Fault) {
+        self.state().script.when(Box::new(holds_for), fault);
+    }
+
+    /// Plays `fault` on each request that it concerns.
+    pub fn always(&self, fault: Fault) {
+        self.fault_when(|_| true, fault);
+    }
+
+    /// Plays each of `faults` with its probability, drawn from `seed`.
+    pub fn mix(&self, seed: u64, faults: Vec<(f64, Fault)>) {
+        self.state().script.mix(seed, faults);
+    }
+
+    /// Takes all faults out, after making sure that each planted one fired.
+    pub fn clear_faults(&self) {
+        self.assert_faults_fired();
+        self.state().script = Script::default();
+    }
+
+    /// A scenario whose fault did not fire fails.
+    pub fn assert_faults_fired(&self) {
+        let unfired = self.state().script.unfired();
+        assert!(unfired.is_empty(), "planted but never played: {unfired:#?}\n{}", self.print());
+    }
+
+    /// Lets every request go on that is held now.
+    pub fn release(&self) {
+        let _state = self.state();
+        self.shared.released.send_modify(|releases| *releases += 1);
+    }
+
+    /// Blocks until at least `count` requests have come.
+    ///
+    /// # Panics
+    /// After `timeout`, with the journal.
+    pub fn wait_for_requests(&self, count: usize, timeout: Duration) {
+        self.wait_until(timeout, |journal| journal.requests.len() >= count);
+    }
+
+    /// Blocks until the journal is as wanted; never sleeps.
+    ///
+    /// # Panics
+    /// After `timeout`, with the journal.
+    pub fn wait_until(&self, timeout: Duration, is_so: impl Fn(&Journal) -> bool) {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.state();
+        while !is_so(&state.journal) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(state);
+                panic!("waited for {timeout:?} in vain\n{}", self.print());
+            }
+            let (woken, _) = self.shared.changed.wait_timeout(state, left).expect(WHOLE);
+            state = woken;
+        }
+    }
+
+    /// A copy of the journal so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state().journal.requests.clone()
+    }
+
+    /// How many requests have come.
+    pub fn request_count(&self) -> usize {
+        self.state().journal.requests.len()
+    }
+
+    /// How many connections were made, with or without a request.
+    pub fn connections(&self) -> usize {
+        self.state().connections
+    }
+
+    /// The final table D, the co-writer's rows included.
+    pub fn table(&self) -> BTreeMap<String, Value> {
+        self.state().journal.table.clone()
+    }
+
+    /// The record at the destination under this key.
+    pub fn record(&self, key: &str) -> Option<Value> {
+        self.state().journal.table.get(key).cloned()
+    }
+
+    /// How many operations named this key.
+    pub fn count_of(&self, key: &str) -> usize {
+        let state = self.state();
+        let sent = state.journal.requests.iter().flat_map(|request| request.sent.keys());
+        sent.filter(|known| *known == key).count()
+    }
+
+    /// Puts a row of another writer into the table, which must never be touched.
+    pub fn plant(&self, record: Value) {
+        let mut state = self.state();
+        let key = state.journal.key_of(&record).expect("a planted row has the key fields");
+        state.journal.table.insert(key.clone(), record.clone());
+        state.journal.planted.insert(key, record);
+    }
+
+    /// The rows that `plant` put there.
+    pub fn planted(&self) -> BTreeMap<String, Value> {
+        self.state().journal.planted.clone()
+    }
+
+    /// What was seen that must never be, in words.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().journal.violations()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+const WHOLE: &str = "nobody panics while holding the oracle's lock";
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(WHOLE)
+    }
+
+    /// Changes the journal and wakes those who wait for it.
+    fn note<T>(&self, change: impl FnOnce(&mut Journal) -> T) -> T {
+        let noted = change(&mut self.state().journal);
+        self.changed.notify_all();
+        noted
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let mut open = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let connection = {
+            let mut state = shared.state();
+            state.connections += 1;
+            state.connections
+        };
+        shared.changed.notify_all();
+        open.spawn(serve(stream, connection, Arc::clone(&shared)));
+        while open.try_join_next().is_some() {}
+    }
+}
+
+/// Serves one connection until it ends; an error of the wire only ends it.
+async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let mut wire = Wire::new(stream);
+    while let Ok(Some(head)) = wire.head().await {
+        if let Some(bytes) = within_body(&shared, connection, &head) {
+            let _ = wire.wait_for_part(bytes).await;
+            wire.reset();
+            return;
+        }
+        let Ok(body) = wire.body(&head).await else { return };
+        let decision = decide(&shared, connection, head, &body);
+        match play(&shared, wire, decision).await {
+            Ok(Some(kept)) => wire = kept,
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// Writes a request down that is to be reset within its body; gives the number of bytes to wait for.
+fn within_body(shared: &Shared, connection: usize, head: &Head) -> Option<usize> {
+    let mut state = shared.state();
+    let number = state.journal.requests.len() + 1;
+    let bytes = state.script.choose_within_body(number)?;
+    let sent = Sent { operations: Vec::new(), ..sent(number, connection, head, &[]) };
+    state.journal.open(sent, format!("{:?}", Fault::ResetWithinBody(bytes)));
+    state.journal.close(number);
+    shared.changed.notify_all();
+    Some(bytes)
+}
+
+fn sent(number: usize, connection: usize, head: &Head, body: &[u8]) -> Sent {
+    let header = |name| head.header(name).map(str::to_owned);
+    Sent {
+        number,
+        connection,
+        path: head.path.clone(),
+        idempotency_key: header("idempotency-key"),
+        run: header("x-counterflow-run"),
+        headers: head.headers.clone(),
+        body_hash: hash(body),
+        operations: Vec::new(),
+    }
+}
+
+/// Writes a request down, chooses its fault and applies it where the fault says so: one step under one lock.
+fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decision {
+    let mut state = shared.state();
+    let State { journal, script, .. } = &mut *state;
+    let number = journal.requests.len() + 1;
+    let releases = *shared.released.borrow();
+    let mut sent = sent(number, connection, &head, body);
+    let parsed = match sent.header("authorization") {
+        Some(given) if given == format!("Bearer {TOKEN}") => journal.parse(&sent.path, body),
+        _ => Err("unauthorized".to_owned()),
+    };
+    let (fault, refused) = match parsed {
+        Ok(operations) if head.method == "POST" => {
+            sent.operations = operations;
+            (script.choose(&sent), None)
+        }
+        Ok(_) => (Fault::None, Some(405)),
+        Err(why) if why == "unauthorized" => (Fault::None, Some(401)),
+        Err(why) if why.starts_with("no such path") => (Fault::None, Some(404)),
+        Err(_) => (Fault::None, Some(400)),
+    };
+    let shown = refused.map_or_else(|| format!("{fault:?}"), |code| format!("refused: {code}"));
+    journal.open(sent, shown);
+    let (answer, is_receipt) = match refused {
+        Some(code) => (Answer::json(code, &json!({ "error": "refused" })), false),
+        None => answer(journal, number, &fault),
+    };
+    shared.changed.notify_all();
+    Decision { number, fault, answer, is_receipt, releases }
+}
+
+/// Applies what the fault lets through; the answer, and whether it is a receipt.
+fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool) {
+    let refusal = match fault {
+        Fault::Status { code, headers, body } => {
+            let mut answer = Answer::new(*code, "application/json", body.clone());
+            answer.headers.extend(headers.iter().cloned());
+            answer
+        }
+        Fault::Redirect(code, location) => {
+            let mut answer = Answer::new(*code, "text/plain", "elsewhere");
+            answer.headers.push(("location".to_owned(), location.clone()));
+            answer
+        }
+        Fault::Html200 => Answer::new(200, "text/html", "<html><body>Please sign in</body></html>"),
+        Fault::Json200(body) => Answer::new(200, "application/json", body.clone()),
+        Fault::Poison400(_) => Answer::json(400, &json!({ "error": "the request is malformed" })),
+        Fault::TooLarge413(_) => Answer::json(413, &json!({ "error": "too large" })),
+        Fault::DropBeforeApply | Fault::ResetWithinBody(_) => Answer::new(500, "text/plain", ""),
+        // Applied when it is released.
+        Fault::Hold => return (Answer::new(500, "text/plain", ""), true),
+        _ => return applied(journal, number, fault),
+    };
+    (refusal, false)
+}
+
+fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool) {
+    let (refused, code) = match fault {
+        Fault::RejectKeys(keys, code) => (keys.clone(), code.as_str()),
+        _ => (BTreeSet::new(), ""),
+    };
+    journal.apply(number, &refused);
+    let result = |made: &Made| match made {
+        Made::Rejected => {
+            json!({ "status": "rejected", "error": { "code": code, "message": "refused by the oracle" } })
+        }
+        _ => json!({ "status": "ok" }),
+    };
+    let mut results: Vec<Value> = journal.requests[number - 1].made.iter().map(result).collect();
+    if *fault == Fault::WrongCount {
+        results.pop();
+    }
+    (Answer::json(200, &json!({ "results": results })), *fault != Fault::WrongCount)
+}
+
+/// Answers as decided; gives the connection back if it lives on.
+async fn play(shared: &Shared, mut wire: Wire, decision: Decision) -> io::Result<Option<Wire>> {
+    let Decision { number, ref fault, .. } = decision;
+    match fault {
+        Fault::ApplyThenDrop | Fault::DropBeforeApply => {
+            shared.note(|journal| journal.close(number));
+            Ok(None)
+        }
+        Fault::ApplyThenReset | Fault::ResetWithinBody(_) => {
+            shared.note(|journal| journal.close(number));
+            wire.reset();
+            Ok(None)
+        }
+        Fault::ApplyThenCut(bytes) => {
+            let whole = decision.answer.bytes();
+            shared.note(|journal| {
+                journal.close(number);
+                journal.requests[number - 1].status = Some(decision.answer.status);
+            });
+            wire.write(&whole[..(*bytes).min(whole.len().saturating_sub(1))]).await?;
+            Ok(None)
+        }
+        Fault::AnswerThenReset => {
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
+            wire.reset();
+            Ok(None)
+        }
+        Fault::SlowAnswer(pause) => {
+            let is_gone = tokio::select! {
+                () = wire.closed() => true,
+                () = tokio::time::sleep(*pause) => false,
+            };
+            after_waiting(shared, wire, &decision, is_gone).await
+        }
+        Fault::SlowPieces(pieces, pause) => {
+            let bytes = decision.answer.bytes();
+            let (first, last) = bytes.split_at(bytes.len() - bytes.len() / (*pieces).max(1));
+            if wire.drip(first, pieces.saturating_sub(1), *pause).await.is_err() {
+                shared.note(|journal| journal.close_as_gone(number));
+                return Ok(None);
+            }
+            write(shared, &mut wire, &decision, last).await.map(|()| Some(wire))
+        }
+        Fault::Hold | Fault::ApplyThenHold => {
+            let mut released = shared.released.subscribe();
+            let is_gone = tokio::select! {
+                () = wire.closed() => true,
+                _ = released.wait_for(|releases| *releases > decision.releases) => false,
+            };
+            let mut decision = decision;
+            if !is_gone && decision.fault == Fault::Hold {
+                let (answer, is_receipt) =
+                    shared.note(|journal| applied(journal, number, &Fault::None));
+                decision = Decision { answer, is_receipt, ..decision };
+            }
+            after_waiting(shared, wire, &decision, is_gone).await
+        }
+        _ => {
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await.map(|()| Some(wire))
+        }
+    }
+}
+
+async fn after_waiting(
+    shared: &Shared,
+    mut wire: Wire,
+    decision: &Decision,
+    is_gone: bool,
+) -> io::Result<Option<Wire>> {
+    if is_gone {
+        shared.note(|journal| journal.close_as_gone(decision.number));
+        return Ok(None);
+    }
+    write(shared, &mut wire, decision, &decision.answer.bytes()).await.map(|()| Some(wire))
+}
+
+/// Writes the last bytes of the answer. It is written down first: whoever has read the answer finds it in the journal.
+async fn write(
+    shared: &Shared,
+    wire: &mut Wire,
+    decision: &Decision,
+    last: &[u8],
+) -> io::Result<()> {
+    let Decision { number, answer, is_receipt, .. } = decision;
+    shared.note(|journal| journal.answered(*number, answer.status, *is_receipt));
+    let written = wire.write(last).await;
+    if written.is_err() {
+        shared.note(|journal| journal.requests[*number - 1].is_answered_whole = false);
+    }
+    written
+}

@@ -1,0 +1,160 @@
+//! The real binary as a process: started, watched, signalled by its own id, and never left behind.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A running process; killed when dropped.
+pub struct Process {
+    child: Child,
+    ended: Receiver<(Stream, Vec<u8>)>,
+    said: String,
+    started: Instant,
+}
+
+/// How a process ended and what it printed.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Error,
+}
+
+impl Process {
+    /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here and `PATH`.
+    pub fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_counterflow"));
+        command.args(args).current_dir(folder).env_clear();
+        command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "TMPDIR"));
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was built with the tests");
+        let (tell, ended) = channel();
+        let read = |stream, mut pipe: Box<dyn Read + Send>| {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                // A pipe that breaks ends the capture; what came before is kept.
+                let _ = pipe.read_to_end(&mut bytes);
+                let _ = tell.send((stream, bytes));
+            });
+        };
+        read(Stream::Out, Box::new(child.stdout.take().expect("the output is piped")));
+        read(Stream::Error, Box::new(child.stderr.take().expect("the errors are piped")));
+        Process {
+            child,
+            ended,
+            said: format!("counterflow {}", args.join(" ")),
+            started: Instant::now(),
+        }
+    }
+
+    /// Ends the process without a word to it.
+    pub fn sigkill(&self) {
+        self.signal("KILL");
+    }
+
+    pub fn sigterm(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn sigint(&self) {
+        self.signal("INT");
+    }
+
+    /// Kills the process and takes what it left.
+    pub fn kill(self) -> Finished {
+        self.sigkill();
+        let finished = self.wait(super::SOON);
+        assert_eq!(finished.signal, Some(9), "killed, not ended by itself: {finished:#?}");
+        finished
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Panics
+    /// After `timeout`, having killed the process.
+    #[track_caller]
+    pub fn wait(mut self, timeout: Duration) -> Finished {
+        let deadline = Instant::now() + timeout;
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        for _ in [Stream::Out, Stream::Error] {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok((stream, bytes)) = self.ended.recv_timeout(left) else {
+                panic!("`{}` has not ended within {timeout:?}", self.said);
+            };
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            match stream {
+                Stream::Out => stdout = text,
+                Stream::Error => stderr = text,
+            }
+        }
+        let status = self.child.wait().expect("a child can be waited for");
+        Finished {
+            code: status.code(),
+            signal: status.signal(),
+            stdout,
+            stderr,
+            took: self.started.elapsed(),
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.expect("`kill` is there").success(), "signal {name} reaches {id}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// # Panics
+    /// If the exit code is another one; shows what was printed.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Finished {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// The one JSON document on standard output.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.stdout.trim())
+            .unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// Everything printed.
+    pub fn printed(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    #[track_caller]
+    pub fn expect_printed(self, words: &[&str]) -> Finished {
+        let printed = self.printed();
+        for word in words {
+            assert!(printed.contains(word), "`{word}` is not named: {self:#?}");
+        }
+        self
+    }
+}
