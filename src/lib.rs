@@ -3,6 +3,7 @@ pub mod control;
 pub mod delivery;
 pub mod destination;
 pub mod domain;
+pub mod engine;
 pub mod shutdown;
 pub mod snapshot;
 pub mod source;

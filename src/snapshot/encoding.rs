@@ -51,10 +51,28 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub(super) enum Raw<'a> {
     Start(Start),
-    Intent { batch: BatchNumber, operation: Operation, records: IntentRecords<'a> },
-    Accepted { batch: BatchNumber, job: &'a str },
-    Receipt { batch: BatchNumber, at: Instant, verdicts: Vec<(Range<u32>, Verdict)> },
-    Key { key: &'a [u8], change: Change },
+    Intent {
+        batch: BatchNumber,
+        operation: Operation,
+        records: IntentRecords<'a>,
+    },
+    Accepted {
+        batch: BatchNumber,
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "asynchronous APIs will ask the job for its results")
+        )]
+        job: &'a str,
+    },
+    Receipt {
+        batch: BatchNumber,
+        at: Instant,
+        verdicts: Vec<(Range<u32>, Verdict)>,
+    },
+    Key {
+        key: &'a [u8],
+        change: Change,
+    },
 }
 
 /// What a record of one key says.

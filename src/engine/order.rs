@@ -1,0 +1,24 @@
+use std::path::PathBuf;
+
+use crate::delivery::limits::Limits;
+use crate::destination::definition::{Connection, Requests};
+use crate::domain::run::Trigger;
+use crate::domain::sync::Sync;
+use crate::source;
+
+/// Everything one run needs to know; made from the config, which the engine never sees.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub sync: Sync,
+    pub source: source::definition::Definition,
+    pub connection: Connection,
+    pub requests: Requests,
+    pub limits: Limits,
+    /// Force Full Resync.
+    pub is_full: bool,
+    pub trigger: Trigger,
+    /// The state's folder; the sync's snapshot is in `snapshots/NAME` below it.
+    pub state: PathBuf,
+    /// Bytes that the query may take.
+    pub memory_limit: u64,
+}
