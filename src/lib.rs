@@ -1,6 +1,7 @@
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod delta;
 pub mod destination;
 pub mod domain;
 pub mod engine;

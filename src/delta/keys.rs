@@ -1,0 +1,51 @@
+use std::ops::Range;
+
+use crate::domain::column::Column;
+use crate::domain::key::{self, KeyHash};
+use crate::domain::value::Value;
+
+/// The keys of one batch of rows: canonical bytes in one arena, and their hashes.
+#[derive(Debug, Default)]
+pub struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    hashes: Vec<KeyHash>,
+    null_rows: Vec<bool>,
+}
+
+impl Keys {
+    /// Encodes the key of each of `rows` rows from its fields, in order.
+    pub fn new(fields: &[&Column<'_>], rows: usize) -> Keys {
+        let mut keys = Keys { null_rows: vec![false; rows], ..Keys::default() };
+        for row in 0..rows {
+            let start = keys.bytes.len();
+            for field in fields {
+                let value = field.value(row);
+                keys.null_rows[row] |= value == Value::Null;
+                value.encode(&mut keys.bytes);
+            }
+            keys.ends.push(keys.bytes.len());
+            keys.hashes.push(key::hash(&keys.bytes[start..]));
+        }
+        keys
+    }
+
+    /// Where the row's key lies in [`Keys::bytes`].
+    pub fn range(&self, row: usize) -> Range<usize> {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        start..self.ends[row]
+    }
+
+    pub fn key(&self, row: usize) -> &[u8] {
+        &self.bytes[self.range(row)]
+    }
+
+    pub fn hash(&self, row: usize) -> KeyHash {
+        self.hashes[row]
+    }
+
+    /// Whether any field of the row's key is NULL.
+    pub fn is_null(&self, row: usize) -> bool {
+        self.null_rows[row]
+    }
+}

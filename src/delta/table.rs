@@ -1,0 +1,229 @@
+//! The snapshot as the build side of the delta: every known key in one compact, immutable table, in the order of
+//! its hash, and beside it one byte a key that says what a run has seen of it.
+//!
+//! Readers on many threads probe it without a lock; a key seen twice is found by the byte that was already set.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use crate::domain::id::Epoch;
+use crate::domain::key::KeyHash;
+
+/// What the first row with a key came to. Zero, for none, is not a sighting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sighting {
+    Unchanged = 1,
+    Waived = 2,
+    Deferred = 3,
+    /// It became an operation, which reaches the run by another way.
+    Operation = 4,
+}
+
+/// What the table holds of one key.
+#[derive(Debug)]
+pub enum Known<'t> {
+    /// Confirmed in this epoch, and nothing else to say.
+    Current(Fingerprint),
+    /// Confirmed in an earlier epoch, and nothing else to say.
+    Outdated(Confirmed),
+    Other(&'t Entry),
+}
+
+/// The place of a key in the table.
+pub type Place = usize;
+
+/// All entries of one snapshot, for one run.
+#[derive(Debug, Default)]
+pub struct Table {
+    keys: Vec<u8>,
+    ends: Vec<usize>,
+    confirmed: Vec<Fingerprint>,
+    others: HashMap<Place, Entry>,
+    outdated: HashMap<Place, Epoch>,
+    /// The first place whose hash begins with each bucket number, and one past the last.
+    buckets: Vec<u32>,
+    shift: u32,
+    sightings: Vec<AtomicU8>,
+}
+
+/// Takes entries in the order of their hash.
+#[derive(Debug)]
+pub struct Builder {
+    table: Table,
+    epoch: Epoch,
+    hashes: Vec<u64>,
+}
+
+impl Builder {
+    /// `epoch` is the run's, `entries` the number to expect.
+    pub fn new(epoch: Epoch, entries: usize) -> Builder {
+        let mut table = Table::default();
+        table.ends.reserve(entries);
+        table.confirmed.reserve(entries);
+        Builder { table, epoch, hashes: Vec::with_capacity(entries) }
+    }
+
+    pub fn push(&mut self, key: &[u8], entry: Entry) {
+        let place = self.table.ends.len();
+        let table = &mut self.table;
+        table.keys.extend_from_slice(key);
+        table.ends.push(table.keys.len());
+        self.hashes.push(high(crate::domain::key::hash(key)));
+        let is_plain = entry.doubt.is_none()
+            && entry.rejection.is_none()
+            && entry.waiver.is_none()
+            && entry.held.is_none();
+        table.confirmed.push(entry.confirmed.map_or(0, |confirmed| confirmed.fingerprint));
+        match entry.confirmed {
+            Some(confirmed) if is_plain => {
+                if confirmed.epoch != self.epoch {
+                    table.outdated.insert(place, confirmed.epoch);
+                }
+            }
+            _ => {
+                table.others.insert(place, entry);
+            }
+        }
+    }
+
+    pub fn finish(self) -> Table {
+        let Builder { mut table, hashes, .. } = self;
+        let count = hashes.len().next_power_of_two().max(2);
+        table.shift = 64 - count.trailing_zeros();
+        table.buckets = Vec::with_capacity(count + 1);
+        let mut place = 0;
+        for bucket in 0..count as u64 {
+            while hashes.get(place).is_some_and(|hash| hash >> table.shift < bucket) {
+                place += 1;
+            }
+            table.buckets.push(u32::try_from(place).expect("a table has fewer than 2^32 keys"));
+        }
+        table.buckets.push(u32::try_from(hashes.len()).expect("a table has fewer than 2^32 keys"));
+        table.sightings = hashes.iter().map(|_| AtomicU8::new(0)).collect();
+        table
+    }
+}
+
+impl Table {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The place of a key, compared in full.
+    #[inline]
+    pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Place> {
+        let bucket = usize::try_from(high(hash) >> self.shift).ok()?;
+        let places = self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize;
+        places.into_iter().find(|place| self.key(*place) == key)
+    }
+
+    pub fn key(&self, place: Place) -> &[u8] {
+        &self.keys[self.range(place)]
+    }
+
+    fn range(&self, place: Place) -> Range<usize> {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        start..self.ends[place]
+    }
+
+    #[inline]
+    pub fn known(&self, place: Place) -> Known<'_> {
+        if let Some(entry) = self.others.get(&place) {
+            return Known::Other(entry);
+        }
+        let fingerprint = self.confirmed[place];
+        match self.outdated.get(&place) {
+            Some(epoch) => Known::Outdated(Confirmed { fingerprint, epoch: *epoch }),
+            None => Known::Current(fingerprint),
+        }
+    }
+
+    /// The entry as the rules want it. `epoch` is the run's.
+    pub fn entry(&self, place: Place, epoch: Epoch) -> Entry {
+        match self.known(place) {
+            Known::Other(entry) => entry.clone(),
+            Known::Outdated(confirmed) => Entry { confirmed: Some(confirmed), ..Entry::default() },
+            Known::Current(fingerprint) => {
+                Entry { confirmed: Some(Confirmed { fingerprint, epoch }), ..Entry::default() }
+            }
+        }
+    }
+
+    /// Notes the first sighting of a key; returns the earlier one if there was one.
+    #[inline]
+    pub fn sight(&self, place: Place, sighting: Sighting) -> Option<Sighting> {
+        let earlier = self.sightings[place].compare_exchange(
+            0,
+            sighting as u8,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        match earlier {
+            Ok(_) => None,
+            Err(1) => Some(Sighting::Unchanged),
+            Err(2) => Some(Sighting::Waived),
+            Err(3) => Some(Sighting::Deferred),
+            Err(_) => Some(Sighting::Operation),
+        }
+    }
+
+    /// The places that no row of the read has met, in the order of their hash.
+    pub fn unmet(&self) -> impl Iterator<Item = Place> + '_ {
+        let is_unmet = |place: &Place| self.sightings[*place].load(Ordering::Relaxed) == 0;
+        (0..self.len()).filter(is_unmet)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the high half of the hash is wanted")]
+fn high(hash: KeyHash) -> u64 {
+    (hash >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key;
+
+    #[test]
+    fn every_key_is_found_and_no_other() {
+        let mut entries: Vec<(Vec<u8>, Entry)> = (0..1_000_u32)
+            .map(|n| {
+                let confirmed = Confirmed { fingerprint: u128::from(n), epoch: Epoch(n % 2) };
+                let entry = Entry { confirmed: Some(confirmed), ..Entry::default() };
+                (n.to_le_bytes().to_vec(), entry)
+            })
+            .collect();
+        entries.sort_by_key(|(bytes, _)| key::hash(bytes));
+        let mut builder = Builder::new(Epoch(1), entries.len());
+        for (bytes, entry) in &entries {
+            builder.push(bytes, entry.clone());
+        }
+        let table = builder.finish();
+        for (bytes, entry) in &entries {
+            let place = table.find(key::hash(bytes), bytes).expect("it is there");
+            assert_eq!(&table.entry(place, Epoch(1)), entry);
+        }
+        let missing = 1_000_u32.to_le_bytes();
+        assert_eq!(table.find(key::hash(&missing), &missing), None);
+        let empty = Builder::new(Epoch(1), 0).finish();
+        assert_eq!(empty.find(key::hash(&missing), &missing), None);
+    }
+
+    #[test]
+    fn the_second_sighting_tells_the_first() {
+        let mut builder = Builder::new(Epoch(1), 1);
+        builder.push(b"k", Entry::default());
+        let table = builder.finish();
+        assert_eq!(table.unmet().count(), 1);
+        assert_eq!(table.sight(0, Sighting::Waived), None);
+        assert_eq!(table.sight(0, Sighting::Operation), Some(Sighting::Waived));
+        assert_eq!(table.unmet().count(), 0);
+    }
+}
