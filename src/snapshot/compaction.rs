@@ -15,7 +15,7 @@ use std::sync::Arc;
 const MOST_SEGMENTS: usize = 8;
 /// A segment is merged with newer ones if it is at most so many times as large as all of them.
 const COMPARABLE: u64 = 4;
-/// Smaller segments count as this large: they all are comparable.
+/// What is smaller counts as this large where sizes are compared, in bytes.
 const SMALL: u64 = 64 * 1024;
 
 impl Snapshot {
@@ -65,10 +65,9 @@ impl Snapshot {
 
 /// The index of the oldest segment of those to merge; `segments` from the oldest to the newest.
 fn first_to_merge(segments: &[Summary]) -> Option<usize> {
-    let sizes: Vec<u64> = segments.iter().map(|segment| segment.bytes.max(SMALL)).collect();
+    let sizes: Vec<u64> = segments.iter().map(|segment| segment.bytes).collect();
     let (oldest, newer) = sizes.split_first()?;
-    let newer_bytes: u64 = newer.iter().sum();
-    if *oldest > SMALL && newer_bytes >= *oldest {
+    if *oldest > SMALL && newer.iter().sum::<u64>() >= *oldest {
         return Some(0);
     }
     if segments.len() <= MOST_SEGMENTS {
@@ -76,7 +75,7 @@ fn first_to_merge(segments: &[Summary]) -> Option<usize> {
     }
     let mut first = sizes.len() - 2;
     let mut total: u64 = sizes[first..].iter().sum();
-    while first > 0 && sizes[first - 1] <= total.saturating_mul(COMPARABLE) {
+    while first > 0 && sizes[first - 1] <= total.max(SMALL).saturating_mul(COMPARABLE) {
         first -= 1;
         total += sizes[first];
     }

@@ -44,17 +44,18 @@ impl MemoryDisk {
 
     /// A power cut: unsynced bytes and names are gone. Earlier failures are over.
     pub fn crash(&self) {
-        self.crash_keeping(false, 0);
+        self.crash_keeping(|_| false, 0);
     }
 
-    /// A power cut by which up to `bytes` unsynced bytes of each file came through, and, if `names`, all names.
-    pub fn crash_keeping(&self, names: bool, bytes: usize) {
-        let mut state = self.lock();
-        if names {
-            state.durable_names = state.names.clone();
-        } else {
-            state.names = state.durable_names.clone();
-        }
+    /// A power cut by which up to `bytes` unsynced bytes of each file came through, and what was done to the names
+    /// that `is_kept` holds for: directories are not written in the order in which they were changed.
+    pub fn crash_keeping(&self, is_kept: impl Fn(&str) -> bool, bytes: usize) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.durable_names.retain(|name, _| !is_kept(name));
+        let kept = state.names.iter().filter(|(name, _)| is_kept(name));
+        state.durable_names.extend(kept.map(|(name, file)| (name.clone(), *file)));
+        state.names.clone_from(&state.durable_names);
         for file in &mut state.files {
             let kept = file.bytes.len().min(file.synced.saturating_add(bytes));
             file.bytes.truncate(kept);

@@ -139,6 +139,24 @@ fn ten_changed_rows_of_many_write_little() {
 }
 
 #[test]
+fn what_is_deleted_stays_so_when_small_segments_are_merged_over_a_large_one() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = begun(&disk);
+    deliver(&mut snapshot, 1, 0..20_000, 1);
+    snapshot.commit(|_| {}).unwrap();
+    for run in 1..30u32 {
+        intent(&mut snapshot, u64::from(run), Operation::Delete, run * 10..run * 10 + 10, 0);
+        receipt(&mut snapshot, u64::from(run), 0..10, Verdict::Delivered);
+        snapshot.commit(|_| {}).unwrap();
+        let read = contents(snapshot.view()).unwrap();
+        assert_eq!(read.len(), 20_000 - run as usize * 10);
+        assert!(!read.contains_key(&key(10)));
+    }
+    assert_eq!(snapshot.view().segments[0].summary.number, 1);
+    assert!(snapshot.view().segments.len() < 9);
+}
+
+#[test]
 fn everything_forgotten_leaves_no_segment_behind() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);
@@ -169,7 +187,7 @@ fn an_interrupted_run_is_recovered_by_the_same_commit() {
     snapshot.journal().write().unwrap();
     let known = known(&snapshot);
     drop(snapshot);
-    disk.crash_keeping(false, 10);
+    disk.crash_keeping(|_| false, 10);
     // A segment that a commit was making; its name is used again by the recovery.
     disk.put("segment-1", b"half".to_vec());
     disk.put("manifest.tmp", b"half".to_vec());
