@@ -1,4 +1,14 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod decisions;
+pub mod intake;
+pub mod line;
 pub mod order;
+pub mod plan;
+pub mod prepare;
+pub mod progress;
+pub mod reading;
+pub mod recovery;
+pub mod removals;
 pub mod report;
+pub mod run;

@@ -1,0 +1,136 @@
+//! The readers: one task a partition, on the query's own runtime, from record batches to chunks of operations.
+//!
+//! A reader examines a batch, renders what is to be sent and hands it on; a full channel holds it back. Dropping
+//! [`Readers`] ends them: a query that will not yield is left behind on its runtime, and nothing waits for it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+
+use crate::delta::examiner::{Candidate, Examined, Examiner};
+use crate::destination::Destination;
+use crate::destination::Encoder;
+use crate::domain::column::Column;
+use crate::domain::entry::Operation;
+use crate::shutdown::Tasks;
+use crate::source;
+
+/// Chunks that may wait between the readers and the run.
+const CHUNKS: usize = 4;
+
+/// One examined batch, its operations rendered.
+#[derive(Debug)]
+pub struct Chunk {
+    pub examined: Examined,
+    pub operations: Vec<Rendered>,
+    /// The fragments of all operations.
+    pub fragments: Vec<u8>,
+    /// Rows with a value that has no form in a request, and why.
+    pub unrenderable: Vec<(usize, String)>,
+}
+
+#[derive(Debug)]
+pub struct Rendered {
+    pub candidate: Candidate,
+    pub fragment: Range<usize>,
+    pub target_len: u32,
+}
+
+/// The running readers of one read.
+#[derive(Debug)]
+pub struct Readers {
+    chunks: mpsc::Receiver<Chunk>,
+    tasks: Tasks<Result<(), source::Error>>,
+}
+
+impl Readers {
+    /// Starts one reader for each stream on `runtime`.
+    pub fn start(
+        streams: Vec<SendableRecordBatchStream>,
+        fields: usize,
+        examiner: &Arc<Examiner>,
+        destination: &Arc<Destination>,
+        model: &str,
+        runtime: &tokio::runtime::Handle,
+    ) -> Readers {
+        let (sender, chunks) = mpsc::channel(CHUNKS);
+        let mut tasks = Tasks::default();
+        for stream in streams {
+            let reader = read(
+                stream,
+                fields,
+                Arc::clone(examiner),
+                Arc::clone(destination),
+                model.to_owned(),
+                sender.clone(),
+            );
+            tasks.spawn_on(reader, runtime);
+        }
+        Readers { chunks, tasks }
+    }
+
+    /// The next chunk; `None` once every stream has ended or one has failed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Chunk> {
+        self.chunks.recv().await
+    }
+
+    /// After the last chunk: whether every stream came to its own end.
+    ///
+    /// # Errors
+    /// The first failure of a stream.
+    pub async fn end(mut self) -> Result<(), source::Error> {
+        while let Some(ended) = self.tasks.next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+async fn read(
+    mut stream: SendableRecordBatchStream,
+    fields: usize,
+    examiner: Arc<Examiner>,
+    destination: Arc<Destination>,
+    model: String,
+    chunks: mpsc::Sender<Chunk>,
+) -> Result<(), source::Error> {
+    let encoder =
+        destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
+        let columns: Vec<Column<'_>> = batch.columns()[..fields]
+            .iter()
+            .map(|array| Column::new(array).expect("the source yields only supported types"))
+            .collect();
+        let chunk = render(examiner.examine(&columns, batch.num_rows()), &columns, encoder);
+        if chunks.send(chunk).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn render(examined: Examined, columns: &[Column<'_>], encoder: &Encoder) -> Chunk {
+    let mut chunk = Chunk {
+        operations: Vec::with_capacity(examined.candidates.len()),
+        fragments: Vec::new(),
+        unrenderable: Vec::new(),
+        examined,
+    };
+    for candidate in &chunk.examined.candidates {
+        let start = chunk.fragments.len();
+        let row = candidate.row;
+        match encoder.render(|field| columns[field].value(row), &mut chunk.fragments) {
+            Ok(rendered) => chunk.operations.push(Rendered {
+                candidate: *candidate,
+                fragment: start..chunk.fragments.len(),
+                target_len: rendered.target_len,
+            }),
+            Err(error) => chunk.unrenderable.push((row, error.to_string())),
+        }
+    }
+    chunk
+}

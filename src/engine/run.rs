@@ -1,0 +1,94 @@
+//! The run, read aloud: open, read and deliver, drain, delete what is proven gone, commit, report.
+//!
+//! Guards: the tally is asserted at the end; nothing is deleted without a proven read; only a commit ends a run
+//! well. Not here: rules (domain), the event loop of requests (delivery).
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::line::{End, Line};
+use super::order::Order;
+use super::prepare::{self, Error};
+use super::progress::Progress;
+use super::removals::Removals;
+use super::report::Report;
+use crate::domain::id::{Instant, RunId};
+use crate::domain::run::{self, Outcome, Phase};
+use crate::domain::tally::Tally;
+use crate::shutdown::{Shutdown, Stage};
+use crate::store::Store;
+
+/// The wall clock, as the core wants it.
+pub fn now() -> Instant {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Instant(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Runs `order` to its end and records it under `run`. Failures are in the report.
+pub async fn run(
+    store: &Store,
+    order: Order,
+    run: RunId,
+    shutdown: Shutdown,
+    progress: Arc<Progress>,
+) -> Report {
+    let mut report = Report {
+        run,
+        sync: order.sync.name.clone(),
+        kind: None,
+        reason: None,
+        outcome: Outcome::Failed,
+        tally: Tally::default(),
+        holds: Vec::new(),
+        error: None,
+    };
+    if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {
+        report.outcome = Outcome::Failed;
+        report.error = Some(error.to_string());
+    }
+    let error = report.error.as_deref();
+    let finished = store.finish(run, report.outcome, &report.tally, error, now()).await;
+    if let Err(error) = finished {
+        report.outcome = Outcome::Failed;
+        report.error.get_or_insert_with(|| error.to_string());
+    }
+    report
+}
+
+async fn execute(
+    store: &Store,
+    order: &Order,
+    shutdown: Shutdown,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Error> {
+    store.set_phase(report.run, Phase::Starting).await?;
+    let prepared = prepare::prepare(store, order).await?;
+    report.kind = Some(prepared.choice.kind);
+    report.reason = Some(prepared.choice.reason);
+    store.set_choice(report.run, prepared.choice).await?;
+    let mut line = Line::open(store, order, prepared, report.run, shutdown).await?;
+    store.set_phase(report.run, Phase::Reading).await?;
+    let mut end = line.read(progress).await?;
+    let mut removals = Removals::default();
+    if matches!(end, End::Proven) {
+        line.deliver_late(progress).await?;
+        removals = line.removals();
+        line.delete(&removals, progress).await?;
+    }
+    store.set_phase(report.run, Phase::Draining).await?;
+    line.settle(progress).await?;
+    store.set_phase(report.run, Phase::Committing).await?;
+    end = line.halt(end);
+    report.tally = line.tally(&removals);
+    report.holds.clone_from(&removals.causes);
+    report.tally.check().map_err(Error::Defect)?;
+    line.commit(store, &end, &removals, &report.tally).await?;
+    line.note(store, report).await?;
+    let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
+    report.outcome = run::outcome(&report.tally, was_stopped);
+    match end {
+        End::Failed(error) => Err(error),
+        End::Proven | End::Stopped => Ok(()),
+    }
+}
