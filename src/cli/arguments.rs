@@ -1,0 +1,158 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use super::output::Format;
+
+/// A reverse-ETL sync engine that never loses a row and never deletes without proof.
+#[derive(Debug, Parser)]
+#[command(name = "counterflow", version, max_term_width = 100)]
+pub struct Arguments {
+    /// The config file
+    #[arg(long, global = true, value_name = "FILE", default_value = "counterflow.yaml")]
+    pub config: PathBuf,
+    /// How answers are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Log more; twice, log still more
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Write a config file to begin with
+    Init,
+    /// Check the config file and name everything that is wrong with it
+    Validate,
+    /// Show what a run would do; sends and changes nothing
+    Plan { sync: String },
+    /// Run a sync here and wait for its end
+    Sync {
+        sync: String,
+        /// Force Full Resync: send every current row again
+        #[arg(long)]
+        full: bool,
+    },
+    /// Stop the run of a sync: what is in flight is finished first
+    Stop {
+        sync: String,
+        /// Drop what is in flight too
+        #[arg(long)]
+        now: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+    },
+    /// Let the deletes held in a run go: reads again, and deletes those still gone
+    Release {
+        run: u64,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+    },
+    /// Never make the deletes held in a run: their records are no longer ours
+    Discard {
+        run: u64,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Set the snapshot of a sync aside: the next run is full, and rows already gone are never deleted
+    Rebaseline {
+        sync: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Show each sync: its last run, what is held, when it runs next
+    Status { sync: Option<String> },
+    /// List runs, the newest first
+    Runs {
+        sync: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// List the records that could not be delivered, and why
+    Rejected {
+        sync: String,
+        /// Of this run only
+        #[arg(long)]
+        run: Option<u64>,
+    },
+    /// Show what is known of one record; a key of several fields is written `a/b`
+    Explain { sync: String, key: String },
+    /// Show the version
+    Version,
+}
+
+/// A reason that says something.
+fn message(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("a message says why"),
+        text => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(
+            std::iter::once("counterflow").chain(line.split(' ').filter(|word| !word.is_empty())),
+        )
+    }
+
+    #[test]
+    fn the_definition_contradicts_itself_nowhere() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn global_arguments_stand_before_the_command_or_after_it() {
+        for line in [
+            "--config a.yaml --format json sync crm --full",
+            "sync crm --full --format json --config a.yaml",
+        ] {
+            let arguments = parse(line).unwrap();
+            assert_eq!(arguments.config, PathBuf::from("a.yaml"));
+            assert_eq!(arguments.format, Format::Json);
+            assert_eq!(arguments.command, Command::Sync { sync: "crm".into(), full: true });
+        }
+        let plain = parse("status -vv").unwrap();
+        assert_eq!(plain.config, PathBuf::from("counterflow.yaml"));
+        assert_eq!((plain.format, plain.verbose), (Format::Human, 2));
+    }
+
+    #[test]
+    fn a_decision_demands_a_message_that_says_something() {
+        for line in ["release 7", "discard 7 --yes", "rebaseline crm --yes", "release 7 --message="]
+        {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        let release = parse("release 7 -m why").unwrap().command;
+        assert_eq!(release, Command::Release { run: 7, message: "why".into() });
+    }
+
+    #[test]
+    fn words_that_are_no_command_are_refused() {
+        for line in ["", "synch crm", "sync", "release seven -m why", "runs --limit 0"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

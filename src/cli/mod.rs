@@ -1,0 +1,98 @@
+//! The commands: arguments in, text or JSON and an exit code out.
+//!
+//! One file a command; each ends in an [`Exit`](exit::Exit) or a [`Failure`](failure::Failure). Standard output is the
+//! command's answer, standard error is for problems, questions and progress. Not responsible for rules: those are the
+//! engine's and the domain's. Invariant: reading commands take no lock and write nothing.
+
+mod arguments;
+mod bar;
+mod confirm;
+mod decide;
+mod exit;
+mod explain;
+mod failure;
+mod init;
+pub mod order;
+mod output;
+mod plan;
+mod rebaseline;
+mod rejected;
+mod report_text;
+mod runs;
+mod state;
+mod status;
+mod stop;
+mod stopping;
+mod sync;
+mod time;
+mod validate;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+use failure::Failure;
+use output::{Format, Output};
+use state::Place;
+
+/// Runs one command; its exit code (design.md §6).
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(refused) => {
+            // The terminal may be gone; there is nobody left to tell.
+            let _ = refused.print();
+            return if refused.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() };
+        }
+    };
+    let output = Output::new(arguments.format);
+    let log = match arguments.format {
+        Format::Human => crate::telemetry::LogFormat::Human,
+        Format::Json => crate::telemetry::LogFormat::Json,
+    };
+    if let Err(error) = crate::telemetry::start(log, arguments.verbose) {
+        return output.failed(&Failure::usage(error.to_string()));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output.failed(&Failure::failed(format!("no threads can be started: {error}")));
+        }
+    };
+    let code = runtime.block_on(Box::pin(run(arguments, &output)));
+    // A query that will not yield must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(arguments: Arguments, output: &Output) -> u8 {
+    let place = Place::new(arguments.config);
+    let ended = match arguments.command {
+        Command::Validate => validate::run(&place, output),
+        Command::Init => init::run(&place, output),
+        Command::Version => Ok(version::run(output)),
+        Command::Plan { sync } => plan::run(&place, output, &sync).await,
+        Command::Sync { sync, full } => return sync::run(&place, output, &sync, full).await,
+        Command::Stop { sync, now, yes, message } => {
+            stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
+        }
+        Command::Release { run, message } => decide::release(&place, output, run, &message).await,
+        Command::Discard { run, message, yes } => {
+            decide::discard(&place, output, run, &message, yes).await
+        }
+        Command::Rebaseline { sync, message, yes } => {
+            rebaseline::run(&place, output, &sync, &message, yes).await
+        }
+        Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
+        Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,
+        Command::Rejected { sync, run } => rejected::run(&place, output, &sync, run).await,
+        Command::Explain { sync, key } => explain::run(&place, output, &sync, &key).await,
+    };
+    match ended {
+        Ok(exit) => exit.code(),
+        Err(failure) => output.failed(&failure),
+    }
+}

@@ -1,0 +1,73 @@
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::order;
+use super::output::Output;
+use super::state::{self, Place};
+use crate::domain::run::Trigger;
+use crate::engine::plan::{self, Plan};
+use crate::store::{self, Store};
+
+/// How many lines of each list people see.
+const SHOWN: usize = 20;
+
+/// Shows what a run would do. Takes no lock and writes nothing.
+pub async fn run(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {
+    let config = place.config()?;
+    let order = order::order(&config, state::find(&config, sync)?, false, Trigger::Manual);
+    let store = match Store::open_beside(&config.state).await {
+        Ok(store) => Some(store),
+        Err(store::Error::Absent { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let plan =
+        Box::pin(plan::plan(store.as_ref(), &order)).await.map_err(|error| Failure::of(&error))?;
+    output.answer(&to_json(sync, &plan), || human(sync, &plan));
+    Ok(Exit::Done)
+}
+
+fn to_json(sync: &str, plan: &Plan) -> Value {
+    let sample: Vec<Value> =
+        plan.sample.iter().map(|line| json!({ "what": line.what, "key": line.key })).collect();
+    let invalid: Vec<Value> =
+        plan.invalid.iter().map(|(key, why)| json!({ "key": key, "why": why })).collect();
+    json!({
+        "sync": sync,
+        "kind": plan.choice.kind,
+        "reason": plan.choice.reason,
+        "tally": plan.tally,
+        "sample": sample,
+        "holds": plan.holds,
+        "invalid": invalid,
+    })
+}
+
+fn human(sync: &str, plan: &Plan) -> String {
+    let tally = &plan.tally;
+    let mut text = format!(
+        "the next run of `{sync}` is {} ({})\n  rows read {}: {} unchanged, {} invalid, {} waived\n  \
+         {} upserts, {} deletes, {} deferred\n",
+        plan.choice.kind,
+        plan.choice.reason,
+        tally.rows_read,
+        tally.unchanged,
+        tally.invalid,
+        tally.waived,
+        tally.upserts,
+        tally.deletes,
+        tally.deferred,
+    );
+    for cause in &plan.holds {
+        let _ = writeln!(text, "  the deletes would be held: {cause}");
+    }
+    for line in plan.sample.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {:<7} {}", line.what, line.key);
+    }
+    for (key, why) in plan.invalid.iter().take(SHOWN) {
+        let _ = writeln!(text, "  invalid {key}: {why}");
+    }
+    text
+}

@@ -1,0 +1,50 @@
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::{self, Place};
+use super::time;
+use crate::snapshot;
+use crate::store::Audited;
+
+/// Sets the snapshot aside, whatever its state. The archive comes before the forgetting: a crash between the two leaves
+/// a snapshot that is missing, never one that is taken for new.
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    name: &str,
+    message: &str,
+    yes: bool,
+) -> Result<Exit, Failure> {
+    let config = place.config()?;
+    state::find(&config, name)?;
+    let owned = state::own(&config).await?;
+    let question = format!(
+        "The snapshot of `{name}` is set aside: the next run sends every row again, and rows \
+         already gone are never deleted. Go on?"
+    );
+    confirm(&question, yes)?;
+    let now = time::now();
+    let audited = Audited {
+        at: now,
+        who: time::who(),
+        command: "rebaseline".to_owned(),
+        sync: Some(name.to_owned()),
+        run: None,
+        message: Some(message.to_owned()),
+    };
+    owned.store.audit(&audited).await?;
+    let disk = state::snapshot_disk(&config, name);
+    snapshot::archive(&disk, name, now).map_err(|error| Failure::of(&error))?;
+    owned.store.forget_known(name).await?;
+    let folder = state::snapshot_folder(&config, name);
+    output.answer(&json!({ "sync": name, "archived_in": folder.display().to_string() }), || {
+        format!(
+            "the snapshot of `{name}` is set aside in `{}`; the next run is full",
+            folder.display()
+        )
+    });
+    Ok(Exit::Done)
+}

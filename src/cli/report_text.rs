@@ -1,0 +1,138 @@
+use std::fmt::Write;
+
+use crate::domain::tally::Tally;
+use crate::engine::report::Report;
+
+/// What a run came to, for people: a few lines, with what to do next.
+pub fn human(report: &Report) -> String {
+    let Report { run, sync, outcome, tally, .. } = report;
+    let mut text = format!("run {run} of `{sync}`: {outcome}");
+    if let (Some(kind), Some(reason)) = (report.kind, report.reason) {
+        let _ = write!(text, " ({kind}: {reason})");
+    }
+    text.push('\n');
+    text.push_str(&counts(tally));
+    if tally.held > 0 || !report.holds.is_empty() {
+        let _ = writeln!(text, "  {} deletes are held:", tally.held);
+        for cause in &report.holds {
+            let _ = writeln!(text, "    {cause}");
+        }
+        let _ = writeln!(text, "    to make them:         counterflow release {run} -m WHY");
+        let _ = writeln!(text, "    to never make them:   counterflow discard {run} -m WHY");
+    }
+    if tally.rejected + tally.invalid + tally.unknown > 0 {
+        let _ = writeln!(text, "  which and why:          counterflow rejected {sync} --run {run}");
+    } else if tally.deferred > 0 {
+        let _ = writeln!(text, "  which and why:          counterflow rejected {sync}");
+    }
+    if let Some(error) = &report.error {
+        let _ = writeln!(text, "  error: {error}");
+    }
+    text
+}
+
+/// The tally in two lines, without the counts that are zero.
+pub fn counts(tally: &Tally) -> String {
+    let rows = listed(&[
+        (tally.unchanged, "unchanged"),
+        (tally.upserts, "to upsert"),
+        (tally.invalid, "invalid"),
+        (tally.waived, "waived"),
+    ]);
+    let operations = listed(&[
+        (tally.delivered, "delivered"),
+        (tally.rejected, "rejected"),
+        (tally.unknown, "unknown"),
+        (tally.held, "held"),
+        (tally.deferred, "deferred"),
+        (tally.unsent, "unsent"),
+    ]);
+    let of_deletes = match tally.deletes {
+        0 => String::new(),
+        deletes => format!(", {deletes} to delete ({} deleted)", tally.deleted),
+    };
+    let retries = match tally.retries {
+        0 => String::new(),
+        retries => format!(", {retries} of them retries"),
+    };
+    format!(
+        "  rows read {}{rows}{of_deletes}\n  requests {}{retries}{operations}\n",
+        tally.rows_read, tally.requests
+    )
+}
+
+fn listed(counts: &[(u64, &str)]) -> String {
+    let said: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::guard::HoldCause;
+    use crate::domain::id::RunId;
+    use crate::domain::kind::{Kind, KindReason};
+    use crate::domain::run::Outcome;
+
+    fn report(outcome: Outcome, tally: Tally) -> Report {
+        Report {
+            run: RunId(7),
+            sync: "crm".into(),
+            kind: Some(Kind::Incremental),
+            reason: Some(KindReason::Usual),
+            outcome,
+            tally,
+            holds: Vec::new(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_clean_run_is_three_lines() {
+        let tally = Tally {
+            rows_read: 100,
+            unchanged: 98,
+            upserts: 2,
+            deletes: 1,
+            deleted: 1,
+            delivered: 3,
+            requests: 2,
+            ..Tally::default()
+        };
+        assert_eq!(
+            human(&report(Outcome::Succeeded, tally)),
+            "run 7 of `crm`: succeeded (incremental: changes since the last run)\n  \
+             rows read 100: 98 unchanged, 2 to upsert, 1 to delete (1 deleted)\n  \
+             requests 2: 3 delivered\n"
+        );
+    }
+
+    #[test]
+    fn held_deletes_and_rejections_come_with_the_commands_that_help() {
+        let tally = Tally { deletes: 11, held: 11, invalid: 1, rows_read: 1, ..Tally::default() };
+        let mut report = report(Outcome::Partial, tally);
+        report.holds = vec![HoldCause::Guard { removals: 11, entries: 20 }];
+        assert_eq!(
+            human(&report),
+            "run 7 of `crm`: partial (incremental: changes since the last run)\n  \
+             rows read 1: 1 invalid, 11 to delete (0 deleted)\n  \
+             requests 0: 11 held\n  \
+             11 deletes are held:\n    \
+             11 deletes of 20 records are more than `guard.max_deletes` allows\n    \
+             to make them:         counterflow release 7 -m WHY\n    \
+             to never make them:   counterflow discard 7 -m WHY\n  \
+             which and why:          counterflow rejected crm --run 7\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_before_the_kind_was_known_says_why() {
+        let mut report = report(Outcome::Failed, Tally::default());
+        (report.kind, report.reason, report.error) = (None, None, Some("no `people.csv`".into()));
+        assert_eq!(
+            human(&report),
+            "run 7 of `crm`: failed\n  rows read 0\n  requests 0\n  error: no `people.csv`\n"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::Place;
+use super::time;
+use crate::store::RunRow;
+
+/// Lists runs, the newest first.
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    sync: Option<&str>,
+    limit: u32,
+) -> Result<Exit, Failure> {
+    let store = place.beside().await?;
+    let rows = match &store {
+        Some(store) => store.runs(sync, limit, None).await?,
+        None => Vec::new(),
+    };
+    if let (true, Some(sync), Ok(config)) = (rows.is_empty(), sync, place.config()) {
+        super::state::find(&config, sync)?;
+    }
+    let document = Value::Array(rows.iter().map(to_json).collect());
+    output.answer(&document, || human(&rows));
+    Ok(Exit::Done)
+}
+
+/// One run with all that is stored of it.
+pub fn to_json(run: &RunRow) -> Value {
+    json!({
+        "run": run.id,
+        "sync": run.sync,
+        "trigger": run.trigger,
+        "kind": run.choice.map(|choice| choice.kind),
+        "reason": run.choice.map(|choice| choice.reason),
+        "phase": run.phase.to_string(),
+        "started_at": time::shown(run.started_at),
+        "finished_at": run.finished_at.map(time::shown),
+        "tally": run.tally,
+        "error": run.error,
+        "stopped_by": run.stop.as_ref().map(|stop| &stop.who),
+        "stop_message": run.stop.as_ref().and_then(|stop| stop.message.as_ref()),
+    })
+}
+
+fn human(rows: &[RunRow]) -> String {
+    if rows.is_empty() {
+        return "no runs yet; begin with `counterflow sync SYNC`".to_owned();
+    }
+    let mut table =
+        table(&["run", "sync", "started", "kind", "phase", "delivered", "not delivered"]);
+    for run in rows {
+        let tally = &run.tally;
+        let open = tally.rejected + tally.unknown + tally.held + tally.deferred + tally.unsent;
+        table.add_row([
+            run.id.to_string(),
+            run.sync.clone(),
+            time::shown(run.started_at),
+            run.choice.map_or_else(|| "-".to_owned(), |choice| choice.kind.to_string()),
+            run.phase.to_string(),
+            tally.delivered.to_string(),
+            (open + tally.invalid).to_string(),
+        ]);
+    }
+    let mut text = table.trim_fmt();
+    for run in rows.iter().filter(|run| run.error.is_some()) {
+        let error = run.error.as_deref().unwrap_or_default();
+        text.push_str(&format!("\nrun {}: {error}", run.id));
+    }
+    text
+}
+
+/// A table without lines.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Instant, RunId};
+    use crate::domain::kind::{Choice, Kind, KindReason};
+    use crate::domain::run::{Outcome, Phase, Trigger};
+    use crate::domain::tally::Tally;
+
+    #[test]
+    fn a_run_is_one_line_and_its_error_follows() {
+        let row = RunRow {
+            id: RunId(3),
+            sync: "crm".into(),
+            trigger: Trigger::Manual,
+            choice: Some(Choice {
+                kind: Kind::Full,
+                reason: KindReason::FirstRun,
+                opens_epoch: true,
+            }),
+            phase: Phase::Ended(Outcome::Failed),
+            started_at: Instant(0),
+            finished_at: None,
+            tally: Tally { delivered: 5, unsent: 2, ..Tally::default() },
+            error: Some("no `id`".into()),
+            stop: None,
+        };
+        let text = human(std::slice::from_ref(&row));
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["3", "crm", "1970-01-01T00:00:00Z", "full", "failed", "5", "2"]);
+        assert_eq!(lines[2].join(" "), "run 3: no `id`");
+        assert_eq!(to_json(&row)["reason"], "first_run");
+    }
+}

@@ -1,0 +1,147 @@
+//! Each sync at a glance: its last run, what goes on, what is held, when it runs next.
+//!
+//! Reads beside a running process: no lock, no write. A snapshot that cannot be read is shown, not a failure.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::failure::{Failure, chain};
+use super::output::Output;
+use super::state::{self, Place};
+use super::{runs, time};
+use crate::config::{Config, SyncConfig};
+use crate::control::schedule::Schedule;
+use crate::domain::id::Instant;
+use crate::snapshot::View;
+use crate::snapshot::header::Header;
+use crate::store::{RunRow, Store};
+
+const FIRINGS: usize = 5;
+
+struct Status<'c> {
+    sync: &'c SyncConfig,
+    is_paused: bool,
+    last: Option<RunRow>,
+    unfinished: Vec<RunRow>,
+    /// Or why the snapshot cannot be read.
+    header: Result<Option<Header>, String>,
+    next: Vec<Instant>,
+}
+
+pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
+    let config = place.config()?;
+    let syncs = match sync {
+        Some(name) => vec![state::find(&config, name)?],
+        None => config.syncs.iter().collect(),
+    };
+    let store = place.beside().await?;
+    let mut statuses = Vec::new();
+    for sync in syncs {
+        statuses.push(status(&config, store.as_ref(), sync).await?);
+    }
+    let document = Value::Array(statuses.iter().map(to_json).collect());
+    output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
+    Ok(Exit::Done)
+}
+
+async fn status<'c>(
+    config: &Config,
+    store: Option<&Store>,
+    sync: &'c SyncConfig,
+) -> Result<Status<'c>, Failure> {
+    let name = &sync.sync.name;
+    let (mut last, mut unfinished, mut pause) = (None, Vec::new(), None);
+    if let Some(store) = store {
+        last = store.runs(Some(name), 1, None).await?.pop();
+        unfinished = store.unfinished().await?;
+        unfinished.retain(|run| run.sync == *name);
+        pause = store.pause(name).await?;
+    }
+    let header = match View::read(&state::snapshot_disk(config, name), name) {
+        Ok(view) => Ok(view.map(|view| view.header().clone())),
+        Err(error) => Err(chain(&error)),
+    };
+    // The record wins until the file says something else.
+    let recorded = pause.filter(|pause| pause.configured == sync.paused);
+    let is_paused = recorded.map_or(sync.paused, |pause| pause.is_paused);
+    let next = match &sync.schedule {
+        Some(schedule) if !is_paused => Schedule::parse(&schedule.cron, &schedule.time_zone)
+            .map_err(|error| Failure::of(&error))?
+            .next(time::now(), FIRINGS),
+        _ => Vec::new(),
+    };
+    Ok(Status { sync, is_paused, last, unfinished, header, next })
+}
+
+fn to_json(status: &Status<'_>) -> Value {
+    let header = status.header.as_ref().ok().and_then(Option::as_ref);
+    json!({
+        "sync": status.sync.sync.name,
+        "mode": status.sync.sync.mode,
+        "is_paused": status.is_paused,
+        "last_run": status.last.as_ref().map(runs::to_json),
+        "unfinished": status.unfinished.iter().map(runs::to_json).collect::<Vec<_>>(),
+        "entries": header.map(|header| header.entries),
+        "is_epoch_open": header.map(|header| header.is_epoch_open),
+        "hold": header.and_then(|header| header.hold.as_ref()).map(|hold| json!({
+            "run": hold.run, "keys": hold.keys, "causes": hold.causes,
+        })),
+        "snapshot_error": status.header.as_ref().err(),
+        "next": status.next.iter().map(|at| time::shown(*at)).collect::<Vec<_>>(),
+    })
+}
+
+fn human(status: &Status<'_>) -> String {
+    let sync = &status.sync.sync;
+    let mut text = format!("{} ({}", sync.name, sync.mode);
+    text.push_str(if status.is_paused { ", paused)\n" } else { ")\n" });
+    match &status.last {
+        None => text.push_str("  no run yet\n"),
+        Some(run) => {
+            let kind = run.choice.map_or(String::new(), |choice| format!(" {}", choice.kind));
+            let at = time::shown(run.finished_at.unwrap_or(run.started_at));
+            let _ = writeln!(text, "  last run {}:{kind} {}, {at}", run.id, run.phase);
+            if let Some(error) = &run.error {
+                let _ = writeln!(text, "    {error}");
+            }
+        }
+    }
+    for run in &status.unfinished {
+        let since = time::shown(run.started_at);
+        let _ = writeln!(text, "  run {} is {} since {since}", run.id, run.phase);
+    }
+    match &status.header {
+        Err(error) => {
+            let _ = writeln!(text, "  {error}");
+        }
+        Ok(None) => {}
+        Ok(Some(header)) => text.push_str(&known(header)),
+    }
+    if !status.next.is_empty() {
+        let next: Vec<String> = status.next.iter().map(|at| time::shown(*at)).collect();
+        let _ = writeln!(text, "  next runs: {}", next.join(", "));
+    }
+    text
+}
+
+/// What the snapshot says.
+fn known(header: &Header) -> String {
+    let mut text = format!("  {} records are known at the destination\n", header.entries);
+    if header.is_epoch_open {
+        text.push_str("  a full resync is not finished; the next run goes on with it\n");
+    }
+    if let Some(hold) = &header.hold {
+        let _ = writeln!(text, "  {} deletes are held since run {}:", hold.keys, hold.run);
+        for cause in &hold.causes {
+            let _ = writeln!(text, "    {cause}");
+        }
+        let _ = writeln!(
+            text,
+            "    `counterflow release {0} -m WHY` makes them, `counterflow discard {0} -m WHY` never does",
+            hold.run
+        );
+    }
+    text
+}

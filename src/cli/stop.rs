@@ -1,0 +1,131 @@
+//! Stops a run that goes on in another process, and waits for its end.
+//!
+//! Works beside the process that owns the state, and beside a config that is wrong elsewhere. Not responsible for the
+//! drain: the run sees the request and drains by itself.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::confirm::confirm;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::Place;
+use super::time;
+use crate::domain::id::RunId;
+use crate::store::{self, Audited, RunRow, StateLock, Store};
+
+const POLL: Duration = Duration::from_millis(100);
+/// What a drain may take where the config cannot be asked.
+const DRAIN: Duration = Duration::from_secs(30);
+/// For the commit after the drain.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What `stop` was asked.
+#[derive(Debug)]
+pub struct Asked {
+    pub sync: String,
+    pub now: bool,
+    pub yes: bool,
+    pub message: Option<String>,
+}
+
+pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
+    let going = match place.beside().await? {
+        Some(store) => going(&store, &asked.sync).await?.map(|run| (store, run)),
+        None => None,
+    };
+    let Some((store, going)) = going else {
+        return nothing_goes(place, output, &asked.sync);
+    };
+    if is_abandoned(place)? {
+        return nothing_goes(place, output, &asked.sync);
+    }
+    let sync = &asked.sync;
+    let question = if asked.now {
+        format!("Stop run {} of `{sync}` and drop what is in flight?", going.id)
+    } else {
+        format!("Stop run {} of `{sync}`?", going.id)
+    };
+    // A stop loses nothing: where nobody can be asked, the command itself is the answer.
+    let is_asked = !asked.yes && std::io::IsTerminal::is_terminal(&std::io::stdin());
+    confirm(&question, !is_asked)?;
+    let who = time::who();
+    let message = asked.message.as_deref();
+    let Some(run) = store.request_stop(sync, asked.now, &who, message).await? else {
+        return nothing_goes(place, output, sync);
+    };
+    let command = if asked.now { "stop --now" } else { "stop" };
+    let audited = Audited {
+        at: time::now(),
+        who,
+        command: command.to_owned(),
+        sync: Some(sync.clone()),
+        run: Some(run),
+        message: asked.message.clone(),
+    };
+    store.audit(&audited).await?;
+    let ended = wait(place, &store, run, limit(place, sync)).await?;
+    output.answer(&json!({ "sync": sync, "run": run, "phase": ended.phase.to_string() }), || {
+        format!("run {run} of `{sync}`: {}", ended.phase)
+    });
+    Ok(Exit::Done)
+}
+
+/// The sync's oldest unfinished run.
+async fn going(store: &Store, sync: &str) -> Result<Option<RunRow>, Failure> {
+    Ok(store.unfinished().await?.into_iter().find(|run| run.sync == sync))
+}
+
+fn nothing_goes(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {
+    // A name that nobody knows is a slip of the hand; a config that is wrong elsewhere is not asked.
+    if let Ok(config) = place.config() {
+        super::state::find(&config, sync)?;
+    }
+    output.answer(&json!({ "sync": sync, "run": null, "phase": null }), || {
+        format!("no run of `{sync}` is going on")
+    });
+    Ok(Exit::Done)
+}
+
+/// Whether nobody owns the state: then what is unfinished there was interrupted, and the next process recovers it.
+fn is_abandoned(place: &Place) -> Result<bool, Failure> {
+    match StateLock::take(&place.state()?) {
+        Ok(_released_at_once) => Ok(true),
+        Err(store::Error::Locked { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How long to wait for the end.
+fn limit(place: &Place, sync: &str) -> Duration {
+    let config = place.config().ok();
+    let sync = config.as_ref().and_then(|config| config.sync(sync));
+    sync.map_or(DRAIN, |sync| sync.sync.limits.drain_timeout).saturating_add(GRACE)
+}
+
+async fn wait(
+    place: &Place,
+    store: &Store,
+    run: RunId,
+    limit: Duration,
+) -> Result<RunRow, Failure> {
+    let end = tokio::time::Instant::now() + limit;
+    let mut polls: u64 = 0;
+    loop {
+        let row = store.run(run).await?.ok_or(store::Error::NoRun(run))?;
+        polls += 1;
+        // The process may have died meanwhile: then no end is ever written.
+        if row.phase.is_ended() || (polls.is_multiple_of(20) && is_abandoned(place)?) {
+            return Ok(row);
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(Failure::failed(format!(
+                "run `{run}` was asked to stop and is still {}; use `counterflow stop {} --now`",
+                row.phase, row.sync
+            )));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

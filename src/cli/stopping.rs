@@ -1,0 +1,131 @@
+//! What ends a run before its time: a signal to this process, or a command beside it.
+//!
+//! The first signal drains, the second aborts; a stop command is seen within 100 ms. Not responsible for what a drain
+//! is: only the stage is raised. The first cause is the one that counts for the exit code.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::failure::Failure;
+use crate::domain::id::RunId;
+use crate::shutdown::{Stage, Stopper, Tasks};
+use crate::store::{StopRequest, Store};
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// What stopped a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Command,
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+/// Signals, heard from the moment this is made: from then on they no longer end the process by themselves.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> Result<Signals, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::of(&error));
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Signals { interrupt, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Cause {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Cause::Interrupt,
+            _ = self.terminate.recv() => Cause::Terminate,
+        }
+    }
+}
+
+/// Raises the stage of one run when it is to stop; no longer once dropped.
+#[derive(Debug)]
+pub struct Watch {
+    cause: Arc<OnceLock<Cause>>,
+    _tasks: Tasks<()>,
+}
+
+impl Watch {
+    /// Must be called within a runtime.
+    pub fn start(signals: Signals, store: Store, run: RunId, stopper: Stopper) -> Watch {
+        let cause = Arc::new(OnceLock::new());
+        let mut tasks = Tasks::default();
+        tasks.spawn(hear(signals, stopper.clone(), Arc::clone(&cause)));
+        tasks.spawn(ask(store, run, stopper, Arc::clone(&cause)));
+        Watch { cause, _tasks: tasks }
+    }
+
+    /// What came first, if anything did.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause.get().copied()
+    }
+}
+
+async fn hear(mut signals: Signals, stopper: Stopper, cause: Arc<OnceLock<Cause>>) {
+    let first = signals.next().await;
+    tracing::info!("stopping: what is in flight is finished first; a second signal drops it");
+    // A command may have come before: then that is the cause.
+    let _ = cause.set(first);
+    stopper.raise(Stage::Draining);
+    signals.next().await;
+    stopper.raise(Stage::Aborting);
+}
+
+async fn ask(store: Store, run: RunId, stopper: Stopper, cause: Arc<OnceLock<Cause>>) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let stage = match store.stop_requested(run).await {
+            Ok(None) => continue,
+            Ok(Some(StopRequest::Drain)) => Stage::Draining,
+            Ok(Some(StopRequest::Now)) => Stage::Aborting,
+            Err(error) => {
+                tracing::warn!(%error, "a stop command could not be looked for");
+                continue;
+            }
+        };
+        if cause.set(Cause::Command).is_ok() {
+            tracing::info!("stopped by a command");
+        }
+        stopper.raise(stage);
+        if stage == Stage::Aborting {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Instant;
+    use crate::domain::run::Trigger;
+    use crate::shutdown;
+
+    #[tokio::test]
+    async fn a_stop_command_drains_and_a_stop_now_aborts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let run = store.create_run("crm", None, Trigger::Manual, Instant(0)).await.unwrap();
+        let (stopper, mut shutdown) = shutdown::channel();
+        let signals = Signals::listen().unwrap();
+        let watch = Watch::start(signals, store.clone(), run, stopper);
+        assert_eq!(watch.cause(), None);
+        store.request_stop("crm", false, "ada", None).await.unwrap();
+        shutdown.reached(Stage::Draining).await;
+        assert_eq!((shutdown.stage(), watch.cause()), (Stage::Draining, Some(Cause::Command)));
+        store.request_stop("crm", true, "ada", None).await.unwrap();
+        shutdown.reached(Stage::Aborting).await;
+    }
+}

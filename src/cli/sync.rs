@@ -1,0 +1,124 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::bar::Bar;
+use super::exit::{self, Exit};
+use super::failure::Failure;
+use super::output::{Format, Output};
+use super::state::{self, Owned, Place};
+use super::stopping::{Signals, Watch};
+use super::{order, report_text, time};
+use crate::domain::run::{Outcome, Trigger};
+use crate::domain::tally::Tally;
+use crate::engine::order::Order;
+use crate::engine::progress::Progress;
+use crate::engine::recovery;
+use crate::engine::report::Report;
+use crate::engine::run::run as engine_run;
+use crate::shutdown;
+
+/// Runs the sync here and waits for its end; the exit code. A run that could not begin is reported like one that failed.
+pub async fn run(place: &Place, output: &Output, sync: &str, is_full: bool) -> u8 {
+    match Box::pin(attempt(place, output, sync, is_full)).await {
+        Ok(exit) => exit.code(),
+        Err(failure) if output.format == Format::Json => {
+            output.answer(&never_begun(sync, &failure), String::new);
+            failure.exit.code()
+        }
+        Err(failure) => output.failed(&failure),
+    }
+}
+
+async fn attempt(
+    place: &Place,
+    output: &Output,
+    sync: &str,
+    is_full: bool,
+) -> Result<Exit, Failure> {
+    let config = place.config()?;
+    let order = order::order(&config, state::find(&config, sync)?, is_full, Trigger::Manual);
+    // Before anything is begun, so that no signal ends the process in its middle.
+    let signals = Signals::listen()?;
+    let owned = state::own(&config).await?;
+    recover(&owned, output).await?;
+    let (report, exit) = Box::pin(watched(&owned, output, order, signals)).await?;
+    owned.store.close().await;
+    print(output, &report);
+    Ok(exit)
+}
+
+/// Marks what an earlier process left unfinished, and says so.
+pub async fn recover(owned: &Owned, output: &Output) -> Result<(), Failure> {
+    for run in
+        recovery::recover(&owned.store, time::now()).await.map_err(|error| Failure::of(&error))?
+    {
+        output.aside(&format!("run {run} was interrupted; this one goes on from there"));
+    }
+    Ok(())
+}
+
+/// Creates the run and carries it out, heeding signals and stop requests.
+pub async fn watched(
+    owned: &Owned,
+    output: &Output,
+    order: Order,
+    signals: Signals,
+) -> Result<(Report, Exit), Failure> {
+    let sync = order.sync.name.clone();
+    let run = owned.store.create_run(&sync, None, order.trigger, time::now()).await?;
+    let (stopper, shutdown) = shutdown::channel();
+    let watch = Watch::start(signals, owned.store.clone(), run, stopper);
+    let progress = Arc::new(Progress::default());
+    let bar = output.is_watched().then(|| Bar::start(&sync, Arc::clone(&progress)));
+    let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
+    drop(bar);
+    let exit = exit::of(&report, watch.cause());
+    Ok((report, exit))
+}
+
+/// Prints what a run came to.
+pub fn print(output: &Output, report: &Report) {
+    let document = serde_json::to_value(report).expect("a report is plain data and always JSON");
+    output.answer(&document, || report_text::human(report));
+}
+
+/// The fields of a report, for a run that has no number.
+fn never_begun(sync: &str, failure: &Failure) -> Value {
+    let mut document = json!({
+        "run": null,
+        "sync": sync,
+        "kind": null,
+        "reason": null,
+        "outcome": Outcome::Failed,
+        "tally": Tally::default(),
+        "holds": [],
+    });
+    if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
+        fields.extend(why);
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_never_began_has_every_field_of_a_report() {
+        let document = never_begun("crm", &Failure::failed("the disk is full"));
+        let report = Report {
+            run: crate::domain::id::RunId(1),
+            sync: "crm".into(),
+            kind: None,
+            reason: None,
+            outcome: Outcome::Failed,
+            tally: Tally::default(),
+            holds: Vec::new(),
+            error: Some("the disk is full".into()),
+        };
+        let mut expected = serde_json::to_value(report).unwrap();
+        expected["run"] = Value::Null;
+        assert_eq!(document, expected);
+    }
+}
