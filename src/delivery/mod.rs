@@ -1,3 +1,17 @@
 //! Many batches in flight within the connection's limits.
+//!
+//! A batch is formed (batch.rs), noted in the journal, and sent by a loop (worker.rs) that only does what a pure state
+//! machine (window.rs) says. No request leaves before its intent is durable; every record settles exactly once.
 
+pub mod batch;
+pub mod budget;
 pub mod limits;
+mod rejections;
+mod request;
+pub mod retry;
+pub mod window;
+pub mod worker;
+
+pub use batch::Item;
+pub use budget::Budget;
+pub use worker::{Counts, Delivery, Settings};

@@ -1,0 +1,389 @@
+//! The window of parcels in flight: a pure state machine, without clock, socket or chance; all three are handed in.
+//!
+//! A parcel is a batch or a part of one. Not responsible for durability (an event says that it is reached) nor for what
+//! an answer means (destination). Guards: every record settles exactly once; no place is in two parcels; what may have
+//! had an effect is never settled as not applied; a stopping window sends nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use super::limits::Retry;
+use crate::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
+use crate::destination::definition::Repeat;
+use crate::domain::entry::Verdict;
+use crate::domain::id::BatchNumber;
+
+/// Time since the delivery began.
+pub type Moment = Duration;
+
+/// Single rejections with one code, while nothing was delivered, that end a run.
+pub const REJECTIONS_THAT_HALT: u32 = 100;
+/// Codes that are counted; a destination that answers with more has not one fault.
+const CODES_COUNTED: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParcelId(pub u64);
+
+/// What the window is told.
+#[derive(Debug)]
+pub enum Event {
+    /// The batch's intent is durable. Of its records, those set in `retries` are retries of standing rejections.
+    Durable { batch: BatchNumber, retries: Vec<bool>, repeat: Repeat },
+    /// An attempt that left at `left` ended now. `random` in `0.0..1.0` is the jitter of its repetition.
+    Answered { parcel: ParcelId, attempt: Attempt, left: Moment, now: Moment, random: f64 },
+    /// The attempt never left.
+    Recalled { parcel: ParcelId },
+    /// Time passed.
+    Due { now: Moment },
+    /// Send nothing new; what is in flight may end.
+    Drain,
+    /// What is in flight is not waited for.
+    Abort,
+}
+
+/// What the window wants done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// These records ended.
+    Settle { batch: BatchNumber, places: Vec<Range<u32>>, verdict: Verdict },
+    /// No record will succeed: nothing more is sent.
+    Halt(Refusal),
+    /// `attempt` counts from 1.
+    Send { parcel: ParcelId, batch: BatchNumber, places: Vec<Range<u32>>, attempt: u32 },
+    /// Come back with `Due` at this time.
+    WaitUntil(Moment),
+}
+
+/// See the file's comment.
+#[derive(Debug)]
+pub struct Window {
+    concurrency: usize,
+    retry: Retry,
+    is_stopping: bool,
+    has_delivered: bool,
+    rejections: HashMap<String, u32>,
+    next: u64,
+    ready: VecDeque<(ParcelId, Parcel)>,
+    in_flight: BTreeMap<ParcelId, Parcel>,
+    waiting: BTreeMap<ParcelId, Parcel>,
+    due: BTreeSet<(Moment, ParcelId)>,
+}
+
+#[derive(Debug, Clone)]
+struct Parcel {
+    batch: BatchNumber,
+    records: Vec<Place>,
+    repeat: Repeat,
+    /// Ended attempts at this content.
+    attempts: u32,
+    /// When the first of them left.
+    first: Option<Moment>,
+    /// An earlier attempt may have had an effect.
+    is_after_unknown: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    place: u32,
+    is_retry: bool,
+}
+
+impl Window {
+    pub fn new(concurrency: u32, retry: Retry) -> Window {
+        Window {
+            concurrency: usize::try_from(concurrency.max(1)).unwrap_or(usize::MAX),
+            retry,
+            is_stopping: false,
+            has_delivered: false,
+            rejections: HashMap::new(),
+            next: 0,
+            ready: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// Takes an event in and says what follows from it.
+    pub fn step(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Durable { batch, retries, repeat } => {
+                let places = (0..).zip(retries);
+                let records = places.map(|(place, is_retry)| Place { place, is_retry }).collect();
+                let (attempts, first, is_after_unknown) = (0, None, false);
+                let parcel = Parcel { batch, records, repeat, attempts, first, is_after_unknown };
+                self.put(parcel, false);
+            }
+            Event::Answered { parcel, attempt, left, now, random } => {
+                // An answer may cross an abort: its parcel is settled already.
+                if let Some(mut parcel) = self.in_flight.remove(&parcel) {
+                    parcel.attempts += 1;
+                    parcel.first.get_or_insert(left);
+                    self.answer(parcel, attempt, now, random, &mut actions);
+                }
+            }
+            Event::Recalled { parcel } => {
+                if let Some(parcel) = self.in_flight.remove(&parcel) {
+                    self.put(parcel, true);
+                }
+            }
+            Event::Due { now } => self.wake(now),
+            Event::Drain => self.is_stopping = true,
+            Event::Abort => {
+                self.is_stopping = true;
+                for (_, parcel) in std::mem::take(&mut self.in_flight) {
+                    actions.push(parcel.settle(Verdict::Unknown));
+                }
+            }
+        }
+        self.follow(&mut actions);
+        actions
+    }
+
+    /// Parcels that may be sent at once.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The earliest time at which something is due.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.due.first().map(|(moment, _)| *moment)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.in_flight.is_empty() && self.waiting.is_empty()
+    }
+
+    fn put(&mut self, parcel: Parcel, is_first: bool) {
+        if parcel.records.is_empty() {
+            return;
+        }
+        let id = ParcelId(self.next);
+        self.next += 1;
+        if is_first {
+            self.ready.push_front((id, parcel));
+        } else {
+            self.ready.push_back((id, parcel));
+        }
+    }
+
+    fn wake(&mut self, now: Moment) {
+        while let Some((moment, id)) = self.due.first().copied()
+            && moment <= now
+        {
+            self.due.remove(&(moment, id));
+            let parcel = self.waiting.remove(&id).expect("what is due is waiting");
+            self.ready.push_back((id, parcel));
+        }
+    }
+
+    /// What is always so after an event: a stopping window holds nothing back, another one sends what it may.
+    fn follow(&mut self, actions: &mut Vec<Action>) {
+        if self.is_stopping {
+            self.due.clear();
+            let ready = std::mem::take(&mut self.ready).into_iter();
+            for (_, parcel) in ready.chain(std::mem::take(&mut self.waiting)) {
+                actions.push(parcel.give_up());
+            }
+            return;
+        }
+        while self.in_flight.len() < self.concurrency
+            && let Some((id, parcel)) = self.ready.pop_front()
+        {
+            let (batch, places, attempt) = (parcel.batch, parcel.places(), parcel.attempts + 1);
+            actions.push(Action::Send { parcel: id, batch, places, attempt });
+            self.in_flight.insert(id, parcel);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        mut parcel: Parcel,
+        attempt: Attempt,
+        now: Moment,
+        random: f64,
+        actions: &mut Vec<Action>,
+    ) {
+        let retry_after = attempt.retry_after;
+        match attempt.judgement {
+            Judgement::Records(verdicts) if verdicts.len() == parcel.records.len() => {
+                let again = self.settle_each(&parcel, verdicts, actions);
+                parcel.records = again;
+                self.try_again(parcel, now, retry_after, random, actions);
+            }
+            Judgement::NotApplied(_) => self.try_again(parcel, now, retry_after, random, actions),
+            // An answer for another number of records is no receipt.
+            Judgement::Unknown(_) | Judgement::Records(_) => {
+                parcel.is_after_unknown = true;
+                if parcel.repeat == Repeat::Never {
+                    actions.push(parcel.give_up());
+                } else {
+                    self.try_again(parcel, now, retry_after, random, actions);
+                }
+            }
+            Judgement::Split(refusal) => self.split(parcel, refusal, actions),
+            Judgement::Halt(refusal) => {
+                if !is_without_effect(&refusal) {
+                    parcel.is_after_unknown = true;
+                }
+                actions.push(parcel.give_up());
+                self.halt(refusal, actions);
+            }
+        }
+    }
+
+    /// Settles each record by its verdict; returns those that are to be sent again.
+    fn settle_each(
+        &mut self,
+        parcel: &Parcel,
+        verdicts: Vec<RecordVerdict>,
+        actions: &mut Vec<Action>,
+    ) -> Vec<Place> {
+        let is_single = parcel.records.len() == 1;
+        let mut again = Vec::new();
+        let mut settled: Vec<(Vec<Range<u32>>, Verdict)> = Vec::new();
+        let mut halt = None;
+        for (record, verdict) in parcel.records.iter().zip(verdicts) {
+            let verdict = match verdict {
+                RecordVerdict::Retry(_) => {
+                    again.push(*record);
+                    continue;
+                }
+                RecordVerdict::Delivered => {
+                    self.has_delivered = true;
+                    Verdict::Delivered
+                }
+                RecordVerdict::Rejected(refusal) => {
+                    if is_single && self.is_hopeless(&refusal, record.is_retry) {
+                        halt = Some(refusal.clone());
+                    }
+                    parcel.rejected(refusal)
+                }
+            };
+            match settled.last_mut() {
+                Some((places, last)) if *last == verdict => add(places, record.place),
+                _ => settled.push((vec![record.place..record.place + 1], verdict)),
+            }
+        }
+        let batch = parcel.batch;
+        actions.extend(settled.into_iter().map(|(places, verdict)| Action::Settle {
+            batch,
+            places,
+            verdict,
+        }));
+        if let Some(refusal) = halt {
+            self.halt(refusal, actions);
+        }
+        again
+    }
+
+    fn try_again(
+        &mut self,
+        parcel: Parcel,
+        now: Moment,
+        retry_after: Option<Duration>,
+        random: f64,
+        actions: &mut Vec<Action>,
+    ) {
+        if parcel.records.is_empty() {
+            return;
+        }
+        let elapsed = now.saturating_sub(parcel.first.unwrap_or(now));
+        let delay = self.retry.delay(parcel.attempts, elapsed, retry_after, random);
+        match delay.filter(|_| !self.is_stopping) {
+            None => actions.push(parcel.give_up()),
+            Some(Duration::ZERO) => self.put(parcel, false),
+            Some(delay) => {
+                let (id, moment) = (ParcelId(self.next), now.saturating_add(delay));
+                self.next += 1;
+                self.waiting.insert(id, parcel);
+                self.due.insert((moment, id));
+                actions.push(Action::WaitUntil(moment));
+            }
+        }
+    }
+
+    /// Halves the parcel; what is alone is rejected.
+    fn split(&mut self, mut parcel: Parcel, refusal: Refusal, actions: &mut Vec<Action>) {
+        if let [record] = parcel.records[..] {
+            let is_hopeless = self.is_hopeless(&refusal, record.is_retry);
+            let verdict = parcel.rejected(refusal.clone());
+            actions.push(parcel.settle(verdict));
+            if is_hopeless {
+                self.halt(refusal, actions);
+            }
+            return;
+        }
+        // A half is another content: its attempts are its own.
+        parcel.attempts = 0;
+        parcel.first = None;
+        let second = parcel.records.split_off(parcel.records.len() / 2);
+        self.put(Parcel { records: second, ..parcel.clone() }, true);
+        self.put(parcel, true);
+    }
+
+    /// Counts the rejection of a record that was alone in its request.
+    fn is_hopeless(&mut self, refusal: &Refusal, is_retry: bool) -> bool {
+        if self.has_delivered || is_retry {
+            return false;
+        }
+        if self.rejections.len() >= CODES_COUNTED && !self.rejections.contains_key(&refusal.code) {
+            return false;
+        }
+        let count = self.rejections.entry(refusal.code.clone()).or_default();
+        *count += 1;
+        *count >= REJECTIONS_THAT_HALT
+    }
+
+    fn halt(&mut self, refusal: Refusal, actions: &mut Vec<Action>) {
+        self.is_stopping = true;
+        actions.push(Action::Halt(refusal));
+    }
+}
+
+impl Parcel {
+    fn places(&self) -> Vec<Range<u32>> {
+        let mut places = Vec::new();
+        for record in &self.records {
+            add(&mut places, record.place);
+        }
+        places
+    }
+
+    fn settle(&self, verdict: Verdict) -> Action {
+        Action::Settle { batch: self.batch, places: self.places(), verdict }
+    }
+
+    /// Not to be sent again.
+    fn give_up(&self) -> Action {
+        let verdict = if self.is_after_unknown { Verdict::Unknown } else { Verdict::NotApplied };
+        self.settle(verdict)
+    }
+
+    fn rejected(&self, refusal: Refusal) -> Verdict {
+        let Refusal { code, message } = refusal;
+        Verdict::Rejected { code, message, after_unknown: self.is_after_unknown }
+    }
+}
+
+/// Refused before anything could be applied; other refusals of everything may come from halfway.
+fn is_without_effect(refusal: &Refusal) -> bool {
+    matches!(refusal.code.as_str(), "401" | "tls" | "connect")
+}
+
+/// Adds a place beyond the last one.
+fn add(places: &mut Vec<Range<u32>>, place: u32) {
+    match places.last_mut() {
+        Some(last) if last.end == place => last.end += 1,
+        _ => places.push(place..place + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests;
