@@ -154,8 +154,8 @@ impl Batcher {
     #[must_use]
     pub fn close(&mut self) -> Option<Batch> {
         self.bytes = 0;
-        let operation = self.open.operation;
-        let batch = std::mem::replace(&mut self.open, Batch::new(operation));
+        let next = Batch::new(self.open.operation);
+        let batch = std::mem::replace(&mut self.open, next);
         (!batch.is_empty()).then_some(batch)
     }
 

@@ -384,3 +384,6 @@ fn add(places: &mut Vec<Range<u32>>, place: u32) {
         _ => places.push(place..place + 1),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,12 +221,12 @@ impl Delivery {
     pub fn abort(&mut self) {
         self.deadline.get_or_insert(Instant::now());
         self.stop();
-        let actions = self.window.step(Event::Abort);
-        self.act(actions);
         for (_, dropped) in std::mem::take(&mut self.in_flight) {
             dropped.task.abort();
             self.count_request(dropped.batch);
         }
+        let actions = self.window.step(Event::Abort);
+        self.act(actions);
     }
 
     /// Why no record will succeed, if the destination said so; nothing new is sent from then on.
