@@ -1,56 +1,66 @@
-//!
-//!    ([`domain::guard`]). Above it they are held for a person.
-//!    **intent**, durable before the first byte leaves, and the **receipt**, once the answer was read in full and
-//!    The definition is compared with the one that the snapshot was made under, and the kind follows, full or
-//!    incremental ([`domain::kind`]).
-//!    judged record by record.
-//!    not is in doubt.
-//!    tally must add up, and it decides on the outcome ([`domain::run`], [`domain::tally`]).
-//!    while the source is still being read. For each request there are two notes in the [`snapshot::journal`]: the
-//! # The life of a run
-//! # The rooms
-//! # What there is none of
-//! - No IO, no clock and no async in `domain`; no retry and no concurrency in `destination`; no config in `engine`.
-//! - No damaged, missing or foreign file that is read as empty.
-//! - No delete from a read that is not proven complete, and none for a key that this sync never sent.
-//! - No outcome that begins as success: a record is unknown until an answer in full says otherwise.
-//! - No progress marker that runs ahead of delivery: only receipts and recorded decisions of people move a snapshot.
-//! - No second process on the same state ([`store::lock`]).
-//! - No secret and no content of a row, keys aside, in an error or a log.
-//! - No task without an owner, no queue, body or batch without a bound.
-//! - No unsafe code.
-//! 1 never import one another; rooms of rank 0 and those of rank 5 may. `tests/tidy.rs` holds these arrows.
-//! 1. *Starting.* The snapshot is opened. If the last run died, its journal is committed first ([`snapshot::open`]).
-//! 2. *Reading.* Rows stream from the source; each is decided on by its entry ([`domain::decision`]). Upserts leave
-//! 3. *Deletes* go last, and only after the proof that the read was complete ([`source::Proof`]), within the guard
-//! 4. *Draining*, when the run is stopped: nothing new is sent, what is in flight may finish within its limit; what does
-//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically ([`snapshot::commit`]). The
 //! Counterflow, a reverse-ETL sync engine: it reads a model, compares each row with what the destination is known to
-//! Every module here is a room, and every room has a rank. A room imports only rooms of lower rank; the stations of rank
-//! In Queue → Starting → Reading → Draining → Committing → ended
-//! Only `engine` sees the whole line. A new source or destination is one folder and one arm of an enum. SQL that the
-//! [`domain::run::Phase`] has the table of the legal steps. A kill at any moment leaves a journal, and a key with an
-//! ```
-//! ```text
-//! engine runs is a file under `sql/`.
 //! hold, and sends only the difference. This page is the guide to the architecture.
-//! intent and no receipt is in doubt: the next run asserts it again, whatever its fingerprint says.
+//!
+//! # The rooms
+//!
+//! Every module here is a room, and every room has a rank. A room imports only rooms of lower rank; the stations of rank
+//! 1 never import one another; rooms of rank 0 and those of rank 5 may. `tests/tidy.rs` holds these arrows.
+//!
 //! | rank | room | what it does |
 //! |---|---|---|
 //! | 0 | [`domain`] | values and pure rules: keys, entries, the decision for each key, the guard, the phases of a run |
 //! | 0 | [`shutdown`] | the stages Running < Draining < Aborting, and the one place that spawns tasks |
 //! | 0 | [`telemetry`] | logs |
-//! | 1 | [`destination`] | says one batch to one API and judges the answer |
-//! | 1 | [`snapshot`] | what the destination is known to hold: format, journal, commit, compaction |
 //! | 1 | [`source`] | runs a model's query, yields record batches, proves the end of the read |
-//! | 1 | [`store`] | small rows: runs, pauses, audit, the lock on the state |
 //! | 1 | [`delta`] | rows against the snapshot → changes |
+//! | 1 | [`snapshot`] | what the destination is known to hold: format, journal, commit, compaction |
+//! | 1 | [`destination`] | says one batch to one API and judges the answer |
+//! | 1 | [`store`] | small rows: runs, pauses, audit, the lock on the state |
 //! | 2 | [`delivery`] | many batches in flight: batches, the pure window, the loop, retry, the connection's budget |
 //! | 3 | [`engine`] | the run, its recovery, its plan and its report |
 //! | 4 | [`control`] | who may run when; so far schedules |
 //! | 5 | [`config`] | YAML → validated values |
 //! | 5 | [`cli`] | one file a command |
 //! | 5 | `api`, `demo` (planned) | HTTP, a destination that misbehaves |
+//!
+//! Only `engine` sees the whole line. A new source or destination is one folder and one arm of an enum. SQL that the
+//! engine runs is a file under `sql/`.
+//!
+//! # The life of a run
+//!
+//! ```text
+//! In Queue → Starting → Reading → Draining → Committing → ended
+//! ```
+//!
+//! 1. *Starting.* The snapshot is opened. If the last run died, its journal is committed first ([`snapshot::open`]).
+//!    The definition is compared with the one that the snapshot was made under, and the kind follows, full or
+//!    incremental ([`domain::kind`]).
+//! 2. *Reading.* Rows stream from the source; each is decided on by its entry ([`domain::decision`]). Upserts leave
+//!    while the source is still being read. For each request there are two notes in the [`snapshot::journal`]: the
+//!    **intent**, durable before the first byte leaves, and the **receipt**, once the answer was read in full and
+//!    judged record by record.
+//! 3. *Deletes* go last, and only after the proof that the read was complete ([`source::Proof`]), within the guard
+//!    ([`domain::guard`]). Above it they are held for a person.
+//! 4. *Draining*, when the run is stopped: nothing new is sent, what is in flight may finish within its limit; what does
+//!    not is in doubt.
+//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically ([`snapshot::commit`]). The
+//!    tally must add up, and it decides on the outcome ([`domain::run`], [`domain::tally`]).
+//!
+//! [`domain::run::Phase`] has the table of the legal steps. A kill at any moment leaves a journal, and a key with an
+//! intent and no receipt is in doubt: the next run asserts it again, whatever its fingerprint says.
+//!
+//! # What there is none of
+//!
+//! - No progress marker that runs ahead of delivery: only receipts and recorded decisions of people move a snapshot.
+//! - No outcome that begins as success: a record is unknown until an answer in full says otherwise.
+//! - No delete from a read that is not proven complete, and none for a key that this sync never sent.
+//! - No damaged, missing or foreign file that is read as empty.
+//! - No IO, no clock and no async in `domain`; no retry and no concurrency in `destination`; no config in `engine`.
+//! - No task without an owner, no queue, body or batch without a bound.
+//! - No secret and no content of a row, keys aside, in an error or a log.
+//! - No second process on the same state ([`store::lock`]).
+//! - No unsafe code.
+
 pub mod cli;
 pub mod config;
 pub mod control;

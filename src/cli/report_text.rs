@@ -1,3 +1,7 @@
+//! How a run's report reads in a terminal: counts first, then what waits for a person and the command for it.
+//!
+//! Not here: what the counts mean (`domain::tally`), the JSON form (the report itself).
+
 use std::fmt::Write;
 
 use crate::domain::tally::Tally;

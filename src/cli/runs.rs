@@ -1,3 +1,5 @@
+//! `runs`: the runs of a sync or of all, newest first. Takes no lock and writes nothing.
+
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 

@@ -1,3 +1,7 @@
+//! `sync`: Sync Now and Force Full Resync, run here and waited for.
+//!
+//! Guards: the state is owned before anything begins, and signals are heard from before that.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
