@@ -510,3 +510,6 @@ fn now() -> id::Instant {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     id::Instant(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;
