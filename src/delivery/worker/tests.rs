@@ -40,6 +40,7 @@ struct Heard {
 }
 
 struct Fixture {
+    disk: MemoryDisk,
     snapshot: Snapshot,
     delivery: Delivery,
     heard: Arc<Heard>,
@@ -60,7 +61,7 @@ impl Fixture {
             }
         });
         let disk = MemoryDisk::new();
-        let mut snapshot = Snapshot::open(Arc::new(disk), "s", None).unwrap();
+        let mut snapshot = Snapshot::open(Arc::new(disk.clone()), "s", None).unwrap();
         snapshot.commit(|header| header.epoch = Epoch(1)).unwrap();
         let limits = Limits { concurrency: 2, rate: None, retry: RETRY };
         let delivery = Delivery::new(Settings {
@@ -76,7 +77,7 @@ impl Fixture {
             first_batch: snapshot.header().next_batch,
             drain_timeout: Duration::from_secs(30),
         });
-        Fixture { snapshot, delivery, heard, _server: server }
+        Fixture { disk, snapshot, delivery, heard, _server: server }
     }
 
     fn push(&mut self, numbers: Range<u32>) {
@@ -288,4 +289,18 @@ async fn the_reader_is_held_back_until_batches_have_left() {
         it.delivery.progress(it.snapshot.journal()).await.unwrap();
     }
     assert_eq!(it.finish().await.delivered, 9);
+}
+
+#[tokio::test]
+async fn nothing_leaves_when_its_intent_cannot_be_made_durable() {
+    for failing in [1, 2, 3] {
+        let mut it = Fixture::new(|_, _| Some(200), false, 1, Repeat::Natural).await;
+        it.push(0..6);
+        it.delivery.seal();
+        it.disk.fail_at(failing, true);
+        while it.delivery.progress(it.snapshot.journal()).await.is_ok() {}
+        assert!(it.delivery.is_idle());
+        assert_eq!(it.delivery.counts(), Counts { unsent: 6, ..Counts::default() }, "{failing}");
+        assert!(it.heard.requests.lock().unwrap().is_empty());
+    }
 }
