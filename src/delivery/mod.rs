@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod counts;
 pub mod limits;
 mod rejections;
 mod request;
@@ -14,4 +15,5 @@ pub mod worker;
 
 pub use batch::Item;
 pub use budget::Budget;
-pub use worker::{Counts, Delivery, Settings};
+pub use counts::Counts;
+pub use worker::{Delivery, Settings};

@@ -268,7 +268,11 @@ impl Window {
             };
             match settled.last_mut() {
                 Some((places, last)) if *last == verdict => add(places, record.place),
-                _ => settled.push((vec![record.place..record.place + 1], verdict)),
+                _ => {
+                    let mut places = Vec::new();
+                    add(&mut places, record.place);
+                    settled.push((places, verdict));
+                }
             }
         }
         let batch = parcel.batch;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Batcher, Item};
 use super::budget::Budget;
+use super::counts::Counts;
 use super::limits::Retry;
 use super::rejections::Rejections;
 use super::request::{Ended, Gate, Request, Shared};
@@ -47,25 +48,6 @@ pub struct Settings {
     /// The number of the first batch that is formed.
     pub first_batch: BatchNumber,
     pub drain_timeout: Duration,
-}
-
-/// Operations by how they ended, and requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Upserts and deletes.
-    pub delivered: u64,
-    pub delivered_upserts: u64,
-    /// Of `delivered`, those that were deletes.
-    pub deleted: u64,
-    pub rejected: u64,
-    pub unknown: u64,
-    pub unsent: u64,
-    /// Those that were answered, lost or dropped.
-    pub requests: u64,
-    /// Requests beyond the first of each batch.
-    pub retries: u64,
-    /// Requests now in flight or waiting for the connection's budget.
-    pub in_flight: u64,
 }
 
 /// The delivery of one run.
@@ -461,23 +443,6 @@ impl Delivery {
     }
 }
 
-impl Counts {
-    fn settle(&mut self, operation: Operation, records: u64, verdict: &Verdict) {
-        match verdict {
-            Verdict::Delivered => {
-                self.delivered += records;
-                match operation {
-                    Operation::Upsert => self.delivered_upserts += records,
-                    Operation::Delete => self.deleted += records,
-                }
-            }
-            Verdict::Rejected { .. } => self.rejected += records,
-            Verdict::NotApplied => self.unsent += records,
-            Verdict::Unknown => self.unknown += records,
-        }
-    }
-}
-
 fn index(operation: Operation) -> usize {
     match operation {
         Operation::Upsert => 0,
@@ -510,3 +475,6 @@ fn now() -> id::Instant {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     id::Instant(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

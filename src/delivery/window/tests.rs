@@ -1,5 +1,7 @@
 //! Tables for each rule, and random answers for what holds whatever comes.
 
+#![expect(clippy::single_range_in_vec_init, reason = "lists of ranges of places are meant")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
