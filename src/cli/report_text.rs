@@ -1,3 +1,7 @@
+//! What a run came to, in words for people; counts that are zero are left out.
+//!
+//! Not responsible for the JSON document, which is the report as it is.
+
 use std::fmt::Write;
 
 use crate::domain::tally::Tally;

@@ -1,3 +1,5 @@
+//! The list of runs, read beside a running process: no lock, no write.
+
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 

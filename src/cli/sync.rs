@@ -1,3 +1,8 @@
+//! One run here and now: lock, recovery, the engine's run, the report.
+//!
+//! Not responsible for the run itself. Invariant: signals are heard before anything is begun, so that none ends the
+//! process in the middle of a run.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
