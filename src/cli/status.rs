@@ -138,7 +138,7 @@ fn known(header: &Header) -> String {
         text.push_str("  a full resync is not finished; the next run goes on with it\n");
     }
     if let Some(hold) = &header.hold {
-        let _ = writeln!(text, "  {} deletes are held since run {}:", hold.keys, hold.run);
+        let _ = writeln!(text, "  {} deletes are held, last in run {}:", hold.keys, hold.run);
         for cause in &hold.causes {
             let _ = writeln!(text, "    {cause}");
         }
@@ -182,7 +182,7 @@ mod tests {
             known(&header),
             "  5 records are known at the destination\n  \
              a full resync is not finished; the next run goes on with it\n  \
-             5 deletes are held since run 7:\n    \
+             5 deletes are held, last in run 7:\n    \
              the model returned no rows, while 5 records are at the destination\n    \
              `counterflow release 7 -m WHY` makes them, `counterflow discard 7 -m WHY` never does\n"
         );
