@@ -13,7 +13,7 @@ const TEMPLATE: &str = "{spinner} {prefix} {msg} {elapsed}";
 #[derive(Debug)]
 pub struct Bar {
     bar: ProgressBar,
-    _tasks: Tasks<()>,
+    tasks: Tasks<()>,
 }
 
 impl Bar {
@@ -23,12 +23,13 @@ impl Bar {
         let bar = ProgressBar::new_spinner().with_style(style).with_prefix(sync.to_owned());
         let mut tasks = Tasks::default();
         tasks.spawn(redraw(bar.clone(), progress));
-        Bar { bar, _tasks: tasks }
+        Bar { bar, tasks }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
+        self.tasks.abort_all();
         self.bar.finish_and_clear();
     }
 }

@@ -1,20 +1,23 @@
 //! What is known of one record, in words.
 //!
-//! Reads the committed snapshot beside a running process: no lock, no write.
+//! Reads the snapshot and its journal beside a running process or after a crash: no lock, no write.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
+use super::overlay::Overlay;
 use super::state::{self, Place};
 use super::{rejected, time};
+use crate::config::Config;
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
-use crate::snapshot::View;
+use crate::snapshot::{self, Known, Snapshot, View};
 use crate::store::RunNote;
 
 /// How many notes are shown, the newest first.
@@ -23,8 +26,7 @@ const NOTES: usize = 10;
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
     let config = place.config()?;
     state::find(&config, sync)?;
-    let disk = state::snapshot_disk(&config, sync);
-    let view = View::read(&disk, sync).map_err(|error| Failure::of(&error))?;
+    let view = recovered(&config, sync).map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {
         Some(view) => (find(view, key)?, view.header().epoch),
         None => (Vec::new(), Epoch::default()),
@@ -45,8 +47,26 @@ pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Resul
     Ok(Exit::Done)
 }
 
+/// The snapshot as the next run will find it: what the journal says is in doubt is. Where the journal cannot be read, as
+/// when a commit comes in between, the committed generation alone.
+pub(super) fn recovered(config: &Config, sync: &str) -> Result<Option<View>, snapshot::Error> {
+    let Some(view) = View::read(&state::snapshot_disk(config, sync), sync)? else {
+        return Ok(None);
+    };
+    let header = view.header();
+    let known = Known { lineage: header.lineage, generation: header.generation };
+    let overlay = Overlay::new(state::snapshot_disk(config, sync));
+    match Snapshot::open(Arc::new(overlay), sync, Some(known)) {
+        Ok(snapshot) => Ok(Some(snapshot.view().clone())),
+        Err(error) => {
+            tracing::debug!(%error, "the journal could not be read");
+            Ok(Some(view))
+        }
+    }
+}
+
 /// All entries that look so; `7` the number and `7` the text look alike.
-fn find(view: &View, key: &str) -> Result<Vec<Entry>, Failure> {
+pub(super) fn find(view: &View, key: &str) -> Result<Vec<Entry>, Failure> {
     let mut found = Vec::new();
     view.visit(|bytes, entry| {
         if Shown(bytes).to_string() == key {

@@ -14,6 +14,7 @@ mod failure;
 mod init;
 pub mod order;
 mod output;
+mod overlay;
 mod plan;
 mod rebaseline;
 mod rejected;
@@ -24,6 +25,8 @@ mod status;
 mod stop;
 mod stopping;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod time;
 mod validate;
 mod version;

@@ -1,6 +1,6 @@
-//! How a run's report reads in a terminal: counts first, then what waits for a person and the command for it.
+//! What a run came to, in words for people; counts that are zero are left out.
 //!
-//! Not here: what the counts mean (`domain::tally`), the JSON form (the report itself).
+//! Not responsible for the JSON document, which is the report as it is.
 
 use std::fmt::Write;
 

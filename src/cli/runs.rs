@@ -1,4 +1,4 @@
-//! `runs`: the runs of a sync or of all, newest first. Takes no lock and writes nothing.
+//! The list of runs, read beside a running process: no lock, no write.
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};

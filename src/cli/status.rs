@@ -19,10 +19,13 @@ use crate::snapshot::header::Header;
 use crate::store::{RunRow, Store};
 
 const FIRINGS: usize = 5;
+/// How far to look for a run that has ended; more than can go or wait at once.
+const LOOK_BACK: u32 = 20;
 
 struct Status<'c> {
     sync: &'c SyncConfig,
     is_paused: bool,
+    /// The last that ended.
     last: Option<RunRow>,
     unfinished: Vec<RunRow>,
     /// Or why the snapshot cannot be read.
@@ -54,7 +57,8 @@ async fn status<'c>(
     let name = &sync.sync.name;
     let (mut last, mut unfinished, mut pause) = (None, Vec::new(), None);
     if let Some(store) = store {
-        last = store.runs(Some(name), 1, None).await?.pop();
+        let runs = store.runs(Some(name), LOOK_BACK, None).await?;
+        last = runs.into_iter().find(|run| run.phase.is_ended());
         unfinished = store.unfinished().await?;
         unfinished.retain(|run| run.sync == *name);
         pause = store.pause(name).await?;
@@ -98,7 +102,8 @@ fn human(status: &Status<'_>) -> String {
     let mut text = format!("{} ({}", sync.name, sync.mode);
     text.push_str(if status.is_paused { ", paused)\n" } else { ")\n" });
     match &status.last {
-        None => text.push_str("  no run yet\n"),
+        None if status.unfinished.is_empty() => text.push_str("  no run yet\n"),
+        None => {}
         Some(run) => {
             let kind = run.choice.map_or(String::new(), |choice| format!(" {}", choice.kind));
             let at = time::shown(run.finished_at.unwrap_or(run.started_at));
@@ -133,7 +138,7 @@ fn known(header: &Header) -> String {
         text.push_str("  a full resync is not finished; the next run goes on with it\n");
     }
     if let Some(hold) = &header.hold {
-        let _ = writeln!(text, "  {} deletes are held since run {}:", hold.keys, hold.run);
+        let _ = writeln!(text, "  {} deletes are held, last in run {}:", hold.keys, hold.run);
         for cause in &hold.causes {
             let _ = writeln!(text, "    {cause}");
         }
@@ -144,4 +149,42 @@ fn known(header: &Header) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::guard::HoldCause;
+    use crate::domain::id::{BatchNumber, Epoch, IntentNumber, Lineage, RunId};
+    use crate::snapshot::header::Hold;
+
+    #[test]
+    fn what_is_held_comes_with_the_commands_that_end_it() {
+        let hold =
+            Hold { run: RunId(7), causes: vec![HoldCause::EmptyRead { entries: 5 }], keys: 5 };
+        let header = Header {
+            sync: "crm".into(),
+            lineage: Lineage(1),
+            fence: 1,
+            generation: 1,
+            definition: None,
+            epoch: Epoch(1),
+            is_epoch_open: true,
+            is_rebaselined: false,
+            next_batch: BatchNumber(1),
+            reuse_floor: IntentNumber(1),
+            baseline: None,
+            hold: Some(hold),
+            releases: Vec::new(),
+            entries: 5,
+        };
+        assert_eq!(
+            known(&header),
+            "  5 records are known at the destination\n  \
+             a full resync is not finished; the next run goes on with it\n  \
+             5 deletes are held, last in run 7:\n    \
+             the model returned no rows, while 5 records are at the destination\n    \
+             `counterflow release 7 -m WHY` makes them, `counterflow discard 7 -m WHY` never does\n"
+        );
+    }
 }

@@ -1,6 +1,7 @@
-//! `sync`: Sync Now and Force Full Resync, run here and waited for.
+//! One run here and now: lock, recovery, the engine's run, the report.
 //!
-//! Guards: the state is owned before anything begins, and signals are heard from before that.
+//! Not responsible for the run itself. Invariant: signals are heard before anything is begun, so that none ends the
+//! process in the middle of a run.
 
 use std::sync::Arc;
 

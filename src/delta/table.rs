@@ -181,7 +181,6 @@ impl Table {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the high half of the hash is wanted")]
 fn high(hash: KeyHash) -> u64 {
     (hash >> 64) as u64
 }

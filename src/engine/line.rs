@@ -23,7 +23,7 @@ use crate::domain::id::{Instant, RunId};
 use crate::domain::key::{self, Shown};
 use crate::domain::tally::Tally;
 use crate::domain::value::Value;
-use crate::shutdown::{Shutdown, Stage};
+use crate::shutdown::{Shutdown, Stage, Tasks};
 use crate::snapshot::header::{Baseline, Hold};
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store, Verdict};
@@ -171,11 +171,9 @@ impl<'a> Line<'a> {
     async fn prove(&mut self) -> End {
         let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
         let completeness = proof.completeness();
-        let verified: Result<(), Unproven> =
-            match tokio::task::spawn_blocking(|| proof.verify()).await {
-                Ok(verified) => verified,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            };
+        let mut tasks: Tasks<Result<(), Unproven>> = Tasks::default();
+        tasks.spawn_blocking(|| proof.verify());
+        let verified = tasks.next().await.expect("the one task was just spawned");
         if let Err(unproven) = verified {
             return End::Failed(Error::Unproven(unproven.reason));
         }

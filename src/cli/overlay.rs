@@ -1,0 +1,123 @@
+//! A snapshot's folder as it would be after recovery: what is written lands in memory, the folder stays as it is.
+//!
+//! For reading commands after a crash: what is in doubt stands in the journal, and only opening folds it in. Invariant:
+//! nothing below is ever written or removed.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::snapshot::disk::{Disk, DiskFile, DiskView, LocalDisk};
+use crate::snapshot::memory_disk::MemoryDisk;
+
+/// A read-only folder with a layer of memory over it.
+#[derive(Debug)]
+pub struct Overlay {
+    below: LocalDisk,
+    above: MemoryDisk,
+    /// Names of files below that are removed or replaced, as far as anyone who looks through this can tell.
+    hidden: Mutex<BTreeSet<String>>,
+}
+
+impl Overlay {
+    pub fn new(below: LocalDisk) -> Overlay {
+        Overlay { below, above: MemoryDisk::new(), hidden: Mutex::default() }
+    }
+
+    fn hidden(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.hidden.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure that the file, if there is one, is above.
+    fn lift(&self, name: &str) -> io::Result<()> {
+        if self.above.exists(name)? || self.hidden().contains(name) {
+            return Ok(());
+        }
+        let bytes = match self.below.read(name) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.above.create(name)?.append(&bytes)
+    }
+}
+
+impl Disk for Overlay {
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskView>> {
+        match self.above.open(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.hidden().contains(name) => {
+                self.below.open(name)
+            }
+            opened => opened,
+        }
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let hidden = self.hidden();
+        let below = self.below.list()?.into_iter().filter(|name| !hidden.contains(name));
+        let names: BTreeSet<String> = below.chain(self.above.list()?).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.hidden().insert(name.to_owned());
+        self.above.create(name)
+    }
+
+    fn append_to(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.lift(name)?;
+        self.above.append_to(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.lift(from)?;
+        self.above.rename(from, to)?;
+        self.hidden().extend([from.to_owned(), to.to_owned()]);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        if !self.exists(name)? {
+            return Err(ErrorKind::NotFound.into());
+        }
+        self.hidden().insert(name.to_owned());
+        match self.above.remove(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.above.sync_directory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_above_is_seen_and_the_folder_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let disk = Overlay::new(LocalDisk::existing(folder.path()));
+        disk.append_to("a").unwrap().append(b"!").unwrap();
+        disk.rename("b", "d").unwrap();
+        disk.remove("c").unwrap();
+        disk.create("e").unwrap().append(b"new").unwrap();
+        assert_eq!(disk.list().unwrap(), ["a", "d", "e"]);
+        assert_eq!(disk.read("a").unwrap(), b"a!");
+        assert_eq!(disk.read("d").unwrap(), b"b");
+        for gone in ["b", "c"] {
+            assert!(!disk.exists(gone).unwrap());
+            assert_eq!(disk.remove(gone).unwrap_err().kind(), ErrorKind::NotFound);
+        }
+        let below = LocalDisk::existing(folder.path());
+        let mut names = below.list().unwrap();
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(below.read("a").unwrap(), b"a");
+    }
+}
