@@ -21,6 +21,7 @@ use crate::destination::definition::{Repeat, Request};
 use crate::domain::entry::Operation;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::key::{self, Shown};
+use crate::domain::run::Phase;
 use crate::domain::tally::Tally;
 use crate::domain::value::Value;
 use crate::shutdown::{Shutdown, Stage, Tasks};
@@ -39,6 +40,7 @@ pub enum End {
 
 /// One run's line.
 pub struct Line<'a> {
+    store: &'a Store,
     order: &'a Order,
     run: RunId,
     prepared: Prepared,
@@ -52,6 +54,7 @@ pub struct Line<'a> {
     /// Operations that the end of the run left unsent before delivery ever had them.
     unsent: u64,
     started: Instant,
+    is_draining: bool,
 }
 
 impl Drop for Line<'_> {
@@ -69,7 +72,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The snapshot cannot be written or read.
     pub async fn open(
-        store: &Store,
+        store: &'a Store,
         order: &'a Order,
         mut prepared: Prepared,
         run: RunId,
@@ -118,6 +121,7 @@ impl<'a> Line<'a> {
         });
         let intake = Intake::new(header.reuse_floor);
         Ok(Line {
+            store,
             order,
             run,
             prepared,
@@ -130,6 +134,7 @@ impl<'a> Line<'a> {
             vanished: Vec::new(),
             unsent: 0,
             started,
+            is_draining: false,
         })
     }
 
@@ -226,13 +231,34 @@ impl<'a> Line<'a> {
         self.shutdown.stage() > Stage::Running || self.delivery.halted().is_some()
     }
 
-    async fn step(&mut self, progress: &Progress) -> Result<(), Error> {
+    /// Tells delivery how far a stop has come, and whoever asks that the run is draining.
+    async fn heed(&mut self) -> Result<Stage, Error> {
         let stage = self.shutdown.stage();
         match stage {
             Stage::Running => {}
             Stage::Draining => self.delivery.drain(),
             Stage::Aborting => self.delivery.abort(),
         }
+        if stage > Stage::Running {
+            self.enter_drain().await?;
+        }
+        Ok(stage)
+    }
+
+    /// Shows the run as draining, once.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn enter_drain(&mut self) -> Result<(), Error> {
+        if !self.is_draining {
+            self.is_draining = true;
+            self.store.set_phase(self.run, Phase::Draining).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, progress: &Progress) -> Result<(), Error> {
+        let stage = self.heed().await?;
         if self.delivery.is_idle() {
             return Ok(());
         }
@@ -254,11 +280,7 @@ impl<'a> Line<'a> {
     pub async fn settle(&mut self, progress: &Progress) -> Result<(), Error> {
         self.delivery.seal();
         loop {
-            match self.shutdown.stage() {
-                Stage::Running => {}
-                Stage::Draining => self.delivery.drain(),
-                Stage::Aborting => self.delivery.abort(),
-            }
+            self.heed().await?;
             if self.delivery.is_idle() {
                 return Ok(());
             }

@@ -198,11 +198,19 @@ fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Ch
     };
     Ok(kind::choose(Circumstances {
         is_first: header.is_none_or(|header| header.epoch == Epoch(0)),
-        is_rebaselined: header.is_some_and(|header| header.is_rebaselined),
+        is_rebaselined: header.is_some_and(|header| header.is_rebaselined) || is_set_aside(order),
         is_epoch_open: header.is_some_and(|header| header.is_epoch_open),
         is_full_requested: order.is_full,
         definition,
     }))
+}
+
+/// Whether an earlier snapshot of the sync lies in an archive beside this one.
+fn is_set_aside(order: &Order) -> bool {
+    let folder = order.state.join("snapshots").join(&order.sync.name);
+    let is_archive = |name: std::ffi::OsString| name.to_string_lossy().starts_with("archive-");
+    std::fs::read_dir(folder)
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 
 /// Opens the epoch that the choice demands, in one commit, before any intent.

@@ -76,7 +76,7 @@ async fn execute(
         removals = line.removals();
         line.delete(&removals, progress).await?;
     }
-    store.set_phase(report.run, Phase::Draining).await?;
+    line.enter_drain().await?;
     line.settle(progress).await?;
     store.set_phase(report.run, Phase::Committing).await?;
     end = line.halt(end);

@@ -22,6 +22,14 @@ enum End {
 
 const ENDS: [End; 5] = [End::Stop, End::StopNow, End::Term, End::Interrupt, End::Kill];
 
+/// Waits until the run says that it drains: an answer that comes before would let it send the next request.
+fn wait_for_drain(workspace: &Workspace) {
+    let begun = std::time::Instant::now();
+    while !workspace.run(&["--format", "json", "runs"]).stdout.contains("draining") {
+        assert!(begun.elapsed() < SOON, "the run does not drain");
+    }
+}
+
 /// Ends the run while a request is held; the request is answered in a drain. The report, unless killed.
 fn end(end: End, oracle: &Oracle, workspace: &Workspace, process: Process) -> Option<Report> {
     let code = match end {
@@ -32,6 +40,7 @@ fn end(end: End, oracle: &Oracle, workspace: &Workspace, process: Process) -> Op
         End::Stop => {
             // `stop` may wait for the drain, which waits for the release.
             let stop = workspace.spawn(&["stop", "people", "--yes"]);
+            wait_for_drain(workspace);
             oracle.release();
             workspace.end(stop, SOON).expect_code(0);
             6
@@ -42,10 +51,12 @@ fn end(end: End, oracle: &Oracle, workspace: &Workspace, process: Process) -> Op
         }
         End::Term => {
             process.sigterm();
+            wait_for_drain(workspace);
             143
         }
         End::Interrupt => {
             process.sigint();
+            wait_for_drain(workspace);
             130
         }
     };
