@@ -75,6 +75,7 @@ mod tests {
             outcome,
             tally,
             holds: Vec::new(),
+            examples: Vec::new(),
             error: None,
         };
         of(&report, cause).code()

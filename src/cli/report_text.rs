@@ -24,6 +24,9 @@ pub fn human(report: &Report) -> String {
         let _ = writeln!(text, "    to make them:         counterflow release {run} -m WHY");
         let _ = writeln!(text, "    to never make them:   counterflow discard {run} -m WHY");
     }
+    for example in &report.examples {
+        let _ = writeln!(text, "    {example}");
+    }
     if tally.rejected + tally.invalid + tally.unknown > 0 {
         let _ = writeln!(text, "  which and why:          counterflow rejected {sync} --run {run}");
     } else if tally.deferred > 0 {
@@ -88,6 +91,7 @@ mod tests {
             outcome,
             tally,
             holds: Vec::new(),
+            examples: Vec::new(),
             error: None,
         }
     }

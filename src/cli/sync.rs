@@ -98,6 +98,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "outcome": Outcome::Failed,
         "tally": Tally::default(),
         "holds": [],
+        "examples": [],
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);
@@ -120,6 +121,7 @@ mod tests {
             outcome: Outcome::Failed,
             tally: Tally::default(),
             holds: Vec::new(),
+            examples: Vec::new(),
             error: Some("the disk is full".into()),
         };
         let mut expected = serde_json::to_value(report).unwrap();

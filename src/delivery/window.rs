@@ -17,7 +17,7 @@ use crate::domain::id::BatchNumber;
 /// Time since the delivery began.
 pub type Moment = Duration;
 
-/// Single rejections with one code, while nothing was delivered, that end a run.
+/// Rejections of single records with one code, while nothing was delivered, that end a run.
 pub const REJECTIONS_THAT_HALT: u32 = 100;
 /// Codes that are counted; a destination that answers with more has not one fault.
 const CODES_COUNTED: usize = 64;
@@ -245,7 +245,7 @@ impl Window {
         verdicts: Vec<RecordVerdict>,
         actions: &mut Vec<Action>,
     ) -> Vec<Place> {
-        let is_single = parcel.records.len() == 1;
+        self.has_delivered |= verdicts.contains(&RecordVerdict::Delivered);
         let mut again = Vec::new();
         let mut settled: Vec<(Vec<Range<u32>>, Verdict)> = Vec::new();
         let mut halt = None;
@@ -255,12 +255,9 @@ impl Window {
                     again.push(*record);
                     continue;
                 }
-                RecordVerdict::Delivered => {
-                    self.has_delivered = true;
-                    Verdict::Delivered
-                }
+                RecordVerdict::Delivered => Verdict::Delivered,
                 RecordVerdict::Rejected(refusal) => {
-                    if is_single && self.is_hopeless(&refusal, record.is_retry) {
+                    if self.is_hopeless(&refusal, record.is_retry) {
                         halt = Some(refusal.clone());
                     }
                     parcel.rejected(refusal)
@@ -332,7 +329,7 @@ impl Window {
         self.put(parcel, true);
     }
 
-    /// Counts the rejection of a record that was alone in its request.
+    /// Counts the rejection of one record.
     fn is_hopeless(&mut self, refusal: &Refusal, is_retry: bool) -> bool {
         if self.has_delivered || is_retry {
             return false;

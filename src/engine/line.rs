@@ -29,6 +29,9 @@ use crate::snapshot::header::{Baseline, Hold};
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store, Verdict};
 
+/// Invalid and rejected records that a report names.
+const EXAMPLES: usize = 10;
+
 /// How reading ended.
 #[derive(Debug)]
 pub enum End {
@@ -463,7 +466,7 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn note(&mut self, store: &Store, report: &Report) -> Result<(), Error> {
+    pub async fn note(&mut self, store: &Store, report: &mut Report) -> Result<(), Error> {
         let mut notes = std::mem::take(&mut self.intake.notes);
         for (bytes, operation, refusal) in self.delivery.take_rejections() {
             notes.push(RecordNote {
@@ -474,6 +477,10 @@ impl<'a> Line<'a> {
                 message: Some(refusal.message),
             });
         }
+        let name = |note: &RecordNote| {
+            format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default())
+        };
+        report.examples = notes.iter().take(EXAMPLES).map(name).collect();
         store.note_records(report.run, &report.sync, &notes).await?;
         Ok(())
     }

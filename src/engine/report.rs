@@ -18,5 +18,8 @@ pub struct Report {
     pub tally: Tally,
     /// Why deletes are held, where some are.
     pub holds: Vec<HoldCause>,
+    /// A few of the invalid and rejected records, by key, with what is wrong.
+    #[serde(default)]
+    pub examples: Vec<String>,
     pub error: Option<String>,
 }

@@ -40,6 +40,7 @@ pub async fn run(
         outcome: Outcome::Failed,
         tally: Tally::default(),
         holds: Vec::new(),
+        examples: Vec::new(),
         error: None,
     };
     if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {

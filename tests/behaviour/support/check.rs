@@ -206,7 +206,15 @@ fn idempotency_faults(requests: &[Request]) -> Vec<String> {
         if let Some(last) = last {
             let has_receipt = last.is_receipt && last.is_answered_whole;
             let is_same = last.sent.body_hash == sent.body_hash && last.sent.path == sent.path;
-            if is_same && !has_receipt && last.sent.idempotency_key.as_deref() != Some(key) {
+            // What a whole answer of an earlier run refused is settled: its number is not used again.
+            let is_settled = last.sent.run != sent.run
+                && last.is_answered_whole
+                && matches!(last.status, Some(401 | 413 | 429));
+            if is_same
+                && !has_receipt
+                && !is_settled
+                && last.sent.idempotency_key.as_deref() != Some(key)
+            {
                 let number = last.sent.number;
                 wrong
                     .push(format!("I7: request {} repeats {number} with another key", sent.number));
