@@ -1,6 +1,6 @@
 //! The commands: arguments in, text or JSON and an exit code out.
 //!
-//! One file a command; each ends in an [`Exit`](exit::Exit) or a [`Failure`](failure::Failure). Standard output is the
+//! One file a command; each ends in an `Exit` or a `Failure`. Standard output is the
 //! command's answer, standard error is for problems, questions and progress. Not responsible for rules: those are the
 //! engine's and the domain's. Invariant: reading commands take no lock and write nothing.
 

@@ -30,7 +30,7 @@ impl Keys {
         keys
     }
 
-    /// Where the row's key lies in [`Keys::bytes`].
+    /// Where the row's key lies in the arena.
     pub fn range(&self, row: usize) -> Range<usize> {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         start..self.ends[row]
