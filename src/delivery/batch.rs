@@ -113,10 +113,18 @@ impl Batch {
     }
 
     /// Whether the key was in it.
-    pub fn withdraw(&mut self, key_hash: KeyHash) -> bool {
-        let before = self.records.len();
-        self.records.retain(|record| record.key_hash != key_hash);
-        self.records.len() < before
+    pub fn withdraw(&mut self, key_hash: KeyHash, key: &[u8]) -> bool {
+        let place = self.place(key_hash, key);
+        if let Some(place) = place {
+            self.records.remove(place);
+        }
+        place.is_some()
+    }
+
+    /// A run has at most one operation for each key, so that the first is the only one.
+    fn place(&self, key_hash: KeyHash, key: &[u8]) -> Option<usize> {
+        let is_it = |record: &Record| record.key_hash == key_hash && self.key(record) == key;
+        self.records.iter().position(is_it)
     }
 }
 
@@ -169,15 +177,14 @@ impl Batcher {
     }
 
     /// Whether the key was in the open batch.
-    pub fn withdraw(&mut self, key_hash: KeyHash) -> bool {
-        let Some(record) = self.open.records.iter().find(|record| record.key_hash == key_hash)
-        else {
+    pub fn withdraw(&mut self, key_hash: KeyHash, key: &[u8]) -> bool {
+        let Some(place) = self.open.place(key_hash, key) else {
             return false;
         };
-        let json = self.open.json(record).len() as u64;
+        let json = self.open.json(&self.open.records[place]).len() as u64;
         let comma = u64::from(self.open.len() > 1);
         self.bytes = self.bytes.saturating_sub(json + comma);
-        self.open.withdraw(key_hash)
+        self.open.withdraw(key_hash, key)
     }
 }
 
@@ -230,8 +237,8 @@ mod tests {
         for key in [b"k", b"l"] {
             assert!(batcher.push(&item(key, b"/abc")).is_none());
         }
-        assert!(batcher.withdraw(key::hash(b"k")));
-        assert!(!batcher.withdraw(key::hash(b"k")));
+        assert!(batcher.withdraw(key::hash(b"k"), b"k"));
+        assert!(!batcher.withdraw(key::hash(b"k"), b"k"));
         assert!(batcher.push(&item(b"m", b"/axy")).is_none());
         let batch = batcher.close().unwrap();
         let json: Vec<_> = batch.records.iter().map(|record| batch.json(record)).collect();

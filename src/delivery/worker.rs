@@ -161,11 +161,12 @@ impl Delivery {
     }
 
     /// Removes a record that is in no intent yet, and says whether there was one. It is not counted.
-    pub fn withdraw(&mut self, key_hash: KeyHash) -> bool {
-        if self.batchers.iter_mut().flatten().any(|batcher| batcher.withdraw(key_hash)) {
+    pub fn withdraw(&mut self, key_hash: KeyHash, key: &[u8]) -> bool {
+        if self.batchers.iter_mut().flatten().any(|batcher| batcher.withdraw(key_hash, key)) {
             return true;
         }
-        let Some(place) = self.sealed.iter_mut().position(|batch| batch.withdraw(key_hash)) else {
+        let Some(place) = self.sealed.iter_mut().position(|batch| batch.withdraw(key_hash, key))
+        else {
             return false;
         };
         self.bytes = self.bytes.saturating_sub(size_of::<super::batch::Record>());

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::keys::Keys;
+use crate::delta::primary_keys::{Full, PrimaryKeys};
 use crate::delta::table::{Known, Place, Sighting, Table};
 use crate::domain::column::Column;
 use crate::domain::decision::{self, Present, Reason};
 use crate::domain::entry::{Doubt, Entry, Fingerprint};
 use crate::domain::id::{Epoch, Instant};
+use crate::domain::key;
 
 /// Compares rows of one model with one snapshot.
 #[derive(Debug)]
@@ -20,8 +22,18 @@ pub struct Examiner {
     pub fingerprinter: Fingerprinter,
     /// The columns, of those examined, that form the delivered key.
     pub key: Vec<usize>,
+    /// The primary key, where it is not the delivered key.
+    pub primary: Option<Primary>,
     pub epoch: Epoch,
     pub now: Instant,
+}
+
+/// The primary key of a model whose sync delivers another key.
+#[derive(Debug)]
+pub struct Primary {
+    /// Its columns, of those examined.
+    pub columns: Vec<usize>,
+    pub seen: PrimaryKeys,
 }
 
 /// What came of a batch.
@@ -37,6 +49,8 @@ pub struct Examined {
     pub repeated: Vec<(usize, Sighting)>,
     /// Rows with a NULL in their key.
     pub null_keys: Vec<usize>,
+    /// Rows to be taken back for their primary keys, after everything else of the batch.
+    pub taken_back: Vec<TakenBack>,
     /// Unchanged rows whose entries carry a rejection or a hold that is over.
     pub cleared: Vec<usize>,
 }
@@ -52,11 +66,30 @@ pub struct Candidate {
     pub doubt: Option<Doubt>,
 }
 
+/// A row that the primary key makes invalid, although its delivered key is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenBack {
+    pub why: Invalid,
+    /// The delivered key of the row.
+    pub key: Vec<u8>,
+    /// What the first row with that delivered key came to, if the snapshot knows the key.
+    pub sighting: Option<Sighting>,
+}
+
+/// What is wrong with a primary key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    Null,
+    Repeated,
+}
+
 impl Examiner {
-    /// `columns` are the mapped fields, all of `rows` rows.
-    pub fn examine(&self, columns: &[Column<'_>], rows: usize) -> Examined {
-        let key: Vec<&Column<'_>> = self.key.iter().map(|index| &columns[*index]).collect();
-        let keys = Keys::new(&key, rows);
+    /// `columns` are the mapped fields, then those of the primary key that are not among them, all of `rows` rows.
+    ///
+    /// # Errors
+    /// The primary keys of the read do not fit into their memory.
+    pub fn examine(&self, columns: &[Column<'_>], rows: usize) -> Result<Examined, Full> {
+        let keys = self.keys(&self.key, columns, rows);
         let fingerprints = self.fingerprinter.rows(columns, rows);
         let mut examined = Examined {
             keys,
@@ -67,12 +100,45 @@ impl Examiner {
             candidates: Vec::new(),
             repeated: Vec::new(),
             null_keys: Vec::new(),
+            taken_back: Vec::new(),
             cleared: Vec::new(),
         };
         for (row, fingerprint) in fingerprints.into_iter().enumerate() {
             self.row(row, fingerprint, &mut examined);
         }
-        examined
+        if let Some(primary) = &self.primary {
+            self.primary(primary, &self.keys(&primary.columns, columns, rows), &mut examined)?;
+        }
+        Ok(examined)
+    }
+
+    fn keys(&self, indexes: &[usize], columns: &[Column<'_>], rows: usize) -> Keys {
+        let fields: Vec<&Column<'_>> = indexes.iter().map(|index| &columns[*index]).collect();
+        Keys::new(&fields, rows)
+    }
+
+    /// Comes after the delivered keys were sighted, so that whoever meets a primary key again finds what its first row
+    /// came to.
+    fn primary(&self, primary: &Primary, keys: &Keys, examined: &mut Examined) -> Result<(), Full> {
+        for row in 0..keys.len() {
+            let own = examined.keys.key(row);
+            if keys.is_null(row) {
+                examined.taken_back.push(self.taken_back(Invalid::Null, own.to_vec()));
+                continue;
+            }
+            if let Some(first) = primary.seen.sight(keys.hash(row), keys.key(row), own)? {
+                let own = self.taken_back(Invalid::Repeated, own.to_vec());
+                let first = self.taken_back(Invalid::Repeated, first);
+                examined.taken_back.extend([first, own]);
+            }
+        }
+        Ok(())
+    }
+
+    fn taken_back(&self, why: Invalid, key: Vec<u8>) -> TakenBack {
+        let place = self.table.find(key::hash(&key), &key);
+        let sighting = place.and_then(|place| self.table.sighting(place));
+        TakenBack { why, key, sighting }
     }
 
     #[inline]

@@ -44,6 +44,15 @@ impl Keys {
         self.hashes[row]
     }
 
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Whether any field of the row's key is NULL.
     pub fn is_null(&self, row: usize) -> bool {
         self.null_rows[row]

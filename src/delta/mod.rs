@@ -2,5 +2,7 @@
 
 pub mod examiner;
 pub mod fingerprint;
+pub mod key_map;
 pub mod keys;
+pub mod primary_keys;
 pub mod table;

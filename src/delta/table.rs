@@ -22,6 +22,18 @@ pub enum Sighting {
     Operation = 4,
 }
 
+impl Sighting {
+    fn of(byte: u8) -> Option<Sighting> {
+        match byte {
+            0 => None,
+            1 => Some(Sighting::Unchanged),
+            2 => Some(Sighting::Waived),
+            3 => Some(Sighting::Deferred),
+            _ => Some(Sighting::Operation),
+        }
+    }
+}
+
 /// What the table holds of one key.
 #[derive(Debug)]
 pub enum Known<'t> {
@@ -165,13 +177,12 @@ impl Table {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
-        match earlier {
-            Ok(_) => None,
-            Err(1) => Some(Sighting::Unchanged),
-            Err(2) => Some(Sighting::Waived),
-            Err(3) => Some(Sighting::Deferred),
-            Err(_) => Some(Sighting::Operation),
-        }
+        earlier.err().and_then(Sighting::of)
+    }
+
+    /// What the first row with the key came to, if one was met.
+    pub fn sighting(&self, place: Place) -> Option<Sighting> {
+        Sighting::of(self.sightings[place].load(Ordering::Relaxed))
     }
 
     /// The places that no row of the read has met, in the order of their hash.

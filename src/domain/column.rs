@@ -185,6 +185,35 @@ pub fn is_supported(data_type: &DataType) -> bool {
     Column::new(&new_empty_array(data_type)).is_some()
 }
 
+/// The value of a key's field as its column carries it: the canonical encoding keeps neither the scale of a decimal nor
+/// the width of a float, and a delete must name the record by the very text that its upsert had.
+pub fn carried<'v>(value: Value<'v>, data_type: &DataType) -> Value<'v> {
+    match (value, data_type) {
+        (
+            Value::Decimal { mantissa, scale },
+            DataType::Decimal32(_, carried)
+            | DataType::Decimal64(_, carried)
+            | DataType::Decimal128(_, carried)
+            | DataType::Decimal256(_, carried),
+        ) => {
+            let ten = i256::from_i128(10);
+            let digits = i16::from(*carried) - i16::from(scale);
+            let widened = (0..digits).try_fold(mantissa, |value, _| value.checked_mul(ten));
+            match widened {
+                Some(mantissa) if digits >= 0 || mantissa == i256::ZERO => {
+                    Value::Decimal { mantissa, scale: *carried }
+                }
+                _ => value,
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it was widened from 32 bits")]
+        (Value::Float64(float), DataType::Float16 | DataType::Float32) => {
+            Value::Float32(float as f32)
+        }
+        _ => value,
+    }
+}
+
 #[inline]
 fn decimal(mantissa: i256, scale: i8) -> Value<'static> {
     Value::Decimal { mantissa, scale }
@@ -247,6 +276,33 @@ mod tests {
         let value = |array| Column::new(array).expect("a scalar type").value(0);
         assert_eq!(value(&local), Value::LocalTimestamp(1_000_000_000));
         assert_eq!(value(&zoned), Value::Timestamp(1_000_000_000));
+    }
+
+    #[test]
+    fn a_key_comes_back_as_its_column_carries_it() {
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(
+                arrow::array::Decimal128Array::from(vec![150, 0, -7, 100_000])
+                    .with_precision_and_scale(12, 2)
+                    .expect("it fits"),
+            ),
+            Arc::new(
+                arrow::array::Decimal128Array::from(vec![150, 0, -7, 100_000])
+                    .with_precision_and_scale(12, -2)
+                    .expect("it fits"),
+            ),
+            Arc::new(arrow::array::Float32Array::from(vec![0.1, 1.5, -3.25, 1e30])),
+            Arc::new(arrow::array::Float64Array::from(vec![0.1, 1.5, -3.25, 1e30])),
+        ];
+        for array in &arrays {
+            let column = Column::new(array).expect("a scalar type");
+            for row in 0..4 {
+                let mut bytes = Vec::new();
+                column.value(row).encode(&mut bytes);
+                let decoded = Value::decode(&mut bytes.as_slice()).expect("it was encoded");
+                assert_eq!(carried(decoded, array.data_type()), column.value(row));
+            }
+        }
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! left already (design.md §3, Keys). Operations that must wait for the proven end of the read stay here, in the
 //! late lane.
 
-use std::collections::HashMap;
-
-use super::reading::Chunk;
+use super::reading::{Chunk, Rendered};
 use crate::delivery::{Delivery, Item};
+use crate::delta::examiner::{Invalid, TakenBack};
+use crate::delta::key_map::KeyMap;
 use crate::delta::table::Sighting;
 use crate::domain::decision::Reason;
 use crate::domain::entry::{Fingerprint, Operation};
 use crate::domain::id::{BatchNumber, IntentNumber};
-use crate::domain::key::{KeyHash, Shown};
-use crate::snapshot::journal::Journal;
+use crate::domain::key::{self, KeyHash, Shown};
+use crate::domain::tally::Tally;
 use crate::snapshot::record::Record;
 use crate::store::{RecordNote, Verdict};
 
@@ -27,10 +27,20 @@ const NOTES: usize = 1_000;
 enum Fate {
     Pushed,
     Late,
-    /// Not to be sent in this run: repeated or unrenderable.
+    /// Has to wait for the end of the read, and there is no room for it: unsent.
+    Unsent,
+    /// Not to be sent in this run: an invalid row is among its rows.
     Blocked,
-    /// Repeated after it had left.
+    /// Found invalid after it had left.
     Left,
+}
+
+/// Where operations go, and what is noted of keys.
+pub trait Outlet {
+    fn push(&mut self, item: &Item<'_>);
+    /// Takes the key's operation back; false if it may have left.
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool;
+    fn note(&mut self, record: &Record<'_>);
 }
 
 /// An operation that waits for the end of the read.
@@ -54,15 +64,34 @@ pub struct Counts {
     pub waived: i64,
     pub deferred: i64,
     pub upserts: i64,
+    /// Upserts for which there was no room in the late lane.
+    pub unsent: i64,
     pub invalid: i64,
     /// Null and repeated keys among the invalid.
     pub invalid_keys: i64,
 }
 
+impl Counts {
+    /// What is known of a run's tally at the end of the read.
+    pub fn tally(&self) -> Tally {
+        let positive = |count: i64| u64::try_from(count).unwrap_or(0);
+        Tally {
+            rows_read: positive(self.rows),
+            unchanged: positive(self.unchanged),
+            upserts: positive(self.upserts),
+            invalid: positive(self.invalid),
+            waived: positive(self.waived),
+            deferred: positive(self.deferred),
+            unsent: positive(self.unsent),
+            ..Tally::default()
+        }
+    }
+}
+
 /// The state of one read.
 #[derive(Debug)]
 pub struct Intake {
-    fates: HashMap<KeyHash, Fate>,
+    fates: KeyMap<Fate>,
     late: Vec<Late>,
     late_bytes: usize,
     /// Intents below this number are never repeated with their number.
@@ -74,7 +103,7 @@ pub struct Intake {
 impl Intake {
     pub fn new(reuse_floor: IntentNumber) -> Intake {
         Intake {
-            fates: HashMap::new(),
+            fates: KeyMap::default(),
             late: Vec::new(),
             late_bytes: 0,
             reuse_floor,
@@ -83,8 +112,8 @@ impl Intake {
         }
     }
 
-    /// Takes one chunk in; what can be sent now goes to `delivery`.
-    pub fn take(&mut self, chunk: &Chunk, delivery: &mut Delivery, journal: &mut Journal) {
+    /// Takes one chunk in; what can be sent now goes to `outlet`.
+    pub fn take(&mut self, chunk: &Chunk, outlet: &mut impl Outlet) {
         let examined = &chunk.examined;
         self.counts.rows += signed(examined.rows);
         self.counts.unchanged += signed(examined.unchanged);
@@ -92,43 +121,39 @@ impl Intake {
         self.counts.deferred += signed(examined.deferred);
         self.counts.upserts += signed(examined.deferred);
         for row in &examined.cleared {
-            journal.append(&Record::Clear { key: examined.keys.key(*row) });
+            outlet.note(&Record::Clear { key: examined.keys.key(*row) });
         }
         for row in &examined.null_keys {
-            self.counts.invalid_keys += 1;
-            self.invalid(examined.keys.key(*row), "null_key", "a field of the key is NULL");
+            self.count_invalid_key();
+            self.name(examined.keys.key(*row), "null_key", "a field of the key is NULL");
         }
         for (row, why) in &chunk.unrenderable {
-            self.fates.insert(examined.keys.hash(*row), Fate::Blocked);
-            self.invalid(examined.keys.key(*row), "unencodable", why);
+            self.unrenderable(examined.keys.hash(*row), examined.keys.key(*row), why, outlet);
         }
         for operation in &chunk.operations {
-            self.operation(chunk, operation, delivery, journal);
+            self.operation(chunk, operation, outlet);
         }
         for (row, first) in &examined.repeated {
             let (hash, key) = (examined.keys.hash(*row), examined.keys.key(*row));
-            self.repeated(hash, key, Some(*first), delivery, journal);
+            self.repeated(hash, key, Some(*first), outlet);
+        }
+        for taken_back in &examined.taken_back {
+            self.take_back(taken_back, outlet);
         }
     }
 
-    fn operation(
-        &mut self,
-        chunk: &Chunk,
-        operation: &super::reading::Rendered,
-        delivery: &mut Delivery,
-        journal: &mut Journal,
-    ) {
+    /// Whether the key's operation is sent, as far as is known by now.
+    pub fn is_sent(&self, key: &[u8]) -> bool {
+        let fate = self.fates.get(key::hash(key), key);
+        matches!(fate, Some(Fate::Pushed | Fate::Late | Fate::Left))
+    }
+
+    fn operation(&mut self, chunk: &Chunk, operation: &Rendered, outlet: &mut impl Outlet) {
         let candidate = &operation.candidate;
         let key = chunk.examined.keys.key(candidate.row);
         let hash = chunk.examined.keys.hash(candidate.row);
-        match self.fates.get(&hash) {
-            None => {}
-            // The second sighting came first, from another reader, and has counted itself.
-            Some(Fate::Blocked) if candidate.place.is_some() => {
-                self.repeated_note(key);
-                return;
-            }
-            Some(_) => return self.repeated(hash, key, None, delivery, journal),
+        if self.fates.get(hash, key).is_some() {
+            return self.repeated(hash, key, None, outlet);
         }
         self.counts.upserts += 1;
         let fragment = &chunk.fragments[operation.fragment.clone()];
@@ -138,31 +163,43 @@ impl Intake {
                 candidate.reason == Reason::Repetition && doubt.number >= self.reuse_floor
             })
             .map(|doubt| (doubt.batch, doubt.index, doubt.number));
-        if candidate.reason == Reason::Fresh || self.late_bytes > LATE_BYTES {
-            self.fates.insert(hash, Fate::Pushed);
-            let item = Item {
+        let is_full = self.late_bytes > LATE_BYTES;
+        let fate = match candidate.reason {
+            Reason::Fresh => Fate::Pushed,
+            Reason::WasRepeated if is_full => Fate::Unsent,
+            Reason::Repetition | Reason::RetryOfRejection if is_full => Fate::Pushed,
+            _ => Fate::Late,
+        };
+        self.fates.insert(hash, key, fate);
+        let is_retry = candidate.reason == Reason::RetryOfRejection;
+        let (fingerprint, target_len) = (candidate.fingerprint, operation.target_len);
+        match fate {
+            Fate::Pushed => outlet.push(&Item {
                 key,
                 key_hash: hash,
-                fingerprint: candidate.fingerprint,
+                fingerprint,
                 number: repeats.map(|(_, _, number)| number),
                 fragment,
-                target_len: operation.target_len,
-                is_retry: candidate.reason == Reason::RetryOfRejection,
-            };
-            delivery.push(Operation::Upsert, &item);
-        } else {
-            self.fates.insert(hash, Fate::Late);
-            self.late_bytes += key.len() + fragment.len() + size_of::<Late>();
-            self.late.push(Late {
-                key: key.to_vec(),
-                hash,
-                fingerprint: candidate.fingerprint,
-                fragment: fragment.to_vec(),
-                target_len: operation.target_len,
-                repeats,
-                is_retry: candidate.reason == Reason::RetryOfRejection,
-            });
+                target_len,
+                is_retry,
+            }),
+            Fate::Late => {
+                self.late_bytes += key.len() + fragment.len() + size_of::<Late>();
+                let (key, fragment) = (key.to_vec(), fragment.to_vec());
+                let late = Late { key, hash, fingerprint, fragment, target_len, repeats, is_retry };
+                self.late.push(late);
+            }
+            Fate::Unsent | Fate::Blocked | Fate::Left => self.counts.unsent += 1,
         }
+    }
+
+    fn unrenderable(&mut self, hash: KeyHash, key: &[u8], why: &str, outlet: &mut impl Outlet) {
+        if self.fates.get(hash, key).is_some() {
+            return self.repeated(hash, key, None, outlet);
+        }
+        self.fates.insert(hash, key, Fate::Blocked);
+        self.counts.invalid += 1;
+        self.name(key, "unencodable", why);
     }
 
     /// A row whose key was met before; `first` is what the snapshot's table says of the first row, if it knows.
@@ -171,46 +208,65 @@ impl Intake {
         hash: KeyHash,
         key: &[u8],
         first: Option<Sighting>,
-        delivery: &mut Delivery,
-        journal: &mut Journal,
+        outlet: &mut impl Outlet,
     ) {
-        self.repeated_note(key);
-        let fate = self.fates.get(&hash).copied();
-        match (fate, first) {
-            (Some(Fate::Blocked | Fate::Left), _) => {}
-            (Some(Fate::Late), _) => {
-                self.late.retain(|late| late.hash != hash);
-                self.take_back_operation(hash);
-            }
-            (Some(Fate::Pushed), _) => {
-                if delivery.withdraw(hash) {
-                    self.take_back_operation(hash);
-                } else {
-                    self.fates.insert(hash, Fate::Left);
-                    journal.append(&Record::Repeated { key });
+        self.count_invalid_key();
+        self.name(key, "repeated_key", "the key comes more than once in this read");
+        self.block(hash, key, first, outlet);
+    }
+
+    fn take_back(&mut self, row: &TakenBack, outlet: &mut impl Outlet) {
+        if self.block(key::hash(&row.key), &row.key, row.sighting, outlet) {
+            match row.why {
+                Invalid::Null => {
+                    self.name(&row.key, "null_primary_key", "a column of the primary key is NULL");
                 }
-            }
-            (None, first) => {
-                self.fates.insert(hash, Fate::Blocked);
-                match first {
-                    Some(Sighting::Unchanged) => self.counts.unchanged -= 1,
-                    Some(Sighting::Waived) => self.counts.waived -= 1,
-                    Some(Sighting::Deferred) => {
-                        self.counts.deferred -= 1;
-                        self.counts.upserts -= 1;
-                    }
-                    // The first row is still on its way here and will count itself as invalid.
-                    Some(Sighting::Operation) | None => return,
-                }
-                self.count_invalid_key();
+                Invalid::Repeated => self.name(
+                    &row.key,
+                    "repeated_primary_key",
+                    "its primary key comes more than once in this read",
+                ),
             }
         }
     }
 
-    fn take_back_operation(&mut self, hash: KeyHash) {
-        self.fates.insert(hash, Fate::Blocked);
-        self.counts.upserts -= 1;
+    /// Keeps the key from being sent, whatever its earlier row has come to; whether that is news. An earlier row that had
+    /// not left counts as invalid from now on; `first` is what the snapshot's table says of it.
+    fn block(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        first: Option<Sighting>,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let counts = &mut self.counts;
+        match (self.fates.get(hash, key), first) {
+            (Some(Fate::Blocked | Fate::Left), _) => return false,
+            (Some(Fate::Pushed), _) if !outlet.withdraw(hash, key) => {
+                self.fates.insert(hash, key, Fate::Left);
+                outlet.note(&Record::Repeated { key });
+                return true;
+            }
+            (Some(fate), _) => {
+                counts.upserts -= 1;
+                counts.unsent -= i64::from(*fate == Fate::Unsent);
+                self.late.retain(|late| late.hash != hash || late.key != key);
+            }
+            (None, Some(Sighting::Unchanged)) => counts.unchanged -= 1,
+            (None, Some(Sighting::Waived)) => counts.waived -= 1,
+            (None, Some(Sighting::Deferred)) => {
+                counts.deferred -= 1;
+                counts.upserts -= 1;
+            }
+            // The earlier row is still on its way here and will count itself.
+            (None, Some(Sighting::Operation) | None) => {
+                self.fates.insert(hash, key, Fate::Blocked);
+                return false;
+            }
+        }
+        self.fates.insert(hash, key, Fate::Blocked);
         self.count_invalid_key();
+        true
     }
 
     fn count_invalid_key(&mut self) {
@@ -218,13 +274,7 @@ impl Intake {
         self.counts.invalid_keys += 1;
     }
 
-    fn repeated_note(&mut self, key: &[u8]) {
-        self.counts.invalid_keys += 1;
-        self.invalid(key, "repeated_key", "the key comes more than once in this read");
-    }
-
-    fn invalid(&mut self, key: &[u8], code: &str, message: &str) {
-        self.counts.invalid += 1;
+    fn name(&mut self, key: &[u8], code: &str, message: &str) {
         if self.notes.len() < NOTES {
             self.notes.push(RecordNote {
                 key: Shown(key).to_string(),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::intake::Intake;
+use super::intake::{Intake, Outlet};
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
@@ -14,18 +14,17 @@ use super::report::Report;
 use super::run::now;
 
 use crate::delivery::{Budget, Delivery, Item, Settings};
-use crate::delta::examiner::Examiner;
-use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::table::{Place, Table};
 use crate::destination::definition::{Repeat, Request};
 use crate::domain::entry::Operation;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::key::{self, Shown};
+use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::run::Phase;
 use crate::domain::tally::Tally;
-use crate::domain::value::Value;
 use crate::shutdown::{Shutdown, Stage, Tasks};
 use crate::snapshot::header::{Baseline, Hold};
+use crate::snapshot::journal::Journal;
+use crate::snapshot::record::Record;
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store, Verdict};
 
@@ -39,6 +38,26 @@ pub enum End {
     Proven,
     Stopped,
     Failed(Error),
+}
+
+/// The delivery and the journal of a run that is really made.
+struct Live<'a> {
+    delivery: &'a mut Delivery,
+    journal: &'a mut Journal,
+}
+
+impl Outlet for Live<'_> {
+    fn push(&mut self, item: &Item<'_>) {
+        self.delivery.push(Operation::Upsert, item);
+    }
+
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.delivery.withdraw(hash, key)
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        self.journal.append(record);
+    }
 }
 
 /// One run's line.
@@ -88,13 +107,8 @@ impl<'a> Line<'a> {
         let table = Arc::new(prepare::load(&prepared.snapshot)?);
         let started = now();
         let header = prepared.snapshot.header();
-        let examiner = Arc::new(Examiner {
-            table: Arc::clone(&table),
-            fingerprinter: Fingerprinter::new(prepared.fields.iter().map(String::as_str)),
-            key: prepared.key.clone(),
-            epoch: header.epoch,
-            now: started,
-        });
+        let memory = order.memory_limit;
+        let examiner = prepared.columns.examiner(&table, header.epoch, started, memory);
         let query = tokio::runtime::Builder::new_multi_thread()
             .thread_name("query")
             .enable_all()
@@ -102,7 +116,6 @@ impl<'a> Line<'a> {
         let streams = std::mem::take(&mut prepared.streams);
         let readers = Readers::start(
             streams,
-            prepared.fields.len(),
             &examiner,
             &prepared.destination,
             &order.sync.model.name,
@@ -162,7 +175,10 @@ impl<'a> Line<'a> {
                 () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
                 stepped = self.delivery.progress(journal), if !self.delivery.is_idle() => stepped?,
                 chunk = readers.next(), if self.delivery.has_room() => match chunk {
-                    Some(chunk) => self.intake.take(&chunk, &mut self.delivery, self.prepared.snapshot.journal()),
+                    Some(chunk) => {
+                        let journal = self.prepared.snapshot.journal();
+                        self.intake.take(&chunk, &mut Live { delivery: &mut self.delivery, journal });
+                    }
                     None => break,
                 },
             }
@@ -171,7 +187,7 @@ impl<'a> Line<'a> {
             }
         }
         if let Err(error) = readers.end().await {
-            return Ok(End::Failed(error.into()));
+            return Ok(End::Failed(error));
         }
         Ok(self.prove().await)
     }
@@ -336,10 +352,7 @@ impl<'a> Line<'a> {
             let bytes = table.key(place);
             let values = key::values(bytes).unwrap_or_default();
             fragment.clear();
-            let value = |field: usize| {
-                let position = self.prepared.key.iter().position(|index| *index == field);
-                position.and_then(|position| values.get(position)).copied().unwrap_or(Value::Null)
-            };
+            let value = |field: usize| self.prepared.columns.value_of_key(&values, field);
             let rendered = encoder.render(value, &mut fragment).map_err(|error| {
                 Error::Defect(format!(
                     "the key `{}` was sent and cannot be deleted: {error}",
@@ -388,26 +401,19 @@ impl<'a> Line<'a> {
 
     pub fn tally(&self, removals: &Removals) -> Tally {
         let counts = self.delivery.counts();
-        let rows = self.intake.counts;
-        let positive = |count: i64| u64::try_from(count).unwrap_or(0);
-        let held = removals.held.len() as u64;
-        Tally {
-            rows_read: positive(rows.rows),
-            unchanged: positive(rows.unchanged),
-            upserts: positive(rows.upserts),
-            invalid: positive(rows.invalid),
-            waived: positive(rows.waived),
-            deletes: removals.delete.len() as u64 + held + removals.deferred,
+        let read = self.intake.counts.tally();
+        let mut tally = Tally {
             delivered: counts.delivered,
             rejected: counts.rejected,
             unknown: counts.unknown,
-            held,
-            deferred: positive(rows.deferred) + removals.deferred,
-            unsent: counts.unsent + self.unsent + self.intake.late_len() as u64,
+            unsent: read.unsent + counts.unsent + self.unsent + self.intake.late_len() as u64,
             deleted: counts.deleted,
             requests: counts.requests,
             retries: counts.retries,
-        }
+            ..read
+        };
+        removals.count(&mut tally);
+        tally
     }
 
     /// Folds the journal into the next generation; closes the epoch where it was confirmed.

@@ -1,28 +1,30 @@
 //! What a run would do: the same read and the same rules, nothing sent and nothing written.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::intake::{Intake, Outlet};
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::reading::{Chunk, Readers};
-use super::removals::{self, Facts};
+use super::removals::{self, Facts, Removals};
 use super::run::now;
-use crate::delta::examiner::Examiner;
-use crate::delta::fingerprint::Fingerprinter;
-use crate::delta::table::{Builder, Place, Table};
+use crate::delivery::Item;
+use crate::delta::table::{Builder, Table};
 use crate::domain::guard::HoldCause;
-use crate::domain::id::Epoch;
+use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::{KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::snapshot::View;
 use crate::snapshot::disk::LocalDisk;
+use crate::snapshot::record::Record;
 use crate::source::vanished;
 use crate::store::Store;
 
 /// Lines of the sample, of each sort.
 const SAMPLE: usize = 5;
+/// Keys that are kept for the sample of each sort, as some may turn out to be invalid.
+const CANDIDATES: usize = 100;
 /// Invalid records that are named.
 const INVALID: usize = 20;
 
@@ -58,32 +60,29 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
     let table = Arc::new(load(view.as_ref(), epoch)?);
-    let examiner = Arc::new(Examiner {
-        table: Arc::clone(&table),
-        fingerprinter: Fingerprinter::new(sent.fields.iter().map(String::as_str)),
-        key: reading.key.clone(),
-        epoch,
-        now: now(),
-    });
+    let examiner = sent.columns.examiner(&table, epoch, now(), order.memory_limit);
     let query = tokio::runtime::Builder::new_multi_thread().thread_name("query").build()?;
     let mut readers = Readers::start(
         reading.partitions,
-        sent.fields.len(),
         &examiner,
         &sent.destination,
         &order.sync.model.name,
         query.handle(),
     );
-    let mut counted = Counted::default();
+    let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
+    let mut sketch = Sketch::default();
+    let mut intake = Intake::new(floor);
     while let Some(chunk) = readers.next().await {
-        counted.take(&chunk);
+        sketch.sample(&chunk);
+        intake.take(&chunk, &mut sketch);
     }
     let ended = readers.end().await;
     query.shutdown_background();
     ended?;
     let files: Vec<_> = reading.files.iter().map(prepare::fact_of_snapshot).collect();
     let completeness = reading.proof.completeness();
-    let mut holds = Vec::new();
+    let mut tally = intake.counts.tally();
+    let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map(|baseline| &baseline.files);
         let before: Vec<_> = before.into_iter().flatten().map(prepare::fact_of_source).collect();
@@ -91,19 +90,28 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             definition: &sent.definition,
             files: &files,
             vanished: vanished(&before, &reading.files, &completeness),
-            rows_read: counted.tally.rows_read,
-            invalid_keys: counted.invalid_keys,
+            rows_read: tally.rows_read,
+            invalid_keys: u64::try_from(intake.counts.invalid_keys).unwrap_or(0),
             credentials: sent.destination.credentials_hash(header.lineage.0),
             declares_account: order.connection.account.is_some(),
         };
-        let removals = removals::sort(&table, &order.sync, header, &facts, epoch, now());
-        counted.remove(&table, &removals.delete);
-        counted.remove(&table, &removals.held);
-        counted.tally.held = removals.held.len() as u64;
-        holds = removals.causes;
+        removals = removals::sort(&table, &order.sync, header, &facts, epoch, now());
+        removals.count(&mut tally);
     }
-    let Counted { tally, sample, invalid, .. } = counted;
-    Ok(Plan { choice: sent.choice, tally, sample, holds, invalid })
+    let mut sample = sketch.lines(&intake);
+    let gone = removals.delete.iter().chain(&removals.held).take(SAMPLE);
+    sample.extend(
+        gone.map(|place| Line { what: "remove", key: Shown(table.key(*place)).to_string() }),
+    );
+    let invalid = intake.notes.iter().take(INVALID);
+    let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
+    Ok(Plan {
+        choice: sent.choice,
+        tally,
+        sample,
+        holds: removals.causes,
+        invalid: invalid.collect(),
+    })
 }
 
 fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
@@ -114,63 +122,40 @@ fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
     Ok(builder.finish())
 }
 
+/// The outlet of a run that is only thought of, and candidates for its sample.
 #[derive(Debug, Default)]
-struct Counted {
-    tally: Tally,
-    invalid_keys: u64,
-    keys: HashSet<KeyHash>,
-    sample: Vec<Line>,
-    invalid: Vec<(String, String)>,
+struct Sketch {
+    added: Vec<Vec<u8>>,
+    changed: Vec<Vec<u8>>,
 }
 
-impl Counted {
-    fn take(&mut self, chunk: &Chunk) {
-        let examined = &chunk.examined;
-        self.tally.rows_read += examined.rows;
-        self.tally.unchanged += examined.unchanged;
-        self.tally.waived += examined.waived;
-        self.tally.deferred += examined.deferred;
-        self.tally.upserts += examined.deferred;
-        for row in &examined.null_keys {
-            self.invalid_keys += 1;
-            self.refuse(examined.keys.key(*row), "a field of the key is NULL");
-        }
-        for (row, _) in &examined.repeated {
-            self.invalid_keys += 1;
-            self.refuse(examined.keys.key(*row), "the key comes more than once in this read");
-        }
-        for (row, why) in &chunk.unrenderable {
-            self.refuse(examined.keys.key(*row), why);
-        }
-        for operation in &chunk.operations {
-            let row = operation.candidate.row;
-            let key = examined.keys.key(row);
-            if !self.keys.insert(examined.keys.hash(row)) {
-                self.invalid_keys += 1;
-                self.refuse(key, "the key comes more than once in this read");
-                continue;
+impl Sketch {
+    fn sample(&mut self, chunk: &Chunk) {
+        for candidate in chunk.operations.iter().map(|operation| operation.candidate) {
+            let keys = if candidate.place.is_some() { &mut self.changed } else { &mut self.added };
+            if keys.len() < CANDIDATES {
+                keys.push(chunk.examined.keys.key(candidate.row).to_vec());
             }
-            self.tally.upserts += 1;
-            let what = if operation.candidate.place.is_some() { "change" } else { "add" };
-            self.show(what, key);
         }
     }
 
-    fn remove(&mut self, table: &Table, places: &[Place]) {
-        self.tally.deletes += places.len() as u64;
-        places.iter().take(SAMPLE).for_each(|place| self.show("remove", table.key(*place)));
+    /// The first of those that are really to be sent.
+    fn lines(&self, intake: &Intake) -> Vec<Line> {
+        let lines = |what: &'static str, keys: &[Vec<u8>]| {
+            let sent = keys.iter().filter(|key| intake.is_sent(key)).take(SAMPLE);
+            sent.map(|key| Line { what, key: Shown(key).to_string() }).collect::<Vec<_>>()
+        };
+        [lines("add", &self.added), lines("change", &self.changed)].concat()
+    }
+}
+
+impl Outlet for Sketch {
+    fn push(&mut self, _item: &Item<'_>) {}
+
+    /// Nothing ever leaves.
+    fn withdraw(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+        true
     }
 
-    fn refuse(&mut self, key: &[u8], why: &str) {
-        self.tally.invalid += 1;
-        if self.invalid.len() < INVALID {
-            self.invalid.push((Shown(key).to_string(), why.to_owned()));
-        }
-    }
-
-    fn show(&mut self, what: &'static str, key: &[u8]) {
-        if self.sample.iter().filter(|line| line.what == what).count() < SAMPLE {
-            self.sample.push(Line { what, key: Shown(key).to_string() });
-        }
-    }
+    fn note(&mut self, _record: &Record<'_>) {}
 }

@@ -5,15 +5,20 @@
 use std::sync::Arc;
 
 use super::order::Order;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 
+use crate::delta::examiner::{Examiner, Primary};
+use crate::delta::fingerprint::Fingerprinter;
+use crate::delta::primary_keys::PrimaryKeys;
 use crate::delta::table::{Builder, Table};
 use crate::destination::Destination;
 use crate::destination::http::Http;
-use crate::domain::id::{Epoch, IntentNumber};
+use crate::domain::column::carried;
+use crate::domain::id::{Epoch, Instant, IntentNumber};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
-use crate::domain::value::ENCODING_VERSION;
+use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{FileFact, Header};
 use crate::snapshot::{Known, Snapshot};
@@ -38,9 +43,10 @@ pub enum Error {
     )]
     DefinitionChanged(String, String),
     #[error(
-        "`key` names other fields than the primary key of model `{0}`: a delivered key of its own is not built yet"
+        "the primary keys of model `{0}` do not fit into `memory_limit`, which they must where `key` names other fields; \
+         raise it, or make the delivered key the primary key"
     )]
-    KeyOfItsOwn(String),
+    PrimaryKeys(String),
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
     #[error("{0}")]
@@ -57,8 +63,7 @@ pub struct Prepared {
     pub destination: Arc<Destination>,
     pub definition: Definition,
     pub choice: Choice,
-    pub fields: Vec<String>,
-    pub key: Vec<usize>,
+    pub columns: Columns,
     pub files: Vec<FileFact>,
     pub pins: Pins,
     pub streams: Vec<SendableRecordBatchStream>,
@@ -72,16 +77,15 @@ pub struct Prepared {
 pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
     let snapshot = open(store, order).await?;
     let (reading, sent) = compare(Some(store), order, Some(snapshot.header())).await?;
-    let Sent { fields, destination, definition, choice } = sent;
+    let Sent { columns, destination, definition, choice } = sent;
     let files = reading.files.iter().map(fact_of_snapshot).collect();
-    let Reading { key, pins, partitions: streams, proof, .. } = reading;
+    let Reading { pins, partitions: streams, proof, .. } = reading;
     Ok(Prepared {
         snapshot,
         destination,
         definition,
         choice,
-        fields,
-        key,
+        columns,
         files,
         pins,
         streams,
@@ -89,9 +93,62 @@ pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
     })
 }
 
+/// What the columns of a read are.
+#[derive(Debug)]
+pub struct Columns {
+    /// The first ones are the mapped fields, by these names.
+    pub fields: Vec<String>,
+    /// Those of the delivered key, in its order.
+    pub key: Vec<usize>,
+    pub key_types: Vec<DataType>,
+    /// Those of the model's primary key.
+    pub primary_key: Vec<usize>,
+}
+
+impl Columns {
+    fn of(reading: &Reading) -> Columns {
+        let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
+        Columns {
+            fields: reading.fields.iter().map(|field| field.name.clone()).collect(),
+            key: reading.key.clone(),
+            key_types: types.collect(),
+            primary_key: reading.primary_key.clone(),
+        }
+    }
+
+    /// Compares rows of these columns with `table`. `memory` is in bytes.
+    pub fn examiner(
+        &self,
+        table: &Arc<Table>,
+        epoch: Epoch,
+        now: Instant,
+        memory: u64,
+    ) -> Arc<Examiner> {
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let primary = (self.primary_key != self.key)
+            .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
+        Arc::new(Examiner {
+            table: Arc::clone(table),
+            fingerprinter: Fingerprinter::new(self.fields.iter().map(String::as_str)),
+            key: self.key.clone(),
+            primary,
+            epoch,
+            now,
+        })
+    }
+
+    /// The values of a delivered key as the columns carry them, by the number of the field; NULL for other fields.
+    pub fn value_of_key<'k>(&self, values: &[Value<'k>], field: usize) -> Value<'k> {
+        let position = self.key.iter().position(|index| *index == field);
+        let value =
+            position.and_then(|position| values.get(position).zip(self.key_types.get(position)));
+        value.map_or(Value::Null, |(value, data_type)| carried(*value, data_type))
+    }
+}
+
 /// What a run would send, as far as it is known before a row is read.
 pub struct Sent {
-    pub fields: Vec<String>,
+    pub columns: Columns,
     pub destination: Arc<Destination>,
     pub definition: Definition,
     pub choice: Choice,
@@ -107,15 +164,12 @@ pub async fn compare(
     header: Option<&Header>,
 ) -> Result<(Reading, Sent), Error> {
     let reading = read(store, order).await?;
-    let fields: Vec<String> = reading.fields.iter().map(|field| field.name.clone()).collect();
-    if reading.primary_key != reading.key {
-        return Err(Error::KeyOfItsOwn(order.sync.model.name.clone()));
-    }
-    let http = Http::new(&order.connection, &order.requests, &fields, &reading.key)?;
+    let columns = Columns::of(&reading);
+    let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;
-    Ok((reading, Sent { fields, destination, definition, choice }))
+    Ok((reading, Sent { columns, destination, definition, choice }))
 }
 
 /// Opens the sync's snapshot for writing; recovers what a dead run left.

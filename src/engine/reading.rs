@@ -10,7 +10,9 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::prepare::Error;
 use crate::delta::examiner::{Candidate, Examined, Examiner};
+use crate::delta::primary_keys::Full;
 use crate::destination::Destination;
 use crate::destination::Encoder;
 use crate::domain::column::Column;
@@ -43,14 +45,13 @@ pub struct Rendered {
 #[derive(Debug)]
 pub struct Readers {
     chunks: mpsc::Receiver<Chunk>,
-    tasks: Tasks<Result<(), source::Error>>,
+    tasks: Tasks<Result<(), Error>>,
 }
 
 impl Readers {
     /// Starts one reader for each stream on `runtime`.
     pub fn start(
         streams: Vec<SendableRecordBatchStream>,
-        fields: usize,
         examiner: &Arc<Examiner>,
         destination: &Arc<Destination>,
         model: &str,
@@ -61,7 +62,6 @@ impl Readers {
         for stream in streams {
             let reader = read(
                 stream,
-                fields,
                 Arc::clone(examiner),
                 Arc::clone(destination),
                 model.to_owned(),
@@ -80,8 +80,8 @@ impl Readers {
     /// After the last chunk: whether every stream came to its own end.
     ///
     /// # Errors
-    /// The first failure of a stream.
-    pub async fn end(mut self) -> Result<(), source::Error> {
+    /// The first failure of a stream, or its primary keys need too much memory.
+    pub async fn end(mut self) -> Result<(), Error> {
         while let Some(ended) = self.tasks.next().await {
             ended?;
         }
@@ -91,21 +91,24 @@ impl Readers {
 
 async fn read(
     mut stream: SendableRecordBatchStream,
-    fields: usize,
     examiner: Arc<Examiner>,
     destination: Arc<Destination>,
     model: String,
     chunks: mpsc::Sender<Chunk>,
-) -> Result<(), source::Error> {
+) -> Result<(), Error> {
     let encoder =
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
-        let columns: Vec<Column<'_>> = batch.columns()[..fields]
+        let columns: Vec<Column<'_>> = batch
+            .columns()
             .iter()
             .map(|array| Column::new(array).expect("the source yields only supported types"))
             .collect();
-        let chunk = render(examiner.examine(&columns, batch.num_rows()), &columns, encoder);
+        let examined = examiner
+            .examine(&columns, batch.num_rows())
+            .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
+        let chunk = render(examined, &columns, encoder);
         if chunks.send(chunk).await.is_err() {
             return Ok(());
         }

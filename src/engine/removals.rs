@@ -5,6 +5,7 @@ use crate::domain::decision::{self, Absent};
 use crate::domain::guard::{self, HoldCause};
 use crate::domain::id::{Epoch, Instant, RunId};
 use crate::domain::sync::{Definition, Sync};
+use crate::domain::tally::Tally;
 use crate::snapshot::header::{FileFact, Header};
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
@@ -30,6 +31,16 @@ pub struct Removals {
     pub deferred: u64,
     pub forget: Vec<Place>,
     pub causes: Vec<HoldCause>,
+}
+
+impl Removals {
+    /// Adds them to a tally.
+    pub fn count(&self, tally: &mut Tally) {
+        let held = self.held.len() as u64;
+        tally.deletes += self.delete.len() as u64 + held + self.deferred;
+        tally.held += held;
+        tally.deferred += self.deferred;
+    }
 }
 
 /// Sorts the entries that no row met.

@@ -271,12 +271,12 @@ async fn a_refusal_of_everything_halts() {
 async fn a_withdrawn_record_is_not_sent_unless_its_intent_is_made() {
     let mut it = Fixture::new(|_, _| Some(200), false, 2, Repeat::Natural).await;
     it.push(0..5);
-    assert!(it.delivery.withdraw(key::hash(&key(0))));
-    assert!(it.delivery.withdraw(key::hash(&key(4))));
-    assert!(!it.delivery.withdraw(key::hash(&key(4))));
+    assert!(it.delivery.withdraw(key::hash(&key(0)), &key(0)));
+    assert!(it.delivery.withdraw(key::hash(&key(4)), &key(4)));
+    assert!(!it.delivery.withdraw(key::hash(&key(4)), &key(4)));
     let counts = it.finish().await;
     assert_eq!((counts.delivered, it.entry(0)), (3, None));
-    assert!(!it.delivery.withdraw(key::hash(&key(1))));
+    assert!(!it.delivery.withdraw(key::hash(&key(1)), &key(1)));
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub struct Sent {
     pub run: Option<String>,
     /// SHA-256 in hexadecimal.
     pub body_hash: String,
+    /// The beginning of the body.
+    pub beginning: String,
     pub operations: Vec<Operation>,
 }
 

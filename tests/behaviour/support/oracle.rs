@@ -277,6 +277,7 @@ fn sent(number: usize, connection: usize, head: &Head, body: &[u8]) -> Sent {
         run: header("x-counterflow-run"),
         headers: head.headers.clone(),
         body_hash: hash(body),
+        beginning: String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned(),
         operations: Vec::new(),
     }
 }

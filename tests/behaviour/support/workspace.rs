@@ -18,7 +18,10 @@ pub struct Setup {
     pub table: &'static str,
     pub location: String,
     pub sql: String,
+    /// The primary key.
     pub key: &'static [&'static str],
+    /// More keys of the sync, as YAML.
+    pub sync: &'static str,
     pub batch: u32,
     pub concurrency: u32,
     pub attempts: u32,
@@ -40,6 +43,7 @@ impl Default for Setup {
             location: "people.csv".to_owned(),
             sql: "SELECT * FROM people".to_owned(),
             key: &["id"],
+            sync: "",
             batch: 10,
             concurrency: 4,
             attempts: 4,
@@ -120,6 +124,10 @@ impl Workspace {
             .max_invalid
             .map_or(String::new(), |most| format!("    max_invalid: {most}\n"));
         let guard = if guard.is_empty() { guard } else { format!("    guard: {{ {guard} }}\n") };
+        let sync = match self.setup.sync {
+            "" => String::new(),
+            more => format!("    {more}\n"),
+        };
         let timeout = self.setup.request_timeout;
         let timeout = timeout.map_or(String::new(), |time| format!("request_timeout: {time}, "));
         let outcome = "      outcome:
@@ -139,7 +147,7 @@ syncs:
     model: people
     connection: crm
     mode: {mode}
-{guard}{invalid}    drain_timeout: {drain_timeout}
+{sync}{guard}{invalid}    drain_timeout: {drain_timeout}
     upsert:
       post: /contacts/batch
       batch: {{ records: {batch}, bytes: 1MiB }}
