@@ -47,8 +47,7 @@ struct Shared {
     held: Mutex<Held>,
     /// Rises when a request waits at the gate.
     waiting: watch::Sender<u64>,
-    /// Rises when the gate opens.
-    opened: watch::Sender<u64>,
+    opened: watch::Sender<Opening>,
 }
 
 /// Everything under the lock.
@@ -69,6 +68,15 @@ struct Gate {
     left: u64,
 }
 
+/// How the gate was last opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct Opening {
+    /// Rises each time.
+    turn: u64,
+    /// Whether those who waited are hung up on, unanswered.
+    is_hung_up: bool,
+}
+
 /// What it all came to, so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -83,12 +91,14 @@ struct Decision {
     answer: Answer,
     /// The object, and the keys that are unanswered until the answer leaves.
     applied: Option<(Object, Vec<String>)>,
-    /// The count of openings when the request came, where it waits for the next one.
+    /// The last opening when the request came, where it waits for the next one.
     turn: Option<u64>,
 }
 
 enum Answer {
     Response(Response),
+    /// The request is applied when the gate opens, if anybody still waits for its answer.
+    Later(Asked),
     /// The connection is closed instead.
     Lost,
 }
@@ -114,7 +124,7 @@ impl Destination {
         let shared = Arc::new(Shared {
             held: Mutex::new(held),
             waiting: watch::Sender::new(0),
-            opened: watch::Sender::new(0),
+            opened: watch::Sender::new(Opening::default()),
         });
         let (stopper, shutdown) = shutdown::channel();
         let mut tasks = Tasks::default();
@@ -164,7 +174,8 @@ impl Destination {
         tables.entry(object).or_default().lose(|| faults.every_third())
     }
 
-    /// Applies what comes for this object, answers the next `answered` requests and holds back all further answers.
+    /// The next `answered` requests for this object are answered, without faults; from then on all wait. Of those that wait
+    /// the first is applied at once, the others when the gate opens: from outside they look alike.
     pub fn close_gate(&self, object: Object, answered: u64) {
         self.shared.held().gate = Some(Gate { object, left: answered });
         self.shared.waiting.send_replace(0);
@@ -176,10 +187,20 @@ impl Destination {
         waiting.wait_for(|count| *count >= requests).await.expect("the sender lives in `self`");
     }
 
-    /// Lets all answers go.
+    /// Answers all that waits.
     pub fn open_gate(&self) {
+        self.open(false);
+    }
+
+    /// Hangs up on all that waits, and opens the gate.
+    pub fn hang_up(&self) {
+        self.open(true);
+    }
+
+    fn open(&self, is_hung_up: bool) {
         self.shared.held().gate = None;
-        self.shared.opened.send_modify(|count| *count += 1);
+        let opened = |last: &mut Opening| *last = Opening { turn: last.turn + 1, is_hung_up };
+        self.shared.opened.send_modify(opened);
     }
 
     /// Ends in order: what is being answered has a moment to be finished.
@@ -205,10 +226,16 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let decision = shared.decide(&method, uri.path(), &headers, &body);
+    let mut decision = shared.decide(&method, uri.path(), &headers, &body);
     if let Some(turn) = decision.turn {
         let mut opened = shared.opened.subscribe();
-        opened.wait_for(|count| *count > turn).await.expect("the sender lives in `shared`");
+        let opening = opened.wait_for(|last| last.turn > turn).await;
+        if opening.is_ok_and(|last| last.is_hung_up) {
+            return cut();
+        }
+    }
+    if let Answer::Later(asked) = decision.answer {
+        decision = shared.held().apply(asked, &[], false);
     }
     match decision.answer {
         Answer::Response(response) => {
@@ -218,7 +245,7 @@ async fn answer(
             }
             response
         }
-        Answer::Lost => cut(),
+        Answer::Later(_) | Answer::Lost => cut(),
     }
 }
 
@@ -252,10 +279,14 @@ impl Shared {
             }
             Passage::Answered => held.apply(asked, &[], false),
             Passage::Held => {
-                let turn = *self.opened.borrow();
-                let decision = held.apply(asked, &[], false);
+                let is_first = *self.waiting.borrow() == 0;
+                let decision = if is_first {
+                    held.apply(asked, &[], false)
+                } else {
+                    Decision { answer: Answer::Later(asked), applied: None, turn: None }
+                };
                 self.waiting.send_modify(|count| *count += 1);
-                Decision { turn: Some(turn), ..decision }
+                Decision { turn: Some(self.opened.borrow().turn), ..decision }
             }
         }
     }
@@ -433,7 +464,7 @@ mod tests {
             let path = "/customers/batch/archive";
             match destination.shared.decide(&Method::POST, path, headers, body.as_bytes()).answer {
                 Answer::Response(response) => response.status().as_u16(),
-                Answer::Lost => 0,
+                Answer::Later(_) | Answer::Lost => 0,
             }
         };
         let mut headers = HeaderMap::new();
