@@ -88,7 +88,7 @@ async fn serve(
     let held = Object::ALL.map(|object| (object.name(), destination.records(object).len()));
     let counts = destination.counts();
     destination.end().await;
-    teller.title("\nWhat it held");
+    teller.title("What it held");
     for (name, records) in held {
         teller.printed(&format!("{records:>6} {name}"));
     }

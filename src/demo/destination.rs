@@ -10,26 +10,24 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::response::Response;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::faults::{Fault, Faults, Temper};
+use super::conduct::{Answer, Conduct, Decision, Gate, Passage};
+use super::faults::{Fault, Temper};
 use super::object::{Object, Record};
-use super::request::{Asked, Misunderstood, Verdict};
+use super::request::{Asked, Misunderstood};
 use super::table::Table;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 
 /// `Bearer demo` and, for user `timetable` with password `demo`, basic.
 const CREDENTIALS: [&str; 2] = ["Bearer demo", "Basic dGltZXRhYmxlOmRlbW8="];
-/// Seconds, in answers with 429.
-const RETRY_AFTER: u64 = 1;
 /// How long the end waits for what is being answered.
 const END: Duration = Duration::from_secs(2);
 
@@ -44,28 +42,10 @@ pub struct Destination {
 
 #[derive(Debug)]
 struct Shared {
-    held: Mutex<Held>,
+    conduct: Mutex<Conduct>,
     /// Rises when a request waits at the gate.
     waiting: watch::Sender<u64>,
     opened: watch::Sender<Opening>,
-}
-
-/// Everything under the lock.
-#[derive(Debug)]
-struct Held {
-    tables: BTreeMap<Object, Table>,
-    faults: Faults,
-    requests: u64,
-    gate: Option<Gate>,
-    refused: Option<(Object, String)>,
-}
-
-/// Answers for one object are held back, without any other fault.
-#[derive(Debug)]
-struct Gate {
-    object: Object,
-    /// Requests that are answered yet.
-    left: u64,
 }
 
 /// How the gate was last opened.
@@ -86,23 +66,6 @@ pub struct Counts {
     pub absorbed: u64,
 }
 
-/// What was decided about a request, all at once.
-struct Decision {
-    answer: Answer,
-    /// The object, and the keys that are unanswered until the answer leaves.
-    applied: Option<(Object, Vec<String>)>,
-    /// The last opening when the request came, where it waits for the next one.
-    turn: Option<u64>,
-}
-
-enum Answer {
-    Response(Response),
-    /// The request is applied when the gate opens, if anybody still waits for its answer.
-    Later(Asked),
-    /// The connection is closed instead.
-    Lost,
-}
-
 impl Destination {
     /// Listens on `address`, whose port may be 0.
     ///
@@ -114,15 +77,9 @@ impl Destination {
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let held = Held {
-            tables: Object::ALL.into_iter().map(|object| (object, Table::default())).collect(),
-            faults: Faults::new(seed, temper),
-            requests: 0,
-            gate: None,
-            refused: None,
-        };
+        let conduct = Conduct::new(seed, temper);
         let shared = Arc::new(Shared {
-            held: Mutex::new(held),
+            conduct: Mutex::new(conduct),
             waiting: watch::Sender::new(0),
             opened: watch::Sender::new(Opening::default()),
         });
@@ -138,46 +95,46 @@ impl Destination {
 
     /// What it holds of one object.
     pub fn records(&self, object: Object) -> BTreeMap<String, Record> {
-        self.shared.held().table(object).records().clone()
+        self.shared.conduct().table(object).records().clone()
     }
 
     /// The keys of what it applied and never answered.
     pub fn unanswered(&self, object: Object) -> Vec<String> {
-        self.shared.held().table(object).unanswered().iter().cloned().collect()
+        self.shared.conduct().table(object).unanswered().iter().cloned().collect()
     }
 
     pub fn counts(&self) -> Counts {
-        let held = self.shared.held();
+        let conduct = self.shared.conduct();
         Counts {
-            requests: held.requests,
-            faults: held.faults.played().clone(),
-            absorbed: held.tables.values().map(Table::absorbed).sum(),
+            requests: conduct.requests,
+            faults: conduct.faults.played().clone(),
+            absorbed: conduct.tables.values().map(Table::absorbed).sum(),
         }
     }
 
     /// Refuses one of these records from now on, until `accept`; which one.
     pub fn refuse_one(&self, object: Object, keys: Vec<String>) -> Option<String> {
-        let mut held = self.shared.held();
-        let key = held.faults.pick(keys)?;
-        held.refused = Some((object, key.clone()));
+        let mut conduct = self.shared.conduct();
+        let key = conduct.faults.pick(keys)?;
+        conduct.refused = Some((object, key.clone()));
         Some(key)
     }
 
     pub fn accept(&self) {
-        self.shared.held().refused = None;
+        self.shared.conduct().refused = None;
     }
 
     /// About a third of the records vanish behind everybody's back; how many.
     pub fn lose_a_third(&self, object: Object) -> usize {
-        let held = &mut *self.shared.held();
-        let Held { tables, faults, .. } = held;
+        let conduct = &mut *self.shared.conduct();
+        let Conduct { tables, faults, .. } = conduct;
         tables.entry(object).or_default().lose(|| faults.every_third())
     }
 
     /// The next `answered` requests for this object are answered, without faults; from then on all wait. Of those that wait
     /// the first is applied at once, the others when the gate opens: from outside they look alike.
     pub fn close_gate(&self, object: Object, answered: u64) {
-        self.shared.held().gate = Some(Gate { object, left: answered });
+        self.shared.conduct().gate = Some(Gate { object, left: answered });
         self.shared.waiting.send_replace(0);
     }
 
@@ -198,7 +155,7 @@ impl Destination {
     }
 
     fn open(&self, is_hung_up: bool) {
-        self.shared.held().gate = None;
+        self.shared.conduct().gate = None;
         let opened = |last: &mut Opening| *last = Opening { turn: last.turn + 1, is_hung_up };
         self.shared.opened.send_modify(opened);
     }
@@ -235,13 +192,13 @@ async fn answer(
         }
     }
     if let Answer::Later(asked) = decision.answer {
-        decision = shared.held().apply(asked, &[], false);
+        decision = shared.conduct().apply(asked, &[], false);
     }
     match decision.answer {
         Answer::Response(response) => {
             if let Some((object, keys)) = decision.applied {
-                let mut held = shared.held();
-                held.table_mut(object).mark_answered(keys.iter().map(String::as_str));
+                let mut conduct = shared.conduct();
+                conduct.table_mut(object).mark_answered(keys.iter().map(String::as_str));
             }
             response
         }
@@ -256,13 +213,13 @@ fn cut() -> Response {
 }
 
 impl Shared {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn conduct(&self) -> MutexGuard<'_, Conduct> {
+        self.conduct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn decide(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Decision {
-        let mut held = self.held();
-        held.requests += 1;
+        let mut conduct = self.conduct();
+        conduct.requests += 1;
         let credentials = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if !credentials.is_some_and(|given| CREDENTIALS.contains(&given)) {
             return Decision::refusal(StatusCode::UNAUTHORIZED, "say that your token is `demo`");
@@ -271,17 +228,17 @@ impl Shared {
             Ok(asked) => asked,
             Err(Misunderstood(status, why)) => return Decision::refusal(status, why),
         };
-        match held.pass(asked.object) {
+        match conduct.pass(asked.object) {
             Passage::Free => {
                 let attempt = headers.get("x-counterflow-attempt");
                 let attempt = attempt.and_then(|value| value.to_str().ok()?.parse().ok());
-                held.meet(asked, attempt.unwrap_or(1))
+                conduct.meet(asked, attempt.unwrap_or(1))
             }
-            Passage::Answered => held.apply(asked, &[], false),
+            Passage::Answered => conduct.apply(asked, &[], false),
             Passage::Held => {
                 let is_first = *self.waiting.borrow() == 0;
                 let decision = if is_first {
-                    held.apply(asked, &[], false)
+                    conduct.apply(asked, &[], false)
                 } else {
                     Decision { answer: Answer::Later(asked), applied: None, turn: None }
                 };
@@ -292,166 +249,11 @@ impl Shared {
     }
 }
 
-/// What the gate does to a request.
-enum Passage {
-    /// There is no gate: faults may be met.
-    Free,
-    Answered,
-    Held,
-}
-
-impl Held {
-    fn table(&self, object: Object) -> &Table {
-        self.tables.get(&object).expect("there is a table for each object")
-    }
-
-    fn table_mut(&mut self, object: Object) -> &mut Table {
-        self.tables.entry(object).or_default()
-    }
-
-    fn pass(&mut self, object: Object) -> Passage {
-        match &mut self.gate {
-            Some(gate) if gate.object == object => match gate.left.checked_sub(1) {
-                Some(left) => {
-                    gate.left = left;
-                    Passage::Answered
-                }
-                None => Passage::Held,
-            },
-            _ => Passage::Free,
-        }
-    }
-
-    /// Draws a fault and plays it.
-    fn meet(&mut self, asked: Asked, attempt: u32) -> Decision {
-        let Some(fault) = self.faults.draw(asked.object, asked.is_delete, attempt) else {
-            return self.apply(asked, &[], false);
-        };
-        self.faults.count(fault);
-        match fault {
-            Fault::TooManyRequests => {
-                let again = [(header::RETRY_AFTER, RETRY_AFTER.to_string())];
-                let why = error("too_many_requests", "slow down");
-                Decision::answer((StatusCode::TOO_MANY_REQUESTS, again, why).into_response())
-            }
-            Fault::Unavailable => {
-                let why = error("unavailable", "out of order, for a moment");
-                Decision::answer((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
-            }
-            Fault::Locked => {
-                let why = error("locked", "somebody else writes this record");
-                Decision::answer((StatusCode::CONFLICT, why).into_response())
-            }
-            Fault::BusyRecords => {
-                let busy = self.faults.busy(asked.items.len());
-                self.apply(asked, &busy, false)
-            }
-            Fault::LostAnswer => self.apply(asked, &[], true),
-            Fault::RefusedRecord => self.apply(asked, &[], false),
-        }
-    }
-
-    /// Applies all but the busy and the refused. The places in `busy` are those of the request's items.
-    fn apply(&mut self, mut asked: Asked, busy: &[usize], is_lost: bool) -> Decision {
-        let mut verdicts = Vec::with_capacity(asked.items.len());
-        let mut applied = Vec::with_capacity(asked.items.len());
-        let object = asked.object;
-        for (place, item) in asked.items.iter_mut().enumerate() {
-            if busy.contains(&place) {
-                verdicts.push(Verdict::Busy);
-                continue;
-            }
-            if self.refused.as_ref().is_some_and(|(of, key)| *of == object && *key == item.key) {
-                self.faults.count(Fault::RefusedRecord);
-                verdicts.push(Verdict::Refused);
-                continue;
-            }
-            let table = self.tables.entry(object).or_default();
-            verdicts.push(match item.record.take() {
-                Some(record) => {
-                    table.upsert(&item.key, record);
-                    Verdict::Ok
-                }
-                None if table.delete(&item.key) => Verdict::Ok,
-                None => Verdict::NotFound,
-            });
-            applied.push(item.key.clone());
-        }
-        self.table_mut(object).leave_unanswered(applied.iter().map(String::as_str));
-        let answer = match asked.answer(&verdicts) {
-            _ if is_lost => Answer::Lost,
-            (status, Some(body)) => Answer::Response((status, Json(body)).into_response()),
-            (status, None) => Answer::Response(status.into_response()),
-        };
-        Decision { answer, applied: Some((object, applied)), turn: None }
-    }
-}
-
-impl Decision {
-    fn answer(response: Response) -> Decision {
-        Decision { answer: Answer::Response(response), applied: None, turn: None }
-    }
-
-    fn refusal(status: StatusCode, why: &str) -> Decision {
-        Decision::answer((status, error("refused", why)).into_response())
-    }
-}
-
-fn error(code: &str, message: &str) -> Json<Value> {
-    Json(json!({ "error": { "code": code, "message": message } }))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-
-    fn held() -> Held {
-        Held {
-            tables: BTreeMap::new(),
-            faults: Faults::new(1, Temper::Bad),
-            requests: 0,
-            gate: None,
-            refused: None,
-        }
-    }
-
-    fn asked(keys: &[&str]) -> Asked {
-        let customers: Vec<Value> = keys.iter().map(|key| json!({ "id": key })).collect();
-        let body = json!({ "customers": customers }).to_string();
-        Asked::read(&Method::POST, "/customers/batch", body.as_bytes()).unwrap()
-    }
-
-    fn keys(held: &Held) -> Vec<&str> {
-        held.table(Object::Customers).records().keys().map(String::as_str).collect()
-    }
-
-    #[test]
-    fn what_is_busy_or_refused_is_not_applied_and_the_rest_is() {
-        let mut held = held();
-        held.refused = Some((Object::Customers, "3".to_owned()));
-        held.apply(asked(&["1", "2", "3", "4"]), &[0], false);
-        assert_eq!(keys(&held), ["2", "4"]);
-        assert_eq!(held.faults.played()[&Fault::RefusedRecord], 1);
-    }
-
-    #[test]
-    fn a_lost_answer_is_applied_and_its_repetition_absorbed() {
-        let mut held = held();
-        let decision = held.apply(asked(&["1", "2"]), &[], true);
-        assert!(matches!(decision.answer, Answer::Lost));
-        assert_eq!(keys(&held), ["1", "2"]);
-        held.apply(asked(&["1", "2"]), &[], false);
-        assert_eq!(held.table(Object::Customers).absorbed(), 2);
-    }
-
-    #[test]
-    fn a_gate_answers_so_many_and_holds_the_rest_of_its_object_only() {
-        let mut held = held();
-        held.gate = Some(Gate { object: Object::Orders, left: 1 });
-        assert!(matches!(held.pass(Object::Customers), Passage::Free));
-        assert!(matches!(held.pass(Object::Orders), Passage::Answered));
-        assert!(matches!(held.pass(Object::Orders), Passage::Held));
-    }
 
     #[tokio::test]
     async fn only_loopback_is_listened_on_and_only_with_the_token_is_anything_applied() {

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod child;
 pub mod compare;
+mod conduct;
 pub mod destination;
 pub mod faults;
 pub mod folder;

@@ -17,6 +17,8 @@ const INDENT: &str = "   ";
 pub struct Teller {
     out: Box<dyn Write + Send>,
     is_coloured: bool,
+    /// Whether the last line was empty.
+    is_at_gap: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,16 +31,16 @@ enum Colour {
 
 impl Teller {
     pub fn new(out: Box<dyn Write + Send>, is_coloured: bool) -> Teller {
-        Teller { out, is_coloured }
+        Teller { out, is_coloured, is_at_gap: true }
     }
 
     pub fn title(&mut self, text: &str) {
+        self.gap();
         let text = self.painted(Colour::Bold, text);
         self.line(&text);
     }
 
     pub fn chapter(&mut self, number: usize, title: &str) {
-        self.line("");
         self.title(&format!("{number}  {title}"));
     }
 
@@ -64,8 +66,8 @@ impl Teller {
 
     /// What the destination holds against what the source holds.
     pub fn comparison(&mut self, comparisons: &[Comparison]) {
-        self.line("");
-        let head = ["source", "destination", "equal", "missing", "extra", "stale"];
+        self.gap();
+        let head = ["source", "destination", "equal", "missing", "extra", "stale", "kept"];
         self.line(&format!("{INDENT}{}", row("object", head.map(str::to_owned))));
         for comparison in comparisons {
             let dash = |count: usize| if count == 0 { "-".to_owned() } else { count.to_string() };
@@ -76,16 +78,13 @@ impl Teller {
                 dash(comparison.missing),
                 dash(comparison.extra),
                 dash(comparison.stale),
+                dash(comparison.kept),
             ];
             let colour = if comparison.is_equal() { Colour::Green } else { Colour::Yellow };
             let line = self.painted(colour, &row(comparison.object.name(), counts));
-            let kept = match comparison.kept {
-                0 => String::new(),
-                kept => format!("   and {kept} that left the source, kept: the mode is upsert"),
-            };
-            self.line(&format!("{INDENT}{line}{kept}"));
+            self.line(&format!("{INDENT}{line}"));
         }
-        self.line("");
+        self.gap();
     }
 
     /// What the destination did to us.
@@ -111,7 +110,15 @@ impl Teller {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
+    /// One empty line, not two.
+    fn gap(&mut self) {
+        if !self.is_at_gap {
+            self.line("");
+        }
+    }
+
     fn line(&mut self, text: &str) {
+        self.is_at_gap = text.is_empty();
         let _ = writeln!(self.out, "{}", text.trim_end());
         let _ = self.out.flush();
     }
@@ -141,22 +148,28 @@ pub fn told(report: &Report) -> String {
         0 => String::new(),
         deleted => format!(" ({deleted} of them deletes)"),
     };
+    let unchanged = match tally.unchanged {
+        0 => String::new(),
+        unchanged => format!(", {unchanged} unchanged"),
+    };
+    let retries = match tally.retries {
+        0 => String::new(),
+        retries => format!(", {retries} of them retries"),
+    };
     format!(
-        "run {} {}{why}\n{} rows read, {} unchanged: {}{deleted} in {} requests, {} of them retries",
+        "run {} {}{why}\n{} rows read{unchanged}: {}{deleted} in {} requests{retries}",
         report.run,
         report.outcome,
         tally.rows_read,
-        tally.unchanged,
         came_to.join(", "),
         tally.requests,
-        tally.retries,
     )
 }
 
-fn row(object: &str, counts: [String; 6]) -> String {
-    let [source, destination, equal, missing, extra, stale] = counts;
+fn row(object: &str, counts: [String; 7]) -> String {
+    let [source, destination, equal, missing, extra, stale, kept] = counts;
     format!(
-        "{object:<10} {source:>8} {destination:>12} {equal:>8} {missing:>8} {extra:>6} {stale:>6}"
+        "{object:<10} {source:>8} {destination:>12} {equal:>8} {missing:>8} {extra:>6} {stale:>6} {kept:>5}"
     )
 }
 
@@ -223,9 +236,8 @@ mod tests {
         let text = told_to(false, |teller| teller.comparison(&[comparison]));
         assert_eq!(
             text,
-            "\n   object       source  destination    equal  missing  extra  stale\n   \
-             orders         1012         1040     1010        2      -      -   \
-             and 30 that left the source, kept: the mode is upsert\n\n"
+            "   object       source  destination    equal  missing  extra  stale  kept\n   \
+             orders         1012         1040     1010        2      -      -    30\n\n"
         );
     }
 

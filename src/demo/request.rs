@@ -153,7 +153,7 @@ fn result(verdict: Verdict) -> Value {
         }),
         Verdict::Refused => json!({
             "status": "refused",
-            "error": { "code": "under_review", "message": "an auditor has this record open" },
+            "error": { "code": "under_review", "message": "an auditor looks at this record" },
         }),
     }
 }

@@ -148,10 +148,14 @@ fn named(csv: &[u8]) -> io::Result<Vec<Line>> {
 
 /// CSV as rows of fields.
 fn parse(text: &[u8]) -> io::Result<Vec<Vec<String>>> {
+    let mut text = text.to_vec();
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
     let mut reader = csv_core::Reader::new();
     // A field never has more bytes than the text, nor a row more fields.
     let (mut bytes, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
-    let (mut rows, mut rest) = (Vec::new(), text);
+    let (mut rows, mut rest) = (Vec::new(), text.as_slice());
     loop {
         let (result, read, written, fields) = reader.read_record(rest, &mut bytes, &mut ends);
         rest = &rest[read..];

@@ -52,8 +52,8 @@ impl Story {
         self.teller.say(
             "A new export of the shop: customers came, changed and left, open orders were paid, the one \
              under review among them. `plan` says what a run would do and sends nothing. Customers are \
-             mirrored: who left is deleted, once the read is proven complete and unless it is suspiciously \
-             many (the guard). Orders are only upserted.",
+             mirrored: who left is deleted, once the read is proven complete and unless they are \
+             suspiciously many (the guard). Orders are only upserted: what left the source is kept.",
         );
         self.show(&["plan", Object::Customers.sync()], 3).await?;
         self.show(&["plan", Object::Orders.sync()], 3).await?;

@@ -275,7 +275,7 @@ fn tell_end(teller: &mut Teller, account: &Account, counts: &Counts) {
             folder.display()
         ));
     }
-    teller.title("\nWhat to do next");
+    teller.title("What to do next");
     teller.printed(
         "counterflow init              writes `counterflow.yaml`: put your table, query and API in\n\
          counterflow validate          names everything that is wrong with it\n\

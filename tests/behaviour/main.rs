@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod changes;
 mod definition;
+mod demo;
 mod doubt;
 mod flights;
 mod guard;
