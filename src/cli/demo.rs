@@ -42,7 +42,11 @@ async fn story(output: &Output, mut signals: Signals, setting: Setting) -> Resul
     let told = tokio::select! {
         biased;
         cause = signals.next() => {
-            output.aside("interrupted; nothing is left behind");
+            output.aside(if setting.is_kept {
+                "interrupted; the folder is kept"
+            } else {
+                "interrupted; nothing is left behind"
+            });
             return Ok(exit(cause));
         }
         told = Box::pin(demo::play(setting, teller(output))) => told,

@@ -1,7 +1,7 @@
 //! A destination that misbehaves, and the story told with it: sync, change, stop, kill, and nothing is lost.
 //!
 //! The story runs the real binary as a child process, and after each step compares what the destination holds with what
-//! the source holds, by means of its own ([`source`], [`compare`]). Not responsible for the command line and for signals:
+//! the source holds, by means of its own (`source`, [`compare`]). Not responsible for the command line and for signals:
 //! whoever drops the story ends it, and nothing of it is left behind.
 
 pub mod account;

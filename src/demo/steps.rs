@@ -128,6 +128,12 @@ impl Story {
         let recovered = self.sync(Object::Customers, &[], 0).await?;
         let is_mended = usize::try_from(recovered.tally.deleted) == Ok(LEAVING.len());
         self.claim(is_mended, "kill: the next run must delete those who left");
+        let runs = self.ask(&["runs", Object::Customers.sync(), "--limit", "2"]).await?;
+        self.claim(runs.contains("interrupted"), "kill: the killed run must be called interrupted");
+        self.teller.say(
+            "The killed run is listed as interrupted, never as a success. What it had in doubt was sent \
+             again, and the deletes came last, after a complete read without those who left.",
+        );
         self.compare("after the recovery", &Expected::Equal)
     }
 

@@ -124,9 +124,6 @@ impl Story {
         check(&ended, expected)?;
         let report =
             report.map_err(|cause| Error::Report { command: ended.command.clone(), cause })?;
-        for line in ended.stderr.lines().filter(|line| line.contains("interrupted")) {
-            self.teller.printed(line);
-        }
         self.teller.printed(&told(&report));
         Ok(report)
     }
