@@ -21,7 +21,8 @@
 //! | 4 | [`control`] | who may run when; so far schedules |
 //! | 5 | [`config`] | YAML → validated values |
 //! | 5 | [`cli`] | one file a command |
-//! | 5 | `api`, `demo` (planned) | HTTP, a destination that misbehaves |
+//! | 5 | [`demo`] | a destination that misbehaves, and the story told with it |
+//! | 5 | `api` (planned) | HTTP |
 //!
 //! Only `engine` sees the whole line. A new source or destination is one folder and one arm of an enum. SQL that the
 //! engine runs is a file under `sql/`.
@@ -66,6 +67,7 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod delta;
+pub mod demo;
 pub mod destination;
 pub mod domain;
 pub mod engine;

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -96,6 +97,21 @@ pub enum Command {
     },
     /// Show what is known of one record; a key of several fields is written `a/b`
     Explain { sync: String, key: String },
+    /// Watch a sync being stopped and killed against a destination that misbehaves, and nothing lost
+    Demo {
+        /// Which faults come when
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Keep the demo's folder
+        #[arg(long)]
+        keep: bool,
+        /// Only run the destination, until Ctrl-C, for `config.example.yaml`
+        #[arg(long, conflicts_with = "keep")]
+        serve: bool,
+        /// Where the destination listens: a loopback address [default: 127.0.0.1:8089]
+        #[arg(long, value_name = "ADDRESS", requires = "serve")]
+        listen: Option<SocketAddr>,
+    },
     /// Show the version
     Version,
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod bar;
 mod confirm;
 mod decide;
+mod demo;
 mod exit;
 mod explain;
 mod failure;
@@ -92,6 +93,9 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
         Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,
         Command::Rejected { sync, run } => rejected::run(&place, output, &sync, run).await,
+        Command::Demo { seed, keep, serve, listen } => {
+            demo::run(output, demo::Asked { seed, keep, serve, listen }).await
+        }
         Command::Explain { sync, key } => explain::run(&place, output, &sync, &key).await,
     };
     match ended {

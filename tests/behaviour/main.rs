@@ -7,6 +7,7 @@ mod bad_input;
 mod changes;
 mod definition;
 mod delivered_key;
+mod demo;
 mod doubt;
 mod flights;
 mod guard;
