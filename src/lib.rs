@@ -18,11 +18,11 @@
 //! | 1 | [`store`] | small rows: runs, pauses, audit, the lock on the state |
 //! | 2 | [`delivery`] | many batches in flight: batches, the pure window, the loop, retry, the connection's budget |
 //! | 3 | [`engine`] | the run, its recovery, its plan and its report |
-//! | 4 | [`control`] | who may run when; so far schedules |
+//! | 4 | [`control`] | who may run when: schedules, the queue, the service that owns them |
 //! | 5 | [`config`] | YAML → validated values |
+//! | 5 | [`api`] | the HTTP interface of the server, and the documents that the command line prints too |
 //! | 5 | [`cli`] | one file a command |
 //! | 5 | [`demo`] | a destination that misbehaves, and the story told with it |
-//! | 5 | `api` (planned) | HTTP |
 //!
 //! Only `engine` sees the whole line. A new source or destination is one folder and one arm of an enum. SQL that the
 //! engine runs is a file under `sql/`.
@@ -62,6 +62,7 @@
 //! - No second process on the same state ([`store::lock`]).
 //! - No unsafe code.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
