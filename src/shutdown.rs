@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -59,6 +60,14 @@ impl Shutdown {
         if self.0.wait_for(|current| *current >= stage).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Runs blocking work here while the runtime's other tasks go on elsewhere. On a runtime of one thread they wait.
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

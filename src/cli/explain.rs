@@ -3,21 +3,18 @@
 //! Reads the snapshot and its journal beside a running process or after a crash: no lock, no write.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::overlay::Overlay;
 use super::state::{self, Place};
 use super::{rejected, time};
-use crate::config::Config;
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
-use crate::snapshot::{self, Known, Snapshot, View};
+use crate::snapshot::{self, View};
 use crate::store::RunNote;
 
 /// How many notes are shown, the newest first.
@@ -26,7 +23,8 @@ const NOTES: usize = 10;
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
     let config = place.config()?;
     state::find(&config, sync)?;
-    let view = recovered(&config, sync).map_err(|error| Failure::of(&error))?;
+    let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, None)
+        .map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {
         Some(view) => (find(view, key)?, view.header().epoch),
         None => (Vec::new(), Epoch::default()),
@@ -45,24 +43,6 @@ pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Resul
     });
     output.answer(&document, || human(sync, key, &entries, &notes, epoch));
     Ok(Exit::Done)
-}
-
-/// The snapshot as the next run will find it: what the journal says is in doubt is. Where the journal cannot be read, as
-/// when a commit comes in between, the committed generation alone.
-pub(super) fn recovered(config: &Config, sync: &str) -> Result<Option<View>, snapshot::Error> {
-    let Some(view) = View::read(&state::snapshot_disk(config, sync), sync)? else {
-        return Ok(None);
-    };
-    let header = view.header();
-    let known = Known { lineage: header.lineage, generation: header.generation };
-    let overlay = Overlay::new(state::snapshot_disk(config, sync));
-    match Snapshot::open(Arc::new(overlay), sync, Some(known)) {
-        Ok(snapshot) => Ok(Some(snapshot.view().clone())),
-        Err(error) => {
-            tracing::debug!(%error, "the journal could not be read");
-            Ok(Some(view))
-        }
-    }
 }
 
 /// All entries that look so; `7` the number and `7` the text look alike.

@@ -17,7 +17,6 @@ mod failure;
 mod init;
 pub mod order;
 mod output;
-mod overlay;
 mod plan;
 mod rebaseline;
 mod rejected;

@@ -7,6 +7,7 @@ use super::output::Output;
 use super::state::{self, Place};
 use super::time;
 use crate::snapshot;
+use crate::source::Pins;
 use crate::store::Audited;
 
 /// Sets the snapshot aside, whatever its state. The archive comes before the forgetting: a crash between the two leaves
@@ -39,6 +40,8 @@ pub async fn run(
     let disk = state::snapshot_disk(&config, name);
     snapshot::archive(&disk, name, now).map_err(|error| Failure::of(&error))?;
     owned.store.forget_known(name).await?;
+    // Types that were pinned by what was wrong are not to outlive it.
+    owned.store.set_pins(name, &no_pins()).await?;
     let folder = state::snapshot_folder(&config, name);
     output.answer(&json!({ "sync": name, "archived_in": folder.display().to_string() }), || {
         format!(
@@ -47,4 +50,8 @@ pub async fn run(
         )
     });
     Ok(Exit::Done)
+}
+
+fn no_pins() -> String {
+    serde_json::to_string(&Pins::default()).expect("pins are JSON")
 }

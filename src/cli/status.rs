@@ -101,7 +101,6 @@ mod tests {
             definition: None,
             epoch: Epoch(1),
             is_epoch_open: true,
-            is_rebaselined: false,
             next_batch: BatchNumber(1),
             reuse_floor: IntentNumber(1),
             baseline: None,

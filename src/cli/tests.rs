@@ -171,7 +171,9 @@ async fn what_a_killed_process_left_in_doubt_is_explained_without_a_write() {
     Store::open(&config.state).await.unwrap().close().await;
     leave_in_doubt(&config);
     let before = listing(&config.state.join("snapshots"));
-    let view = explain::recovered(&config, SYNC).unwrap().unwrap();
+    let view = crate::snapshot::recovered(&state::snapshot_folder(&config, SYNC), SYNC, None)
+        .unwrap()
+        .unwrap();
     let entries = explain::find(&view, "a").unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].doubt.unwrap().number, IntentNumber(1));

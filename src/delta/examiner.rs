@@ -53,6 +53,8 @@ pub struct Examined {
     pub taken_back: Vec<TakenBack>,
     /// Unchanged rows whose entries carry a rejection or a hold that is over.
     pub cleared: Vec<usize>,
+    /// Other rows whose entries carry a hold that is over.
+    pub back: Vec<usize>,
 }
 
 /// A row that is to be sent.
@@ -102,6 +104,7 @@ impl Examiner {
             null_keys: Vec::new(),
             taken_back: Vec::new(),
             cleared: Vec::new(),
+            back: Vec::new(),
         };
         for (row, fingerprint) in fingerprints.into_iter().enumerate() {
             self.row(row, fingerprint, &mut examined);
@@ -159,12 +162,14 @@ impl Examiner {
             });
             return;
         };
-        let (present, doubt) = match self.table.known(place) {
+        let (present, doubt, is_held) = match self.table.known(place) {
             Known::Current(confirmed) if confirmed == fingerprint => {
-                (Present::Unchanged { has_rejection: false }, None)
+                (Present::Unchanged { has_rejection: false }, None, false)
             }
-            Known::Current(_) | Known::Outdated(_) => (Present::Upsert(Reason::Fresh), None),
-            Known::Other(entry) => (self.decide(entry, fingerprint), entry.doubt),
+            Known::Current(_) | Known::Outdated(_) => (Present::Upsert(Reason::Fresh), None, false),
+            Known::Other(entry) => {
+                (self.decide(entry, fingerprint), entry.doubt, entry.held.is_some())
+            }
         };
         let sighting = match present {
             Present::Unchanged { .. } => Sighting::Unchanged,
@@ -175,6 +180,9 @@ impl Examiner {
         if let Some(first) = self.table.sight(place, sighting) {
             examined.repeated.push((row, first));
             return;
+        }
+        if is_held && !matches!(present, Present::Unchanged { .. }) {
+            examined.back.push(row);
         }
         match present {
             Present::Unchanged { has_rejection } => {

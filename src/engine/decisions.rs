@@ -4,6 +4,8 @@ use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
 use crate::domain::id::RunId;
+use crate::shutdown::blocking;
+use crate::snapshot::Snapshot;
 use crate::snapshot::header::Release;
 use crate::snapshot::record::Record;
 use crate::store::{Audited, Store};
@@ -21,8 +23,11 @@ pub async fn release(
 ) -> Result<(), Error> {
     audit(store, order, run, message, who, "release").await?;
     let mut snapshot = prepare::open(store, order).await?;
+    if held(&snapshot, run)?.0.is_empty() {
+        return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
+    }
     let release = Release { run, message: Some(message.to_owned()), at: now() };
-    snapshot.commit(|header| header.releases.push(release))?;
+    blocking(|| snapshot.commit(|header| header.releases.push(release)))?;
     prepare::remember(store, &snapshot).await
 }
 
@@ -39,19 +44,37 @@ pub async fn discard(
 ) -> Result<u64, Error> {
     audit(store, order, run, message, who, "discard").await?;
     let mut snapshot = prepare::open(store, order).await?;
-    let mut held = Vec::new();
-    snapshot.visit(|key, entry| {
-        if entry.held.is_some_and(|held| held.was_held_in(run)) {
-            held.push(key.to_vec());
-        }
-    })?;
-    for key in &held {
+    let (keys, others) = held(&snapshot, run)?;
+    if keys.is_empty() {
+        return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
+    }
+    for key in &keys {
         snapshot.journal().append(&Record::Forget { key });
     }
-    snapshot.journal().write()?;
-    snapshot.commit(|header| header.hold = None)?;
+    blocking(|| {
+        snapshot.journal().write()?;
+        snapshot.commit(|header| {
+            header.hold = header.hold.take().filter(|_| others > 0);
+            if let Some(hold) = &mut header.hold {
+                hold.keys = others;
+            }
+        })
+    })?;
     prepare::remember(store, &snapshot).await?;
-    Ok(held.len() as u64)
+    Ok(keys.len() as u64)
+}
+
+/// The keys whose deletes were held in `run`, and how many others are held.
+fn held(snapshot: &Snapshot, run: RunId) -> Result<(Vec<Vec<u8>>, u64), Error> {
+    let (mut keys, mut others) = (Vec::new(), 0);
+    blocking(|| {
+        snapshot.visit(|key, entry| match entry.held {
+            Some(held) if held.was_held_in(run) => keys.push(key.to_vec()),
+            Some(_) => others += 1,
+            None => {}
+        })
+    })?;
+    Ok((keys, others))
 }
 
 async fn audit(

@@ -1,24 +1,21 @@
 //! Chunks in, operations out: the one place that knows what has become of each key of this read.
 //!
 //! Guards: a run has at most one operation per key; a key that comes twice is not sent, and is in doubt if it has
-//! left already (design.md §3, Keys). Operations that must wait for the proven end of the read stay here, in the
-//! late lane.
+//! left already (design.md §3, Keys). Operations that must wait for the end of the read stay in the lane.
 
+use super::late::{Lane, Late};
 use super::reading::{Chunk, Rendered};
-use crate::delivery::{Delivery, Item};
+use crate::delivery::Item;
 use crate::delta::examiner::{Invalid, TakenBack};
 use crate::delta::key_map::KeyMap;
 use crate::delta::table::Sighting;
 use crate::domain::decision::Reason;
-use crate::domain::entry::{Fingerprint, Operation};
-use crate::domain::id::{BatchNumber, IntentNumber};
+use crate::domain::id::IntentNumber;
 use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::tally::Tally;
 use crate::snapshot::record::Record;
 use crate::store::{RecordNote, Verdict};
 
-/// The late lane's limit in bytes; what does not fit waits for a later run.
-const LATE_BYTES: usize = 64 << 20;
 /// Names of invalid records that are kept for the report.
 const NOTES: usize = 1_000;
 
@@ -43,19 +40,6 @@ pub trait Outlet {
     fn note(&mut self, record: &Record<'_>);
 }
 
-/// An operation that waits for the end of the read.
-#[derive(Debug)]
-struct Late {
-    key: Vec<u8>,
-    hash: KeyHash,
-    fingerprint: Fingerprint,
-    fragment: Vec<u8>,
-    target_len: u32,
-    /// The batch and place it had, and its number, if it is a repetition.
-    repeats: Option<(BatchNumber, u32, IntentNumber)>,
-    is_retry: bool,
-}
-
 /// Row counts, signed because a second sighting takes back what the first was counted as.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counts {
@@ -72,8 +56,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What is known of a run's tally at the end of the read.
-    pub fn tally(&self) -> Tally {
+    /// What is known of a run's tally. A row that was taken back before it was counted, as its chunk was on its way when
+    /// the read ended, was not read.
+    pub fn tally(mut self) -> Tally {
+        let deferred = self.deferred.min(0);
+        self.upserts -= deferred;
+        for uncounted in [self.unchanged, self.waived, self.upserts, deferred] {
+            self.invalid += uncounted.min(0);
+        }
         let positive = |count: i64| u64::try_from(count).unwrap_or(0);
         Tally {
             rows_read: positive(self.rows),
@@ -92,8 +82,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct Intake {
     fates: KeyMap<Fate>,
-    late: Vec<Late>,
-    late_bytes: usize,
+    pub lane: Lane,
     /// Intents below this number are never repeated with their number.
     reuse_floor: IntentNumber,
     pub counts: Counts,
@@ -104,8 +93,7 @@ impl Intake {
     pub fn new(reuse_floor: IntentNumber) -> Intake {
         Intake {
             fates: KeyMap::default(),
-            late: Vec::new(),
-            late_bytes: 0,
+            lane: Lane::default(),
             reuse_floor,
             counts: Counts::default(),
             notes: Vec::new(),
@@ -122,6 +110,9 @@ impl Intake {
         self.counts.upserts += signed(examined.deferred);
         for row in &examined.cleared {
             outlet.note(&Record::Clear { key: examined.keys.key(*row) });
+        }
+        for row in &examined.back {
+            outlet.note(&Record::Back { key: examined.keys.key(*row) });
         }
         for row in &examined.null_keys {
             self.count_invalid_key();
@@ -163,11 +154,11 @@ impl Intake {
                 candidate.reason == Reason::Repetition && doubt.number >= self.reuse_floor
             })
             .map(|doubt| (doubt.batch, doubt.index, doubt.number));
-        let is_full = self.late_bytes > LATE_BYTES;
+        let is_full = !self.lane.has_room();
         let fate = match candidate.reason {
             Reason::Fresh => Fate::Pushed,
-            Reason::WasRepeated if is_full => Fate::Unsent,
-            Reason::Repetition | Reason::RetryOfRejection if is_full => Fate::Pushed,
+            Reason::WasRepeated | Reason::RetryOfRejection if is_full => Fate::Unsent,
+            Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
         };
         self.fates.insert(hash, key, fate);
@@ -184,10 +175,16 @@ impl Intake {
                 is_retry,
             }),
             Fate::Late => {
-                self.late_bytes += key.len() + fragment.len() + size_of::<Late>();
-                let (key, fragment) = (key.to_vec(), fragment.to_vec());
-                let late = Late { key, hash, fingerprint, fragment, target_len, repeats, is_retry };
-                self.late.push(late);
+                self.lane.push(Late {
+                    key: key.to_vec(),
+                    hash,
+                    fingerprint,
+                    fragment: fragment.to_vec(),
+                    target_len,
+                    repeats,
+                    is_retry,
+                    needs_proof: candidate.reason == Reason::WasRepeated,
+                });
             }
             Fate::Unsent | Fate::Blocked | Fate::Left => self.counts.unsent += 1,
         }
@@ -244,13 +241,14 @@ impl Intake {
             (Some(Fate::Blocked | Fate::Left), _) => return false,
             (Some(Fate::Pushed), _) if !outlet.withdraw(hash, key) => {
                 self.fates.insert(hash, key, Fate::Left);
+                self.counts.invalid_keys += 1;
                 outlet.note(&Record::Repeated { key });
                 return true;
             }
             (Some(fate), _) => {
                 counts.upserts -= 1;
                 counts.unsent -= i64::from(*fate == Fate::Unsent);
-                self.late.retain(|late| late.hash != hash || late.key != key);
+                self.lane.remove(hash, key);
             }
             (None, Some(Sighting::Unchanged)) => counts.unchanged -= 1,
             (None, Some(Sighting::Waived)) => counts.waived -= 1,
@@ -283,71 +281,6 @@ impl Intake {
                 code: Some(code.to_owned()),
                 message: Some(message.to_owned()),
             });
-        }
-    }
-
-    /// After the proven end: the late lane, as groups to be sent one after the other, repetitions in their old batches
-    /// first, retries of rejections last.
-    pub fn late_groups(&mut self) -> Vec<Group> {
-        let mut late = std::mem::take(&mut self.late);
-        late.sort_by_key(|late| {
-            let place = late.repeats.map(|(batch, index, _)| (batch, index));
-            (late.is_retry, place.is_none(), place)
-        });
-        let mut groups: Vec<Group> = Vec::new();
-        for late in late {
-            let batch = late.repeats.map(|(batch, _, _)| batch);
-            match groups.last_mut() {
-                Some(group) if group.batch == batch => group.lates.push(late),
-                _ => groups.push(Group { batch, lates: vec![late] }),
-            }
-        }
-        groups
-    }
-
-    /// Operations in the late lane, which count as unsent if the run ends before them.
-    pub fn late_len(&self) -> usize {
-        self.late.len()
-    }
-}
-
-/// Operations of the late lane that belong together.
-#[derive(Debug)]
-pub struct Group {
-    batch: Option<BatchNumber>,
-    lates: Vec<Late>,
-}
-
-impl Group {
-    pub fn len(&self) -> usize {
-        self.lates.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.lates.is_empty()
-    }
-
-    /// Hands the group over: a repetition as the one batch it was.
-    pub fn push(&self, delivery: &mut Delivery) {
-        let items: Vec<Item<'_>> = self.lates.iter().map(Late::item).collect();
-        if self.batch.is_some() {
-            delivery.push_group(Operation::Upsert, &items);
-        } else {
-            items.into_iter().for_each(|item| delivery.push(Operation::Upsert, &item));
-        }
-    }
-}
-
-impl Late {
-    fn item(&self) -> Item<'_> {
-        Item {
-            key: &self.key,
-            key_hash: self.hash,
-            fingerprint: self.fingerprint,
-            number: self.repeats.map(|(_, _, number)| number),
-            fragment: &self.fragment,
-            target_len: self.target_len,
-            is_retry: self.is_retry,
         }
     }
 }

@@ -2,32 +2,38 @@
 //!
 //! Not here: the order of the steps (`run`), what a chunk means (`intake`), which removals are held (`removals`).
 
+mod ending;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::intake::{Intake, Outlet};
+use super::late::Group;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::reading::Readers;
-use super::removals::{self, Facts, Removals};
+use super::removals::Removals;
 use super::report::Report;
 use super::run::now;
 
 use crate::delivery::{Delivery, Item, Settings};
-use crate::delta::table::{Place, Table};
+use crate::delta::table::Table;
 use crate::destination::definition::{Repeat, Request};
 use crate::domain::entry::Operation;
+use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::key::{self, KeyHash, Shown};
+use crate::domain::key::{KeyHash, Shown};
 use crate::domain::run::Phase;
-use crate::domain::tally::Tally;
-use crate::shutdown::{Shutdown, Stage, Tasks};
-use crate::snapshot::header::{Baseline, Hold};
+use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store, Verdict};
 
+/// How often the tally of a run that goes on is written down.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
 /// Invalid and rejected records that a report names.
 const EXAMPLES: usize = 10;
 
@@ -71,21 +77,19 @@ pub struct Line<'a> {
     intake: Intake,
     delivery: Delivery,
     shutdown: Shutdown,
-    query: Option<tokio::runtime::Runtime>,
     vanished: Vec<String>,
-    /// Operations that the end of the run left unsent before delivery ever had them.
+    /// What waited for the end of the read, and was not handed over yet.
+    late: VecDeque<Group>,
+    removals: Removals,
+    /// The read was proven, and its removals are known.
+    is_sorted: bool,
+    /// Deletes of `removals` that delivery had or that count as unsent.
+    handled_deletes: u64,
+    /// Operations that were left unsent before delivery ever had them.
     unsent: u64,
     started: Instant,
+    recorded: std::time::Instant,
     is_draining: bool,
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        self.readers = None;
-        if let Some(query) = self.query.take() {
-            query.shutdown_background();
-        }
-    }
 }
 
 impl<'a> Line<'a> {
@@ -100,26 +104,22 @@ impl<'a> Line<'a> {
         run: RunId,
         shutdown: Shutdown,
     ) -> Result<Line<'a>, Error> {
-        prepare::begin(&mut prepared.snapshot, prepared.choice, &prepared.definition)?;
+        blocking(|| prepare::begin(&mut prepared, run))?;
         prepare::remember(store, &prepared.snapshot).await?;
         let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
         store.set_pins(&order.sync.name, &pins).await?;
-        let table = Arc::new(prepare::load(&prepared.snapshot)?);
+        let table = Arc::new(blocking(|| prepare::load(&prepared.snapshot))?);
         let started = now();
         let header = prepared.snapshot.header();
         let memory = order.memory_limit;
         let examiner = prepared.columns.examiner(&table, header.epoch, started, memory);
-        let query = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("query")
-            .enable_all()
-            .build()?;
         let streams = std::mem::take(&mut prepared.streams);
         let readers = Readers::start(
             streams,
             &examiner,
             &prepared.destination,
             &order.sync.model.name,
-            query.handle(),
+            prepared.query.handle(),
         );
         let repeat = |request: &Request| request.idempotency.repeat;
         let delivery = Delivery::new(Settings {
@@ -146,12 +146,21 @@ impl<'a> Line<'a> {
             intake,
             delivery,
             shutdown,
-            query: Some(query),
             vanished: Vec::new(),
+            late: VecDeque::new(),
+            removals: Removals::default(),
+            is_sorted: false,
+            handled_deletes: 0,
             unsent: 0,
             started,
+            recorded: std::time::Instant::now(),
             is_draining: false,
         })
+    }
+
+    /// Why deletes are held; empty if none are.
+    pub fn hold_causes(&self) -> &[HoldCause] {
+        &self.removals.causes
     }
 
     pub fn stage(&self) -> Stage {
@@ -165,7 +174,7 @@ impl<'a> Line<'a> {
     pub async fn read(&mut self, progress: &Progress) -> Result<End, Error> {
         let mut readers = self.readers.take().expect("a line is read once");
         loop {
-            self.show(progress);
+            self.show(progress).await?;
             if self.delivery.halted().is_some() {
                 return Ok(End::Stopped);
             }
@@ -201,6 +210,9 @@ impl<'a> Line<'a> {
         if let Err(unproven) = verified {
             return End::Failed(Error::Unproven(unproven.reason));
         }
+        if self.is_first_read_empty() {
+            return End::Failed(Error::NoRows(self.order.sync.model.name.clone()));
+        }
         if let Some(baseline) = &self.prepared.snapshot.header().baseline {
             let known: Vec<_> = baseline.files.iter().map(prepare::fact_of_source).collect();
             let files: Vec<_> = self.prepared.files.iter().map(prepare::fact_of_source).collect();
@@ -209,8 +221,15 @@ impl<'a> Line<'a> {
         End::Proven
     }
 
+    /// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
+    fn is_first_read_empty(&self) -> bool {
+        let header = self.prepared.snapshot.header();
+        let is_first = header.baseline.as_ref().is_none_or(|known| known.invalid_keys.is_none());
+        is_first && header.entries == 0 && self.intake.counts.rows == 0
+    }
+
     fn too_many_invalid(&self) -> Option<Error> {
-        let invalid = u64::try_from(self.intake.counts.invalid).unwrap_or(0);
+        let invalid = self.intake.counts.tally().invalid;
         let limit = self.order.sync.limits.max_invalid;
         (invalid > limit).then(|| {
             let examples = self.intake.notes.iter().take(3);
@@ -223,17 +242,17 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Sends what had to wait for the proven end of the read.
+    /// Sends what had to wait for the end of the read; what needs its proof too, only with it.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn deliver_late(&mut self, progress: &Progress) -> Result<(), Error> {
-        for group in self.intake.late_groups() {
-            if self.make_room(progress).await? {
-                group.push(&mut self.delivery);
-            } else {
-                self.unsent += group.len() as u64;
-            }
+    pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
+        let (groups, left_out) = self.intake.lane.groups(matches!(end, End::Proven));
+        self.late = groups;
+        self.unsent += left_out;
+        while !self.late.is_empty() && self.make_room(progress).await? {
+            let group = self.late.pop_front().expect("it was not empty");
+            group.push(Operation::Upsert, &mut self.delivery);
         }
         self.settle(progress).await
     }
@@ -288,8 +307,7 @@ impl<'a> Line<'a> {
             () = self.shutdown.reached(next), if stage < Stage::Aborting => {}
             stepped = self.delivery.progress(journal) => stepped?,
         }
-        self.show(progress);
-        Ok(())
+        self.show(progress).await
     }
 
     /// Finishes everything that delivery was given; in a drain, everything that is in flight.
@@ -307,79 +325,6 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What the proven read did not meet.
-    pub fn removals(&mut self) -> Removals {
-        let lineage = self.prepared.snapshot.header().lineage;
-        let facts = Facts {
-            definition: &self.prepared.definition,
-            files: &self.prepared.files,
-            vanished: std::mem::take(&mut self.vanished),
-            rows_read: u64::try_from(self.intake.counts.rows).unwrap_or(0),
-            invalid_keys: self.invalid_keys(),
-            credentials: self.prepared.destination.credentials_hash(lineage.0),
-            declares_account: self.order.connection.account.is_some(),
-        };
-        let header = self.prepared.snapshot.header();
-        let removals = removals::sort(
-            &self.table,
-            &self.order.sync,
-            header,
-            &facts,
-            header.epoch,
-            self.started,
-        );
-        removals::record(&removals, &self.table, self.run, self.prepared.snapshot.journal());
-        removals
-    }
-
-    fn invalid_keys(&self) -> u64 {
-        u64::try_from(self.intake.counts.invalid_keys).unwrap_or(0)
-    }
-
-    /// Sends the deletes, after everything else.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub async fn delete(&mut self, removals: &Removals, progress: &Progress) -> Result<(), Error> {
-        let destination = Arc::clone(&self.prepared.destination);
-        let Some(encoder) = destination.encoder(Operation::Delete) else {
-            return Ok(());
-        };
-        let table = Arc::clone(&self.table);
-        let places: Vec<Place> = removals.delete.clone();
-        let mut fragment = Vec::new();
-        for place in places {
-            let bytes = table.key(place);
-            let values = key::values(bytes).unwrap_or_default();
-            fragment.clear();
-            let value = |field: usize| self.prepared.columns.value_of_key(&values, field);
-            let rendered = encoder.render(value, &mut fragment).map_err(|error| {
-                Error::Defect(format!(
-                    "the key `{}` was sent and cannot be deleted: {error}",
-                    Shown(bytes)
-                ))
-            })?;
-            if !self.make_room(progress).await? {
-                self.unsent += 1;
-                continue;
-            }
-            let hash = key::hash(bytes);
-            let entry = table.entry(place, self.prepared.snapshot.header().epoch);
-            let repeats = entry.doubt.filter(|doubt| doubt.operation == Operation::Delete);
-            let item = Item {
-                key: bytes,
-                key_hash: hash,
-                fingerprint: 0,
-                number: repeats.map(|doubt| doubt.number),
-                fragment: &fragment,
-                target_len: rendered.target_len,
-                is_retry: entry.rejection.is_some(),
-            };
-            self.delivery.push(Operation::Delete, &item);
-        }
-        self.settle(progress).await
-    }
-
     /// A run that the destination halted has failed, however its read ended.
     pub fn halt(&self, end: End) -> End {
         match self.delivery.halted() {
@@ -393,79 +338,16 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn show(&self, progress: &Progress) {
+    /// Shows how far the run has come, and writes it down now and then.
+    async fn show(&mut self, progress: &Progress) -> Result<(), Error> {
         let counts = self.delivery.counts();
         let rows = u64::try_from(self.intake.counts.rows).unwrap_or(0);
         progress.set(rows, counts.delivered, counts.rejected, counts.in_flight);
-    }
-
-    pub fn tally(&self, removals: &Removals) -> Tally {
-        let counts = self.delivery.counts();
-        let read = self.intake.counts.tally();
-        let mut tally = Tally {
-            delivered: counts.delivered,
-            rejected: counts.rejected,
-            unknown: counts.unknown,
-            unsent: read.unsent + counts.unsent + self.unsent + self.intake.late_len() as u64,
-            deleted: counts.deleted,
-            requests: counts.requests,
-            retries: counts.retries,
-            ..read
-        };
-        removals.count(&mut tally);
-        tally
-    }
-
-    /// Folds the journal into the next generation; closes the epoch where it was confirmed.
-    ///
-    /// # Errors
-    /// The commit failed; the next run recovers.
-    pub async fn commit(
-        &mut self,
-        store: &Store,
-        end: &End,
-        removals: &Removals,
-        tally: &Tally,
-    ) -> Result<(), Error> {
-        let is_proven = matches!(end, End::Proven);
-        let is_confirmed = is_proven && tally.unsent == 0 && tally.unknown == 0;
-        let (run, held) = (self.run, tally.held);
-        let definition = self.prepared.definition.clone();
-        let lineage = self.prepared.snapshot.header().lineage;
-        let baseline = Baseline {
-            run,
-            definition: definition.clone(),
-            files: self.prepared.files.clone(),
-            invalid_keys: self.invalid_keys(),
-            credentials: self.prepared.destination.credentials_hash(lineage.0),
-        };
-        let released_are_done = self.table_has_no_released(removals, tally);
-        let next_batch = self.delivery.next_batch();
-        self.prepared.snapshot.journal().write()?;
-        self.prepared.snapshot.commit(|header| {
-            header.next_batch = next_batch;
-            header.definition = Some(definition);
-            header.is_rebaselined = false;
-            if is_confirmed {
-                header.is_epoch_open = false;
-            }
-            if is_proven {
-                header.hold =
-                    (held > 0).then(|| Hold { run, causes: removals.causes.clone(), keys: held });
-                if held == 0 {
-                    header.baseline = Some(baseline);
-                }
-                if released_are_done {
-                    header.releases.clear();
-                }
-            }
-        })?;
-        prepare::remember(store, &self.prepared.snapshot).await
-    }
-
-    /// Every delete that a person released has been answered, so that the release has done its work.
-    fn table_has_no_released(&self, removals: &Removals, tally: &Tally) -> bool {
-        removals.deferred == 0 && tally.unsent == 0 && tally.unknown == 0 && tally.rejected == 0
+        if self.recorded.elapsed() >= RECORD_EVERY {
+            self.recorded = std::time::Instant::now();
+            self.store.record_progress(self.run, &self.tally()).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the names of refused and invalid records for people to ask for.

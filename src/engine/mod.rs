@@ -2,6 +2,7 @@
 
 pub mod decisions;
 pub mod intake;
+pub mod late;
 pub mod line;
 pub mod order;
 pub mod plan;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::intake::{Intake, Outlet};
 use super::order::Order;
 use super::prepare::{self, Error};
-use super::reading::{Chunk, Readers};
+use super::reading::{Chunk, QueryRuntime, Readers};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
 use crate::delivery::Item;
@@ -15,8 +15,8 @@ use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::{KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
+use crate::shutdown::blocking;
 use crate::snapshot::View;
-use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::record::Record;
 use crate::source::vanished;
 use crate::store::Store;
@@ -53,15 +53,14 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
-    let folder = order.state.join("snapshots").join(&order.sync.name);
-    let view = View::read(&LocalDisk::existing(folder), &order.sync.name)?;
+    let view = prepare::view(store, order).await?;
     let header = view.as_ref().map(View::header);
-    let (reading, sent) = prepare::compare(store, order, header).await?;
+    let query = QueryRuntime::start()?;
+    let (reading, sent) = prepare::compare(store, order, header, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
-    let table = Arc::new(load(view.as_ref(), epoch)?);
+    let table = Arc::new(blocking(|| load(view.as_ref(), epoch))?);
     let examiner = sent.columns.examiner(&table, epoch, now(), order.memory_limit);
-    let query = tokio::runtime::Builder::new_multi_thread().thread_name("query").build()?;
     let mut readers = Readers::start(
         reading.partitions,
         &examiner,
@@ -76,9 +75,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         sketch.sample(&chunk);
         intake.take(&chunk, &mut sketch);
     }
-    let ended = readers.end().await;
-    query.shutdown_background();
-    ended?;
+    readers.end().await?;
     let files: Vec<_> = reading.files.iter().map(prepare::fact_of_snapshot).collect();
     let completeness = reading.proof.completeness();
     let mut tally = intake.counts.tally();

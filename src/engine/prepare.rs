@@ -2,9 +2,11 @@
 //!
 //! Header and epoch change in one commit before any intent. A run that cannot start changes nothing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::order::Order;
+use super::reading::QueryRuntime;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 
@@ -15,13 +17,14 @@ use crate::delta::table::{Builder, Table};
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::column::carried;
-use crate::domain::id::{Epoch, Instant, IntentNumber};
+use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
+use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
-use crate::snapshot::header::{FileFact, Header};
-use crate::snapshot::{Known, Snapshot};
+use crate::snapshot::header::{Baseline, FileFact, Header};
+use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
@@ -47,6 +50,14 @@ pub enum Error {
          raise it, or make the delivered key the primary key"
     )]
     PrimaryKeys(String),
+    #[error(
+        "model `{0}` gave no rows, and no earlier run read any; nothing was sent: check its SQL and what its files hold"
+    )]
+    NoRows(String),
+    #[error(
+        "no delete of `{sync}` was held in run {run}; `counterflow status {sync}` says what is held"
+    )]
+    NotHeld { sync: String, run: RunId },
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
     #[error("{0}")]
@@ -68,19 +79,38 @@ pub struct Prepared {
     pub pins: Pins,
     pub streams: Vec<SendableRecordBatchStream>,
     pub proof: Option<Proof>,
+    pub query: QueryRuntime,
 }
 
-/// Opens everything, without changing anything but what recovery folds.
+/// Opens everything, without changing anything but what recovery folds; `None` if the run was stopped meanwhile. A full
+/// resync that was asked for opens its epoch before anything can go wrong, so that it is never forgotten.
 ///
 /// # Errors
 /// Whatever of source, snapshot, definition or destination does not fit.
-pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
-    let snapshot = open(store, order).await?;
-    let (reading, sent) = compare(Some(store), order, Some(snapshot.header())).await?;
+pub async fn prepare(
+    store: &Store,
+    order: &Order,
+    shutdown: &mut Shutdown,
+) -> Result<Option<Prepared>, Error> {
+    let mut snapshot = open(store, order).await?;
+    let is_forced = order.is_full && snapshot.header().epoch > Epoch(0);
+    if is_forced {
+        blocking(|| snapshot.commit(open_epoch))?;
+        remember(store, &snapshot).await?;
+    }
+    let query = QueryRuntime::start()?;
+    let (reading, mut sent) = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => return Ok(None),
+        compared = compare(Some(store), order, Some(snapshot.header()), &query) => compared?,
+    };
+    if is_forced && sent.choice.reason == KindReason::Requested {
+        sent.choice.opens_epoch = false;
+    }
     let Sent { columns, destination, definition, choice } = sent;
     let files = reading.files.iter().map(fact_of_snapshot).collect();
     let Reading { pins, partitions: streams, proof, .. } = reading;
-    Ok(Prepared {
+    Ok(Some(Prepared {
         snapshot,
         destination,
         definition,
@@ -90,7 +120,8 @@ pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
         pins,
         streams,
         proof: Some(proof),
-    })
+        query,
+    }))
 }
 
 /// What the columns of a read are.
@@ -162,8 +193,9 @@ pub async fn compare(
     store: Option<&Store>,
     order: &Order,
     header: Option<&Header>,
+    query: &QueryRuntime,
 ) -> Result<(Reading, Sent), Error> {
-    let reading = read(store, order).await?;
+    let reading = read(store, order, query).await?;
     let columns = Columns::of(&reading);
     let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
@@ -178,14 +210,34 @@ pub async fn compare(
 /// The snapshot is damaged, missing or foreign.
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     let name = order.sync.name.clone();
-    let known = store.known(&name).await?;
-    let known = known.map(|(lineage, generation)| Known { lineage, generation });
-    let disk = LocalDisk::new(order.state.join("snapshots").join(&name))?;
-    let opened = Snapshot::open(Arc::new(disk), &name, known)?;
+    let known = known(store, order).await?;
+    let disk = LocalDisk::new(folder(order))?;
+    let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
     Ok(opened)
+}
+
+/// The sync's snapshot as the next run will find it, without writing; `None` before the first commit.
+///
+/// # Errors
+/// As [`open`].
+pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, Error> {
+    let known = match store {
+        Some(store) => known(store, order).await?,
+        None => None,
+    };
+    Ok(blocking(|| snapshot::recovered(&folder(order), &order.sync.name, known))?)
+}
+
+async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
+    let known = store.known(&order.sync.name).await?;
+    Ok(known.map(|(lineage, generation)| Known { lineage, generation }))
+}
+
+fn folder(order: &Order) -> PathBuf {
+    order.state.join("snapshots").join(&order.sync.name)
 }
 
 /// Tells the store which generation it has to find from now on.
@@ -198,7 +250,11 @@ pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
     Ok(())
 }
 
-async fn read(store: Option<&Store>, order: &Order) -> Result<Reading, Error> {
+async fn read(
+    store: Option<&Store>,
+    order: &Order,
+    query: &QueryRuntime,
+) -> Result<Reading, Error> {
     let pinned = match store {
         Some(store) => store.pins(&order.sync.name).await?,
         None => None,
@@ -213,7 +269,13 @@ async fn read(store: Option<&Store>, order: &Order) -> Result<Reading, Error> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let reader = Reader::new(std::slice::from_ref(&order.source), Settings::new(cores, memory));
     let selection = Selection { fields: order.sync.mapping.clone(), key: order.sync.key.clone() };
-    Ok(reader.open(&order.sync.model, &selection, &pins).await?)
+    let model = order.sync.model.clone();
+    // Inference may read whole files: not on the threads that have to hear of a stop.
+    let mut opening = Tasks::default();
+    let open = async move { reader.open(&model, &selection, &pins).await };
+    opening.spawn_on(open, query.handle());
+    let opened = opening.next().await.expect("the one task was just spawned");
+    Ok(opened?)
 }
 
 fn define(order: &Order, reading: &Reading, destination: &Destination) -> Definition {
@@ -252,7 +314,7 @@ fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Ch
     };
     Ok(kind::choose(Circumstances {
         is_first: header.is_none_or(|header| header.epoch == Epoch(0)),
-        is_rebaselined: header.is_some_and(|header| header.is_rebaselined) || is_set_aside(order),
+        is_rebaselined: is_set_aside(order),
         is_epoch_open: header.is_some_and(|header| header.is_epoch_open),
         is_full_requested: order.is_full,
         definition,
@@ -261,9 +323,8 @@ fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Ch
 
 /// Whether an earlier snapshot of the sync lies in an archive beside this one.
 fn is_set_aside(order: &Order) -> bool {
-    let folder = order.state.join("snapshots").join(&order.sync.name);
     let is_archive = |name: std::ffi::OsString| name.to_string_lossy().starts_with("archive-");
-    std::fs::read_dir(folder)
+    std::fs::read_dir(folder(order))
         .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 
@@ -271,24 +332,40 @@ fn is_set_aside(order: &Order) -> bool {
 ///
 /// # Errors
 /// The commit failed; nothing was sent.
-pub fn begin(
-    snapshot: &mut Snapshot,
-    choice: Choice,
-    definition: &Definition,
-) -> Result<(), Error> {
+pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
+    let choice = prepared.choice;
     if !choice.opens_epoch {
         return Ok(());
     }
-    let definition = definition.clone();
-    snapshot.commit(|header| {
-        header.epoch = Epoch(header.epoch.0 + 1);
-        header.is_epoch_open = true;
-        if matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged) {
+    let baseline = baseline(prepared, run, None);
+    let is_said_otherwise =
+        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
+    prepared.snapshot.commit(|header| {
+        open_epoch(header);
+        if is_said_otherwise {
             header.reuse_floor = IntentNumber(header.next_batch.0);
         }
-        header.definition = Some(definition);
+        header.definition = Some(baseline.definition.clone());
+        header.baseline.get_or_insert(baseline);
     })?;
     Ok(())
+}
+
+fn open_epoch(header: &mut Header) {
+    header.epoch = Epoch(header.epoch.0 + 1);
+    header.is_epoch_open = true;
+}
+
+/// What later reads are judged against, as this run finds it.
+pub fn baseline(prepared: &Prepared, run: RunId, invalid_keys: Option<u64>) -> Baseline {
+    let lineage = prepared.snapshot.header().lineage;
+    Baseline {
+        run,
+        definition: prepared.definition.clone(),
+        files: prepared.files.clone(),
+        invalid_keys,
+        credentials: prepared.destination.credentials_hash(lineage.0),
+    }
 }
 
 /// Loads the snapshot as the build side of the delta.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
+use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::mpsc;
 
 use super::prepare::Error;
@@ -41,11 +42,38 @@ pub struct Rendered {
     pub target_len: u32,
 }
 
+/// The threads of one query. A query that will not yield is left behind on them, and nothing waits for it.
+#[derive(Debug)]
+pub struct QueryRuntime(Option<Runtime>);
+
+impl QueryRuntime {
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn start() -> std::io::Result<QueryRuntime> {
+        let runtime =
+            runtime::Builder::new_multi_thread().thread_name("query").enable_all().build()?;
+        Ok(QueryRuntime(Some(runtime)))
+    }
+
+    pub fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("it is taken only when dropped").handle()
+    }
+}
+
+impl Drop for QueryRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The running readers of one read.
 #[derive(Debug)]
 pub struct Readers {
     chunks: mpsc::Receiver<Chunk>,
     tasks: Tasks<Result<(), Error>>,
+    failed: Option<Error>,
 }
 
 impl Readers {
@@ -55,7 +83,7 @@ impl Readers {
         examiner: &Arc<Examiner>,
         destination: &Arc<Destination>,
         model: &str,
-        runtime: &tokio::runtime::Handle,
+        runtime: &Handle,
     ) -> Readers {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let mut tasks = Tasks::default();
@@ -69,12 +97,19 @@ impl Readers {
             );
             tasks.spawn_on(reader, runtime);
         }
-        Readers { chunks, tasks }
+        Readers { chunks, tasks, failed: None }
     }
 
     /// The next chunk; `None` once every stream has ended or one has failed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Chunk> {
-        self.chunks.recv().await
+        while self.failed.is_none() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.tasks.next() => self.failed = ended.err(),
+                chunk = self.chunks.recv() => return chunk,
+            }
+        }
+        None
     }
 
     /// After the last chunk: whether every stream came to its own end.
@@ -82,6 +117,9 @@ impl Readers {
     /// # Errors
     /// The first failure of a stream, or its primary keys need too much memory.
     pub async fn end(mut self) -> Result<(), Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         while let Some(ended) = self.tasks.next().await {
             ended?;
         }
@@ -98,6 +136,7 @@ async fn read(
 ) -> Result<(), Error> {
     let encoder =
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
+    let delete = destination.encoder(Operation::Delete).filter(|delete| delete.names_record());
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
         let columns: Vec<Column<'_>> = batch
@@ -108,7 +147,7 @@ async fn read(
         let examined = examiner
             .examine(&columns, batch.num_rows())
             .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
-        let chunk = render(examined, &columns, encoder);
+        let chunk = render(examined, &columns, encoder, delete);
         if chunks.send(chunk).await.is_err() {
             return Ok(());
         }
@@ -116,7 +155,14 @@ async fn read(
     Ok(())
 }
 
-fn render(examined: Examined, columns: &[Column<'_>], encoder: &Encoder) -> Chunk {
+/// A record that could never be deleted again, as its key cannot stand in the path, is invalid from the start.
+fn render(
+    examined: Examined,
+    columns: &[Column<'_>],
+    encoder: &Encoder,
+    delete: Option<&Encoder>,
+) -> Chunk {
+    let mut path = Vec::new();
     let mut chunk = Chunk {
         operations: Vec::with_capacity(examined.candidates.len()),
         fragments: Vec::new(),
@@ -126,7 +172,10 @@ fn render(examined: Examined, columns: &[Column<'_>], encoder: &Encoder) -> Chun
     for candidate in &chunk.examined.candidates {
         let start = chunk.fragments.len();
         let row = candidate.row;
-        match encoder.render(|field| columns[field].value(row), &mut chunk.fragments) {
+        let value = |field: usize| columns[field].value(row);
+        path.clear();
+        let deletable = delete.map_or(Ok(()), |delete| delete.render(value, &mut path).map(drop));
+        match deletable.and_then(|()| encoder.render(value, &mut chunk.fragments)) {
             Ok(rendered) => chunk.operations.push(Rendered {
                 candidate: *candidate,
                 fragment: start..chunk.fragments.len(),

@@ -90,8 +90,8 @@ fn causes(sync: &Sync, header: &Header, facts: &Facts<'_>, removals: u64) -> Vec
     if !facts.vanished.is_empty() {
         causes.push(HoldCause::VanishedFiles { names: facts.vanished.clone() });
     }
-    if facts.invalid_keys > baseline.invalid_keys {
-        let (before, now) = (baseline.invalid_keys, facts.invalid_keys);
+    if let Some(before) = baseline.invalid_keys.filter(|before| facts.invalid_keys > *before) {
+        let now = facts.invalid_keys;
         causes.push(HoldCause::InvalidKeys { before, now });
     }
     if let Some(what) = facts.definition.hold_cause(&baseline.definition) {

@@ -10,7 +10,6 @@ use super::line::{End, Line};
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::progress::Progress;
-use super::removals::Removals;
 use super::report::Report;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::{self, Outcome, Phase};
@@ -59,35 +58,52 @@ pub async fn run(
 async fn execute(
     store: &Store,
     order: &Order,
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Starting).await?;
-    let prepared = prepare::prepare(store, order).await?;
+    let Some(prepared) = prepare::prepare(store, order, &mut shutdown).await? else {
+        store.set_phase(report.run, Phase::Draining).await?;
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
+    };
     report.kind = Some(prepared.choice.kind);
     report.reason = Some(prepared.choice.reason);
     store.set_choice(report.run, prepared.choice).await?;
     let mut line = Line::open(store, order, prepared, report.run, shutdown).await?;
+    let ended = follow(&mut line, store, progress, report).await;
+    report.tally = line.tally();
+    ended
+}
+
+/// From the first row to the commit.
+async fn follow(
+    line: &mut Line<'_>,
+    store: &Store,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Reading).await?;
     let mut end = line.read(progress).await?;
-    let mut removals = Removals::default();
+    if !matches!(end, End::Stopped) {
+        line.deliver_late(&end, progress).await?;
+    }
     if matches!(end, End::Proven) {
-        line.deliver_late(progress).await?;
-        removals = line.removals();
-        line.delete(&removals, progress).await?;
+        line.sort_removals();
+        line.delete(progress).await?;
     }
     line.enter_drain().await?;
     line.settle(progress).await?;
     store.set_phase(report.run, Phase::Committing).await?;
     end = line.halt(end);
-    report.tally = line.tally(&removals);
-    report.holds.clone_from(&removals.causes);
-    report.tally.check().map_err(Error::Defect)?;
-    line.commit(store, &end, &removals, &report.tally).await?;
+    let tally = line.tally();
+    report.holds = line.hold_causes().to_vec();
+    line.commit(&end, &tally).await?;
     line.note(store, report).await?;
+    tally.check().map_err(Error::Defect)?;
     let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
-    report.outcome = run::outcome(&report.tally, was_stopped);
+    report.outcome = run::outcome(&tally, was_stopped);
     match end {
         End::Failed(error) => Err(error),
         End::Proven | End::Stopped => Ok(()),

@@ -14,6 +14,7 @@
 //! 6 clear     key:bytes
 //! 7 hold      key:bytes run:u64
 //! 8 waive     key:bytes fingerprint:u128 epoch:u32
+//! 9 back      key:bytes
 //! ```
 //!
 //! A kind or verdict that this build does not know is an error.
@@ -38,6 +39,7 @@ const FORGET: u8 = 5;
 const CLEAR: u8 = 6;
 const HOLD: u8 = 7;
 const WAIVE: u8 = 8;
+const BACK: u8 = 9;
 
 /// What a journal says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,7 @@ pub(super) enum Change {
     Clear,
     Hold(RunId),
     Waive(Waiver),
+    Back,
 }
 
 /// The operations of an intent, one after the other.
@@ -162,6 +165,7 @@ pub(super) fn put(out: &mut Vec<u8>, record: &Record<'_>) {
         Record::Repeated { key } => put_key(out, REPEATED, key),
         Record::Forget { key } => put_key(out, FORGET, key),
         Record::Clear { key } => put_key(out, CLEAR, key),
+        Record::Back { key } => put_key(out, BACK, key),
         Record::Hold { key, run } => {
             put_key(out, HOLD, key);
             out.extend_from_slice(&run.0.to_le_bytes());
@@ -191,7 +195,7 @@ fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict) {
 pub(super) fn read(payload: &[u8]) -> Result<Raw<'_>, Fault> {
     let mut bytes = Bytes::new(payload);
     let kind = bytes.u8().ok_or(DAMAGED)?;
-    if kind > WAIVE {
+    if kind > BACK {
         return Err(Fault::Newer("it has a record of an unknown kind"));
     }
     if kind == RECEIPT {
@@ -224,6 +228,7 @@ fn read_known<'a>(kind: u8, bytes: &mut Bytes<'a>) -> Option<Raw<'a>> {
                 REPEATED => Change::Repeated,
                 FORGET => Change::Forget,
                 CLEAR => Change::Clear,
+                BACK => Change::Back,
                 HOLD => Change::Hold(RunId(bytes.u64()?)),
                 WAIVE => Change::Waive(extras::read_waiver(bytes)?),
                 _ => return None,
@@ -275,6 +280,7 @@ impl<'a> Raw<'a> {
                 Change::Repeated => Record::Repeated { key },
                 Change::Forget => Record::Forget { key },
                 Change::Clear => Record::Clear { key },
+                Change::Back => Record::Back { key },
                 Change::Hold(run) => Record::Hold { key, run },
                 Change::Waive(waiver) => Record::Waive { key, waiver },
             },
@@ -310,6 +316,7 @@ mod tests {
             Record::Repeated { key },
             Record::Forget { key },
             Record::Clear { key },
+            Record::Back { key },
             Record::Hold { key, run: RunId(4) },
             Record::Waive { key, waiver },
         ] {
@@ -321,7 +328,7 @@ mod tests {
                 assert_ne!(back(&out[..length]).as_ref(), Ok(&Some(record.clone())));
             }
         }
-        assert!(matches!(read(&[9]), Err(Fault::Newer(_))));
+        assert!(matches!(read(&[10]), Err(Fault::Newer(_))));
         assert!(matches!(read(&[]), Err(Fault::Damaged(_))));
     }
 }

@@ -42,6 +42,7 @@ fn apply(entry: &mut Entry, last_intent: Option<Doubt>, change: Change) {
             entry.doubt = Some(Doubt { is_repeated: true, ..doubt });
         }
         Change::Forget => *entry = Entry::default(),
+        Change::Back => entry.held = None,
         Change::Clear => {
             entry.rejection = None;
             entry.held = None;
@@ -160,6 +161,7 @@ mod tests {
             Just(Change::Repeated),
             Just(Change::Forget),
             Just(Change::Clear),
+            Just(Change::Back),
             (1..4u64).prop_map(|run| Change::Hold(RunId(run))),
             Just(Change::Waive(Waiver { fingerprint: 5, epoch: EPOCH })),
         ];

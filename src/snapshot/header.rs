@@ -21,12 +21,11 @@ pub struct Header {
     /// Zero until the first run opens one.
     pub epoch: Epoch,
     pub is_epoch_open: bool,
-    /// The snapshot began with `rebaseline`; the first run says so.
-    pub is_rebaselined: bool,
     pub next_batch: BatchNumber,
     /// Intent numbers below this are never used again: the rendering has changed since.
     pub reuse_floor: IntentNumber,
-    /// What the last run that held nothing read and believed; holds are judged against it.
+    /// What the last run that held nothing read and believed, or before there was one, what the first run began with;
+    /// holds are judged against it.
     pub baseline: Option<Baseline>,
     pub hold: Option<Hold>,
     pub releases: Vec<Release>,
@@ -34,15 +33,15 @@ pub struct Header {
     pub entries: u64,
 }
 
-/// The facts of a proven read.
+/// What a later read is judged against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     pub run: RunId,
     pub definition: Definition,
     pub files: Vec<FileFact>,
-    /// Null and repeated keys.
-    pub invalid_keys: u64,
+    /// Null and repeated keys; `None` until a read was proven complete.
+    pub invalid_keys: Option<u64>,
     /// A keyed hash of the connection's secret; `None` where it has none.
     pub credentials: Option<String>,
 }

@@ -87,7 +87,6 @@ impl Snapshot {
             definition: None,
             epoch: Epoch(0),
             is_epoch_open: false,
-            is_rebaselined: false,
             next_batch: BatchNumber(1),
             reuse_floor: IntentNumber(1),
             baseline: None,

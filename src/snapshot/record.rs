@@ -35,6 +35,10 @@ pub enum Record<'a> {
     Clear {
         key: &'a [u8],
     },
+    /// A row with the key was met, whatever is wrong with it: its hold is over.
+    Back {
+        key: &'a [u8],
+    },
     /// The key's delete was held in this run.
     Hold {
         key: &'a [u8],

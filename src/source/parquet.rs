@@ -39,8 +39,8 @@ pub(super) async fn open(
         .object_store(ObjectStoreUrl::local_filesystem())
         .map_err(|error| damaged(table, "", &error))?;
     let urls = files.iter().map(|file| url(table, file)).collect::<Result<Vec<_>, Error>>()?;
-    let schemas = futures::stream::iter(files.iter().zip(&urls))
-        .map(|(file, url)| schema(state, &format, &store, table, file, url))
+    let schemas = futures::stream::iter(0..files.len())
+        .map(|place| schema(state, &format, &store, table, &files[place], &urls[place]))
         .buffered(FOOTERS)
         .try_collect::<Vec<_>>()
         .await?;

@@ -56,6 +56,11 @@ impl Encoder {
         self.limits
     }
 
+    /// Whether the path of the request is the record's own.
+    pub fn names_record(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// Bytes of a body beside its fragments and the commas between them.
     pub fn overhead(&self) -> usize {
         self.template.prefix.len() + self.template.suffix.len()

@@ -5,10 +5,41 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::snapshot::disk::{Disk, DiskFile, DiskView, LocalDisk};
-use crate::snapshot::memory_disk::MemoryDisk;
+use super::disk::{Disk, DiskFile, DiskView, LocalDisk};
+use super::memory_disk::MemoryDisk;
+use super::open::{Known, Snapshot};
+use super::view::View;
+
+/// The snapshot in `folder` as the next run will find it: what the journal says is in doubt is. Where the journal cannot
+/// be read, as when a commit comes in between, the committed generation alone. `None` before the first commit.
+///
+/// # Errors
+/// As [`View::read`]; and if `known`, which the store last knew of it, is not what is there.
+pub fn recovered(
+    folder: &Path,
+    sync: &str,
+    known: Option<Known>,
+) -> Result<Option<View>, super::Error> {
+    let Some(view) = View::read(&LocalDisk::existing(folder), sync)? else {
+        return match known {
+            Some(_) => Err(super::Error::Missing { sync: sync.to_owned() }),
+            None => Ok(None),
+        };
+    };
+    let overlay = || Arc::new(Overlay::new(LocalDisk::existing(folder)));
+    let header = view.header();
+    let there = Known { lineage: header.lineage, generation: header.generation };
+    match Snapshot::open(overlay(), sync, Some(there)) {
+        Ok(snapshot) => Ok(Some(snapshot.view().clone())),
+        Err(error) => {
+            tracing::debug!(%error, "the journal could not be read");
+            Ok(Some(view))
+        }
+    }
+}
 
 /// A read-only folder with a layer of memory over it.
 #[derive(Debug)]

@@ -1,0 +1,189 @@
+//! Operations that wait: for the end of the read, or for others to go first. Within bounds, in the order they are sent.
+//!
+//! Not here: what has to wait, and why (`intake`, `domain::decision`).
+
+use std::collections::VecDeque;
+
+use crate::delivery::{Delivery, Item};
+use crate::domain::entry::{Fingerprint, Operation};
+use crate::domain::id::{BatchNumber, IntentNumber};
+use crate::domain::key::KeyHash;
+
+/// Bytes that a lane may hold.
+const MOST_BYTES: usize = 64 << 20;
+
+/// An operation that waits.
+#[derive(Debug)]
+pub struct Late {
+    pub key: Vec<u8>,
+    pub hash: KeyHash,
+    pub fingerprint: Fingerprint,
+    pub fragment: Vec<u8>,
+    pub target_len: u32,
+    /// The batch and place it had, and its number, if it is a repetition.
+    pub repeats: Option<(BatchNumber, u32, IntentNumber)>,
+    /// The retry of a standing rejection.
+    pub is_retry: bool,
+    /// Only a read that was proven complete can say that it may be sent.
+    pub needs_proof: bool,
+}
+
+impl Late {
+    fn size(&self) -> usize {
+        self.key.len() + self.fragment.len() + size_of::<Late>()
+    }
+
+    fn item(&self) -> Item<'_> {
+        Item {
+            key: &self.key,
+            key_hash: self.hash,
+            fingerprint: self.fingerprint,
+            number: self.repeats.map(|(_, _, number)| number),
+            fragment: &self.fragment,
+            target_len: self.target_len,
+            is_retry: self.is_retry,
+        }
+    }
+}
+
+/// The operations that wait.
+#[derive(Debug, Default)]
+pub struct Lane {
+    late: Vec<Late>,
+    bytes: usize,
+}
+
+impl Lane {
+    pub fn has_room(&self) -> bool {
+        self.bytes <= MOST_BYTES
+    }
+
+    pub fn push(&mut self, late: Late) {
+        self.bytes += late.size();
+        self.late.push(late);
+    }
+
+    pub fn remove(&mut self, hash: KeyHash, key: &[u8]) {
+        if let Some(place) = self.late.iter().position(|late| late.hash == hash && late.key == key)
+        {
+            self.bytes -= self.late.swap_remove(place).size();
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.late.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.late.is_empty()
+    }
+
+    /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, retries of
+    /// rejections last. Also how many were left out, as they need a proof and there is none.
+    pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
+        let all = self.late.len();
+        let mut late = std::mem::take(&mut self.late);
+        self.bytes = 0;
+        late.retain(|late| is_proven || !late.needs_proof);
+        let left_out = (all - late.len()) as u64;
+        late.sort_by_key(|late| {
+            let place = late.repeats.map(|(batch, index, _)| (batch, index));
+            (late.is_retry, place.is_none(), place)
+        });
+        let mut groups: VecDeque<Group> = VecDeque::new();
+        for late in late {
+            let batch = late.repeats.map(|(batch, _, _)| batch);
+            match groups.back_mut() {
+                Some(group) if batch.is_some() && group.batch == batch => group.lates.push(late),
+                _ => groups.push_back(Group { batch, lates: vec![late] }),
+            }
+        }
+        (groups, left_out)
+    }
+}
+
+/// Operations that belong together.
+#[derive(Debug)]
+pub struct Group {
+    batch: Option<BatchNumber>,
+    lates: Vec<Late>,
+}
+
+impl Group {
+    pub fn len(&self) -> usize {
+        self.lates.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lates.is_empty()
+    }
+
+    /// Hands the group over: a repetition as the one batch it was.
+    pub fn push(&self, operation: Operation, delivery: &mut Delivery) {
+        let items: Vec<Item<'_>> = self.lates.iter().map(Late::item).collect();
+        if self.batch.is_some() {
+            delivery.push_group(operation, &items);
+        } else {
+            items.iter().for_each(|item| delivery.push(operation, item));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn late(key: u8, repeats: Option<(u64, u32)>, is_retry: bool, needs_proof: bool) -> Late {
+        let repeats =
+            repeats.map(|(batch, index)| (BatchNumber(batch), index, IntentNumber(batch)));
+        Late {
+            key: vec![key],
+            hash: u128::from(key),
+            fingerprint: 1,
+            fragment: Vec::new(),
+            target_len: 0,
+            repeats,
+            is_retry,
+            needs_proof,
+        }
+    }
+
+    fn lane() -> Lane {
+        let mut lane = Lane::default();
+        lane.push(late(1, None, true, false));
+        lane.push(late(2, Some((7, 1)), false, false));
+        lane.push(late(3, None, false, true));
+        lane.push(late(4, Some((6, 0)), false, false));
+        lane.push(late(5, Some((7, 0)), false, false));
+        lane
+    }
+
+    fn keys(groups: &VecDeque<Group>) -> Vec<Vec<u8>> {
+        let keys = |group: &Group| group.lates.iter().map(|late| late.key[0]).collect();
+        groups.iter().map(keys).collect()
+    }
+
+    #[test]
+    fn repetitions_go_first_in_their_old_batches_and_retries_last() {
+        let (groups, left_out) = lane().groups(true);
+        assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![3], vec![1]]);
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn without_a_proof_what_needs_one_is_left_out_and_counted() {
+        let (groups, left_out) = lane().groups(false);
+        assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![1]]);
+        assert_eq!(left_out, 1);
+    }
+
+    #[test]
+    fn what_is_removed_makes_room() {
+        let mut lane = lane();
+        let before = lane.bytes;
+        lane.remove(3, &[3]);
+        lane.remove(3, &[3]);
+        assert_eq!(lane.len(), 4);
+        assert!(lane.bytes < before && lane.has_room());
+    }
+}
