@@ -1,12 +1,33 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::config::{Config, SyncConfig};
+use crate::delivery::Budget;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
 
 /// Bytes that queries may take where the config does not say.
 const MEMORY_LIMIT: u64 = 1 << 30;
 
-/// What the engine needs to know for one run of the sync.
+/// What the engine needs to know for the one run of the sync in this process.
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
+    let budget = Budget::new(&config.connection_of(sync).limits);
+    Order { is_full, trigger, ..standing(config, sync, budget) }
+}
+
+/// What the engine needs to know for every sync of the config, an incremental run each; those of one connection share
+/// its budget.
+pub fn orders(config: &Config) -> Vec<Order> {
+    let budgets: BTreeMap<&str, Arc<Budget>> = config
+        .connections
+        .iter()
+        .map(|(name, connection)| (name.as_str(), Budget::new(&connection.limits)))
+        .collect();
+    let budget = |sync: &SyncConfig| Arc::clone(&budgets[sync.sync.connection.as_str()]);
+    config.syncs.iter().map(|sync| standing(config, sync, budget(sync))).collect()
+}
+
+fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
     let connection = config.connection_of(sync);
     Order {
         sync: sync.sync.clone(),
@@ -14,8 +35,9 @@ pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger
         connection: connection.definition.clone(),
         requests: sync.requests.clone(),
         limits: connection.limits,
-        is_full,
-        trigger,
+        budget,
+        is_full: false,
+        trigger: Trigger::Manual,
         state: config.state.clone(),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),
     }

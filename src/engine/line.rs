@@ -13,7 +13,7 @@ use super::removals::{self, Facts, Removals};
 use super::report::Report;
 use super::run::now;
 
-use crate::delivery::{Budget, Delivery, Item, Settings};
+use crate::delivery::{Delivery, Item, Settings};
 use crate::delta::examiner::Examiner;
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::table::{Place, Table};
@@ -111,7 +111,7 @@ impl<'a> Line<'a> {
         let repeat = |request: &Request| request.idempotency.repeat;
         let delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
-            budget: Budget::new(&order.limits),
+            budget: Arc::clone(&order.budget),
             concurrency: order.limits.concurrency,
             retry: order.limits.retry,
             upsert_repeat: repeat(&order.requests.upsert),

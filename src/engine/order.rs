@@ -1,5 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::delivery::Budget;
 use crate::delivery::limits::Limits;
 use crate::destination::definition::{Connection, Requests};
 use crate::domain::run::Trigger;
@@ -14,6 +16,8 @@ pub struct Order {
     pub connection: Connection,
     pub requests: Requests,
     pub limits: Limits,
+    /// Made from the connection's limits once in a process, and shared by all syncs of the connection.
+    pub budget: Arc<Budget>,
     /// Force Full Resync.
     pub is_full: bool,
     pub trigger: Trigger,
