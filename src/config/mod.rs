@@ -14,7 +14,6 @@ use crate::delivery::limits::Limits;
 use crate::{destination, domain, source};
 
 mod connection;
-mod cron;
 mod document;
 mod not_built;
 mod problem;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::cron::check_cron;
 use super::document::{child, parent};
 use super::raw::{RawConfig, RawMode, RawSchedule, RawSync};
 use super::raw_forms::NumberOrText;
 use super::request::{self, Fields};
 use super::validate::{Check, known};
 use super::{Schedule, SyncConfig, template, units};
+use crate::control::schedule::Schedule as Timing;
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
 use crate::domain::sync::{Mapped, Mode, Model, RunLimits, Sync};
@@ -106,10 +106,11 @@ fn one(
 
 fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Schedule {
     if let Some(line) = &raw.cron
-        && let Err(what) = check_cron(line)
+        && let Err(error) = Timing::parse(line, "UTC")
     {
-        let remedy =
-            "write minute, hour, day of month, month and day of week, such as `*/15 * * * *`";
+        let told = error.to_string();
+        let usual = "write minute, hour, day of month, month and day of week";
+        let (what, remedy) = told.rsplit_once("; ").unwrap_or((told.as_str(), usual));
         check.report(&child(pointer, "cron"), what, remedy);
     }
     let time_zone = raw.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());

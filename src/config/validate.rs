@@ -149,7 +149,16 @@ fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
         let remedy = "write an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`";
         text.parse().map_err(|_| remedy.to_owned())
     };
-    let address = check.unit("/server/listen", text, parse);
+    let address: Option<SocketAddr> = check.unit("/server/listen", text, parse);
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        let what =
+            format!("`{address}` can be reached from other machines, which is not built yet");
+        check.report(
+            "/server/listen",
+            what,
+            "listen on a loopback address such as `127.0.0.1:8080`",
+        );
+    }
     address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
 }
 

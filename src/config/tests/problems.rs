@@ -44,7 +44,7 @@ fn all_problems_come_in_one_go_in_the_order_of_the_file() {
             (21, "syncs.people", "`model` is missing"),
             (22, "syncs.people.modle", "unknown key `modle`"),
             (25, "syncs.people.mode", "unknown word `miror`"),
-            (26, "syncs.people.schedule.cron", "a cron line has five fields, this one has 4"),
+            (26, "syncs.people.schedule.cron", "cron line `*/15 * * *` has 4 fields"),
             (38, "syncs.people.delete.post", "`people/archive` is not a path"),
         ]
         .map(|(line, place, what)| (line + 1, place, what)),
