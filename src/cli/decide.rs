@@ -23,7 +23,7 @@ pub async fn release(
 ) -> Result<Exit, Failure> {
     let config = place.config()?;
     let owned = state::own(&config).await?;
-    sync::recover(&owned, output).await?;
+    let queued = sync::recover(&owned, output).await?;
     let name = sync_of(&owned, RunId(run)).await?;
     let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
     let signals = Signals::listen()?;
@@ -31,7 +31,7 @@ pub async fn release(
     Box::pin(decisions::release(&owned.store, &order, RunId(run), message, &who))
         .await
         .map_err(|error| Failure::of(&error))?;
-    let (report, exit) = Box::pin(sync::watched(&owned, output, order, signals)).await?;
+    let (report, exit) = Box::pin(sync::watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
     sync::print(output, &report);
     Ok(exit)

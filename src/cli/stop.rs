@@ -13,8 +13,9 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::time;
+use crate::control::commands;
 use crate::domain::id::RunId;
-use crate::store::{self, Audited, RunRow, StateLock, Store};
+use crate::store::{self, RunRow, StateLock, Store};
 
 const POLL: Duration = Duration::from_millis(100);
 /// What a drain may take where the config cannot be asked.
@@ -53,19 +54,10 @@ pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, F
     confirm(&question, !is_asked)?;
     let who = time::who();
     let message = asked.message.as_deref();
-    let Some(run) = store.request_stop(sync, asked.now, &who, message).await? else {
+    let stop = commands::Stop { sync, is_now: asked.now, who: &who, message };
+    let Some(run) = commands::stop(&store, stop, time::now()).await? else {
         return nothing_goes(place, output, sync);
     };
-    let command = if asked.now { "stop --now" } else { "stop" };
-    let audited = Audited {
-        at: time::now(),
-        who,
-        command: command.to_owned(),
-        sync: Some(sync.clone()),
-        run: Some(run),
-        message: asked.message.clone(),
-    };
-    store.audit(&audited).await?;
     let ended = wait(place, &store, run, limit(place, sync)).await?;
     output.answer(&json!({ "sync": sync, "run": run, "phase": ended.phase.to_string() }), || {
         format!("run {run} of `{sync}`: {}", ended.phase)

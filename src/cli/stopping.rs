@@ -1,19 +1,17 @@
 //! What ends a run before its time: a signal to this process, or a command beside it.
 //!
-//! The first signal drains, the second aborts; a stop command is seen within 100 ms. Not responsible for what a drain
-//! is: only the stage is raised. The first cause is the one that counts for the exit code.
+//! The first signal drains, the second aborts; a stop command is seen within 100 ms (`control`). Not responsible for what a
+//! drain is: only the stage is raised. The first cause is the one that counts for the exit code.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
+use crate::control::stopping;
 use crate::domain::id::RunId;
 use crate::shutdown::{Stage, Stopper, Tasks};
-use crate::store::{StopRequest, Store};
-
-const POLL: Duration = Duration::from_millis(100);
+use crate::store::Store;
 
 /// What stopped a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +60,12 @@ impl Watch {
         let cause = Arc::new(OnceLock::new());
         let mut tasks = Tasks::default();
         tasks.spawn(hear(signals, stopper.clone(), Arc::clone(&cause)));
-        tasks.spawn(ask(store, run, stopper, Arc::clone(&cause)));
+        let told = Arc::clone(&cause);
+        tasks.spawn(stopping::heed(store, run, stopper, move || {
+            if told.set(Cause::Command).is_ok() {
+                tracing::info!("stopped by a command");
+            }
+        }));
         Watch { cause, _tasks: tasks }
     }
 
@@ -80,30 +83,6 @@ async fn hear(mut signals: Signals, stopper: Stopper, cause: Arc<OnceLock<Cause>
     stopper.raise(Stage::Draining);
     signals.next().await;
     stopper.raise(Stage::Aborting);
-}
-
-async fn ask(store: Store, run: RunId, stopper: Stopper, cause: Arc<OnceLock<Cause>>) {
-    let mut ticks = tokio::time::interval(POLL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let stage = match store.stop_requested(run).await {
-            Ok(None) => continue,
-            Ok(Some(StopRequest::Drain)) => Stage::Draining,
-            Ok(Some(StopRequest::Now)) => Stage::Aborting,
-            Err(error) => {
-                tracing::warn!(%error, "a stop command could not be looked for");
-                continue;
-            }
-        };
-        if cause.set(Cause::Command).is_ok() {
-            tracing::info!("stopped by a command");
-        }
-        stopper.raise(stage);
-        if stage == Stage::Aborting {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

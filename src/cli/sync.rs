@@ -14,6 +14,7 @@ use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{order, report_text, time};
+use crate::control::queue::Wish;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -22,6 +23,7 @@ use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::shutdown;
+use crate::store::RunRow;
 
 /// Runs the sync here and waits for its end; the exit code. A run that could not begin is reported like one that failed.
 pub async fn run(place: &Place, output: &Output, sync: &str, is_full: bool) -> u8 {
@@ -46,32 +48,42 @@ async fn attempt(
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
     let owned = state::own(&config).await?;
-    recover(&owned, output).await?;
-    let (report, exit) = Box::pin(watched(&owned, output, order, signals)).await?;
+    let queued = recover(&owned, output).await?;
+    let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
 }
 
-/// Marks what an earlier process left unfinished, and says so.
-pub async fn recover(owned: &Owned, output: &Output) -> Result<(), Failure> {
-    for run in
-        recovery::recover(&owned.store, time::now()).await.map_err(|error| Failure::of(&error))?
-    {
-        output.aside(&format!("run {run} was interrupted; this one goes on from there"));
+/// Marks what an earlier process left unfinished, and says so; the runs that still wait.
+pub async fn recover(owned: &Owned, output: &Output) -> Result<Vec<RunRow>, Failure> {
+    let recovered = recovery::recover(&owned.store, time::now()).await;
+    let recovered = recovered.map_err(|error| Failure::of(&error))?;
+    for row in recovered.interrupted {
+        let (run, sync) = (row.id, row.sync);
+        output.aside(&format!(
+            "run {run} of `{sync}` was interrupted; its next one goes on from there"
+        ));
     }
-    Ok(())
+    Ok(recovered.queued)
 }
 
-/// Creates the run and carries it out, heeding signals and stop requests.
+/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
 pub async fn watched(
     owned: &Owned,
     output: &Output,
-    order: Order,
+    mut order: Order,
     signals: Signals,
+    queued: &[RunRow],
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
-    let run = owned.store.create_run(&sync, None, order.trigger, time::now()).await?;
+    let run = match queued.iter().find(|row| row.sync == sync) {
+        Some(row) => {
+            order.is_full |= Wish::of(row).is_full;
+            row.id
+        }
+        None => owned.store.create_run(&sync, None, order.trigger, time::now()).await?,
+    };
     let (stopper, shutdown) = shutdown::channel();
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());

@@ -1,4 +1,11 @@
 //! Who may run when.
 
+pub mod commands;
 mod cron_line;
+pub mod handle;
+pub mod queue;
 pub mod schedule;
+pub mod service;
+pub mod stopping;
+pub mod timetable;
+pub mod work;

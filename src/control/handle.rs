@@ -1,0 +1,140 @@
+//! How the rest of the process talks to the service: a bounded line of commands, and what may be known of it.
+//!
+//! Not responsible for what a command does. A handle is made before the service, so that questions can be answered
+//! while it starts.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::queue::Wish;
+use crate::domain::id::RunId;
+use crate::engine::report::Report;
+use crate::store;
+
+/// Commands that wait to be heard.
+const COMMANDS: usize = 64;
+/// Reports that are kept; older ones are what the store has of their runs.
+const REPORTS: usize = 256;
+
+/// Whether triggers are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// What an earlier process left is being recovered.
+    Starting,
+    Ready,
+    /// Going runs are being drained.
+    Draining,
+}
+
+/// A trigger that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The run that will answer it.
+    pub run: RunId,
+    /// The run waited already, for an earlier trigger.
+    pub is_joined: bool,
+}
+
+/// Why a trigger was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no sync `{0}`; `GET /api/v1/syncs` lists those there are")]
+    UnknownSync(String),
+    #[error(
+        "sync `{0}` is paused; take `paused: true` out of the config file and start the server again"
+    )]
+    Paused(String),
+    #[error("the server is starting; ask again when `/ready` answers 200")]
+    Starting,
+    #[error("the server is shutting down; ask again when it is back")]
+    Draining,
+    #[error("too many commands wait; ask again in a moment")]
+    Busy,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What the service can be asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Run { sync: String, wish: Wish, reply: oneshot::Sender<Result<Accepted, Refused>> },
+}
+
+/// Talks to the service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    readiness: watch::Receiver<Readiness>,
+    reports: Reports,
+}
+
+/// The service's end of its handles.
+#[derive(Debug)]
+pub struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) readiness: watch::Sender<Readiness>,
+    pub(super) reports: Reports,
+}
+
+/// The last reports of this process's runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reports(Arc<Mutex<VecDeque<Report>>>);
+
+/// A handle, and what the service is made with.
+pub fn channel() -> (Handle, Inbox) {
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let (tell, readiness) = watch::channel(Readiness::Starting);
+    let reports = Reports::default();
+    let handle = Handle { commands: sender, readiness, reports: reports.clone() };
+    (handle, Inbox { commands, readiness: tell, reports })
+}
+
+impl Handle {
+    /// Asks for a run of the sync. Once this returns, the trigger is durable.
+    ///
+    /// # Errors
+    /// The trigger was not taken in, and nothing has changed.
+    pub async fn run(&self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+        match self.readiness() {
+            Readiness::Starting => return Err(Refused::Starting),
+            Readiness::Draining => return Err(Refused::Draining),
+            Readiness::Ready => {}
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Run { sync: sync.to_owned(), wish, reply };
+        self.commands.try_send(command).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Refused::Busy,
+            mpsc::error::TrySendError::Closed(_) => Refused::Draining,
+        })?;
+        // A service that drains drops what it has not heard.
+        answer.await.unwrap_or(Err(Refused::Draining))
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.borrow()
+    }
+
+    /// What a run of this process came to, while it is remembered.
+    pub fn report(&self, run: RunId) -> Option<Report> {
+        self.reports.find(run)
+    }
+}
+
+const WHOLE: &str = "nobody panics while holding the reports";
+
+impl Reports {
+    pub(super) fn keep(&self, report: Report) {
+        let mut reports = self.0.lock().expect(WHOLE);
+        reports.push_back(report);
+        if reports.len() > REPORTS {
+            reports.pop_front();
+        }
+    }
+
+    fn find(&self, run: RunId) -> Option<Report> {
+        let reports = self.0.lock().expect(WHOLE);
+        reports.iter().find(|report| report.run == run).cloned()
+    }
+}
