@@ -62,6 +62,7 @@
 //! - No second process on the same state ([`store::lock`]).
 //! - No unsafe code.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -32,13 +32,15 @@ pub enum Command {
     Validate,
     /// Show what a run would do; sends and changes nothing
     Plan { sync: String },
-    /// Run a sync here and wait for its end
+    /// Run a sync here, or in the running server, and wait for its end
     Sync {
         sync: String,
         /// Force Full Resync: send every current row again
         #[arg(long)]
         full: bool,
     },
+    /// Run syncs by their schedules and on request over HTTP, until a signal
+    Serve,
     /// Stop the run of a sync: what is in flight is finished first
     Stop {
         sync: String,

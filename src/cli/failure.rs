@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::exit::Exit;
+use crate::api::document::chain;
 use crate::config::Problems;
 use crate::store;
 
@@ -57,18 +58,4 @@ impl From<Problems> for Failure {
     fn from(problems: Problems) -> Failure {
         Failure { exit: Exit::Usage, cause: Cause::Config(Box::new(problems)) }
     }
-}
-
-/// The error and its causes in one line; a cause that its effect has quoted already is not repeated.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

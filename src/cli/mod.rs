@@ -4,8 +4,10 @@
 //! command's answer, standard error is for problems, questions and progress. Not responsible for rules: those are the
 //! engine's and the domain's. Invariant: reading commands take no lock and write nothing.
 
+mod address;
 mod arguments;
 mod bar;
+mod beside;
 mod confirm;
 mod decide;
 mod demo;
@@ -21,6 +23,7 @@ mod rebaseline;
 mod rejected;
 mod report_text;
 mod runs;
+mod serve;
 mod state;
 mod status;
 mod stop;
@@ -83,6 +86,7 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
         }
+        Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,
         Command::Discard { run, message, yes } => {
             decide::discard(&place, output, run, &message, yes).await

@@ -1,13 +1,14 @@
 //! The list of runs, read beside a running process: no lock, no write.
 
 use comfy_table::{Table, presets};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::time;
+use crate::api::document;
 use crate::store::RunRow;
 
 /// Lists runs, the newest first.
@@ -25,27 +26,9 @@ pub async fn run(
     if let (true, Some(sync), Ok(config)) = (rows.is_empty(), sync, place.config()) {
         super::state::find(&config, sync)?;
     }
-    let document = Value::Array(rows.iter().map(to_json).collect());
+    let document = Value::Array(rows.iter().map(document::run).collect());
     output.answer(&document, || human(&rows));
     Ok(Exit::Done)
-}
-
-/// One run with all that is stored of it.
-pub fn to_json(run: &RunRow) -> Value {
-    json!({
-        "run": run.id,
-        "sync": run.sync,
-        "trigger": run.trigger,
-        "kind": run.choice.map(|choice| choice.kind),
-        "reason": run.choice.map(|choice| choice.reason),
-        "phase": run.phase.to_string(),
-        "started_at": time::shown(run.started_at),
-        "finished_at": run.finished_at.map(time::shown),
-        "tally": run.tally,
-        "error": run.error,
-        "stopped_by": run.stop.as_ref().map(|stop| &stop.who),
-        "stop_message": run.stop.as_ref().and_then(|stop| stop.message.as_ref()),
-    })
 }
 
 fn human(rows: &[RunRow]) -> String {
@@ -113,6 +96,6 @@ mod tests {
             text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["3", "crm", "1970-01-01T00:00:00Z", "full", "failed", "5", "2"]);
         assert_eq!(lines[2].join(" "), "run 3: no `id`");
-        assert_eq!(to_json(&row)["reason"], "first_run");
+        assert_eq!(document::run(&row)["reason"], "first_run");
     }
 }

@@ -1,37 +1,16 @@
-//! Each sync at a glance: its last run, what goes on, what is held, when it runs next.
-//!
-//! Reads beside a running process: no lock, no write. A snapshot that cannot be read is shown, not a failure.
+//! Each sync at a glance, for people. What is known of it is `api::status`; reads beside a running process.
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::exit::Exit;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
-use super::{runs, time};
-use crate::config::{Config, SyncConfig};
-use crate::control::schedule::Schedule;
-use crate::domain::id::Instant;
-use crate::snapshot::View;
+use super::time;
+use crate::api::status::Status;
 use crate::snapshot::header::Header;
-use crate::store::{RunRow, Store};
-
-const FIRINGS: usize = 5;
-/// How far to look for a run that has ended; more than can go or wait at once.
-const LOOK_BACK: u32 = 20;
-
-struct Status<'c> {
-    sync: &'c SyncConfig,
-    is_paused: bool,
-    /// The last that ended.
-    last: Option<RunRow>,
-    unfinished: Vec<RunRow>,
-    /// Or why the snapshot cannot be read.
-    header: Result<Option<Header>, String>,
-    next: Vec<Instant>,
-}
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
     let config = place.config()?;
@@ -42,59 +21,11 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     let store = place.beside().await?;
     let mut statuses = Vec::new();
     for sync in syncs {
-        statuses.push(status(&config, store.as_ref(), sync).await?);
+        statuses.push(Status::read(&config, store.as_ref(), sync, time::now()).await?);
     }
-    let document = Value::Array(statuses.iter().map(to_json).collect());
+    let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
     Ok(Exit::Done)
-}
-
-async fn status<'c>(
-    config: &Config,
-    store: Option<&Store>,
-    sync: &'c SyncConfig,
-) -> Result<Status<'c>, Failure> {
-    let name = &sync.sync.name;
-    let (mut last, mut unfinished, mut pause) = (None, Vec::new(), None);
-    if let Some(store) = store {
-        let runs = store.runs(Some(name), LOOK_BACK, None).await?;
-        last = runs.into_iter().find(|run| run.phase.is_ended());
-        unfinished = store.unfinished().await?;
-        unfinished.retain(|run| run.sync == *name);
-        pause = store.pause(name).await?;
-    }
-    let header = match View::read(&state::snapshot_disk(config, name), name) {
-        Ok(view) => Ok(view.map(|view| view.header().clone())),
-        Err(error) => Err(chain(&error)),
-    };
-    // The record wins until the file says something else.
-    let recorded = pause.filter(|pause| pause.configured == sync.paused);
-    let is_paused = recorded.map_or(sync.paused, |pause| pause.is_paused);
-    let next = match &sync.schedule {
-        Some(schedule) if !is_paused => Schedule::parse(&schedule.cron, &schedule.time_zone)
-            .map_err(|error| Failure::of(&error))?
-            .next(time::now(), FIRINGS),
-        _ => Vec::new(),
-    };
-    Ok(Status { sync, is_paused, last, unfinished, header, next })
-}
-
-fn to_json(status: &Status<'_>) -> Value {
-    let header = status.header.as_ref().ok().and_then(Option::as_ref);
-    json!({
-        "sync": status.sync.sync.name,
-        "mode": status.sync.sync.mode,
-        "is_paused": status.is_paused,
-        "last_run": status.last.as_ref().map(runs::to_json),
-        "unfinished": status.unfinished.iter().map(runs::to_json).collect::<Vec<_>>(),
-        "entries": header.map(|header| header.entries),
-        "is_epoch_open": header.map(|header| header.is_epoch_open),
-        "hold": header.and_then(|header| header.hold.as_ref()).map(|hold| json!({
-            "run": hold.run, "keys": hold.keys, "causes": hold.causes,
-        })),
-        "snapshot_error": status.header.as_ref().err(),
-        "next": status.next.iter().map(|at| time::shown(*at)).collect::<Vec<_>>(),
-    })
 }
 
 fn human(status: &Status<'_>) -> String {

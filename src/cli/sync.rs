@@ -8,12 +8,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::bar::Bar;
+use super::beside::Server;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
-use super::{order, report_text, time};
+use super::{address, order, report_text, time};
 use crate::control::queue::Wish;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
@@ -47,7 +48,18 @@ async fn attempt(
     let order = order::order(&config, state::find(&config, sync)?, is_full, Trigger::Manual);
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    let owned = state::own(&config).await?;
+    let owned = match state::own(&config).await {
+        Ok(owned) => owned,
+        Err(failure) if failure.exit == Exit::Locked => {
+            let Some(address) = address::of_owner(&config.state) else { return Err(failure) };
+            let server = Server::at(address)?;
+            let asked = server.sync(place, output, sync, is_full, signals);
+            let (report, exit) = Box::pin(asked).await?;
+            print(output, &report);
+            return Ok(exit);
+        }
+        Err(failure) => return Err(failure),
+    };
     let queued = recover(&owned, output).await?;
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;

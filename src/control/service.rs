@@ -135,8 +135,8 @@ impl Service {
         self.syncs.keys().filter_map(next).collect()
     }
 
-    /// Serves until `shutdown` drains, and then until every run has ended.
-    pub async fn serve(mut self, mut shutdown: Shutdown) {
+    /// Serves until `shutdown` drains, and then until every run has ended; false if some were given up on.
+    pub async fn serve(mut self, mut shutdown: Shutdown) -> bool {
         self.inbox.readiness.send_replace(Readiness::Ready);
         let mut stops = tokio::time::interval(STOPS);
         stops.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,7 +164,7 @@ impl Service {
         }
         self.inbox.readiness.send_replace(Readiness::Draining);
         self.inbox.commands.close();
-        self.drain(shutdown).await;
+        self.drain(shutdown).await
     }
 
     /// Begins what may run.
@@ -300,7 +300,7 @@ impl Service {
 
     /// Waits for the end of every run within one deadline: the longest drain, and some time to commit. What waits stays
     /// In Queue for the next start.
-    async fn drain(mut self, mut shutdown: Shutdown) {
+    async fn drain(mut self, mut shutdown: Shutdown) -> bool {
         let timeouts = self.syncs.values().map(|standing| standing.order.sync.limits.drain_timeout);
         let longest = timeouts.max().unwrap_or_default().saturating_add(GRACE);
         let mut deadline = tokio::time::Instant::now() + longest;
@@ -311,7 +311,7 @@ impl Service {
                 biased;
                 ended = self.tasks.next() => match ended {
                     Some(report) => report,
-                    None => return,
+                    None => return true,
                 },
                 () = shutdown.reached(Stage::Aborting), if stage < Stage::Aborting => {
                     (stage, deadline) = (Stage::Aborting, tokio::time::Instant::now() + GRACE);
@@ -321,7 +321,7 @@ impl Service {
                     if stage == Stage::Aborting {
                         let runs: Vec<RunId> = self.going.keys().copied().collect();
                         tracing::error!(?runs, "given up on; they are recovered at the next start");
-                        return;
+                        return false;
                     }
                     (stage, deadline) = (Stage::Aborting, tokio::time::Instant::now() + GRACE);
                     continue;

@@ -50,6 +50,14 @@ impl Store {
         self.writer.close().await;
     }
 
+    /// Whether the state could be written now: takes the turn of a writer, and gives it back.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.write().await.map(drop)
+    }
+
     /// Begins a write. Rolled back if dropped before its commit.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.failure(error))

@@ -1,0 +1,122 @@
+//! Who is heard, and for how long.
+//!
+//! A page in somebody's browser can send requests to this machine. It is kept out by what it cannot change: the `Host`
+//! it was made to believe in (DNS rebinding) and its own `Origin`. Tokens are not built yet, so that the server listens on
+//! loopback addresses only.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Lets a request through that names this machine, and that no foreign page sent.
+pub async fn to_us(address: SocketAddr, request: Request, next: Next) -> Response {
+    match check(address.ip(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Answers in time, or says that it cannot.
+pub async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => {
+            let detail = "the answer took too long; ask again, and see the server's log";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        }
+    }
+}
+
+fn check(ours: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let hosts = headers.get_all(header::HOST).iter().collect::<Vec<_>>();
+    let host = match hosts.as_slice() {
+        [one] => one.to_str().ok(),
+        _ => None,
+    };
+    let Some(host) = host else {
+        let detail = "the request has no one `Host`; name the server's address in it";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    };
+    let refuse = |what: &str, name: HeaderName| {
+        let detail = format!(
+            "`{name}: {what}` is not this machine; use `localhost` or the address that the server listens on"
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    };
+    let is_elsewhere = uri.authority().is_some_and(|authority| !is_ours(ours, authority.as_str()));
+    if is_elsewhere || !is_ours(ours, host) {
+        return refuse(host, header::HOST);
+    }
+    match headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default()) {
+        None => Ok(()),
+        Some(origin) if is_our_origin(ours, origin) => Ok(()),
+        Some(origin) => refuse(origin, header::ORIGIN),
+    }
+}
+
+fn is_our_origin(ours: IpAddr, origin: &str) -> bool {
+    origin.strip_prefix("http://").is_some_and(|authority| is_ours(ours, authority))
+}
+
+/// Whether the authority names this machine. Its port may be another one: it may be forwarded.
+fn is_ours(ours: IpAddr, authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback() || ip == ours,
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(host: Option<&str>, origin: Option<&str>) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        host.map(|host| headers.insert(header::HOST, host.parse().unwrap()));
+        origin.map(|origin| headers.insert(header::ORIGIN, origin.parse().unwrap()));
+        let checked = check([127, 0, 0, 1].into(), &Uri::from_static("/health"), &headers);
+        checked.err().map(|problem| problem.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn only_requests_that_name_this_machine_are_heard() {
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "127.0.0.1", "[::1]:9"] {
+            assert_eq!(status(Some(host), None), None, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example:8080",
+            "127.0.0.1.evil.example",
+            "user@localhost",
+            "192.168.1.5:8080",
+        ] {
+            assert_eq!(status(Some(host), None), Some(403), "{host}");
+        }
+        assert_eq!(status(None, None), Some(400));
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_is_refused() {
+        let ours = Some("localhost:8080");
+        assert_eq!(status(ours, Some("http://localhost:8080")), None);
+        for origin in ["https://evil.example", "null", "http://evil.example:8080", ""] {
+            assert_eq!(status(ours, Some(origin)), Some(403), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::App;
+use super::problem::Problem;
+use crate::control::handle::{Readiness, Refused};
+
+/// The process is alive.
+pub async fn health() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}
+
+/// Triggers are taken in: the state is ours and can be written, and what an earlier process left is recovered.
+pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    match app.handle.readiness() {
+        Readiness::Starting => Err(Refused::Starting.into()),
+        Readiness::Draining => Err(Refused::Draining.into()),
+        Readiness::Ready => match app.store.probe().await {
+            Ok(()) => Ok(Json(json!({ "status": "ready" }))),
+            Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        },
+    }
+}
+
+pub async fn version() -> Json<Value> {
+    Json(json!({ "version": env!("CARGO_PKG_VERSION") }))
+}

@@ -1,0 +1,124 @@
+//! Syncs: how they stand, and the commands to run and to stop them.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::App;
+use super::problem::Problem;
+use super::status::Status;
+use crate::control::commands;
+use crate::control::queue::Wish;
+use crate::domain::run::Trigger;
+use crate::engine::run::now;
+
+/// Who gave a command that came over HTTP, until there are tokens that say it.
+const WHO: &str = "api";
+
+/// Where every sync stands.
+pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let mut documents = Vec::new();
+    for sync in &app.config.syncs {
+        documents.push(standing(&app, &sync.sync.name).await?);
+    }
+    Ok(Json(Value::Array(documents)))
+}
+
+/// Where one sync stands.
+pub async fn one(
+    State(app): State<App>,
+    sync: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(standing(&app, &sync?.0).await?))
+}
+
+async fn standing(app: &App, name: &str) -> Result<Value, Problem> {
+    let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
+    let status = Status::read(&app.config, Some(&app.store), sync, now()).await;
+    status.map(|status| status.to_json()).map_err(|error| {
+        let detail = format!("the status of `{name}` cannot be read: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Run {
+    /// Force Full Resync.
+    full: bool,
+}
+
+/// Sync Now, or Force Full Resync: 202 once the run is durable.
+pub async fn run(
+    State(app): State<App>,
+    sync: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let Path(sync) = sync?;
+    let Run { full } = read(&headers, &body?)?;
+    let accepted = app.handle.run(&sync, Wish { is_full: full, trigger: Trigger::Api }).await?;
+    let run = accepted.run;
+    let document =
+        json!({ "run": run, "sync": sync, "state": "queued", "is_joined": accepted.is_joined });
+    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Stop {
+    /// Drop what is in flight too.
+    now: bool,
+    /// Why.
+    message: Option<String>,
+}
+
+/// Stops what goes and what waits: 202, or 200 where nothing does.
+pub async fn stop(
+    State(app): State<App>,
+    sync: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let Path(sync) = sync?;
+    let Stop { now: is_now, message } = read(&headers, &body?)?;
+    if app.config.sync(&sync).is_none() {
+        return Err(Problem::no_sync(&sync));
+    }
+    let message = message.as_deref();
+    let stop = commands::Stop { sync: &sync, is_now, who: WHO, message };
+    let run = commands::stop(&app.store, stop, now()).await?;
+    let (status, state) = match run {
+        Some(_) => (StatusCode::ACCEPTED, "stopping"),
+        None => (StatusCode::OK, "idle"),
+    };
+    let document = json!({ "run": run, "sync": sync, "state": state });
+    Ok((status, Json(document)).into_response())
+}
+
+/// A JSON body, or the default where there is none.
+fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = "the body is not declared as JSON; send `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let status = match error.classify() {
+            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, format!("the body cannot be read: {error}; send a JSON object"))
+    })
+}

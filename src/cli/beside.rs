@@ -1,0 +1,160 @@
+//! A run that the server carries out: asked for over HTTP, waited for, and reported like one of this process.
+//!
+//! Not responsible for finding the server (`address`). A signal ends the waiting, not the run.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::exit::{self, Exit};
+use super::failure::Failure;
+use super::output::Output;
+use super::state::Place;
+use super::stopping::{Cause, Signals};
+use crate::domain::id::RunId;
+use crate::domain::run::Phase;
+use crate::engine::report::Report;
+use crate::store::RunRow;
+
+const POLL: Duration = Duration::from_millis(200);
+/// How long one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an answer may fail to come before the server counts as gone.
+const FAILURES: u32 = 10;
+
+/// The server that owns the state.
+#[derive(Debug)]
+pub struct Server {
+    client: reqwest::Client,
+    address: SocketAddr,
+}
+
+/// What is needed of an answer to a question about a run.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    is_ended: bool,
+    report: Option<Report>,
+}
+
+impl Server {
+    pub fn at(address: SocketAddr) -> Result<Server, Failure> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| Failure::of(&error))?;
+        Ok(Server { client, address })
+    }
+
+    /// Has the server run the sync, and waits for the end of that run.
+    pub async fn sync(
+        &self,
+        place: &Place,
+        output: &Output,
+        sync: &str,
+        is_full: bool,
+        mut signals: Signals,
+    ) -> Result<(Report, Exit), Failure> {
+        let path = format!("/api/v1/syncs/{sync}/run");
+        let body = json!({ "full": is_full }).to_string();
+        let request =
+            self.client.post(self.url(&path)).header("content-type", "application/json").body(body);
+        let accepted = answer(request).await?.ok_or_else(|| self.gone())?;
+        let run = accepted["run"].as_u64().map(RunId).ok_or_else(|| self.gone())?;
+        output.aside(&format!(
+            "run {run} of `{sync}` is carried out by the server at {}",
+            self.address
+        ));
+        let report = tokio::select! {
+            biased;
+            cause = signals.next() => return Err(left(cause, run, sync)),
+            report = self.wait(place, run) => report?,
+        };
+        let exit = exit::of(&report, None);
+        Ok((report, exit))
+    }
+
+    async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {
+        let path = format!("/api/v1/runs/{run}");
+        let mut failures = 0;
+        while failures < FAILURES {
+            match answer(self.client.get(self.url(&path))).await? {
+                Some(document) => {
+                    let asked: Asked =
+                        serde_json::from_value(document).map_err(|error| Failure::of(&error))?;
+                    if let Some(report) = asked.report.filter(|_| asked.is_ended) {
+                        return Ok(report);
+                    }
+                    // The report comes a moment after the end, or not at all if the server was started anew.
+                    failures = if asked.is_ended { failures + 1 } else { 0 };
+                }
+                None => failures += 1,
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let row = match place.beside().await? {
+            Some(store) => store.run(run).await?,
+            None => None,
+        };
+        row.and_then(of_row).ok_or_else(|| {
+            Failure::failed(format!(
+                "the server at {} is gone before the end of run {run}; `counterflow runs` shows what came of it, and \
+                 the server's next start goes on with it",
+                self.address
+            ))
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn gone(&self) -> Failure {
+        Failure::failed(format!(
+            "the server at {} does not answer; see its log, and try again",
+            self.address
+        ))
+    }
+}
+
+/// The document of an answer; `None` if there was no answer.
+async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
+    let Ok(response) = request.send().await else { return Ok(None) };
+    let status = response.status();
+    let Ok(body) = response.bytes().await else { return Ok(None) };
+    let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status.is_success() {
+        return Ok(Some(document));
+    }
+    let detail = document["detail"].as_str().unwrap_or("it gave no reason");
+    let text = format!("the server refused ({}): {detail}", status.as_u16());
+    Err(if status.as_u16() == 404 { Failure::usage(text) } else { Failure::failed(text) })
+}
+
+fn left(cause: Cause, run: RunId, sync: &str) -> Failure {
+    let exit = match cause {
+        Cause::Terminate => Exit::Terminated,
+        Cause::Interrupt | Cause::Command => Exit::Interrupted,
+    };
+    let text = format!("run {run} goes on in the server; `counterflow stop {sync}` stops it");
+    Failure { exit, ..Failure::failed(text) }
+}
+
+/// The report of a run as far as the store has it.
+fn of_row(row: RunRow) -> Option<Report> {
+    let Phase::Ended(outcome) = row.phase else { return None };
+    Some(Report {
+        run: row.id,
+        sync: row.sync,
+        kind: row.choice.map(|choice| choice.kind),
+        reason: row.choice.map(|choice| choice.reason),
+        outcome,
+        tally: row.tally,
+        holds: Vec::new(),
+        examples: Vec::new(),
+        error: row.error,
+    })
+}

@@ -1,0 +1,135 @@
+//! The server: state, HTTP and service put together, and taken apart in order.
+//!
+//! At the end: not ready and no new triggers → runs drain → HTTP closes → the address is taken down → the store closes.
+//! Not responsible for any of these parts. Invariants: signals are heard before anything is begun; the state is locked
+//! before the port is taken, and as long as anything runs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::{self, Owned, Place};
+use super::stopping::{Cause, Signals};
+use super::{address, order, time};
+use crate::api::{self, App};
+use crate::config::Config;
+use crate::control::handle;
+use crate::control::schedule::Schedule;
+use crate::control::service::{Service, Standing};
+use crate::control::work::{Engine, WallClock};
+use crate::domain::id::Instant;
+use crate::engine::recovery;
+use crate::shutdown::{self, Stage, Stopper, Tasks};
+
+/// How long open connections may hold up the end.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Serves until a signal; what the signals come to.
+pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
+    let config = Arc::new(place.config()?);
+    let signals = Signals::listen()?;
+    let owned = state::own(&config).await?;
+    let ended = Box::pin(serve(&owned, output, &config, signals)).await;
+    owned.store.close().await;
+    ended
+}
+
+async fn serve(
+    owned: &Owned,
+    output: &Output,
+    config: &Arc<Config>,
+    signals: Signals,
+) -> Result<Exit, Failure> {
+    let (listener, address) = listen(config.listen).await?;
+    let (handle, inbox) = handle::channel();
+    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle };
+    let (close, mut closing) = shutdown::channel();
+    let mut http = Tasks::default();
+    http.spawn(api::serve(app, listener, address, async move {
+        closing.reached(Stage::Draining).await;
+    }));
+    let announced =
+        address::announce(&config.state, address).map_err(|error| Failure::of(&error))?;
+    let recovered = recovery::recover(&owned.store, time::now()).await;
+    let recovered = recovered.map_err(|error| Failure::of(&error))?;
+    let work = Arc::new(Engine { store: owned.store.clone() });
+    let standing = standing(config)?;
+    let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
+    service.arm(recovered).await?;
+    say(output, address, &service.next_firings());
+    let (stopper, shutdown) = shutdown::channel();
+    let aborted = Arc::new(OnceLock::new());
+    let mut hearing = Tasks::default();
+    hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
+    let is_clean = Box::pin(service.serve(shutdown)).await;
+    close.raise(Stage::Draining);
+    if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
+        tracing::warn!("connections were still open, and are cut");
+    }
+    drop(announced);
+    tracing::info!("the server has ended");
+    Ok(match aborted.get() {
+        Some(Cause::Terminate) => Exit::Terminated,
+        Some(_) => Exit::Interrupted,
+        None if is_clean => Exit::Done,
+        None => Exit::Failed,
+    })
+}
+
+async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::failed(format!(
+            "cannot listen on {wanted}: {error}; choose another address in `server.listen`"
+        ))
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
+    let mut all = Vec::new();
+    for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
+        let schedule = match &sync.schedule {
+            None => None,
+            Some(said) => Some(
+                Schedule::parse(&said.cron, &said.time_zone)
+                    .map_err(|error| Failure::of(&error))?,
+            ),
+        };
+        all.push(Standing { order, schedule, is_paused: sync.paused });
+    }
+    Ok(all)
+}
+
+fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, %address, pid = std::process::id(), "the server is ready");
+    let firings: Vec<_> =
+        next.iter().map(|(sync, at)| json!({ "sync": sync, "next": time::shown(*at) })).collect();
+    let document = json!({ "address": format!("http://{address}"), "schedules": firings });
+    output.answer(&document, || {
+        let mut text = format!("listening on http://{address}\n");
+        for (sync, at) in next {
+            text.push_str(&format!("  `{sync}` runs next at {}\n", time::shown(*at)));
+        }
+        text
+    });
+}
+
+/// The first signal drains, the second aborts and is the one that the exit code tells of.
+async fn hear(mut signals: Signals, stopper: Stopper, aborted: Arc<OnceLock<Cause>>) {
+    signals.next().await;
+    tracing::info!("shutting down: what is in flight is finished first; a second signal drops it");
+    stopper.raise(Stage::Draining);
+    let second = signals.next().await;
+    // Nobody else sets it.
+    let _ = aborted.set(second);
+    stopper.raise(Stage::Aborting);
+}
