@@ -348,3 +348,6 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
