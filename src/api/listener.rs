@@ -33,7 +33,11 @@ pub struct Connection {
 
 impl Bounded {
     pub fn new(listener: TcpListener) -> Bounded {
-        Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Bounded::with(listener, CONNECTIONS)
+    }
+
+    fn with(listener: TcpListener, places: usize) -> Bounded {
+        Bounded { listener, places: Arc::new(Semaphore::new(places)) }
     }
 }
 
@@ -95,5 +99,27 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_until_another_has_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut bounded = Bounded::with(listener, 1);
+        let _callers = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
+        let (first, _) = bounded.accept().await;
+        assert!(bounded.accept().now_or_never().is_none());
+        drop(first);
+        bounded.accept().await;
     }
 }

@@ -146,9 +146,10 @@ impl Service {
                 biased;
                 () = shutdown.reached(Stage::Draining) => Event::Drain,
                 Some(report) = self.tasks.next() => Event::Ended(report),
-                Some(command) = self.inbox.commands.recv() => Event::Command(command),
                 () = self.clock.wait(self.timetable.next()) => Event::Time,
                 _ = stops.tick(), if !self.queue.is_empty() => Event::Stops,
+                // Last, so that no flood of them holds up the rest.
+                Some(command) = self.inbox.commands.recv() => Event::Command(command),
             };
             match event {
                 Event::Drain => break,

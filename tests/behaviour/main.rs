@@ -14,4 +14,5 @@ mod invalid;
 mod oracle_itself;
 mod receipts;
 mod rejections;
+mod serve;
 mod stops;

@@ -245,6 +245,20 @@ fn values_are_checked_for_meaning() {
             "IANA",
         ),
         (
+            "sources:",
+            "server: {listen: \"0.0.0.0:8080\"}\nsources:",
+            "server.listen",
+            "`0.0.0.0:8080`",
+            "loopback",
+        ),
+        (
+            "cron: \"*/15 * * * *\"",
+            "cron: \"0 0 30 2 *\"",
+            "syncs.people.schedule.cron",
+            "never fires",
+            "choose a day",
+        ),
+        (
             "max_deletes: 5%",
             "max_deletes: 120%",
             "syncs.people.guard.max_deletes",

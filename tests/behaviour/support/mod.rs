@@ -6,6 +6,7 @@ pub mod journal;
 pub mod oracle;
 pub mod people;
 pub mod process;
+pub mod server;
 pub mod wire;
 pub mod workspace;
 

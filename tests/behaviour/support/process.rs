@@ -63,6 +63,10 @@ impl Process {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the process without a word to it.
     pub fn sigkill(&self) {
         self.signal("KILL");
