@@ -18,8 +18,9 @@
 //! | 1 | [`store`] | small rows: runs, pauses, audit, the lock on the state |
 //! | 2 | [`delivery`] | many batches in flight: batches, the pure window, the loop, retry, the connection's budget |
 //! | 3 | [`engine`] | the run, its recovery, its plan and its report |
-//! | 4 | [`control`] | who may run when; so far schedules |
+//! | 4 | [`control`] | who may run when: schedules, the queue, the service that owns them |
 //! | 5 | [`config`] | YAML → validated values |
+//! | 5 | [`api`] | the HTTP interface of the server, and the documents that the command line prints too |
 //! | 5 | [`cli`] | one file a command |
 //! | 5 | [`demo`] | a destination that misbehaves, and the story told with it |
 //! | 5 | `api` (planned) | HTTP |
