@@ -59,7 +59,7 @@ async fn serve(
     let standing = standing(config)?;
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
     service.arm().await?;
-    say(output, address, &service.next_firings());
+    say(output, address, &service.next_firings().await?);
     let (stopper, shutdown) = shutdown::channel();
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();

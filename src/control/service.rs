@@ -132,10 +132,20 @@ impl Service {
         Ok(())
     }
 
-    /// When each sync with a schedule fires next.
-    pub fn next_firings(&self) -> Vec<(String, Instant)> {
-        let next = |name: &String| Some((name.clone(), self.timetable.next_of(name)?));
-        self.syncs.keys().filter_map(next).collect()
+    /// When each sync with a schedule fires next, unless it is paused.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn next_firings(&self) -> Result<Vec<(String, Instant)>, store::Error> {
+        let mut firings = Vec::new();
+        for name in self.syncs.keys() {
+            if let Some(next) = self.timetable.next_of(name)
+                && self.refusal(name).await?.is_none()
+            {
+                firings.push((name.clone(), next));
+            }
+        }
+        Ok(firings)
     }
 
     /// Serves until `shutdown` drains, and then until every run has ended; false if some were given up on.

@@ -365,7 +365,8 @@ fn a_paused_sync_is_not_run_and_a_second_server_is_refused() {
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["paused"]);
     workspace.run(&["serve"]).expect_code(5);
     server.get("/ready").expect(200);
-    server.end().expect_code(0);
+    let finished = server.end().expect_code(0);
+    assert_eq!(finished.json()["schedules"], Value::Array(vec![]));
     assert_eq!(oracle.request_count(), 0);
 }
 
