@@ -23,7 +23,6 @@
 //! | 5 | [`api`] | the HTTP interface of the server, and the documents that the command line prints too |
 //! | 5 | [`cli`] | one file a command |
 //! | 5 | [`demo`] | a destination that misbehaves, and the story told with it |
-//! | 5 | `api` (planned) | HTTP |
 //!
 //! Only `engine` sees the whole line. A new source or destination is one folder and one arm of an enum. SQL that the
 //! engine runs is a file under `sql/`.
