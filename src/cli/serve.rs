@@ -24,7 +24,6 @@ use crate::control::schedule::Schedule;
 use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
-use crate::engine::recovery;
 use crate::shutdown::{self, Stage, Stopper, Tasks};
 
 /// How long open connections may hold up the end.
@@ -56,13 +55,11 @@ async fn serve(
     }));
     let announced =
         address::announce(&config.state, address).map_err(|error| Failure::of(&error))?;
-    let recovered = recovery::recover(&owned.store, time::now()).await;
-    let recovered = recovered.map_err(|error| Failure::of(&error))?;
     let work = Arc::new(Engine { store: owned.store.clone() });
     let standing = standing(config)?;
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
-    service.arm(recovered).await?;
-    say(output, address, &service.next_firings());
+    service.arm().await?;
+    say(output, address, &service.next_firings().await?);
     let (stopper, shutdown) = shutdown::channel();
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();

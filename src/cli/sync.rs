@@ -69,15 +69,15 @@ async fn attempt(
 
 /// Marks what an earlier process left unfinished, and says so; the runs that still wait.
 pub async fn recover(owned: &Owned, output: &Output) -> Result<Vec<RunRow>, Failure> {
-    let recovered = recovery::recover(&owned.store, time::now()).await;
-    let recovered = recovered.map_err(|error| Failure::of(&error))?;
-    for row in recovered.interrupted {
+    let left = recovery::survey(&owned.store, time::now()).await?;
+    for row in left.begun {
+        recovery::interrupt(&owned.store, &row, time::now()).await?;
         let (run, sync) = (row.id, row.sync);
         output.aside(&format!(
             "run {run} of `{sync}` was interrupted; its next one goes on from there"
         ));
     }
-    Ok(recovered.queued)
+    Ok(left.queued)
 }
 
 /// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.

@@ -20,7 +20,7 @@ use crate::domain::id::{Instant, RunId};
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
-use crate::engine::recovery::Recovered;
+use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 use crate::store::{self, Pause, Store};
@@ -97,8 +97,9 @@ impl Service {
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub async fn arm(&mut self, recovered: Recovered) -> Result<(), store::Error> {
+    pub async fn arm(&mut self) -> Result<(), store::Error> {
         let now = self.clock.now();
+        let left = recovery::survey(&self.store, now).await?;
         let names: Vec<String> = self.syncs.keys().cloned().collect();
         // Before anything new is put into the store.
         for name in &names {
@@ -108,7 +109,7 @@ impl Service {
                 self.timetable.add(name, schedule, last, now);
             }
         }
-        for row in recovered.queued {
+        for row in left.queued {
             let wish = Wish::of(&row);
             if self.refusal(&row.sync).await?.is_some() {
                 self.cancel(row.id, "the sync is paused, or no longer in the config").await?;
@@ -119,20 +120,32 @@ impl Service {
                 self.cancel(row.id, "another run of the sync waits already").await?;
             }
         }
-        for row in recovered.interrupted {
-            if self.refusal(&row.sync).await?.is_none() {
+        for row in left.begun {
+            // The run that goes on is durable first: a kill between the two loses nothing.
+            if row.stop.is_none() && self.refusal(&row.sync).await?.is_none() {
                 let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
-                let accepted = self.take_in(&row.sync, wish).await?;
-                tracing::info!(sync = row.sync, interrupted = %row.id, run = %accepted.run, "recovered");
+                let next = self.take_in(&row.sync, wish).await?.run;
+                tracing::info!(sync = row.sync, interrupted = %row.id, %next, "recovered");
             }
+            recovery::interrupt(&self.store, &row, now).await?;
         }
         Ok(())
     }
 
-    /// When each sync with a schedule fires next.
-    pub fn next_firings(&self) -> Vec<(String, Instant)> {
-        let next = |name: &String| Some((name.clone(), self.timetable.next_of(name)?));
-        self.syncs.keys().filter_map(next).collect()
+    /// When each sync with a schedule fires next, unless it is paused.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn next_firings(&self) -> Result<Vec<(String, Instant)>, store::Error> {
+        let mut firings = Vec::new();
+        for name in self.syncs.keys() {
+            if let Some(next) = self.timetable.next_of(name)
+                && self.refusal(name).await?.is_none()
+            {
+                firings.push((name.clone(), next));
+            }
+        }
+        Ok(firings)
     }
 
     /// Serves until `shutdown` drains, and then until every run has ended; false if some were given up on.
@@ -165,6 +178,9 @@ impl Service {
         }
         self.inbox.readiness.send_replace(Readiness::Draining);
         self.inbox.commands.close();
+        while let Ok(Command::Run { reply, .. }) = self.inbox.commands.try_recv() {
+            let _ = reply.send(Err(Refused::Draining));
+        }
         self.drain(shutdown).await
     }
 

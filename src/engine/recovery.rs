@@ -1,37 +1,42 @@
-use super::prepare::Error;
 use crate::domain::id::Instant;
 use crate::domain::run::{Outcome, Phase};
-use crate::store::{RunRow, Store};
+use crate::store::{Error, RunRow, Store};
 
-/// What a dead process left behind, each as it was found, the oldest first.
+/// What a dead process left behind, the oldest first.
 #[derive(Debug, Default)]
-pub struct Recovered {
-    /// Runs that had begun; they are Interrupted now.
-    pub interrupted: Vec<RunRow>,
-    /// Accepted and never begun: a trigger is not lost with its process, so they stay in the queue for whoever recovers.
+pub struct Left {
+    /// Runs that had begun.
+    pub begun: Vec<RunRow>,
+    /// Accepted and never begun: a trigger is not lost with its process, so they stay in the queue for whoever comes next.
     pub queued: Vec<RunRow>,
 }
 
-/// Ends the runs that a dead process had begun as Interrupted. What they had in flight is folded when their sync's
-/// snapshot is next opened. A queued run that was asked to stop ends as Cancelled. Only the owner of the state may call
-/// this.
+/// Finds what a dead process left behind, and ends queued runs that were asked to stop. Only the owner of the state may
+/// call this.
 ///
 /// # Errors
 /// The store cannot be read or written.
-pub async fn recover(store: &Store, now: Instant) -> Result<Recovered, Error> {
-    let mut recovered = Recovered::default();
+pub async fn survey(store: &Store, now: Instant) -> Result<Left, Error> {
+    let mut left = Left::default();
     for row in store.unfinished().await? {
         if row.phase != Phase::InQueue {
-            let why = "the process ended before the run did";
-            store.finish(row.id, Outcome::Interrupted, &row.tally, Some(why), now).await?;
-            recovered.interrupted.push(row);
+            left.begun.push(row);
         } else if row.stop.is_some() {
             store.finish(row.id, Outcome::Cancelled, &row.tally, None, now).await?;
         } else {
-            recovered.queued.push(row);
+            left.queued.push(row);
         }
     }
-    Ok(recovered)
+    Ok(left)
+}
+
+/// Ends a run that a dead process had begun. What it had in flight is folded when its sync's snapshot is next opened.
+///
+/// # Errors
+/// The store cannot be written.
+pub async fn interrupt(store: &Store, row: &RunRow, now: Instant) -> Result<(), Error> {
+    let why = "the process ended before the run did";
+    store.finish(row.id, Outcome::Interrupted, &row.tally, Some(why), now).await
 }
 
 #[cfg(test)]
@@ -48,10 +53,10 @@ mod tests {
         let queued = store.create_run("crm", None, Trigger::Api, Instant(0)).await.unwrap();
         let stopped = store.create_run("ads", None, Trigger::Api, Instant(0)).await.unwrap();
         store.request_stop("ads", false, "ada", None).await.unwrap();
-        let recovered = recover(&store, Instant(1)).await.unwrap();
+        let left = survey(&store, Instant(1)).await.unwrap();
         let ids = |rows: &[RunRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
-        assert_eq!(ids(&recovered.interrupted), [begun]);
-        assert_eq!(ids(&recovered.queued), [queued]);
+        assert_eq!((ids(&left.begun), ids(&left.queued)), (vec![begun], vec![queued]));
+        interrupt(&store, &left.begun[0], Instant(1)).await.unwrap();
         for (run, phase) in [
             (begun, Phase::Ended(Outcome::Interrupted)),
             (queued, Phase::InQueue),

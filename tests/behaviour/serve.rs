@@ -199,8 +199,9 @@ fn a_server_that_is_ended_drains_and_its_next_start_goes_on() {
     workspace.write_people(&people(1..=100));
     let server = Server::start(&workspace);
     oracle.on_request(4, Fault::Hold);
-    let first = server.run("");
+    let waiting = workspace.spawn_sync(&[]);
     oracle.wait_for_requests(4, SOON);
+    let first = 1;
     server.process.sigterm();
     server.wait_for_phase(first, "draining");
     server.get("/ready").expect_problem(503, &["shutting down"]);
@@ -208,6 +209,8 @@ fn a_server_that_is_ended_drains_and_its_next_start_goes_on() {
     server.post("/api/v1/syncs/people/run", "").expect_problem(503, &["shutting down"]);
     oracle.release();
     server.wait().expect_code(0);
+    let report = workspace.report(waiting).expect(6, "cancelled", &[("delivered", 40)]);
+    assert_eq!(report.run(), first.to_string());
     let left = phases(&workspace);
     assert_eq!(left[1], (first, "cancelled".to_owned(), "api".to_owned()));
     assert_eq!((left[0].1.as_str(), left[0].2.as_str()), ("in queue", "recovery"), "{left:?}");
@@ -269,6 +272,34 @@ fn a_killed_server_recovers_at_its_next_start() {
     server.process.kill();
     // A stale address leads nobody astray.
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+}
+
+#[test]
+fn a_trigger_that_was_accepted_outlives_every_kill() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup::default(), &[]);
+    let mut rows = 0;
+    for _ in 0..4 {
+        let server = Server::start(&workspace);
+        rows += 10;
+        workspace.write_people(&people(1..=rows));
+        server.run("");
+        server.process.kill();
+    }
+    let server = Server::start(&workspace);
+    until("nothing is left to do", || {
+        let standing = server.get("/api/v1/syncs/people").expect(200).json;
+        (standing["unfinished"] == Value::Array(vec![])).then_some(())
+    });
+    check_mirror(&oracle, &expected(&people(1..=rows)));
+
+    // Whoever waits beside for a run hears that the server is gone.
+    oracle.on_next(Fault::Hold);
+    let before = oracle.request_count();
+    let waiting = workspace.spawn_sync(&["--full"]);
+    oracle.wait_for_requests(before + 1, SOON);
+    server.process.kill();
+    workspace.end(waiting, SOON).expect_code(1).expect_printed(&["is gone before the end of run"]);
 }
 
 #[test]
@@ -334,7 +365,8 @@ fn a_paused_sync_is_not_run_and_a_second_server_is_refused() {
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["paused"]);
     workspace.run(&["serve"]).expect_code(5);
     server.get("/ready").expect(200);
-    server.end().expect_code(0);
+    let finished = server.end().expect_code(0);
+    assert_eq!(finished.json()["schedules"], Value::Array(vec![]));
     assert_eq!(oracle.request_count(), 0);
 }
 

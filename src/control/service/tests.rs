@@ -15,7 +15,6 @@ use crate::destination::definition as destination;
 use crate::domain::guard::MaxDeletes;
 use crate::domain::run::Phase;
 use crate::domain::sync::{Mode, Model, RunLimits, Sync};
-use crate::engine::recovery;
 use crate::{source, store};
 
 const MINUTE: i64 = 60_000;
@@ -170,8 +169,7 @@ async fn bench(
     let work = Arc::new(Told { store: store.clone(), began: told });
     let clock_by_hand = Arc::new(ByHand(time));
     let mut service = Service::new(store.clone(), standing.collect(), clock_by_hand, work, inbox);
-    let recovered = recovery::recover(store, Instant(now)).await.unwrap();
-    service.arm(recovered).await.unwrap();
+    service.arm().await.unwrap();
     let (stopper, shutdown) = shutdown::channel();
     let store = store.clone();
     (Bench { store, handle, began, clock, stopper }, service, shutdown)
@@ -284,12 +282,19 @@ async fn what_a_dead_server_left_is_taken_up_and_what_was_interrupted_is_gone_on
     };
     let interrupted = create("a", SOME).await;
     store.set_phase(interrupted, Phase::Starting).await.unwrap();
+    let stopped = create("c", SOME).await;
+    store.set_phase(stopped, Phase::Starting).await.unwrap();
+    store.request_stop("c", false, "ada", None).await.unwrap();
     let queued = create("b", FULL).await;
     let paused = create("paused", SOME).await;
     let unknown = create("unknown", SOME).await;
-    let syncs = [("a", None), ("b", None), ("paused", None)];
+    let syncs = [("a", None), ("b", None), ("c", None), ("paused", None)];
     let (mut bench, service, shutdown) = bench(&store, &syncs, 0).await;
-    assert_eq!(bench.phase(interrupted).await, Phase::Ended(Outcome::Interrupted));
+    for begun in [interrupted, stopped] {
+        assert_eq!(bench.phase(begun).await, Phase::Ended(Outcome::Interrupted));
+    }
+    let left = store.unfinished().await.unwrap();
+    assert!(left.iter().all(|row| row.sync != "c"), "whoever was to stop stays so: {left:?}");
     for dropped in [paused, unknown] {
         let row = store.run(dropped).await.unwrap().unwrap();
         assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
