@@ -3,6 +3,8 @@
 //! Each read has a session of its own, so that nothing of an earlier one, such as a cached listing, is seen by it.
 //! Nothing is spawned here: the streams do their work where they are polled, and the work of planning and of inferring
 //! types is done by the future of [`Reader::open`], which can be dropped at any time.
+//!
+//! Invariant: a row's values come from the pages of a file, never from statistics in its footer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,11 +171,25 @@ impl Reader {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(|error| Error::Query(planning(&error, "the spill folder")))?;
-        let config = SessionConfig::new()
+        Ok(SessionContext::new_with_config_rt(self.session_config(), runtime))
+    }
+
+    /// Statistics of files are not collected, and filters found while a query runs (the threshold of an ORDER BY with a
+    /// LIMIT, the keys of a join) are not handed to the scans, which would hold them against statistics: a footer's
+    /// least and greatest value say nothing of NaN, so that values, whole columns and row groups would be taken from
+    /// them wrongly. The cost: joins are not reordered by size, and scans under those filters read every row group.
+    fn session_config(&self) -> SessionConfig {
+        let mut config = SessionConfig::new()
             .with_target_partitions(self.settings.partitions.max(1))
             .with_batch_size(self.settings.batch_size.max(1))
-            .with_information_schema(false);
-        Ok(SessionContext::new_with_config_rt(config, runtime))
+            .with_information_schema(false)
+            .with_collect_statistics(false);
+        let optimizer = &mut config.options_mut().optimizer;
+        optimizer.enable_dynamic_filter_pushdown = false;
+        optimizer.enable_topk_dynamic_filter_pushdown = false;
+        optimizer.enable_join_dynamic_filter_pushdown = false;
+        optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        config
     }
 }
 

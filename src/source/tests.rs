@@ -17,6 +17,7 @@ use super::{Error, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model};
 
 mod flights;
+mod statistics;
 
 fn settings() -> Settings {
     Settings::new(2, 256 << 20)
