@@ -29,10 +29,11 @@ pub enum Format {
 pub struct Csv {
     pub delimiter: u8,
     pub has_header: bool,
-    /// Words that mean NULL when they are the whole field, in addition to an empty field where `""` is among them.
+    /// Words that mean NULL when they are the whole field and not in quotes; an empty field is one where `""` is among
+    /// them.
     pub nulls: Vec<String>,
     /// Declared types by column: SQL type names such as `BIGINT`, `VARCHAR`, `DECIMAL(10,2)`, `TIMESTAMP`, `DATE`,
-    /// `BOOLEAN`, `DOUBLE`. Columns not named are pinned at the first run.
+    /// `BOOLEAN`, `DOUBLE`. Columns not named are pinned at the first run that sees a value of them.
     pub columns: Vec<(String, String)>,
 }
 
