@@ -28,7 +28,7 @@ use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
 use super::statement::{self, Checked};
-use super::{csv, parquet};
+use super::{arithmetic, csv, parquet};
 use crate::domain::sync::Model;
 
 /// What a read may use.
@@ -171,7 +171,10 @@ impl Reader {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(|error| Error::Query(planning(&error, "the spill folder")))?;
-        Ok(SessionContext::new_with_config_rt(self.session_config(), runtime))
+        let mut context = SessionContext::new_with_config_rt(self.session_config(), runtime);
+        arithmetic::check(&mut context)
+            .map_err(|error| Error::Query(planning(&error, "the session")))?;
+        Ok(context)
     }
 
     /// Statistics of files are not collected, and filters found while a query runs (the threshold of an ORDER BY with a

@@ -78,3 +78,36 @@ async fn a_field_in_quotes_is_never_null() {
     assert_eq!(rows, ["1||~", "2|~|5", "3|NA|7", "4|~|~"]);
     assert_eq!(pins.get("people", "n"), Some("BIGINT"));
 }
+
+#[tokio::test]
+async fn a_whole_number_beyond_its_type_fails_the_read_and_does_not_wrap() {
+    let folder = people("id,n\n1,9223372036854775807\n2,-9223372036854775808\n");
+    let reader = csv_reader(folder.path(), csv());
+    for sql in [
+        "select 9223372036854775807 + id as id from people",
+        "select id, n * 2 as n from people",
+        "select id, n - 1 as n from people where n < 0",
+        "select id, 9223372036854775807 + 1 as n from people",
+        "select id, sum(n + id) as n from people group by id",
+    ] {
+        let model = model(sql, &["id"]);
+        let error = read(&reader, &model, &Pins::default()).await.unwrap_err();
+        assert!(error.to_string().contains("overflows its type"), "{sql}: {error}");
+    }
+    let whole = model("select id, n from people", &["id"]);
+    let selection = mapping(&[("id", "id"), ("n", "n + n")], &["id"]);
+    let mut reading = reader.open(&whole, &selection, &Pins::default()).await.unwrap();
+    assert!(rows(&mut reading).await.unwrap_err().to_string().contains("overflows its type"));
+}
+
+#[tokio::test]
+async fn checked_arithmetic_answers_and_names_as_before() {
+    let folder = people("id,n,f,t\n1,5,1.5,2013-01-01T00:00:00Z\n2,,2.5,2013-01-02T00:00:00Z\n");
+    let reader = csv_reader(folder.path(), csv());
+    let sql = "select id, n + 1 - 2 * id as a, f + id as b, arrow_cast(id, 'Int32') + n as c, -n as d, \
+               t + interval '1 day' as e, arrow_cast(id, 'UInt64') * n as g, id + 1 from people where id + 0 < 2";
+    let model = model(sql, &["id"]);
+    let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
+    assert_eq!(reading.fields[7].name, "people.id + Int64(1)");
+    assert_eq!(rows_of(&mut reading).await, ["1|4|2.5|6|-5|2013-01-02T00:00:00Z|5|2"]);
+}
