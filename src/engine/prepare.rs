@@ -174,7 +174,7 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
         data_type: key_type_name(&field.data_type),
     });
     Definition {
-        source: order.source.name.clone(),
+        source: reading.source.clone(),
         sql: order.sync.model.sql.clone(),
         mode: order.sync.mode,
         key: key.collect(),

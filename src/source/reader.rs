@@ -75,6 +75,8 @@ pub struct Reading {
     pub pins: Pins,
     /// The files of the tables that the model reads, as they were before the first byte was read.
     pub files: Vec<FileFact>,
+    /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
+    pub source: String,
     /// The model or the mapping has a function that can give another answer for the same rows, such as `now()`.
     pub is_volatile: bool,
 }
@@ -103,6 +105,7 @@ impl Reader {
         let tables =
             tables.filter(|table| checked.tables.contains(&table.name)).collect::<Vec<_>>();
         let proof = Proof::begin(&tables)?;
+        let source = definition.described(&checked.tables);
 
         let context = self.session()?;
         let mut pins = pins.clone();
@@ -142,6 +145,7 @@ impl Reader {
             files: proof.files(),
             proof,
             pins,
+            source,
             is_volatile,
         })
     }

@@ -29,7 +29,8 @@ fn csv() -> Csv {
 }
 
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
-    Table { name: name.into(), location: location.into(), format, rewritten: None }
+    let folder = PathBuf::new();
+    Table { name: name.into(), folder, location: location.into(), format, rewritten: None }
 }
 
 fn reader(tables: Vec<Table>) -> Reader {
