@@ -36,6 +36,8 @@ pub struct Plan {
     pub holds: Vec<HoldCause>,
     /// Keys and what is wrong with them.
     pub invalid: Vec<(String, String)>,
+    /// What makes rows change though nothing changed.
+    pub warnings: Vec<String>,
 }
 
 /// One change of the sample.
@@ -103,7 +105,9 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         holds = removals.causes;
     }
     let Counted { tally, sample, invalid, .. } = counted;
-    Ok(Plan { choice: sent.choice, tally, sample, holds, invalid })
+    let model = &order.sync.model.name;
+    let warnings = reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    Ok(Plan { choice: sent.choice, tally, sample, holds, invalid, warnings })
 }
 
 fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {

@@ -73,6 +73,10 @@ pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
     let snapshot = open(store, order).await?;
     let (reading, sent) = compare(Some(store), order, Some(snapshot.header())).await?;
     let Sent { fields, destination, definition, choice } = sent;
+    for function in &reading.volatile {
+        let model = &order.sync.model.name;
+        tracing::warn!(%model, %function, "{}", volatile(model, function));
+    }
     let files = reading.files.iter().map(fact_of_snapshot).collect();
     let Reading { key, pins, partitions: streams, proof, .. } = reading;
     Ok(Prepared {
@@ -87,6 +91,14 @@ pub async fn prepare(store: &Store, order: &Order) -> Result<Prepared, Error> {
         streams,
         proof: Some(proof),
     })
+}
+
+/// What to say of a function that can give another answer for the same rows.
+pub fn volatile(model: &str, function: &str) -> String {
+    format!(
+        "model `{model}` uses `{function}`, which can give another answer at each run, so that rows are sent though \
+         nothing changed"
+    )
 }
 
 /// What a run would send, as far as it is known before a row is read.
@@ -186,7 +198,11 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
 }
 
 fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Choice, Error> {
-    let recorded = header.and_then(|header| header.definition.as_ref());
+    let recorded = header.and_then(|header| {
+        let old = header.definition.clone()?;
+        // Where no key is known yet, nothing stands in the way of another key.
+        Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
+    });
     let change = recorded.map_or(DefinitionChange::None, |old| old.change(now));
     let definition = match change {
         DefinitionChange::None => None,

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a row's values come from the pages of a file, never from statistics in its footer.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,8 +78,9 @@ pub struct Reading {
     pub files: Vec<FileFact>,
     /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
     pub source: String,
-    /// The model or the mapping has a function that can give another answer for the same rows, such as `now()`.
-    pub is_volatile: bool,
+    /// The functions in the model and the mapping that can give another answer for the same rows, such as `now`. Sorted,
+    /// each once.
+    pub volatile: Vec<String>,
 }
 
 impl Reader {
@@ -132,7 +134,7 @@ impl Reader {
                 "{place} has the placeholder `{placeholder}`; write the value itself"
             )));
         }
-        let is_volatile = is_volatile(&projected.plan).map_err(invalid)?;
+        let volatile = volatile(&projected.plan).map_err(invalid)?;
         let physical = state
             .create_physical_plan(&projected.plan)
             .await
@@ -146,7 +148,7 @@ impl Reader {
             proof,
             pins,
             source,
-            is_volatile,
+            volatile,
         })
     }
 
@@ -238,27 +240,29 @@ fn unplannable(error: &DataFusionError, model: &str, place: &str) -> Error {
     }
 }
 
-/// Whether any function in the plan, subqueries included, is not a pure function of its arguments.
-fn is_volatile(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
-    let mut found = false;
+/// The functions in the plan, subqueries included, that are not pure functions of their arguments.
+fn volatile(plan: &LogicalPlan) -> Result<Vec<String>, DataFusionError> {
+    let mut found = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
-            found |= expression.exists(|part| Ok(!is_pure(part)))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            expression.apply(|part| {
+                found.extend(impure(part).map(str::to_owned));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
     })?;
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
-fn is_pure(expression: &Expr) -> bool {
-    match expression {
+fn impure(expression: &Expr) -> Option<&str> {
+    let (name, volatility) = match expression {
         Expr::ScalarFunction(function) => {
-            function.func.signature().volatility == Volatility::Immutable
+            (function.func.name(), function.func.signature().volatility)
         }
         Expr::AggregateFunction(function) => {
-            function.func.signature().volatility == Volatility::Immutable
+            (function.func.name(), function.func.signature().volatility)
         }
-        _ => true,
-    }
+        _ => return None,
+    };
+    (volatility != Volatility::Immutable).then_some(name)
 }
