@@ -13,4 +13,5 @@ mod invalid;
 mod oracle_itself;
 mod receipts;
 mod rejections;
+mod source_values;
 mod stops;
