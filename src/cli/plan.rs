@@ -42,6 +42,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "sample": sample,
         "holds": plan.holds,
         "invalid": invalid,
+        "warnings": plan.warnings,
     })
 }
 
@@ -62,6 +63,9 @@ fn human(sync: &str, plan: &Plan) -> String {
     );
     for cause in &plan.holds {
         let _ = writeln!(text, "  the deletes would be held: {cause}");
+    }
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "  {warning}");
     }
     for line in plan.sample.iter().take(SHOWN) {
         let _ = writeln!(text, "  {:<7} {}", line.what, line.key);

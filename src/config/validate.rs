@@ -246,7 +246,8 @@ fn table(
     let csv = csv(check, pointer, raw, is_csv);
     Some(Table {
         name: name.to_owned(),
-        location: resolved(check.folder, text),
+        folder: check.folder.to_owned(),
+        location: text.into(),
         format: if is_csv { Format::Csv(csv) } else { Format::Parquet },
         rewritten: rewritten(check, pointer, raw),
     })

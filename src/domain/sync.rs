@@ -66,6 +66,8 @@ pub struct Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
+    /// The source's name and what the config says of those of its tables that the model reads: locations as they are
+    /// written there, formats, CSV options. Stable over restarts, and over a move of the whole project.
     pub source: String,
     pub sql: String,
     pub mode: Mode,

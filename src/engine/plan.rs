@@ -38,6 +38,8 @@ pub struct Plan {
     pub holds: Vec<HoldCause>,
     /// Keys and what is wrong with them.
     pub invalid: Vec<(String, String)>,
+    /// What makes rows change though nothing changed.
+    pub warnings: Vec<String>,
 }
 
 /// One change of the sample.
@@ -102,12 +104,15 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     );
     let invalid = intake.notes.iter().take(INVALID);
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
+    let model = &order.sync.model.name;
+    let warnings = reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
     Ok(Plan {
         choice: sent.choice,
         tally,
         sample,
         holds: removals.causes,
         invalid: invalid.collect(),
+        warnings,
     })
 }
 

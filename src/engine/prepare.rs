@@ -108,6 +108,10 @@ pub async fn prepare(
         sent.choice.opens_epoch = false;
     }
     let Sent { columns, destination, definition, choice } = sent;
+    for function in &reading.volatile {
+        let model = &order.sync.model.name;
+        tracing::warn!(%model, %function, "{}", volatile(model, function));
+    }
     let files = reading.files.iter().map(fact_of_snapshot).collect();
     let Reading { pins, partitions: streams, proof, .. } = reading;
     Ok(Some(Prepared {
@@ -175,6 +179,14 @@ impl Columns {
             position.and_then(|position| values.get(position).zip(self.key_types.get(position)));
         value.map_or(Value::Null, |(value, data_type)| carried(*value, data_type))
     }
+}
+
+/// What to say of a function that can give another answer for the same rows.
+pub fn volatile(model: &str, function: &str) -> String {
+    format!(
+        "model `{model}` uses `{function}`, which can give another answer at each run, so that rows are sent though \
+         nothing changed"
+    )
 }
 
 /// What a run would send, as far as it is known before a row is read.
@@ -290,7 +302,7 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
         data_type: key_type_name(&field.data_type),
     });
     Definition {
-        source: order.source.name.clone(),
+        source: reading.source.clone(),
         sql: order.sync.model.sql.clone(),
         mode: order.sync.mode,
         key: key.collect(),
@@ -302,7 +314,11 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
 }
 
 fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Choice, Error> {
-    let recorded = header.and_then(|header| header.definition.as_ref());
+    let recorded = header.and_then(|header| {
+        let old = header.definition.clone()?;
+        // Where no key is known yet, nothing stands in the way of another key.
+        Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
+    });
     let change = recorded.map_or(DefinitionChange::None, |old| old.change(now));
     let definition = match change {
         DefinitionChange::None => None,

@@ -1,5 +1,9 @@
 //! What the config says of a source, validated.
 
+use std::path::PathBuf;
+
+use serde_json::json;
+
 /// Where rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -11,12 +15,47 @@ pub struct Definition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub name: String,
-    /// A path, or a glob over paths, as it stands in the config; resolved against the config file's folder.
-    pub location: std::path::PathBuf,
+    /// The folder that a relative location begins at: the config file's.
+    pub folder: PathBuf,
+    /// A path, or a glob over paths, as it stands in the config.
+    pub location: PathBuf,
     pub format: Format,
     /// The files are written anew under new names each time, so that names that vanish prove nothing; what proves that a
     /// set is complete, if anything does.
     pub rewritten: Option<Rewritten>,
+}
+
+impl Table {
+    /// The location below its folder.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.location).components().collect()
+    }
+}
+
+impl Definition {
+    /// What the snapshot's header keeps of the source: its name and, of these tables of it, all that decides which rows
+    /// they have. The same text whenever the config says the same, on any machine: locations stand as they are written,
+    /// so that a project whose folder moves keeps its source.
+    pub fn described(&self, tables: &[String]) -> String {
+        let mut tables =
+            self.tables.iter().filter(|table| tables.contains(&table.name)).collect::<Vec<_>>();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        let table = |table: &&Table| {
+            let format = match &table.format {
+                Format::Parquet => json!("parquet"),
+                Format::Csv(csv) => {
+                    let (mut nulls, mut columns) = (csv.nulls.clone(), csv.columns.clone());
+                    nulls.sort();
+                    columns.sort();
+                    let delimiter = char::from(csv.delimiter);
+                    json!({ "csv": [delimiter, csv.has_header, nulls, columns] })
+                }
+            };
+            let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
+            json!([table.name, table.location.to_string_lossy(), format, rewritten])
+        };
+        json!([self.name, tables.iter().map(table).collect::<Vec<_>>()]).to_string()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +68,11 @@ pub enum Format {
 pub struct Csv {
     pub delimiter: u8,
     pub has_header: bool,
-    /// Words that mean NULL when they are the whole field, in addition to an empty field where `""` is among them.
+    /// Words that mean NULL when they are the whole field and not in quotes; an empty field is one where `""` is among
+    /// them.
     pub nulls: Vec<String>,
     /// Declared types by column: SQL type names such as `BIGINT`, `VARCHAR`, `DECIMAL(10,2)`, `TIMESTAMP`, `DATE`,
-    /// `BOOLEAN`, `DOUBLE`. Columns not named are pinned at the first run.
+    /// `BOOLEAN`, `DOUBLE`. Columns not named are pinned at the first run that sees a value of them.
     pub columns: Vec<(String, String)>,
 }
 
@@ -40,4 +80,57 @@ pub struct Csv {
 pub struct Rewritten {
     /// A file beside the data that is there only when the set is complete, such as `_SUCCESS`.
     pub marker: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lake(change: impl FnOnce(&mut Table)) -> String {
+        let csv = Csv { delimiter: b',', has_header: true, nulls: vec![], columns: vec![] };
+        let mut table = Table {
+            name: "people".into(),
+            folder: "/srv/project".into(),
+            location: "data/*.csv".into(),
+            format: Format::Csv(csv),
+            rewritten: None,
+        };
+        let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
+        change(&mut table);
+        let tables = vec![table, other];
+        Definition { name: "lake".into(), tables }.described(&["people".to_owned()])
+    }
+
+    fn with_csv(change: impl FnOnce(&mut Csv)) -> String {
+        lake(|table| {
+            let Format::Csv(csv) = &mut table.format else { panic!("it is CSV") };
+            change(csv);
+        })
+    }
+
+    #[test]
+    fn a_source_is_described_without_its_folder_and_without_unread_tables() {
+        let expected = r#"["lake",[["people","data/*.csv",{"csv":[",",true,[],[]]},null]]]"#;
+        assert_eq!(lake(|_| ()), expected);
+        assert_eq!(lake(|table| table.folder = "/home/me".into()), expected);
+    }
+
+    #[test]
+    fn whatever_decides_which_rows_a_table_has_is_in_the_description() {
+        let column = ("a".to_owned(), "DATE".to_owned());
+        let changed = [
+            lake(|_| ()),
+            lake(|table| table.location = "data/2/*.csv".into()),
+            lake(|table| table.format = Format::Parquet),
+            lake(|table| table.rewritten = Some(Rewritten { marker: None })),
+            lake(|table| table.rewritten = Some(Rewritten { marker: Some("_OK".into()) })),
+            with_csv(|csv| csv.delimiter = b';'),
+            with_csv(|csv| csv.has_header = false),
+            with_csv(|csv| csv.nulls.push("NA".to_owned())),
+            with_csv(|csv| csv.columns.push(column)),
+        ];
+        for (position, one) in changed.iter().enumerate() {
+            assert!(!changed[..position].contains(one), "{one}");
+        }
+    }
 }

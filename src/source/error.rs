@@ -235,16 +235,34 @@ fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// The first line of a message, begun in lower case and bounded.
+/// The first line of a message, bounded, without a dump of the engine's own structures, and begun in lower case, save
+/// where it begins with a word of SQL such as `FETCH`.
 fn tail(message: &str) -> String {
     let line = first_line(message);
     let line = line
         .trim_start_matches("sql parser error: ")
         .trim_start_matches("Error during planning: ")
         .trim_end_matches('.');
-    let mut characters = line.chars().take(300);
-    let Some(first) = characters.next() else { return "no reason given".to_owned() };
-    first.to_lowercase().chain(characters).collect()
+    let mut letters = without_dump(line).chars().take(300).peekable();
+    let Some(first) = letters.next() else { return "no reason given".to_owned() };
+    if letters.peek().is_some_and(|second| second.is_uppercase()) {
+        return std::iter::once(first).chain(letters).collect();
+    }
+    first.to_lowercase().chain(letters).collect()
+}
+
+/// What stands before the engine's structures, which it prints as Rust code.
+fn without_dump(line: &str) -> &str {
+    let begun = ["Span(", "Location(", " { ", "(Ident", "[Ident"]
+        .iter()
+        .filter_map(|part| line.find(part))
+        .min();
+    let Some(begun) = begun else { return line };
+    match line[..begun].rsplit_once(": ") {
+        Some(("Unsupported ast node in sqltorel", _)) => "an expression of this kind",
+        Some((said, _)) => said,
+        None => "something of this kind",
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +291,18 @@ mod tests {
         let shared = DataFusionError::Shared(std::sync::Arc::new(own.clone().into()));
         let wrapped = DataFusionError::Context("while reading".to_owned(), Box::new(shared));
         assert_eq!(Error::of_stream(&wrapped, "people"), own);
+    }
+
+    #[test]
+    fn a_message_keeps_words_of_sql_and_loses_dumps_of_structures() {
+        assert_eq!(tail("FETCH clause is not supported"), "FETCH clause is not supported");
+        assert_eq!(tail("Unsupported thing."), "unsupported thing");
+        let dump =
+            "Unsupported ast node in sqltorel: Like { any: true, span: Span(Location(1,2)) }";
+        assert_eq!(tail(dump), "an expression of this kind");
+        let dump = "compound identifier: [Ident { value: \"a\", span: Span(Location(1,2)..) }]";
+        assert_eq!(tail(dump), "compound identifier");
+        assert_eq!(tail(""), "no reason given");
     }
 
     #[test]

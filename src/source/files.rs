@@ -47,13 +47,29 @@ pub(super) fn marker(table: &Table) -> Result<Option<PathBuf>, Error> {
 }
 
 fn absolute(table: &Table) -> Result<PathBuf, Error> {
-    std::path::absolute(&table.location).map_err(|error| {
+    resolved(table, &table.path())
+}
+
+fn resolved(table: &Table, path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|error| {
         Error::Missing(format!(
             "table `{}`: location `{}` cannot be resolved: {error}",
             table.name,
-            table.location.display()
+            path.display()
         ))
     })
+}
+
+/// The glob of a table: its location as written, below the folder, whose name is taken letter by letter.
+fn pattern(table: &Table, location: &str) -> Result<String, Error> {
+    if table.location.is_absolute() {
+        return Ok(location.to_owned());
+    }
+    let folder = resolved(table, &table.folder.join("."))?;
+    let (Some(folder), Some(written)) = (folder.to_str(), table.location.to_str()) else {
+        return Ok(location.to_owned());
+    };
+    Ok(format!("{}/{written}", glob::Pattern::escape(folder.trim_end_matches('/'))))
 }
 
 fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -66,7 +82,7 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
             "table `{name}`: `{shown}` is a folder; name the files in it, such as `{shown}/*.parquet`"
         )));
     }
-    if !is_glob(text) {
+    if !table.location.to_str().is_some_and(is_glob) {
         return Err(Error::Missing(format!(
             "table `{name}`: no file `{shown}`; correct the location or put the file there"
         )));
@@ -76,7 +92,7 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
         require_literal_separator: true,
         require_literal_leading_dot: true,
     };
-    let found = glob::glob_with(text, options).map_err(|error| {
+    let found = glob::glob_with(&pattern(table, text)?, options).map_err(|error| {
         Error::Missing(format!("table `{name}`: `{shown}` is not a valid glob: {}", error.msg))
     })?;
     let marker = marker(table)?;
@@ -139,6 +155,7 @@ mod tests {
     fn table(location: PathBuf, marker: Option<&str>) -> Table {
         Table {
             name: "orders".to_owned(),
+            folder: PathBuf::new(),
             location,
             format: Format::Parquet,
             rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),
@@ -165,6 +182,24 @@ mod tests {
         let path = folder.path().join("a[1]*.csv");
         std::fs::write(&path, "x").unwrap();
         assert_eq!(list(&table(path.clone(), None)).unwrap()[0].path, path.to_str().unwrap());
+    }
+
+    #[test]
+    fn a_folder_with_brackets_is_no_part_of_the_glob() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("g[1]*?");
+        std::fs::create_dir_all(folder.join("data")).unwrap();
+        for name in ["a.csv", "b.csv", "_OK"] {
+            std::fs::write(folder.join("data").join(name), "x").unwrap();
+        }
+        let table = Table { folder: folder.clone(), ..table("data/*".into(), Some("_OK")) };
+        let files = list(&table).unwrap();
+        let expected = ["a.csv", "b.csv"].map(|name| folder.join("data").join(name));
+        let found = files.iter().map(|file| PathBuf::from(&file.path)).collect::<Vec<_>>();
+        assert_eq!(found, expected);
+        assert_eq!(marker(&table).unwrap(), Some(folder.join("data/_OK")));
+        let missing = Table { location: "data/x[1].csv".into(), ..table };
+        assert!(list(&missing).unwrap_err().to_string().contains("no file matches"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Invariant: a read is never silently short. A file that cannot be read in full, a cut row, or a value that does not
 //! fit its column's type is an error, and no error carries a row's values.
 
+mod arithmetic;
 mod csv;
 pub mod definition;
 mod error;

@@ -1,10 +1,11 @@
 //! Parquet tables: files whose schemas agree.
 //!
-//! Invariant: every listed file is read or the table is refused. (DataFusion passes over empty files in silence.)
+//! Invariants: every listed file is read or the table is refused. (DataFusion passes over empty files in silence.) No
+//! row is passed over because of what statistics say of a column that can hold NaN.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::Session;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::file_format::FileFormat;
@@ -45,6 +46,11 @@ pub(super) async fn open(
         .try_collect::<Vec<_>>()
         .await?;
     let merged = merge(table, files, &schemas)?;
+    let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
+        without_pruning(format)
+    } else {
+        format
+    };
     let options = ListingOptions::new(Arc::new(format)).with_file_extension("");
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
@@ -52,6 +58,26 @@ pub(super) async fn open(
     let listing =
         ListingTable::try_new(config).map_err(|error| damaged(table, &files[0].path, &error))?;
     Ok(Arc::new(listing))
+}
+
+/// Reads every row group and page whatever the filters are. Statistics leave NaN out, so that a row group of 1.0 and NaN
+/// has the greatest value 1.0, and `v > 2`, which holds for NaN, would pass over it. The cost is only felt by models with
+/// a filter over a large table with a float column: all of its row groups are decoded.
+fn without_pruning(format: ParquetFormat) -> ParquetFormat {
+    let mut options = format.options().clone();
+    options.global.pruning = false;
+    options.global.enable_page_index = false;
+    options.global.bloom_filter_on_read = false;
+    format.with_options(options)
+}
+
+fn has_float(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
+        DataType::Dictionary(_, values) => has_float(values),
+        DataType::RunEndEncoded(_, values) => has_float(values.data_type()),
+        nested => nested.is_nested(),
+    }
 }
 
 /// The URL of one file; every character that means something in URLs or globs is escaped. Links are resolved first, as

@@ -184,6 +184,7 @@ mod tests {
         std::fs::write(at("_SUCCESS"), "").unwrap();
         let table = Table {
             name: "t".into(),
+            folder: PathBuf::new(),
             location: at("*.csv"),
             format: Format::Parquet,
             rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),

@@ -3,7 +3,10 @@
 //! Each read has a session of its own, so that nothing of an earlier one, such as a cached listing, is seen by it.
 //! Nothing is spawned here: the streams do their work where they are polled, and the work of planning and of inferring
 //! types is done by the future of [`Reader::open`], which can be dropped at any time.
+//!
+//! Invariant: a row's values come from the pages of a file, never from statistics in its footer.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
 use super::statement::{self, Checked};
-use super::{csv, parquet};
+use super::{arithmetic, csv, parquet};
 use crate::domain::sync::Model;
 
 /// What a read may use.
@@ -73,8 +76,11 @@ pub struct Reading {
     pub pins: Pins,
     /// The files of the tables that the model reads, as they were before the first byte was read.
     pub files: Vec<FileFact>,
-    /// The model or the mapping has a function that can give another answer for the same rows, such as `now()`.
-    pub is_volatile: bool,
+    /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
+    pub source: String,
+    /// The functions in the model and the mapping that can give another answer for the same rows, such as `now`. Sorted,
+    /// each once.
+    pub volatile: Vec<String>,
 }
 
 impl Reader {
@@ -101,6 +107,7 @@ impl Reader {
         let tables =
             tables.filter(|table| checked.tables.contains(&table.name)).collect::<Vec<_>>();
         let proof = Proof::begin(&tables)?;
+        let source = definition.described(&checked.tables);
 
         let context = self.session()?;
         let mut pins = pins.clone();
@@ -127,7 +134,7 @@ impl Reader {
                 "{place} has the placeholder `{placeholder}`; write the value itself"
             )));
         }
-        let is_volatile = is_volatile(&projected.plan).map_err(invalid)?;
+        let volatile = volatile(&projected.plan).map_err(invalid)?;
         let physical = state
             .create_physical_plan(&projected.plan)
             .await
@@ -140,7 +147,8 @@ impl Reader {
             files: proof.files(),
             proof,
             pins,
-            is_volatile,
+            source,
+            volatile,
         })
     }
 
@@ -169,11 +177,28 @@ impl Reader {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(|error| Error::Query(planning(&error, "the spill folder")))?;
-        let config = SessionConfig::new()
+        let mut context = SessionContext::new_with_config_rt(self.session_config(), runtime);
+        arithmetic::check(&mut context)
+            .map_err(|error| Error::Query(planning(&error, "the session")))?;
+        Ok(context)
+    }
+
+    /// Statistics of files are not collected, and filters found while a query runs (the threshold of an ORDER BY with a
+    /// LIMIT, the keys of a join) are not handed to the scans, which would hold them against statistics: a footer's
+    /// least and greatest value say nothing of NaN, so that values, whole columns and row groups would be taken from
+    /// them wrongly. The cost: joins are not reordered by size, and scans under those filters read every row group.
+    fn session_config(&self) -> SessionConfig {
+        let mut config = SessionConfig::new()
             .with_target_partitions(self.settings.partitions.max(1))
             .with_batch_size(self.settings.batch_size.max(1))
-            .with_information_schema(false);
-        Ok(SessionContext::new_with_config_rt(config, runtime))
+            .with_information_schema(false)
+            .with_collect_statistics(false);
+        let optimizer = &mut config.options_mut().optimizer;
+        optimizer.enable_dynamic_filter_pushdown = false;
+        optimizer.enable_topk_dynamic_filter_pushdown = false;
+        optimizer.enable_join_dynamic_filter_pushdown = false;
+        optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        config
     }
 }
 
@@ -215,27 +240,29 @@ fn unplannable(error: &DataFusionError, model: &str, place: &str) -> Error {
     }
 }
 
-/// Whether any function in the plan, subqueries included, is not a pure function of its arguments.
-fn is_volatile(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
-    let mut found = false;
+/// The functions in the plan, subqueries included, that are not pure functions of their arguments.
+fn volatile(plan: &LogicalPlan) -> Result<Vec<String>, DataFusionError> {
+    let mut found = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
-            found |= expression.exists(|part| Ok(!is_pure(part)))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            expression.apply(|part| {
+                found.extend(impure(part).map(str::to_owned));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
     })?;
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
-fn is_pure(expression: &Expr) -> bool {
-    match expression {
+fn impure(expression: &Expr) -> Option<&str> {
+    let (name, volatility) = match expression {
         Expr::ScalarFunction(function) => {
-            function.func.signature().volatility == Volatility::Immutable
+            (function.func.name(), function.func.signature().volatility)
         }
         Expr::AggregateFunction(function) => {
-            function.func.signature().volatility == Volatility::Immutable
+            (function.func.name(), function.func.signature().volatility)
         }
-        _ => true,
-    }
+        _ => return None,
+    };
+    (volatility != Volatility::Immutable).then_some(name)
 }

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, SetExpr, Statement, TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
@@ -100,6 +101,7 @@ impl Visitor for Check {
             ("FOR", query.for_clause.is_some()),
             ("SETTINGS", query.settings.is_some()),
             ("FORMAT", query.format_clause.is_some()),
+            ("the operator |>", !query.pipe_operators.is_empty()),
         ];
         refuse_ignored(&ignored)?;
         body(&query.body)
@@ -109,7 +111,12 @@ impl Visitor for Check {
         if select.into.is_some() {
             return ControlFlow::Break("writes with SELECT INTO; leave INTO out".to_owned());
         }
+        let modifiers = match &select.group_by {
+            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
+        };
         refuse_ignored(&[
+            ("WITH after GROUP BY", !modifiers.is_empty()),
+            ("ILIKE after `*`", select.projection.iter().any(is_filtered_wildcard)),
             ("PREWHERE", select.prewhere.is_some()),
             ("CONNECT BY", !select.connect_by.is_empty()),
             ("EXCLUDE after the columns", select.exclude.is_some()),
@@ -160,6 +167,16 @@ fn refuse_ignored(clauses: &[(&str, bool)]) -> ControlFlow<String> {
             ControlFlow::Break(format!("uses {clause}, which is not supported; leave it out"))
         }
         None => ControlFlow::Continue(()),
+    }
+}
+
+/// Whether it is `*` or `t.*` with a pattern that the columns' names must match.
+fn is_filtered_wildcard(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => {
+            options.opt_ilike.is_some()
+        }
+        _ => false,
     }
 }
 
@@ -259,6 +276,14 @@ mod tests {
             ("select * from (select 1) as a tablesample (1 percent)", "TABLESAMPLE"),
             ("select * from orders prewhere a = 1", "PREWHERE"),
             ("select * from range(1, 3) with ordinality", "ORDINALITY"),
+            ("select * ilike 'i%' from orders", "ILIKE"),
+            ("select o.* ilike 'i%' from orders o", "ILIKE"),
+            ("select id from (select * ilike 'i%' from orders)", "ILIKE"),
+            ("select a from orders group by a with rollup", "GROUP BY"),
+            ("select a from orders group by a with cube", "GROUP BY"),
+            ("select a from orders group by a with totals", "GROUP BY"),
+            ("select a from orders group by all with rollup", "GROUP BY"),
+            ("from orders |> select * ilike 'i%'", "|>"),
         ] {
             let error = tables(sql).unwrap_err();
             assert!(error.contains(word), "{sql}: {error}");

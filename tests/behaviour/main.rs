@@ -16,4 +16,5 @@ mod oracle_itself;
 mod receipts;
 mod rejections;
 mod serve;
+mod source_values;
 mod stops;

@@ -10,7 +10,7 @@ fn example() -> PathBuf {
 fn the_example_has_no_problems_and_names_files_that_are_there() {
     let config = load_with(&example(), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
     for table in config.sources.values().flat_map(|source| &source.tables) {
-        assert!(table.location.is_file(), "{}", table.location.display());
+        assert!(table.path().is_file(), "{}", table.path().display());
     }
     let modes: Vec<_> = config.syncs.iter().map(|s| (s.sync.name.as_str(), s.sync.mode)).collect();
     assert_eq!(modes[..2], [("customers_to_crm", Mode::Mirror), ("orders_to_crm", Mode::Upsert)]);

@@ -94,7 +94,7 @@ fn a_good_file_becomes_values() {
     assert_eq!(config.state, folder.path().join("counterflow-state"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     let table = &config.sources["lake"].tables[0];
-    assert_eq!(table.location, folder.path().join("data/customers.csv"));
+    assert_eq!(table.path(), folder.path().join("data/customers.csv"));
     assert!(matches!(&table.format, Format::Csv(csv) if csv.has_header && csv.nulls == [""]));
     let connection = &config.connections["crm"];
     assert_eq!(connection.definition.base_url, "https://crm.example.com/v1");

@@ -15,7 +15,7 @@ pub(super) enum Column {
     Integer(Int32Builder),
     BigInt(Int64Builder),
     Double { values: Float64Builder, is_declared: bool },
-    Decimal { values: Decimal128Builder, precision: u8, scale: i8 },
+    Decimal { values: Decimal128Builder, precision: u8, scale: i8, is_declared: bool },
     Boolean { values: BooleanBuilder, is_declared: bool },
     Date(Date32Builder),
     Timestamp { values: TimestampMicrosecondBuilder, has_zone: bool },
@@ -32,7 +32,7 @@ impl Column {
             ColumnType::Double => Column::Double { values: Float64Builder::new(), is_declared },
             ColumnType::Decimal { precision, scale } => {
                 let values = Decimal128Builder::new().with_data_type(data_type);
-                Column::Decimal { values, precision, scale }
+                Column::Decimal { values, precision, scale, is_declared }
             }
             ColumnType::Boolean => Column::Boolean { values: BooleanBuilder::new(), is_declared },
             ColumnType::Date => Column::Date(Date32Builder::new()),
@@ -63,8 +63,10 @@ impl Column {
             Column::Double { values, is_declared: false } => {
                 column_type::exact_double(field).map(|value| values.append_value(value))
             }
-            Column::Decimal { values, precision, scale } => {
+            Column::Decimal { values, precision, scale, is_declared } => {
+                let is_as_written = *is_declared || column_type::exact_scale(field) == Some(*scale);
                 column_type::decimal(field, *precision, *scale)
+                    .filter(|_| is_as_written)
                     .map(|value| values.append_value(value))
             }
             Column::Boolean { values, is_declared: true } => {

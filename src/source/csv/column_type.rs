@@ -1,7 +1,7 @@
 //! The SQL types a CSV column can have, and the strict reading of one field as each of them.
 //!
 //! Invariant: reading loses nothing. `00123` is no number, a fraction beyond microseconds is no timestamp, and a
-//! number that a double cannot hold exactly enough to print it again is not inferred as one.
+//! number that a double would print otherwise than it was written is not inferred as one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +31,9 @@ pub(super) enum ColumnType {
 /// The names to say where a declared type is not known.
 pub(super) const NAMES: &str = "SMALLINT, INTEGER, BIGINT, DOUBLE, DECIMAL(precision, scale), BOOLEAN, DATE, \
                                 TIMESTAMP, TIMESTAMP WITH TIME ZONE, VARCHAR";
+
+/// The digits that a decimal can have.
+pub(super) const WIDEST_DECIMAL: u8 = 38;
 
 impl ColumnType {
     pub fn data_type(self) -> DataType {
@@ -96,7 +99,7 @@ fn decimal_type(name: &str) -> Option<ColumnType> {
     let (precision, scale) = inside.split_once(',').unwrap_or((inside, "0"));
     let precision = precision.trim().parse::<u8>().ok()?;
     let scale = scale.trim().parse::<u8>().ok()?;
-    let is_valid = (1..=38).contains(&precision) && scale <= precision;
+    let is_valid = (1..=WIDEST_DECIMAL).contains(&precision) && scale <= precision;
     is_valid.then_some(ColumnType::Decimal { precision, scale: i8::try_from(scale).ok()? })
 }
 
@@ -126,20 +129,29 @@ fn plain_number(field: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     is_canonical.then_some((is_negative, whole, fraction))
 }
 
-/// A plain decimal number that prints as it was written, save zeros at the end of its fraction.
+/// A plain decimal number that prints as it was written: no zeros at the end of its fraction, which `1.10` has, no sign
+/// before a zero, no more digits than a double holds.
 pub(super) fn exact_double(field: &[u8]) -> Option<f64> {
     const ALWAYS_EXACT: usize = 15;
-    let (_, whole, fraction) = plain_number(field)?;
+    let (is_negative, whole, fraction) = plain_number(field)?;
     let text = std::str::from_utf8(field).ok()?;
     let value = text.parse::<f64>().ok()?;
-    if whole.len() + fraction.len() <= ALWAYS_EXACT {
-        return Some(value);
+    if fraction.last() == Some(&b'0') || (is_negative && value == 0.0) {
+        return None;
     }
-    let written = match fraction.is_empty() {
-        true => text,
-        false => text.trim_end_matches('0').trim_end_matches('.'),
-    };
-    (value.to_string() == written).then_some(value)
+    let is_exact = whole.len() + fraction.len() <= ALWAYS_EXACT || value.to_string() == text;
+    is_exact.then_some(value)
+}
+
+/// The digits in the fraction of a plain decimal number that prints as it was written in a column of
+/// `DECIMAL(38, that many)`; `None` for whole numbers, and for a sign before a zero.
+pub(super) fn exact_scale(field: &[u8]) -> Option<i8> {
+    let (is_negative, whole, fraction) = plain_number(field)?;
+    let is_zero = whole.iter().chain(fraction).all(|digit| *digit == b'0');
+    let is_exact = !fraction.is_empty()
+        && whole.len() + fraction.len() <= usize::from(WIDEST_DECIMAL)
+        && !(is_negative && is_zero);
+    if is_exact { i8::try_from(fraction.len()).ok() } else { None }
 }
 
 /// For columns declared DOUBLE: also digits beyond what a double holds, exponents, `NaN` and infinities.
@@ -281,17 +293,39 @@ mod tests {
 
     #[test]
     fn a_double_is_inferred_only_where_it_prints_as_it_was_written() {
-        for text in ["0", "-1.50", "10.357019999999999", "0.1", "-74.0445", "1234567890123456"] {
+        for text in ["0", "-1.5", "10.357019999999999", "0.1", "-74.0445", "1234567890123456"] {
             assert_eq!(exact_double(text.as_bytes()), text.parse().ok(), "{text}");
         }
-        for text in
-            ["007.5", ".5", "5.", "1e3", "NaN", "12345678901234567891", "0.1000000000000000055"]
-        {
+        for text in [
+            "007.5",
+            ".5",
+            "5.",
+            "1e3",
+            "NaN",
+            "12345678901234567891",
+            "0.1000000000000000055",
+            "1.10",
+            "2.0",
+            "-0",
+            "-0.0",
+            "100.00",
+        ] {
             assert_eq!(exact_double(text.as_bytes()), None, "{text}");
         }
         assert_eq!(declared_double(b"1e3"), Some(1000.0));
         assert_eq!(declared_double(b"-Infinity"), Some(f64::NEG_INFINITY));
         assert_eq!(declared_double(b"007"), None);
+    }
+
+    #[test]
+    fn a_decimal_is_inferred_only_where_it_prints_as_it_was_written() {
+        assert_eq!(exact_scale(b"1.10"), Some(2));
+        assert_eq!(exact_scale(b"-0.5"), Some(1));
+        for text in
+            ["1", "-0.00", "007.5", "1e3", "x", &"9.".repeat(2), &format!("1.{}", "1".repeat(38))]
+        {
+            assert_eq!(exact_scale(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ pub fn check_type_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest.
+/// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest. A
+/// column without a value is text in this read and is pinned by the first read that sees a value.
 pub(super) async fn open(
     table: &str,
     csv: &Csv,
@@ -92,8 +93,10 @@ pub(super) async fn open(
         let inferred = infer(table, csv, &files, names.len()).await?;
         for ((column, name), inferred) in columns.iter_mut().zip(&names).zip(inferred) {
             if column.is_none() {
-                pins.add(table, name, inferred.to_string());
-                *column = Some((inferred, false));
+                if let Some(inferred) = inferred {
+                    pins.add(table, name, inferred.to_string());
+                }
+                *column = Some((inferred.unwrap_or(ColumnType::Varchar), false));
             }
         }
     }
@@ -186,13 +189,14 @@ fn known_type(
     }
 }
 
-/// Reads all files once and decides the type of every column, in the layout's order. Can be cancelled.
+/// Reads all files once and decides the type of every column, in the layout's order; `None` for those without a value.
+/// Can be cancelled.
 async fn infer(
     table: &str,
     csv: &Csv,
     files: &[CsvFile],
     columns: usize,
-) -> Result<Vec<ColumnType>, Error> {
+) -> Result<Vec<Option<ColumnType>>, Error> {
     let mut candidates = vec![Candidates::new(); columns];
     let mut turn = 0;
     for file in files {
@@ -201,9 +205,8 @@ async fn infer(
         while let Some(record) = records.next().map_err(|problem| damaged(table, path, &problem))? {
             check_width(table, csv, file, &record)?;
             for (candidates, position) in candidates.iter_mut().zip(&file.positions) {
-                let field = record.field(*position);
-                if !is_null(csv, field) {
-                    candidates.see(field);
+                if !is_null(csv, &record, *position) {
+                    candidates.see(record.field(*position));
                 }
             }
             turn += 1;
@@ -215,8 +218,10 @@ async fn infer(
     Ok(candidates.into_iter().map(Candidates::decide).collect())
 }
 
-fn is_null(csv: &Csv, field: &[u8]) -> bool {
-    csv.nulls.iter().any(|word| word.as_bytes() == field)
+/// A field in quotes is never NULL: quotes are how a file tells a word or an empty text from its absence.
+fn is_null(csv: &Csv, record: &Record<'_>, position: usize) -> bool {
+    let field = record.field(position);
+    !record.is_quoted(position) && csv.nulls.iter().any(|word| word.as_bytes() == field)
 }
 
 /// The records of a file, from its first line on.
@@ -261,6 +266,10 @@ fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
         Problem::Unclosed { line } => format!(
             "table `{table}`: file `{path}` ends inside a quoted field of the row at line {line}; put the whole file \
              there"
+        ),
+        Problem::AfterQuote { line } => format!(
+            "table `{table}`: at line {line} of file `{path}` a closing quote is followed by something other than the \
+             delimiter or the line's end; write a quote inside a quoted field twice"
         ),
         Problem::TooLong { line } => format!(
             "table `{table}`: the row at line {line} of file `{path}` is longer than 64 MiB; is a quote never closed?"

@@ -1,13 +1,13 @@
 //! Records of a CSV file, one after the other: quotes and line ends are understood, values are not.
 //!
-//! Invariant: a file that ends inside a quoted field is an error, never a shorter last field.
+//! Invariants: a file that ends inside a quoted field is an error, never a shorter last field; whatever follows a
+//! closing quote in its field is an error, never a part of the value.
 
 use std::io::BufRead;
 
-use csv_core::ReadRecordResult;
-
 /// No record may be longer; a quote that is never closed would otherwise swallow the rest of the file.
 const MAX_RECORD: usize = 64 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why there is no next record.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub(super) enum Problem {
     Io(std::io::Error),
     /// The file ends inside a quoted field of the record that begins at `line`.
     Unclosed {
+        line: u64,
+    },
+    /// A closing quote at `line` is followed by something other than a delimiter or a line end.
+    AfterQuote {
         line: u64,
     },
     TooLong {
@@ -25,17 +29,44 @@ pub(super) enum Problem {
 /// Reads records; keeps one at a time.
 pub(super) struct Records<R> {
     input: R,
-    core: csv_core::Reader,
-    text: Vec<u8>,
-    ends: Vec<usize>,
+    fields: Fields,
+    /// Where the last record begins, counted from 1.
     line: u64,
+    is_begun: bool,
+}
+
+/// The fields of the record that is being read.
+struct Fields {
+    delimiter: u8,
+    text: Vec<u8>,
+    ends: Vec<End>,
+    state: State,
+    /// The line that the reader is at, counted from 1.
+    line: u64,
+}
+
+/// Where a field ends in the text of its record.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: usize,
+    is_quoted: bool,
+}
+
+/// What the next byte belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    FieldStart,
+    Bare,
+    Quoted,
+    /// Behind a quote in a quoted field: it closes the field, or is the first of two that stand for one.
+    Quote,
 }
 
 /// One record. Its fields are bytes, unquoted.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     text: &'a [u8],
-    ends: &'a [usize],
+    ends: &'a [End],
     /// Where it begins, counted from 1.
     pub line: u64,
 }
@@ -51,73 +82,136 @@ impl<'a> Record<'a> {
     }
 
     pub fn field(&self, position: usize) -> &'a [u8] {
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        &self.text[start..self.ends[position]]
+        let start = if position == 0 { 0 } else { self.ends[position - 1].at };
+        &self.text[start..self.ends[position].at]
+    }
+
+    /// Whether the field stands in quotes.
+    pub fn is_quoted(&self, position: usize) -> bool {
+        self.ends[position].is_quoted
+    }
+}
+
+impl Fields {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.state = State::FieldStart;
+    }
+
+    fn end_field(&mut self) {
+        self.ends.push(End { at: self.text.len(), is_quoted: self.state == State::Quote });
+        self.state = State::FieldStart;
+    }
+
+    /// Takes what belongs to the record; how many bytes that was, and whether a line end, which is not taken, ended it.
+    fn take(&mut self, input: &[u8]) -> Result<(usize, bool), Problem> {
+        let mut rest = input;
+        while let Some(byte) = rest.first().copied() {
+            let is_line_end = matches!(byte, b'\r' | b'\n');
+            let is_field_end = is_line_end || byte == self.delimiter;
+            let mut taken = 1;
+            match self.state {
+                State::FieldStart if byte == b'"' => self.state = State::Quoted,
+                State::FieldStart => (self.state, taken) = (State::Bare, 0),
+                State::Quoted if byte == b'"' => self.state = State::Quote,
+                State::Quoted => {
+                    let part = until(rest, |byte| byte == b'"');
+                    self.text.extend_from_slice(part);
+                    self.line += lines(part);
+                    taken = part.len();
+                }
+                State::Quote if byte == b'"' => {
+                    self.text.push(b'"');
+                    self.state = State::Quoted;
+                }
+                State::Quote if !is_field_end => {
+                    return Err(Problem::AfterQuote { line: self.line });
+                }
+                State::Bare if !is_field_end => {
+                    let delimiter = self.delimiter;
+                    let part =
+                        until(rest, |byte| byte == delimiter || byte == b'\n' || byte == b'\r');
+                    self.text.extend_from_slice(part);
+                    taken = part.len();
+                }
+                State::Bare | State::Quote => {
+                    self.end_field();
+                    if is_line_end {
+                        return Ok((input.len() - rest.len(), true));
+                    }
+                }
+            }
+            rest = &rest[taken..];
+        }
+        Ok((input.len(), false))
     }
 }
 
 impl<R: BufRead> Records<R> {
     pub fn new(input: R, delimiter: u8) -> Self {
-        Records {
-            input,
-            core: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
-            text: vec![0; 4096],
-            ends: vec![0; 64],
-            line: 1,
-        }
+        let (text, ends) = (Vec::with_capacity(4096), Vec::with_capacity(64));
+        let fields = Fields { delimiter, text, ends, state: State::FieldStart, line: 1 };
+        Records { input, fields, line: 1, is_begun: false }
     }
 
     /// The next record; `None` at the end of the file. Empty lines are no records.
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Problem> {
         self.skip_line_ends().map_err(Problem::Io)?;
-        self.line = self.core.line();
-        let (mut length, mut count) = (0, 0);
-        let mut is_line_ended = false;
+        let fields = &mut self.fields;
+        self.line = fields.line;
+        fields.clear();
         loop {
             let input = fill(&mut self.input).map_err(Problem::Io)?;
-            let is_end = input.is_empty();
-            // At the end of the file one line end is added: it ends a record that lacks it, unless a quote is open.
-            let chunk = if is_end && !is_line_ended { b"\n".as_slice() } else { input };
-            let (result, read, wrote, ended) =
-                self.core.read_record(chunk, &mut self.text[length..], &mut self.ends[count..]);
-            if is_end {
-                is_line_ended |= read > 0;
-            } else {
-                self.input.consume(read);
+            if input.is_empty() {
+                match fields.state {
+                    State::FieldStart if fields.ends.is_empty() => return Ok(None),
+                    State::Quoted => return Err(Problem::Unclosed { line: self.line }),
+                    _ => fields.end_field(),
+                }
+                break;
             }
-            length += wrote;
-            count += ended;
-            match result {
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.text.len() >= MAX_RECORD => {
-                    return Err(Problem::TooLong { line: self.line });
-                }
-                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                ReadRecordResult::Record if is_line_ended && read == 0 => {
-                    return Err(Problem::Unclosed { line: self.line });
-                }
-                ReadRecordResult::Record => {
-                    let (text, ends) = (&self.text[..length], &self.ends[..count]);
-                    return Ok(Some(Record { text, ends, line: self.line }));
-                }
-                ReadRecordResult::End => return Ok(None),
+            let (read, is_ended) = fields.take(input)?;
+            self.input.consume(read);
+            if fields.text.len() + fields.ends.len() > MAX_RECORD {
+                return Err(Problem::TooLong { line: self.line });
+            }
+            if is_ended {
+                break;
             }
         }
+        Ok(Some(Record { text: &fields.text, ends: &fields.ends, line: self.line }))
     }
 
-    /// Passes over what is left of the last record's line end, and over empty lines, so that the line is right.
+    /// Passes over what is left of the last record's line end, and over empty lines, so that the line is right; at the
+    /// file's beginning over a byte order mark.
     fn skip_line_ends(&mut self) -> std::io::Result<()> {
+        if !self.is_begun {
+            self.is_begun = true;
+            if fill(&mut self.input)?.starts_with(BYTE_ORDER_MARK) {
+                self.input.consume(BYTE_ORDER_MARK.len());
+            }
+        }
         loop {
             let input = fill(&mut self.input)?;
             let length = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             if length == 0 {
                 return Ok(());
             }
-            self.core.read_record(&input[..length], &mut self.text, &mut self.ends);
+            self.fields.line += lines(&input[..length]);
             self.input.consume(length);
         }
     }
+}
+
+/// The beginning of `text` up to the first byte that ends it.
+fn until(text: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
+    let length = text.iter().position(|byte| is_end(*byte)).unwrap_or(text.len());
+    &text[..length]
+}
+
+fn lines(text: &[u8]) -> u64 {
+    text.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 /// What the buffer holds, read anew if it is empty; an interrupted read is repeated.
@@ -162,6 +256,29 @@ mod tests {
         assert!(matches!(all("a,b\nc,\""), Err(Problem::Unclosed { line: 2 })));
         assert!(matches!(all("a,b\nc,\"d\n"), Err(Problem::Unclosed { line: 2 })));
         assert_eq!(all("c,\"d\n\"").unwrap(), [["c", "d\n"]]);
+    }
+
+    #[test]
+    fn whatever_follows_a_closing_quote_is_named_with_its_line() {
+        for text in ["a,b\n1,\"abc\"def\n", "a\n\"b\" \n", "a\n\"\"x\"\"\n", "a,b\n\"x\"\ty,z"] {
+            assert!(matches!(all(text), Err(Problem::AfterQuote { line: 2 })), "{text:?}");
+        }
+        assert!(matches!(all("a\n\"b\nc\"d\n"), Err(Problem::AfterQuote { line: 3 })));
+        assert_eq!(all("5'10\",x\"y\"\n").unwrap(), [["5'10\"", "x\"y\""]]);
+    }
+
+    #[test]
+    fn it_is_known_which_fields_stand_in_quotes() {
+        let mut records = Records::new("\"\",,\"NA\",NA,\"\"\n".as_bytes(), b',');
+        let record = records.next().unwrap().unwrap();
+        let quoted = (0..record.len()).map(|position| record.is_quoted(position));
+        assert_eq!(quoted.collect::<Vec<_>>(), [true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        assert_eq!(all("\u{feff}a,b\n").unwrap(), [["a", "b"]]);
+        assert_eq!(all("\u{feff}\"a\",b\n").unwrap(), [["a", "b"]]);
     }
 
     #[test]

@@ -195,10 +195,10 @@ fn push(
     record: &Record<'_>,
 ) -> Result<(), Error> {
     for (column, builder) in columns.iter().zip(builders) {
-        let field = record.field(file.positions[*column]);
-        if is_null(&layout.csv, field) {
+        let position = file.positions[*column];
+        if is_null(&layout.csv, record, position) {
             builder.push_null();
-        } else if !builder.push(field) {
+        } else if !builder.push(record.field(position)) {
             return Err(misfit(layout, file, *column, record.line));
         }
     }
@@ -215,12 +215,14 @@ fn misfit(layout: &Layout, file: &CsvFile, column: usize, line: u64) -> Error {
         ),
         (expected, true) => format!(
             "table `{table}`: the value of column `{name}` at line {line} of file `{path}` is no {expected}, as \
-             `columns` declares; correct the value, name it under `nulls`, or declare `{name}: VARCHAR`"
+             `columns` declares; correct the value, name it under `nulls`, or declare `{name}: VARCHAR`, which for a column \
+             of the key must be followed by `counterflow rebaseline`"
         ),
         (expected, false) => format!(
-            "table `{table}`: the value of column `{name}` at line {line} of file `{path}` is no {expected}, the type \
-             pinned at the first run; correct the value, name it under `nulls`, or declare `{name}: VARCHAR` under \
-             `columns`"
+            "table `{table}`: the value of column `{name}` at line {line} of file `{path}`, as it is written, is no \
+             {expected}, the type pinned at the first run; correct the value, name it under `nulls`, or declare \
+             `{name}: VARCHAR` under `columns`, which for a column of the key must be followed by `counterflow \
+             rebaseline`"
         ),
     })
 }
