@@ -106,14 +106,27 @@ impl Fields {
 
     /// Takes what belongs to the record; how many bytes that was, and whether a line end, which is not taken, ended it.
     fn take(&mut self, input: &[u8]) -> Result<(usize, bool), Problem> {
+        let delimiter = self.delimiter;
+        let is_line_end = |byte: u8| byte == b'\n' || byte == b'\r';
+        let is_field_end = |byte: u8| byte == delimiter || is_line_end(byte);
         let mut rest = input;
         while let Some(byte) = rest.first().copied() {
-            let is_line_end = matches!(byte, b'\r' | b'\n');
-            let is_field_end = is_line_end || byte == self.delimiter;
             let mut taken = 1;
             match self.state {
                 State::FieldStart if byte == b'"' => self.state = State::Quoted,
-                State::FieldStart => (self.state, taken) = (State::Bare, 0),
+                State::FieldStart | State::Bare => {
+                    let part = until(rest, is_field_end);
+                    self.text.extend_from_slice(part);
+                    self.state = State::Bare;
+                    taken = part.len();
+                    if let Some(end) = rest.get(taken).copied() {
+                        self.end_field();
+                        if is_line_end(end) {
+                            return Ok((input.len() - rest.len() + taken, true));
+                        }
+                        taken += 1;
+                    }
+                }
                 State::Quoted if byte == b'"' => self.state = State::Quote,
                 State::Quoted => {
                     let part = until(rest, |byte| byte == b'"');
@@ -125,22 +138,13 @@ impl Fields {
                     self.text.push(b'"');
                     self.state = State::Quoted;
                 }
-                State::Quote if !is_field_end => {
-                    return Err(Problem::AfterQuote { line: self.line });
-                }
-                State::Bare if !is_field_end => {
-                    let delimiter = self.delimiter;
-                    let part =
-                        until(rest, |byte| byte == delimiter || byte == b'\n' || byte == b'\r');
-                    self.text.extend_from_slice(part);
-                    taken = part.len();
-                }
-                State::Bare | State::Quote => {
+                State::Quote if is_field_end(byte) => {
                     self.end_field();
-                    if is_line_end {
+                    if is_line_end(byte) {
                         return Ok((input.len() - rest.len(), true));
                     }
                 }
+                State::Quote => return Err(Problem::AfterQuote { line: self.line }),
             }
             rest = &rest[taken..];
         }
