@@ -157,7 +157,7 @@ mod tests {
             assert!(!sync.paused);
         }
         for table in config.sources.values().flat_map(|source| &source.tables) {
-            assert!(table.location.is_file(), "{}", table.location.display());
+            assert!(table.path().is_file(), "{}", table.path().display());
         }
     }
 

@@ -87,7 +87,9 @@ fn a_first_run_over_an_empty_file_fixes_no_types() {
     let oracle = Oracle::start(&["id"]);
     let workspace = Workspace::new(&oracle, Setup::default());
     workspace.write_people(&[]);
-    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 0)]);
+    let report = workspace.sync(&[]).expect(1, "failed", &[("rows_read", 0)]);
+    report.finished.expect_printed(&["model `people` gave no rows"]);
+    assert_eq!(oracle.request_count(), 0, "{}", oracle.print());
     let all = people(1..=5);
     workspace.write_people(&all);
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 5)]);
