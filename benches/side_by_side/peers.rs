@@ -8,7 +8,8 @@ use std::process::Command;
 
 use crate::process::{self, Measured};
 
-const PACKAGES: [&str; 2] = ["duckdb==2.0.0", "drt-core[duckdb]==1.2.1"];
+/// DuckDB needs `pytz` to hand times with a zone to Python.
+const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "drt-core[duckdb]==1.2.1", "pytz"];
 
 /// The environment with both of them.
 #[derive(Debug)]
