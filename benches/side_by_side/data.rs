@@ -120,7 +120,7 @@ fn batch(rows: &[u64], version: Version) -> Result<RecordBatch, arrow::error::Ar
     let is_null = |row: u64, column: u64| mix(row, column).is_multiple_of(20);
     RecordBatch::try_from_iter([
         ("customer_id", Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef),
-        ("email", texts(&|row| format!("{row}.{:x}@example.com", mix(row, 1) % 4096))),
+        ("email", texts(&|row| format!("user{row}@example.com"))),
         (
             "name",
             texts(&|row| format!("{} {}", pick(&FIRST, mix(row, 2)), pick(&LAST, mix(row, 3)))),
@@ -150,7 +150,7 @@ fn batch(rows: &[u64], version: Version) -> Result<RecordBatch, arrow::error::Ar
             "mrr",
             Arc::new(
                 Decimal128Array::from_iter(rows.iter().map(|row| {
-                    let cents = mix(*row, 11) % 100_000 + content(*row);
+                    let cents = mix(*row, 11) % 2_000 * 50 + content(*row);
                     (!is_null(*row, 12)).then_some(i128::from(cents))
                 }))
                 .with_precision_and_scale(12, 2)?,
@@ -159,14 +159,14 @@ fn batch(rows: &[u64], version: Version) -> Result<RecordBatch, arrow::error::Ar
         (
             "score",
             Arc::new(Float64Array::from_iter_values(
-                rows.iter().map(|row| f64::from(small(mix(*row, 13) % 1_000_000)) / 1_000_000.0),
+                rows.iter().map(|row| f64::from(small(mix(*row, 13) % 1_000)) / 1_000.0),
             )),
         ),
         (
             "updated_at",
             Arc::new(
                 TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| {
-                    let seconds = mix(*row, 14) % 31_536_000 + content(*row);
+                    let seconds = mix(*row, 14) % 8_760 * 3_600 + content(*row);
                     (1_700_000_000 + signed(seconds)) * 1_000_000
                 }))
                 .with_timezone("UTC"),

@@ -151,14 +151,22 @@ fn encode_float(float: f64, out: &mut Vec<u8>) {
     tagged(tag::FLOAT, &canonical.to_le_bytes(), out);
 }
 
+/// Without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
 fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
-    let ten = i256::from_i128(10);
     if mantissa == i256::ZERO {
         scale = 0;
-    }
-    while mantissa != i256::ZERO && scale > i8::MIN && mantissa % ten == i256::ZERO {
-        mantissa /= ten;
-        scale -= 1;
+    } else if let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) {
+        while scale > i8::MIN && small % 10 == 0 {
+            small /= 10;
+            scale -= 1;
+        }
+        mantissa = i256::from_i128(i128::from(small));
+    } else {
+        let ten = i256::from_i128(10);
+        while scale > i8::MIN && mantissa % ten == i256::ZERO {
+            mantissa /= ten;
+            scale -= 1;
+        }
     }
     out.push(tag::DECIMAL);
     out.extend_from_slice(&scale.to_le_bytes());
@@ -197,6 +205,10 @@ mod tests {
         let one = Value::Decimal { mantissa: i256::from_i128(10), scale: 1 };
         let one_too = Value::Decimal { mantissa: i256::from_i128(100), scale: 2 };
         assert_eq!(encoded(one), encoded(one_too));
+        let beyond_64_bits = i128::from(i64::MAX) * 100;
+        let large = Value::Decimal { mantissa: i256::from_i128(beyond_64_bits), scale: 2 };
+        let same = Value::Decimal { mantissa: i256::from_i128(i128::from(i64::MAX)), scale: 0 };
+        assert_eq!(encoded(large), encoded(same));
         let zero = Value::Decimal { mantissa: i256::ZERO, scale: 9 };
         assert_eq!(encoded(zero), encoded(Value::Decimal { mantissa: i256::ZERO, scale: 0 }));
     }

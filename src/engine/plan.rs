@@ -107,7 +107,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
 }
 
 fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
-    let mut builder = Builder::new(epoch, 0);
+    let entries = view.map_or(0, |view| view.header().entries);
+    let mut builder = Builder::new(epoch, usize::try_from(entries).unwrap_or(0));
     if let Some(view) = view {
         view.visit(|key, entry| builder.push(key, entry))?;
     }
