@@ -32,6 +32,7 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
     let (mut plans, mut syncs) = (Vec::new(), Vec::new());
     let (mut duckdb, mut scans) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
+        workspace.restore_state()?;
         let (plan, answer) = workspace.plan()?;
         check(&answer, expected)?;
         plans.push(plan);
@@ -41,7 +42,6 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
             duckdb.push(compared);
         }
         scans.push(scan(&after, &folder)?);
-        workspace.restore_state()?;
         sink.take();
         let (sync, answer) = workspace.sync()?;
         check(&answer, expected)?;

@@ -80,7 +80,35 @@ impl Builder {
         Builder { table, epoch, expected: entries }
     }
 
+    /// An entry of whatever kind.
     pub fn push(&mut self, key: &[u8], entry: Entry) {
+        let is_plain = entry.doubt.is_none()
+            && entry.rejection.is_none()
+            && entry.waiver.is_none()
+            && entry.held.is_none();
+        match entry.confirmed {
+            Some(confirmed) if is_plain => self.push_confirmed(key, confirmed),
+            confirmed => {
+                let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
+                let place = self.append(key, fingerprint);
+                self.table.mark(place, OTHER);
+                self.table.others.insert(place, entry);
+            }
+        }
+    }
+
+    /// An entry that is confirmed and nothing else.
+    #[inline]
+    pub fn push_confirmed(&mut self, key: &[u8], confirmed: Confirmed) {
+        let place = self.append(key, confirmed.fingerprint);
+        if confirmed.epoch != self.epoch {
+            self.table.mark(place, OUTDATED);
+            self.table.outdated.insert(place, confirmed.epoch);
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, key: &[u8], fingerprint: Fingerprint) -> Place {
         let table = &mut self.table;
         let place = table.ends.len();
         if place.is_multiple_of(GROUP) {
@@ -94,23 +122,8 @@ impl Builder {
         table.keys.extend_from_slice(key);
         let end = table.keys.len() - table.bases[place / GROUP];
         table.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-        let is_plain = entry.doubt.is_none()
-            && entry.rejection.is_none()
-            && entry.waiver.is_none()
-            && entry.held.is_none();
-        table.confirmed.push(entry.confirmed.map_or(0, |confirmed| confirmed.fingerprint));
-        match entry.confirmed {
-            Some(confirmed) if is_plain => {
-                if confirmed.epoch != self.epoch {
-                    table.mark(place, OUTDATED);
-                    table.outdated.insert(place, confirmed.epoch);
-                }
-            }
-            _ => {
-                table.mark(place, OTHER);
-                table.others.insert(place, entry);
-            }
-        }
+        table.confirmed.push(fingerprint);
+        place
     }
 
     pub fn finish(self) -> Table {

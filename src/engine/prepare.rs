@@ -16,7 +16,7 @@ use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::ENCODING_VERSION;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{FileFact, Header};
-use crate::snapshot::{Known, Snapshot};
+use crate::snapshot::{Known, Snapshot, Stored};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
@@ -245,7 +245,10 @@ pub fn load(snapshot: &Snapshot) -> Result<Table, Error> {
     let header = snapshot.header();
     let entries = usize::try_from(header.entries).unwrap_or(0);
     let mut builder = Builder::new(header.epoch, entries);
-    snapshot.visit(|key, entry| builder.push(key, entry))?;
+    snapshot.visit_stored(|key, stored| match stored {
+        Stored::Confirmed(confirmed) => builder.push_confirmed(key, confirmed),
+        Stored::Other(entry) => builder.push(key, *entry),
+    })?;
     Ok(builder.finish())
 }
 

@@ -35,4 +35,4 @@ pub use archive::archive;
 pub use commit::Committed;
 pub use error::Error;
 pub use open::{Known, Recovered, Snapshot};
-pub use view::{Entries, View};
+pub use view::{Entries, Stored, View};
