@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::time::Instant;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::batch::{Batch, Record};
 use super::budget::Budget;
@@ -101,20 +101,43 @@ impl Request {
 
     /// XXH3-128 in hex over the keys of the records, each over all that makes a repetition the same.
     fn idempotency_key(&self, shared: &Shared) -> String {
-        let mut whole = Xxh3::new();
+        let batch = &self.batch;
+        let (mut whole, mut one) = (Vec::with_capacity(32 * batch.records.len()), Vec::new());
         for record in self.records() {
-            let batch = &self.batch;
-            let mut one = Xxh3::new();
-            one.update(&shared.lineage.0.to_le_bytes());
+            one.clear();
+            one.extend_from_slice(&shared.lineage.0.to_le_bytes());
             for bytes in [shared.sync.as_bytes(), batch.key(record)] {
-                one.update(&(bytes.len() as u64).to_le_bytes());
-                one.update(bytes);
+                one.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                one.extend_from_slice(bytes);
             }
-            one.update(batch.operation.word().as_bytes());
-            one.update(&record.fingerprint.to_le_bytes());
-            one.update(&batch.number(record).0.to_le_bytes());
-            whole.update(format!("{:032x}", one.digest128()).as_bytes());
+            one.extend_from_slice(batch.operation.word().as_bytes());
+            one.extend_from_slice(&record.fingerprint.to_le_bytes());
+            one.extend_from_slice(&batch.number(record).0.to_le_bytes());
+            put_hexadecimal(xxh3_128(&one), &mut whole);
         }
-        format!("{:032x}", whole.digest128())
+        format!("{:032x}", xxh3_128(&whole))
+    }
+}
+
+/// As `{:032x}`, which is slow for each record.
+fn put_hexadecimal(number: u128, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in number.to_be_bytes() {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_has_all_digits_of_a_number() {
+        for number in [0, 1, 0xabc, u128::MAX, 0x0123_4567_89ab_cdef << 64] {
+            let mut out = Vec::new();
+            put_hexadecimal(number, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{number:032x}"));
+        }
     }
 }

@@ -106,8 +106,9 @@ impl Examiner {
             cleared: Vec::new(),
             back: Vec::new(),
         };
-        for (row, fingerprint) in fingerprints.into_iter().enumerate() {
-            self.row(row, fingerprint, &mut examined);
+        let places = self.places(&examined.keys, rows);
+        for (row, (fingerprint, place)) in fingerprints.into_iter().zip(places).enumerate() {
+            self.row(row, fingerprint, place, &mut examined);
         }
         if let Some(primary) = &self.primary {
             self.primary(primary, &self.keys(&primary.columns, columns, rows), &mut examined)?;
@@ -144,13 +145,27 @@ impl Examiner {
         TakenBack { why, key, sighting }
     }
 
+    /// The table is larger than any cache. Three short passes over a batch wait for its memory together, where one long
+    /// pass would wait for it row by row.
+    fn places(&self, keys: &Keys, rows: usize) -> Vec<Option<Place>> {
+        let candidates: Vec<_> =
+            (0..rows).map(|row| self.table.candidates(keys.hash(row))).collect();
+        let find = |(row, candidates)| self.table.find_in(candidates, keys.key(row));
+        candidates.into_iter().enumerate().map(find).collect()
+    }
+
     #[inline]
-    fn row(&self, row: usize, fingerprint: Fingerprint, examined: &mut Examined) {
+    fn row(
+        &self,
+        row: usize,
+        fingerprint: Fingerprint,
+        found: Option<Place>,
+        examined: &mut Examined,
+    ) {
         if examined.keys.is_null(row) {
             examined.null_keys.push(row);
             return;
         }
-        let found = self.table.find(examined.keys.hash(row), examined.keys.key(row));
         let Some(place) = found else {
             let reason = Reason::Fresh;
             examined.candidates.push(Candidate {

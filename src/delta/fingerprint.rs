@@ -24,16 +24,50 @@ impl Fingerprinter {
     pub fn rows(&self, columns: &[Column<'_>], rows: usize) -> Vec<Fingerprint> {
         debug_assert!(self.seeds.len() <= columns.len());
         let mut sums = vec![0_u128; rows];
-        let mut encoded = Vec::with_capacity(64);
+        let mut waiting = Waiting::default();
         for (column, seed) in columns.iter().zip(&self.seeds) {
-            column.for_each(|row, value| {
-                encoded.clear();
-                value.encode(&mut encoded);
-                sums[row] = sums[row].wrapping_add(xxh3_128_with_seed(&encoded, *seed));
+            column.for_each(|row, value| match value.nine() {
+                Some(encoded) => add(&mut sums[row], &encoded, *seed),
+                None => {
+                    value.encode(&mut waiting.encoded);
+                    waiting.ends.push((row, waiting.encoded.len()));
+                    if waiting.ends.len() == TOGETHER {
+                        waiting.add_to(&mut sums, *seed);
+                    }
+                }
             });
+            waiting.add_to(&mut sums, *seed);
         }
         sums
     }
+}
+
+/// Values that are encoded before any of them is hashed.
+const TOGETHER: usize = 64;
+
+/// Encoded values of one column. What was just written in small pieces cannot be read in large ones without a stall
+/// of the processor, so that hashing follows at some distance.
+#[derive(Default)]
+struct Waiting {
+    encoded: Vec<u8>,
+    /// Row, and where its value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Waiting {
+    fn add_to(&mut self, sums: &mut [Fingerprint], seed: u64) {
+        let mut start = 0;
+        for (row, end) in self.ends.drain(..) {
+            add(&mut sums[row], &self.encoded[start..end], seed);
+            start = end;
+        }
+        self.encoded.clear();
+    }
+}
+
+#[inline]
+fn add(sum: &mut Fingerprint, encoded: &[u8], seed: u64) {
+    *sum = sum.wrapping_add(xxh3_128_with_seed(encoded, seed));
 }
 
 #[cfg(test)]

@@ -18,15 +18,16 @@ impl Keys {
     pub fn new(fields: &[&Column<'_>], rows: usize) -> Keys {
         let mut keys = Keys { null_rows: vec![false; rows], ..Keys::default() };
         for row in 0..rows {
-            let start = keys.bytes.len();
             for field in fields {
                 let value = field.value(row);
                 keys.null_rows[row] |= value == Value::Null;
                 value.encode(&mut keys.bytes);
             }
             keys.ends.push(keys.bytes.len());
-            keys.hashes.push(key::hash(&keys.bytes[start..]));
         }
+        // Not in the loop above: what was just written byte by byte cannot be read word by word without a stall.
+        let hash = |row| key::hash(keys.key(row));
+        keys.hashes = (0..rows).map(hash).collect();
         keys
     }
 

@@ -47,12 +47,26 @@ pub enum Known<'t> {
 /// The place of a key in the table.
 pub type Place = usize;
 
+/// Keys whose average length foretells that of all.
+const SAMPLE: usize = 4096;
+/// Places whose ends are counted from one base.
+const GROUP: usize = 256;
+
+/// What is special about a place; all other places are current.
+const CURRENT: u8 = 0;
+const OUTDATED: u8 = 1;
+const OTHER: u8 = 2;
+
 /// All entries of one snapshot, for one run.
 #[derive(Debug, Default)]
 pub struct Table {
     keys: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each key ends, counted from the base of its group.
+    ends: Vec<u32>,
+    bases: Vec<usize>,
     confirmed: Vec<Fingerprint>,
+    /// Up to the last special place.
+    special: Vec<u8>,
     others: HashMap<Place, Entry>,
     outdated: HashMap<Place, Epoch>,
     /// The first place whose hash begins with each bucket number, and one past the last.
@@ -66,55 +80,80 @@ pub struct Table {
 pub struct Builder {
     table: Table,
     epoch: Epoch,
-    hashes: Vec<u64>,
+    expected: usize,
 }
 
 impl Builder {
     /// `epoch` is the run's, `entries` the number to expect.
     pub fn new(epoch: Epoch, entries: usize) -> Builder {
         let mut table = Table::default();
-        table.ends.reserve(entries);
-        table.confirmed.reserve(entries);
-        Builder { table, epoch, hashes: Vec::with_capacity(entries) }
+        table.ends.reserve_exact(entries);
+        table.confirmed.reserve_exact(entries);
+        Builder { table, epoch, expected: entries }
     }
 
+    /// An entry of whatever kind.
     pub fn push(&mut self, key: &[u8], entry: Entry) {
-        let place = self.table.ends.len();
-        let table = &mut self.table;
-        table.keys.extend_from_slice(key);
-        table.ends.push(table.keys.len());
-        self.hashes.push(high(crate::domain::key::hash(key)));
         let is_plain = entry.doubt.is_none()
             && entry.rejection.is_none()
             && entry.waiver.is_none()
             && entry.held.is_none();
-        table.confirmed.push(entry.confirmed.map_or(0, |confirmed| confirmed.fingerprint));
         match entry.confirmed {
-            Some(confirmed) if is_plain => {
-                if confirmed.epoch != self.epoch {
-                    table.outdated.insert(place, confirmed.epoch);
-                }
-            }
-            _ => {
-                table.others.insert(place, entry);
+            Some(confirmed) if is_plain => self.push_confirmed(key, confirmed),
+            confirmed => {
+                let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
+                let place = self.append(key, fingerprint);
+                self.table.mark(place, OTHER);
+                self.table.others.insert(place, entry);
             }
         }
     }
 
-    pub fn finish(self) -> Table {
-        let Builder { mut table, hashes, .. } = self;
-        let count = hashes.len().next_power_of_two().max(2);
-        table.shift = 64 - count.trailing_zeros();
-        table.buckets = Vec::with_capacity(count + 1);
-        let mut place = 0;
-        for bucket in 0..count as u64 {
-            while hashes.get(place).is_some_and(|hash| hash >> table.shift < bucket) {
-                place += 1;
-            }
-            table.buckets.push(u32::try_from(place).expect("a table has fewer than 2^32 keys"));
+    /// An entry that is confirmed and nothing else.
+    #[inline]
+    pub fn push_confirmed(&mut self, key: &[u8], confirmed: Confirmed) {
+        let place = self.append(key, confirmed.fingerprint);
+        if confirmed.epoch != self.epoch {
+            self.table.mark(place, OUTDATED);
+            self.table.outdated.insert(place, confirmed.epoch);
         }
-        table.buckets.push(u32::try_from(hashes.len()).expect("a table has fewer than 2^32 keys"));
-        table.sightings = hashes.iter().map(|_| AtomicU8::new(0)).collect();
+    }
+
+    #[inline]
+    fn append(&mut self, key: &[u8], fingerprint: Fingerprint) -> Place {
+        let table = &mut self.table;
+        let place = table.ends.len();
+        if place.is_multiple_of(GROUP) {
+            table.bases.push(table.keys.len());
+        }
+        if place == SAMPLE {
+            // Growing by doubling would copy all of it several times and hold it twice.
+            let (length, rest) = (table.keys.len(), self.expected.saturating_sub(place));
+            table.keys.reserve_exact(length / SAMPLE * rest + length % SAMPLE * rest / SAMPLE);
+        }
+        table.keys.extend_from_slice(key);
+        let end = table.keys.len() - table.bases[place / GROUP];
+        table.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+        table.confirmed.push(fingerprint);
+        place
+    }
+
+    pub fn finish(self) -> Table {
+        let mut table = self.table;
+        // One or two keys in a bucket; neighbours mostly lie in one line of the cache.
+        let count = (table.len() / 2).next_power_of_two().max(2);
+        table.shift = 64 - count.trailing_zeros();
+        let mut buckets = Vec::with_capacity(count + 1);
+        for place in 0..table.len() {
+            let hash = high(crate::domain::key::hash(table.key(place)));
+            let first = u32::try_from(place).expect("a table has fewer than 2^32 keys");
+            let bucket = usize::try_from(hash >> table.shift).expect("the number of a bucket");
+            buckets.resize(buckets.len().max(bucket + 1), first);
+        }
+        let end = u32::try_from(table.len()).expect("a table has fewer than 2^32 keys");
+        buckets.resize(count + 1, end);
+        table.buckets = buckets;
+        table.sightings = (0..table.len()).map(|_| AtomicU8::new(0)).collect();
         table
     }
 }
@@ -131,29 +170,49 @@ impl Table {
     /// The place of a key, compared in full.
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Place> {
-        let bucket = usize::try_from(high(hash) >> self.shift).ok()?;
-        let places = self.buckets[bucket] as usize..self.buckets[bucket + 1] as usize;
-        places.into_iter().find(|place| self.key(*place) == key)
+        self.find_in(self.candidates(hash), key)
     }
 
+    /// Places where a key of this hash may be.
+    #[inline]
+    pub fn candidates(&self, hash: KeyHash) -> Range<u32> {
+        let bucket = usize::try_from(high(hash) >> self.shift).expect("the number of a bucket");
+        self.buckets[bucket]..self.buckets[bucket + 1]
+    }
+
+    /// The place of a key among the candidates of its hash, compared in full.
+    #[inline]
+    pub fn find_in(&self, candidates: Range<u32>, key: &[u8]) -> Option<Place> {
+        let mut places = candidates.start as usize..candidates.end as usize;
+        places.find(|place| self.key(*place) == key)
+    }
+
+    #[inline]
     pub fn key(&self, place: Place) -> &[u8] {
         &self.keys[self.range(place)]
     }
 
+    #[inline]
     fn range(&self, place: Place) -> Range<usize> {
-        let start = if place == 0 { 0 } else { self.ends[place - 1] };
-        start..self.ends[place]
+        let base = self.bases[place / GROUP];
+        let start = if place.is_multiple_of(GROUP) { 0 } else { self.ends[place - 1] as usize };
+        base + start..base + self.ends[place] as usize
+    }
+
+    fn mark(&mut self, place: Place, what: u8) {
+        self.special.resize(place, CURRENT);
+        self.special.push(what);
     }
 
     #[inline]
     pub fn known(&self, place: Place) -> Known<'_> {
-        if let Some(entry) = self.others.get(&place) {
-            return Known::Other(entry);
-        }
         let fingerprint = self.confirmed[place];
-        match self.outdated.get(&place) {
-            Some(epoch) => Known::Outdated(Confirmed { fingerprint, epoch: *epoch }),
-            None => Known::Current(fingerprint),
+        match self.special.get(place) {
+            None | Some(&CURRENT) => Known::Current(fingerprint),
+            Some(&OUTDATED) => {
+                Known::Outdated(Confirmed { fingerprint, epoch: self.outdated[&place] })
+            }
+            Some(_) => Known::Other(&self.others[&place]),
         }
     }
 
@@ -220,6 +279,7 @@ mod tests {
             let place = table.find(key::hash(bytes), bytes).expect("it is there");
             assert_eq!(&table.entry(place, Epoch(1)), entry);
         }
+        assert_eq!(table.bases.len(), 4);
         let missing = 1_000_u32.to_le_bytes();
         assert_eq!(table.find(key::hash(&missing), &missing), None);
         let empty = Builder::new(Epoch(1), 0).finish();

@@ -98,6 +98,19 @@ impl Value<'_> {
         }
     }
 
+    /// The canonical encoding of the kinds that have nine bytes, made without going through memory; `None` for others.
+    #[inline]
+    pub fn nine(&self) -> Option<[u8; 9]> {
+        let (tag, word) = match *self {
+            Value::Integer(integer) => (tag::INTEGER, integer.cast_unsigned()),
+            Value::Float32(float) => (tag::FLOAT, canonical(f64::from(float)).to_bits()),
+            Value::Float64(float) => (tag::FLOAT, canonical(float).to_bits()),
+            Value::Time(nanoseconds) => (tag::TIME, nanoseconds.cast_unsigned()),
+            _ => return None,
+        };
+        (u128::from(tag) | u128::from(word) << 8).to_le_bytes().first_chunk().copied()
+    }
+
     /// Takes one value off the front of `bytes`; `None` if they are not a canonical encoding.
     pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         let tag = take::<1>(bytes)?[0];
@@ -146,19 +159,31 @@ fn sized(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
 
 #[inline]
 fn encode_float(float: f64, out: &mut Vec<u8>) {
-    // Adding zero turns -0.0 into 0.0; every NaN becomes the one canonical NaN.
-    let canonical = if float.is_nan() { f64::NAN.abs() } else { float + 0.0 };
-    tagged(tag::FLOAT, &canonical.to_le_bytes(), out);
+    tagged(tag::FLOAT, &canonical(float).to_le_bytes(), out);
 }
 
+/// Adding zero turns -0.0 into 0.0; every NaN becomes the one canonical NaN.
+#[inline]
+fn canonical(float: f64) -> f64 {
+    if float.is_nan() { f64::NAN.abs() } else { float + 0.0 }
+}
+
+/// Without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
 fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
-    let ten = i256::from_i128(10);
     if mantissa == i256::ZERO {
         scale = 0;
-    }
-    while mantissa != i256::ZERO && scale > i8::MIN && mantissa % ten == i256::ZERO {
-        mantissa /= ten;
-        scale -= 1;
+    } else if let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) {
+        while scale > i8::MIN && small % 10 == 0 {
+            small /= 10;
+            scale -= 1;
+        }
+        mantissa = i256::from_i128(i128::from(small));
+    } else {
+        let ten = i256::from_i128(10);
+        while scale > i8::MIN && mantissa % ten == i256::ZERO {
+            mantissa /= ten;
+            scale -= 1;
+        }
     }
     out.push(tag::DECIMAL);
     out.extend_from_slice(&scale.to_le_bytes());
@@ -197,6 +222,10 @@ mod tests {
         let one = Value::Decimal { mantissa: i256::from_i128(10), scale: 1 };
         let one_too = Value::Decimal { mantissa: i256::from_i128(100), scale: 2 };
         assert_eq!(encoded(one), encoded(one_too));
+        let beyond_64_bits = i128::from(i64::MAX) * 100;
+        let large = Value::Decimal { mantissa: i256::from_i128(beyond_64_bits), scale: 2 };
+        let same = Value::Decimal { mantissa: i256::from_i128(i128::from(i64::MAX)), scale: 0 };
+        assert_eq!(encoded(large), encoded(same));
         let zero = Value::Decimal { mantissa: i256::ZERO, scale: 9 };
         assert_eq!(encoded(zero), encoded(Value::Decimal { mantissa: i256::ZERO, scale: 0 }));
     }
@@ -229,6 +258,7 @@ mod tests {
         ];
         for value in values {
             let bytes = encoded(value);
+            assert!(value.nine().is_none_or(|nine| nine.as_slice() == bytes), "{value:?}");
             let mut rest = bytes.as_slice();
             assert_eq!(Value::decode(&mut rest), Some(value));
             assert!(rest.is_empty());

@@ -16,8 +16,8 @@ use crate::domain::key::{KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::shutdown::blocking;
-use crate::snapshot::View;
 use crate::snapshot::record::Record;
+use crate::snapshot::{Stored, View};
 use crate::source::vanished;
 use crate::store::Store;
 
@@ -117,9 +117,13 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
 }
 
 fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
-    let mut builder = Builder::new(epoch, 0);
+    let entries = view.map_or(0, |view| view.header().entries);
+    let mut builder = Builder::new(epoch, usize::try_from(entries).unwrap_or(0));
     if let Some(view) = view {
-        view.visit(|key, entry| builder.push(key, entry))?;
+        view.visit_stored(|key, stored| match stored {
+            Stored::Confirmed(confirmed) => builder.push_confirmed(key, confirmed),
+            Stored::Other(entry) => builder.push(key, *entry),
+        })?;
     }
     Ok(builder.finish())
 }

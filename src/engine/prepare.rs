@@ -24,7 +24,7 @@ use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Baseline, FileFact, Header};
-use crate::snapshot::{self, Known, Snapshot, View};
+use crate::snapshot::{self, Known, Snapshot, Stored, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
@@ -392,7 +392,10 @@ pub fn load(snapshot: &Snapshot) -> Result<Table, Error> {
     let header = snapshot.header();
     let entries = usize::try_from(header.entries).unwrap_or(0);
     let mut builder = Builder::new(header.epoch, entries);
-    snapshot.visit(|key, entry| builder.push(key, entry))?;
+    snapshot.visit_stored(|key, stored| match stored {
+        Stored::Confirmed(confirmed) => builder.push_confirmed(key, confirmed),
+        Stored::Other(entry) => builder.push(key, *entry),
+    })?;
     Ok(builder.finish())
 }
 

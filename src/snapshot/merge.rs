@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::block::Block;
 use super::error::Error;
 use super::segment::Segment;
-use crate::domain::entry::Entry;
+use crate::domain::entry::{Confirmed, Entry};
 use crate::domain::key::{self, KeyHash};
 
 /// The place reached in one segment.
@@ -55,6 +55,13 @@ impl Merge {
         };
         let entry = cursor.segment.entry(&cursor.block, cursor.position)?;
         Ok(Some((cursor.key(), entry)))
+    }
+
+    /// The current entry where it is confirmed and nothing else; `None` says nothing.
+    #[inline]
+    pub fn plain(&self) -> Option<(&[u8], Confirmed)> {
+        let cursor = self.cursors.get(self.current)?;
+        Some((cursor.key(), cursor.block.plain(cursor.position)?))
     }
 
     #[inline]

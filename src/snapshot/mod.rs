@@ -37,4 +37,4 @@ pub use commit::Committed;
 pub use error::Error;
 pub use open::{Known, Recovered, Snapshot};
 pub use overlay::recovered;
-pub use view::{Entries, View};
+pub use view::{Entries, Stored, View};

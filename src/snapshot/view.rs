@@ -12,8 +12,16 @@ use super::manifest::Manifest;
 use super::merge::Merge;
 use super::names::{self, Name};
 use super::segment::{Probe, Segment};
-use crate::domain::entry::Entry;
+use crate::domain::entry::{Confirmed, Entry};
 use crate::domain::key::{self, KeyHash};
+
+/// An entry as it is met in a segment.
+#[derive(Debug)]
+pub enum Stored {
+    /// There is nothing else to say of the key.
+    Confirmed(Confirmed),
+    Other(Box<Entry>),
+}
 
 /// A generation of a snapshot.
 #[derive(Debug, Clone)]
@@ -97,6 +105,26 @@ impl View {
             merge.advance()?;
         }
         Ok(())
+    }
+
+    /// As [`View::visit`], without an [`Entry`] for each of the many that are confirmed and nothing else.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn visit_stored(&self, mut f: impl FnMut(&[u8], Stored)) -> Result<(), Error> {
+        let mut merge = Merge::new(&self.segments, 0..=KeyHash::MAX)?;
+        loop {
+            if let Some((key, confirmed)) = merge.plain() {
+                f(key, Stored::Confirmed(confirmed));
+            } else {
+                match merge.current()? {
+                    Some((key, Some(entry))) => f(key, Stored::Other(Box::new(entry))),
+                    Some((_, None)) => {}
+                    None => return Ok(()),
+                }
+            }
+            merge.advance()?;
+        }
     }
 
     /// The entry of one key, from at most one block of each segment.

@@ -1,0 +1,146 @@
+//! The delta of 10 million rows, 1.2 % of them changed, against DuckDB and against a bare scan.
+//!
+//! The snapshot is made by the product: a first, full `sync` to the sink, which is measured by the way.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Options;
+use crate::data::{self, Difference};
+use crate::peers::Peers;
+use crate::process::{self, Measured, median};
+use crate::product::Workspace;
+use crate::sink::{Sink, Taken};
+use crate::table::Table;
+
+pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<()> {
+    let rows = options.rows;
+    let [before, after] = data::files(&options.folder, rows)?;
+    let expected = data::difference(rows);
+    println!("delta of {rows} rows: {expected:?}");
+    let folder = options.folder.join(format!("delta-{rows}"));
+    let mut table = Table::new();
+    let workspace = snapshot(options, &folder, &before, sink, &mut table)?;
+
+    workspace.set_source(&after)?;
+    if let Some(peers) = peers {
+        peers.duckdb("prepare", &before)?;
+    }
+    let (mut plans, mut syncs) = (Vec::new(), Vec::new());
+    let (mut duckdb, mut scans) = (Vec::new(), Vec::new());
+    for round in 0..options.rounds {
+        workspace.restore_state()?;
+        let (plan, answer) = workspace.plan()?;
+        check(&answer, expected)?;
+        plans.push(plan);
+        if let Some(peers) = peers {
+            let compared = peers.duckdb("delta", &after)?;
+            check_peer(&compared, expected)?;
+            duckdb.push(compared);
+        }
+        scans.push(scan(&after, &folder)?);
+        sink.take();
+        let (sync, answer) = workspace.sync()?;
+        check(&answer, expected)?;
+        expect(sink.take().records, expected.changed + expected.added + expected.removed)?;
+        syncs.push(sync);
+        println!("  round {} of {}", round + 1, options.rounds);
+    }
+    let unchanged = unchanged(options, &workspace, &before, sink)?;
+
+    let scan = median(&scans);
+    table.add("bare DataFusion scan of all columns", &scan, None);
+    if peers.is_some() {
+        let duckdb = median(&duckdb);
+        table.add("DuckDB: the delta", &duckdb, None);
+        table.add("`plan`: the delta", &median(&plans), Some(("DuckDB", &duckdb)));
+        table.add("`sync`: the delta, delivered", &median(&syncs), Some(("DuckDB", &duckdb)));
+    } else {
+        table.add("`plan`: the delta", &median(&plans), None);
+        table.add("`sync`: the delta, delivered", &median(&syncs), None);
+    }
+    table.add("`sync`: nothing changed", &unchanged, Some(("scan", &scan)));
+    table.print();
+    Ok(())
+}
+
+/// A workspace whose snapshot holds every row of `before`.
+fn snapshot(
+    options: &Options,
+    folder: &Path,
+    before: &Path,
+    sink: &Sink,
+    table: &mut Table,
+) -> io::Result<Workspace> {
+    if options.is_reused && folder.join("kept").exists() {
+        let workspace = Workspace::reopen(folder, sink.address, options.concurrency)?;
+        workspace.restore_state()?;
+        return Ok(workspace);
+    }
+    let workspace = Workspace::create(folder, sink.address, options.concurrency)?;
+    workspace.set_source(before)?;
+    sink.take();
+    let (full, answer) = workspace.sync()?;
+    expect(number(&answer, "delivered"), options.rows)?;
+    expect(sink.take().records, options.rows)?;
+    table.add("`sync`: the first, full run", &full, None);
+    println!("  state after the full run: {} MB", workspace.state_size()? / 1_000_000);
+    workspace.keep_state()?;
+    Ok(workspace)
+}
+
+fn unchanged(
+    options: &Options,
+    workspace: &Workspace,
+    before: &Path,
+    sink: &Sink,
+) -> io::Result<Measured> {
+    workspace.set_source(before)?;
+    let mut measured = Vec::new();
+    for _ in 0..options.rounds {
+        workspace.restore_state()?;
+        sink.take();
+        let (sync, answer) = workspace.sync()?;
+        expect(number(&answer, "unchanged"), options.rows)?;
+        let Taken { requests, .. } = sink.take();
+        expect(requests, 0)?;
+        measured.push(sync);
+    }
+    Ok(median(&measured))
+}
+
+fn scan(path: &Path, folder: &Path) -> io::Result<Measured> {
+    let mut process = Command::new(std::env::current_exe()?);
+    process.arg("scan").arg(path);
+    process::measure(&mut process, &folder.join("scan.log"))
+}
+
+fn number(answer: &Value, name: &str) -> u64 {
+    answer["tally"][name].as_u64().unwrap_or(0)
+}
+
+fn check(answer: &Value, expected: Difference) -> io::Result<()> {
+    expect(number(answer, "upserts"), expected.changed + expected.added)?;
+    expect(number(answer, "deletes"), expected.removed)
+}
+
+fn check_peer(compared: &Measured, expected: Difference) -> io::Result<()> {
+    let answer: Value = serde_json::from_str(&compared.output).map_err(io::Error::other)?;
+    for (name, number) in
+        [("changed", expected.changed), ("added", expected.added), ("removed", expected.removed)]
+    {
+        expect(answer[name].as_u64().unwrap_or(0), number)?;
+    }
+    Ok(())
+}
+
+/// A measurement of a wrong answer is none.
+pub fn expect(found: u64, expected: u64) -> io::Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("found {found} where {expected} were expected")))
+}

@@ -1,0 +1,105 @@
+//! Counterflow and its alternatives side by side: whole processes, in one run, as ratios of medians.
+//!
+//! `cargo bench` measures everything, `cargo bench -- delta` and `cargo bench -- delivery` one half; `benches/README.md`
+//! says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
+
+mod data;
+mod delivery;
+mod delta;
+mod peers;
+mod process;
+mod product;
+mod scan;
+mod sink;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use peers::Peers;
+use sink::Sink;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measure Counterflow beside its alternatives
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// What to measure: delta, delivery; nothing for both
+    what: Option<String>,
+    /// For `scan`, which measures call in a process of its own
+    file: Option<PathBuf>,
+    /// Rows of the delta
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: u64,
+    /// Records of the delivery
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// Measurements of each kind
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Requests in flight at once
+    #[arg(long, default_value_t = 8)]
+    concurrency: u32,
+    /// Begin with the snapshot of the last run of the bench instead of a full send
+    #[arg(long = "reuse")]
+    is_reused: bool,
+    /// Leave the alternatives out
+    #[arg(long = "alone")]
+    is_alone: bool,
+    /// Where data and states are kept
+    #[arg(long, default_value_os_t = folder())]
+    folder: PathBuf,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Beside the profiles' folders in the target folder.
+fn folder() -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_counterflow"));
+    binary.ancestors().nth(2).unwrap_or(Path::new(".")).join("bench-data")
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let what = options.what.take();
+    if what.as_deref() == Some("scan") {
+        let file = options.file.ok_or("`scan` needs a file")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        println!("{}", runtime.block_on(scan::scan(&file))?);
+        return Ok(());
+    }
+    if let Some(unknown) = what.as_deref().filter(|what| !["delta", "delivery"].contains(what)) {
+        return Err(format!("`{unknown}` is not measured here; say delta or delivery").into());
+    }
+    std::fs::create_dir_all(&options.folder)?;
+    options.folder = options.folder.canonicalize()?;
+    let peers = if options.is_alone {
+        None
+    } else {
+        Peers::install(&options.folder)
+            .inspect_err(|error| eprintln!("the alternatives are not measured: {error}"))
+            .ok()
+    };
+    let sink = Sink::start()?;
+    if what.as_deref() != Some("delivery") {
+        delta::run(&options, peers.as_ref(), &sink)?;
+    }
+    if what.as_deref() != Some("delta") {
+        delivery::run(&options, peers.as_ref(), &sink)?;
+    }
+    Ok(())
+}

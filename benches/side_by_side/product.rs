@@ -1,0 +1,164 @@
+//! The product under measure: a config for the bench's table and sink, and the binary's commands on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::{self, Measured};
+
+/// One state folder with its config and the file it reads.
+#[derive(Debug)]
+pub struct Workspace {
+    folder: PathBuf,
+}
+
+impl Workspace {
+    /// A new one in `folder`, which is emptied.
+    pub fn create(folder: &Path, sink: SocketAddr, concurrency: u32) -> io::Result<Workspace> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
+        Workspace::reopen(folder, sink, concurrency)
+    }
+
+    /// The one in `folder`, with another sink.
+    pub fn reopen(folder: &Path, sink: SocketAddr, concurrency: u32) -> io::Result<Workspace> {
+        let config = CONFIG
+            .replace("SINK", &sink.to_string())
+            .replace("CONCURRENCY", &concurrency.to_string());
+        std::fs::write(folder.join("counterflow.yaml"), config)?;
+        Ok(Workspace { folder: folder.to_owned() })
+    }
+
+    /// Puts `data` where the source reads.
+    pub fn set_source(&self, data: &Path) -> io::Result<()> {
+        let path = self.folder.join("customers.parquet");
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        std::fs::hard_link(data, path)
+    }
+
+    /// The state as it is now, to go back to.
+    pub fn keep_state(&self) -> io::Result<()> {
+        copy(&self.folder.join("state"), &self.folder.join("kept"))
+    }
+
+    pub fn restore_state(&self) -> io::Result<()> {
+        copy(&self.folder.join("kept"), &self.folder.join("state"))
+    }
+
+    /// Bytes of the files of the state.
+    pub fn state_size(&self) -> io::Result<u64> {
+        size(&self.folder.join("state"))
+    }
+
+    pub fn plan(&self) -> io::Result<(Measured, Value)> {
+        self.run("plan")
+    }
+
+    pub fn sync(&self) -> io::Result<(Measured, Value)> {
+        self.run("sync")
+    }
+
+    fn run(&self, command: &str) -> io::Result<(Measured, Value)> {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
+        process.arg("--config").arg(self.folder.join("counterflow.yaml"));
+        process.args(["--format", "json", command, "customers"]);
+        let measured = process::measure(&mut process, &self.folder.join("log"))?;
+        let answer = serde_json::from_str(&measured.output).map_err(io::Error::other)?;
+        Ok((measured, answer))
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn size(folder: &Path) -> io::Result<u64> {
+    std::fs::read_dir(folder)?.try_fold(0, |sum, entry| {
+        let entry = entry?;
+        let path = entry.path();
+        Ok(sum + if path.is_dir() { size(&path)? } else { entry.metadata()?.len() })
+    })
+}
+
+const CONFIG: &str = r#"state: ./state
+memory_limit: 512MB
+sources:
+  bench:
+    files:
+      customers: customers.parquet
+models:
+  customers:
+    source: bench
+    sql: >
+      SELECT customer_id, email, name, company, country, plan, is_active, signed_up, seats, mrr, score, updated_at
+      FROM customers
+    primary_key: [customer_id]
+connections:
+  sink:
+    http:
+      base_url: http://SINK
+      account: bench
+    concurrency: CONCURRENCY
+syncs:
+  customers:
+    model: customers
+    connection: sink
+    mode: mirror
+    upsert:
+      post: /customers/batch
+      batch:
+        records: 100
+      body:
+        json:
+          customers:
+            each: "{{record}}"
+      idempotency:
+        repeat: natural
+      outcome:
+        - status: 200
+          then:
+            per_record:
+              by: index
+              items: /results
+              status: /status
+              delivered: [ok]
+    delete:
+      post: /customers/batch/archive
+      batch:
+        records: 100
+      body:
+        json:
+          customers:
+            each:
+              customer_id: "{{record.customer_id}}"
+      idempotency:
+        repeat: natural
+      outcome:
+        - status: 200
+          then:
+            per_record:
+              by: index
+              items: /results
+              status: /status
+              delivered: [ok]
+"#;
