@@ -76,6 +76,7 @@ mod tests {
             tally,
             holds: Vec::new(),
             examples: Vec::new(),
+            troubles: Vec::new(),
             error: None,
         };
         of(&report, cause).code()

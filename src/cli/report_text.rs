@@ -92,6 +92,7 @@ mod tests {
             tally,
             holds: Vec::new(),
             examples: Vec::new(),
+            troubles: Vec::new(),
             error: None,
         }
     }

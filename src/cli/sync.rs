@@ -99,6 +99,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "tally": Tally::default(),
         "holds": [],
         "examples": [],
+        "troubles": [],
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);
@@ -122,6 +123,7 @@ mod tests {
             tally: Tally::default(),
             holds: Vec::new(),
             examples: Vec::new(),
+            troubles: Vec::new(),
             error: Some("the disk is full".into()),
         };
         let mut expected = serde_json::to_value(report).unwrap();

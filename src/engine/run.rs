@@ -41,6 +41,7 @@ pub async fn run(
         tally: Tally::default(),
         holds: Vec::new(),
         examples: Vec::new(),
+        troubles: Vec::new(),
         error: None,
     };
     if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {

@@ -15,3 +15,4 @@ mod oracle_itself;
 mod receipts;
 mod rejections;
 mod stops;
+mod unreachable;

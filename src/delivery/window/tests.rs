@@ -100,6 +100,26 @@ fn each_story_has_its_end() {
 }
 
 #[test]
+fn what_is_unknown_says_which_attempt_left_it_so() {
+    let unknown = |code| Judgement::Unknown(refusal(code));
+    let not_applied = Judgement::NotApplied(refusal("429"));
+    let miscounted = Judgement::Records(vec![RecordVerdict::Delivered; 2]);
+    for (judgements, why) in [
+        (vec![unknown("timeout"), not_applied.clone(), not_applied], "timeout"),
+        (vec![unknown("timeout"), unknown("500"), miscounted], "no_receipt"),
+    ] {
+        let mut window = Window::new(1, RETRY);
+        let mut actions = durable(&mut window, 1, 1, Repeat::Key);
+        for judgement in judgements {
+            let parcel = sent(&actions)[0].0;
+            actions = answer(&mut window, parcel, judgement);
+        }
+        let Action::Settle { why: Some(refusal), .. } = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(refusal.code, why);
+    }
+}
+
+#[test]
 fn a_retry_waits_for_its_time_and_its_turn() {
     let mut window = Window::new(1, RETRY);
     let first = sent(&durable(&mut window, 1, 1, Repeat::Natural))[0].0;
@@ -205,7 +225,12 @@ fn an_abort_leaves_doubt_and_a_late_answer_changes_nothing() {
     let actions = window.step(Event::Abort);
     assert_eq!(
         actions,
-        [Action::Settle { batch: BATCH, places: vec![0..2], verdict: Verdict::Unknown }]
+        [Action::Settle {
+            batch: BATCH,
+            places: vec![0..2],
+            verdict: Verdict::Unknown,
+            why: Some(unanswered())
+        }]
     );
     assert_eq!(answer(&mut window, parcel, Judgement::Unknown(refusal("lost"))), []);
 }
