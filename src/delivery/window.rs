@@ -307,7 +307,7 @@ impl Window {
         }
     }
 
-    /// Halves the parcel; what is alone is rejected.
+    /// Halves the parcel; what is alone is rejected, what only its key keeps from being applied twice is not halved.
     fn split(&mut self, mut parcel: Parcel, refusal: Refusal, actions: &mut Vec<Action>) {
         if let [record] = parcel.records[..] {
             let is_hopeless = self.is_hopeless(&refusal, record.is_retry);
@@ -316,6 +316,11 @@ impl Window {
             if is_hopeless {
                 self.halt(refusal, actions);
             }
+            return;
+        }
+        if parcel.unknown.is_some() && parcel.repeat == Repeat::Key {
+            // Halves have other keys: what an unanswered attempt applied would be applied a second time.
+            actions.push(parcel.give_up());
             return;
         }
         // A half is another content: its attempts are its own.

@@ -161,6 +161,28 @@ fn a_split_finds_the_one_bad_record() {
 }
 
 #[test]
+fn what_may_be_applied_already_is_not_halved_where_its_key_alone_makes_a_repetition_safe() {
+    for code in ["400", "413"] {
+        for (repeat, is_halved) in [(Repeat::Key, false), (Repeat::Natural, true)] {
+            let mut window = Window::new(4, RETRY);
+            let parcel = sent(&durable(&mut window, 1, 100, repeat))[0].0;
+            let actions = answer(&mut window, parcel, Judgement::Unknown(refusal("timeout")));
+            let again = sent(&actions);
+            assert_eq!(again[0].1, [0..100]);
+            let actions = answer(&mut window, again[0].0, Judgement::Split(refusal(code)));
+            assert_eq!(sent(&actions).len(), if is_halved { 2 } else { 0 });
+            let unknown = [(vec![0..100], Verdict::Unknown)];
+            assert_eq!(settled(&actions), if is_halved { &[][..] } else { &unknown[..] });
+        }
+        // Nothing unanswered before: the halves are the first to be applied.
+        let mut window = Window::new(4, RETRY);
+        let parcel = sent(&durable(&mut window, 1, 100, Repeat::Key))[0].0;
+        let actions = answer(&mut window, parcel, Judgement::Split(refusal(code)));
+        assert_eq!(sent(&actions).len(), 2);
+    }
+}
+
+#[test]
 fn records_settle_one_by_one_and_the_rest_goes_again() {
     let mut window = Window::new(1, RETRY);
     let parcel = sent(&durable(&mut window, 1, 4, Repeat::Never))[0].0;
