@@ -6,7 +6,7 @@
 //! Guards: no request leaves on a journal that failed once: after a failed write or sync every call fails, as the
 //! operating system may have dropped the bytes; a syncer kept beyond a commit fails too.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::disk::{Disk, DiskFile};
@@ -30,6 +30,8 @@ pub struct Journal {
     buffer: Vec<u8>,
     /// Bytes handed to the file.
     written: u64,
+    /// How many of them were safe by the last record that says so.
+    noted: u64,
 }
 
 struct Shared {
@@ -38,6 +40,9 @@ struct Shared {
     file: OnceLock<Box<dyn DiskFile>>,
     state: AtomicU8,
     is_directory_synced: AtomicBool,
+    /// Bytes handed to the file, and how many of them are safe.
+    written: AtomicU64,
+    synced: AtomicU64,
 }
 
 /// Makes what was written to a journal safe. Clones share one journal, and end with its commit.
@@ -59,8 +64,11 @@ impl Journal {
             file: OnceLock::new(),
             state: AtomicU8::new(OPEN),
             is_directory_synced: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
         };
-        Journal { shared: Arc::new(shared), lineage, start, buffer: Vec::new(), written: 0 }
+        let (shared, buffer) = (Arc::new(shared), Vec::new());
+        Journal { shared, lineage, start, buffer, written: 0, noted: 0 }
     }
 
     /// Nothing may be written before the first commit: there is no manifest to belong to.
@@ -92,6 +100,7 @@ impl Journal {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.note_synced();
         let shared = &self.shared;
         if shared.file.get().is_none() {
             let file = shared.disk.create(shared.place.file()).map_err(|e| shared.fail(e))?;
@@ -101,6 +110,7 @@ impl Journal {
         let file = shared.file.get().expect("it was set above");
         file.append(&self.buffer).map_err(|error| shared.fail(error))?;
         self.written += self.buffer.len() as u64;
+        shared.written.store(self.written, Ordering::Release);
         self.buffer.clear();
         Ok(())
     }
@@ -135,6 +145,15 @@ impl Journal {
         Ok(Some(bytes))
     }
 
+    /// Whoever reads the journal after a crash must tell damage from what was never safe.
+    fn note_synced(&mut self) {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        if synced > self.noted {
+            self.noted = synced;
+            self.frame_next(|out| encoding::put_synced(out, synced));
+        }
+    }
+
     fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.size() == 0 {
             frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
@@ -162,13 +181,16 @@ impl Syncer {
         let Some(file) = shared.file.get() else {
             return Ok(());
         };
+        let written = shared.written.load(Ordering::Acquire);
         file.sync().map_err(|error| shared.fail(error))?;
         if !shared.is_directory_synced.load(Ordering::Acquire) {
             shared.disk.sync_directory().map_err(|error| shared.fail(error))?;
             shared.is_directory_synced.store(true, Ordering::Release);
         }
         // Another thread's sync may have failed meanwhile and have taken the error with it.
-        shared.check()
+        shared.check()?;
+        shared.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
     }
 }
 
@@ -203,6 +225,7 @@ impl std::fmt::Debug for Syncer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::FRAME_HEADER;
     use super::super::memory_disk::MemoryDisk;
     use super::super::scan::Scan;
     use super::*;
@@ -289,18 +312,34 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_damage_unless_it_is_in_the_last_record() {
-        let bytes = three_records();
-        let last = bytes.len() - 16 - 1 - 4;
+    fn a_flipped_bit_is_damage_where_it_was_known_to_be_synced_and_a_torn_tail_elsewhere() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        for _ in 0..2 {
+            journal.append(&Record::Forget { key: KEY });
+        }
+        journal.write().unwrap();
+        journal.syncer().sync().unwrap();
+        let synced = disk.read("journal-3").unwrap().len();
+        for _ in 0..2 {
+            journal.append(&Record::Forget { key: KEY });
+        }
+        journal.write().unwrap();
+        let bytes = disk.read("journal-3").unwrap();
+        let size = FRAME_HEADER + 1 + 1 + KEY.len();
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            match Scan::read(&place(), LINEAGE, 3, &flipped) {
-                Ok(scan) => assert!(at >= last && scan.payloads.len() == 2, "{at}"),
-                Err(error) => {
-                    assert!(at < last && matches!(error, Error::Damaged { .. }), "{at}: {error}");
-                }
+            let scan = Scan::read(&place(), LINEAGE, 3, &flipped);
+            if at < synced {
+                assert!(matches!(scan, Err(Error::Damaged { .. })), "{at}");
+                continue;
             }
+            // What follows the flipped record is dropped with it, whole or not.
+            let kept = ((at - synced) / size).min(2);
+            let scan = scan.unwrap();
+            let dropped = bytes.len() - synced - kept * size;
+            assert_eq!((scan.payloads.len(), scan.dropped), (2 + kept, dropped as u64), "{at}");
         }
     }
 
