@@ -365,7 +365,7 @@ impl<'a> Line<'a> {
             }
             let hash = key::hash(bytes);
             let entry = table.entry(place, self.prepared.snapshot.header().epoch);
-            let repeats = entry.doubt.filter(|doubt| doubt.operation == Operation::Delete);
+            let repeats = entry.doubt.filter(|doubt| doubt.has_number_for(Operation::Delete, 0));
             let item = Item {
                 key: bytes,
                 key_hash: hash,

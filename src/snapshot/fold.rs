@@ -63,6 +63,7 @@ fn unnumbered(entry: &Entry) -> Doubt {
         batch: BatchNumber(0),
         index: 0,
         is_repeated: true,
+        is_spent: true,
     }
 }
 
@@ -84,6 +85,7 @@ mod tests {
             batch: BatchNumber(number),
             index: 0,
             is_repeated: false,
+            is_spent: false,
         }
     }
 

@@ -174,6 +174,7 @@ impl<'a> Touched<'a> {
                     batch: *batch,
                     index: touch.place,
                     is_repeated: false,
+                    is_spent: false,
                 };
                 Event::Attempt { intent, verdict, at }
             }
