@@ -44,6 +44,9 @@ pub enum Known<'t> {
     Other(&'t Entry),
 }
 
+/// The age, in epochs, of what `outdated` has to say.
+const OLDEST: u8 = u8::MAX;
+
 /// The place of a key in the table.
 pub type Place = usize;
 
@@ -54,6 +57,11 @@ pub struct Table {
     ends: Vec<usize>,
     confirmed: Vec<Fingerprint>,
     others: HashMap<Place, Entry>,
+    epoch: Epoch,
+    /// By how many epochs each entry of `confirmed` is older than `epoch`. Ends at the last one that is: in a forced full
+    /// run all are, in most others none.
+    ages: Vec<u8>,
+    /// The epochs of those as old as `OLDEST`.
     outdated: HashMap<Place, Epoch>,
     /// The first place whose hash begins with each bucket number, and one past the last.
     buckets: Vec<u32>,
@@ -65,17 +73,16 @@ pub struct Table {
 #[derive(Debug)]
 pub struct Builder {
     table: Table,
-    epoch: Epoch,
     hashes: Vec<u64>,
 }
 
 impl Builder {
     /// `epoch` is the run's, `entries` the number to expect.
     pub fn new(epoch: Epoch, entries: usize) -> Builder {
-        let mut table = Table::default();
+        let mut table = Table { epoch, ..Table::default() };
         table.ends.reserve(entries);
         table.confirmed.reserve(entries);
-        Builder { table, epoch, hashes: Vec::with_capacity(entries) }
+        Builder { table, hashes: Vec::with_capacity(entries) }
     }
 
     pub fn push(&mut self, key: &[u8], entry: Entry) {
@@ -90,11 +97,7 @@ impl Builder {
             && entry.held.is_none();
         table.confirmed.push(entry.confirmed.map_or(0, |confirmed| confirmed.fingerprint));
         match entry.confirmed {
-            Some(confirmed) if is_plain => {
-                if confirmed.epoch != self.epoch {
-                    table.outdated.insert(place, confirmed.epoch);
-                }
-            }
+            Some(confirmed) if is_plain => table.set_epoch(place, confirmed.epoch),
             _ => {
                 table.others.insert(place, entry);
             }
@@ -151,10 +154,29 @@ impl Table {
             return Known::Other(entry);
         }
         let fingerprint = self.confirmed[place];
-        match self.outdated.get(&place) {
-            Some(epoch) => Known::Outdated(Confirmed { fingerprint, epoch: *epoch }),
-            None => Known::Current(fingerprint),
+        match self.ages.get(place).copied().unwrap_or(0) {
+            0 => Known::Current(fingerprint),
+            age => {
+                let epoch = match self.outdated.get(&place) {
+                    Some(epoch) if age == OLDEST => *epoch,
+                    _ => Epoch(self.epoch.0.saturating_sub(u32::from(age))),
+                };
+                Known::Outdated(Confirmed { fingerprint, epoch })
+            }
         }
+    }
+
+    fn set_epoch(&mut self, place: Place, epoch: Epoch) {
+        if epoch == self.epoch {
+            return;
+        }
+        let age = self.epoch.0.checked_sub(epoch.0).and_then(|age| u8::try_from(age).ok());
+        let age = age.unwrap_or(OLDEST);
+        if age == OLDEST {
+            self.outdated.insert(place, epoch);
+        }
+        self.ages.resize(place, 0);
+        self.ages.push(age);
     }
 
     /// The entry as the rules want it. `epoch` is the run's.
@@ -224,6 +246,30 @@ mod tests {
         assert_eq!(table.find(key::hash(&missing), &missing), None);
         let empty = Builder::new(Epoch(1), 0).finish();
         assert_eq!(empty.find(key::hash(&missing), &missing), None);
+    }
+
+    #[test]
+    fn an_epoch_costs_a_byte_a_key_at_most_and_is_kept_exactly() {
+        let table_of = |epochs: &mut dyn Iterator<Item = u32>| {
+            let mut builder = Builder::new(Epoch(400), 0);
+            for epoch in epochs {
+                let confirmed = Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
+                builder.push(b"k", Entry { confirmed, ..Entry::default() });
+            }
+            builder.finish()
+        };
+        let epochs = [400, 399, 400, 146, 145, 144, 0, 401, 400];
+        let table = table_of(&mut epochs.into_iter());
+        for (place, epoch) in epochs.into_iter().enumerate() {
+            let confirmed = table.entry(place, Epoch(400)).confirmed;
+            assert_eq!(confirmed, Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) }));
+            assert_eq!(matches!(table.known(place), Known::Current(7)), epoch == 400);
+        }
+        // A forced full run: all of an earlier epoch.
+        let forced = table_of(&mut std::iter::repeat_n(399, 10_000));
+        assert_eq!((forced.ages.len(), forced.outdated.len()), (10_000, 0));
+        let usual = table_of(&mut std::iter::repeat_n(400, 10_000));
+        assert_eq!((usual.ages.len(), usual.outdated.len()), (0, 0));
     }
 
     #[test]

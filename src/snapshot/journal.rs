@@ -17,6 +17,9 @@ use super::record::{IntentRecord, Record};
 use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Lineage};
 
+/// Bytes of the buffer beyond which it is handed to the file without being asked.
+const MOST_BUFFERED: usize = 1 << 20;
+
 const OPEN: u8 = 0;
 const FAILED: u8 = 1;
 const COMMITTED: u8 = 2;
@@ -30,6 +33,8 @@ pub struct Journal {
     buffer: Vec<u8>,
     /// Bytes handed to the file.
     written: u64,
+    /// What came of handing the buffer over unasked, until somebody asks.
+    failure: Option<Error>,
     /// How many of them were safe by the last record that says so.
     noted: u64,
 }
@@ -68,7 +73,7 @@ impl Journal {
             synced: AtomicU64::new(0),
         };
         let (shared, buffer) = (Arc::new(shared), Vec::new());
-        Journal { shared, lineage, start, buffer, written: 0, noted: 0 }
+        Journal { shared, lineage, start, buffer, written: 0, failure: None, noted: 0 }
     }
 
     /// Nothing may be written before the first commit: there is no manifest to belong to.
@@ -76,7 +81,7 @@ impl Journal {
         self.shared.state.store(TOO_EARLY, Ordering::Release);
     }
 
-    /// Puts a record in the buffer.
+    /// Puts a record in the buffer. A full buffer is handed to the file; if that fails, the next write says so.
     pub fn append(&mut self, record: &Record<'_>) {
         self.frame(|out| encoding::put(out, record));
     }
@@ -96,6 +101,9 @@ impl Journal {
     /// # Errors
     /// The file cannot be written, or an earlier write or sync failed.
     pub fn write(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         self.shared.check()?;
         if self.buffer.is_empty() {
             return Ok(());
@@ -155,12 +163,19 @@ impl Journal {
     }
 
     fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.shared.state.load(Ordering::Acquire) == FAILED {
+            // Nothing of it will ever be written.
+            return;
+        }
         if self.size() == 0 {
             frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
             let start = self.start;
             self.frame_next(|out| encoding::put_start(out, &start));
         }
         self.frame_next(write);
+        if self.buffer.len() >= MOST_BUFFERED && self.failure.is_none() {
+            self.failure = self.write().err();
+        }
     }
 
     fn frame_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -283,6 +298,34 @@ mod tests {
             assert!(matches!(journal.write(), Err(Error::Halted { .. })));
             assert!(journal.close().is_err());
         }
+    }
+
+    #[test]
+    fn many_records_that_nobody_writes_take_no_more_memory_than_a_full_buffer() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        let records = 3 * MOST_BUFFERED / 21;
+        for _ in 0..records {
+            journal.append(&Record::Clear { key: KEY });
+            assert!(journal.buffer.len() < MOST_BUFFERED);
+        }
+        assert!(disk.size("journal-3").unwrap() > 2 * MOST_BUFFERED as u64);
+        let bytes = journal.close().unwrap().unwrap();
+        assert_eq!(Scan::read(&place(), LINEAGE, 3, &bytes).unwrap().payloads.len(), records);
+    }
+
+    #[test]
+    fn a_full_buffer_that_cannot_be_written_is_told_at_the_next_write_and_grows_no_more() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        disk.fail_at(0, false);
+        for _ in 0..3 * MOST_BUFFERED / 21 {
+            journal.append(&Record::Clear { key: KEY });
+        }
+        assert!(journal.buffer.len() < MOST_BUFFERED + 100);
+        assert!(matches!(journal.write(), Err(Error::Io { .. })));
+        assert!(matches!(journal.write(), Err(Error::Halted { .. })));
+        assert!(journal.close().is_err());
     }
 
     #[test]
