@@ -147,14 +147,11 @@ fn left(cause: Cause, run: RunId, sync: &str) -> Failure {
 fn of_row(row: RunRow) -> Option<Report> {
     let Phase::Ended(outcome) = row.phase else { return None };
     Some(Report {
-        run: row.id,
-        sync: row.sync,
         kind: row.choice.map(|choice| choice.kind),
         reason: row.choice.map(|choice| choice.reason),
         outcome,
         tally: row.tally,
-        holds: Vec::new(),
-        examples: Vec::new(),
         error: row.error,
+        ..Report::new(row.id, row.sync)
     })
 }

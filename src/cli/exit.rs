@@ -67,17 +67,7 @@ mod tests {
     use crate::domain::tally::Tally;
 
     fn ended(outcome: Outcome, tally: Tally, cause: Option<Cause>) -> u8 {
-        let report = Report {
-            run: RunId(1),
-            sync: "crm".into(),
-            kind: None,
-            reason: None,
-            outcome,
-            tally,
-            holds: Vec::new(),
-            examples: Vec::new(),
-            error: None,
-        };
+        let report = Report { outcome, tally, ..Report::new(RunId(1), "crm".into()) };
         of(&report, cause).code()
     }
 

@@ -161,6 +161,7 @@ mod tests {
                 batch: BatchNumber(17),
                 index: 0,
                 is_repeated: false,
+                is_spent: false,
             }),
             rejection: Some(Rejection {
                 operation: Operation::Delete,

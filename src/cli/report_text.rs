@@ -84,15 +84,11 @@ mod tests {
 
     fn report(outcome: Outcome, tally: Tally) -> Report {
         Report {
-            run: RunId(7),
-            sync: "crm".into(),
             kind: Some(Kind::Incremental),
             reason: Some(KindReason::Usual),
             outcome,
             tally,
-            holds: Vec::new(),
-            examples: Vec::new(),
-            error: None,
+            ..Report::new(RunId(7), "crm".into())
         }
     }
 

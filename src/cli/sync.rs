@@ -123,6 +123,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "tally": Tally::default(),
         "holds": [],
         "examples": [],
+        "troubles": [],
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);
@@ -138,15 +139,8 @@ mod tests {
     fn a_run_that_never_began_has_every_field_of_a_report() {
         let document = never_begun("crm", &Failure::failed("the disk is full"));
         let report = Report {
-            run: crate::domain::id::RunId(1),
-            sync: "crm".into(),
-            kind: None,
-            reason: None,
-            outcome: Outcome::Failed,
-            tally: Tally::default(),
-            holds: Vec::new(),
-            examples: Vec::new(),
             error: Some("the disk is full".into()),
+            ..Report::new(crate::domain::id::RunId(1), "crm".into())
         };
         let mut expected = serde_json::to_value(report).unwrap();
         expected["run"] = Value::Null;

@@ -66,7 +66,7 @@ pub struct Service {
 enum Event {
     Drain,
     Command(Command),
-    Ended(Report),
+    Ended(Box<Report>),
     Time,
     Stops,
 }
@@ -158,7 +158,7 @@ impl Service {
             let event = tokio::select! {
                 biased;
                 () = shutdown.reached(Stage::Draining) => Event::Drain,
-                Some(report) = self.tasks.next() => Event::Ended(report),
+                Some(report) = self.tasks.next() => Event::Ended(Box::new(report)),
                 () = self.clock.wait(self.timetable.next()) => Event::Time,
                 _ = stops.tick(), if !self.queue.is_empty() => Event::Stops,
                 // Last, so that no flood of them holds up the rest.
@@ -166,7 +166,7 @@ impl Service {
             };
             match event {
                 Event::Drain => break,
-                Event::Ended(report) => self.ended(report),
+                Event::Ended(report) => self.ended(*report),
                 Event::Command(Command::Run { sync, wish, reply }) => {
                     let answer = self.trigger(&sync, wish).await;
                     // Whoever asked may be gone; the trigger stands all the same.

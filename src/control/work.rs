@@ -87,15 +87,5 @@ async fn panicked(store: &Store, run: RunId, sync: String) -> Report {
     if let Err(error) = finished {
         tracing::error!(%run, %error, "the end of a run that broke off could not be stored");
     }
-    Report {
-        run,
-        sync,
-        kind: None,
-        reason: None,
-        outcome: Outcome::Failed,
-        tally,
-        holds: Vec::new(),
-        examples: Vec::new(),
-        error: Some(why.to_owned()),
-    }
+    Report { error: Some(why.to_owned()), ..Report::new(run, sync) }
 }

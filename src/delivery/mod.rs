@@ -7,7 +7,7 @@ pub mod batch;
 pub mod budget;
 pub mod counts;
 pub mod limits;
-mod rejections;
+pub mod notes;
 mod request;
 pub mod retry;
 pub mod window;

@@ -45,8 +45,8 @@ pub enum Event {
 /// What the window wants done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// These records ended.
-    Settle { batch: BatchNumber, places: Vec<Range<u32>>, verdict: Verdict },
+    /// These records ended. `why`: what left them unknown.
+    Settle { batch: BatchNumber, places: Vec<Range<u32>>, verdict: Verdict, why: Option<Refusal> },
     /// No record will succeed: nothing more is sent.
     Halt(Refusal),
     /// `attempt` counts from 1.
@@ -79,8 +79,8 @@ struct Parcel {
     attempts: u32,
     /// When the first of them left.
     first: Option<Moment>,
-    /// An earlier attempt may have had an effect.
-    is_after_unknown: bool,
+    /// Set if an earlier attempt may have had an effect: what came of the last such.
+    unknown: Option<Refusal>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,8 +112,8 @@ impl Window {
             Event::Durable { batch, retries, repeat } => {
                 let places = (0..).zip(retries);
                 let records = places.map(|(place, is_retry)| Place { place, is_retry }).collect();
-                let (attempts, first, is_after_unknown) = (0, None, false);
-                let parcel = Parcel { batch, records, repeat, attempts, first, is_after_unknown };
+                let (attempts, first, unknown) = (0, None, None);
+                let parcel = Parcel { batch, records, repeat, attempts, first, unknown };
                 self.put(parcel, false);
             }
             Event::Answered { parcel, attempt, left, now, random } => {
@@ -133,8 +133,9 @@ impl Window {
             Event::Drain => self.is_stopping = true,
             Event::Abort => {
                 self.is_stopping = true;
-                for (_, parcel) in std::mem::take(&mut self.in_flight) {
-                    actions.push(parcel.settle(Verdict::Unknown));
+                for (_, mut parcel) in std::mem::take(&mut self.in_flight) {
+                    parcel.unknown = Some(unanswered());
+                    actions.push(parcel.give_up());
                 }
             }
         }
@@ -211,16 +212,15 @@ impl Window {
         actions: &mut Vec<Action>,
     ) {
         let retry_after = attempt.retry_after;
-        match attempt.judgement {
-            Judgement::Records(verdicts) if verdicts.len() == parcel.records.len() => {
+        match counted(attempt.judgement, parcel.records.len()) {
+            Judgement::Records(verdicts) => {
                 let again = self.settle_each(&parcel, verdicts, actions);
                 parcel.records = again;
                 self.try_again(parcel, now, retry_after, random, actions);
             }
             Judgement::NotApplied(_) => self.try_again(parcel, now, retry_after, random, actions),
-            // An answer for another number of records is no receipt.
-            Judgement::Unknown(_) | Judgement::Records(_) => {
-                parcel.is_after_unknown = true;
+            Judgement::Unknown(refusal) => {
+                parcel.unknown = Some(refusal);
                 if parcel.repeat == Repeat::Never {
                     actions.push(parcel.give_up());
                 } else {
@@ -230,7 +230,7 @@ impl Window {
             Judgement::Split(refusal) => self.split(parcel, refusal, actions),
             Judgement::Halt(refusal) => {
                 if !is_without_effect(&refusal) {
-                    parcel.is_after_unknown = true;
+                    parcel.unknown = Some(refusal.clone());
                 }
                 actions.push(parcel.give_up());
                 self.halt(refusal, actions);
@@ -273,11 +273,8 @@ impl Window {
             }
         }
         let batch = parcel.batch;
-        actions.extend(settled.into_iter().map(|(places, verdict)| Action::Settle {
-            batch,
-            places,
-            verdict,
-        }));
+        let settle = |(places, verdict)| Action::Settle { batch, places, verdict, why: None };
+        actions.extend(settled.into_iter().map(settle));
         if let Some(refusal) = halt {
             self.halt(refusal, actions);
         }
@@ -310,7 +307,7 @@ impl Window {
         }
     }
 
-    /// Halves the parcel; what is alone is rejected.
+    /// Halves the parcel; what is alone is rejected, what only its key keeps from being applied twice is not halved.
     fn split(&mut self, mut parcel: Parcel, refusal: Refusal, actions: &mut Vec<Action>) {
         if let [record] = parcel.records[..] {
             let is_hopeless = self.is_hopeless(&refusal, record.is_retry);
@@ -319,6 +316,11 @@ impl Window {
             if is_hopeless {
                 self.halt(refusal, actions);
             }
+            return;
+        }
+        if parcel.unknown.is_some() && parcel.repeat == Repeat::Key {
+            // Halves have other keys: what an unanswered attempt applied would be applied a second time.
+            actions.push(parcel.give_up());
             return;
         }
         // A half is another content: its attempts are its own.
@@ -358,24 +360,41 @@ impl Parcel {
     }
 
     fn settle(&self, verdict: Verdict) -> Action {
-        Action::Settle { batch: self.batch, places: self.places(), verdict }
+        let (batch, places) = (self.batch, self.places());
+        let why = self.unknown.clone().filter(|_| verdict == Verdict::Unknown);
+        Action::Settle { batch, places, verdict, why }
     }
 
     /// Not to be sent again.
     fn give_up(&self) -> Action {
-        let verdict = if self.is_after_unknown { Verdict::Unknown } else { Verdict::NotApplied };
-        self.settle(verdict)
+        self.settle(if self.unknown.is_some() { Verdict::Unknown } else { Verdict::NotApplied })
     }
 
     fn rejected(&self, refusal: Refusal) -> Verdict {
         let Refusal { code, message } = refusal;
-        Verdict::Rejected { code, message, after_unknown: self.is_after_unknown }
+        Verdict::Rejected { code, message, after_unknown: self.unknown.is_some() }
     }
 }
 
 /// Refused before anything could be applied; other refusals of everything may come from halfway.
 fn is_without_effect(refusal: &Refusal) -> bool {
     matches!(refusal.code.as_str(), "401" | "tls" | "connect")
+}
+
+/// An answer for another number of records is no receipt.
+pub(super) fn counted(judgement: Judgement, records: usize) -> Judgement {
+    match judgement {
+        Judgement::Records(verdicts) if verdicts.len() != records => {
+            let message = "the answer is for another number of records".to_owned();
+            Judgement::Unknown(Refusal { code: "no_receipt".to_owned(), message })
+        }
+        judgement => judgement,
+    }
+}
+
+fn unanswered() -> Refusal {
+    let message = "the run ended before the answer came".to_owned();
+    Refusal { code: "unanswered".to_owned(), message }
 }
 
 /// Adds a place beyond the last one.

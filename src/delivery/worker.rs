@@ -15,7 +15,7 @@ use super::batch::{Batch, Batcher, Item};
 use super::budget::Budget;
 use super::counts::Counts;
 use super::limits::Retry;
-use super::rejections::Rejections;
+use super::notes::Notes;
 use super::request::{Ended, Gate, Request, Shared};
 use super::window::{Action, Event, Moment, ParcelId, Window};
 use crate::destination::Destination;
@@ -77,7 +77,7 @@ pub struct Delivery {
     is_stopping: bool,
     halted: Option<Refusal>,
     counts: Counts,
-    rejections: Rejections,
+    notes: Notes,
 }
 
 #[derive(Debug)]
@@ -90,6 +90,7 @@ struct Held {
 #[derive(Debug)]
 struct InFlight {
     batch: BatchNumber,
+    records: usize,
     gate: Gate,
     task: AbortHandle,
 }
@@ -130,7 +131,7 @@ impl Delivery {
             is_stopping: false,
             halted: None,
             counts: Counts::default(),
-            rejections: Rejections::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -221,9 +222,9 @@ impl Delivery {
         Counts { in_flight: self.window.in_flight() as u64, ..self.counts }
     }
 
-    /// The rejections since the last call, at most 1,000: key, operation, why.
-    pub fn take_rejections(&mut self) -> Vec<(Vec<u8>, Operation, Refusal)> {
-        self.rejections.take()
+    /// What was refused, and what requests came to instead of receipts.
+    pub fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
     }
 
     /// The number that the next batch will have.
@@ -308,6 +309,7 @@ impl Delivery {
             None => Event::Recalled { parcel },
             Some((attempt, left)) => {
                 self.count_request(sent.batch);
+                self.notes.hear(&attempt.judgement, sent.records);
                 let (left, now) = (left.saturating_duration_since(self.start), self.now());
                 Event::Answered { parcel, attempt, left, now, random: rand::random() }
             }
@@ -319,7 +321,9 @@ impl Delivery {
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Settle { batch, places, verdict } => self.settle(batch, places, &verdict),
+                Action::Settle { batch, places, verdict, why } => {
+                    self.settle(batch, places, &verdict, why.as_ref());
+                }
                 Action::Halt(refusal) => {
                     self.halted.get_or_insert(refusal);
                 }
@@ -340,23 +344,24 @@ impl Delivery {
             let held = self.held.get_mut(&number).expect("a batch is held until all of it settled");
             let gate = Gate::default();
             let batch = Arc::clone(&held.batch);
+            let records = places.iter().map(ExactSizeIterator::len).sum();
             let request = Request { parcel, batch, places, attempt, gate: gate.clone() };
             let task = self.requests.spawn(request.make(Arc::clone(&self.shared)));
-            self.in_flight.insert(parcel, InFlight { batch: number, gate, task });
+            self.in_flight.insert(parcel, InFlight { batch: number, records, gate, task });
         }
     }
 
-    fn settle(&mut self, number: BatchNumber, places: Vec<Range<u32>>, verdict: &Verdict) {
+    fn settle(
+        &mut self,
+        number: BatchNumber,
+        places: Vec<Range<u32>>,
+        verdict: &Verdict,
+        why: Option<&Refusal>,
+    ) {
         let held = self.held.get_mut(&number).expect("a batch is held until all of it settled");
         let records = places.iter().map(|range| range.end - range.start).sum::<u32>();
         self.counts.settle(held.batch.operation, u64::from(records), verdict);
-        if let Verdict::Rejected { code, message, .. } = verdict {
-            for place in places.iter().cloned().flatten() {
-                let place = usize::try_from(place).expect("places are indices");
-                let key = held.batch.key(&held.batch.records[place]);
-                self.rejections.note(key, held.batch.operation, code, message);
-            }
-        }
+        self.notes.settle(&held.batch, &places, verdict, why);
         held.unsettled -= records;
         if held.unsettled == 0 {
             self.bytes = self.bytes.saturating_sub(held.batch.size());

@@ -52,10 +52,9 @@ const SAMPLE: usize = 4096;
 /// Places whose ends are counted from one base.
 const GROUP: usize = 256;
 
-/// What is special about a place; all other places are current.
-const CURRENT: u8 = 0;
-const OUTDATED: u8 = 1;
-const OTHER: u8 = 2;
+/// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
+const OLDEST: u8 = 254;
+const OTHER: u8 = 255;
 
 /// All entries of one snapshot, for one run.
 #[derive(Debug, Default)]
@@ -65,10 +64,12 @@ pub struct Table {
     ends: Vec<u32>,
     bases: Vec<usize>,
     confirmed: Vec<Fingerprint>,
-    /// Up to the last special place.
-    special: Vec<u8>,
+    epoch: Epoch,
+    /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
+    said: Vec<u8>,
     others: HashMap<Place, Entry>,
-    outdated: HashMap<Place, Epoch>,
+    /// The epochs of those as old as `OLDEST`.
+    oldest: HashMap<Place, Epoch>,
     /// The first place whose hash begins with each bucket number, and one past the last.
     buckets: Vec<u32>,
     shift: u32,
@@ -79,17 +80,16 @@ pub struct Table {
 #[derive(Debug)]
 pub struct Builder {
     table: Table,
-    epoch: Epoch,
     expected: usize,
 }
 
 impl Builder {
     /// `epoch` is the run's, `entries` the number to expect.
     pub fn new(epoch: Epoch, entries: usize) -> Builder {
-        let mut table = Table::default();
+        let mut table = Table { epoch, ..Table::default() };
         table.ends.reserve_exact(entries);
         table.confirmed.reserve_exact(entries);
-        Builder { table, epoch, expected: entries }
+        Builder { table, expected: entries }
     }
 
     /// An entry of whatever kind.
@@ -113,9 +113,8 @@ impl Builder {
     #[inline]
     pub fn push_confirmed(&mut self, key: &[u8], confirmed: Confirmed) {
         let place = self.append(key, confirmed.fingerprint);
-        if confirmed.epoch != self.epoch {
-            self.table.mark(place, OUTDATED);
-            self.table.outdated.insert(place, confirmed.epoch);
+        if confirmed.epoch != self.table.epoch {
+            self.table.mark_epoch(place, confirmed.epoch);
         }
     }
 
@@ -200,19 +199,30 @@ impl Table {
     }
 
     fn mark(&mut self, place: Place, what: u8) {
-        self.special.resize(place, CURRENT);
-        self.special.push(what);
+        self.said.resize(place, 0);
+        self.said.push(what);
+    }
+
+    fn mark_epoch(&mut self, place: Place, epoch: Epoch) {
+        let age = self.epoch.0.checked_sub(epoch.0).and_then(|age| u8::try_from(age).ok());
+        let age = age.filter(|age| *age < OLDEST).unwrap_or(OLDEST);
+        if age == OLDEST {
+            self.oldest.insert(place, epoch);
+        }
+        self.mark(place, age);
     }
 
     #[inline]
     pub fn known(&self, place: Place) -> Known<'_> {
         let fingerprint = self.confirmed[place];
-        match self.special.get(place) {
-            None | Some(&CURRENT) => Known::Current(fingerprint),
-            Some(&OUTDATED) => {
-                Known::Outdated(Confirmed { fingerprint, epoch: self.outdated[&place] })
+        match self.said.get(place).copied().unwrap_or(0) {
+            0 => Known::Current(fingerprint),
+            OTHER => Known::Other(&self.others[&place]),
+            OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
+            age => {
+                let epoch = Epoch(self.epoch.0.saturating_sub(u32::from(age)));
+                Known::Outdated(Confirmed { fingerprint, epoch })
             }
-            Some(_) => Known::Other(&self.others[&place]),
         }
     }
 
@@ -284,6 +294,30 @@ mod tests {
         assert_eq!(table.find(key::hash(&missing), &missing), None);
         let empty = Builder::new(Epoch(1), 0).finish();
         assert_eq!(empty.find(key::hash(&missing), &missing), None);
+    }
+
+    #[test]
+    fn an_epoch_costs_a_byte_a_key_at_most_and_is_kept_exactly() {
+        let table_of = |epochs: &mut dyn Iterator<Item = u32>| {
+            let mut builder = Builder::new(Epoch(400), 0);
+            for epoch in epochs {
+                let confirmed = Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
+                builder.push(b"k", Entry { confirmed, ..Entry::default() });
+            }
+            builder.finish()
+        };
+        let epochs = [400, 399, 400, 146, 145, 144, 0, 401, 400];
+        let table = table_of(&mut epochs.into_iter());
+        for (place, epoch) in epochs.into_iter().enumerate() {
+            let confirmed = table.entry(place, Epoch(400)).confirmed;
+            assert_eq!(confirmed, Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) }));
+            assert_eq!(matches!(table.known(place), Known::Current(7)), epoch == 400);
+        }
+        // A forced full run: all of an earlier epoch.
+        let forced = table_of(&mut std::iter::repeat_n(399, 10_000));
+        assert_eq!((forced.said.len(), forced.oldest.len()), (10_000, 0));
+        let usual = table_of(&mut std::iter::repeat_n(400, 10_000));
+        assert_eq!((usual.said.len(), usual.oldest.len()), (0, 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Present {
 pub enum Reason {
     /// New, changed, or not yet confirmed in this epoch: sent while reading.
     Fresh,
-    /// Asked for before with this very content, unanswered: sent as the same batch again.
+    /// Asked for last with this very content, unanswered: sent as the same batch again.
     Repetition,
     /// Came twice in the read that sent it: waits for the proven end of the read.
     WasRepeated,
@@ -61,7 +61,7 @@ pub fn present(
             Some(_) if is_due => Present::Upsert(Reason::RetryOfRejection),
             Some(_) => Present::Deferred,
             None if doubt.is_repeated => Present::Upsert(Reason::WasRepeated),
-            None if doubt.operation == Operation::Upsert && doubt.fingerprint == fingerprint => {
+            None if doubt.has_number_for(Operation::Upsert, fingerprint) => {
                 Present::Upsert(Reason::Repetition)
             }
             None => Present::Upsert(Reason::Fresh),
@@ -125,6 +125,7 @@ mod tests {
             batch: BatchNumber(1),
             index: 0,
             is_repeated: false,
+            is_spent: false,
         }
     }
 
@@ -160,6 +161,9 @@ mod tests {
         assert_eq!(decide(&undelete), Present::Upsert(Reason::Fresh));
         let same = Entry { doubt: Some(doubt(Operation::Upsert, 7)), ..confirmed(7, EPOCH) };
         assert_eq!(decide(&same), Present::Upsert(Reason::Repetition));
+        let overtaken = Doubt { is_spent: true, ..doubt(Operation::Upsert, 7) };
+        let aba = Entry { doubt: Some(overtaken), ..confirmed(7, EPOCH) };
+        assert_eq!(decide(&aba), Present::Upsert(Reason::Fresh));
         let orphan = Entry { doubt: Some(doubt(Operation::Upsert, 7)), ..Entry::default() };
         assert_eq!(absent(&orphan, Mode::Mirror, EPOCH, NOW), Absent::Delete);
     }

@@ -58,6 +58,20 @@ pub struct Doubt {
     pub index: u32,
     /// The key came twice in the read that sent it: it stays unsent until a complete read finds it at most once.
     pub is_repeated: bool,
+    /// The number is not used again: since this intent the destination has refused something of the key, or other content
+    /// was asked for, so that the same number would name what was overtaken.
+    pub is_spent: bool,
+}
+
+impl Doubt {
+    /// Whether asking this now repeats the intent, so that it takes the same number.
+    pub fn has_number_for(&self, operation: Operation, fingerprint: Fingerprint) -> bool {
+        !self.is_spent && self.is_of(operation, fingerprint)
+    }
+
+    fn is_of(&self, operation: Operation, fingerprint: Fingerprint) -> bool {
+        self.operation == operation && self.fingerprint == fingerprint
+    }
 }
 
 /// The destination's own refusal, of one operation with one content.
@@ -136,11 +150,18 @@ impl Entry {
     pub fn settle(&mut self, intent: Doubt, verdict: &Verdict, epoch: Epoch, now: Instant) {
         match verdict {
             Verdict::Delivered => self.deliver(intent, epoch),
-            Verdict::NotApplied => {}
+            Verdict::NotApplied => {
+                if let Some(doubt) = &mut self.doubt {
+                    doubt.is_spent |= !doubt.is_of(intent.operation, intent.fingerprint);
+                }
+            }
             Verdict::Unknown => self.doubt = Some(intent),
             Verdict::Rejected { code, message, after_unknown } => {
                 if *after_unknown {
                     self.doubt = Some(intent);
+                }
+                if let Some(doubt) = &mut self.doubt {
+                    doubt.is_spent = true;
                 }
                 self.reject(intent, code.clone(), message.clone(), epoch, now);
             }
@@ -191,6 +212,7 @@ mod tests {
             batch: BatchNumber(number),
             index: 0,
             is_repeated: false,
+            is_spent: false,
         }
     }
 
@@ -215,9 +237,33 @@ mod tests {
         let older = intent(Operation::Upsert, 7, 1);
         entry.settle(older, &Verdict::Unknown, EPOCH, Instant(0));
         entry.settle(intent(Operation::Upsert, 8, 2), &rejected(false), EPOCH, Instant(0));
-        assert_eq!(entry.doubt, Some(older));
+        let spent = Doubt { is_spent: true, ..older };
+        assert_eq!(entry.doubt, Some(spent));
         entry.settle(intent(Operation::Upsert, 8, 3), &Verdict::NotApplied, EPOCH, Instant(0));
-        assert_eq!(entry.doubt, Some(older));
+        assert_eq!(entry.doubt, Some(spent));
+    }
+
+    #[test]
+    fn a_number_returns_only_while_the_last_intent_has_the_same_content_and_no_answer() {
+        let other = [intent(Operation::Upsert, 8, 2), intent(Operation::Delete, 0, 2)];
+        for (last, verdict, is_repeated) in [
+            (other[0], Verdict::NotApplied, false),
+            (other[1], Verdict::NotApplied, false),
+            (other[0], rejected(false), false),
+            (other[1], rejected(false), false),
+            (intent(Operation::Upsert, 7, 1), rejected(false), false),
+            (intent(Operation::Upsert, 7, 1), rejected(true), false),
+            (intent(Operation::Upsert, 7, 1), Verdict::NotApplied, true),
+            (intent(Operation::Upsert, 7, 1), Verdict::Unknown, true),
+        ] {
+            let mut entry = Entry::default();
+            let first = intent(Operation::Upsert, 7, 1);
+            entry.settle(first, &Verdict::Unknown, EPOCH, Instant(0));
+            entry.settle(last, &verdict, EPOCH, Instant(0));
+            let doubt = entry.doubt.expect("nothing settled it");
+            let repeats = doubt.has_number_for(Operation::Upsert, 7);
+            assert_eq!(repeats, is_repeated, "{last:?} {verdict:?}");
+        }
     }
 
     #[test]
@@ -225,7 +271,7 @@ mod tests {
         let mut entry = Entry::default();
         let asked = intent(Operation::Delete, 0, 4);
         entry.settle(asked, &rejected(true), EPOCH, Instant(0));
-        assert_eq!(entry.doubt, Some(asked));
+        assert_eq!(entry.doubt, Some(Doubt { is_spent: true, ..asked }));
         assert_eq!(entry.rejection.map(|rejection| rejection.operation), Some(Operation::Delete));
     }
 

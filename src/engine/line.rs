@@ -15,7 +15,7 @@ use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::reading::Readers;
 use super::removals::Removals;
-use super::report::Report;
+use super::report::{self, Report};
 use super::run::now;
 
 use crate::delivery::{Delivery, Item, Settings};
@@ -24,17 +24,17 @@ use crate::destination::definition::{Repeat, Request};
 use crate::domain::entry::Operation;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::key::{KeyHash, Shown};
+use crate::domain::key::KeyHash;
 use crate::domain::run::Phase;
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
 use crate::source::{Proof, Unproven, vanished};
-use crate::store::{RecordNote, Store, Verdict};
+use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
-/// Invalid and rejected records that a report names.
+/// Invalid, rejected and unknown records that a report names.
 const EXAMPLES: usize = 10;
 
 /// How reading ended.
@@ -330,9 +330,8 @@ impl<'a> Line<'a> {
         match self.delivery.halted() {
             Some(refusal) if !matches!(end, End::Failed(_)) => {
                 let (code, message) = (&refusal.code, &refusal.message);
-                End::Failed(Error::Halted(format!(
-                    "the destination halted the run: `{code}` {message}"
-                )))
+                let place = report::place(self.order);
+                End::Failed(Error::Halted(format!("{place} halted the run: `{code}` {message}")))
             }
             _ => end,
         }
@@ -350,21 +349,14 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    /// Keeps the names of refused and invalid records for people to ask for.
+    /// Keeps the names of refused, unknown and invalid records for people to ask for.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn note(&mut self, store: &Store, report: &mut Report) -> Result<(), Error> {
         let mut notes = std::mem::take(&mut self.intake.notes);
-        for (bytes, operation, refusal) in self.delivery.take_rejections() {
-            notes.push(RecordNote {
-                key: Shown(&bytes).to_string(),
-                verdict: Verdict::Rejected,
-                operation: Some(operation),
-                code: Some(refusal.code),
-                message: Some(refusal.message),
-            });
-        }
+        notes.extend(report::undelivered(self.delivery.notes()));
+        report.explain(self.order, self.delivery.notes().troubles(), self.stage());
         let name = |note: &RecordNote| {
             format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default())
         };

@@ -1,10 +1,19 @@
+//! What a run came to: its tally, what is held, what was not delivered and why.
+//!
+//! Not responsible for how it is printed. Guards: no secret and no row is in it, keys and their codes aside.
+
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
+use crate::delivery::notes::{self, Notes};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::RunId;
+use crate::domain::key::Shown;
 use crate::domain::kind::{Kind, KindReason};
 use crate::domain::run::Outcome;
 use crate::domain::tally::Tally;
+use crate::shutdown::Stage;
+use crate::store::{RecordNote, Verdict};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,8 +27,164 @@ pub struct Report {
     pub tally: Tally,
     /// Why deletes are held, where some are.
     pub holds: Vec<HoldCause>,
-    /// A few of the invalid and rejected records, by key, with what is wrong.
+    /// A few of the invalid, rejected and unknown records, by key, with what is wrong.
     #[serde(default)]
     pub examples: Vec<String>,
+    /// What requests came to instead of a receipt, most frequent first; also those whose records got through later.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
     pub error: Option<String>,
+}
+
+/// What the destination did instead of giving a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub connection: String,
+    /// Scheme, host and port: a path may hold a secret.
+    pub address: String,
+    /// A status, or a word such as `connect`.
+    pub code: String,
+    /// Of the last request that ended so.
+    pub message: String,
+    pub requests: u64,
+    /// What a person can do.
+    pub remedy: String,
+}
+
+impl Trouble {
+    fn new(order: &Order, trouble: notes::Trouble) -> Trouble {
+        let notes::Trouble { refusal, requests } = trouble;
+        Trouble {
+            connection: order.connection.name.clone(),
+            address: address(&order.connection.base_url).to_owned(),
+            remedy: remedy(&refusal.code).to_owned(),
+            code: refusal.code,
+            message: refusal.message,
+            requests,
+        }
+    }
+}
+
+impl Report {
+    /// Of a run of which nothing is known yet: until more is, it has failed.
+    pub fn new(run: RunId, sync: String) -> Report {
+        Report {
+            run,
+            sync,
+            kind: None,
+            reason: None,
+            outcome: Outcome::Failed,
+            tally: Tally::default(),
+            holds: Vec::new(),
+            examples: Vec::new(),
+            troubles: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Says what requests came to instead of receipts; as the error of the run where records are left for it, unless the
+    /// run was stopped, which is cause enough.
+    pub fn explain(&mut self, order: &Order, troubles: Vec<notes::Trouble>, stage: Stage) {
+        let troubles = troubles.into_iter();
+        self.troubles = troubles.map(|trouble| Trouble::new(order, trouble)).collect();
+        if self.tally.unknown + self.tally.unsent > 0 && stage == Stage::Running {
+            self.error = in_words(&self.troubles);
+        }
+    }
+}
+
+/// The records that delivery could not deliver, for people to ask for.
+pub fn undelivered(notes: &mut Notes) -> Vec<RecordNote> {
+    let rejected = notes.take_rejected().into_iter().map(|named| (Verdict::Rejected, named));
+    let unknown = notes.take_unknown().into_iter().map(|named| (Verdict::Unknown, named));
+    let note = |(verdict, (key, operation, refusal)): (Verdict, notes::Named)| RecordNote {
+        key: Shown(&key).to_string(),
+        verdict,
+        operation: Some(operation),
+        code: Some(refusal.code),
+        message: Some(refusal.message),
+    };
+    rejected.chain(unknown).map(note).collect()
+}
+
+/// One sentence for what kept records from being delivered; `None` where nothing did.
+fn in_words(troubles: &[Trouble]) -> Option<String> {
+    let (first, others) = troubles.split_first()?;
+    let Trouble { connection, address, code, message, requests, remedy } = first;
+    let mut words = format!(
+        "`{connection}` at {address} gave no receipt: {requests} x `{code}` {message}; {remedy}; \
+         the next run sends again what is not delivered"
+    );
+    if !others.is_empty() {
+        let others = others.iter().map(|other| format!("{} x `{}`", other.requests, other.code));
+        words.push_str(&format!(" (also {})", others.collect::<Vec<_>>().join(", ")));
+    }
+    Some(words)
+}
+
+/// The connection of an order, by its name and address.
+pub fn place(order: &Order) -> String {
+    let connection = &order.connection;
+    format!("the destination `{}` at {}", connection.name, address(&connection.base_url))
+}
+
+/// Scheme, host and port of a base URL.
+fn address(base_url: &str) -> &str {
+    let host = base_url.find("://").map_or(0, |at| at + 3);
+    let end = base_url[host..].find(['/', '?', '#']).map_or(base_url.len(), |at| host + at);
+    // A user and a password are refused by `validate`; this is for what was never validated.
+    if base_url[..end].contains('@') { "an address with a password" } else { &base_url[..end] }
+}
+
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "connect" => "check that the destination is up and that `base_url` is its address",
+        "dns" => "check the host in `base_url` and this machine's name server",
+        "timeout" => "check how busy the destination is, or raise `request_timeout`",
+        "lost" => "check the destination, and any proxy before it, for why it hangs up",
+        "no_receipt" => "compare what the destination answers with the rules under `outcome`",
+        "too_long" => "check that `base_url` and the request's path are the API's",
+        "tls" => "check the destination's certificate and the host in `base_url`",
+        "401" | "403" => "check the connection's `auth` and what it may do",
+        "404" | "410" => "check `base_url` and the request's path",
+        "413" => "lower `records` or `bytes` under `batch`",
+        "425" | "429" => "lower the connection's `rate_limit` or `concurrency`",
+        "unanswered" => "give it longer with `drain_timeout`",
+        _ if code.starts_with('5') || code == "408" => "ask the destination's operator or its logs",
+        _ => "look the code up in the destination's documentation, and declare it under `outcome`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_holds_no_path_and_no_password() {
+        for (base_url, shown) in [
+            ("https://hooks.example.com:8443/services/T0K3N?k=v", "https://hooks.example.com:8443"),
+            ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+            ("https://ann:secret@example.com", "an address with a password"),
+        ] {
+            assert_eq!(address(base_url), shown);
+        }
+    }
+
+    #[test]
+    fn troubles_are_one_sentence_with_place_count_cause_and_remedy() {
+        let trouble = |code: &str, requests| Trouble {
+            connection: "crm".into(),
+            address: "http://crm".into(),
+            code: code.into(),
+            message: "no".into(),
+            requests,
+            remedy: remedy(code).into(),
+        };
+        assert_eq!(in_words(&[]), None);
+        assert_eq!(
+            in_words(&[trouble("429", 3), trouble("500", 1)]).unwrap(),
+            "`crm` at http://crm gave no receipt: 3 x `429` no; lower the connection's `rate_limit` or \
+             `concurrency`; the next run sends again what is not delivered (also 1 x `500`)"
+        );
+    }
 }

@@ -13,7 +13,6 @@ use super::progress::Progress;
 use super::report::Report;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::{self, Outcome, Phase};
-use crate::domain::tally::Tally;
 use crate::shutdown::{Shutdown, Stage};
 use crate::store::Store;
 
@@ -31,17 +30,7 @@ pub async fn run(
     shutdown: Shutdown,
     progress: Arc<Progress>,
 ) -> Report {
-    let mut report = Report {
-        run,
-        sync: order.sync.name.clone(),
-        kind: None,
-        reason: None,
-        outcome: Outcome::Failed,
-        tally: Tally::default(),
-        holds: Vec::new(),
-        examples: Vec::new(),
-        error: None,
-    };
+    let mut report = Report::new(run, order.sync.name.clone());
     if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {
         report.outcome = Outcome::Failed;
         report.error = Some(error.to_string());
@@ -98,6 +87,7 @@ async fn follow(
     store.set_phase(report.run, Phase::Committing).await?;
     end = line.halt(end);
     let tally = line.tally();
+    report.tally = tally;
     report.holds = line.hold_causes().to_vec();
     line.commit(&end, &tally).await?;
     line.note(store, report).await?;

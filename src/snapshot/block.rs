@@ -247,18 +247,24 @@ pub(super) mod tests {
         let confirmed = option::of((any::<u128>(), 0..3u32)).prop_map(|confirmed| {
             confirmed.map(|(fingerprint, epoch)| Confirmed { fingerprint, epoch: Epoch(epoch) })
         });
-        let doubt =
-            option::of((any::<bool>(), any::<u128>(), any::<u64>(), any::<u32>(), any::<bool>()))
-                .prop_map(|doubt| {
-                    doubt.map(|(is_delete, fingerprint, number, index, is_repeated)| Doubt {
-                        operation: if is_delete { Operation::Delete } else { Operation::Upsert },
-                        fingerprint,
-                        number: IntentNumber(number),
-                        batch: BatchNumber(number ^ 5),
-                        index,
-                        is_repeated,
-                    })
-                });
+        let doubt = option::of((
+            any::<bool>(),
+            any::<u128>(),
+            any::<u64>(),
+            any::<u32>(),
+            any::<[bool; 2]>(),
+        ))
+        .prop_map(|doubt| {
+            doubt.map(|(is_delete, fingerprint, number, index, [is_repeated, is_spent])| Doubt {
+                operation: if is_delete { Operation::Delete } else { Operation::Upsert },
+                fingerprint,
+                number: IntentNumber(number),
+                batch: BatchNumber(number ^ 5),
+                index,
+                is_repeated,
+                is_spent,
+            })
+        });
         let rejection = option::of((any::<u128>(), ".{0,5}", any::<u32>(), any::<i64>())).prop_map(
             |rejection| {
                 rejection.map(|(fingerprint, code, attempts, due)| Rejection {

@@ -15,6 +15,7 @@
 //! 7 hold      key:bytes run:u64
 //! 8 waive     key:bytes fingerprint:u128 epoch:u32
 //! 9 back      key:bytes
+//! 10 synced    offset:u64                                          the bytes before it were safe when this was written
 //! ```
 //!
 //! A kind or verdict that this build does not know is an error.
@@ -40,6 +41,7 @@ const CLEAR: u8 = 6;
 const HOLD: u8 = 7;
 const WAIVE: u8 = 8;
 const BACK: u8 = 9;
+const SYNCED: u8 = 10;
 
 /// What a journal says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub(super) enum Raw<'a> {
     Start(Start),
+    /// Of the journal's own making: how much of it was synced. See scan.rs.
+    Synced(u64),
     Intent {
         batch: BatchNumber,
         operation: Operation,
@@ -138,6 +142,19 @@ pub(super) fn put_intent<'r>(
     }
 }
 
+pub(super) fn put_synced(out: &mut Vec<u8>, offset: u64) {
+    out.push(SYNCED);
+    out.extend_from_slice(&offset.to_le_bytes());
+}
+
+/// The offset of a payload that says how much was synced; `None` for any other payload.
+pub(super) fn synced(payload: &[u8]) -> Option<u64> {
+    match read(payload) {
+        Ok(Raw::Synced(offset)) => Some(offset),
+        _ => None,
+    }
+}
+
 pub(super) fn put(out: &mut Vec<u8>, record: &Record<'_>) {
     let put_key = |out: &mut Vec<u8>, kind, key| {
         out.push(kind);
@@ -195,7 +212,7 @@ fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict) {
 pub(super) fn read(payload: &[u8]) -> Result<Raw<'_>, Fault> {
     let mut bytes = Bytes::new(payload);
     let kind = bytes.u8().ok_or(DAMAGED)?;
-    if kind > BACK {
+    if kind > SYNCED {
         return Err(Fault::Newer("it has a record of an unknown kind"));
     }
     if kind == RECEIPT {
@@ -216,6 +233,7 @@ fn read_known<'a>(kind: u8, bytes: &mut Bytes<'a>) -> Option<Raw<'a>> {
             fence: bytes.u64()?,
             epoch: Epoch(bytes.u32()?),
         }),
+        SYNCED => Raw::Synced(bytes.u64()?),
         INTENT => {
             let batch = BatchNumber(bytes.varint()?);
             let operation = extras::operation(bytes.u8()?)?;
@@ -267,10 +285,10 @@ fn rejected(bytes: &mut Bytes<'_>) -> Option<Verdict> {
 
 #[cfg(test)]
 impl<'a> Raw<'a> {
-    /// The record as the journal was given it; `None` for a journal's start.
+    /// The record as the journal was given it; `None` for what a journal says of itself.
     pub fn gather(self) -> Result<Option<Record<'a>>, Fault> {
         Ok(Some(match self {
-            Raw::Start(_) => return Ok(None),
+            Raw::Start(_) | Raw::Synced(_) => return Ok(None),
             Raw::Intent { batch, operation, records } => {
                 Record::Intent { batch, operation, records: records.collect::<Result<_, _>>()? }
             }
@@ -328,7 +346,7 @@ mod tests {
                 assert_ne!(back(&out[..length]).as_ref(), Ok(&Some(record.clone())));
             }
         }
-        assert!(matches!(read(&[10]), Err(Fault::Newer(_))));
+        assert!(matches!(read(&[11]), Err(Fault::Newer(_))));
         assert!(matches!(read(&[]), Err(Fault::Damaged(_))));
     }
 }

@@ -3,7 +3,7 @@
 //! Format: `(tag:u8 length:varint value[length])*`, each tag at most once, in rising order:
 //!
 //! ```text
-//! 1 doubt      operation:u8 fingerprint:u128 number:u64 batch:u64 index:u32 is_repeated:u8
+//! 1 doubt      operation:u8 fingerprint:u128 number:u64 batch:u64 index:u32 is_repeated:u8 is_spent:u8
 //! 2 rejection  operation:u8 fingerprint:u128 epoch:u32 attempts:u32 due:i64 code:bytes message:bytes
 //! 3 waiver     fingerprint:u128 epoch:u32
 //! 4 held       first:u64 last:u64
@@ -83,6 +83,7 @@ fn put_doubt(value: &mut Vec<u8>, doubt: &Doubt) {
     value.extend_from_slice(&doubt.batch.0.to_le_bytes());
     value.extend_from_slice(&doubt.index.to_le_bytes());
     value.push(u8::from(doubt.is_repeated));
+    value.push(u8::from(doubt.is_spent));
 }
 
 fn put_rejection(value: &mut Vec<u8>, rejection: &Rejection) {
@@ -133,6 +134,7 @@ fn read_doubt(value: &mut Bytes<'_>) -> Option<Doubt> {
         batch: BatchNumber(value.u64()?),
         index: value.u32()?,
         is_repeated: value.bool()?,
+        is_spent: value.bool()?,
     })
 }
 

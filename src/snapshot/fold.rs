@@ -64,6 +64,7 @@ fn unnumbered(entry: &Entry) -> Doubt {
         batch: BatchNumber(0),
         index: 0,
         is_repeated: true,
+        is_spent: true,
     }
 }
 
@@ -85,6 +86,7 @@ mod tests {
             batch: BatchNumber(number),
             index: 0,
             is_repeated: false,
+            is_spent: false,
         }
     }
 

@@ -114,11 +114,11 @@ pub(super) fn payload(bytes: &[u8], offset: u64) -> Option<&[u8]> {
     (xxh3_64_with_seed(payload, offset) == checksum).then_some(payload)
 }
 
-/// Whether a whole frame begins anywhere in `bytes`, whose first byte lies at `offset` of the file.
-pub(super) fn has_frame(bytes: &[u8], offset: u64) -> bool {
+/// The payloads of all whole frames that begin anywhere in `bytes`, whose first byte lies at `offset` of the file.
+pub(super) fn payloads_within(bytes: &[u8], offset: u64) -> impl Iterator<Item = &[u8]> {
     bytes
         .windows(MARKER.len())
         .enumerate()
         .filter(|(_, window)| *window == MARKER)
-        .any(|(at, _)| payload(&bytes[at..], offset + at as u64).is_some())
+        .filter_map(move |(at, _)| payload(&bytes[at..], offset + at as u64))
 }

@@ -102,7 +102,7 @@ impl<'a> Touched<'a> {
     fn add(&mut self, raw: Raw<'a>, latest: &mut HashMap<BatchNumber, usize>) -> Result<(), Fault> {
         let record = short(self.records.len());
         let gathered = match raw {
-            Raw::Start(_) => return Err(DAMAGED),
+            Raw::Start(_) | Raw::Synced(_) => return Err(DAMAGED),
             Raw::Intent { batch, operation, records } => {
                 self.intents += 1;
                 self.largest_batch = self.largest_batch.max(batch);
@@ -174,6 +174,7 @@ impl<'a> Touched<'a> {
                     batch: *batch,
                     index: touch.place,
                     is_repeated: false,
+                    is_spent: false,
                 };
                 Event::Attempt { intent, verdict, at }
             }

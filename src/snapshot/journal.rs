@@ -6,7 +6,7 @@
 //! Guards: no request leaves on a journal that failed once: after a failed write or sync every call fails, as the
 //! operating system may have dropped the bytes; a syncer kept beyond a commit fails too.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::disk::{Disk, DiskFile};
@@ -16,6 +16,9 @@ use super::frame::{self, FileKind};
 use super::record::{IntentRecord, Record};
 use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Lineage};
+
+/// Bytes of the buffer beyond which it is handed to the file without being asked.
+const MOST_BUFFERED: usize = 1 << 20;
 
 const OPEN: u8 = 0;
 const FAILED: u8 = 1;
@@ -30,6 +33,10 @@ pub struct Journal {
     buffer: Vec<u8>,
     /// Bytes handed to the file.
     written: u64,
+    /// What came of handing the buffer over unasked, until somebody asks.
+    failure: Option<Error>,
+    /// How many of them were safe by the last record that says so.
+    noted: u64,
 }
 
 struct Shared {
@@ -38,6 +45,9 @@ struct Shared {
     file: OnceLock<Box<dyn DiskFile>>,
     state: AtomicU8,
     is_directory_synced: AtomicBool,
+    /// Bytes handed to the file, and how many of them are safe.
+    written: AtomicU64,
+    synced: AtomicU64,
 }
 
 /// Makes what was written to a journal safe. Clones share one journal, and end with its commit.
@@ -59,8 +69,11 @@ impl Journal {
             file: OnceLock::new(),
             state: AtomicU8::new(OPEN),
             is_directory_synced: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
         };
-        Journal { shared: Arc::new(shared), lineage, start, buffer: Vec::new(), written: 0 }
+        let (shared, buffer) = (Arc::new(shared), Vec::new());
+        Journal { shared, lineage, start, buffer, written: 0, failure: None, noted: 0 }
     }
 
     /// Nothing may be written before the first commit: there is no manifest to belong to.
@@ -68,7 +81,7 @@ impl Journal {
         self.shared.state.store(TOO_EARLY, Ordering::Release);
     }
 
-    /// Puts a record in the buffer.
+    /// Puts a record in the buffer. A full buffer is handed to the file; if that fails, the next write says so.
     pub fn append(&mut self, record: &Record<'_>) {
         self.frame(|out| encoding::put(out, record));
     }
@@ -88,10 +101,14 @@ impl Journal {
     /// # Errors
     /// The file cannot be written, or an earlier write or sync failed.
     pub fn write(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         self.shared.check()?;
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.note_synced();
         let shared = &self.shared;
         if shared.file.get().is_none() {
             let file = shared.disk.create(shared.place.file()).map_err(|e| shared.fail(e))?;
@@ -101,6 +118,7 @@ impl Journal {
         let file = shared.file.get().expect("it was set above");
         file.append(&self.buffer).map_err(|error| shared.fail(error))?;
         self.written += self.buffer.len() as u64;
+        shared.written.store(self.written, Ordering::Release);
         self.buffer.clear();
         Ok(())
     }
@@ -135,13 +153,29 @@ impl Journal {
         Ok(Some(bytes))
     }
 
+    /// Whoever reads the journal after a crash must tell damage from what was never safe.
+    fn note_synced(&mut self) {
+        let synced = self.shared.synced.load(Ordering::Acquire);
+        if synced > self.noted {
+            self.noted = synced;
+            self.frame_next(|out| encoding::put_synced(out, synced));
+        }
+    }
+
     fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.shared.state.load(Ordering::Acquire) == FAILED {
+            // Nothing of it will ever be written.
+            return;
+        }
         if self.size() == 0 {
             frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
             let start = self.start;
             self.frame_next(|out| encoding::put_start(out, &start));
         }
         self.frame_next(write);
+        if self.buffer.len() >= MOST_BUFFERED && self.failure.is_none() {
+            self.failure = self.write().err();
+        }
     }
 
     fn frame_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -162,13 +196,16 @@ impl Syncer {
         let Some(file) = shared.file.get() else {
             return Ok(());
         };
+        let written = shared.written.load(Ordering::Acquire);
         file.sync().map_err(|error| shared.fail(error))?;
         if !shared.is_directory_synced.load(Ordering::Acquire) {
             shared.disk.sync_directory().map_err(|error| shared.fail(error))?;
             shared.is_directory_synced.store(true, Ordering::Release);
         }
         // Another thread's sync may have failed meanwhile and have taken the error with it.
-        shared.check()
+        shared.check()?;
+        shared.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
     }
 }
 
@@ -203,6 +240,7 @@ impl std::fmt::Debug for Syncer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::FRAME_HEADER;
     use super::super::memory_disk::MemoryDisk;
     use super::super::scan::Scan;
     use super::*;
@@ -263,6 +301,34 @@ mod tests {
     }
 
     #[test]
+    fn many_records_that_nobody_writes_take_no_more_memory_than_a_full_buffer() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        let records = 3 * MOST_BUFFERED / 21;
+        for _ in 0..records {
+            journal.append(&Record::Clear { key: KEY });
+            assert!(journal.buffer.len() < MOST_BUFFERED);
+        }
+        assert!(disk.size("journal-3").unwrap() > 2 * MOST_BUFFERED as u64);
+        let bytes = journal.close().unwrap().unwrap();
+        assert_eq!(Scan::read(&place(), LINEAGE, 3, &bytes).unwrap().payloads.len(), records);
+    }
+
+    #[test]
+    fn a_full_buffer_that_cannot_be_written_is_told_at_the_next_write_and_grows_no_more() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        disk.fail_at(0, false);
+        for _ in 0..3 * MOST_BUFFERED / 21 {
+            journal.append(&Record::Clear { key: KEY });
+        }
+        assert!(journal.buffer.len() < MOST_BUFFERED + 100);
+        assert!(matches!(journal.write(), Err(Error::Io { .. })));
+        assert!(matches!(journal.write(), Err(Error::Halted { .. })));
+        assert!(journal.close().is_err());
+    }
+
+    #[test]
     fn a_syncer_ends_with_its_journal() {
         let disk = MemoryDisk::new();
         let mut journal = journal(&disk);
@@ -289,18 +355,34 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_damage_unless_it_is_in_the_last_record() {
-        let bytes = three_records();
-        let last = bytes.len() - 16 - 1 - 4;
+    fn a_flipped_bit_is_damage_where_it_was_known_to_be_synced_and_a_torn_tail_elsewhere() {
+        let disk = MemoryDisk::new();
+        let mut journal = journal(&disk);
+        for _ in 0..2 {
+            journal.append(&Record::Forget { key: KEY });
+        }
+        journal.write().unwrap();
+        journal.syncer().sync().unwrap();
+        let synced = disk.read("journal-3").unwrap().len();
+        for _ in 0..2 {
+            journal.append(&Record::Forget { key: KEY });
+        }
+        journal.write().unwrap();
+        let bytes = disk.read("journal-3").unwrap();
+        let size = FRAME_HEADER + 1 + 1 + KEY.len();
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            match Scan::read(&place(), LINEAGE, 3, &flipped) {
-                Ok(scan) => assert!(at >= last && scan.payloads.len() == 2, "{at}"),
-                Err(error) => {
-                    assert!(at < last && matches!(error, Error::Damaged { .. }), "{at}: {error}");
-                }
+            let scan = Scan::read(&place(), LINEAGE, 3, &flipped);
+            if at < synced {
+                assert!(matches!(scan, Err(Error::Damaged { .. })), "{at}");
+                continue;
             }
+            // What follows the flipped record is dropped with it, whole or not.
+            let kept = ((at - synced) / size).min(2);
+            let scan = scan.unwrap();
+            let dropped = bytes.len() - synced - kept * size;
+            assert_eq!((scan.payloads.len(), scan.dropped), (2 + kept, dropped as u64), "{at}");
         }
     }
 

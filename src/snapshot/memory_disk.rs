@@ -50,18 +50,34 @@ impl MemoryDisk {
     /// A power cut by which up to `bytes` unsynced bytes of each file came through, and what was done to the names
     /// that `is_kept` holds for: directories are not written in the order in which they were changed.
     pub fn crash_keeping(&self, is_kept: impl Fn(&str) -> bool, bytes: usize) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        state.durable_names.retain(|name, _| !is_kept(name));
-        let kept = state.names.iter().filter(|(name, _)| is_kept(name));
-        state.durable_names.extend(kept.map(|(name, file)| (name.clone(), *file)));
-        state.names.clone_from(&state.durable_names);
-        for file in &mut state.files {
+        self.lock().cut(is_kept, |file| {
             let kept = file.bytes.len().min(file.synced.saturating_add(bytes));
             file.bytes.truncate(kept);
-            file.synced = kept;
-        }
-        state.failure = None;
+        });
+    }
+
+    /// A power cut by which of the unsynced bytes of each file those in the pages came through that `is_written` holds
+    /// for; the others are zero, or gone where no later page came through. Pages are of `page` bytes, numbered from 0 at
+    /// the beginning of the file: a system writes them back in any order.
+    pub fn crash_keeping_pages(
+        &self,
+        is_kept: impl Fn(&str) -> bool,
+        page: usize,
+        mut is_written: impl FnMut(usize) -> bool,
+    ) {
+        self.lock().cut(is_kept, |file| {
+            let mut kept = file.synced;
+            for number in file.synced / page..file.bytes.len().div_ceil(page) {
+                let start = file.synced.max(number * page);
+                let end = file.bytes.len().min((number + 1) * page);
+                if is_written(number) {
+                    kept = end;
+                } else {
+                    file.bytes[start..end].fill(0);
+                }
+            }
+            file.bytes.truncate(kept);
+        });
     }
 
     /// The `n`-th operation from now, counted from 0, fails, and all after it if `is_lasting`. A failing append
@@ -139,6 +155,19 @@ impl MemoryDisk {
 }
 
 impl State {
+    /// `lose` takes from a file what was not synced; what it leaves is.
+    fn cut(&mut self, is_kept: impl Fn(&str) -> bool, mut lose: impl FnMut(&mut Contents)) {
+        self.durable_names.retain(|name, _| !is_kept(name));
+        let kept = self.names.iter().filter(|(name, _)| is_kept(name));
+        self.durable_names.extend(kept.map(|(name, file)| (name.clone(), *file)));
+        self.names.clone_from(&self.durable_names);
+        for file in &mut self.files {
+            lose(file);
+            file.synced = file.bytes.len();
+        }
+        self.failure = None;
+    }
+
     fn find(&self, name: &str) -> io::Result<usize> {
         self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -244,6 +273,29 @@ mod tests {
         disk.crash();
         assert_eq!(disk.read("a").unwrap(), b"safe");
         assert!(!disk.exists("b").unwrap());
+    }
+
+    #[test]
+    fn pages_are_lost_one_by_one_and_never_what_was_synced() {
+        for (written, left) in [
+            ([true, true, true], &b"safe, then more"[..]),
+            ([true, false, true], b"safe,\0\0\0\0\0 more"),
+        ] {
+            let disk = MemoryDisk::new();
+            let file = disk.create("a").unwrap();
+            file.append(b"safe").unwrap();
+            file.sync().unwrap();
+            file.append(b", then more").unwrap();
+            disk.crash_keeping_pages(|_| true, 5, |page| written[page]);
+            assert_eq!(disk.read("a").unwrap(), left);
+        }
+        let disk = MemoryDisk::new();
+        let file = disk.create("a").unwrap();
+        file.append(b"safe").unwrap();
+        file.sync().unwrap();
+        file.append(b", then more").unwrap();
+        disk.crash_keeping_pages(|_| true, 5, |_| false);
+        assert_eq!(disk.read("a").unwrap(), b"safe");
     }
 
     #[test]

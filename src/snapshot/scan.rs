@@ -1,7 +1,8 @@
 //! Reads a journal back: its start, and the payloads of its whole records, borrowed from one buffer.
 //!
-//! A tail that was being written at a crash is dropped and counted. Guards: a record that is not whole while a whole
-//! one follows it is damage, never a tail; so is a journal whose beginning is lost.
+//! What was never synced may be lost in a power cut, in parts and in any order: from the first record that is not whole,
+//! all is dropped and counted, as no request left on what follows. Guards: a record that is not whole, or a beginning
+//! that is lost, is damage where any whole record says that it was synced.
 
 use super::encoding::{self, Raw, Start};
 use super::error::{Error, Place};
@@ -17,6 +18,8 @@ pub(super) struct Scan<'a> {
     pub payloads: Vec<&'a [u8]>,
     /// Bytes of the torn tail.
     pub dropped: u64,
+    /// The bytes before it were synced, by the records that were read.
+    synced: u64,
 }
 
 impl<'a> Scan<'a> {
@@ -26,7 +29,7 @@ impl<'a> Scan<'a> {
         generation: u64,
         bytes: &'a [u8],
     ) -> Result<Scan<'a>, Error> {
-        let mut scan = Scan { start: None, payloads: Vec::new(), dropped: 0 };
+        let mut scan = Scan { start: None, payloads: Vec::new(), dropped: 0, synced: 0 };
         let mut at = FILE_HEADER;
         match frame::check_file_header(place, FileKind::Journal, bytes, Some(lineage)) {
             Ok(_) => {}
@@ -39,10 +42,12 @@ impl<'a> Scan<'a> {
                 let torn = if scan.start.is_some() { at } else { 0 };
                 return scan.torn(place, bytes, torn);
             };
-            if scan.start.is_some() {
-                scan.payloads.push(payload);
-            } else {
+            if scan.start.is_none() {
                 scan.start = Some(start(place, generation, payload)?);
+            } else if let Some(offset) = encoding::synced(payload) {
+                scan.synced = scan.synced.max(offset);
+            } else {
+                scan.payloads.push(payload);
             }
             at += FRAME_HEADER + payload.len();
         }
@@ -53,7 +58,8 @@ impl<'a> Scan<'a> {
     }
 
     fn torn(mut self, place: &Place, bytes: &[u8], at: usize) -> Result<Scan<'a>, Error> {
-        if frame::has_frame(&bytes[at..], at as u64) {
+        let later = frame::payloads_within(&bytes[at..], at as u64).filter_map(encoding::synced);
+        if later.fold(self.synced, u64::max) > at as u64 {
             return Err(place.damaged(format_args!("a record is not whole after byte {at}")));
         }
         self.dropped = (bytes.len() - at) as u64;

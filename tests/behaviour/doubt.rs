@@ -93,6 +93,50 @@ fn a_batch_without_an_answer_is_repeated_after_a_kill_with_the_same_idempotency_
 }
 
 #[test]
+fn a_value_that_returns_after_another_was_refused_has_a_new_idempotency_key_i7() {
+    for refusal in
+        [Fault::RejectKeys(keys([1]), "too_long".to_owned()), Fault::retry_after(429, "0")]
+    {
+        let oracle = Oracle::start(&["id"]);
+        oracle.on_request(1, Fault::ApplyThenDrop);
+        oracle.on_request(2, refusal.clone());
+        let workspace = Workspace::new(&oracle, Setup { attempts: 1, ..Setup::default() });
+        workspace.write_people(&people(1..=1));
+        workspace.sync(&[]).expect(1, "partial", &[("unknown", 1)]);
+        workspace.write_people(&[Person::new(1, 2)]);
+        workspace.sync(&[]);
+        workspace.write_people(&people(1..=1));
+        one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=1)));
+        let requests = oracle.requests();
+        let keys: Vec<_> = requests.iter().map(|request| &request.sent.idempotency_key).collect();
+        assert_eq!(keys.len(), 3, "{refusal:?}\n{}", oracle.print());
+        assert_eq!(requests[0].sent.body_hash, requests[2].sent.body_hash);
+        assert!(keys[0] != keys[1] && keys[0] != keys[2], "A, B, A\n{}", oracle.print());
+    }
+}
+
+#[test]
+fn a_delete_after_another_change_was_refused_has_a_new_idempotency_key_i7() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle, &people(1..=2));
+    oracle.always(Fault::DropBeforeApply);
+    workspace.write_people(&people(1..=1));
+    workspace.sync(&[]).expect(1, "partial", &[("unknown", 1)]);
+    oracle.clear_faults();
+    oracle.always(Fault::RejectKeys(keys([2]), "too_long".to_owned()));
+    workspace.write_people(&[Person::new(1, 1), Person::new(2, 2)]);
+    workspace.sync(&[]).expect(3, "partial", &[("rejected", 1)]);
+    oracle.clear_faults();
+    workspace.write_people(&people(1..=1));
+    one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=1)));
+    let deletes =
+        oracle.requests().into_iter().filter(|request| request.sent.path.contains("archive"));
+    let keys: Vec<_> = deletes.map(|request| request.sent.idempotency_key).collect();
+    let (last, first) = keys.split_last().expect("it was deleted");
+    assert!(!first.is_empty() && !first.contains(last), "{}", oracle.print());
+}
+
+#[test]
 fn an_answer_lost_within_the_run_is_repeated_with_the_same_idempotency_key_i7() {
     for fault in [
         Fault::ApplyThenDrop,

@@ -18,3 +18,4 @@ mod rejections;
 mod serve;
 mod source_values;
 mod stops;
+mod unreachable;

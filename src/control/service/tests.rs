@@ -78,17 +78,7 @@ impl Work for Told {
 }
 
 fn report(run: RunId, sync: String, outcome: Outcome) -> Report {
-    Report {
-        run,
-        sync,
-        kind: None,
-        reason: None,
-        outcome,
-        tally: Tally::default(),
-        holds: Vec::new(),
-        examples: Vec::new(),
-        error: None,
-    }
+    Report { outcome, ..Report::new(run, sync) }
 }
 
 fn order(name: &str) -> Order {

@@ -100,6 +100,26 @@ fn each_story_has_its_end() {
 }
 
 #[test]
+fn what_is_unknown_says_which_attempt_left_it_so() {
+    let unknown = |code| Judgement::Unknown(refusal(code));
+    let not_applied = Judgement::NotApplied(refusal("429"));
+    let miscounted = Judgement::Records(vec![RecordVerdict::Delivered; 2]);
+    for (judgements, why) in [
+        (vec![unknown("timeout"), not_applied.clone(), not_applied], "timeout"),
+        (vec![unknown("timeout"), unknown("500"), miscounted], "no_receipt"),
+    ] {
+        let mut window = Window::new(1, RETRY);
+        let mut actions = durable(&mut window, 1, 1, Repeat::Key);
+        for judgement in judgements {
+            let parcel = sent(&actions)[0].0;
+            actions = answer(&mut window, parcel, judgement);
+        }
+        let Action::Settle { why: Some(refusal), .. } = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(refusal.code, why);
+    }
+}
+
+#[test]
 fn a_retry_waits_for_its_time_and_its_turn() {
     let mut window = Window::new(1, RETRY);
     let first = sent(&durable(&mut window, 1, 1, Repeat::Natural))[0].0;
@@ -138,6 +158,28 @@ fn a_split_finds_the_one_bad_record() {
     }
     assert_eq!((good, bad), (7, vec![(vec![5..6], rejected("422", false))]));
     assert!(window.is_empty());
+}
+
+#[test]
+fn what_may_be_applied_already_is_not_halved_where_its_key_alone_makes_a_repetition_safe() {
+    for code in ["400", "413"] {
+        for (repeat, is_halved) in [(Repeat::Key, false), (Repeat::Natural, true)] {
+            let mut window = Window::new(4, RETRY);
+            let parcel = sent(&durable(&mut window, 1, 100, repeat))[0].0;
+            let actions = answer(&mut window, parcel, Judgement::Unknown(refusal("timeout")));
+            let again = sent(&actions);
+            assert_eq!(again[0].1, [0..100]);
+            let actions = answer(&mut window, again[0].0, Judgement::Split(refusal(code)));
+            assert_eq!(sent(&actions).len(), if is_halved { 2 } else { 0 });
+            let unknown = [(vec![0..100], Verdict::Unknown)];
+            assert_eq!(settled(&actions), if is_halved { &[][..] } else { &unknown[..] });
+        }
+        // Nothing unanswered before: the halves are the first to be applied.
+        let mut window = Window::new(4, RETRY);
+        let parcel = sent(&durable(&mut window, 1, 100, Repeat::Key))[0].0;
+        let actions = answer(&mut window, parcel, Judgement::Split(refusal(code)));
+        assert_eq!(sent(&actions).len(), 2);
+    }
 }
 
 #[test]
@@ -205,7 +247,12 @@ fn an_abort_leaves_doubt_and_a_late_answer_changes_nothing() {
     let actions = window.step(Event::Abort);
     assert_eq!(
         actions,
-        [Action::Settle { batch: BATCH, places: vec![0..2], verdict: Verdict::Unknown }]
+        [Action::Settle {
+            batch: BATCH,
+            places: vec![0..2],
+            verdict: Verdict::Unknown,
+            why: Some(unanswered())
+        }]
     );
     assert_eq!(answer(&mut window, parcel, Judgement::Unknown(refusal("lost"))), []);
 }

@@ -217,7 +217,7 @@ async fn the_one_bad_record_is_found_and_named() {
     it.push(0..8);
     let counts = it.finish().await;
     assert_eq!((counts.delivered, counts.rejected), (7, 1));
-    let rejections = it.delivery.take_rejections();
+    let rejections = it.delivery.notes().take_rejected();
     assert_eq!(rejections[0].0, key(5));
     assert_eq!((rejections.len(), rejections[0].2.code.as_str()), (1, "422"));
     let entry = it.entry(5).unwrap();
@@ -230,6 +230,9 @@ async fn a_lost_answer_leaves_doubt() {
     it.push(0..4);
     let counts = it.finish().await;
     assert_eq!((counts.unknown, counts.requests), (4, 1));
+    let unknown = it.delivery.notes().take_unknown();
+    assert_eq!((unknown.len(), unknown[3].2.code.as_str()), (4, "lost"));
+    assert_eq!((unknown[3].0.clone(), it.delivery.notes().troubles().len()), (key(3), 1));
     assert!(it.entry(3).unwrap().doubt.is_some());
 }
 

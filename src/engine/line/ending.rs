@@ -127,8 +127,9 @@ impl Line<'_> {
     /// The doubt of a delete that has no answer yet, and is asked for again under its number.
     fn repeats(&self, entry: &Entry) -> Option<Doubt> {
         let floor = self.prepared.snapshot.header().reuse_floor;
-        let is_same = |doubt: &Doubt| doubt.operation == Operation::Delete && doubt.number >= floor;
-        entry.doubt.filter(is_same).filter(|_| !is_refused(entry))
+        let has_number =
+            |doubt: &Doubt| doubt.number >= floor && doubt.has_number_for(Operation::Delete, 0);
+        entry.doubt.filter(has_number).filter(|_| !is_refused(entry))
     }
 
     /// The counts as they stand; they add up once nothing is waiting or in flight.

@@ -1,5 +1,7 @@
 //! A disk that fails at any operation, and a power cut after it.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// What a process got through before the disk failed it.
@@ -97,5 +99,77 @@ fn check_reopened(disk: &MemoryDisk, progress: &Progress, n: u64) {
             now == Some(entry) || is_asked || !progress.sent.contains_key(key),
             "operation {n}: a commit is lost"
         );
+    }
+}
+
+/// One step of a run that a power cut ends.
+#[derive(Debug, Clone)]
+enum Step {
+    /// An intent for the next key, of this many records.
+    Intent(u8),
+    /// The receipt of the batch this many batches ago.
+    Receipt(u8),
+    Write,
+    /// Makes safe what was written; its requests leave.
+    Sync,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1u8..4).prop_map(Step::Intent),
+        4 => (0u8..4).prop_map(Step::Receipt),
+        3 => Just(Step::Write),
+        1 => Just(Step::Sync),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    /// A9: unsynced pages that reach the disk in any order are no damage, and no doubt of a request is lost.
+    #[test]
+    fn a_power_cut_may_lose_any_of_what_was_not_synced(
+        steps in prop::collection::vec(any_step(), 1..40),
+        pages in prop::collection::vec(any::<bool>(), 64),
+        page in prop_oneof![Just(16usize), Just(48), Just(256)],
+    ) {
+        let disk = MemoryDisk::new();
+        let mut snapshot = begun(&disk);
+        // Keys by batch: those noted, written, and safe.
+        let (mut noted, mut written, mut safe) = (Vec::new(), 0, 0);
+        for step in steps {
+            let batches = u64::try_from(noted.len()).unwrap();
+            match step {
+                Step::Intent(records) => {
+                    let first = u32::try_from(noted.len()).unwrap() * 10;
+                    let keys = first..first + u32::from(records);
+                    intent(&mut snapshot, batches + 1, Operation::Upsert, keys.clone(), 7);
+                    noted.push(keys);
+                }
+                Step::Receipt(ago) if u64::from(ago) < batches => {
+                    receipt(&mut snapshot, batches - u64::from(ago), 0..1, Verdict::Delivered);
+                }
+                Step::Receipt(_) => {}
+                Step::Write => {
+                    snapshot.journal().write().unwrap();
+                    written = noted.len();
+                }
+                Step::Sync => {
+                    snapshot.journal().syncer().sync().unwrap();
+                    safe = written;
+                }
+            }
+        }
+        let known = known(&snapshot);
+        drop(snapshot);
+        disk.crash_keeping_pages(|_| true, page, |number| pages[number % pages.len()]);
+        let snapshot = open(&disk, Some(known));
+        let snapshot = snapshot.map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let read = contents(snapshot.view()).unwrap();
+        for number in noted.iter().take(safe).cloned().flatten() {
+            prop_assert!(read.contains_key(&key(number)), "a key that left is lost");
+        }
+        for entry in read.values() {
+            prop_assert!(entry.doubt.is_some() != entry.confirmed.is_some());
+        }
     }
 }

@@ -17,6 +17,8 @@ pub fn specimen() -> (MemoryDisk, Known, Contents) {
     snapshot.commit(|_| {}).unwrap();
     let read = contents(snapshot.view()).unwrap();
     intent(&mut snapshot, 4, Operation::Upsert, 60..61, 4);
+    snapshot.journal().write().unwrap();
+    snapshot.journal().syncer().sync().unwrap();
     intent(&mut snapshot, 5, Operation::Upsert, 61..62, 4);
     snapshot.journal().write().unwrap();
     (disk.copy(), known(&snapshot), read)
@@ -39,7 +41,7 @@ fn no_cut_file_is_read_as_if_it_were_whole() {
             if name.starts_with("journal") {
                 let (read, _) = read.unwrap();
                 assert!(committed.iter().all(|(key, entry)| read.get(key) == Some(entry)));
-                assert!(read.len() < committed.len() + 2);
+                assert!(read.len() <= committed.len() + 2);
             } else {
                 assert!(matches!(read, Err(Error::Damaged { .. })), "{name} cut at {length}");
                 assert!(View::read(&cut, SYNC).is_err());
@@ -64,8 +66,10 @@ fn no_flipped_byte_goes_unnoticed() {
                     Err(error) => panic!("{name} byte {at}: {error}"),
                     Ok((read, intents)) => {
                         assert!(name.starts_with("journal"), "{name} byte {at}");
-                        assert_eq!(intents, Some(1));
-                        assert_eq!(read.len(), committed.len() + 1);
+                        // The last intent was not synced, and is followed by the note that the other one was.
+                        let intents = usize::try_from(intents.unwrap()).unwrap();
+                        assert!(intents == 1 || intents == 2, "{name} byte {at}");
+                        assert_eq!(read.len(), committed.len() + intents);
                     }
                 }
             }

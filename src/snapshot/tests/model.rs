@@ -69,8 +69,15 @@ impl Model {
                     let (number, batch) = (IntentNumber(batch), BatchNumber(batch));
                     let operation = *operation;
                     let is_repeated = false;
-                    let intent =
-                        Doubt { operation, fingerprint, number, batch, index, is_repeated };
+                    let intent = Doubt {
+                        operation,
+                        fingerprint,
+                        number,
+                        batch,
+                        index,
+                        is_repeated,
+                        is_spent: false,
+                    };
                     self.last_intents.insert(*key, intent);
                     let verdict = verdicts[index as usize].clone().unwrap_or(Verdict::Unknown);
                     self.entry(*key, |entry| entry.settle(intent, &verdict, EPOCH, Instant(5)));
@@ -86,6 +93,7 @@ impl Model {
                         batch: BatchNumber(0),
                         index: 0,
                         is_repeated: true,
+                        is_spent: true,
                     };
                     let doubt = last.or(entry.doubt).unwrap_or(unnumbered);
                     entry.doubt = Some(Doubt { is_repeated: true, ..doubt });
