@@ -24,7 +24,7 @@ use crate::store::RunNote;
 const NOTES: usize = 10;
 
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     state::find(&config, sync)?;
     let view = recovered(&config, sync).map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use crate::config::{self, Config, SyncConfig};
 use crate::snapshot::disk::LocalDisk;
-use crate::store::{self, StateLock, Store};
+use crate::store::{self, Pause, StateLock, Store};
 
 /// The config file that was named.
 #[derive(Debug)]
@@ -28,6 +28,11 @@ impl Place {
     /// The config, without problems.
     pub fn config(&self) -> Result<Config, Failure> {
         Ok(config::load(&self.file)?)
+    }
+
+    /// The config for a command that uses the connection of one sync, or none: secrets of others may be missing.
+    pub fn config_for(&self, sync: Option<&str>) -> Result<Config, Failure> {
+        Ok(config::load_for(&self.file, sync)?)
     }
 
     /// The state's folder, even where the rest of the config is wrong.
@@ -64,6 +69,13 @@ pub fn find<'c>(config: &'c Config, name: &str) -> Result<&'c SyncConfig, Failur
             }
         })
     })
+}
+
+/// Whether the sync is paused: the record wins until the file says something else.
+pub fn is_paused(sync: &SyncConfig, recorded: Option<&Pause>) -> bool {
+    recorded
+        .filter(|pause| pause.configured == sync.paused)
+        .map_or(sync.paused, |pause| pause.is_paused)
 }
 
 /// The folder of a sync's snapshot, for reading.

@@ -34,7 +34,7 @@ struct Status<'c> {
 }
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     let syncs = match sync {
         Some(name) => vec![state::find(&config, name)?],
         None => config.syncs.iter().collect(),
@@ -67,9 +67,7 @@ async fn status<'c>(
         Ok(view) => Ok(view.map(|view| view.header().clone())),
         Err(error) => Err(chain(&error)),
     };
-    // The record wins until the file says something else.
-    let recorded = pause.filter(|pause| pause.configured == sync.paused);
-    let is_paused = recorded.map_or(sync.paused, |pause| pause.is_paused);
+    let is_paused = state::is_paused(sync, pause.as_ref());
     let next = match &sync.schedule {
         Some(schedule) if !is_paused => Schedule::parse(&schedule.cron, &schedule.time_zone)
             .map_err(|error| Failure::of(&error))?

@@ -14,14 +14,16 @@ use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{order, report_text, time};
+use crate::destination::http;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
+use crate::engine::prepare;
 use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
-use crate::shutdown;
+use crate::{shutdown, source};
 
 /// Runs the sync here and waits for its end; the exit code. A run that could not begin is reported like one that failed.
 pub async fn run(place: &Place, output: &Output, sync: &str, is_full: bool) -> u8 {
@@ -41,12 +43,19 @@ async fn attempt(
     sync: &str,
     is_full: bool,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
-    let order = order::order(&config, state::find(&config, sync)?, is_full, Trigger::Manual);
+    let config = place.config_for(Some(sync))?;
+    let found = state::find(&config, sync)?;
+    let order = order::order(&config, found, is_full, Trigger::Manual);
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
     let owned = state::own(&config).await?;
     recover(&owned, output).await?;
+    if state::is_paused(found, owned.store.pause(sync).await?.as_ref()) {
+        return Err(Failure::usage(format!(
+            "`{sync}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
+            config.path.display()
+        )));
+    }
     let (report, exit) = Box::pin(watched(&owned, output, order, signals)).await?;
     owned.store.close().await;
     print(output, &report);
@@ -76,10 +85,28 @@ pub async fn watched(
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());
     let bar = output.is_watched().then(|| Bar::start(&sync, Arc::clone(&progress)));
+    let asked = order.clone();
     let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
     drop(bar);
-    let exit = exit::of(&report, watch.cause());
+    let mut exit = exit::of(&report, watch.cause());
+    // A run that failed before its kind was known never got as far as a row.
+    if exit == Exit::Failed && report.kind.is_none() {
+        let again = Box::pin(prepare::compare(Some(&owned.store), &asked, None)).await;
+        if again.is_err_and(|error| is_config_fault(&error)) {
+            exit = Exit::Usage;
+        }
+    }
     Ok((report, exit))
+}
+
+/// Whether the config must be changed, rather than the data or the world.
+pub fn is_config_fault(error: &prepare::Error) -> bool {
+    matches!(
+        error,
+        prepare::Error::Source(source::Error::Definition(_) | source::Error::Mapping(_))
+            | prepare::Error::Destination(http::Error::Invalid(_))
+            | prepare::Error::KeyOfItsOwn(_)
+    )
 }
 
 /// Prints what a run came to.
