@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod changes;
+mod commands;
 mod definition;
 mod doubt;
 mod flights;
@@ -13,4 +14,5 @@ mod invalid;
 mod oracle_itself;
 mod receipts;
 mod rejections;
+mod secrets;
 mod stops;
