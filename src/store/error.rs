@@ -1,3 +1,7 @@
+//! What can go wrong with the state, by meaning, and how SQLite's and the file system's errors become it.
+//!
+//! Invariant: each message names the file and the remedy. Not responsible for exit codes.
+
 use std::path::{Path, PathBuf};
 
 use crate::domain::id::RunId;

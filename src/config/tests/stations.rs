@@ -35,7 +35,7 @@ fn what_every_run_would_refuse_is_refused_with_its_line() {
         (
             "      outcome:\n        - {status: [200, 2xx]",
             "      headers: {X-R: \"{{record.id}}\"}\n      outcome:\n        - {status: [200, 2xx]",
-            "upsert.headers[\"X-R\"]",
+            "upsert.headers.X-R",
             "not built yet",
         ),
         (

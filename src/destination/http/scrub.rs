@@ -80,7 +80,8 @@ impl<'a> Scrub<'a> {
         let mut add_value = |value: &str, is_number: bool| {
             let is_constant = self.constants.iter().any(|constant| constant == value);
             // Short numbers are counts and statuses more often than they are values.
-            if !is_constant && !(is_number && value.len() < SHORTEST_PART) {
+            let is_count = is_number && value.len() < SHORTEST_PART;
+            if !is_constant && !is_count {
                 add(value);
             }
         };
