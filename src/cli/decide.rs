@@ -21,10 +21,12 @@ pub async fn release(
     run: u64,
     message: &str,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     let owned = state::own(&config).await?;
     let queued = sync::recover(&owned, output).await?;
     let name = sync_of(&owned, RunId(run)).await?;
+    // Only now is it known which secrets are needed.
+    let config = place.config_for(Some(&name))?;
     let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
     let signals = Signals::listen()?;
     let who = time::who();
@@ -45,10 +47,12 @@ pub async fn discard(
     message: &str,
     yes: bool,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     let owned = state::own(&config).await?;
     sync::recover(&owned, output).await?;
     let name = sync_of(&owned, RunId(run)).await?;
+    // Only now is it known which secrets are needed.
+    let config = place.config_for(Some(&name))?;
     let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
     let question = format!(
         "The records of `{name}` whose deletes were held in run {run} stay at the destination for \

@@ -47,6 +47,7 @@ pub fn of(report: &Report, cause: Option<Cause>) -> Exit {
     let tally = &report.tally;
     match report.outcome {
         Outcome::Succeeded | Outcome::Skipped => Exit::Done,
+        Outcome::Failed if report.is_config_fault => Exit::Usage,
         Outcome::Failed | Outcome::Interrupted => Exit::Failed,
         Outcome::Cancelled => match cause {
             Some(Cause::Interrupt) => Exit::Interrupted,

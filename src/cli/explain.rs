@@ -21,7 +21,7 @@ use crate::store::RunNote;
 const NOTES: usize = 10;
 
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     state::find(&config, sync)?;
     let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, None)
         .map_err(|error| Failure::of(&error))?;

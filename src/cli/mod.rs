@@ -46,8 +46,15 @@ use state::Place;
 
 /// Runs one command; its exit code (design.md §6).
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let wants_json = wants_json(&arguments);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
+        Err(refused) if refused.use_stderr() && wants_json => {
+            let text = refused.to_string();
+            let text = text.trim().trim_start_matches("error: ");
+            return Output::new(Format::Json).failed(&Failure::usage(text));
+        }
         Err(refused) => {
             // The terminal may be gone; there is nobody left to tell.
             let _ = refused.print();
@@ -71,10 +78,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let code = runtime.block_on(Box::pin(run(arguments, &output)));
     // A query that will not yield must not keep the process.
     runtime.shutdown_background();
-    code
+    output.delivered(code)
+}
+
+/// Whether JSON is asked for by arguments that may be wrong otherwise.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let is_split = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
+    arguments.windows(2).any(is_split) || arguments.iter().any(|word| word == "--format=json")
 }
 
 async fn run(arguments: Arguments, output: &Output) -> u8 {
+    if let Err(failure) = stopping::outlive_file_limits() {
+        return output.failed(&failure);
+    }
     let place = Place::new(arguments.config);
     let ended = match arguments.command {
         Command::Validate => validate::run(&place, output),

@@ -1,7 +1,9 @@
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use super::exit::Exit;
 use super::failure::{Cause, Failure};
 
 /// How answers are printed.
@@ -13,15 +15,17 @@ pub enum Format {
     Json,
 }
 
-/// Standard output and standard error. A reader that went away is no error: the work is done all the same.
-#[derive(Debug, Clone, Copy)]
+/// Standard output and standard error. A reader that went away is no error: the work is done all the same. An answer
+/// that could not be written, as on a full disk, is one.
+#[derive(Debug)]
 pub struct Output {
     pub format: Format,
+    unwritten: OnceLock<std::io::Error>,
 }
 
 impl Output {
     pub fn new(format: Format) -> Output {
-        Output { format }
+        Output { format, unwritten: OnceLock::new() }
     }
 
     /// Prints the command's answer in the format asked for; `human` is only made when it is wanted.
@@ -30,7 +34,29 @@ impl Output {
             Format::Human => human(),
             Format::Json => json.to_string(),
         };
-        let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+        self.write(text.trim_end());
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            // The first is enough to know.
+            let _ = self.unwritten.set(error);
+        }
+    }
+
+    /// The exit code of a command that ended with `code`, now that all is written or not.
+    pub fn delivered(&self, code: u8) -> u8 {
+        match self.unwritten.get() {
+            Some(error) if code == Exit::Done.code() => {
+                let text = format!("error: the answer could not be written: {error}");
+                let _ = writeln!(std::io::stderr().lock(), "{text}");
+                Exit::Failed.code()
+            }
+            _ => code,
+        }
     }
 
     /// A word beside the answer, for people only.
@@ -43,9 +69,7 @@ impl Output {
     /// Prints a failure; its exit code.
     pub fn failed(&self, failure: &Failure) -> u8 {
         match self.format {
-            Format::Json => {
-                let _ = writeln!(std::io::stdout().lock(), "{}", failure.to_json());
-            }
+            Format::Json => self.write(&failure.to_json().to_string()),
             Format::Human => {
                 let _ = writeln!(std::io::stderr().lock(), "{}", human(failure).trim_end());
             }

@@ -15,17 +15,19 @@ use crate::store::{self, Store};
 const SHOWN: usize = 20;
 
 /// Shows what a run would do. Takes no lock and writes nothing.
-pub async fn run(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {
-    let config = place.config()?;
-    let order = order::order(&config, state::find(&config, sync)?, false, Trigger::Manual);
+pub async fn run(place: &Place, output: &Output, name: &str) -> Result<Exit, Failure> {
+    let config = place.config_for(Some(name))?;
+    let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
     let store = match Store::open_beside(&config.state).await {
         Ok(store) => Some(store),
         Err(store::Error::Absent { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let plan =
-        Box::pin(plan::plan(store.as_ref(), &order)).await.map_err(|error| Failure::of(&error))?;
-    output.answer(&to_json(sync, &plan), || human(sync, &plan));
+    let plan = Box::pin(plan::plan(store.as_ref(), &order)).await.map_err(|error| {
+        let exit = if error.is_config_fault() { Exit::Usage } else { Exit::Failed };
+        Failure { exit, ..Failure::of(&error) }
+    })?;
+    output.answer(&to_json(name, &plan), || human(name, &plan));
     Ok(Exit::Done)
 }
 

@@ -19,7 +19,7 @@ pub async fn run(
     message: &str,
     yes: bool,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     state::find(&config, name)?;
     let owned = state::own(&config).await?;
     let question = format!(

@@ -15,7 +15,7 @@ pub async fn run(
     sync: &str,
     run: Option<u64>,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     state::find(&config, sync)?;
     let notes = match place.beside().await? {
         Some(store) => store.record_notes(sync, run.map(RunId)).await?,

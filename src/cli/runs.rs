@@ -23,7 +23,7 @@ pub async fn run(
         Some(store) => store.runs(sync, limit, None).await?,
         None => Vec::new(),
     };
-    if let (true, Some(sync), Ok(config)) = (rows.is_empty(), sync, place.config()) {
+    if let (true, Some(sync), Ok(config)) = (rows.is_empty(), sync, place.config_for(None)) {
         super::state::find(&config, sync)?;
     }
     let document = Value::Array(rows.iter().map(document::run).collect());

@@ -30,6 +30,11 @@ impl Place {
         Ok(config::load(&self.file)?)
     }
 
+    /// The config for a command that uses the connection of one sync, or none: secrets of others may be missing.
+    pub fn config_for(&self, sync: Option<&str>) -> Result<Config, Failure> {
+        Ok(config::load_for(&self.file, sync)?)
+    }
+
     /// The state's folder, even where the rest of the config is wrong.
     pub fn state(&self) -> Result<PathBuf, Failure> {
         Ok(config::state_directory(&self.file)?)

@@ -13,7 +13,7 @@ use crate::api::status::Status;
 use crate::snapshot::header::Header;
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
-    let config = place.config()?;
+    let config = place.config_for(None)?;
     let syncs = match sync {
         Some(name) => vec![state::find(&config, name)?],
         None => config.syncs.iter().collect(),

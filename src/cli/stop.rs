@@ -72,7 +72,7 @@ async fn going(store: &Store, sync: &str) -> Result<Option<RunRow>, Failure> {
 
 fn nothing_goes(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {
     // A name that nobody knows is a slip of the hand; a config that is wrong elsewhere is not asked.
-    if let Ok(config) = place.config() {
+    if let Ok(config) = place.config_for(None) {
         super::state::find(&config, sync)?;
     }
     output.answer(&json!({ "sync": sync, "run": null, "phase": null }), || {
@@ -92,7 +92,7 @@ fn is_abandoned(place: &Place) -> Result<bool, Failure> {
 
 /// How long to wait for the end.
 fn limit(place: &Place, sync: &str) -> Duration {
-    let config = place.config().ok();
+    let config = place.config_for(None).ok();
     let sync = config.as_ref().and_then(|config| config.sync(sync));
     sync.map_or(DRAIN, |sync| sync.sync.limits.drain_timeout).saturating_add(GRACE)
 }

@@ -47,6 +47,16 @@ impl Signals {
     }
 }
 
+/// From here on a file above the size limit (`ulimit -f`) is an error of the write, and no longer the silent end of the
+/// process. Must be called within a runtime.
+pub fn outlive_file_limits() -> Result<(), Failure> {
+    /// SIGXFSZ, on every system but MIPS.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    // The handler stays for the life of the process; what it hears is not needed.
+    let heard = signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED));
+    heard.map(|_| ()).map_err(|error| Failure::of(&error))
+}
+
 /// Raises the stage of one run when it is to stop; no longer once dropped.
 #[derive(Debug)]
 pub struct Watch {

@@ -16,6 +16,7 @@ use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::control::queue::Wish;
+use crate::control::service::is_paused;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -44,8 +45,9 @@ async fn attempt(
     sync: &str,
     is_full: bool,
 ) -> Result<Exit, Failure> {
-    let config = place.config()?;
-    let order = order::order(&config, state::find(&config, sync)?, is_full, Trigger::Manual);
+    let config = place.config_for(Some(sync))?;
+    let found = state::find(&config, sync)?;
+    let order = order::order(&config, found, is_full, Trigger::Manual);
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
     let owned = match state::own(&config).await {
@@ -61,6 +63,12 @@ async fn attempt(
         Err(failure) => return Err(failure),
     };
     let queued = recover(&owned, output).await?;
+    if is_paused(owned.store.pause(sync).await?.as_ref(), found.paused) {
+        return Err(Failure::usage(format!(
+            "`{sync}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
+            config.path.display()
+        )));
+    }
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
     print(output, &report);

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::document::{child, is_credential_name};
+use super::document::child;
 use super::raw::{RawConfig, RawConnection, RawHttp, RawRetry};
 use super::raw_forms::Named;
 use super::validate::Check;
 use super::{Connection, reference, units};
 use crate::delivery::limits::{Limits, Retry};
-use crate::destination::definition::{self, Auth};
+use crate::destination::definition::{self, Auth, is_credential_name};
 
 const CONCURRENCY: u32 = 4;
 const CONNECT_TIMEOUT: &str = "10s";
@@ -85,6 +85,8 @@ fn http_connection(
             "name the account, or remove the key",
         );
     }
+    let names_account = child(pointer, if raw.account.is_some() { "account" } else { "base_url" });
+    let written = check.document.written_reference(&names_account);
     let base_url = url.map(|url| url.as_str().trim_end_matches('/').to_owned());
     definition::Connection {
         name: name.to_owned(),
@@ -94,6 +96,8 @@ fn http_connection(
         connect_timeout,
         request_timeout,
         account: raw.account.clone(),
+        written: written.map(|text| text.trim_end_matches('/').to_owned()),
+        hidden: check.document.hidden_within(pointer),
     }
 }
 
@@ -120,8 +124,8 @@ fn base_url(check: &mut Check, pointer: &str, text: Option<&str>) -> Option<Url>
     }
     if url.query().is_some() || url.fragment().is_some() {
         return wrong(
-            format!("`{written}` has more than a path"),
-            "remove what follows `?` or `#`",
+            "the address has more than a path".to_owned(),
+            "remove what follows `?` or `#`; a credential goes into `auth`",
         );
     }
     Some(url)
@@ -151,7 +155,7 @@ fn auth(check: &mut Check, pointer: &str, raw: &RawHttp, is_loopback: bool) -> A
             let user = basic.user.as_deref().unwrap_or_default();
             let user = reference::expand(user, check.environment).unwrap_or_else(|faults| {
                 for fault in faults {
-                    check.report(&user_pointer, fault.what, fault.remedy);
+                    check.document.report_fault(&user_pointer, fault);
                 }
                 String::from("user")
             });
@@ -188,7 +192,7 @@ fn secret(
     match reference::secret(text, check.folder, is_loopback, check.environment) {
         Ok(secret) => Some(secret),
         Err(fault) => {
-            check.report(pointer, fault.what, fault.remedy);
+            check.document.report_fault(pointer, fault);
             None
         }
     }

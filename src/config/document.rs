@@ -5,12 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use super::reference::{self, Environment};
+use super::reference::{self, Environment, Fault};
 use super::tree::{Content, Node, Position};
 use super::{scalar, tree};
+use crate::destination::definition::is_credential_name;
 
 /// A config file, read as far as its text goes.
 pub struct Document {
@@ -20,7 +22,11 @@ pub struct Document {
     places: HashMap<String, Place>,
     /// Pointers to text whose references have problems; their values mean nothing.
     unresolved: HashSet<String>,
+    /// What references stand for, by the pointers to the text they are in.
+    hidden: Vec<(String, SecretString)>,
     pub problems: Vec<Problem>,
+    /// Problems of connections that are none while nobody uses the connection, by its name.
+    pub absent: Vec<(String, Problem)>,
 }
 
 struct Place {
@@ -41,14 +47,17 @@ impl Document {
             shown: text.to_owned(),
             places: HashMap::new(),
             unresolved: HashSet::new(),
+            hidden: Vec::new(),
             problems: Vec::new(),
+            absent: Vec::new(),
         };
-        match &root {
-            Some(root) => {
-                let mut path = Vec::new();
-                document.value = document.add(root, &mut path, None, false, environment);
-            }
-            None => document.shown = without_credentials(text),
+        if let Some(root) = &root {
+            let mut path = Vec::new();
+            document.value = document.add(root, &mut path, None, false, environment);
+        }
+        if !faults.is_empty() {
+            // What the tree leaves out, such as a key's second value, is in the text all the same.
+            document.shown = without_credentials(&document.shown);
         }
         for fault in faults {
             document.problems.push(Problem {
@@ -86,14 +95,59 @@ impl Document {
     }
 
     fn note(&mut self, pointer: &str, position: Position, what: String, remedy: String) {
+        let problem = self.problem(pointer, position, what, remedy);
+        self.problems.push(problem);
+    }
+
+    fn problem(&self, pointer: &str, position: Position, what: String, remedy: String) -> Problem {
         let place = self.display(pointer);
         let Position { line, column, span } = position;
-        self.problems.push(Problem { place, line, column, span, what, remedy });
+        Problem { place, line, column, span, what, remedy }
+    }
+
+    /// Notes what is wrong with a reference at the pointer.
+    pub fn report_fault(&mut self, pointer: &str, fault: Fault) {
+        let connection =
+            pointer.strip_prefix("/connections/").and_then(|rest| rest.split('/').next());
+        match connection.filter(|_| fault.is_absent) {
+            Some(connection) => {
+                let connection = unescaped(connection);
+                let position = self.nearest(pointer).map(|place| place.position.clone());
+                let position = position.unwrap_or_default();
+                let problem = self.problem(pointer, position, fault.what, fault.remedy);
+                self.absent.push((connection, problem));
+            }
+            None => self.report(pointer, fault.what, fault.remedy),
+        }
+    }
+
+    /// What references stand for in what the pointer points to.
+    pub fn hidden_within(&self, pointer: &str) -> Vec<SecretString> {
+        let inside = format!("{pointer}/");
+        let hidden = self.hidden.iter().filter(|(at, _)| at == pointer || at.starts_with(&inside));
+        hidden.map(|(_, hidden)| hidden.clone()).collect()
+    }
+
+    /// The text at the pointer as it is written, where references stand in it.
+    pub fn written_reference(&self, pointer: &str) -> Option<String> {
+        let written = self.places.get(pointer)?.written.as_deref()?;
+        reference::has_references(written).then(|| written.to_owned())
     }
 
     /// Whether the file has something at the pointer.
     pub fn has(&self, pointer: &str) -> bool {
         self.places.contains_key(pointer)
+    }
+
+    /// Whether a problem was noted with what the pointer points to, or with a part of it.
+    pub fn has_problem_within(&self, pointer: &str) -> bool {
+        let place = self.display(pointer);
+        let absent = self.absent.iter().map(|(_, problem)| problem);
+        self.problems.iter().chain(absent).any(|problem| {
+            problem.place.strip_prefix(&place).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('.') || rest.starts_with('[')
+            })
+        })
     }
 
     /// Whether the file has a map without keys at the pointer, or nothing.
@@ -204,11 +258,15 @@ impl Document {
             return text;
         }
         match reference::expand(&text, environment) {
-            Ok(expanded) => expanded,
+            Ok(expanded) => {
+                let meant = reference::meant(&text, environment).into_iter();
+                self.hidden.extend(meant.map(|value| (pointer.to_owned(), value.into())));
+                expanded
+            }
             Err(faults) => {
                 self.unresolved.insert(pointer.to_owned());
                 for fault in faults {
-                    self.report(pointer, fault.what, fault.remedy);
+                    self.report_fault(pointer, fault);
                 }
                 text
             }
@@ -246,21 +304,15 @@ fn is_verbatim(path: &[String]) -> bool {
 fn is_open_credential(path: &[String], text: &str) -> bool {
     let last = path.last().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
     let first = path.first().map(String::as_str).unwrap_or_default();
-    let is_in_requests =
-        first == "syncs" && path.iter().any(|name| name == "body" || name == "mapping");
+    let is_in_requests = first == "syncs"
+        && path.iter().any(|name| name == "body" || name == "mapping")
+        || first == "sources" && path.iter().any(|name| name == "columns");
     let is_in_auth =
         !matches!(first, "syncs" | "models" | "sources") && path.iter().any(|name| name == "auth");
     let is_credential = is_in_auth && last != "user"
         || is_credential_name(&last)
-        || last == "base_url" && text.contains('@');
+        || last == "base_url" && text.contains(['@', '?', '#']);
     is_credential && !is_in_requests && !reference::is_reference(text)
-}
-
-/// Whether a key or header of this lower-case name holds a credential.
-pub fn is_credential_name(name: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["bearer", "password", "secret", "token", "authorization", "cookie", "api-key", "api_key"];
-    WORDS.iter().any(|word| name.ends_with(word)) || name == "apikey"
 }
 
 /// Puts stars in place of what the position spans; line breaks stay.
@@ -273,31 +325,43 @@ fn cover(text: &mut String, position: &Position) {
     text.replace_range(span, &stars);
 }
 
-/// For a file that is not YAML: covers what follows a credential's name in its line.
+/// For a file that is not YAML, or not all of it: covers what follows a credential's name in its line, and the lines
+/// below that stand deeper.
 fn without_credentials(text: &str) -> String {
-    let lines = text.split_inclusive('\n').map(|line| {
+    let mut covered = String::with_capacity(text.len());
+    let mut holder: Option<usize> = None;
+    for line in text.split_inclusive('\n') {
+        let depth = line.len() - line.trim_start().len();
+        if line.trim().is_empty() || holder.is_some_and(|holder| depth > holder) {
+            covered.extend(line.chars().map(star));
+            continue;
+        }
         let lower = line.to_ascii_lowercase();
         let mut colons = lower.match_indices(':').map(|(at, _)| at);
-        let at = colons.find(|at| is_credential_at(&lower[..*at])).map(|at| at + 1);
-        match at {
-            Some(at) => {
-                let covered = line[at..].chars().map(|c| match c {
-                    '\n' | '\r' | ' ' => c.to_string(),
-                    c => "*".repeat(c.len_utf8()),
-                });
-                format!("{}{}", &line[..at], covered.collect::<String>())
-            }
-            None => line.to_owned(),
-        }
-    });
-    lines.collect()
+        let found = colons.find(|at| is_credential_at(&lower[..*at], &lower[*at..]));
+        holder = found.map(|_| depth);
+        let open = found.map_or(line.len(), |at| at + 1);
+        covered.push_str(&line[..open]);
+        covered.extend(line[open..].chars().map(star));
+    }
+    covered
 }
 
-/// Whether the text before a colon ends with a credential's name, in quotes or not.
-fn is_credential_at(before: &str) -> bool {
+/// As many stars as the character has bytes; white space stays.
+fn star(character: char) -> String {
+    match character {
+        '\n' | '\r' | ' ' => character.to_string(),
+        other => "*".repeat(other.len_utf8()),
+    }
+}
+
+/// Whether the text before a colon ends with a credential's name, in quotes or not, or that of an address that has more
+/// than a path.
+fn is_credential_at(before: &str, after: &str) -> bool {
     let before = before.trim_end().trim_end_matches(['"', '\'']);
     let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-    is_credential_name(&before[start.map_or(0, |at| at + 1)..])
+    let name = &before[start.map_or(0, |at| at + 1)..];
+    is_credential_name(name) || name == "base_url" && after.contains(['@', '?'])
 }
 
 #[cfg(test)]
@@ -375,6 +439,10 @@ mod tests {
             "x: &token s3cret\nauth: {bearer: *token}\n",
             "auth: {bearer: s3cret\nx: y\n",
             "auth: {\"password\": 's3cret\n",
+            "base_url: http://x\nbase_url: http://u:s3cret@x\n",
+            "base_url: https://x/?k=s3cret\n",
+            "headers: {X-Auth: s3cret}\n",
+            "bearer: ${X}\nbearer: |\n  s3cret\n",
         ] {
             let document = read(text);
             assert!(!document.shown.contains("s3cret"), "{}", document.shown);

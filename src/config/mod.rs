@@ -4,7 +4,8 @@
 //! what is wrong in shape (`shape`), what is left is read into raw structures (`raw`) and checked for meaning
 //! (`validate`, `connection`, `sync`, `request`). Every step reports all it finds and goes on with the rest; a [`Config`]
 //! comes only of a file without problems. Nothing is read but the file itself, `sql_file`s and `file:` secrets.
-//! Not responsible for what only the source or the destination can know: files, columns, templates against columns.
+//! What source and destination know without a file, they are asked (`stations`). Not responsible for what only the data
+//! can tell: columns, and templates against them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ mod reference;
 mod request;
 mod scalar;
 mod shape;
+mod stations;
 mod sync;
 mod template;
 mod tree;
@@ -56,10 +58,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
-    /// By name.
+    /// By name; without those whose secrets are not there and were not asked for.
     pub connections: BTreeMap<String, Connection>,
-    /// By name.
-    pub groups: BTreeMap<String, Group>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
 }
@@ -87,19 +87,12 @@ pub struct Connection {
     pub limits: Limits,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
-    /// Runs at once; none is no limit.
-    pub max_running: Option<u32>,
-}
-
 /// A sync with all that is said of it.
 #[derive(Debug, Clone)]
 pub struct SyncConfig {
     pub sync: domain::sync::Sync,
     pub requests: destination::definition::Requests,
     pub schedule: Option<Schedule>,
-    pub group: Option<String>,
     /// The initial value: a recorded pause or resume wins.
     pub paused: bool,
     pub shared: bool,
@@ -122,22 +115,63 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     load_with(path, &|name| std::env::var(name).ok())
 }
 
+/// As [`load`], for a command that uses the connection of one sync, or none at all: secrets of others may be missing.
+///
+/// # Errors
+/// Everything else that is wrong with the file.
+pub fn load_for(path: &Path, sync: Option<&str>) -> Result<Config, Problems> {
+    let wanted = sync.map_or(Wanted::None, Wanted::Of);
+    read_with(path, &|name| std::env::var(name).ok(), wanted)
+}
+
 /// As [`load`], with variables looked up where the caller says.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn load_with(path: &Path, environment: Environment) -> Result<Config, Problems> {
+    read_with(path, environment, Wanted::All)
+}
+
+/// The connections whose secrets must be there.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    All,
+    /// That of the sync.
+    Of(&'a str),
+    None,
+}
+
+fn read_with(path: &Path, environment: Environment, wanted: Wanted) -> Result<Config, Problems> {
     let (path, text) = read(path)?;
     let mut document = Document::read(&text, environment);
     if !document.is_unreadable() {
         let raw = shape::read(&mut document);
         let folder = folder(&path);
         let mut check = Check { document: &mut document, folder: &folder, environment };
-        let config = validate::config(&mut check, &path, &raw);
+        let mut config = validate::config(&mut check, &path, &raw);
+        for (connection, problem) in std::mem::take(&mut document.absent) {
+            let is_wanted = match wanted {
+                Wanted::All => true,
+                Wanted::Of(sync) => {
+                    let sync =
+                        raw.syncs.iter().flat_map(|syncs| &syncs.0).find(|(name, _)| name == sync);
+                    sync.is_some_and(|(_, sync)| {
+                        sync.connection.as_deref() == Some(connection.as_str())
+                    })
+                }
+                Wanted::None => false,
+            };
+            if is_wanted {
+                document.problems.push(problem);
+            }
+            config.connections.remove(&connection);
+        }
         if document.problems.is_empty() {
             return Ok(config);
         }
     }
+    let absent = document.absent.into_iter().map(|(_, problem)| problem);
+    document.problems.extend(absent);
     Err(Problems::new(&path, document.shown, document.problems))
 }
 
@@ -150,6 +184,7 @@ pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
     let mut document = Document::read(&text, &|name| std::env::var(name).ok());
     if !document.is_unreadable() {
         let raw = shape::read(&mut document);
+        document.absent.clear();
         document.problems.retain(|problem| problem.place == "state");
         if document.problems.is_empty() {
             return Ok(state(&folder(&path), raw.state.as_deref()));

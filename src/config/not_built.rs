@@ -2,7 +2,7 @@
 
 /// Keys by the place they will have; `*` stands for any name.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["telemetry", "delivery_log", "log", "defaults", "presets"]),
+    ("", &["telemetry", "delivery_log", "log", "defaults", "presets", "groups"]),
     ("/server", &["auth", "token", "tls"]),
     (
         "/sources/*",
@@ -73,10 +73,10 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("/connections/*/retry", &["penalty", "until", "remaining"]),
-    ("/groups/*", &["start", "paused", "priority", "fail_above_rejected"]),
     (
         "/syncs/*",
         &[
+            "group",
             "check_keys",
             "keep_values",
             "priority",

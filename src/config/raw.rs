@@ -31,8 +31,6 @@ pub struct RawConfig {
     /// Accounts at APIs, by name; syncs share them.
     #[schemars(required)]
     pub connections: Option<Named<RawConnection>>,
-    /// Sets of syncs with a common limit, by name.
-    pub groups: Option<Named<RawGroup>>,
     /// Standing definitions: model, connection, mapping, mode and schedule, by name.
     #[schemars(required)]
     pub syncs: Option<Named<RawSync>>,
@@ -167,15 +165,6 @@ pub struct RawRetry {
     pub longest_time: Option<String>,
 }
 
-/// Syncs with a common limit.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawGroup {
-    /// Runs of the group at once; no limit unless said.
-    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
-    pub max_running: Option<Whole>,
-}
-
 /// The standing definition of a sync.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,8 +175,6 @@ pub struct RawSync {
     /// The name of a connection.
     #[schemars(required)]
     pub connection: Option<String>,
-    /// The name of a group.
-    pub group: Option<String>,
     /// `upsert`, or `mirror`, which deletes too.
     #[schemars(required)]
     pub mode: Option<RawMode>,

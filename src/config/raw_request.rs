@@ -85,7 +85,8 @@ pub struct RawRule {
     pub status: Option<RawStatus>,
     /// Values that must stand in the body, by JSON pointer.
     pub when: Option<RawWhen>,
-    /// What the body must be: `json` (unless said) or `none`, where it is not looked at.
+    /// What the body must be: `json`, or `none` where it is not looked at. Unless said, `json` where the rule can say
+    /// delivered or has a `when`, else `none`.
     pub decode: Option<RawDecode>,
     /// `delivered`, `retry`, `reject`, `split`, `halt`, or `per_record: {..}`.
     #[schemars(required)]

@@ -17,6 +17,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Fault {
     pub what: String,
     pub remedy: String,
+    /// The reference is sound, and what it stands for is not there.
+    pub is_absent: bool,
 }
 
 /// A stretch of text, taken apart.
@@ -43,6 +45,15 @@ pub fn expand(text: &str, environment: Environment) -> Result<String, Vec<Fault>
     if faults.is_empty() { Ok(expanded) } else { Err(faults) }
 }
 
+/// What the references of a text stand for; defaults stand in the file and are not among them.
+pub fn meant(text: &str, environment: Environment) -> Vec<String> {
+    let variables = parts(text).unwrap_or_default().into_iter().filter_map(|part| match part {
+        Part::Variable { name, .. } => environment(name),
+        Part::Text(_) => None,
+    });
+    variables.filter(|value| !value.is_empty()).collect()
+}
+
 /// Reads a secret, which must be one reference and nothing else. `allows_default` says whether a default may stand in
 /// the file in the open.
 pub fn secret(
@@ -60,6 +71,7 @@ pub fn secret(
                     return Err(Fault {
                         what: "a secret may have a default only for a loopback address".to_owned(),
                         remedy: format!("write `${{{name}}}` and set the variable"),
+                        is_absent: false,
                     });
                 }
                 look_up(name, *default, environment).ok_or_else(|| unset(name))?
@@ -69,6 +81,7 @@ pub fn secret(
                     what: "a secret stands in the file".to_owned(),
                     remedy: "write a reference, `${NAME}` or `file:PATH`, and nothing else"
                         .to_owned(),
+                    is_absent: false,
                 });
             }
         }
@@ -77,6 +90,7 @@ pub fn secret(
         return Err(Fault {
             what: format!("the secret that `{}` stands for is empty", without_default(text)),
             remedy: "set it".to_owned(),
+            is_absent: true,
         });
     }
     if value.chars().any(char::is_control) {
@@ -86,6 +100,7 @@ pub fn secret(
                 without_default(text)
             ),
             remedy: "store the secret alone, on one line".to_owned(),
+            is_absent: false,
         });
     }
     Ok(SecretString::from(value))
@@ -108,6 +123,7 @@ fn secret_file(path: &Path) -> Result<String, Fault> {
         remedy:
             "name a file that holds the secret alone; a relative path begins at this file's folder"
                 .to_owned(),
+        is_absent: true,
     };
     let shown = path.display();
     let file = std::fs::File::open(path)
@@ -137,6 +153,7 @@ fn unset(name: &str) -> Fault {
     Fault {
         what: format!("the environment variable `{name}` is not set"),
         remedy: format!("set `{name}`, or write `${{{name}:-default}}`; `$${{` stands for `${{`"),
+        is_absent: true,
     }
 }
 
@@ -187,6 +204,7 @@ fn malformed(what: &str) -> Fault {
     Fault {
         what: what.to_owned(),
         remedy: "write `${NAME}` or `${NAME:-default}`; `$${` stands for `${`".to_owned(),
+        is_absent: false,
     }
 }
 

@@ -51,7 +51,10 @@ pub fn request(
     let idempotency = idempotency(check, &child(pointer, "idempotency"), raw.idempotency.as_ref());
     let outcome = outcome(check, &child(pointer, "outcome"), raw);
     let (method, path) = target?;
-    Some(Request { method, path, headers, batch, body, idempotency, outcome })
+    let methods = ["post", "put", "patch", "delete"].map(|key| child(pointer, key));
+    let written = methods.iter().find_map(|at| check.document.written_reference(at));
+    let hidden = check.document.hidden_within(pointer);
+    Some(Request { method, path, headers, batch, body, idempotency, outcome, written, hidden })
 }
 
 fn target(
@@ -193,18 +196,20 @@ fn outcome(check: &mut Check, pointer: &str, raw: &RawRequest) -> Vec<OutcomeRul
 /// Checks a rule. None where its verdict cannot be made sense of, which was reported.
 fn rule(check: &mut Check, pointer: &str, raw: &RawRule) -> Option<OutcomeRule> {
     let status = status(check, &child(pointer, "status"), raw);
-    let decode = match raw.decode {
-        Some(RawDecode::None) => Decode::None,
-        Some(RawDecode::Json) | None => Decode::Json,
-    };
     let when = when(check, &child(pointer, "when"), raw);
     let then = then(check, &child(pointer, "then"), raw);
+    let is_receipt = matches!(then, Some(Then::Delivered | Then::PerRecord(_)));
+    // A refusal means the same whatever a proxy wrote into its body; a receipt does not.
+    let decode = match raw.decode {
+        Some(RawDecode::Json) => Decode::Json,
+        None if is_receipt || !when.is_empty() => Decode::Json,
+        Some(RawDecode::None) | None => Decode::None,
+    };
     let reads_body = !when.is_empty() || matches!(then, Some(Then::PerRecord(_)));
     if decode == Decode::None && reads_body {
         let what = "`decode: none` does not look at the body, and this rule must";
         check.report(&child(pointer, "decode"), what, "say `decode: json`");
     }
-    let is_receipt = matches!(then, Some(Then::Delivered | Then::PerRecord(_)));
     let is_redirect = |status: &StatusMatch| match status {
         StatusMatch::Exactly(status) => *status < 200 || (300..400).contains(status),
         StatusMatch::Class(class) => *class == 1 || *class == 3,

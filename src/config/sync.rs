@@ -1,4 +1,4 @@
-//! Syncs: references to models, connections and groups, keys and mappings, schedules, and who writes what.
+//! Syncs: references to models and connections, keys and mappings, schedules, and who writes what.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +51,6 @@ fn one(
         raw.connection.as_deref(),
         &connections,
     );
-    let groups = known(config.groups.as_ref());
-    check.refers(&at("group"), "/groups", "group", raw.group.as_deref(), &groups);
     let schedule = raw.schedule.as_ref().map(|raw| schedule(check, &at("schedule"), raw));
     let mapping = mapping(check, &at("mapping"), raw);
     let key = key(check, &at("key"), raw, &mapping);
@@ -98,7 +96,6 @@ fn one(
         },
         requests: Requests { upsert: upsert??, delete: delete.flatten() },
         schedule,
-        group: raw.group.clone(),
         paused: raw.paused.unwrap_or(false),
         shared: raw.shared.unwrap_or(false),
     })
@@ -185,9 +182,14 @@ fn shared_objects(check: &mut Check, syncs: &[SyncConfig]) {
         for earlier in &syncs[..index] {
             let is_mirror = [sync, earlier].iter().any(|sync| sync.sync.mode == Mode::Mirror);
             let is_agreed = sync.shared && earlier.shared;
-            let same = objects(sync).into_iter().find(|object| objects(earlier).contains(object));
+            let others: Vec<_> = requests(earlier).map(object).collect();
+            let same = requests(sync).find(|request| others.contains(&object(request)));
             let is_same_account = sync.sync.connection == earlier.sync.connection;
-            if let Some(object) = same.filter(|_| is_mirror && !is_agreed && is_same_account) {
+            if let Some(same) = same.filter(|_| is_mirror && !is_agreed && is_same_account) {
+                let object = match &same.written {
+                    Some(written) => template::anonymous(written),
+                    None => object(same),
+                };
                 let what = format!(
                     "`{}` and `{}` both send `{object}` on connection `{}`, and one is a mirror",
                     earlier.sync.name, sync.sync.name, sync.sync.connection
@@ -199,12 +201,11 @@ fn shared_objects(check: &mut Check, syncs: &[SyncConfig]) {
     }
 }
 
-/// What a sync writes: methods and paths, whatever the records.
-fn objects(sync: &SyncConfig) -> Vec<String> {
-    let requests = std::iter::once(&sync.requests.upsert).chain(&sync.requests.delete);
-    requests.map(object).collect()
+fn requests(sync: &SyncConfig) -> impl Iterator<Item = &Request> {
+    std::iter::once(&sync.requests.upsert).chain(&sync.requests.delete)
 }
 
+/// What a request writes: its method and path, whatever the records.
 fn object(request: &Request) -> String {
     let method = match request.method {
         Method::Post => "POST",

@@ -1,4 +1,4 @@
-//! What the file means, checked: the file as a whole, sources, models and groups.
+//! What the file means, checked: the file as a whole, sources and models.
 //!
 //! Each check reports and goes on, with a stand-in where a value is broken; stand-ins never leave this room, because a
 //! config with problems is not handed out. What shape has reported already is not reported again.
@@ -12,8 +12,9 @@ use super::raw::{RawConfig, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, Group, connection, resolved, sync, units};
+use super::{Config, connection, resolved, stations, sync, units};
 use crate::domain::sync::Model;
+use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
 
 const MIN_MEMORY: u64 = 16 << 20;
@@ -116,6 +117,10 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
     if raw.state.as_deref().is_some_and(str::is_empty) {
         check.report("/state", "an empty path", "name a folder, such as `./counterflow-state`");
     }
+    if raw.state.as_deref().is_some_and(|state| state.starts_with('~')) {
+        let remedy = "write the folder out, or `${HOME}/...`; a folder of that name is `./~`";
+        check.report("/state", "`~` stands for nothing here", remedy);
+    }
     let memory_limit = check.unit("/memory_limit", raw.memory_limit.as_deref(), units::size);
     if memory_limit.is_some_and(|bytes| bytes < MIN_MEMORY) {
         check.report("/memory_limit", "too little memory to run a query", "give at least `16MiB`");
@@ -123,8 +128,8 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
     let sources = sources(check, raw);
     let models = models(check, raw);
     let connections = connection::connections(check, raw);
-    let groups = groups(check, raw);
     let syncs = sync::syncs(check, raw, &models);
+    stations::ask(check, raw, &sources, &models, &connections, &syncs);
     Config {
         path: path.to_owned(),
         folder: check.folder.to_owned(),
@@ -133,7 +138,6 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         listen: listen(check, raw),
         sources,
         connections,
-        groups,
         syncs,
     }
 }
@@ -160,15 +164,6 @@ fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
         );
     }
     address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
-}
-
-fn groups(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Group> {
-    let Some(groups) = &raw.groups else { return BTreeMap::new() };
-    check.names("/groups", groups);
-    let groups = groups.0.iter().map(|(name, group)| {
-        (name.clone(), Group { max_running: group.max_running.map(|number| number.small()) })
-    });
-    groups.collect()
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
@@ -310,6 +305,10 @@ fn csv(check: &mut Check, pointer: &str, raw: &RawTable, is_csv: bool) -> Csv {
                 "an empty type",
                 "write an SQL type such as `VARCHAR` or `BIGINT`",
             );
+        } else if let Err(text) = check_type_name(kind) {
+            let pointer = child(&child(pointer, "columns"), name);
+            let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
+            check.report(&pointer, what, remedy);
         }
     }
     Csv {

@@ -21,21 +21,24 @@ pub struct Connection {
     pub request_timeout: Duration,
     /// The account the credentials are for, where the user declares it.
     pub account: Option<String>,
+    /// What names the account, as the file has it, where references stand in it: what they stand for may be a secret.
+    pub written: Option<String>,
+    /// What references in the file stand for, other than in `auth`.
+    pub hidden: Vec<SecretString>,
 }
 
-/// Headers may be credentials: their values are not printed.
+/// Headers may be credentials, and addresses may hold some: they are not printed.
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Connection")
             .field("name", &self.name)
-            .field("base_url", &self.base_url)
+            .field("written", &self.written)
             .field("auth", &self.auth)
             .field("headers", &headers)
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
-            .field("account", &self.account)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,7 +57,7 @@ pub struct Requests {
     pub delete: Option<Request>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     pub method: Method,
     /// Begins with `/`. `{{record.FIELD}}` stands for that field, percent-encoded, where a batch is one record.
@@ -65,6 +68,49 @@ pub struct Request {
     pub idempotency: Idempotency,
     /// In order; the first that matches judges the answer. Answers that match none are judged by the defaults.
     pub outcome: Vec<OutcomeRule>,
+    /// The path as the file has it, where references stand in it: what they stand for may be a secret.
+    pub written: Option<String>,
+    /// What references in the file stand for.
+    pub hidden: Vec<SecretString>,
+}
+
+/// Paths, headers and bodies may hold secrets: they are not printed.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("batch", &self.batch)
+            .field("idempotency", &self.idempotency)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a header or key of this name holds a credential. The name's last word tells, or two that are one.
+pub fn is_credential_name(name: &str) -> bool {
+    const ENDINGS: [&str; 12] = [
+        "bearer",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "authorization",
+        "authentication",
+        "cookie",
+        "apikey",
+        "credential",
+        "credentials",
+    ];
+    // Keys of tables and of requests are no credentials.
+    const HARMLESS: [&str; 5] = ["primary", "unique", "idempotency", "delivered", "foreign"];
+    let name = name.to_ascii_lowercase();
+    let mut words = name.rsplit(|c: char| !c.is_ascii_alphanumeric());
+    let last = words.next().unwrap_or_default();
+    let before = words.next();
+    ENDINGS.iter().any(|ending| last.ends_with(ending))
+        || last == "auth"
+        || last == "key" && before.is_some_and(|word| !HARMLESS.contains(&word))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

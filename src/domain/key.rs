@@ -50,7 +50,12 @@ pub fn values(key: &[u8]) -> Option<Vec<Value<'_>>> {
 
 fn show(value: Value<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match value {
-        Value::Text(text) => f.write_str(text),
+        Value::Text(text) => {
+            text.chars().try_for_each(|character| match is_unshowable(character) {
+                true => write!(f, "{}", character.escape_unicode()),
+                false => f.write_char(character),
+            })
+        }
         other => {
             let mut json = Vec::new();
             match super::render::render(other, &mut json) {
@@ -58,5 +63,24 @@ fn show(value: Value<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 Err(_) => f.write_str("?"),
             }
         }
+    }
+}
+
+/// Whether a terminal would obey the character rather than show it, or show others in another order.
+fn is_unshowable(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_cannot_command_a_terminal() {
+        let mut key = Vec::new();
+        Value::Text("\u{1b}[31mred\nx\u{202e}é").encode(&mut key);
+        Value::Text("plain").encode(&mut key);
+        assert_eq!(Shown(&key).to_string(), "\\u{1b}[31mred\\u{a}x\\u{202e}é/plain");
     }
 }

@@ -128,6 +128,18 @@ pub async fn prepare(
     }))
 }
 
+impl Error {
+    /// Whether the config must be changed, rather than the data or the world.
+    pub fn is_config_fault(&self) -> bool {
+        use crate::destination::http;
+        matches!(
+            self,
+            Error::Source(source::Error::Definition(_) | source::Error::Mapping(_))
+                | Error::Destination(http::Error::Invalid(_))
+        )
+    }
+}
+
 /// What the columns of a read are.
 #[derive(Debug)]
 pub struct Columns {

@@ -34,6 +34,9 @@ pub struct Report {
     #[serde(default)]
     pub troubles: Vec<Trouble>,
     pub error: Option<String>,
+    /// The run failed by what the config says. Not part of the document: its words say so.
+    #[serde(skip)]
+    pub is_config_fault: bool,
 }
 
 /// What the destination did instead of giving a receipt.
@@ -79,6 +82,7 @@ impl Report {
             examples: Vec::new(),
             troubles: Vec::new(),
             error: None,
+            is_config_fault: false,
         }
     }
 

@@ -33,6 +33,7 @@ pub async fn run(
     let mut report = Report::new(run, order.sync.name.clone());
     if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {
         report.outcome = Outcome::Failed;
+        report.is_config_fault = error.is_config_fault();
         report.error = Some(error.to_string());
     }
     let error = report.error.as_deref();

@@ -1,3 +1,7 @@
+//! What can go wrong with the state, by meaning, and how SQLite's and the file system's errors become it.
+//!
+//! Invariant: each message names the file and the remedy. Not responsible for exit codes.
+
 use std::path::{Path, PathBuf};
 
 use crate::domain::id::RunId;
@@ -47,6 +51,13 @@ pub enum Error {
     NoRun(RunId),
     #[error("the disk of `{}` is full; make room and start again", .0.display())]
     Full(PathBuf),
+    /// SQLite's "disk I/O error" is what a disk without room for its shared files gives too.
+    #[error(
+        "`{}` cannot be read or written: {detail}; the disk is full or damaged: make room, or check the disk, and start \
+         again",
+        .path.display()
+    )]
+    Disk { path: PathBuf, detail: String },
     #[error("the state database `{}` was busy for too long; try again", .0.display())]
     Busy(PathBuf),
     #[error("cannot access `{}`; check that it exists and its permissions", .path.display())]
@@ -56,11 +67,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// What an error of the file system on `path` means.
+    pub(super) fn io(path: PathBuf, source: std::io::Error) -> Error {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match source.kind() {
+            StorageFull | QuotaExceeded => Error::Full(path),
+            FileTooLarge => {
+                let detail = format!("{source} (see `ulimit -f`)");
+                Error::Disk { path, detail }
+            }
+            _ => Error::Io { path, source },
+        }
+    }
+
     /// What a database error on the file `path` means.
     pub(super) fn database(path: &Path, error: sqlx::Error) -> Error {
         let path = path.to_path_buf();
         match error {
-            sqlx::Error::Io(source) => Error::Io { path, source },
+            sqlx::Error::Io(source) => Error::io(path, source),
             sqlx::Error::PoolTimedOut => Error::Busy(path),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Error::Damaged { path, detail: error.to_string() }
@@ -72,7 +96,8 @@ impl Error {
                     Some(5 | 6) => Error::Busy(path),
                     Some(11 | 26) => Error::Damaged { path, detail: refused.message().to_owned() },
                     Some(13) => Error::Full(path),
-                    Some(8 | 10 | 14) => {
+                    Some(10) => Error::Disk { path, detail: refused.message().to_owned() },
+                    Some(8 | 14) => {
                         let source = std::io::Error::other(refused.message().to_owned());
                         Error::Io { path, source }
                     }

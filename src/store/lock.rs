@@ -1,8 +1,9 @@
 //! One owner per state directory. The lock is the operating system's, on an open file: it ends with the process,
 //! however that ends, so a stale file never locks anyone out.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::Error;
@@ -23,14 +24,14 @@ impl StateLock {
     /// [`Error::Locked`] with the other's pid at once, never after a wait; [`Error::Io`].
     pub fn take(state_directory: &Path) -> Result<StateLock, Error> {
         let path = state_directory.join(FILE);
-        let failure = |source| Error::Io { path: path.clone(), source };
-        std::fs::create_dir_all(state_directory)
-            .map_err(|source| Error::Io { path: state_directory.to_path_buf(), source })?;
+        let failure = |source| Error::io(path.clone(), source);
+        create_private(state_directory)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
             .map_err(failure)?;
         match file.try_lock() {
@@ -49,6 +50,32 @@ impl StateLock {
         writeln!(file, "{}", std::process::id()).map_err(failure)?;
         Ok(StateLock { _file: file })
     }
+
+    /// Whether a process owns the state, asked without writing anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_held(state_directory: &Path) -> Result<bool, Error> {
+        let path = state_directory.join(FILE);
+        let failure = |source| Error::io(path.clone(), source);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failure(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(failure(source)),
+        }
+    }
+}
+
+/// Makes the state's folder, which nobody but the owner may look into: keys may be personal data. One that is there
+/// keeps its permissions.
+pub(super) fn create_private(state_directory: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_directory);
+    made.map_err(|source| Error::io(state_directory.to_path_buf(), source))
 }
 
 #[cfg(test)]

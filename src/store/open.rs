@@ -2,6 +2,7 @@
 //!
 //! Only the owner creates or converts a database, and only where no trace of an older one is left.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
+use super::lock::{StateLock, create_private};
 use super::{Error, Store};
 
 const FILE: &str = "counterflow.db";
@@ -32,14 +34,13 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Newer`]: the state is left as it is.
     pub async fn open(state_directory: &Path) -> Result<Store, Error> {
-        std::fs::create_dir_all(state_directory)
-            .map_err(|source| Error::Io { path: state_directory.to_path_buf(), source })?;
+        create_private(state_directory)?;
         let path = state_directory.join(FILE);
         let exists = is_written(&path)?;
         if !exists && let Some(evidence) = evidence(state_directory)? {
             return Err(Error::Missing { path, evidence });
         }
-        let version = if exists { inspect(&path, true).await? } else { 0 };
+        let version = if exists { inspect(options(&path), &path, true).await? } else { 0 };
         if version == 0 && first_snapshot(&state_directory.join(SNAPSHOTS))?.is_some() {
             let detail = "it is empty though there are snapshots beside it".to_owned();
             return Err(Error::Damaged { path, detail });
@@ -62,11 +63,30 @@ impl Store {
                 None => Error::Absent(state_directory.to_path_buf()),
             });
         }
-        match inspect(&path, false).await? {
+        match inspect(options(&path), &path, false).await {
             // The owner is about to create it.
-            0 => Err(Error::Absent(state_directory.to_path_buf())),
-            _ => Ok(Store::connect(path)),
+            Ok(0) => Err(Error::Absent(state_directory.to_path_buf())),
+            Ok(_) => Ok(Store::connect(path)),
+            Err(Error::Io { source, .. }) => Store::open_read_only(path, source).await,
+            Err(error) => Err(error),
         }
+    }
+
+    /// Opens a database in a place where nothing can be written: a read-only mount, a backup, another person's files.
+    async fn open_read_only(path: PathBuf, refusal: std::io::Error) -> Result<Store, Error> {
+        let log = path.with_file_name(format!("{FILE}-wal"));
+        // A file that is said to be immutable is read without its log, and without regard to who writes it.
+        let is_at_rest =
+            !is_written(&log)? && !StateLock::is_held(path.parent().unwrap_or(Path::new(".")))?;
+        for is_immutable in [false, true] {
+            let options = options(&path).read_only(true).immutable(is_immutable);
+            if (!is_immutable || is_at_rest) && inspect(options.clone(), &path, false).await.is_ok()
+            {
+                let (writer, readers) = (pool(1, options.clone()), pool(READERS, options));
+                return Ok(Store { path, writer, readers });
+            }
+        }
+        Err(Error::Io { path, source: refusal })
     }
 
     fn connect(path: PathBuf) -> Store {
@@ -78,6 +98,9 @@ impl Store {
 
 /// Lays the schema down, whole or not at all. The only place that makes a file.
 async fn create(path: &Path) -> Result<(), Error> {
+    // SQLite gives the files beside it the same permissions.
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    file.map_err(|source| Error::io(path.to_path_buf(), source))?;
     let creator = pool(1, durable(path).create_if_missing(true));
     let created = async {
         let mut transaction = creator.begin_with("BEGIN IMMEDIATE").await?;
@@ -91,8 +114,12 @@ async fn create(path: &Path) -> Result<(), Error> {
 
 /// The version of a database that is ours and not newer than this program; 0 if nothing is in it. Asked over a
 /// connection of its own, because one that sets the journal mode would already change a foreign file.
-async fn inspect(path: &Path, is_thorough: bool) -> Result<i64, Error> {
-    let inspector = pool(1, options(path));
+async fn inspect(
+    options: SqliteConnectOptions,
+    path: &Path,
+    is_thorough: bool,
+) -> Result<i64, Error> {
+    let inspector = pool(1, options);
     let version = read_version(&inspector, path).await;
     let verdict =
         if version.is_ok() && is_thorough { check(&inspector, path).await } else { Ok(()) };
@@ -259,6 +286,36 @@ mod tests {
         let store = Store::open(directory.path()).await.unwrap();
         let refused = sqlx::query("DELETE FROM pins").execute(&store.readers).await;
         assert!(refused.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_but_the_owner_may_look_into_a_new_state() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let _lock = StateLock::take(&state).unwrap();
+        let store = Store::open(&state).await.unwrap();
+        store.set_pins("crm", "{}").await.unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&state), 0o700);
+        let names = state.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let names: Vec<_> = names.collect();
+        assert!(names.len() >= 3, "{names:?}");
+        for name in names {
+            assert_eq!(mode(&name), 0o600, "{}", name.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_at_rest_is_read_where_nothing_can_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        closed_state(directory.path()).await;
+        let path = directory.path().join(FILE);
+        let refusal = || std::io::Error::other("unable to open database file");
+        let store = Store::open_read_only(path.clone(), refusal()).await.unwrap();
+        assert_eq!(store.runs(None, 500, None).await.unwrap().len(), 200);
+        assert!(store.set_pins("crm", "{}").await.is_err());
+        store.close().await;
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod changes;
+mod commands;
 mod definition;
 mod delivered_key;
 mod demo;
@@ -15,6 +16,7 @@ mod invalid;
 mod oracle_itself;
 mod receipts;
 mod rejections;
+mod secrets;
 mod serve;
 mod source_values;
 mod stops;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 mod example;
 mod problems;
+mod stations;
 
 use super::*;
 use crate::destination::definition::{Auth, Body, Repeat, StatusMatch};
@@ -32,13 +33,10 @@ connections:
       auth:
         bearer: ${TOKEN}
     rate_limit: 50/s
-groups:
-  crm: {max_running: 2}
 syncs:
   people:
     model: active
     connection: crm
-    group: crm
     mode: mirror
     schedule: {cron: "*/15 * * * *", time_zone: Europe/Berlin}
     mapping: {id: id, email: lower(email)}
@@ -99,7 +97,6 @@ fn a_good_file_becomes_values() {
     let connection = &config.connections["crm"];
     assert_eq!(connection.definition.base_url, "https://crm.example.com/v1");
     assert_eq!((connection.limits.concurrency, connection.limits.retry.attempts), (4, 6));
-    assert_eq!(config.groups["crm"], Group { max_running: Some(2) });
     let sync = config.sync("people").unwrap();
     assert_eq!(sync.sync.mode, Mode::Mirror);
     assert_eq!(sync.sync.mapping[1].expression, "lower(email)");
@@ -164,9 +161,61 @@ fn no_form_of_a_problem_shows_a_secret() {
             format!("{problems}\n{problems:?}\n{}\n{}", problems.fancy(false), problems.to_json());
         assert!(!forms.contains("s3cret"), "{to}: {forms}");
     }
+    for to in [
+        "https://x/?api_key=s3cret",
+        "https://u:s3cret@x/\n      base_url: https://x/",
+        "https://x/\n      base_url: https://u:s3cret@x/",
+        "https://x/\n      headers: {X-Auth: s3cret}",
+        "https://x/\n      headers: {X-Access-Key: s3cret}",
+    ] {
+        let problems = broken("https://crm.example.com/v1/", to);
+        let forms =
+            format!("{problems}\n{problems:?}\n{}\n{}", problems.fancy(false), problems.to_json());
+        assert!(!forms.contains("s3cret"), "{to}: {forms}");
+    }
     // A value from the environment is not shown either, whatever is wrong with it.
     let problems = broken("https://crm.example.com/v1/", "${TOKEN}");
     assert!(problems.to_string().contains("`${TOKEN}` is not a URL"), "{problems}");
+}
+
+#[test]
+fn what_a_reference_stands_for_is_hidden_in_what_is_stored_and_printed() {
+    let text = GOOD
+        .replacen("https://crm.example.com/v1/", "https://crm.example.com/${TOKEN}/", 1)
+        .replacen("/people/batch", "\"/people/batch?key=${TOKEN}\"", 1)
+        .replacen("      auth:\n        bearer: ${TOKEN}\n", "", 1);
+    let config = load_text(&text).unwrap();
+    let (connection, requests) = (&config.connections["crm"].definition, &config.syncs[0].requests);
+    assert_eq!(connection.written.as_deref(), Some("https://crm.example.com/${TOKEN}"));
+    assert_eq!(requests.upsert.written.as_deref(), Some("/people/batch?key=${TOKEN}"));
+    assert_eq!((connection.hidden.len(), requests.upsert.hidden.len()), (1, 1));
+    let fields = ["id", "email"].map(str::to_owned);
+    let http = crate::destination::http::Http::new(connection, requests, &fields, &[0]).unwrap();
+    let shown = format!("{config:?} {http:?} {}", http.identity());
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn secrets_that_a_command_does_not_use_may_be_missing() {
+    let other = "connections:\n  other:\n    http:\n      base_url: https://${NONE}/\n      \
+        auth: {bearer: \"${NONE_EITHER}\"}\n";
+    let text = GOOD.replacen("connections:\n", other, 1);
+    let (_folder, path) = write(&text);
+    assert_eq!(load_with(&path, &environment).unwrap_err().list().len(), 2);
+    let config = read_with(&path, &environment, Wanted::Of("people")).unwrap();
+    assert_eq!(config.connections.keys().collect::<Vec<_>>(), ["crm"]);
+    let (_folder, path) = write(&text.replacen("${TOKEN}", "${NONE}", 1));
+    assert!(read_with(&path, &environment, Wanted::None).unwrap().connections.is_empty());
+    let problems = read_with(&path, &environment, Wanted::Of("people")).unwrap_err();
+    assert_eq!(problems.list().len(), 1, "{problems}");
+    let (_folder, path) = write(&text.replacen("${NONE_EITHER}", "open", 1));
+    assert!(read_with(&path, &environment, Wanted::None).is_err(), "a fault of the file itself");
+}
+
+#[test]
+fn a_tilde_is_no_home() {
+    let problems = load_text(&format!("state: ~/here\n{GOOD}")).unwrap_err();
+    assert!(problems.to_string().contains("`~` stands for nothing here"), "{problems}");
 }
 
 #[test]
@@ -177,16 +226,16 @@ fn problems_have_a_form_for_people_and_one_for_machines() {
     assert_eq!(
         problems.to_string(),
         format!(
-            "{file}:25:11: syncs.people.mode: unknown word `miror`; did you mean `mirror`? known here: `upsert`, `mirror`"
+            "{file}:22:11: syncs.people.mode: unknown word `miror`; did you mean `mirror`? known here: `upsert`, `mirror`"
         )
     );
     let fancy = problems.fancy(false);
-    for part in ["counterflow.yaml:25:11", "mode: miror", "syncs.people.mode", "help: did you mean"]
+    for part in ["counterflow.yaml:22:11", "mode: miror", "syncs.people.mode", "help: did you mean"]
     {
         assert!(fancy.contains(part), "{part}: {fancy}");
     }
     let Value::Array(list) = problems.to_json() else { panic!("not a list") };
-    assert_eq!(list[0]["line"], 25);
+    assert_eq!(list[0]["line"], 22);
     assert_eq!(list[0]["place"], "syncs.people.mode");
 }
 

@@ -91,6 +91,8 @@ fn order(name: &str) -> Order {
         body: destination::Body::None,
         idempotency: destination::Idempotency { repeat: destination::Repeat::Never, header: None },
         outcome: Vec::new(),
+        written: None,
+        hidden: Vec::new(),
     };
     let model = Model {
         name: "people".into(),
@@ -122,6 +124,8 @@ fn order(name: &str) -> Order {
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(1),
             account: None,
+            written: None,
+            hidden: Vec::new(),
         },
         requests: destination::Requests { upsert, delete: None },
         limits,

@@ -134,6 +134,8 @@ fn destination(base_url: &str, records: u32, repeat: Repeat) -> Destination {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(20),
         account: None,
+        written: None,
+        hidden: Vec::new(),
     };
     let upsert = crate::destination::definition::Request {
         method: Method::Post,
@@ -148,6 +150,8 @@ fn destination(base_url: &str, records: u32, repeat: Repeat) -> Destination {
             decode: Decode::None,
             then: Then::Delivered,
         }],
+        written: None,
+        hidden: Vec::new(),
     };
     let requests = Requests { upsert, delete: None };
     let fields = vec!["id".to_owned()];

@@ -61,6 +61,10 @@ pub fn validate(
     problems.found
 }
 
+/// Headers that the client makes of the request.
+const OURS: [&str; 5] =
+    ["host", "content-length", "transfer-encoding", "connection", "content-encoding"];
+
 struct Problems {
     at: At,
     found: Vec<Problem>,
@@ -109,8 +113,6 @@ impl Problems {
     }
 
     fn headers(&mut self, headers: &[(String, String)], connection: &Connection) {
-        const OURS: [&str; 5] =
-            ["host", "content-length", "transfer-encoding", "connection", "content-encoding"];
         for (name, value) in headers {
             let pointer = format!("/headers/{}", template::escaped(name));
             let lower = name.to_ascii_lowercase();
@@ -136,7 +138,7 @@ impl Problems {
             self.add("/batch", "a batch holds at least one record and one byte");
         }
         self.headers(&request.headers, connection);
-        self.idempotency(request);
+        self.idempotency(request, connection);
         self.outcome(&request.outcome);
         let path = template::path(&request.path, scope);
         let body = match &request.body {
@@ -153,7 +155,10 @@ impl Problems {
         let has_path = path.iter().any(|segment| matches!(segment, Segment::Field(_)));
         if (has_path || !body.has_each) && request.batch.records > 1 {
             let why = if has_path { "the path names one record" } else { "the body has no `each`" };
-            self.add("/batch", format!("{why}, so a batch is one record; say `batch: 1`"));
+            self.add(
+                "/batch",
+                format!("{why}, so a batch is one record; say `batch: {{records: 1}}`"),
+            );
         }
         self.named_fields(&path, &body.record, scope);
     }
@@ -176,7 +181,7 @@ impl Problems {
         }
     }
 
-    fn idempotency(&mut self, request: &Request) {
+    fn idempotency(&mut self, request: &Request, connection: &Connection) {
         let idempotency = &request.idempotency;
         if idempotency.repeat == Repeat::Key && idempotency.header.is_none() {
             self.add("/idempotency", "the key is not sent; name the header that carries it");
@@ -188,7 +193,17 @@ impl Problems {
                     format!("`{}` is not a header's name", header.escape_debug()),
                 );
             }
-            if request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header)) {
+            let lower = header.to_ascii_lowercase();
+            let ours = ["content-type", "accept", "authorization", "cookie", "user-agent"];
+            if OURS.contains(&lower.as_str())
+                || ours.contains(&lower.as_str())
+                || lower.starts_with("x-counterflow-")
+            {
+                let why = format!("`{lower}` has a meaning already; name another header");
+                self.add("/idempotency/header", why);
+            }
+            let given = connection.headers.iter().chain(&request.headers);
+            if given.into_iter().any(|(name, _)| name.eq_ignore_ascii_case(header)) {
                 self.add(
                     "/idempotency",
                     format!("`{header}` is among the `headers` too; keep one"),
@@ -323,6 +338,16 @@ mod tests {
             ),
             (|_, r| r.upsert.batch.records = 0, "upsert.batch", "at least one record"),
             (|_, r| r.upsert.idempotency.header = None, "upsert.idempotency", "not sent"),
+            (
+                |_, r| r.upsert.idempotency.header = Some("Authorization".into()),
+                "upsert.idempotency.header",
+                "has a meaning already",
+            ),
+            (
+                |_, r| r.upsert.idempotency.header = Some("x-api-KEY".into()),
+                "upsert.idempotency",
+                "among the `headers`",
+            ),
             (|_, r| r.upsert.outcome.clear(), "upsert.outcome", "means delivered"),
             (
                 |_, r| r.upsert.outcome[0].status = vec![StatusMatch::Class(3)],

@@ -58,7 +58,8 @@ impl Http {
         let Some(request) = self.request(prepared, outgoing) else {
             return halted("request", "the address or a header cannot be sent".to_owned());
         };
-        let secrets: Vec<&str> = self.secrets.iter().map(|secret| secret.expose_secret()).collect();
+        let secrets = self.secrets.iter().chain(&self.hidden);
+        let secrets: Vec<&str> = secrets.map(|secret| secret.expose_secret()).collect();
         let path = outgoing.path.as_deref();
         match self.client.execute(request).await {
             Err(error) => lost(&error, None),

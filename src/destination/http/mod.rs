@@ -6,6 +6,7 @@
 pub mod check;
 mod client;
 pub mod encoder;
+mod fold;
 mod loss;
 mod outcome;
 mod receipt;
@@ -24,7 +25,7 @@ use self::check::Problem;
 use self::encoder::Encoder;
 use self::template::{Scope, Segment, Template};
 use crate::destination::definition::{
-    Auth, Body, Connection, Method, OutcomeRule, Request, Requests,
+    Auth, Body, Connection, Method, OutcomeRule, Request, Requests, is_credential_name,
 };
 use crate::domain::entry::Operation;
 
@@ -49,6 +50,8 @@ pub struct Http {
     rendering: String,
     /// What authorises us: credentials and headers that look like some.
     secrets: Vec<SecretString>,
+    /// What references stand for elsewhere: never to be repeated either.
+    hidden: Vec<SecretString>,
 }
 
 /// A request, but for its records.
@@ -91,15 +94,15 @@ impl Http {
             Prepared::new(connection, request, Scope { fields, key, is_delete })
                 .map_err(|problem| Error::Invalid(vec![problem]))
         };
-        let account = connection.account.as_ref().unwrap_or(&connection.base_url);
         Ok(Http {
             client: client::build(connection)?,
             base_url: connection.base_url.clone(),
             upsert: prepare(&requests.upsert, false)?,
             delete: requests.delete.as_ref().map(|delete| prepare(delete, true)).transpose()?,
-            identity: format!("{account} {}", requests.upsert.path),
+            identity: identity(connection, &requests.upsert),
             rendering: rendering(&requests.upsert, fields),
             secrets: secrets(connection),
+            hidden: hidden(connection, requests),
         })
     }
 
@@ -166,7 +169,12 @@ impl Prepared {
             Some(url.map_err(|error| problem("/path", error.to_string()))?)
         };
         let mut constants = template.constants.clone();
-        constants.extend(request.path.split(['/', '?', '&', '=', ',']).map(str::to_owned));
+        let written = request.written.as_ref().unwrap_or(&request.path);
+        constants.extend(written.split(['/', '?', '&', '=', ',']).map(str::to_owned));
+        constants.retain(|constant| {
+            let is_in = |hidden: &SecretString| constant.contains(hidden.expose_secret());
+            !connection.hidden.iter().chain(&request.hidden).any(is_in)
+        });
         let idempotency_header = request.idempotency.header.as_ref();
         Ok(Prepared {
             method: match request.method {
@@ -231,7 +239,6 @@ fn basic(user: &str, password: &SecretString) -> String {
 
 /// What must never be repeated by a destination, and what tells one account from another.
 fn secrets(connection: &Connection) -> Vec<SecretString> {
-    const WORDS: [&str; 5] = ["auth", "key", "token", "secret", "password"];
     let mut secrets: Vec<SecretString> = match &connection.auth {
         Auth::None => Vec::new(),
         Auth::Bearer(token) => vec![token.clone()],
@@ -240,12 +247,39 @@ fn secrets(connection: &Connection) -> Vec<SecretString> {
         }
     };
     for (name, value) in &connection.headers {
-        let name = name.to_ascii_lowercase();
-        if WORDS.iter().any(|word| name.contains(word)) {
+        if is_credential_name(name) {
             secrets.push(value.clone().into());
         }
     }
     secrets
+}
+
+/// What references stand for, as far as there is something to hide.
+fn hidden(connection: &Connection, requests: &Requests) -> Vec<SecretString> {
+    let requests = std::iter::once(&requests.upsert).chain(&requests.delete);
+    let all = connection.hidden.iter().chain(requests.flat_map(|request| &request.hidden));
+    all.filter(|hidden| !hidden.expose_secret().is_empty()).cloned().collect()
+}
+
+/// The account and the object. It is stored and shown: where references stand in the file it is what is written there,
+/// and a hash tells what they stand for.
+fn identity(connection: &Connection, upsert: &Request) -> String {
+    let account = connection.account.as_ref().unwrap_or(&connection.base_url);
+    if connection.written.is_none() && upsert.written.is_none() {
+        return format!("{account} {}", upsert.path);
+    }
+    let mut digest = Sha256::new();
+    for part in [account, &upsert.path] {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    let hash = hex(&digest.finalize()[..8]);
+    let (account, path) = (connection.written.as_ref(), upsert.written.as_ref());
+    format!(
+        "{} {} ({hash})",
+        account.or(connection.account.as_ref()).unwrap_or(&connection.base_url),
+        path.unwrap_or(&upsert.path)
+    )
 }
 
 /// Raised when the same template and row begin to look different.
@@ -295,6 +329,8 @@ pub(super) mod tests {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(20),
             account: None,
+            written: None,
+            hidden: Vec::new(),
         }
     }
 
@@ -315,6 +351,8 @@ pub(super) mod tests {
                 decode: Decode::Json,
                 then: Then::Delivered,
             }],
+            written: None,
+            hidden: Vec::new(),
         }
     }
 
@@ -347,6 +385,45 @@ pub(super) mod tests {
         assert_eq!(http(&connection, &requests()).identity(), "http://crm.example.com /contacts");
         connection.account = Some("acme".to_owned());
         assert_eq!(http(&connection, &requests()).identity(), "acme /contacts");
+    }
+
+    #[test]
+    fn an_identity_shows_references_as_they_are_written_and_tells_what_they_stand_for() {
+        let with = |token: &str| {
+            let mut connection = connection(&format!("http://crm/{token}"), Auth::None);
+            connection.written = Some("http://crm/${TOK}".to_owned());
+            let mut requests = requests();
+            requests.upsert.path = format!("/b?k={token}");
+            requests.upsert.written = Some("/b?k=${TOK}".to_owned());
+            let http = http(&connection, &requests);
+            let printed = format!("{connection:?} {http:?} {requests:?}");
+            assert!(!printed.contains("canary"), "{printed}");
+            http.identity()
+        };
+        let identity = with("canary-1");
+        assert!(identity.starts_with("http://crm/${TOK} /b?k=${TOK} ("), "{identity}");
+        assert!(!identity.contains("canary"), "{identity}");
+        assert_eq!(identity, with("canary-1"));
+        assert_ne!(identity, with("canary-2"));
+    }
+
+    #[test]
+    fn names_of_credentials_are_known_by_their_last_word() {
+        for name in [
+            "X-Auth",
+            "X-Api-Key",
+            "apikey",
+            "accessToken",
+            "Authorization",
+            "x_secret",
+            "Ocp-Subscription-Key",
+        ] {
+            assert!(is_credential_name(name), "{name}");
+        }
+        for name in ["X-Client", "primary_key", "Idempotency-Key", "key", "X-Token-Type", "author"]
+        {
+            assert!(!is_credential_name(name), "{name}");
+        }
     }
 
     #[test]

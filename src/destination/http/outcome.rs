@@ -187,6 +187,9 @@ impl Judge<'_> {
             "/0/message",
             "/msg",
         ];
+        if self.answer.text().is_some_and(|text| self.asked.scrub.is_echoed_in(text)) {
+            return None;
+        }
         if let Some(json) = self.json() {
             let text = |place: &&str| json.pointer(place).and_then(Value::as_str);
             return PLACES.iter().find_map(text).map(Cow::Borrowed);
