@@ -13,7 +13,7 @@ use crate::shutdown::Tasks;
 use crate::snapshot::View;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
-use crate::store::{self, RunRow, Store};
+use crate::store::{self, RunRow, StateLock, Store};
 
 const FIRINGS: usize = 5;
 /// How far to look for a run that has ended; more than can go or wait at once.
@@ -27,6 +27,8 @@ pub struct Status<'c> {
     /// The last that ended.
     pub last: Option<RunRow>,
     pub unfinished: Vec<RunRow>,
+    /// Whether a process has the state; if none has, nothing goes on, whatever an unfinished run's phase says.
+    pub has_owner: bool,
     /// Or why the snapshot cannot be read.
     pub header: Result<Option<Header>, String>,
     pub next: Vec<Instant>,
@@ -61,7 +63,8 @@ impl<'c> Status<'c> {
             _ => Vec::new(),
         };
         let header = header(config, name).await;
-        Ok(Status { sync, is_paused, last, unfinished, header, next })
+        let has_owner = StateLock::is_held(&config.state)?;
+        Ok(Status { sync, is_paused, last, unfinished, has_owner, header, next })
     }
 
     pub fn to_json(&self) -> Value {
@@ -72,6 +75,7 @@ impl<'c> Status<'c> {
             "is_paused": self.is_paused,
             "last_run": self.last.as_ref().map(document::run),
             "unfinished": self.unfinished.iter().map(document::run).collect::<Vec<_>>(),
+            "has_owner": self.has_owner,
             "entries": header.map(|header| header.entries),
             "is_epoch_open": header.map(|header| header.is_epoch_open),
             "hold": header.and_then(|header| header.hold.as_ref()).map(|hold| json!({

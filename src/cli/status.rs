@@ -10,6 +10,7 @@ use super::output::Output;
 use super::state::{self, Place};
 use super::time;
 use crate::api::status::Status;
+use crate::domain::run::Phase;
 use crate::snapshot::header::Header;
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
@@ -46,7 +47,17 @@ fn human(status: &Status<'_>) -> String {
     }
     for run in &status.unfinished {
         let since = time::shown(run.started_at);
-        let _ = writeln!(text, "  run {} is {} since {since}", run.id, run.phase);
+        let _ = match run.phase {
+            phase if status.has_owner => {
+                writeln!(text, "  run {} is {phase} since {since}", run.id)
+            }
+            Phase::InQueue => writeln!(text, "  run {} waits for the next start", run.id),
+            phase => writeln!(
+                text,
+                "  run {} was interrupted while {phase}, begun {since}; the next one goes on from there",
+                run.id
+            ),
+        };
     }
     match &status.header {
         Err(error) => {

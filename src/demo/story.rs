@@ -278,6 +278,7 @@ fn tell_end(teller: &mut Teller, account: &Account, counts: &Counts) {
          counterflow validate          names everything that is wrong with it\n\
          counterflow plan SYNC         shows what a run would send; sends nothing\n\
          counterflow sync SYNC         runs it\n\
+         counterflow serve             runs all of them by their schedules, and takes commands over HTTP\n\
          counterflow demo --serve      keeps this destination up, for `config.example.yaml` and your own tries\n\
          config.example.yaml           has every key there is, with what it means",
     );
