@@ -12,7 +12,7 @@ use super::validate::Check;
 use super::{Connection, SyncConfig, template};
 use crate::destination::definition::{Body, Request, Requests};
 use crate::destination::http::check::{self, At};
-use crate::domain::sync::{Mapped, Model};
+use crate::domain::sync::{Mapped, Model, Sync, delivered_key};
 use crate::source::definition::Definition;
 use crate::source::{Reader, Settings};
 
@@ -132,26 +132,22 @@ fn in_file(check: &Check, holder: &str, pointer: &str) -> String {
 /// The mapped fields, and which of them are the key where the file alone says so. Without a mapping every column is a
 /// field; those that the requests name are taken to be there.
 fn fields(sync: &SyncConfig) -> (Vec<String>, Option<Vec<usize>>) {
-    let identifying =
-        if sync.sync.key.is_empty() { &sync.sync.model.primary_key } else { &sync.sync.key };
-    if sync.sync.mapping.is_empty() {
-        let mut fields = identifying.clone();
+    let Sync { key, mapping, model, .. } = &sync.sync;
+    let identifying = delivered_key(key, mapping, &model.primary_key);
+    if mapping.is_empty() {
+        let mut fields = identifying.clone().unwrap_or_default();
+        let key = (0..fields.len()).collect();
         for name in named(&sync.requests) {
             if !fields.contains(&name) {
                 fields.push(name);
             }
         }
-        let key = (0..identifying.len()).collect();
         return (fields, Some(key));
     }
-    let fields = sync.sync.mapping.iter().map(|mapped| mapped.field.clone()).collect();
-    let carries = |name: &String| {
-        sync.sync.mapping.iter().position(|mapped| match sync.sync.key.is_empty() {
-            true => mapped.expression.trim().trim_matches('"') == name,
-            false => mapped.field == *name,
-        })
-    };
-    (fields, identifying.iter().map(carries).collect())
+    let fields: Vec<String> = mapping.iter().map(|mapped| mapped.field.clone()).collect();
+    let place = |name: &String| fields.iter().position(|field| field == name);
+    let key = identifying.and_then(|names| names.iter().map(place).collect());
+    (fields, key)
 }
 
 /// The fields that placeholders name.

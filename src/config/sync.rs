@@ -11,7 +11,7 @@ use super::{Schedule, SyncConfig, template, units};
 use crate::control::schedule::Schedule as Timing;
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
-use crate::domain::sync::{Mapped, Mode, Model, RunLimits, Sync};
+use crate::domain::sync::{Mapped, Mode, Model, RunLimits, Sync, delivered_key};
 
 const MAX_INVALID: u64 = 1_000;
 const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -58,9 +58,11 @@ fn one(
 
     let model = raw.model.as_ref().and_then(|name| models.get(name));
     let identifying = match model {
-        Some(model) if key.is_empty() => Some(model.primary_key.clone()),
-        _ if key.is_empty() => None,
-        _ => Some(key.clone()),
+        None if key.is_empty() => None,
+        model => {
+            let primary_key = model.map_or(&[][..], |model| &model.primary_key);
+            delivered_key(&key, &mapping, primary_key)
+        }
     };
     let mapped = mapping.iter().map(|mapped| mapped.field.clone()).collect::<Vec<_>>();
     // A mapping that is there and broken says nothing of its fields.

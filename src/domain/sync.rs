@@ -30,6 +30,23 @@ pub struct Mapped {
     pub expression: String,
 }
 
+/// The fields that identify a record, as far as the definition alone says so: those that `key` names, else those that carry
+/// the primary key's columns as they are. No mapping means every column under its own name.
+pub fn delivered_key(
+    key: &[String],
+    mapping: &[Mapped],
+    primary_key: &[String],
+) -> Option<Vec<String>> {
+    if !key.is_empty() || mapping.is_empty() {
+        return Some(if key.is_empty() { primary_key } else { key }.to_vec());
+    }
+    let carrier = |column: &String| {
+        let carries = |mapped: &&Mapped| mapped.expression.trim().trim_matches('"') == column;
+        mapping.iter().find(carries).map(|mapped| mapped.field.clone())
+    };
+    primary_key.iter().map(carrier).collect()
+}
+
 /// A model: a query with a primary key over a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -172,6 +189,23 @@ mod tests {
             rendering: "1".into(),
             encoding: 1,
         }
+    }
+
+    #[test]
+    fn the_fields_that_carry_the_primary_key_identify_a_record_unless_others_are_named() {
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mapped = |field: &str, expression: &str| Mapped {
+            field: field.into(),
+            expression: expression.into(),
+        };
+        let mapping = [mapped("mail", "lower(email)"), mapped("id", " \"customer_id\" ")];
+        let primary_key = words(&["customer_id"]);
+        assert_eq!(delivered_key(&[], &mapping, &primary_key), Some(words(&["id"])));
+        assert_eq!(delivered_key(&[], &[], &primary_key), Some(primary_key.clone()));
+        let key = words(&["mail"]);
+        assert_eq!(delivered_key(&key, &mapping, &primary_key), Some(key));
+        assert_eq!(delivered_key(&[], &mapping[..1], &primary_key), None);
     }
 
     #[test]

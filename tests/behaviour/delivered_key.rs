@@ -134,3 +134,23 @@ fn a_decimal_key_is_deleted_by_the_digits_it_was_sent_with() {
     assert!(sent.contains(r#""id":12.50"#), "{sent}");
     assert!(deleted.contains(r#""id":12.50"#), "{deleted}");
 }
+
+#[test]
+fn a_mapped_name_of_the_primary_key_is_what_the_destination_knows() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup {
+        sql: "SELECT id AS customer_id, plan FROM people".to_owned(),
+        key: &["customer_id"],
+        sync: "mapping: { id: customer_id, plan: upper(plan) }",
+        max_deletes: Some("100%"),
+        ..Setup::default()
+    };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write("people.csv", "id,plan\n1,free\n2,pro\n");
+    workspace.run(&["validate"]).expect_code(0);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    workspace.write("people.csv", "id,plan\n2,pro\n");
+    workspace.sync(&[]).expect(0, "succeeded", &[("unchanged", 1), ("deleted", 1)]);
+    let record = json!({ "id": 2, "plan": "PRO" });
+    check_mirror(&oracle, &BTreeMap::from([(json!([2]).to_string(), record)]));
+}

@@ -17,6 +17,20 @@ fn the_example_has_no_problems_and_names_files_that_are_there() {
 }
 
 #[test]
+fn the_config_of_the_readme_has_no_problems() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let (_, rest) = text.split_once("```yaml\n").expect("the README shows a config");
+    let (yaml, _) = rest.split_once("```").expect("its block ends");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("counterflow.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let token = |name: &str| (name == "CRM_TOKEN").then(|| "t".to_owned());
+    let config = load_with(&file, &token).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.syncs.len(), 1);
+}
+
+#[test]
 fn the_example_names_every_key_with_a_comment() {
     let text = std::fs::read_to_string(example()).unwrap();
     let schema = schema();
