@@ -3,6 +3,7 @@
 pub mod column;
 pub mod decision;
 pub mod entry;
+pub mod file;
 pub mod guard;
 pub mod id;
 pub mod key;

@@ -214,9 +214,7 @@ impl<'a> Line<'a> {
             return End::Failed(Error::NoRows(self.order.sync.model.name.clone()));
         }
         if let Some(baseline) = &self.prepared.snapshot.header().baseline {
-            let known: Vec<_> = baseline.files.iter().map(prepare::fact_of_source).collect();
-            let files: Vec<_> = self.prepared.files.iter().map(prepare::fact_of_source).collect();
-            self.vanished = vanished(&known, &files, &completeness);
+            self.vanished = vanished(&baseline.files, &self.prepared.files, &completeness);
         }
         End::Proven
     }

@@ -78,17 +78,14 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         intake.take(&chunk, &mut sketch);
     }
     readers.end().await?;
-    let files: Vec<_> = reading.files.iter().map(prepare::fact_of_snapshot).collect();
     let completeness = reading.proof.completeness();
     let mut tally = intake.counts.tally();
     let mut removals = Removals::default();
     if let Some(header) = header {
-        let before = header.baseline.as_ref().map(|baseline| &baseline.files);
-        let before: Vec<_> = before.into_iter().flatten().map(prepare::fact_of_source).collect();
+        let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let facts = Facts {
             definition: &sent.definition,
-            files: &files,
-            vanished: vanished(&before, &reading.files, &completeness),
+            vanished: vanished(before, &reading.files, &completeness),
             rows_read: tally.rows_read,
             invalid_keys: u64::try_from(intake.counts.invalid_keys).unwrap_or(0),
             credentials: sent.destination.credentials_hash(header.lineage.0),

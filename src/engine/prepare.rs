@@ -17,13 +17,14 @@ use crate::delta::table::{Builder, Table};
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::column::carried;
+use crate::domain::file::FileFact;
 use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
-use crate::snapshot::header::{Baseline, FileFact, Header};
+use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot, Stored, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
@@ -112,8 +113,7 @@ pub async fn prepare(
         let model = &order.sync.model.name;
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
-    let files = reading.files.iter().map(fact_of_snapshot).collect();
-    let Reading { pins, partitions: streams, proof, .. } = reading;
+    let Reading { files, pins, partitions: streams, proof, .. } = reading;
     Ok(Some(Prepared {
         snapshot,
         destination,
@@ -409,16 +409,4 @@ pub fn load(snapshot: &Snapshot) -> Result<Table, Error> {
         Stored::Other(entry) => builder.push(key, *entry),
     })?;
     Ok(builder.finish())
-}
-
-/// The same fact in the words of the source room.
-pub fn fact_of_source(fact: &FileFact) -> source::FileFact {
-    let FileFact { table, path, size, inode, changed } = fact.clone();
-    source::FileFact { table, path, size, inode, changed }
-}
-
-/// The same fact in the words of the snapshot room.
-pub fn fact_of_snapshot(fact: &source::FileFact) -> FileFact {
-    let source::FileFact { table, path, size, inode, changed } = fact.clone();
-    FileFact { table, path, size, inode, changed }
 }

@@ -6,7 +6,7 @@ use crate::domain::guard::{self, HoldCause};
 use crate::domain::id::{Epoch, Instant, RunId};
 use crate::domain::sync::{Definition, Sync};
 use crate::domain::tally::Tally;
-use crate::snapshot::header::{FileFact, Header};
+use crate::snapshot::header::Header;
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
 
@@ -14,7 +14,6 @@ use crate::snapshot::record::Record;
 #[derive(Debug)]
 pub struct Facts<'a> {
     pub definition: &'a Definition,
-    pub files: &'a [FileFact],
     pub vanished: Vec<String>,
     pub rows_read: u64,
     pub invalid_keys: u64,

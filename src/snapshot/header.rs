@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::file::FileFact;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, Lineage, RunId};
 use crate::domain::sync::Definition;
@@ -44,18 +45,6 @@ pub struct Baseline {
     pub invalid_keys: Option<u64>,
     /// A keyed hash of the connection's secret; `None` where it has none.
     pub credentials: Option<String>,
-}
-
-/// One file of a read's file set. Same facts before and after prove that it was not replaced meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileFact {
-    pub table: String,
-    pub path: String,
-    pub size: u64,
-    pub inode: u64,
-    /// Nanoseconds since 1970.
-    pub changed: i128,
 }
 
 /// Deletes that wait for a person.

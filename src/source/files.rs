@@ -5,19 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::definition::{Rewritten, Table};
 use super::error::Error;
-
-/// One file of a read's file set. Same facts before and after prove that it was not replaced meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFact {
-    pub table: String,
-    /// Absolute.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    pub inode: u64,
-    /// The inode's change time, in nanoseconds since 1970.
-    pub changed: i128,
-}
+use crate::domain::file::FileFact;
 
 /// The files of a table as they are now, sorted by name. The completion marker is not one of them. A location that is
 /// the name of a file is that file, even if it reads like a glob.
@@ -117,6 +105,20 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
         )));
     }
     Ok(paths)
+}
+
+/// The same files by their names below the folder of their table, where they lie there.
+pub(super) fn below(facts: Vec<FileFact>, tables: &[&Table]) -> Vec<FileFact> {
+    let named = |mut fact: FileFact| {
+        let table = tables.iter().find(|table| table.name == fact.table);
+        let folder = table.and_then(|table| std::path::absolute(&table.folder).ok());
+        let name = folder.and_then(|folder| {
+            Some(Path::new(&fact.path).strip_prefix(folder).ok()?.to_str()?.to_owned())
+        });
+        fact.path = name.unwrap_or(fact.path);
+        fact
+    };
+    facts.into_iter().map(named).collect()
 }
 
 fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {

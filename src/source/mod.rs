@@ -24,7 +24,6 @@ mod tests;
 
 pub use csv::check_type_name;
 pub use error::Error;
-pub use files::FileFact;
 pub use mapping::{FieldInfo, Selection, key_type_name};
 pub use pins::{Pin, Pins};
 pub use proof::{Completeness, Proof, Unproven, vanished};

@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::Error;
-use super::files::FileFact;
+use crate::domain::file::FileFact;
 
 /// Footers read at once.
 const FOOTERS: usize = 8;

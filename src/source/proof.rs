@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::definition::Table;
 use super::error::Error;
-use super::files::{self, FileFact};
+use super::files;
+use crate::domain::file::FileFact;
 
 /// The files a read began with; made before the first byte of them is read.
 #[derive(Debug)]

@@ -24,12 +24,13 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::definition::{Definition, Format};
 use super::error::{Error, planning, unknown};
-use super::files::FileFact;
+use super::files;
 use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
 use super::statement::{self, Checked};
 use super::{arithmetic, csv, parquet};
+use crate::domain::file::FileFact;
 use crate::domain::sync::Model;
 
 /// What a read may use.
@@ -74,7 +75,8 @@ pub struct Reading {
     pub proof: Proof,
     /// The pins given, with those of columns whose types were inferred now; to be kept.
     pub pins: Pins,
-    /// The files of the tables that the model reads, as they were before the first byte was read.
+    /// The files of the tables that the model reads, as they were before the first byte was read; by their names below the
+    /// config's folder.
     pub files: Vec<FileFact>,
     /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
     pub source: String,
@@ -111,7 +113,7 @@ impl Reader {
 
         let context = self.session()?;
         let mut pins = pins.clone();
-        for table in tables {
+        for table in &tables {
             let files = proof.files_of(&table.name);
             let provider = match &table.format {
                 Format::Parquet => parquet::open(&context.state(), &table.name, files).await?,
@@ -144,7 +146,7 @@ impl Reader {
             key: projected.key,
             primary_key: projected.primary_key,
             partitions: streams(&physical, &context.task_ctx(), &model.name),
-            files: proof.files(),
+            files: files::below(proof.files(), &tables),
             proof,
             pins,
             source,

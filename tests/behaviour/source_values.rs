@@ -107,3 +107,17 @@ fn a_function_that_answers_otherwise_each_time_is_named_e9() {
     workspace.run(&["plan", "people"]).expect_code(0).expect_printed(&warned);
     workspace.run(&["sync", "people"]).expect_code(0).expect_printed(&warned);
 }
+
+#[test]
+fn a_project_that_moves_keeps_its_source_and_holds_nothing() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { max_deletes: Some("100%"), ..Setup::default() };
+    let old = Workspace::new(&oracle, setup.clone());
+    old.write_people(&people(1..=5));
+    old.sync(&[]).expect(0, "succeeded", &[]);
+    let new = Workspace::new(&oracle, setup);
+    std::fs::rename(old.state(), new.state()).expect("the state moves");
+    new.write_people(&people(2..=5));
+    new.sync(&[]).expect(0, "succeeded", &[("unchanged", 4), ("deleted", 1), ("held", 0)]);
+    check_mirror(&oracle, &expected(&people(2..=5)));
+}

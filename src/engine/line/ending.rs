@@ -22,7 +22,6 @@ impl Line<'_> {
         let lineage = self.prepared.snapshot.header().lineage;
         let facts = Facts {
             definition: &self.prepared.definition,
-            files: &self.prepared.files,
             vanished: std::mem::take(&mut self.vanished),
             rows_read: self.tally().rows_read,
             invalid_keys: self.invalid_keys(),

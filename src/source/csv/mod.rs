@@ -19,8 +19,8 @@ use self::record::{Problem, Record, Records};
 pub(super) use self::scan::CsvTable;
 use super::definition::Csv;
 use super::error::{Error, unknown};
-use super::files::FileFact;
 use super::pins::Pins;
+use crate::domain::file::FileFact;
 
 /// Bytes read from a file at once.
 const BUFFER: usize = 256 << 10;
