@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::SOON;
 use crate::support::check::check_mirror;
-use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
@@ -104,12 +102,7 @@ fn a_kill_between_request_and_receipt_leaves_no_orphan_of_the_old_key_or_the_new
     write(&workspace, &[(1, "ann", "free"), (2, "bob", "free")]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     write(&workspace, &[(1, "anna", "free"), (2, "bob", "free")]);
-    let before = oracle.request_count();
-    oracle.on_next(Fault::ApplyThenHold);
-    let process = workspace.spawn_sync(&[]);
-    oracle.wait_for_requests(before + 1, SOON);
-    process.kill();
-    oracle.wait_until(SOON, |journal| !journal.requests[before].is_open);
+    workspace.kill_between_request_and_receipt(&oracle);
     let last = [(1, "annika", "free"), (2, "bob", "free")];
     write(&workspace, &last);
     workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("deletes", 2)]);

@@ -4,24 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::SOON;
 use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, expected, key, keys, people};
 use crate::support::workspace::{Setup, Workspace};
-
-/// Runs until the oracle has applied the next request, and kills the process before it has an answer.
-fn kill_between_request_and_receipt(oracle: &Oracle, workspace: &Workspace) {
-    let before = oracle.request_count();
-    oracle.on_next(Fault::ApplyThenHold);
-    let process = workspace.spawn_sync(&[]);
-    oracle.wait_for_requests(before + 1, SOON);
-    process.kill();
-    oracle.wait_until(SOON, |journal| !journal.requests[before].is_open);
-    let request = &oracle.requests()[before];
-    assert!(request.is_applied() && !request.is_answered_whole, "{}", oracle.print());
-}
 
 fn mirror(oracle: &Oracle, people: &[Person]) -> Workspace {
     let workspace = Workspace::new(oracle, Setup { max_deletes: Some("100%"), ..Setup::default() });
@@ -47,7 +34,7 @@ fn an_orphan_is_deleted_though_no_receipt_ever_named_it() {
     let oracle = Oracle::start(&["id"]);
     let workspace = mirror(&oracle, &people(1..=3));
     workspace.write_people(&people(1..=4));
-    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.kill_between_request_and_receipt(&oracle);
     workspace.write_people(&people(1..=3));
     one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
     assert_eq!(oracle.deletes(), keys([4]));
@@ -59,7 +46,7 @@ fn a_value_that_returns_to_the_one_before_is_sent_again() {
     let workspace = mirror(&oracle, &people(1..=3));
     let changed = [Person::new(1, 1), Person::new(2, 2), Person::new(3, 1)];
     workspace.write_people(&changed);
-    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.kill_between_request_and_receipt(&oracle);
     assert_eq!(oracle.record(&key(2)), Some(Person::new(2, 2).record()));
     workspace.write_people(&people(1..=3));
     one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
@@ -71,7 +58,7 @@ fn a_row_that_returns_after_an_unanswered_delete_is_sent_again() {
     let oracle = Oracle::start(&["id"]);
     let workspace = mirror(&oracle, &people(1..=3));
     workspace.write_people(&people(1..=2));
-    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.kill_between_request_and_receipt(&oracle);
     assert_eq!(oracle.record(&key(3)), None, "the delete was applied");
     workspace.write_people(&people(1..=3));
     one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=3)));
@@ -82,7 +69,7 @@ fn a_batch_without_an_answer_is_repeated_after_a_kill_with_the_same_idempotency_
     let oracle = Oracle::start(&["id"]);
     let workspace = Workspace::new(&oracle, Setup::default());
     workspace.write_people(&people(1..=10));
-    kill_between_request_and_receipt(&oracle, &workspace);
+    workspace.kill_between_request_and_receipt(&oracle);
     workspace.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
     one_run_makes_it_right(&oracle, &workspace, &expected(&people(1..=10)));
     let requests = oracle.requests();
@@ -181,7 +168,7 @@ fn repeated_kills_lose_nothing_and_delete_nothing_wrongly() {
         last = people(round..=60 + round);
         last.iter_mut().step_by(3).for_each(|person| person.counter = round);
         workspace.write_people(&last);
-        kill_between_request_and_receipt(&oracle, &workspace);
+        workspace.kill_between_request_and_receipt(&oracle);
     }
     one_run_makes_it_right(&oracle, &workspace, &expected(&last));
     oracle.assert_deletes_only(&keys(1..=5));

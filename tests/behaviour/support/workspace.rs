@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::fault::Fault;
 use super::oracle::Oracle;
 use super::people::{CANARY, Person, csv};
 use super::process::{Finished, Process};
@@ -195,6 +196,19 @@ syncs:
         let mut args = vec!["--format", "json", "sync", "people"];
         args.extend_from_slice(more);
         self.spawn(&args)
+    }
+
+    /// Runs until the oracle has applied the next request, and kills the process before it has an answer.
+    #[track_caller]
+    pub fn kill_between_request_and_receipt(&self, oracle: &Oracle) {
+        let before = oracle.request_count();
+        oracle.on_next(Fault::ApplyThenHold);
+        let process = self.spawn_sync(&[]);
+        oracle.wait_for_requests(before + 1, SOON);
+        process.kill();
+        oracle.wait_until(SOON, |journal| !journal.requests[before].is_open);
+        let request = &oracle.requests()[before];
+        assert!(request.is_applied() && !request.is_answered_whole, "{}", oracle.print());
     }
 
     /// Runs a sync to its end; its report.
