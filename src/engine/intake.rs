@@ -26,7 +26,9 @@ enum Fate {
     Late,
     /// Has to wait for the end of the read, and there is no room for it: unsent.
     Unsent,
-    /// Not to be sent in this run: an invalid row is among its rows.
+    /// Not to be sent in this run: its row has no form in a request, and is the only one met.
+    Unrenderable,
+    /// Not to be sent in this run: its rows make the key invalid.
     Blocked,
     /// Found invalid after it had left.
     Left,
@@ -186,7 +188,9 @@ impl Intake {
                     needs_proof: candidate.reason == Reason::WasRepeated,
                 });
             }
-            Fate::Unsent | Fate::Blocked | Fate::Left => self.counts.unsent += 1,
+            Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {
+                self.counts.unsent += 1;
+            }
         }
     }
 
@@ -194,7 +198,7 @@ impl Intake {
         if self.fates.get(hash, key).is_some() {
             return self.repeated(hash, key, None, outlet);
         }
-        self.fates.insert(hash, key, Fate::Blocked);
+        self.fates.insert(hash, key, Fate::Unrenderable);
         self.counts.invalid += 1;
         self.name(key, "unencodable", why);
     }
@@ -239,6 +243,12 @@ impl Intake {
         let counts = &mut self.counts;
         match (self.fates.get(hash, key), first) {
             (Some(Fate::Blocked | Fate::Left), _) => return false,
+            // Counted as invalid already, and now its key is what is wrong.
+            (Some(Fate::Unrenderable), _) => {
+                self.fates.insert(hash, key, Fate::Blocked);
+                self.counts.invalid_keys += 1;
+                return true;
+            }
             (Some(Fate::Pushed), _) if !outlet.withdraw(hash, key) => {
                 self.fates.insert(hash, key, Fate::Left);
                 self.counts.invalid_keys += 1;
@@ -288,3 +298,6 @@ impl Intake {
 fn signed(count: u64) -> i64 {
     i64::try_from(count).expect("fewer than 2^63 rows")
 }
+
+#[cfg(test)]
+mod tests;

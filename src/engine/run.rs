@@ -54,7 +54,6 @@ async fn execute(
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Starting).await?;
     let Some(prepared) = prepare::prepare(store, order, &mut shutdown).await? else {
-        store.set_phase(report.run, Phase::Draining).await?;
         report.outcome = Outcome::Cancelled;
         return Ok(());
     };

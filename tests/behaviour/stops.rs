@@ -24,10 +24,7 @@ const ENDS: [End; 5] = [End::Stop, End::StopNow, End::Term, End::Interrupt, End:
 
 /// Waits until the run says that it drains: an answer that comes before would let it send the next request.
 fn wait_for_drain(workspace: &Workspace) {
-    let begun = std::time::Instant::now();
-    while !workspace.run(&["--format", "json", "runs"]).stdout.contains("draining") {
-        assert!(begun.elapsed() < SOON, "the run does not drain");
-    }
+    workspace.wait_for_run(|run| run["phase"] == "draining");
 }
 
 /// Ends the run while a request is held; the request is answered in a drain. The report, unless killed.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -131,8 +132,17 @@ impl Journal {
         key_of(&self.key_fields, record)
     }
 
-    /// Reads the operations of a body; an error in words if it is not one of the two declared shapes.
-    pub fn parse(&self, path: &str, body: &[u8]) -> Result<Vec<Operation>, String> {
+    /// Reads the operations of a request; an error in words if it is not one of the declared shapes.
+    pub fn parse(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<Operation>, String> {
+        if let ("DELETE", Some(key)) = (method, path.strip_prefix("/contacts/")) {
+            let text = percent_decode_str(key).decode_utf8().map_err(|error| error.to_string())?;
+            let record = serde_json::json!({ &self.key_fields[0]: text });
+            let key = self.key_of(&record)?;
+            return Ok(vec![Operation { asked: Asked::Delete, key, record }]);
+        }
+        if method != "POST" {
+            return Err("no such method".to_owned());
+        }
         let (asked, list) = match path {
             "/contacts/batch" => (Asked::Upsert, "records"),
             "/contacts/batch/archive" => (Asked::Delete, "ids"),

@@ -2,7 +2,7 @@
 //!
 //! It runs on a thread and runtime of its own, so that tests may block. `POST /contacts/batch` with
 //! `{"records": [...]}` upserts, `POST /contacts/batch/archive` with `{"ids": [...]}` deletes; both are answered
-//! record by record. A request is written down, judged and applied in one step under one lock, so that what a test
+//! record by record. `DELETE /contacts/KEY` deletes one record whose key is one field of text. A request is written down, judged and applied in one step under one lock, so that what a test
 //! sees after waiting is never half done. Not responsible for judging the journal: see `check`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use super::TOKEN;
+use super::{NEXT_TOKEN, TOKEN};
 use super::fault::{Fault, Script};
 use super::journal::{Journal, Made, Request, Sent, hash};
 use super::wire::{Answer, Head, Wire};
@@ -289,16 +289,17 @@ fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decisi
     let number = journal.requests.len() + 1;
     let releases = *shared.released.borrow();
     let mut sent = sent(number, connection, &head, body);
-    let parsed = match sent.header("authorization") {
-        Some(given) if given == format!("Bearer {TOKEN}") => journal.parse(&sent.path, body),
+    let given = sent.header("authorization").and_then(|given| given.strip_prefix("Bearer "));
+    let parsed = match given {
+        Some(TOKEN | NEXT_TOKEN) => journal.parse(&head.method, &sent.path, body),
         _ => Err("unauthorized".to_owned()),
     };
     let (fault, refused) = match parsed {
-        Ok(operations) if head.method == "POST" => {
+        Ok(operations) => {
             sent.operations = operations;
             (script.choose(&sent), None)
         }
-        Ok(_) => (Fault::None, Some(405)),
+        Err(why) if why == "no such method" => (Fault::None, Some(405)),
         Err(why) if why == "unauthorized" => (Fault::None, Some(401)),
         Err(why) if why.starts_with("no such path") => (Fault::None, Some(404)),
         Err(_) => (Fault::None, Some(400)),

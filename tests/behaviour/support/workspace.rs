@@ -1,7 +1,7 @@
 //! A folder with a config, the source's files and the state, in which the binary runs against an oracle.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,6 +34,8 @@ pub struct Setup {
     pub request_timeout: Option<&'static str>,
     /// How long after `Retry-After` or back-off a batch may still be tried.
     pub longest_time: &'static str,
+    /// What `TOKEN` is in the environment.
+    pub token: &'static str,
 }
 
 impl Default for Setup {
@@ -53,6 +55,7 @@ impl Default for Setup {
             drain_timeout: "5s",
             request_timeout: None,
             longest_time: "20s",
+            token: TOKEN,
         }
     }
 }
@@ -169,7 +172,7 @@ syncs:
     pub fn spawn(&self, args: &[&str]) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
-        Process::spawn(self.path(), &all, &[("TOKEN", TOKEN)])
+        Process::spawn(self.path(), &all, &[("TOKEN", self.setup.token)])
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).
@@ -215,6 +218,36 @@ syncs:
     #[track_caller]
     pub fn sync(&self, more: &[&str]) -> Report {
         self.report(self.spawn_sync(more))
+    }
+
+    /// The JSON of a command that succeeds.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        let mut all = vec!["--format", "json"];
+        all.extend_from_slice(args);
+        self.run(&all).expect_code(0).json()
+    }
+
+    /// What `status` says of the sync.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.json(&["status", "people"])[0].clone()
+    }
+
+    /// Asks again and again for the newest run until it is as wanted; the run.
+    ///
+    /// # Panics
+    /// After `SOON`, with the last answer.
+    #[track_caller]
+    pub fn wait_for_run(&self, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let run = self.json(&["runs"])[0].clone();
+            if is_so(&run) {
+                return run;
+            }
+            assert!(begun.elapsed() < SOON, "waited in vain: {run:#}");
+        }
     }
 
     /// Waits for the end of `spawn_sync`; its report.

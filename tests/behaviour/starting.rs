@@ -1,0 +1,136 @@
+//! Runs that end before their first row: failed, killed or stopped while starting; nothing asked for is forgotten.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::SOON;
+use crate::support::check::check_mirror;
+use crate::support::oracle::Oracle;
+use crate::support::people::{csv, expected, people};
+use crate::support::process::Process;
+use crate::support::workspace::{Setup, Workspace};
+
+/// How soon a process that is told to stop while it starts has ended.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+fn workspace(oracle: &Oracle) -> Workspace {
+    let sql = "SELECT id, counter, checksum, email FROM people".to_owned();
+    Workspace::new(oracle, Setup { sql, ..Setup::default() })
+}
+
+fn mirror(oracle: &Oracle) -> Workspace {
+    let workspace = workspace(oracle);
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace
+}
+
+/// Writes a file with a new column. It takes seconds to learn the column's type, as all of the file is read for it.
+fn write_much(workspace: &Workspace) {
+    let block = csv(&people(1..=20_000)).replace('\n', ",1\n");
+    let (_, rows) = block.split_once('\n').expect("the file has a header");
+    let rows = rows.repeat((60 << 20) / rows.len());
+    workspace.write("people.csv", &format!("id,counter,checksum,email,more\n{rows}"));
+}
+
+/// A run over such a file, which is starting.
+fn starting(workspace: &Workspace, more: &[&str]) -> Process {
+    write_much(workspace);
+    let process = workspace.spawn_sync(more);
+    workspace.wait_for_run(|run| run["phase"] == "starting");
+    process
+}
+
+#[test]
+fn a_full_resync_that_failed_to_start_is_made_by_the_next_run() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle);
+    std::fs::remove_file(workspace.path().join("people.csv")).expect("the file is there");
+    workspace.sync(&["--full"]).expect(1, "failed", &[]);
+    workspace.sync(&[]).expect(1, "failed", &[]);
+    workspace.write_people(&people(1..=20));
+    let report = workspace.sync(&[]).expect_kind("full", "open_epoch");
+    report.expect(0, "succeeded", &[("upserts", 20), ("delivered", 20)]);
+    check_mirror(&oracle, &expected(&people(1..=20)));
+    workspace.sync(&[]).expect_kind("incremental", "usual").expect(
+        0,
+        "succeeded",
+        &[("requests", 0)],
+    );
+}
+
+#[test]
+fn a_full_resync_that_was_killed_while_starting_is_made_by_the_next_run() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle);
+    let process = starting(&workspace, &["--full"]);
+    let begun = Instant::now();
+    while workspace.status()["is_epoch_open"] != json!(true) {
+        assert!(begun.elapsed() < SOON, "the epoch is opened first of all");
+    }
+    assert_eq!(workspace.json(&["runs"])[0]["phase"], json!("starting"), "it was still starting");
+    process.kill();
+    workspace.write_people(&people(1..=20));
+    let report = workspace.sync(&[]).expect_kind("full", "open_epoch");
+    report.expect(0, "succeeded", &[("delivered", 20)]);
+    check_mirror(&oracle, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_signal_while_starting_ends_the_run_at_once() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    for (signal, code) in [(Process::sigint as fn(&Process), 130), (Process::sigterm, 143)] {
+        let process = starting(&workspace, &[]);
+        let told = Instant::now();
+        signal(&process);
+        let report = workspace.report(process).expect(code, "cancelled", &[("rows_read", 0)]);
+        assert!(told.elapsed() < AT_ONCE, "{:?} {report:#?}", told.elapsed());
+    }
+    assert_eq!(oracle.connections(), 0, "{}", oracle.print());
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect_kind("full", "first_run").expect(0, "succeeded", &[]);
+}
+
+#[test]
+fn a_stop_while_starting_ends_the_run_at_once() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    for more in [&[][..], &["--now"]] {
+        let process = starting(&workspace, &[]);
+        let told = Instant::now();
+        let mut args = vec!["stop", "people", "--yes"];
+        args.extend_from_slice(more);
+        workspace.run(&args).expect_code(0);
+        let report = workspace.report(process).expect(6, "cancelled", &[("rows_read", 0)]);
+        assert!(told.elapsed() < AT_ONCE, "{:?} {report:#?}", told.elapsed());
+    }
+    assert_eq!(oracle.connections(), 0, "{}", oracle.print());
+}
+
+#[test]
+fn a_full_resync_that_was_stopped_while_starting_is_made_by_the_next_run() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle);
+    let process = starting(&workspace, &["--full"]);
+    workspace.run(&["stop", "people", "--yes"]).expect_code(0);
+    workspace.report(process).expect(6, "cancelled", &[]);
+    workspace.write_people(&people(1..=20));
+    let report = workspace.sync(&[]).expect_kind("full", "open_epoch");
+    report.expect(0, "succeeded", &[("delivered", 20)]);
+}
+
+#[test]
+fn a_first_run_over_a_model_without_rows_fails_and_says_so() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&[]);
+    for more in [&[][..], &[], &["--full"]] {
+        let report = workspace.sync(more).expect(1, "failed", &[("rows_read", 0)]);
+        assert!(report.word("error").contains("`people` gave no rows"), "{report:#?}");
+    }
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    assert_eq!(oracle.request_count(), 2, "{}", oracle.print());
+}
