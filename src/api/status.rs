@@ -8,11 +8,11 @@ use super::document::{self, chain, shown};
 use crate::config::{Config, SyncConfig};
 use crate::control::schedule::Schedule;
 use crate::control::service::is_paused;
-use crate::domain::id::Instant;
+use crate::domain::id::{Instant, Lineage};
 use crate::shutdown::Tasks;
-use crate::snapshot::View;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
+use crate::snapshot::{self, View};
 use crate::store::{self, RunRow, StateLock, Store};
 
 const FIRINGS: usize = 5;
@@ -46,13 +46,14 @@ impl<'c> Status<'c> {
         now: Instant,
     ) -> Result<Status<'c>, store::Error> {
         let name = &sync.sync.name;
-        let (mut last, mut unfinished, mut pause) = (None, Vec::new(), None);
+        let (mut last, mut unfinished, mut pause, mut known) = (None, Vec::new(), None, None);
         if let Some(store) = store {
             let runs = store.runs(Some(name), LOOK_BACK, None).await?;
             last = runs.into_iter().find(|run| run.phase.is_ended());
             unfinished = store.unfinished().await?;
             unfinished.retain(|run| run.sync == *name);
             pause = store.pause(name).await?;
+            known = store.known(name).await?;
         }
         let is_paused = is_paused(pause.as_ref(), sync.paused);
         let next = match &sync.schedule {
@@ -62,7 +63,7 @@ impl<'c> Status<'c> {
             }
             _ => Vec::new(),
         };
-        let header = header(config, name).await;
+        let header = header(config, name, known).await;
         let has_owner = StateLock::is_held(&config.state)?;
         Ok(Status { sync, is_paused, last, unfinished, has_owner, header, next })
     }
@@ -88,11 +89,16 @@ impl<'c> Status<'c> {
 }
 
 /// The snapshot is read from disk, on a thread where that holds up nobody.
-async fn header(config: &Config, name: &str) -> Result<Option<Header>, String> {
+async fn header(
+    config: &Config,
+    name: &str,
+    known: Option<(Lineage, u64)>,
+) -> Result<Option<Header>, String> {
     let disk = LocalDisk::existing(config.state.join("snapshots").join(name));
     let name = name.to_owned();
     let mut tasks = Tasks::default();
     tasks.spawn_blocking(move || match View::read(&disk, &name) {
+        Ok(None) if known.is_some() => Err(chain(&snapshot::Error::Missing { sync: name })),
         Ok(view) => Ok(view.map(|view| view.header().clone())),
         Err(error) => Err(chain(&error)),
     });

@@ -27,7 +27,9 @@ pub async fn release(
     let name = sync_of(&owned, RunId(run)).await?;
     // Only now is it known which secrets are needed.
     let config = place.config_for(Some(&name))?;
-    let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
+    let found = state::find(&config, &name)?;
+    sync::refuse_paused(&owned, &config, found).await?;
+    let order = order::order(&config, found, false, Trigger::Manual);
     let signals = Signals::listen()?;
     let who = time::who();
     Box::pin(decisions::release(&owned.store, &order, RunId(run), message, &who))
@@ -60,12 +62,22 @@ pub async fn discard(
     );
     confirm(&question, yes)?;
     let store = &owned.store;
-    let discarded = Box::pin(decisions::discard(store, &order, RunId(run), message, &time::who()))
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    output.answer(&json!({ "sync": name, "run": run, "discarded": discarded }), || {
+    let (discarded, others) =
+        Box::pin(decisions::discard(store, &order, RunId(run), message, &time::who()))
+            .await
+            .map_err(|error| Failure::of(&error))?;
+    let document =
+        json!({ "sync": name, "run": run, "discarded": discarded, "still_held": others });
+    output.answer(&document, || {
+        let rest = match others {
+            0 => String::new(),
+            others => format!(
+                "\n{others} others are still held; the next run judges them anew, and makes them if they are within the \
+                 guard by themselves: discard them too if they shall stay"
+            ),
+        };
         format!(
-            "{discarded} held deletes of `{name}` are discarded; their records are no longer ours"
+            "{discarded} held deletes of `{name}` are discarded; their records are no longer ours{rest}"
         )
     });
     Ok(Exit::Done)

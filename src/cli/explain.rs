@@ -14,7 +14,7 @@ use super::{rejected, time};
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
-use crate::snapshot::{self, View};
+use crate::snapshot::{self, Known, View};
 use crate::store::RunNote;
 
 /// How many notes are shown, the newest first.
@@ -23,13 +23,19 @@ const NOTES: usize = 10;
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
     state::find(&config, sync)?;
-    let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, None)
+    let store = place.beside().await?;
+    let known = match &store {
+        Some(store) => store.known(sync).await?,
+        None => None,
+    };
+    let known = known.map(|(lineage, generation)| Known { lineage, generation });
+    let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, known)
         .map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {
         Some(view) => (find(view, key)?, view.header().epoch),
         None => (Vec::new(), Epoch::default()),
     };
-    let mut notes = match place.beside().await? {
+    let mut notes = match &store {
         Some(store) => store.record_notes(sync, None).await?,
         None => Vec::new(),
     };
@@ -111,15 +117,13 @@ fn lines(entry: &Entry, epoch: Epoch) -> Vec<String> {
     if let Some(doubt) = entry.doubt {
         let operation = doubt.operation.word();
         let number = doubt.number.0;
-        lines.push(format!(
-            "in doubt: {operation} with intent {number} was sent and not answered; the next run asserts it again"
-        ));
-        if doubt.is_repeated {
-            lines.push(
-                "its key came twice; it waits until a complete read finds it at most once"
-                    .to_owned(),
-            );
-        }
+        lines.push(match doubt.is_repeated {
+            true => "in doubt: its key came twice; it waits until a complete read finds it at most once"
+                .to_owned(),
+            false => format!(
+                "in doubt: {operation} with intent {number} was sent and not answered; the next run asserts it again"
+            ),
+        });
     }
     if let Some(rejection) = &entry.rejection {
         lines.push(format!(

@@ -15,6 +15,7 @@ use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
+use crate::config::{Config, SyncConfig};
 use crate::control::queue::Wish;
 use crate::control::service::is_paused;
 use crate::domain::run::{Outcome, Trigger};
@@ -63,29 +64,52 @@ async fn attempt(
         Err(failure) => return Err(failure),
     };
     let queued = recover(&owned, output).await?;
-    if is_paused(owned.store.pause(sync).await?.as_ref(), found.paused) {
-        return Err(Failure::usage(format!(
-            "`{sync}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
-            config.path.display()
-        )));
-    }
+    refuse_paused(&owned, &config, found).await?;
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
 }
 
-/// Marks what an earlier process left unfinished, and says so; the runs that still wait.
+/// A sync that is paused is not run, by whatever command.
+pub async fn refuse_paused(
+    owned: &Owned,
+    config: &Config,
+    sync: &SyncConfig,
+) -> Result<(), Failure> {
+    let name = &sync.sync.name;
+    if !is_paused(owned.store.pause(name).await?.as_ref(), sync.paused) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "`{name}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
+        config.path.display()
+    )))
+}
+
+/// Ends what an earlier process left unfinished as interrupted, and says so; the runs that wait, with those that go on for
+/// the interrupted ones. They are durable first, so that a kill between the two loses nothing.
 pub async fn recover(owned: &Owned, output: &Output) -> Result<Vec<RunRow>, Failure> {
-    let left = recovery::survey(&owned.store, time::now()).await?;
+    let store = &owned.store;
+    let left = recovery::survey(store, time::now()).await?;
     for row in left.begun {
-        recovery::interrupt(&owned.store, &row, time::now()).await?;
+        let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
+        let waiting = left.queued.iter().find(|waiting| waiting.sync == row.sync);
+        match (waiting, wish.choice()) {
+            _ if row.stop.is_some() => {}
+            (None, choice) => {
+                store.create_run(&row.sync, choice, wish.trigger, time::now()).await?;
+            }
+            (Some(waiting), Some(choice)) => store.set_choice(waiting.id, choice).await?,
+            (Some(_), None) => {}
+        }
+        recovery::interrupt(store, &row, time::now()).await?;
         let (run, sync) = (row.id, row.sync);
         output.aside(&format!(
             "run {run} of `{sync}` was interrupted; its next one goes on from there"
         ));
     }
-    Ok(left.queued)
+    Ok(recovery::survey(store, time::now()).await?.queued)
 }
 
 /// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
@@ -97,12 +121,19 @@ pub async fn watched(
     queued: &[RunRow],
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
+    let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     let run = match queued.iter().find(|row| row.sync == sync) {
         Some(row) => {
             order.is_full |= Wish::of(row).is_full;
+            if let Some(choice) = wish.choice() {
+                owned.store.set_choice(row.id, choice).await?;
+            }
             row.id
         }
-        None => owned.store.create_run(&sync, None, order.trigger, time::now()).await?,
+        None => {
+            let now = time::now();
+            owned.store.create_run(&sync, wish.choice(), wish.trigger, now).await?
+        }
     };
     let (stopper, shutdown) = shutdown::channel();
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);

@@ -21,17 +21,18 @@ pub async fn release(
     message: &str,
     who: &str,
 ) -> Result<(), Error> {
-    audit(store, order, run, message, who, "release").await?;
     let mut snapshot = prepare::open(store, order).await?;
     if held(&snapshot, run)?.0.is_empty() {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
+    audit(store, order, run, message, who, "release").await?;
     let release = Release { run, message: Some(message.to_owned()), at: now() };
     blocking(|| snapshot.commit(|header| header.releases.push(release)))?;
     prepare::remember(store, &snapshot).await
 }
 
-/// Drops the ownership of the keys whose deletes were held in `run`: they are forgotten, and stay at the destination.
+/// Drops the ownership of the keys whose deletes were held in `run`: they are forgotten, and stay at the destination. How
+/// many they were, and how many others are held still.
 ///
 /// # Errors
 /// The snapshot or the audit log cannot be written; then nothing is discarded.
@@ -41,13 +42,13 @@ pub async fn discard(
     run: RunId,
     message: &str,
     who: &str,
-) -> Result<u64, Error> {
-    audit(store, order, run, message, who, "discard").await?;
+) -> Result<(u64, u64), Error> {
     let mut snapshot = prepare::open(store, order).await?;
     let (keys, others) = held(&snapshot, run)?;
     if keys.is_empty() {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
+    audit(store, order, run, message, who, "discard").await?;
     for key in &keys {
         snapshot.journal().append(&Record::Forget { key });
     }
@@ -61,7 +62,7 @@ pub async fn discard(
         })
     })?;
     prepare::remember(store, &snapshot).await?;
-    Ok(keys.len() as u64)
+    Ok((keys.len() as u64, others))
 }
 
 /// The keys whose deletes were held in `run`, and how many others are held.

@@ -185,7 +185,7 @@ impl Intake {
                     target_len,
                     repeats,
                     is_retry,
-                    needs_proof: candidate.reason == Reason::WasRepeated,
+                    needs_proof: candidate.doubt.is_some_and(|doubt| doubt.is_repeated),
                 });
             }
             Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {

@@ -210,20 +210,15 @@ impl<'a> Line<'a> {
         if let Err(unproven) = verified {
             return End::Failed(Error::Unproven(unproven.reason));
         }
-        if self.is_first_read_empty() {
-            return End::Failed(Error::NoRows(self.order.sync.model.name.clone()));
+        let rows_read = self.intake.counts.tally().rows_read;
+        let header = self.prepared.snapshot.header();
+        if let Err(error) = prepare::check_rows(self.order, Some(header), rows_read) {
+            return End::Failed(error);
         }
         if let Some(baseline) = &self.prepared.snapshot.header().baseline {
             self.vanished = vanished(&baseline.files, &self.prepared.files, &completeness);
         }
         End::Proven
-    }
-
-    /// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
-    fn is_first_read_empty(&self) -> bool {
-        let header = self.prepared.snapshot.header();
-        let is_first = header.baseline.as_ref().is_none_or(|known| known.invalid_keys.is_none());
-        is_first && header.entries == 0 && self.intake.counts.rows == 0
     }
 
     fn too_many_invalid(&self) -> Option<Error> {
@@ -356,7 +351,8 @@ impl<'a> Line<'a> {
         notes.extend(report::undelivered(self.delivery.notes()));
         report.explain(self.order, self.delivery.notes().troubles(), self.stage());
         let name = |note: &RecordNote| {
-            format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default())
+            let why = note.message.as_deref().filter(|message| !message.is_empty());
+            format!("`{}` {}", note.key, why.or(note.code.as_deref()).unwrap_or_default())
         };
         report.examples = notes.iter().take(EXAMPLES).map(name).collect();
         store.note_records(report.run, &report.sync, &notes).await?;

@@ -52,7 +52,8 @@ pub enum Error {
     )]
     PrimaryKeys(String),
     #[error(
-        "model `{0}` gave no rows, and no earlier run read any; nothing was sent: check its SQL and what its files hold"
+        "model `{0}` gave no rows, and no run has read any since the sync began or was rebaselined; nothing was sent: check \
+         its SQL and what its files hold, and if it is right to be empty, pause the sync until it has rows"
     )]
     NoRows(String),
     #[error(
@@ -382,6 +383,21 @@ pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
 fn open_epoch(header: &mut Header) {
     header.epoch = Epoch(header.epoch.0 + 1);
     header.is_epoch_open = true;
+}
+
+/// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
+///
+/// # Errors
+/// It is so.
+pub fn check_rows(order: &Order, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
+    let was_read = header.is_some_and(|header| {
+        let baseline = header.baseline.as_ref();
+        header.entries > 0 || baseline.is_some_and(|known| known.invalid_keys.is_some())
+    });
+    if rows_read == 0 && !was_read {
+        return Err(Error::NoRows(order.sync.model.name.clone()));
+    }
+    Ok(())
 }
 
 /// What later reads are judged against, as this run finds it.

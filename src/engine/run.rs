@@ -89,10 +89,11 @@ async fn follow(
     let tally = line.tally();
     report.tally = tally;
     report.holds = line.hold_causes().to_vec();
-    line.commit(&end, &tally).await?;
+    // One that comes later is too late to change anything.
+    let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
+    line.commit(&end, &tally, was_stopped).await?;
     line.note(store, report).await?;
     tally.check().map_err(Error::Defect)?;
-    let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
     report.outcome = run::outcome(&tally, was_stopped);
     match end {
         End::Failed(error) => Err(error),

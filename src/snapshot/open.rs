@@ -202,7 +202,7 @@ pub(super) fn remove(disk: &dyn Disk, sync: &str, name: &str) -> Result<(), Erro
     }
 }
 
-fn check_known(header: &Header, known: Option<Known>) -> Result<(), Error> {
+pub(super) fn check_known(header: &Header, known: Option<Known>) -> Result<(), Error> {
     let Some(known) = known else {
         return Ok(());
     };

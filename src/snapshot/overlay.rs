@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskView, LocalDisk};
 use super::memory_disk::MemoryDisk;
-use super::open::{Known, Snapshot};
+use super::open::{Known, Snapshot, check_known};
 use super::view::View;
 
-/// The snapshot in `folder` as the next run will find it: what the journal says is in doubt is. Where the journal cannot
-/// be read, as when a commit comes in between, the committed generation alone. `None` before the first commit.
+/// The snapshot in `folder` as the next run will find it: what the journal says is in doubt is. Where a commit comes in
+/// between, that commit's. `None` before the first. `known` is what the store knew of it before the call.
 ///
 /// # Errors
-/// As [`View::read`]; and if `known`, which the store last knew of it, is not what is there.
+/// As [`Snapshot::open`].
 pub fn recovered(
     folder: &Path,
     sync: &str,
@@ -31,13 +31,15 @@ pub fn recovered(
     };
     let overlay = || Arc::new(Overlay::new(LocalDisk::existing(folder)));
     let header = view.header();
+    check_known(header, known)?;
     let there = Known { lineage: header.lineage, generation: header.generation };
     match Snapshot::open(overlay(), sync, Some(there)) {
         Ok(snapshot) => Ok(Some(snapshot.view().clone())),
-        Err(error) => {
-            tracing::debug!(%error, "the journal could not be read");
-            Ok(Some(view))
-        }
+        // A commit may have come in between; else it is as the next run will find it.
+        Err(error) => match View::read(&LocalDisk::existing(folder), sync)? {
+            Some(later) if later.header().generation > there.generation => Ok(Some(later)),
+            _ => Err(error),
+        },
     }
 }
 

@@ -117,3 +117,34 @@ fn a_changed_key_is_refused_until_a_person_decides() {
     refused.expect_printed(&["rebaseline"]);
     assert_eq!(oracle.request_count(), requests, "{}", oracle.print());
 }
+
+#[test]
+fn a_lost_snapshot_is_missing_for_whoever_asks_and_never_empty() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=5));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    std::fs::remove_dir_all(workspace.state().join("snapshots/people")).expect("it is there");
+    for words in [&["explain", "people", "3"][..], &["plan", "people"], &["sync", "people"]] {
+        workspace.run(words).expect_code(1).expect_printed(&["missing", "rebaseline"]);
+    }
+    workspace.run(&["status", "people"]).expect_code(0).expect_printed(&["missing", "rebaseline"]);
+}
+
+#[test]
+fn a_damaged_journal_is_damage_for_whoever_asks() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { batch: 2, ..Setup::default() });
+    workspace.write_people(&people(1..=9));
+    workspace.kill_between_request_and_receipt(&oracle);
+    let folder = workspace.state().join("snapshots/people");
+    let names = std::fs::read_dir(&folder).expect("the snapshot is there").flatten();
+    let is_journal = |path: &PathBuf| path.to_string_lossy().contains("journal");
+    let journal = names.map(|entry| entry.path()).find(is_journal).expect("a journal is left");
+    let mut bytes = std::fs::read(&journal).expect("it can be read");
+    bytes[20] ^= 0x10;
+    std::fs::write(&journal, &bytes).expect("it can be written");
+    for words in [&["explain", "people", "3"][..], &["plan", "people"], &["sync", "people"]] {
+        workspace.run(words).expect_code(1).expect_printed(&["damaged", "rebaseline"]);
+    }
+}

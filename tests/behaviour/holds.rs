@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::check::check_covered;
+use crate::support::check::{check_covered, check_mirror};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, csv, expected, key, keys, people};
@@ -182,4 +182,22 @@ fn a_discard_leaves_the_keys_that_other_runs_held() {
     assert_eq!(oracle.deletes(), keys(5..=6), "{}", oracle.print());
     assert!(workspace.status()["hold"].is_null());
     assert!(oracle.record(&key(1)).is_some());
+}
+
+#[test]
+fn a_paused_sync_makes_no_released_delete_and_an_untaken_decision_is_not_audited_a4() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { max_deletes: None, ..Setup::default() });
+    workspace.write_people(&people(1..=40));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(1..=20));
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 20)]);
+    let open = workspace.config();
+    workspace.write("counterflow.yaml", &open.replace("    mode:", "    paused: true\n    mode:"));
+    let release = ["release", &held.run(), "-m", "yes"];
+    workspace.run(&release).expect_code(2).expect_printed(&["`people` is paused"]);
+    assert!(oracle.deletes().is_empty(), "{}", oracle.print());
+    workspace.write_config();
+    workspace.run(&release).expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=20)));
 }

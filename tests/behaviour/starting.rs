@@ -72,7 +72,7 @@ fn a_full_resync_that_was_killed_while_starting_is_made_by_the_next_run() {
     assert_eq!(workspace.json(&["runs"])[0]["phase"], json!("starting"), "it was still starting");
     process.kill();
     workspace.write_people(&people(1..=20));
-    let report = workspace.sync(&[]).expect_kind("full", "open_epoch");
+    let report = workspace.sync(&[]).expect_kind("full", "requested");
     report.expect(0, "succeeded", &[("delivered", 20)]);
     check_mirror(&oracle, &expected(&people(1..=20)));
 }
@@ -133,4 +133,21 @@ fn a_first_run_over_a_model_without_rows_fails_and_says_so() {
     workspace.write_people(&people(1..=20));
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
     assert_eq!(oracle.request_count(), 2, "{}", oracle.print());
+}
+
+#[test]
+fn a_full_resync_that_was_killed_at_its_very_beginning_is_full_all_the_same_i11() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle);
+    for _ in 0..5 {
+        write_much(&workspace);
+        let before = workspace.json(&["runs"])[0]["run"].clone();
+        let process = workspace.spawn_sync(&["--full"]);
+        // As soon as it is written down that there is a run.
+        workspace.wait_for_run(|run| run["run"] != before);
+        process.kill();
+        workspace.write_people(&people(1..=20));
+        let next = workspace.sync(&[]).expect_kind("full", "requested");
+        next.expect(0, "succeeded", &[("delivered", 20)]);
+    }
 }

@@ -220,3 +220,18 @@ fn a_stop_without_a_run_changes_nothing() {
     workspace.write_people(&people(1..=4));
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
 }
+
+#[test]
+fn a_full_run_stopped_when_all_is_in_flight_is_cancelled_and_the_next_one_is_full_c6() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { batch: 100, ..Setup::default() });
+    workspace.write_people(&people(1..=5));
+    oracle.on_next(Fault::Hold);
+    let process = workspace.spawn_sync(&[]);
+    oracle.wait_for_requests(1, SOON);
+    let report = end(End::Stop, &oracle, &workspace, process).expect("it was not killed");
+    assert_eq!(report.count("delivered"), 5, "{report:#?}");
+    let next = workspace.sync(&[]).expect_kind("full", "open_epoch");
+    next.expect(0, "succeeded", &[("unchanged", 5), ("requests", 0)]);
+    workspace.sync(&[]).expect_kind("incremental", "usual").expect(0, "succeeded", &[]);
+}

@@ -152,14 +152,21 @@ impl Line<'_> {
         tally
     }
 
-    /// Folds the journal into the next generation; closes the epoch where it was confirmed.
+    /// Folds the journal into the next generation; closes the epoch where it was confirmed and the run was not stopped.
     ///
     /// # Errors
     /// The commit failed; the next run recovers.
-    pub async fn commit(&mut self, end: &End, tally: &Tally) -> Result<(), Error> {
+    pub async fn commit(
+        &mut self,
+        end: &End,
+        tally: &Tally,
+        was_stopped: bool,
+    ) -> Result<(), Error> {
         let is_complete = matches!(end, End::Proven) && tally.check().is_ok();
-        let is_confirmed = is_complete && tally.unsent == 0 && tally.unknown == 0;
-        let are_released_done = is_confirmed && self.removals.deferred == 0 && tally.rejected == 0;
+        let has_rest = tally.unsent + tally.unknown > 0;
+        let is_confirmed = is_complete && !has_rest && !was_stopped;
+        let are_released_done =
+            is_complete && !has_rest && self.removals.deferred == 0 && tally.rejected == 0;
         let baseline = prepare::baseline(&self.prepared, self.run, Some(self.invalid_keys()));
         let (run, held, causes) = (self.run, tally.held, self.removals.causes.clone());
         let (is_sorted, next_batch) = (self.is_sorted, self.delivery.next_batch());
