@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use super::{NEXT_TOKEN, TOKEN};
 use super::fault::{Fault, Script};
 use super::journal::{Journal, Made, Request, Sent, hash};
 use super::wire::{Answer, Head, Wire};
+use super::{NEXT_TOKEN, TOKEN};
 
 /// A running oracle; it ends when dropped.
 pub struct Oracle {
