@@ -13,7 +13,8 @@ use crate::support::people::{Person, csv, expected, keys, people};
 use crate::support::workspace::{Setup, Workspace};
 
 /// What a plan foretells of a tally.
-const FORETOLD: [&str; 6] = ["rows_read", "unchanged", "upserts", "invalid", "deletes", "held"];
+const FORETOLD: [&str; 8] =
+    ["rows_read", "unchanged", "upserts", "invalid", "waived", "deletes", "held", "deferred"];
 
 /// The next run comes to what the plan says: its kind, its reason, its counts and why deletes are held.
 #[track_caller]

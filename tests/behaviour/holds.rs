@@ -112,6 +112,15 @@ fn what_is_gone_after_a_stopped_first_run_is_deleted_where_nothing_else_changed(
     check_covered(&oracle, &expected(&left));
 }
 
+#[test]
+fn an_empty_read_after_a_stopped_first_run_holds_the_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = stopped(&oracle, Setup::default(), &[("people.csv", &people(1..=60))]);
+    let gone = delivered(&oracle, &people(1..=60));
+    workspace.write_people(&[]);
+    holds(&oracle, &workspace, &gone, "empty_read");
+}
+
 /// A mirror of 30 persons that may delete nothing without a yes, of which these are gone; the run that held them.
 fn held(oracle: &Oracle, gone: std::ops::RangeInclusive<u32>) -> (Workspace, Report) {
     let workspace = Workspace::new(oracle, Setup { max_deletes: Some("0"), ..Setup::default() });
@@ -200,4 +209,32 @@ fn a_paused_sync_makes_no_released_delete_and_an_untaken_decision_is_not_audited
     workspace.write_config();
     workspace.run(&release).expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_release_stands_over_a_kill_and_a_failed_read_until_its_keys_are_deleted() {
+    let oracle = Oracle::start(&["id"]);
+    let (workspace, report) = held(&oracle, 1..=20);
+    let release = ["release", &report.run(), "-m", "the trials ended"];
+    let before = oracle.request_count();
+    oracle.on_next(Fault::ApplyThenHold);
+    oracle.on_next(Fault::ApplyThenHold);
+    let process = workspace.spawn(&release);
+    oracle.wait_for_requests(before + 2, SOON);
+    process.kill();
+    oracle.wait_until(SOON, |journal| journal.requests.iter().all(|request| !request.is_open));
+    // One that was released is back, two that nobody has released are gone.
+    let mut left = people([3]);
+    left.extend(people(23..=30));
+    std::fs::remove_file(workspace.path().join("people.csv")).expect("the file is there");
+    workspace.sync(&[]).expect(1, "failed", &[]);
+    workspace.write_people(&left);
+    workspace.sync(&[]).expect(4, "partial", &[("deleted", 19), ("held", 2), ("upserts", 1)]);
+    oracle.assert_deletes_only(&keys(1..=20));
+    let mut wanted = people([3]);
+    wanted.extend(people(21..=30));
+    check_mirror(&oracle, &expected(&wanted));
+    // It is done: a key of it that leaves again is held again.
+    workspace.write_people(&people(23..=30));
+    workspace.sync(&[]).expect(4, "partial", &[("deleted", 0), ("held", 3)]);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::check::{check_covered, check_mirror};
 use crate::support::oracle::Oracle;
-use crate::support::people::{Person, csv, expected, key, people};
+use crate::support::people::{Person, csv, expected, key, keys, people};
 use crate::support::workspace::{Setup, Workspace};
 
 fn with(people: &[Person], more: &str) -> String {
@@ -64,4 +64,29 @@ fn more_invalid_records_than_allowed_fail_the_run() {
     let report = workspace.sync(&[]);
     assert_eq!((report.finished.code, report.word("outcome")), (Some(1), "failed"), "{report:#?}");
     assert!(report.word("error").contains("max_invalid"), "the remedy is named: {report:#?}");
+}
+
+#[test]
+fn a_key_that_had_left_when_it_came_again_is_in_doubt_until_a_read_finds_it_once() {
+    const ROWS: u32 = 20_000;
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { batch: 1_000, concurrency: 1, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    // So many rows that the last is read when the first has long been sent.
+    workspace.write("people.csv", &with(&people(1..=ROWS), "1,2,c,e\n"));
+    let rows = u64::from(ROWS);
+    let report = workspace.sync(&[]);
+    let report = report.expect(3, "partial", &[("rows_read", rows + 1), ("delivered", rows)]);
+    report.expect(3, "partial", &[("invalid", 1), ("upserts", rows)]);
+    for _ in 0..2 {
+        let report = workspace.sync(&[]);
+        report.expect(3, "partial", &[("invalid", 2), ("upserts", 0), ("requests", 0)]);
+        workspace.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+    }
+    let mut whole = people(1..=ROWS);
+    whole[0].counter = 3;
+    workspace.write_people(&whole);
+    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("delivered", 1)]);
+    check_mirror(&oracle, &expected(&whole));
+    oracle.assert_deletes_only(&keys([]));
 }

@@ -11,8 +11,8 @@ use crate::support::people::{csv, expected, people};
 use crate::support::process::Process;
 use crate::support::workspace::{Setup, Workspace};
 
-/// How soon a process that is told to stop while it starts has ended.
-const AT_ONCE: Duration = Duration::from_millis(1500);
+/// How soon a process that is told to stop while it starts has ended: a second, and what a busy machine adds.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 fn workspace(oracle: &Oracle) -> Workspace {
     let sql = "SELECT id, counter, checksum, email FROM people".to_owned();
@@ -86,6 +86,7 @@ fn a_signal_while_starting_ends_the_run_at_once() {
         let told = Instant::now();
         signal(&process);
         let report = workspace.report(process).expect(code, "cancelled", &[("rows_read", 0)]);
+        assert!(report.json["kind"].is_null(), "the start did not come to its end: {report:#?}");
         assert!(told.elapsed() < AT_ONCE, "{:?} {report:#?}", told.elapsed());
     }
     assert_eq!(oracle.connections(), 0, "{}", oracle.print());
@@ -104,6 +105,7 @@ fn a_stop_while_starting_ends_the_run_at_once() {
         args.extend_from_slice(more);
         workspace.run(&args).expect_code(0);
         let report = workspace.report(process).expect(6, "cancelled", &[("rows_read", 0)]);
+        assert!(report.json["kind"].is_null(), "the start did not come to its end: {report:#?}");
         assert!(told.elapsed() < AT_ONCE, "{:?} {report:#?}", told.elapsed());
     }
     assert_eq!(oracle.connections(), 0, "{}", oracle.print());
