@@ -3,6 +3,7 @@
 //! Not responsible for the run itself. Invariant: signals are heard before anything is begun, so that none ends the
 //! process in the middle of a run.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -45,20 +46,22 @@ async fn attempt(
     sync: &str,
     is_full: bool,
 ) -> Result<Exit, Failure> {
+    let config = place.config_for(None)?;
+    state::find(&config, sync)?;
+    // Before anything is begun, so that no signal ends the process in its middle.
+    let signals = Signals::listen()?;
+    if let Some(address) = address::of_owner(&config.state) {
+        return beside(address, place, output, sync, is_full, signals).await;
+    }
+    // Only now is it known that secrets are needed, and nothing is made yet where they are missing.
     let config = place.config_for(Some(sync))?;
     let found = state::find(&config, sync)?;
     let order = order::order(&config, found, is_full, Trigger::Manual);
-    // Before anything is begun, so that no signal ends the process in its middle.
-    let signals = Signals::listen()?;
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
             let Some(address) = address::of_owner(&config.state) else { return Err(failure) };
-            let server = Server::at(address)?;
-            let asked = server.sync(place, output, sync, is_full, signals);
-            let (report, exit) = Box::pin(asked).await?;
-            print(output, &report);
-            return Ok(exit);
+            return beside(address, place, output, sync, is_full, signals).await;
         }
         Err(failure) => return Err(failure),
     };
@@ -71,6 +74,21 @@ async fn attempt(
     }
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
+    print(output, &report);
+    Ok(exit)
+}
+
+/// Has the server run the sync.
+async fn beside(
+    address: SocketAddr,
+    place: &Place,
+    output: &Output,
+    sync: &str,
+    is_full: bool,
+    signals: Signals,
+) -> Result<Exit, Failure> {
+    let server = Server::at(address)?;
+    let (report, exit) = Box::pin(server.sync(place, output, sync, is_full, signals)).await?;
     print(output, &report);
     Ok(exit)
 }

@@ -99,9 +99,10 @@ fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("domain values are plain data and always JSON")
 }
 
-/// A number as SQLite keeps it.
+/// A number as SQLite keeps it. Ours count events, far below 2^63; one from outside may be any, and what is out of range
+/// becomes the greatest, which no row has.
 fn stored(number: u64) -> i64 {
-    i64::try_from(number).expect("run ids and generations count events, far below 2^63")
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 type Statement = sqlx::query::Query<'static, Sqlite, SqliteArguments>;

@@ -11,6 +11,7 @@ use crate::support::check::{check_covered, check_mirror};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, expected, people};
+use crate::support::process::Process;
 use crate::support::server::{Server, until, until_within};
 use crate::support::workspace::{Setup, Workspace};
 
@@ -60,6 +61,10 @@ fn probes_and_questions_are_answered_and_whatever_is_wrong_is_a_problem() {
     server.get("/api/v1/syncs/nobody").expect_problem(404, &["`nobody`", "/api/v1/syncs"]);
     server.get("/api/v1/runs/7").expect_problem(404, &["`7`", "counterflow runs"]);
     server.get("/api/v1/runs/seven").expect_problem(400, &["path"]);
+    let far = u64::MAX.to_string();
+    server.get(&format!("/api/v1/runs/{far}")).expect_problem(404, &[&far, "counterflow runs"]);
+    let newest = server.get(&format!("/api/v1/runs?before={far}")).expect(200).json;
+    assert_eq!(newest, Value::Array(vec![]));
     server.get("/api/v1/runs?limit=0").expect_problem(400, &["`limit`", "500"]);
     server.get("/api/v1/runs?sink=people").expect_problem(400, &["sink"]);
     server.get("/api/v1/runs?sync=nobody").expect_problem(404, &["`nobody`"]);
@@ -362,12 +367,34 @@ fn a_paused_sync_is_not_run_and_a_second_server_is_refused() {
     workspace.write_people(&people(1..=3));
     let server = Server::start(&workspace);
     server.post("/api/v1/syncs/people/run", "").expect_problem(409, &["`people`", "paused"]);
-    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["paused"]);
+    workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&["paused"]);
     workspace.run(&["serve"]).expect_code(5);
     server.get("/ready").expect(200);
     let finished = server.end().expect_code(0);
     assert_eq!(finished.json()["schedules"], Value::Array(vec![]));
     assert_eq!(oracle.request_count(), 0);
+}
+
+#[test]
+fn a_sync_beside_the_server_ends_as_it_does_alone_and_needs_no_secret() {
+    let oracle = Oracle::start(&["id"]);
+    let sql = "SELECT id, shoe_size FROM people".to_owned();
+    let workspace = workspace(&oracle, Setup { sql, ..Setup::default() }, &[]);
+    workspace.write_people(&people(1..=3));
+    let alone = workspace.sync(&[]).expect(2, "failed", &[]);
+    let server = Server::start(&workspace);
+    let beside = workspace.sync(&[]).expect(2, "failed", &[]);
+    assert_eq!(alone.word("error"), beside.word("error"));
+    let arguments = ["--config", "counterflow.yaml", "--format", "json", "sync", "people"];
+    let without = Process::spawn(workspace.path(), &arguments, &[]);
+    let without = workspace.report(without).expect(2, "failed", &[]);
+    assert_eq!(alone.word("error"), without.word("error"));
+    server.end().expect_code(0);
+
+    // Alone it needs the secret, and says so before it makes anything.
+    let without = Process::spawn(workspace.path(), &arguments, &[]);
+    workspace.end(without, SOON).expect_code(2).expect_printed(&["TOKEN"]);
+    assert_eq!(phases(&workspace).len(), 3);
 }
 
 /// By the wall clock, at the beginning of the next minute: this test takes up to 60 s.
