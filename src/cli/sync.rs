@@ -3,11 +3,11 @@
 //! Not responsible for the run itself. Invariant: signals are heard before anything is begun, so that none ends the
 //! process in the middle of a run.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::bar::Bar;
 use super::beside::Server;
 use super::exit::{self, Exit};
@@ -50,8 +50,8 @@ async fn attempt(
     state::find(&config, sync)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    if let Some(address) = address::of_owner(&config.state) {
-        return beside(address, place, output, sync, is_full, signals).await;
+    if let Some(server) = address::of_owner(&config.state) {
+        return beside(server, place, output, sync, is_full, signals).await;
     }
     // Only now is it known that secrets are needed, and nothing is made yet where they are missing.
     let config = place.config_for(Some(sync))?;
@@ -60,8 +60,8 @@ async fn attempt(
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
-            let Some(address) = address::of_owner(&config.state) else { return Err(failure) };
-            return beside(address, place, output, sync, is_full, signals).await;
+            let Some(server) = address::of_owner(&config.state) else { return Err(failure) };
+            return beside(server, place, output, sync, is_full, signals).await;
         }
         Err(failure) => return Err(failure),
     };
@@ -80,13 +80,20 @@ async fn attempt(
 
 /// Has the server run the sync.
 async fn beside(
-    address: SocketAddr,
+    found: Address,
     place: &Place,
     output: &Output,
     sync: &str,
     is_full: bool,
     signals: Signals,
 ) -> Result<Exit, Failure> {
+    let Address { address, config, .. } = found;
+    if config.is_some() && config != address::hash(&place.file) {
+        output.aside(&format!(
+            "`{}` is not what the server at {address} was started with; start it again for the change to count",
+            place.file.display()
+        ));
+    }
     let server = Server::at(address)?;
     let (report, exit) = Box::pin(server.sync(place, output, sync, is_full, signals)).await?;
     print(output, &report);

@@ -26,7 +26,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
 pub use audit::Audited;
 pub use error::Error;
-pub use lock::StateLock;
+pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use run::{RunRow, Stop, StopRequest};
 pub use sync::Pause;
