@@ -41,6 +41,8 @@ fn check(ours: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let hosts = headers.get_all(header::HOST).iter().collect::<Vec<_>>();
     let host = match hosts.as_slice() {
         [one] => one.to_str().ok(),
+        // As HTTP/2 says it.
+        [] => uri.authority().map(Authority::as_str),
         _ => None,
     };
     let Some(host) = host else {
@@ -109,6 +111,18 @@ mod tests {
             assert_eq!(status(Some(host), None), Some(403), "{host}");
         }
         assert_eq!(status(None, None), Some(400));
+    }
+
+    #[test]
+    fn the_authority_of_http_2_is_taken_where_no_host_was_sent() {
+        let checked = |uri: &'static str| {
+            check([127, 0, 0, 1].into(), &Uri::from_static(uri), &HeaderMap::new())
+                .err()
+                .map(|problem| problem.into_response().status().as_u16())
+        };
+        assert_eq!(checked("http://localhost:8080/health"), None);
+        assert_eq!(checked("http://evil.example/health"), Some(403));
+        assert_eq!(checked("/health"), Some(400));
     }
 
     #[test]

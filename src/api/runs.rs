@@ -56,6 +56,8 @@ pub async fn one(
     let row = app.store.run(run).await?.ok_or(store::Error::NoRun(run))?;
     let mut document = document::run(&row);
     document["is_ended"] = json!(row.phase.is_ended());
+    // Not part of a report, but needed by whoever turns it into an exit code.
+    document["is_config_fault"] = json!(report.as_ref().map(|report| report.is_config_fault));
     document["report"] = json!(report);
     Ok(Json(document))
 }

@@ -114,11 +114,19 @@ fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Resu
         let detail = "the body is not declared as JSON; send `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let refuse = |status, what: &str| {
+        Problem::new(status, format!("the body cannot be read: {what}; send a JSON object"))
+    };
+    let read = serde_json::from_slice(body).map_err(|error| {
         let status = match error.classify() {
             serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::BAD_REQUEST,
         };
-        Problem::new(status, format!("the body cannot be read: {error}; send a JSON object"))
-    })
+        refuse(status, &error.to_string())
+    })?;
+    // Fields are read from a list too, by their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "it is no object"));
+    }
+    Ok(read)
 }

@@ -3,16 +3,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{self, StateLock};
+use crate::store::StateLock;
 
 const FILE: &str = "server.json";
 
 /// Where the server that owns the state listens, for commands beside it. One that is left by a server that was killed is
 /// known by the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     pub pid: u32,
     pub address: SocketAddr,
+    /// The hash of the config file it was started with.
+    pub config: Option<String>,
 }
 
 /// The file that says it; removed when dropped.
@@ -23,9 +25,13 @@ pub struct Announced(PathBuf);
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn announce(state: &Path, address: SocketAddr) -> std::io::Result<Announced> {
+pub fn announce(
+    state: &Path,
+    address: SocketAddr,
+    config: Option<String>,
+) -> std::io::Result<Announced> {
     let next = state.join(format!("{FILE}.next"));
-    let said = Address { pid: std::process::id(), address };
+    let said = Address { pid: std::process::id(), address, config };
     let text = serde_json::to_string(&said).expect("an address is plain data");
     std::fs::write(&next, text)?;
     let path = state.join(FILE);
@@ -40,14 +46,30 @@ impl Drop for Announced {
     }
 }
 
+/// Takes down what a server that was killed has left: its pid may be that of the next owner, as in a container.
+///
+/// # Errors
+/// The file cannot be removed.
+pub fn take_down_stale(state: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(state.join(FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Where the process that holds the state's lock listens; `None` if that is no server, or nobody holds it.
-pub fn of_owner(state: &Path) -> Option<SocketAddr> {
+pub fn of_owner(state: &Path) -> Option<Address> {
+    // In this order: an owner takes the lock first, and takes down what is stale next.
+    let holder = StateLock::holder(state).ok()??;
     let text = std::fs::read(state.join(FILE)).ok()?;
     let said: Address = serde_json::from_slice(&text).ok()?;
-    match StateLock::take(state) {
-        Err(store::Error::Locked { pid: Some(pid), .. }) if pid == said.pid => Some(said.address),
-        _ => None,
-    }
+    (holder.pid == Some(said.pid)).then_some(said)
+}
+
+/// The hash of a config file, to know by whether it was changed; `None` if it cannot be read.
+pub fn hash(config: &Path) -> Option<String> {
+    let bytes = std::fs::read(config).ok()?;
+    Some(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)))
 }
 
 #[cfg(test)]
@@ -60,11 +82,12 @@ mod tests {
         let state = folder.path();
         assert_eq!(of_owner(state), None);
         let address = SocketAddr::from(([127, 0, 0, 1], 4_711));
-        let announced = announce(state, address).unwrap();
+        let announced = announce(state, address, None).unwrap();
         assert_eq!(of_owner(state), None, "nobody holds the lock");
+        assert!(!state.join("lock").exists(), "whoever looks makes nothing");
         let lock = StateLock::take(state).unwrap();
-        assert_eq!(of_owner(state), Some(address));
-        let of_another = Address { pid: std::process::id() + 1, address };
+        assert_eq!(of_owner(state).map(|said| said.address), Some(address));
+        let of_another = Address { pid: std::process::id() + 1, address, config: None };
         std::fs::write(state.join(FILE), serde_json::to_string(&of_another).unwrap()).unwrap();
         assert_eq!(of_owner(state), None, "the lock is held by another");
         drop(lock);

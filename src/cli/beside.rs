@@ -35,6 +35,8 @@ pub struct Server {
 #[derive(Debug, Deserialize)]
 struct Asked {
     is_ended: bool,
+    #[serde(default)]
+    is_config_fault: Option<bool>,
     report: Option<Report>,
 }
 
@@ -86,7 +88,8 @@ impl Server {
                     let asked: Asked =
                         serde_json::from_value(document).map_err(|error| Failure::of(&error))?;
                     if let Some(report) = asked.report.filter(|_| asked.is_ended) {
-                        return Ok(report);
+                        let is_config_fault = asked.is_config_fault.unwrap_or_default();
+                        return Ok(Report { is_config_fault, ..report });
                     }
                     // The report comes a moment after the end, or not at all if the server was started anew.
                     failures = if asked.is_ended { failures + 1 } else { 0 };
@@ -131,7 +134,11 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failu
     }
     let detail = document["detail"].as_str().unwrap_or("it gave no reason");
     let text = format!("the server refused ({}): {detail}", status.as_u16());
-    Err(if status.as_u16() == 404 { Failure::usage(text) } else { Failure::failed(text) })
+    // A sync that is not there, or paused: the same exit code as without a server.
+    Err(match status.as_u16() {
+        404 | 409 => Failure::usage(text),
+        _ => Failure::failed(text),
+    })
 }
 
 fn left(cause: Cause, run: RunId, sync: &str) -> Failure {

@@ -31,10 +31,12 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
+    // Before it is loaded: a change in between is told of rather once too often.
+    let hash = address::hash(&place.file);
     let config = Arc::new(place.config()?);
     let signals = Signals::listen()?;
     let owned = state::own(&config).await?;
-    let ended = Box::pin(serve(&owned, output, &config, signals)).await;
+    let ended = Box::pin(serve(&owned, output, &config, hash, signals)).await;
     owned.store.close().await;
     ended
 }
@@ -43,6 +45,7 @@ async fn serve(
     owned: &Owned,
     output: &Output,
     config: &Arc<Config>,
+    hash: Option<String>,
     signals: Signals,
 ) -> Result<Exit, Failure> {
     let (listener, address) = listen(config.listen).await?;
@@ -54,7 +57,7 @@ async fn serve(
         closing.reached(Stage::Draining).await;
     }));
     let announced =
-        address::announce(&config.state, address).map_err(|error| Failure::of(&error))?;
+        address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
     let work = Arc::new(Engine { store: owned.store.clone() });
     let standing = standing(config)?;
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);

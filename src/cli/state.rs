@@ -1,7 +1,9 @@
 //! Where a command works: the config file and the state beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::address::{self, Address};
+use super::exit::Exit;
 use super::failure::Failure;
 use crate::config::{self, Config, SyncConfig};
 use crate::snapshot::disk::LocalDisk;
@@ -52,9 +54,31 @@ impl Place {
 
 /// Takes the lock and opens the state, which is made where there is none.
 pub async fn own(config: &Config) -> Result<Owned, Failure> {
-    let lock = StateLock::take(&config.state)?;
-    let store = Store::open(&config.state).await?;
+    let state = &config.state;
+    let lock = match StateLock::take(state) {
+        Err(refused @ store::Error::Locked { .. }) => {
+            return Err(by_server(state).unwrap_or_else(|| refused.into()));
+        }
+        taken => taken?,
+    };
+    address::take_down_stale(state).map_err(|error| {
+        let state = state.display();
+        Failure::failed(format!(
+            "what a server left in `{state}` cannot be removed: {error}; check the folder's permissions"
+        ))
+    })?;
+    let store = Store::open(state).await?;
     Ok(Owned { store, _lock: lock })
+}
+
+/// The refusal where the owner is a server, which `counterflow stop` does not end.
+fn by_server(state: &Path) -> Option<Failure> {
+    let Address { pid, address, .. } = address::of_owner(state)?;
+    let state = state.display();
+    let text = format!(
+        "the server at {address} (pid {pid}) works on `{state}`; end it first, with SIGTERM"
+    );
+    Some(Failure { exit: Exit::Locked, ..Failure::failed(text) })
 }
 
 /// The sync of that name.
@@ -78,4 +102,33 @@ pub fn snapshot_folder(config: &Config, sync: &str) -> PathBuf {
 
 pub fn snapshot_disk(config: &Config, sync: &str) -> LocalDisk {
     LocalDisk::existing(snapshot_folder(config, sync))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_owner_with_the_pid_of_a_server_that_was_killed_is_not_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("counterflow.yaml");
+        let starter = include_str!("starter.yaml");
+        let open = starter.replace("      auth:\n        bearer: ${CRM_TOKEN}\n", "");
+        std::fs::write(&file, open).unwrap();
+        let config = config::load(&file).unwrap();
+        std::fs::create_dir_all(&config.state).unwrap();
+        let listened = std::net::SocketAddr::from(([127, 0, 0, 1], 4_711));
+        // Never dropped, as by a kill.
+        let announced = address::announce(&config.state, listened, None).unwrap();
+        std::mem::forget(announced);
+        let owned = own(&config).await.unwrap();
+        assert_eq!(address::of_owner(&config.state), None);
+        let refused = own(&config).await.unwrap_err();
+        assert_eq!(refused.exit, Exit::Locked);
+        let _announced = address::announce(&config.state, listened, None).unwrap();
+        let refused = own(&config).await.unwrap_err();
+        assert_eq!(refused.exit, Exit::Locked);
+        assert!(format!("{refused:?}").contains("the server at 127.0.0.1:4711"), "{refused:?}");
+        owned.store.close().await;
+    }
 }

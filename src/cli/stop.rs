@@ -15,6 +15,7 @@ use super::state::Place;
 use super::time;
 use crate::control::commands;
 use crate::domain::id::RunId;
+use crate::domain::run::Phase;
 use crate::store::{self, RunRow, StateLock, Store};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -40,11 +41,11 @@ pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, F
     let Some((store, going)) = going else {
         return nothing_goes(place, output, &asked.sync);
     };
-    if is_abandoned(place)? {
-        return nothing_goes(place, output, &asked.sync);
-    }
     let sync = &asked.sync;
-    let question = if asked.now {
+    let is_abandoned = is_abandoned(place)?;
+    let question = if is_abandoned {
+        format!("Keep run {} of `{sync}` from being taken up by the next process?", going.id)
+    } else if asked.now {
         format!("Stop run {} of `{sync}` and drop what is in flight?", going.id)
     } else {
         format!("Stop run {} of `{sync}`?", going.id)
@@ -58,6 +59,10 @@ pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, F
     let Some(run) = commands::stop(&store, stop, time::now()).await? else {
         return nothing_goes(place, output, sync);
     };
+    if is_abandoned {
+        answer_for_next(output, &going);
+        return Ok(Exit::Done);
+    }
     let ended = wait(place, &store, run, limit(place, sync)).await?;
     output.answer(&json!({ "sync": sync, "run": run, "phase": ended.phase.to_string() }), || {
         format!("run {run} of `{sync}`: {}", ended.phase)
@@ -81,13 +86,23 @@ fn nothing_goes(place: &Place, output: &Output, sync: &str) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-/// Whether nobody owns the state: then what is unfinished there was interrupted, and the next process recovers it.
+/// There is no process to wait for: the next one heeds the request before it begins anything.
+fn answer_for_next(output: &Output, row: &RunRow) {
+    let RunRow { id, sync, phase, .. } = row;
+    output.answer(&json!({ "sync": sync, "run": id, "phase": phase.to_string() }), || {
+        if *phase == Phase::InQueue {
+            format!("run {id} of `{sync}` will not begin")
+        } else {
+            format!(
+                "run {id} of `{sync}` was interrupted, and the next server will not go on with it"
+            )
+        }
+    });
+}
+
+/// Whether nobody owns the state: then what is unfinished there was interrupted, or waits for the next process.
 fn is_abandoned(place: &Place) -> Result<bool, Failure> {
-    match StateLock::take(&place.state()?) {
-        Ok(_released_at_once) => Ok(true),
-        Err(store::Error::Locked { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok(!StateLock::is_held(&place.state()?)?)
 }
 
 /// How long to wait for the end.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::bar::Bar;
 use super::beside::Server;
 use super::exit::{self, Exit};
@@ -46,20 +47,22 @@ async fn attempt(
     sync: &str,
     is_full: bool,
 ) -> Result<Exit, Failure> {
+    let config = place.config_for(None)?;
+    state::find(&config, sync)?;
+    // Before anything is begun, so that no signal ends the process in its middle.
+    let signals = Signals::listen()?;
+    if let Some(server) = address::of_owner(&config.state) {
+        return beside(server, place, output, sync, is_full, signals).await;
+    }
+    // Only now is it known that secrets are needed, and nothing is made yet where they are missing.
     let config = place.config_for(Some(sync))?;
     let found = state::find(&config, sync)?;
     let order = order::order(&config, found, is_full, Trigger::Manual);
-    // Before anything is begun, so that no signal ends the process in its middle.
-    let signals = Signals::listen()?;
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
-            let Some(address) = address::of_owner(&config.state) else { return Err(failure) };
-            let server = Server::at(address)?;
-            let asked = server.sync(place, output, sync, is_full, signals);
-            let (report, exit) = Box::pin(asked).await?;
-            print(output, &report);
-            return Ok(exit);
+            let Some(server) = address::of_owner(&config.state) else { return Err(failure) };
+            return beside(server, place, output, sync, is_full, signals).await;
         }
         Err(failure) => return Err(failure),
     };
@@ -85,6 +88,28 @@ pub async fn refuse_paused(
         "`{name}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
         config.path.display()
     )))
+}
+
+/// Has the server run the sync.
+async fn beside(
+    found: Address,
+    place: &Place,
+    output: &Output,
+    sync: &str,
+    is_full: bool,
+    signals: Signals,
+) -> Result<Exit, Failure> {
+    let Address { address, config, .. } = found;
+    if config.is_some() && config != address::hash(&place.file) {
+        output.aside(&format!(
+            "`{}` is not what the server at {address} was started with; start it again for the change to count",
+            place.file.display()
+        ));
+    }
+    let server = Server::at(address)?;
+    let (report, exit) = Box::pin(server.sync(place, output, sync, is_full, signals)).await?;
+    print(output, &report);
+    Ok(exit)
 }
 
 /// Ends what an earlier process left unfinished as interrupted, and says so; the runs that wait, with those that go on for

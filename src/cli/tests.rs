@@ -12,7 +12,7 @@ use crate::domain::tally::Tally;
 use crate::snapshot::Snapshot;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::record::IntentRecord;
-use crate::store::{StateLock, Store};
+use crate::store::{StateLock, StopRequest, Store};
 
 const SYNC: &str = "people_to_crm";
 
@@ -147,7 +147,8 @@ async fn a_run_whose_process_died_is_not_waited_for() {
     let owner = Store::open(&state).await.unwrap();
     let run = owner.create_run(SYNC, None, Trigger::Manual, Instant(0)).await.unwrap();
     assert_eq!(code(folder.path(), &["stop", SYNC, "--yes"]).await, 0);
-    assert_eq!(owner.stop_requested(run).await.unwrap(), None);
+    let asked = owner.stop_requested(run).await.unwrap();
+    assert_eq!(asked, Some(StopRequest::Drain), "the next process heeds it");
 }
 
 /// A snapshot with one key of an intent that has no receipt and is not committed.

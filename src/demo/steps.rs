@@ -47,7 +47,7 @@ impl Story {
     /// Step 2: the source changes; only the difference is sent.
     pub(super) async fn change_the_source(&mut self) -> Result<(), Error> {
         self.step("change", "The source changes, and only the difference is sent");
-        self.folder.open_shop(SECOND).map_err(Error::Folder)?;
+        self.folder.open_shop(SECOND).map_err(Error::of_folder(self.folder.path()))?;
         self.destination.accept();
         self.teller.say(
             "A new export of the shop: customers came, changed and left, open orders were paid, the one \
@@ -102,7 +102,7 @@ impl Story {
     /// Step 4: a run is killed between request and answer, and the next one recovers.
     pub(super) async fn kill_and_recover(&mut self) -> Result<(), Error> {
         self.step("kill", "A run is killed between request and answer, and the next one recovers");
-        self.folder.edit_customers(rename_plan).map_err(Error::Folder)?;
+        self.folder.edit_customers(rename_plan).map_err(Error::of_folder(self.folder.path()))?;
         self.teller.say(&format!(
             "The shop renames its plans, which changes every customer, and {} customers leave. In the \
              middle of the run the process is killed: one batch is applied and its answer never arrives, \
@@ -139,8 +139,8 @@ impl Story {
 
     /// One of the orders that differ in the second version is refused from now on.
     fn refuse_an_order(&self) -> Result<String, Error> {
-        let first = source::orders(FIRST.orders).map_err(Error::Folder)?;
-        let second = source::orders(SECOND.orders).map_err(Error::Folder)?;
+        let first = source::orders(FIRST.orders).map_err(Error::of_folder(self.folder.path()))?;
+        let second = source::orders(SECOND.orders).map_err(Error::of_folder(self.folder.path()))?;
         let differs =
             |key: &&String| second.get(*key).is_some_and(|row| first.get(*key) != Some(row));
         let changed = first.keys().filter(differs).cloned().collect();

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::account::{Account, Command, Compared, Step};
@@ -28,8 +29,11 @@ pub struct Setting {
 /// Why the story could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the demo's folder cannot be used: {0}")]
-    Folder(io::Error),
+    #[error(
+        "`{}` cannot be used for the demo's files: {cause}; name a folder with room, that you may write to, in `TMPDIR`",
+        .folder.display()
+    )]
+    Folder { folder: PathBuf, cause: io::Error },
     #[error("the demo's destination cannot listen: {0}")]
     Listen(io::Error),
     #[error(transparent)]
@@ -40,6 +44,13 @@ pub enum Error {
     Report { command: String, cause: serde_json::Error },
     #[error("{0}")]
     Plot(&'static str),
+}
+
+impl Error {
+    pub(super) fn of_folder(folder: &Path) -> impl FnOnce(io::Error) -> Error {
+        let folder = folder.to_owned();
+        |cause| Error::Folder { folder, cause }
+    }
 }
 
 /// How the destination must compare with the source.
@@ -70,9 +81,9 @@ impl Story {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let destination =
             Destination::start(address, setting.seed, Temper::Bad).await.map_err(Error::Listen)?;
-        let folder =
-            Folder::make(&destination.base_url(), setting.is_kept).map_err(Error::Folder)?;
-        let binary = Binary::own(folder.path()).map_err(Error::Folder)?;
+        let folder = Folder::make(&destination.base_url(), setting.is_kept)
+            .map_err(Error::of_folder(&std::env::temp_dir()))?;
+        let binary = Binary::own(folder.path()).map_err(Error::of_folder(folder.path()))?;
         teller.title(&format!("Counterflow demo, seed {}", setting.seed));
         teller.say(&format!(
             "A small shop's customers and orders, and some airlines and flights, are kept in step with \
@@ -175,7 +186,8 @@ impl Story {
     pub fn compare(&mut self, when: &'static str, expected: &Expected) -> Result<(), Error> {
         let mut objects = Vec::with_capacity(Object::ALL.len());
         for object in Object::ALL {
-            let source = source::records(self.folder.path(), object).map_err(Error::Folder)?;
+            let source = source::records(self.folder.path(), object)
+                .map_err(Error::of_folder(self.folder.path()))?;
             if !object.is_mirrored() {
                 self.once.extend(source.keys().cloned());
             }
@@ -228,8 +240,16 @@ fn check(ended: &Ended, expected: i32) -> Result<(), Error> {
     }
     let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
     let said = [&ended.stdout, &ended.stderr].map(|text| text.trim().to_owned());
-    let why = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    let why = error_of_report(&ended.stdout).unwrap_or_else(|| {
+        said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    });
     Err(Error::Exit { command: ended.command.clone(), code, expected, why })
+}
+
+/// What a command that prints JSON says went wrong, if it does.
+fn error_of_report(stdout: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(stdout).ok()?;
+    document["error"].as_str().map(str::to_owned)
 }
 
 /// What is wrong with a comparison, in words.
@@ -326,5 +346,25 @@ mod tests {
         let interrupted = Expected::Interrupted(Object::Orders);
         assert_eq!(problem(&comparison(0, 0, 3), &interrupted), None);
         assert!(problem(&comparison(0, 0, 0), &interrupted).is_some());
+    }
+
+    #[test]
+    fn a_command_that_failed_is_told_by_the_error_of_its_report() {
+        let ended = |stdout: &str| Ended {
+            command: "counterflow sync crm".to_owned(),
+            code: Some(1),
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        };
+        let told = |stdout| check(&ended(stdout), 0).unwrap_err().to_string();
+        assert_eq!(
+            told(r#"{"run":1,"error":"the disk is full; make room"}"#),
+            "`counterflow sync crm` ended with exit code 1 where 0 was expected: the disk is full; make room"
+        );
+        assert!(
+            told(r#"{"run":1,"error":null}"#).contains(r#""run":1"#),
+            "there is no more to tell"
+        );
+        assert!(told("no JSON").ends_with("no JSON"));
     }
 }

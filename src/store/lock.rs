@@ -1,14 +1,21 @@
 //! One owner per state directory. The lock is the operating system's, on an open file: it ends with the process,
 //! however that ends, so a stale file never locks anyone out.
+//!
+//! Who only looks shares the lock for that moment and writes nothing; an owner that begins in it waits it out.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use super::Error;
 
 const FILE: &str = "lock";
+/// How often a lock that is held is tried before its holder counts as an owner and not as somebody who looks.
+const TRIES: u32 = 10;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held by the process that owns the state; released when dropped, or when the process ends or is killed.
 #[derive(Debug)]
@@ -17,12 +24,23 @@ pub struct StateLock {
     _file: File,
 }
 
+/// The process that owns the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// `None` if it has not yet written it down.
+    pub pid: Option<u32>,
+}
+
 impl StateLock {
     /// Takes the lock of a state directory, which is created if it is missing.
     ///
     /// # Errors
-    /// [`Error::Locked`] with the other's pid at once, never after a wait; [`Error::Io`].
+    /// [`Error::Locked`] with the other's pid, after a tenth of a second at most; [`Error::Io`].
     pub fn take(state_directory: &Path) -> Result<StateLock, Error> {
+        StateLock::take_between(state_directory, || std::thread::sleep(PAUSE))
+    }
+
+    fn take_between(state_directory: &Path, mut pause: impl FnMut()) -> Result<StateLock, Error> {
         let path = state_directory.join(FILE);
         let failure = |source| Error::io(path.clone(), source);
         create_private(state_directory)?;
@@ -34,16 +52,20 @@ impl StateLock {
             .mode(0o600)
             .open(&path)
             .map_err(failure)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // A pid that cannot be read is not worth another error: the lock is what matters.
-                let pid =
-                    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(Error::Locked { pid, directory: state_directory.to_path_buf() });
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < TRIES => {
+                    tries += 1;
+                    pause();
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let directory = state_directory.to_path_buf();
+                    return Err(Error::Locked { pid: pid(&mut file), directory });
+                }
+                Err(TryLockError::Error(source)) => return Err(failure(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(failure(source)),
         }
         file.set_len(0).map_err(failure)?;
         file.rewind().map_err(failure)?;
@@ -56,19 +78,34 @@ impl StateLock {
     /// # Errors
     /// [`Error::Io`].
     pub fn is_held(state_directory: &Path) -> Result<bool, Error> {
+        Ok(StateLock::holder(state_directory)?.is_some())
+    }
+
+    /// The process that owns the state, if one does, asked without writing anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn holder(state_directory: &Path) -> Result<Option<Holder>, Error> {
         let path = state_directory.join(FILE);
         let failure = |source| Error::io(path.clone(), source);
-        let file = match File::open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failure(error)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Holder { pid: pid(&mut file) })),
             Err(TryLockError::Error(source)) => Err(failure(source)),
         }
     }
+}
+
+/// The pid in a lock file. One that cannot be read is not worth an error: the lock is what matters.
+fn pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Makes the state's folder, which nobody but the owner may look into: keys may be personal data. One that is there
@@ -108,5 +145,30 @@ mod tests {
         let _lock = StateLock::take(directory.path()).unwrap();
         let written = std::fs::read_to_string(directory.path().join(FILE)).unwrap();
         assert_eq!(written, format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn an_owner_that_begins_while_somebody_looks_is_not_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(StateLock::take(directory.path()).unwrap());
+        let looker = File::open(directory.path().join(FILE)).unwrap();
+        looker.try_lock_shared().unwrap();
+        let mut looker = Some(looker);
+        let owner = StateLock::take_between(directory.path(), || drop(looker.take())).unwrap();
+        assert!(looker.is_none(), "it was waited for");
+        drop(owner);
+    }
+
+    #[test]
+    fn whoever_looks_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(StateLock::holder(directory.path()).unwrap(), None);
+        assert!(!directory.path().join(FILE).exists());
+        std::fs::write(directory.path().join(FILE), "7\n").unwrap();
+        assert_eq!(StateLock::holder(directory.path()).unwrap(), None);
+        assert_eq!(std::fs::read_to_string(directory.path().join(FILE)).unwrap(), "7\n");
+        let _lock = StateLock::take(directory.path()).unwrap();
+        let ours = Holder { pid: Some(std::process::id()) };
+        assert_eq!(StateLock::holder(directory.path()).unwrap(), Some(ours));
     }
 }

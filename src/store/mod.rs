@@ -26,7 +26,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
 pub use audit::Audited;
 pub use error::Error;
-pub use lock::StateLock;
+pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use run::{RunRow, Stop, StopRequest};
 pub use sync::Pause;
@@ -99,9 +99,10 @@ fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("domain values are plain data and always JSON")
 }
 
-/// A number as SQLite keeps it.
+/// A number as SQLite keeps it. Ours count events, far below 2^63; one from outside may be any, and what is out of range
+/// becomes the greatest, which no row has.
 fn stored(number: u64) -> i64 {
-    i64::try_from(number).expect("run ids and generations count events, far below 2^63")
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 type Statement = sqlx::query::Query<'static, Sqlite, SqliteArguments>;

@@ -412,6 +412,8 @@ mod tests {
         assert_eq!(ids(store.runs(None, 10, None).await.unwrap()), [4, 3, 2, 1]);
         assert_eq!(ids(store.runs(Some("crm"), 2, None).await.unwrap()), [4, 3]);
         assert_eq!(ids(store.runs(Some("crm"), 2, Some(RunId(3))).await.unwrap()), [1]);
+        assert_eq!(ids(store.runs(None, 10, Some(RunId(u64::MAX))).await.unwrap()), [4, 3, 2, 1]);
+        assert_eq!(store.run(RunId(u64::MAX)).await.unwrap(), None);
         assert_eq!(ids(store.unfinished().await.unwrap()), [1, 2, 3, 4]);
     }
 

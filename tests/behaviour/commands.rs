@@ -53,6 +53,17 @@ fn a_usage_error_is_json_where_json_is_asked_for() {
 }
 
 #[test]
+fn a_number_that_no_run_can_have_is_a_run_that_is_not_there() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = synced(&oracle);
+    let far = u64::MAX.to_string();
+    for words in [&["release", &far, "-m", "x"][..], &["discard", &far, "-m", "x", "--yes"]] {
+        workspace.run(words).expect_code(2).expect_printed(&[&far, "counterflow runs"]);
+    }
+    workspace.run(&["rejected", "people", "--run", &far]).expect_code(0);
+}
+
+#[test]
 fn what_only_the_config_can_mend_is_a_usage_error_even_if_the_data_shows_it() {
     let oracle = Oracle::start(&["id"]);
     for sql in ["SELECT id, shoe_size FROM people", "SELECT email FROM people"] {

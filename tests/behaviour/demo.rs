@@ -128,6 +128,17 @@ fn the_example_runs_as_it_stands_against_the_destination_alone() {
 }
 
 #[test]
+fn a_place_where_no_folder_can_be_made_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let temporary = nowhere.to_str().expect("a temporary folder has a plain name");
+    Process::spawn(folder.path(), &["demo"], &[("TMPDIR", temporary)])
+        .wait(SOON)
+        .expect_code(1)
+        .expect_printed(&[temporary, "`TMPDIR`"]);
+}
+
+#[test]
 fn the_destination_listens_on_loopback_only() {
     let folder = tempfile::tempdir().unwrap();
     for address in ["0.0.0.0:0", "192.0.2.1:8089", "[::]:0"] {

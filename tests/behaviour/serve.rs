@@ -11,6 +11,7 @@ use crate::support::check::{check_covered, check_mirror};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, expected, people};
+use crate::support::process::Process;
 use crate::support::server::{Server, until, until_within};
 use crate::support::workspace::{Setup, Workspace};
 
@@ -60,6 +61,10 @@ fn probes_and_questions_are_answered_and_whatever_is_wrong_is_a_problem() {
     server.get("/api/v1/syncs/nobody").expect_problem(404, &["`nobody`", "/api/v1/syncs"]);
     server.get("/api/v1/runs/7").expect_problem(404, &["`7`", "counterflow runs"]);
     server.get("/api/v1/runs/seven").expect_problem(400, &["path"]);
+    let far = u64::MAX.to_string();
+    server.get(&format!("/api/v1/runs/{far}")).expect_problem(404, &[&far, "counterflow runs"]);
+    let newest = server.get(&format!("/api/v1/runs?before={far}")).expect(200).json;
+    assert_eq!(newest, Value::Array(vec![]));
     server.get("/api/v1/runs?limit=0").expect_problem(400, &["`limit`", "500"]);
     server.get("/api/v1/runs?sink=people").expect_problem(400, &["sink"]);
     server.get("/api/v1/runs?sync=nobody").expect_problem(404, &["`nobody`"]);
@@ -69,7 +74,9 @@ fn probes_and_questions_are_answered_and_whatever_is_wrong_is_a_problem() {
         server.post(&nobody, "{}").expect_problem(404, &["`nobody`"]);
         server.post(&path, "{").expect_problem(400, &["body"]);
         server.post(&path, r#"{"fully": true}"#).expect_problem(422, &["`fully`"]);
-        server.post(&path, "[7]").expect_problem(422, &["body"]);
+        for other in ["[7]", " []", "null", "7"] {
+            server.post(&path, other).expect_problem(422, &["body", "JSON object"]);
+        }
         server.ask("POST", &path, &[], "{}").expect_problem(415, &["application/json"]);
         server.post(&path, &" ".repeat(65 << 10)).expect_problem(413, &["body"]);
         for (name, value) in [("Host", "evil.example"), ("Origin", "http://evil.example")] {
@@ -362,12 +369,78 @@ fn a_paused_sync_is_not_run_and_a_second_server_is_refused() {
     workspace.write_people(&people(1..=3));
     let server = Server::start(&workspace);
     server.post("/api/v1/syncs/people/run", "").expect_problem(409, &["`people`", "paused"]);
-    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["paused"]);
-    workspace.run(&["serve"]).expect_code(5);
+    workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&["paused"]);
+    let has_it =
+        [&format!("the server at {} (pid {})", server.address, server.process.id()), "SIGTERM"];
+    workspace.run(&["serve"]).expect_code(5).expect_printed(&has_it);
+    workspace.run(&["release", "1", "-m", "why"]).expect_code(5).expect_printed(&has_it);
     server.get("/ready").expect(200);
     let finished = server.end().expect_code(0);
     assert_eq!(finished.json()["schedules"], Value::Array(vec![]));
     assert_eq!(oracle.request_count(), 0);
+}
+
+#[test]
+fn a_sync_beside_the_server_ends_as_it_does_alone_and_needs_no_secret() {
+    let oracle = Oracle::start(&["id"]);
+    let sql = "SELECT id, shoe_size FROM people".to_owned();
+    let workspace = workspace(&oracle, Setup { sql, ..Setup::default() }, &[]);
+    workspace.write_people(&people(1..=3));
+    let alone = workspace.sync(&[]).expect(2, "failed", &[]);
+    let server = Server::start(&workspace);
+    let beside = workspace.sync(&[]).expect(2, "failed", &[]);
+    assert_eq!(alone.word("error"), beside.word("error"));
+    let arguments = ["--config", "counterflow.yaml", "--format", "json", "sync", "people"];
+    let without = Process::spawn(workspace.path(), &arguments, &[]);
+    let without = workspace.report(without).expect(2, "failed", &[]);
+    assert_eq!(alone.word("error"), without.word("error"));
+    server.end().expect_code(0);
+
+    // Alone it needs the secret, and says so before it makes anything.
+    let without = Process::spawn(workspace.path(), &arguments, &[]);
+    workspace.end(without, SOON).expect_code(2).expect_printed(&["TOKEN"]);
+    assert_eq!(phases(&workspace).len(), 3);
+}
+
+#[test]
+fn what_waits_for_the_next_server_can_be_stopped_without_one() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() }, &[]);
+    workspace.write_people(&people(1..=40));
+    let server = Server::start(&workspace);
+    oracle.on_next(Fault::Hold);
+    let first = server.run("");
+    oracle.wait_for_requests(1, SOON);
+    server.process.sigterm();
+    server.wait_for_phase(first, "draining");
+    oracle.release();
+    server.wait().expect_code(0);
+    let waiting = phases(&workspace)[0].0;
+    assert!(waiting > first, "one waits to go on");
+
+    let will_not = [&format!("run {waiting}"), "will not begin"];
+    let stop = ["stop", "people", "--yes", "-m", "why"];
+    workspace.run(&stop).expect_code(0).expect_printed(&will_not);
+    let server = Server::start(&workspace);
+    server.end().expect_code(0);
+    assert_eq!(phases(&workspace)[0].1, "cancelled");
+    assert_eq!((phases(&workspace).len(), oracle.request_count()), (2, 1));
+    workspace.run(&stop).expect_code(0).expect_printed(&["no run of `people` is going on"]);
+}
+
+#[test]
+fn a_config_that_changed_under_the_server_is_named_by_a_sync_beside_it() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup::default(), &[]);
+    workspace.write_people(&people(1..=3));
+    let server = Server::start(&workspace);
+    let same = workspace.run(&["sync", "people"]).expect_code(0);
+    assert!(!same.stderr.contains("start it again"), "{same:#?}");
+    let changed = std::fs::read_to_string(workspace.path().join("counterflow.yaml"));
+    workspace.write("counterflow.yaml", &format!("{}\n", changed.expect("it is there")));
+    let words = ["`counterflow.yaml`", &server.address, "start it again"];
+    workspace.run(&["sync", "people"]).expect_code(0).expect_printed(&words);
+    server.end().expect_code(0);
 }
 
 /// By the wall clock, at the beginning of the next minute: this test takes up to 60 s.

@@ -52,6 +52,32 @@ impl ColumnType {
             ColumnType::Varchar => DataType::Utf8View,
         }
     }
+
+    /// The numeric types that would hold a number that this one does not, if both are numeric; those of the rest of the
+    /// column fit too.
+    pub fn wider(self, field: &[u8]) -> Vec<ColumnType> {
+        let scale = match self {
+            ColumnType::SmallInt | ColumnType::Integer if integer(field).is_some() => {
+                return vec![ColumnType::BigInt];
+            }
+            ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt => 0,
+            ColumnType::Double => 1,
+            ColumnType::Decimal { scale, .. } => scale,
+            _ => return Vec::new(),
+        };
+        let decimal = plain_number(field).and_then(|(_, whole, fraction)| {
+            let scale = i8::try_from(fraction.len()).ok()?.max(scale);
+            let digits = whole.len() + usize::try_from(scale).ok()?;
+            let fits = digits <= usize::from(WIDEST_DECIMAL);
+            fits.then_some(ColumnType::Decimal { precision: WIDEST_DECIMAL, scale })
+        });
+        match decimal {
+            // A double would lose digits that are there now.
+            Some(ColumnType::Decimal { scale: 0, .. }) => decimal.into_iter().collect(),
+            _ if declared_double(field).is_none() => Vec::new(),
+            _ => std::iter::once(ColumnType::Double).chain(decimal).collect(),
+        }
+    }
 }
 
 impl fmt::Display for ColumnType {

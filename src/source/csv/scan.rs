@@ -18,6 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::column::Column;
+use super::column_type::ColumnType;
 use super::record::{Record, Records};
 use super::{CsvFile, Error, Layout, SharedLayout, check_width, damaged, data, is_null};
 
@@ -199,29 +200,32 @@ fn push(
         if is_null(&layout.csv, record, position) {
             builder.push_null();
         } else if !builder.push(record.field(position)) {
-            return Err(misfit(layout, file, *column, record.line));
+            return Err(misfit(layout, file, *column, record.line, record.field(position)));
         }
     }
     Ok(())
 }
 
-fn misfit(layout: &Layout, file: &CsvFile, column: usize, line: u64) -> Error {
+fn misfit(layout: &Layout, file: &CsvFile, column: usize, line: u64, field: &[u8]) -> Error {
     let plan = &layout.columns[column];
     let (table, path, name) = (&layout.table, &file.path, &plan.name);
+    let wider = plan.column_type.wider(field);
+    let types = if wider.is_empty() { &[ColumnType::Varchar] } else { wider.as_slice() };
+    let types = types.iter().map(|one| format!("`{name}: {one}`")).collect::<Vec<_>>().join(" or ");
     Error::Misfit(match (plan.column_type, plan.is_declared) {
-        (super::ColumnType::Varchar, _) => format!(
+        (ColumnType::Varchar, _) => format!(
             "table `{table}`: the value of column `{name}` at line {line} of file `{path}` is not UTF-8; convert the \
              file"
         ),
         (expected, true) => format!(
-            "table `{table}`: the value of column `{name}` at line {line} of file `{path}` is no {expected}, as \
-             `columns` declares; correct the value, name it under `nulls`, or declare `{name}: VARCHAR`, which for a column \
-             of the key must be followed by `counterflow rebaseline`"
+            "table `{table}`: the value of column `{name}` at line {line} of file `{path}` is no {expected}, as it is \
+             declared; correct the value, name it under `nulls`, or declare {types} under `columns`, \
+             which for a column of the key must be followed by `counterflow rebaseline`"
         ),
         (expected, false) => format!(
             "table `{table}`: the value of column `{name}` at line {line} of file `{path}`, as it is written, is no \
              {expected}, the type pinned at the first run; correct the value, name it under `nulls`, or declare \
-             `{name}: VARCHAR` under `columns`, which for a column of the key must be followed by `counterflow \
+             {types} under `columns`, which for a column of the key must be followed by `counterflow \
              rebaseline`"
         ),
     })

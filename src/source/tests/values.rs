@@ -111,3 +111,25 @@ async fn checked_arithmetic_answers_and_names_as_before() {
     assert_eq!(reading.fields[7].name, "people.id + Int64(1)");
     assert_eq!(rows_of(&mut reading).await, ["1|4|2.5|6|-5|2013-01-02T00:00:00Z|5|2"]);
 }
+
+#[tokio::test]
+async fn a_number_that_does_not_fit_its_pin_is_not_advised_to_become_text() {
+    let model = model("select * from people", &["id"]);
+    for (first, next, advice) in [
+        ("4", "2.50", "`v: DOUBLE` or `v: DECIMAL(38,2)`"),
+        ("4", "9223372036854775808", "`v: DECIMAL(38,0)`"),
+        ("1.10", "2.555", "`v: DOUBLE` or `v: DECIMAL(38,3)`"),
+        ("2.5", "1e3", "`v: DOUBLE`"),
+        ("4", "007", "`v: VARCHAR`"),
+        ("4", "many", "`v: VARCHAR`"),
+        ("true", "2.5", "`v: VARCHAR`"),
+    ] {
+        let folder = people(&format!("id,v\n1,{first}\n"));
+        let reader = csv_reader(folder.path(), csv());
+        let (_, pins) = read(&reader, &model, &Pins::default()).await.unwrap();
+        std::fs::write(folder.path().join("people.csv"), format!("id,v\n1,{next}\n")).unwrap();
+        let read = read(&reader, &model, &pins).await;
+        let Err(Error::Misfit(message)) = read else { panic!("`{next}` fits") };
+        assert!(message.contains(&format!("declare {advice} under")), "{message}");
+    }
+}
