@@ -3,6 +3,7 @@
 //! Nothing is allocated for each key. Not here: what a sighting means, and which shard a key belongs to (`table`).
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -139,6 +140,32 @@ impl Shard {
     pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
         let bucket = usize::try_from(self.rest(hash) >> self.shift).expect("a bucket's number");
         self.buckets[bucket]..self.buckets[bucket + 1]
+    }
+
+    #[inline]
+    pub(super) fn find_in(&self, mut places: Range<usize>, key: &[u8]) -> Option<usize> {
+        places.find(|place| self.key(*place) == key)
+    }
+
+    #[inline]
+    pub(super) fn fetch_end(&self, place: usize) {
+        if let Some(end) = self.ends.get(place) {
+            black_box(*end);
+        }
+    }
+
+    #[inline]
+    pub(super) fn fetch_key(&self, place: usize) {
+        if place < self.len()
+            && let Some(first) = self.key(place).first()
+        {
+            black_box(*first);
+        }
+    }
+
+    #[inline]
+    pub(super) fn fetch(&self, place: usize) {
+        black_box((self.confirmed[place], self.sighting(place)));
     }
 
     #[inline]

@@ -55,10 +55,12 @@ fn halves(place: Place) -> (usize, usize) {
     (place >> HALF, place & ((1 << HALF) - 1))
 }
 
-/// Entries that a shard should hold: few enough for its arrays to stay in a cache while they are built.
-const SHARD: usize = 1 << 17;
+/// Entries below which a shard is not worth a core.
+const LEAST: usize = 1 << 16;
+/// Shards for each core, so that none has to wait long for the last. More would be smaller, and waste more at their ends.
+const EACH: usize = 4;
 /// The most bits of the hash that name a shard.
-const MOST_BITS: u32 = 8;
+const MOST_BITS: u32 = 10;
 
 /// Into how many shards, each of one range of the key hash, a table is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,9 +70,10 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// For a table of about so many entries.
-    pub fn of(entries: usize) -> Cut {
-        Cut { bits: (entries / SHARD + 1).next_power_of_two().trailing_zeros().min(MOST_BITS) }
+    /// For a table of about so many entries, built by so many cores.
+    pub fn of(entries: usize, cores: usize) -> Cut {
+        let shards = (entries / LEAST).min(cores.saturating_mul(EACH)).max(1);
+        Cut { bits: shards.ilog2().min(MOST_BITS) }
     }
 
     pub fn shards(self) -> usize {
@@ -135,8 +138,32 @@ impl Table {
 
     /// The place of a key among the candidates of its hash, compared in full.
     #[inline]
-    pub fn find_in(&self, mut candidates: Range<Place>, key: &[u8]) -> Option<Place> {
-        candidates.find(|place| self.key(*place) == key)
+    pub fn find_in(&self, candidates: Range<Place>, key: &[u8]) -> Option<Place> {
+        let (number, first) = halves(candidates.start);
+        let place = self.shards[number].find_in(first..first + candidates.len(), key)?;
+        Some((number << HALF) + place)
+    }
+
+    /// Has the memory fetched that says where the key of a candidate lies. This and what follows change nothing: called
+    /// for many keys one after the other, they wait for memory together, where a search would wait for it key by key.
+    #[inline]
+    pub fn fetch_end(&self, candidates: &Range<Place>) {
+        let (shard, place) = halves(candidates.start);
+        self.shards[shard].fetch_end(place);
+    }
+
+    /// Has the key of a candidate fetched.
+    #[inline]
+    pub fn fetch_key(&self, candidates: &Range<Place>) {
+        let (shard, place) = halves(candidates.start);
+        self.shards[shard].fetch_key(place);
+    }
+
+    /// Has what is known of a key fetched, and its sighting.
+    #[inline]
+    pub fn fetch(&self, place: Place) {
+        let (shard, place) = halves(place);
+        self.shards[shard].fetch(place);
     }
 
     #[inline]
@@ -224,7 +251,7 @@ mod tests {
             let missing = 1_000_u32.to_le_bytes();
             assert_eq!(table.find(key::hash(&missing), &missing), None);
         }
-        let empty = table(Cut::of(0), Epoch(1), &[]);
+        let empty = table(Cut { bits: 0 }, Epoch(1), &[]);
         assert_eq!(empty.find(key::hash(b"k"), b"k"), None);
         assert!(empty.is_empty() && empty.unmet().next().is_none());
     }
@@ -245,12 +272,15 @@ mod tests {
             }
             assert_eq!(next, None);
         }
-        assert_eq!([0, SHARD, usize::MAX].map(|entries| Cut::of(entries).shards()), [1, 2, 256]);
+        let shards = |entries, cores| Cut::of(entries, cores).shards();
+        assert_eq!([shards(0, 2), shards(3 * LEAST, 2), shards(usize::MAX, 2)], [1, 2, 8]);
+        assert_eq!([shards(usize::MAX, 1), shards(usize::MAX, 12)], [4, 32]);
+        assert_eq!(shards(usize::MAX, usize::MAX), 1 << MOST_BITS);
     }
 
     #[test]
     fn the_second_sighting_tells_the_first() {
-        let table = table(Cut::of(0), Epoch(1), &[(b"k".to_vec(), Entry::default())]);
+        let table = table(Cut { bits: 0 }, Epoch(1), &[(b"k".to_vec(), Entry::default())]);
         assert_eq!(table.unmet().count(), 1);
         assert_eq!(table.sight(0, Sighting::Waived), None);
         assert_eq!(table.sight(0, Sighting::Operation), Some(Sighting::Waived));

@@ -1,3 +1,5 @@
+use std::num::NonZero;
+
 use crate::delta::table::{Cut, Table};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
@@ -10,7 +12,8 @@ use crate::snapshot::{Error, Stored, View};
 /// A file of the snapshot is damaged.
 pub fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
     let entries = view.map_or(0, |view| view.entries_at_most(&(0..=KeyHash::MAX)));
-    let cut = Cut::of(entries);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let cut = Cut::of(entries, cores);
     let shards = on_all_cores(cut.shards(), |number| {
         let range = cut.range(number);
         let entries = view.map_or(0, |view| view.entries_at_most(&range));
