@@ -153,17 +153,20 @@ impl Snapshot {
             ..Folded::default()
         };
         let mut probes = self.view.probes();
-        let mut writer = None;
-        for key in touched.keys() {
-            let before = probes.find(key.hash, key.key)?;
-            let after = fold::fold(before.clone(), key.events(), epoch);
-            folded.count(before.as_ref(), after.as_ref());
-            if before != after {
-                if writer.is_none() {
-                    writer = Some(self.writer()?);
-                }
-                if let Some(writer) = &mut writer {
-                    writer.push(key.hash, key.key, after.as_ref())?;
+        let (mut writer, mut touches) = (None, Vec::new());
+        for range in touched.ranges() {
+            touched.gather_range(&range, &mut touches);
+            for key in touched.keys(&touches) {
+                let before = probes.find(key.hash, key.key)?;
+                let after = fold::fold(before.clone(), key.events(), epoch);
+                folded.count(before.as_ref(), after.as_ref());
+                if before != after {
+                    if writer.is_none() {
+                        writer = Some(self.writer()?);
+                    }
+                    if let Some(writer) = &mut writer {
+                        writer.push(key.hash, key.key, after.as_ref())?;
+                    }
                 }
             }
         }
