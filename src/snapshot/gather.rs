@@ -18,6 +18,9 @@ use crate::domain::key::{self, KeyHash};
 /// Touches that are held at a time, roughly; few in tests, so that all of them go through several ranges.
 const MOST_TOUCHES: u64 = if cfg!(test) { 100 } else { 1 << 22 };
 
+/// Touches that are folded in one piece, roughly.
+const PART: usize = if cfg!(test) { 16 } else { 1 << 14 };
+
 /// A journal by key.
 #[derive(Debug)]
 pub(super) struct Touched<'a> {
@@ -217,6 +220,20 @@ impl<'a> Touched<'a> {
     }
 }
 
+/// Cuts gathered touches into parts; no key is in two of them.
+pub(super) fn parts(touches: &[Touch]) -> Vec<&[Touch]> {
+    let (mut parts, mut rest) = (Vec::new(), touches);
+    while !rest.is_empty() {
+        let most = rest.len().min(PART);
+        let last = rest[most - 1].hash;
+        let end = most + rest[most..].partition_point(|touch| touch.hash == last);
+        let (part, later) = rest.split_at(end);
+        parts.push(part);
+        rest = later;
+    }
+    parts
+}
+
 /// One touched key.
 #[derive(Debug)]
 pub(super) struct TouchedKey<'t, 'a> {
@@ -251,6 +268,18 @@ fn operation_at(bytes: &[u8], offset: u32) -> super::record::IntentRecord<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_together_are_everything_and_part_no_key() {
+        let hashes = (0..100).flat_map(|hash: KeyHash| (0..=hash % 40).map(move |_| hash));
+        let touches: Vec<Touch> =
+            hashes.map(|hash| Touch { hash, record: 0, offset: 0, place: 0 }).collect();
+        let parts = parts(&touches);
+        let sizes: usize = parts.iter().map(|part| part.len()).sum();
+        assert_eq!(sizes, touches.len());
+        assert!(parts.windows(2).all(|two| two[0].last().unwrap().hash < two[1][0].hash));
+        assert!(parts.iter().all(|part| part.len() < PART + 40) && parts.len() > 20);
+    }
 
     #[test]
     fn the_last_receipt_that_names_a_place_wins_and_unnamed_places_are_unknown() {
