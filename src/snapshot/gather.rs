@@ -19,7 +19,7 @@ use crate::domain::key::{self, KeyHash};
 const MOST_TOUCHES: u64 = if cfg!(test) { 100 } else { 1 << 22 };
 
 /// Touches that are folded in one piece, roughly.
-const PART: usize = if cfg!(test) { 16 } else { 1 << 14 };
+const PART: usize = if cfg!(test) { 16 } else { 1 << 12 };
 
 /// A journal by key.
 #[derive(Debug)]
