@@ -4,6 +4,8 @@
 //! Running < Draining < Aborting. Every task is owned by a [`Tasks`] and joined or aborted by it.
 
 use std::future::Future;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
@@ -71,6 +73,27 @@ pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Does `work` for each of `0..count` on all cores, and returns what came of each, in that order. Blocks; a panic is
+/// carried on here.
+pub fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        numbers.take_while(|number| *number < count).map(|number| (number, work(number))).collect()
+    };
+    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(count)).map(|_| scope.spawn(take)).collect();
+        let mut done: Vec<_> = take();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
 /// A set of owned tasks: reaped one by one, or aborted together when dropped.
 #[derive(Debug)]
 pub struct Tasks<T>(JoinSet<T>);
@@ -136,6 +159,14 @@ mod tests {
         stopper.raise(Stage::Draining);
         shutdown.reached(Stage::Draining).await;
         assert_eq!(shutdown.stage(), Stage::Aborting);
+    }
+
+    #[test]
+    fn what_is_done_on_all_cores_comes_back_in_order() {
+        for count in [0, 1, 100] {
+            let doubled = on_all_cores(count, |number| 2 * number);
+            assert_eq!(doubled, (0..count).map(|number| 2 * number).collect::<Vec<_>>());
+        }
     }
 
     #[tokio::test]

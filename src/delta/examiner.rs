@@ -3,6 +3,7 @@
 //! Runs on the readers' threads, many at once, and shares nothing but the table. Unchanged rows cost no allocation
 //! each. Not here: rendering, batches, and the keys that are new (the run checks those for repetition).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::delta::fingerprint::Fingerprinter;
@@ -14,6 +15,9 @@ use crate::domain::decision::{self, Present, Reason};
 use crate::domain::entry::{Doubt, Entry, Fingerprint};
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key;
+
+/// Rows that are looked up together: few enough for what they need of the table to stay in a near cache.
+const GROUP: usize = 512;
 
 /// Compares rows of one model with one snapshot.
 #[derive(Debug)]
@@ -106,9 +110,13 @@ impl Examiner {
             cleared: Vec::new(),
             back: Vec::new(),
         };
-        let places = self.places(&examined.keys, rows);
-        for (row, (fingerprint, place)) in fingerprints.into_iter().zip(places).enumerate() {
-            self.row(row, fingerprint, place, &mut examined);
+        let mut found = Vec::with_capacity(GROUP);
+        for first in (0..rows).step_by(GROUP) {
+            let group = first..rows.min(first + GROUP);
+            self.find(&examined.keys, group.clone(), &mut found);
+            for (row, (_, place)) in group.zip(&found) {
+                self.row(row, fingerprints[row], *place, &mut examined);
+            }
         }
         if let Some(primary) = &self.primary {
             self.primary(primary, &self.keys(&primary.columns, columns, rows), &mut examined)?;
@@ -145,13 +153,28 @@ impl Examiner {
         TakenBack { why, key, sighting }
     }
 
-    /// The table is larger than any cache. Three short passes over a batch wait for its memory together, where one long
-    /// pass would wait for it row by row.
-    fn places(&self, keys: &Keys, rows: usize) -> Vec<Option<Place>> {
-        let candidates: Vec<_> =
-            (0..rows).map(|row| self.table.candidates(keys.hash(row))).collect();
-        let find = |(row, candidates)| self.table.find_in(candidates, keys.key(row));
-        candidates.into_iter().enumerate().map(find).collect()
+    /// Looks a group of rows up, in short passes: the table is larger than any cache, and a pass waits for the memory of
+    /// all rows together, where one long pass would wait for it row by row.
+    fn find(
+        &self,
+        keys: &Keys,
+        group: Range<usize>,
+        found: &mut Vec<(Range<Place>, Option<Place>)>,
+    ) {
+        found.clear();
+        found.extend(group.clone().map(|row| (self.table.candidates(keys.hash(row)), None)));
+        for (candidates, _) in &*found {
+            self.table.fetch_end(candidates);
+        }
+        for (candidates, _) in &*found {
+            self.table.fetch_key(candidates);
+        }
+        for (row, (candidates, place)) in group.zip(&mut *found) {
+            *place = self.table.find_in(candidates.clone(), keys.key(row));
+        }
+        for place in found.iter().filter_map(|(_, place)| *place) {
+            self.table.fetch(place);
+        }
     }
 
     #[inline]

@@ -7,57 +7,81 @@ use hashbrown::HashTable;
 
 use crate::domain::key::KeyHash;
 
+/// Keys whose ends are counted from one base.
+const GROUP: usize = 256;
+
 /// Grows only; a key's value may be replaced.
 #[derive(Debug)]
 pub struct KeyMap<V> {
     slots: HashTable<u32>,
-    entries: Vec<(KeyHash, usize, V)>,
+    /// The low half of each key's hash.
+    hashes: Vec<u64>,
     keys: Vec<u8>,
+    /// Where each key ends, counted from the base of its group.
+    ends: Vec<u32>,
+    bases: Vec<usize>,
+    values: Vec<V>,
 }
 
 impl<V> Default for KeyMap<V> {
     fn default() -> Self {
-        KeyMap { slots: HashTable::new(), entries: Vec::new(), keys: Vec::new() }
+        KeyMap {
+            slots: HashTable::new(),
+            hashes: Vec::new(),
+            keys: Vec::new(),
+            ends: Vec::new(),
+            bases: Vec::new(),
+            values: Vec::new(),
+        }
     }
 }
 
 impl<V> KeyMap<V> {
     pub fn get(&self, hash: KeyHash, key: &[u8]) -> Option<&V> {
-        self.place(hash, key).map(|place| &self.entries[place].2)
+        self.place(low(hash), key).map(|place| &self.values[place])
     }
 
     /// The value that the key had, if it had one.
     pub fn insert(&mut self, hash: KeyHash, key: &[u8], value: V) -> Option<V> {
+        let hash = low(hash);
         if let Some(place) = self.place(hash, key) {
-            return Some(std::mem::replace(&mut self.entries[place].2, value));
+            return Some(std::mem::replace(&mut self.values[place], value));
         }
-        let place = u32::try_from(self.entries.len()).expect("a read has fewer than 2^32 keys");
+        let place = self.values.len();
+        if place.is_multiple_of(GROUP) {
+            self.bases.push(self.keys.len());
+        }
         self.keys.extend_from_slice(key);
-        self.entries.push((hash, self.keys.len(), value));
-        let entries = &self.entries;
-        self.slots.insert_unique(low(hash), place, |place| low(entries[index(*place)].0));
+        let end = self.keys.len() - self.bases[place / GROUP];
+        self.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+        self.values.push(value);
+        self.hashes.push(hash);
+        let hashes = &self.hashes;
+        let place = u32::try_from(place).expect("a read has fewer than 2^32 keys");
+        self.slots.insert_unique(hash, place, |place| hashes[index(*place)]);
         None
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.values.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.values.is_empty()
     }
 
-    fn place(&self, hash: KeyHash, key: &[u8]) -> Option<usize> {
+    fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |place: &u32| {
             let place = index(*place);
-            self.entries[place].0 == hash && &self.keys[self.range(place)] == key
+            self.hashes[place] == hash && &self.keys[self.range(place)] == key
         };
-        self.slots.find(low(hash), is_it).map(|place| index(*place))
+        self.slots.find(hash, is_it).map(|place| index(*place))
     }
 
     fn range(&self, place: usize) -> Range<usize> {
-        let start = if place == 0 { 0 } else { self.entries[place - 1].1 };
-        start..self.entries[place].1
+        let base = self.bases[place / GROUP];
+        let start = if place.is_multiple_of(GROUP) { 0 } else { index(self.ends[place - 1]) };
+        base + start..base + index(self.ends[place])
     }
 }
 

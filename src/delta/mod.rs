@@ -5,4 +5,5 @@ pub mod fingerprint;
 pub mod key_map;
 pub mod keys;
 pub mod primary_keys;
+pub mod shard;
 pub mod table;

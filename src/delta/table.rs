@@ -1,12 +1,13 @@
 //! The snapshot as the build side of the delta: every known key in one compact, immutable table, in the order of
 //! its hash, and beside it one byte a key that says what a run has seen of it.
 //!
-//! Readers on many threads probe it without a lock; a key seen twice is found by the byte that was already set.
+//! It is cut into shards by the first bits of the hash, so that all cores can build it. Readers on many threads probe it
+//! without a lock; a key seen twice is found by the byte that was already set. Not here: how a shard keeps its keys
+//! (`shard`).
 
-use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::ops::{Range, RangeInclusive};
 
+use super::shard::{Builder, Shard, high};
 use crate::domain::entry::{Confirmed, Entry, Fingerprint};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
@@ -44,126 +45,80 @@ pub enum Known<'t> {
     Other(&'t Entry),
 }
 
-/// The place of a key in the table.
+/// The place of a key in the table: the number of its shard in the upper half of the bits, its place in there in the
+/// lower half, so that places rise with the hash.
 pub type Place = usize;
 
-/// Keys whose average length foretells that of all.
-const SAMPLE: usize = 4096;
-/// Places whose ends are counted from one base.
-const GROUP: usize = 256;
+const HALF: u32 = usize::BITS / 2;
 
-/// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
-const OLDEST: u8 = 254;
-const OTHER: u8 = 255;
+fn halves(place: Place) -> (usize, usize) {
+    (place >> HALF, place & ((1 << HALF) - 1))
+}
+
+/// Entries below which a shard is not worth a core.
+const LEAST: usize = 1 << 16;
+/// Shards for each core, so that none has to wait long for the last. More would be smaller, and waste more at their ends.
+const EACH: usize = 4;
+/// The most bits of the hash that name a shard.
+const MOST_BITS: u32 = 10;
+
+/// Into how many shards, each of one range of the key hash, a table is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// Of the hash, which name the shard.
+    bits: u32,
+}
+
+impl Cut {
+    /// For a table of about so many entries, built by so many cores.
+    pub fn of(entries: usize, cores: usize) -> Cut {
+        let shards = (entries / LEAST).min(cores.saturating_mul(EACH)).max(1);
+        Cut { bits: shards.ilog2().min(MOST_BITS) }
+    }
+
+    pub fn shards(self) -> usize {
+        1 << self.bits
+    }
+
+    /// The hashes of a shard's keys.
+    pub fn range(self, shard: usize) -> RangeInclusive<KeyHash> {
+        let width = KeyHash::MAX >> self.bits;
+        let first = (width + u128::from(self.bits > 0)).wrapping_mul(shard as u128);
+        first..=first + width
+    }
+
+    /// Builds one shard of about `entries` entries. `epoch` is the run's.
+    pub fn builder(self, epoch: Epoch, entries: usize) -> Builder {
+        Builder::new(self.bits, epoch, entries)
+    }
+
+    /// The table of all its shards, in order.
+    pub fn table(self, shards: Vec<Shard>) -> Table {
+        assert_eq!(shards.len(), self.shards(), "a table has all the shards of its cut");
+        Table { cut: self, shards }
+    }
+
+    #[inline]
+    fn shard_of(self, hash: KeyHash) -> usize {
+        // In two steps, as a shift by all 64 bits is none.
+        usize::try_from(high(hash) >> 1 >> (63 - self.bits)).expect("the number of a shard")
+    }
+}
 
 /// All entries of one snapshot, for one run.
-#[derive(Debug, Default)]
-pub struct Table {
-    keys: Vec<u8>,
-    /// Where each key ends, counted from the base of its group.
-    ends: Vec<u32>,
-    bases: Vec<usize>,
-    confirmed: Vec<Fingerprint>,
-    epoch: Epoch,
-    /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
-    said: Vec<u8>,
-    others: HashMap<Place, Entry>,
-    /// The epochs of those as old as `OLDEST`.
-    oldest: HashMap<Place, Epoch>,
-    /// The first place whose hash begins with each bucket number, and one past the last.
-    buckets: Vec<u32>,
-    shift: u32,
-    sightings: Vec<AtomicU8>,
-}
-
-/// Takes entries in the order of their hash.
 #[derive(Debug)]
-pub struct Builder {
-    table: Table,
-    expected: usize,
-}
-
-impl Builder {
-    /// `epoch` is the run's, `entries` the number to expect.
-    pub fn new(epoch: Epoch, entries: usize) -> Builder {
-        let mut table = Table { epoch, ..Table::default() };
-        table.ends.reserve_exact(entries);
-        table.confirmed.reserve_exact(entries);
-        Builder { table, expected: entries }
-    }
-
-    /// An entry of whatever kind.
-    pub fn push(&mut self, key: &[u8], entry: Entry) {
-        let is_plain = entry.doubt.is_none()
-            && entry.rejection.is_none()
-            && entry.waiver.is_none()
-            && entry.held.is_none();
-        match entry.confirmed {
-            Some(confirmed) if is_plain => self.push_confirmed(key, confirmed),
-            confirmed => {
-                let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
-                let place = self.append(key, fingerprint);
-                self.table.mark(place, OTHER);
-                self.table.others.insert(place, entry);
-            }
-        }
-    }
-
-    /// An entry that is confirmed and nothing else.
-    #[inline]
-    pub fn push_confirmed(&mut self, key: &[u8], confirmed: Confirmed) {
-        let place = self.append(key, confirmed.fingerprint);
-        if confirmed.epoch != self.table.epoch {
-            self.table.mark_epoch(place, confirmed.epoch);
-        }
-    }
-
-    #[inline]
-    fn append(&mut self, key: &[u8], fingerprint: Fingerprint) -> Place {
-        let table = &mut self.table;
-        let place = table.ends.len();
-        if place.is_multiple_of(GROUP) {
-            table.bases.push(table.keys.len());
-        }
-        if place == SAMPLE {
-            // Growing by doubling would copy all of it several times and hold it twice.
-            let (length, rest) = (table.keys.len(), self.expected.saturating_sub(place));
-            table.keys.reserve_exact(length / SAMPLE * rest + length % SAMPLE * rest / SAMPLE);
-        }
-        table.keys.extend_from_slice(key);
-        let end = table.keys.len() - table.bases[place / GROUP];
-        table.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-        table.confirmed.push(fingerprint);
-        place
-    }
-
-    pub fn finish(self) -> Table {
-        let mut table = self.table;
-        // One or two keys in a bucket; neighbours mostly lie in one line of the cache.
-        let count = (table.len() / 2).next_power_of_two().max(2);
-        table.shift = 64 - count.trailing_zeros();
-        let mut buckets = Vec::with_capacity(count + 1);
-        for place in 0..table.len() {
-            let hash = high(crate::domain::key::hash(table.key(place)));
-            let first = u32::try_from(place).expect("a table has fewer than 2^32 keys");
-            let bucket = usize::try_from(hash >> table.shift).expect("the number of a bucket");
-            buckets.resize(buckets.len().max(bucket + 1), first);
-        }
-        let end = u32::try_from(table.len()).expect("a table has fewer than 2^32 keys");
-        buckets.resize(count + 1, end);
-        table.buckets = buckets;
-        table.sightings = (0..table.len()).map(|_| AtomicU8::new(0)).collect();
-        table
-    }
+pub struct Table {
+    cut: Cut,
+    shards: Vec<Shard>,
 }
 
 impl Table {
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.shards.iter().map(Shard::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
 
     /// The place of a key, compared in full.
@@ -174,56 +129,53 @@ impl Table {
 
     /// Places where a key of this hash may be.
     #[inline]
-    pub fn candidates(&self, hash: KeyHash) -> Range<u32> {
-        let bucket = usize::try_from(high(hash) >> self.shift).expect("the number of a bucket");
-        self.buckets[bucket]..self.buckets[bucket + 1]
+    pub fn candidates(&self, hash: KeyHash) -> Range<Place> {
+        let number = self.cut.shard_of(hash);
+        let places = self.shards[number].candidates(hash);
+        let first = number << HALF;
+        first + places.start as usize..first + places.end as usize
     }
 
     /// The place of a key among the candidates of its hash, compared in full.
     #[inline]
-    pub fn find_in(&self, candidates: Range<u32>, key: &[u8]) -> Option<Place> {
-        let mut places = candidates.start as usize..candidates.end as usize;
-        places.find(|place| self.key(*place) == key)
+    pub fn find_in(&self, candidates: Range<Place>, key: &[u8]) -> Option<Place> {
+        let (number, first) = halves(candidates.start);
+        let place = self.shards[number].find_in(first..first + candidates.len(), key)?;
+        Some((number << HALF) + place)
+    }
+
+    /// Has the memory fetched that says where the key of a candidate lies. This and what follows change nothing: called
+    /// for many keys one after the other, they wait for memory together, where a search would wait for it key by key.
+    #[inline]
+    pub fn fetch_end(&self, candidates: &Range<Place>) {
+        let (shard, place) = halves(candidates.start);
+        self.shards[shard].fetch_end(place);
+    }
+
+    /// Has the key of a candidate fetched.
+    #[inline]
+    pub fn fetch_key(&self, candidates: &Range<Place>) {
+        let (shard, place) = halves(candidates.start);
+        self.shards[shard].fetch_key(place);
+    }
+
+    /// Has what is known of a key fetched, and its sighting.
+    #[inline]
+    pub fn fetch(&self, place: Place) {
+        let (shard, place) = halves(place);
+        self.shards[shard].fetch(place);
     }
 
     #[inline]
     pub fn key(&self, place: Place) -> &[u8] {
-        &self.keys[self.range(place)]
-    }
-
-    #[inline]
-    fn range(&self, place: Place) -> Range<usize> {
-        let base = self.bases[place / GROUP];
-        let start = if place.is_multiple_of(GROUP) { 0 } else { self.ends[place - 1] as usize };
-        base + start..base + self.ends[place] as usize
-    }
-
-    fn mark(&mut self, place: Place, what: u8) {
-        self.said.resize(place, 0);
-        self.said.push(what);
-    }
-
-    fn mark_epoch(&mut self, place: Place, epoch: Epoch) {
-        let age = self.epoch.0.checked_sub(epoch.0).and_then(|age| u8::try_from(age).ok());
-        let age = age.filter(|age| *age < OLDEST).unwrap_or(OLDEST);
-        if age == OLDEST {
-            self.oldest.insert(place, epoch);
-        }
-        self.mark(place, age);
+        let (shard, place) = halves(place);
+        self.shards[shard].key(place)
     }
 
     #[inline]
     pub fn known(&self, place: Place) -> Known<'_> {
-        let fingerprint = self.confirmed[place];
-        match self.said.get(place).copied().unwrap_or(0) {
-            0 => Known::Current(fingerprint),
-            OTHER => Known::Other(&self.others[&place]),
-            OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
-            age => {
-                let epoch = Epoch(self.epoch.0.saturating_sub(u32::from(age)));
-                Known::Outdated(Confirmed { fingerprint, epoch })
-            }
-        }
+        let (shard, place) = halves(place);
+        self.shards[shard].known(place)
     }
 
     /// The entry as the rules want it. `epoch` is the run's.
@@ -240,29 +192,21 @@ impl Table {
     /// Notes the first sighting of a key; returns the earlier one if there was one.
     #[inline]
     pub fn sight(&self, place: Place, sighting: Sighting) -> Option<Sighting> {
-        let earlier = self.sightings[place].compare_exchange(
-            0,
-            sighting as u8,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        earlier.err().and_then(Sighting::of)
+        let (shard, place) = halves(place);
+        Sighting::of(self.shards[shard].sight(place, sighting as u8))
     }
 
     /// What the first row with the key came to, if one was met.
     pub fn sighting(&self, place: Place) -> Option<Sighting> {
-        Sighting::of(self.sightings[place].load(Ordering::Relaxed))
+        let (shard, place) = halves(place);
+        Sighting::of(self.shards[shard].sighting(place))
     }
 
     /// The places that no row of the read has met, in the order of their hash.
     pub fn unmet(&self) -> impl Iterator<Item = Place> + '_ {
-        let is_unmet = |place: &Place| self.sightings[*place].load(Ordering::Relaxed) == 0;
-        (0..self.len()).filter(is_unmet)
+        let shards = self.shards.iter().enumerate();
+        shards.flat_map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
     }
-}
-
-fn high(hash: KeyHash) -> u64 {
-    (hash >> 64) as u64
 }
 
 #[cfg(test)]
@@ -270,8 +214,22 @@ mod tests {
     use super::*;
     use crate::domain::key;
 
+    fn table(cut: Cut, epoch: Epoch, entries: &[(Vec<u8>, Entry)]) -> Table {
+        let shards = (0..cut.shards()).map(|shard| {
+            let mut builder = cut.builder(epoch, entries.len());
+            for (bytes, entry) in entries {
+                let hash = key::hash(bytes);
+                if cut.range(shard).contains(&hash) {
+                    builder.push(hash, bytes, entry.clone());
+                }
+            }
+            builder.finish()
+        });
+        cut.table(shards.collect())
+    }
+
     #[test]
-    fn every_key_is_found_and_no_other() {
+    fn every_key_is_found_and_no_other_however_the_table_is_cut() {
         let mut entries: Vec<(Vec<u8>, Entry)> = (0..1_000_u32)
             .map(|n| {
                 let confirmed = Confirmed { fingerprint: u128::from(n), epoch: Epoch(n % 2) };
@@ -280,54 +238,53 @@ mod tests {
             })
             .collect();
         entries.sort_by_key(|(bytes, _)| key::hash(bytes));
-        let mut builder = Builder::new(Epoch(1), entries.len());
-        for (bytes, entry) in &entries {
-            builder.push(bytes, entry.clone());
+        for bits in [0, 1, 3, MOST_BITS] {
+            let table = table(Cut { bits }, Epoch(1), &entries);
+            assert_eq!(table.len(), 1_000);
+            for (bytes, entry) in &entries {
+                let place = table.find(key::hash(bytes), bytes).expect("it is there");
+                assert_eq!(&table.entry(place, Epoch(1)), entry);
+            }
+            let unmet: Vec<&[u8]> = table.unmet().map(|place| table.key(place)).collect();
+            let in_order: Vec<&[u8]> = entries.iter().map(|(bytes, _)| &bytes[..]).collect();
+            assert_eq!(unmet, in_order);
+            let missing = 1_000_u32.to_le_bytes();
+            assert_eq!(table.find(key::hash(&missing), &missing), None);
         }
-        let table = builder.finish();
-        for (bytes, entry) in &entries {
-            let place = table.find(key::hash(bytes), bytes).expect("it is there");
-            assert_eq!(&table.entry(place, Epoch(1)), entry);
-        }
-        assert_eq!(table.bases.len(), 4);
-        let missing = 1_000_u32.to_le_bytes();
-        assert_eq!(table.find(key::hash(&missing), &missing), None);
-        let empty = Builder::new(Epoch(1), 0).finish();
-        assert_eq!(empty.find(key::hash(&missing), &missing), None);
+        let empty = table(Cut { bits: 0 }, Epoch(1), &[]);
+        assert_eq!(empty.find(key::hash(b"k"), b"k"), None);
+        assert!(empty.is_empty() && empty.unmet().next().is_none());
     }
 
     #[test]
-    fn an_epoch_costs_a_byte_a_key_at_most_and_is_kept_exactly() {
-        let table_of = |epochs: &mut dyn Iterator<Item = u32>| {
-            let mut builder = Builder::new(Epoch(400), 0);
-            for epoch in epochs {
-                let confirmed = Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
-                builder.push(b"k", Entry { confirmed, ..Entry::default() });
+    fn the_ranges_of_a_cut_are_all_hashes_once_and_name_their_shard() {
+        for bits in [0, 1, 5, MOST_BITS] {
+            let cut = Cut { bits };
+            let mut next = Some(0);
+            for shard in 0..cut.shards() {
+                let range = cut.range(shard);
+                assert_eq!(Some(*range.start()), next);
+                assert_eq!(
+                    (cut.shard_of(*range.start()), cut.shard_of(*range.end())),
+                    (shard, shard)
+                );
+                next = range.end().checked_add(1);
             }
-            builder.finish()
-        };
-        let epochs = [400, 399, 400, 146, 145, 144, 0, 401, 400];
-        let table = table_of(&mut epochs.into_iter());
-        for (place, epoch) in epochs.into_iter().enumerate() {
-            let confirmed = table.entry(place, Epoch(400)).confirmed;
-            assert_eq!(confirmed, Some(Confirmed { fingerprint: 7, epoch: Epoch(epoch) }));
-            assert_eq!(matches!(table.known(place), Known::Current(7)), epoch == 400);
+            assert_eq!(next, None);
         }
-        // A forced full run: all of an earlier epoch.
-        let forced = table_of(&mut std::iter::repeat_n(399, 10_000));
-        assert_eq!((forced.said.len(), forced.oldest.len()), (10_000, 0));
-        let usual = table_of(&mut std::iter::repeat_n(400, 10_000));
-        assert_eq!((usual.said.len(), usual.oldest.len()), (0, 0));
+        let shards = |entries, cores| Cut::of(entries, cores).shards();
+        assert_eq!([shards(0, 2), shards(3 * LEAST, 2), shards(usize::MAX, 2)], [1, 2, 8]);
+        assert_eq!([shards(usize::MAX, 1), shards(usize::MAX, 12)], [4, 32]);
+        assert_eq!(shards(usize::MAX, usize::MAX), 1 << MOST_BITS);
     }
 
     #[test]
     fn the_second_sighting_tells_the_first() {
-        let mut builder = Builder::new(Epoch(1), 1);
-        builder.push(b"k", Entry::default());
-        let table = builder.finish();
+        let table = table(Cut { bits: 0 }, Epoch(1), &[(b"k".to_vec(), Entry::default())]);
         assert_eq!(table.unmet().count(), 1);
         assert_eq!(table.sight(0, Sighting::Waived), None);
         assert_eq!(table.sight(0, Sighting::Operation), Some(Sighting::Waived));
+        assert_eq!(table.sighting(0), Some(Sighting::Waived));
         assert_eq!(table.unmet().count(), 0);
     }
 }

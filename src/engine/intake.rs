@@ -141,6 +141,11 @@ impl Intake {
         matches!(fate, Some(Fate::Pushed | Fate::Late | Fate::Left))
     }
 
+    /// Frees what was remembered of each key, once nothing more is taken in; the counts stay.
+    pub fn forget_keys(&mut self) {
+        self.fates = KeyMap::default();
+    }
+
     fn operation(&mut self, chunk: &Chunk, operation: &Rendered, outlet: &mut impl Outlet) {
         let candidate = &operation.candidate;
         let key = chunk.examined.keys.key(candidate.row);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::intake::{Intake, Outlet};
 use super::late::Group;
+use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
@@ -108,9 +109,10 @@ impl<'a> Line<'a> {
         prepare::remember(store, &prepared.snapshot).await?;
         let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
         store.set_pins(&order.sync.name, &pins).await?;
-        let table = Arc::new(blocking(|| prepare::load(&prepared.snapshot))?);
-        let started = now();
         let header = prepared.snapshot.header();
+        let table = blocking(|| load(Some(prepared.snapshot.view()), header.epoch))?;
+        let table = Arc::new(table);
+        let started = now();
         let memory = order.memory_limit;
         let examiner = prepared.columns.examiner(&table, header.epoch, started, memory);
         let streams = std::mem::take(&mut prepared.streams);

@@ -4,6 +4,7 @@ pub mod decisions;
 pub mod intake;
 pub mod late;
 pub mod line;
+pub mod loading;
 pub mod order;
 pub mod plan;
 pub mod prepare;

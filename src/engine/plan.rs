@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::intake::{Intake, Outlet};
+use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::reading::{Chunk, QueryRuntime, Readers};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
 use crate::delivery::Item;
-use crate::delta::table::{Builder, Table};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::{KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::shutdown::blocking;
+use crate::snapshot::View;
 use crate::snapshot::record::Record;
-use crate::snapshot::{Stored, View};
 use crate::source::vanished;
 use crate::store::Store;
 
@@ -112,18 +112,6 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         invalid: invalid.collect(),
         warnings,
     })
-}
-
-fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
-    let entries = view.map_or(0, |view| view.header().entries);
-    let mut builder = Builder::new(epoch, usize::try_from(entries).unwrap_or(0));
-    if let Some(view) = view {
-        view.visit_stored(|key, stored| match stored {
-            Stored::Confirmed(confirmed) => builder.push_confirmed(key, confirmed),
-            Stored::Other(entry) => builder.push(key, *entry),
-        })?;
-    }
-    Ok(builder.finish())
 }
 
 /// The outlet of a run that is only thought of, and candidates for its sample.

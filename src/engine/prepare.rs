@@ -13,7 +13,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use crate::delta::examiner::{Examiner, Primary};
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::primary_keys::PrimaryKeys;
-use crate::delta::table::{Builder, Table};
+use crate::delta::table::Table;
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::column::carried;
@@ -25,7 +25,7 @@ use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Baseline, Header};
-use crate::snapshot::{self, Known, Snapshot, Stored, View};
+use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
@@ -410,19 +410,4 @@ pub fn baseline(prepared: &Prepared, run: RunId, invalid_keys: Option<u64>) -> B
         invalid_keys,
         credentials: prepared.destination.credentials_hash(lineage.0),
     }
-}
-
-/// Loads the snapshot as the build side of the delta.
-///
-/// # Errors
-/// A file of the snapshot is damaged.
-pub fn load(snapshot: &Snapshot) -> Result<Table, Error> {
-    let header = snapshot.header();
-    let entries = usize::try_from(header.entries).unwrap_or(0);
-    let mut builder = Builder::new(header.epoch, entries);
-    snapshot.visit_stored(|key, stored| match stored {
-        Stored::Confirmed(confirmed) => builder.push_confirmed(key, confirmed),
-        Stored::Other(entry) => builder.push(key, *entry),
-    })?;
-    Ok(builder.finish())
 }

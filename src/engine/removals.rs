@@ -117,7 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delta::table::{Builder, Sighting};
+    use crate::delta::table::{Cut, Sighting};
     use crate::domain::entry::{Confirmed, Doubt, Entry, Held, Operation, Rejection};
     use crate::domain::guard::MaxDeletes;
     use crate::domain::id::{BatchNumber, IntentNumber, Lineage};
@@ -216,9 +216,9 @@ mod tests {
     fn table(entries: &[Entry]) -> Table {
         let mut keyed: Vec<([u8; 1], Entry)> = (0..).map(|n| [n]).zip(entries.to_vec()).collect();
         keyed.sort_by_key(|(key, _)| key::hash(key));
-        let mut builder = Builder::new(EPOCH, keyed.len());
-        keyed.into_iter().for_each(|(key, entry)| builder.push(&key, entry));
-        builder.finish()
+        let mut builder = Cut::default().builder(EPOCH, keyed.len());
+        keyed.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
+        Cut::default().table(vec![builder.finish()])
     }
 
     fn numbers(table: &Table, places: &[Place]) -> Vec<u8> {

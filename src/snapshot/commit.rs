@@ -1,14 +1,14 @@
 //! The commit: intents and receipts folded into the next generation, atomically.
 //!
 //! Costs what the journal costs, not what the snapshot costs: prior entries come from the blocks that can hold touched
-//! keys, and one new segment takes what changed. Guards: until the manifest is renamed the old generation and its
+//! keys, on all cores, and one new segment takes what changed. Guards: until the manifest is renamed the old generation and its
 //! journal stand; a commit that failed leaves a snapshot that must be opened again; only the journal moves entries.
 
 use std::sync::Arc;
 
 use super::error::{Error, Place};
 use super::fold;
-use super::gather::Touched;
+use super::gather::{self, Touch, Touched};
 use super::header::Header;
 use super::manifest::Manifest;
 use super::names;
@@ -18,7 +18,12 @@ use super::segment::{Segment, Summary};
 use super::segment_writer::Writer;
 use super::view::View;
 use crate::domain::entry::Entry;
-use crate::domain::id::BatchNumber;
+use crate::domain::id::{BatchNumber, Epoch};
+use crate::domain::key::KeyHash;
+use crate::shutdown::on_all_cores;
+
+/// Parts that are folded before any of them is written.
+const WAVE: usize = 8;
 
 /// What a commit did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,15 @@ pub(super) struct Folded {
     /// Of entries possibly at the destination.
     pub gained: u64,
     pub lost: u64,
+}
+
+/// What became of the keys of one part of a journal.
+#[derive(Debug, Default)]
+struct Part<'a> {
+    /// Its counts alone.
+    folded: Folded,
+    /// Those whose entries changed, in order.
+    changed: Vec<(KeyHash, &'a [u8], Option<Entry>)>,
 }
 
 impl Snapshot {
@@ -152,23 +166,46 @@ impl Snapshot {
             largest_batch: touched.largest_batch,
             ..Folded::default()
         };
-        let mut probes = self.view.probes();
-        let mut writer = None;
-        for key in touched.keys() {
-            let before = probes.find(key.hash, key.key)?;
-            let after = fold::fold(before.clone(), key.events(), epoch);
-            folded.count(before.as_ref(), after.as_ref());
-            if before != after {
-                if writer.is_none() {
-                    writer = Some(self.writer()?);
-                }
-                if let Some(writer) = &mut writer {
-                    writer.push(key.hash, key.key, after.as_ref())?;
+        let (mut writer, mut touches) = (None, Vec::new());
+        for range in touched.ranges() {
+            touched.gather_range(&range, &mut touches);
+            for wave in gather::parts(&touches).chunks(WAVE) {
+                let fold = |number: usize| self.fold_part(&touched, wave[number], epoch);
+                for part in on_all_cores(wave.len(), fold) {
+                    let part = part?;
+                    folded.add(&part.folded);
+                    for (hash, key, after) in part.changed {
+                        if writer.is_none() {
+                            writer = Some(self.writer()?);
+                        }
+                        if let Some(writer) = &mut writer {
+                            writer.push(hash, key, after.as_ref())?;
+                        }
+                    }
                 }
             }
         }
         folded.segment = writer.map(Writer::finish).transpose()?;
         Ok(folded)
+    }
+
+    fn fold_part<'a>(
+        &self,
+        touched: &Touched<'a>,
+        touches: &[Touch],
+        epoch: Epoch,
+    ) -> Result<Part<'a>, Error> {
+        let mut probes = self.view.probes();
+        let mut part = Part::default();
+        for key in touched.keys(touches) {
+            let before = probes.find(key.hash, key.key)?;
+            let after = fold::fold(before.clone(), key.events(), epoch);
+            part.folded.count(before.as_ref(), after.as_ref());
+            if before != after {
+                part.changed.push((key.hash, key.key, after));
+            }
+        }
+        Ok(part)
     }
 
     pub(super) fn writer(&self) -> Result<Writer, Error> {
@@ -183,5 +220,12 @@ impl Folded {
         self.gained += u64::from(is_there(after) && !is_there(before));
         self.lost += u64::from(is_there(before) && !is_there(after));
         self.in_doubt += u64::from(after.is_some_and(|entry| entry.doubt.is_some()));
+    }
+
+    /// Adds what was counted of other keys.
+    fn add(&mut self, other: &Folded) {
+        self.gained += other.gained;
+        self.lost += other.lost;
+        self.in_doubt += other.in_doubt;
     }
 }

@@ -1,10 +1,11 @@
 //! Gathers a journal's records by key: the touched keys in the order of segments, each with its events.
 //!
-//! Not responsible for what the events mean (fold.rs). Holds 32 bytes for each touch; keys stay in the journal's buffer.
+//! Not responsible for what the events mean (fold.rs). A large journal is gathered range by range of the key hash: 32 bytes
+//! for each touch of one range are held at a time, and keys stay in the journal's buffer.
 //! A receipt whose intent is not in the journal settles nothing: the key stays in doubt, which is always safe.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::codec::{Bytes, short};
 use super::encoding::{self, Change, DAMAGED, IntentRecords, Raw};
@@ -14,12 +15,18 @@ use crate::domain::entry::{Doubt, Operation, Verdict};
 use crate::domain::id::{BatchNumber, Instant};
 use crate::domain::key::{self, KeyHash};
 
+/// Touches that are held at a time, roughly; few in tests, so that all of them go through several ranges.
+const MOST_TOUCHES: u64 = if cfg!(test) { 100 } else { 1 << 22 };
+
+/// Touches that are folded in one piece, roughly.
+const PART: usize = if cfg!(test) { 16 } else { 1 << 12 };
+
 /// A journal by key.
 #[derive(Debug)]
 pub(super) struct Touched<'a> {
     records: Vec<Gathered<'a>>,
-    /// Ordered by (hash, key, place in the journal).
-    touches: Vec<Touch>,
+    /// How many times a record touches a key.
+    touches: u64,
     pub intents: u64,
     pub largest_batch: BatchNumber,
 }
@@ -40,8 +47,9 @@ enum Gathered<'a> {
     Settled,
 }
 
+/// One record's touch of one key.
 #[derive(Debug, Clone, Copy)]
-struct Touch {
+pub(super) struct Touch {
     hash: KeyHash,
     record: u32,
     /// In an intent: where the operation begins, and its place in the batch.
@@ -81,7 +89,7 @@ impl<'a> Touched<'a> {
     pub fn gather(payloads: &[&'a [u8]]) -> Result<Touched<'a>, Fault> {
         let mut touched = Touched {
             records: Vec::with_capacity(payloads.len()),
-            touches: Vec::new(),
+            touches: 0,
             intents: 0,
             largest_batch: BatchNumber(0),
         };
@@ -89,26 +97,21 @@ impl<'a> Touched<'a> {
         for payload in payloads {
             touched.add(encoding::read(payload)?, &mut latest)?;
         }
-        let Touched { records, touches, .. } = &mut touched;
-        touches.sort_unstable_by(|a, b| {
-            a.hash
-                .cmp(&b.hash)
-                .then_with(|| touch_key(records, a).cmp(touch_key(records, b)))
-                .then_with(|| (a.record, a.place).cmp(&(b.record, b.place)))
-        });
         Ok(touched)
     }
 
     fn add(&mut self, raw: Raw<'a>, latest: &mut HashMap<BatchNumber, usize>) -> Result<(), Fault> {
-        let record = short(self.records.len());
         let gathered = match raw {
             Raw::Start(_) | Raw::Synced(_) => return Err(DAMAGED),
             Raw::Intent { batch, operation, records } => {
                 self.intents += 1;
                 self.largest_batch = self.largest_batch.max(batch);
                 latest.insert(batch, self.records.len());
-                self.touch_all(record, records)?;
                 let bytes = records.0.rest;
+                for record in records {
+                    record?;
+                    self.touches += 1;
+                }
                 Gathered::Intent { batch, operation, bytes, outcome: Outcome::default() }
             }
             Raw::Accepted { batch, .. } => {
@@ -127,7 +130,7 @@ impl<'a> Touched<'a> {
                 Gathered::Settled
             }
             Raw::Key { key, change } => {
-                self.touches.push(Touch { hash: key::hash(key), record, offset: 0, place: 0 });
+                self.touches += 1;
                 Gathered::Key { key, change }
             }
         };
@@ -135,26 +138,59 @@ impl<'a> Touched<'a> {
         Ok(())
     }
 
-    fn touch_all(&mut self, record: u32, records: IntentRecords<'a>) -> Result<(), Fault> {
-        let all = records.0.rest.len();
-        let (mut records, mut place) = (records, 0);
-        loop {
-            let offset = short(all - records.0.rest.len());
-            let Some(found) = records.next() else {
-                return Ok(());
-            };
-            let hash = key::hash(found?.key);
-            self.touches.push(Touch { hash, record, offset, place });
-            place += 1;
-        }
+    /// Ranges of the key hash, in order, that together hold every key.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<KeyHash>> + use<> {
+        let count = KeyHash::from(self.touches.div_ceil(MOST_TOUCHES).max(1));
+        let width = KeyHash::MAX / count;
+        (0..count).map(move |number| {
+            let is_last = number + 1 == count;
+            let last = if is_last { KeyHash::MAX } else { (number + 1) * width - 1 };
+            number * width..=last
+        })
     }
 
-    /// The touched keys in the order of segments.
-    pub fn keys(&self) -> impl Iterator<Item = TouchedKey<'_, 'a>> {
+    /// Replaces `touches` by those of the keys of a range, ordered by (hash, key, place in the journal).
+    pub fn gather_range(&self, range: &RangeInclusive<KeyHash>, touches: &mut Vec<Touch>) {
+        touches.clear();
+        let expected = self.touches.min(MOST_TOUCHES);
+        let room = expected + expected / 16;
+        touches.reserve(usize::try_from(room).expect("a few million"));
+        let mut add = |touch: Touch| {
+            if range.contains(&touch.hash) {
+                touches.push(touch);
+            }
+        };
+        for (record, gathered) in self.records.iter().enumerate() {
+            let record = short(record);
+            match gathered {
+                Gathered::Intent { bytes, .. } => {
+                    let mut operations = IntentRecords(Bytes::new(bytes));
+                    for place in 0.. {
+                        let offset = short(bytes.len() - operations.0.rest.len());
+                        let Some(Ok(operation)) = operations.next() else { break };
+                        add(Touch { hash: key::hash(operation.key), record, offset, place });
+                    }
+                }
+                Gathered::Key { key, .. } => {
+                    add(Touch { hash: key::hash(key), record, offset: 0, place: 0 });
+                }
+                Gathered::Settled => {}
+            }
+        }
+        touches.sort_unstable_by(|a, b| {
+            a.hash
+                .cmp(&b.hash)
+                .then_with(|| touch_key(&self.records, a).cmp(touch_key(&self.records, b)))
+                .then_with(|| (a.record, a.place).cmp(&(b.record, b.place)))
+        });
+    }
+
+    /// The keys of gathered touches in the order of segments.
+    pub fn keys<'t>(&'t self, touches: &'t [Touch]) -> impl Iterator<Item = TouchedKey<'t, 'a>> {
         let same = |a: &Touch, b: &Touch| {
             a.hash == b.hash && touch_key(&self.records, a) == touch_key(&self.records, b)
         };
-        self.touches.chunk_by(same).map(|touches| TouchedKey {
+        touches.chunk_by(same).map(|touches| TouchedKey {
             hash: touches[0].hash,
             key: touch_key(&self.records, &touches[0]),
             journal: self,
@@ -182,6 +218,20 @@ impl<'a> Touched<'a> {
             Gathered::Settled => unreachable!("only intents and records of one key touch keys"),
         }
     }
+}
+
+/// Cuts gathered touches into parts; no key is in two of them.
+pub(super) fn parts(touches: &[Touch]) -> Vec<&[Touch]> {
+    let (mut parts, mut rest) = (Vec::new(), touches);
+    while !rest.is_empty() {
+        let most = rest.len().min(PART);
+        let last = rest[most - 1].hash;
+        let end = most + rest[most..].partition_point(|touch| touch.hash == last);
+        let (part, later) = rest.split_at(end);
+        parts.push(part);
+        rest = later;
+    }
+    parts
 }
 
 /// One touched key.
@@ -218,6 +268,18 @@ fn operation_at(bytes: &[u8], offset: u32) -> super::record::IntentRecord<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_together_are_everything_and_part_no_key() {
+        let hashes = (0..100).flat_map(|hash: KeyHash| (0..=hash % 40).map(move |_| hash));
+        let touches: Vec<Touch> =
+            hashes.map(|hash| Touch { hash, record: 0, offset: 0, place: 0 }).collect();
+        let parts = parts(&touches);
+        let sizes: usize = parts.iter().map(|part| part.len()).sum();
+        assert_eq!(sizes, touches.len());
+        assert!(parts.windows(2).all(|two| two[0].last().unwrap().hash < two[1][0].hash));
+        assert!(parts.iter().all(|part| part.len() < PART + 40) && parts.len() > 20);
+    }
 
     #[test]
     fn the_last_receipt_that_names_a_place_wins_and_unnamed_places_are_unknown() {

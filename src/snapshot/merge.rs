@@ -16,7 +16,7 @@ struct Cursor {
     index: usize,
     block: Block,
     position: usize,
-    /// That of the current key; zero while nobody needs it.
+    /// That of the current key; not kept up while nobody needs it.
     hash: KeyHash,
 }
 
@@ -32,12 +32,31 @@ pub(super) struct Merge {
     /// While the current cursor's hash is below this, it stays the current one.
     limit: Option<KeyHash>,
     last: KeyHash,
+    /// Somebody asks for the hash of each key.
+    is_hashed: bool,
 }
 
 impl Merge {
     /// `segments` from the oldest to the newest.
     pub fn new(segments: &[Arc<Segment>], range: RangeInclusive<KeyHash>) -> Result<Merge, Error> {
-        let mut merge = Merge { cursors: Vec::new(), current: 0, limit: None, last: *range.end() };
+        Merge::begin(segments, range, false)
+    }
+
+    /// As `new`, with the hash of each key.
+    pub fn hashed(
+        segments: &[Arc<Segment>],
+        range: RangeInclusive<KeyHash>,
+    ) -> Result<Merge, Error> {
+        Merge::begin(segments, range, true)
+    }
+
+    fn begin(
+        segments: &[Arc<Segment>],
+        range: RangeInclusive<KeyHash>,
+        is_hashed: bool,
+    ) -> Result<Merge, Error> {
+        let (cursors, last) = (Vec::new(), *range.end());
+        let mut merge = Merge { cursors, current: 0, limit: None, last, is_hashed };
         for segment in segments.iter().rev() {
             if let Some(cursor) = Cursor::at(segment, *range.start(), merge.last)? {
                 merge.cursors.push(cursor);
@@ -64,6 +83,13 @@ impl Merge {
         Some((cursor.key(), cursor.block.plain(cursor.position)?))
     }
 
+    /// That of the current key, in a merge that is hashed; zero at the end.
+    #[inline]
+    pub fn hash(&self) -> KeyHash {
+        debug_assert!(self.is_hashed, "the hashes of this merge are not kept up");
+        self.cursors.get(self.current).map_or(0, |cursor| cursor.hash)
+    }
+
     #[inline]
     pub fn advance(&mut self) -> Result<(), Error> {
         let needs_hash = self.needs_hash();
@@ -79,7 +105,7 @@ impl Merge {
     }
 
     fn needs_hash(&self) -> bool {
-        self.cursors.len() > 1 || self.last != KeyHash::MAX
+        self.is_hashed || self.cursors.len() > 1 || self.last != KeyHash::MAX
     }
 
     /// Finds the least key, and passes over the older entries of the same key.

@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::manifest::Manifest;
 use super::names::{self, Name};
 use super::scan::Scan;
-use super::view::{self, Entries, Stored, View};
+use super::view::{self, Entries, View};
 use crate::domain::entry::Entry;
 use crate::domain::id::{BatchNumber, Epoch, IntentNumber, Lineage};
 
@@ -162,14 +162,6 @@ impl Snapshot {
     /// As there.
     pub fn visit(&self, f: impl FnMut(&[u8], Entry)) -> Result<(), Error> {
         self.view.visit(f)
-    }
-
-    /// As [`View::visit_stored`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn visit_stored(&self, f: impl FnMut(&[u8], Stored)) -> Result<(), Error> {
-        self.view.visit_stored(f)
     }
 
     /// As [`View::lookup`].

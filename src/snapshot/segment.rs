@@ -14,6 +14,7 @@
 //! it is read.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -109,6 +110,14 @@ impl Segment {
     #[inline]
     pub fn entry(&self, block: &Block, at: usize) -> Result<Option<Entry>, Error> {
         block.entry(at).map_err(|fault| self.place.fault(fault))
+    }
+
+    /// Entries of the blocks that can hold keys of this range, tombstones included.
+    pub fn entries_at_most(&self, range: &RangeInclusive<KeyHash>) -> usize {
+        let first = self.block_of(*range.start()).unwrap_or(0);
+        let end = self.blocks.partition_point(|block| block.first <= *range.end());
+        let blocks = self.blocks.get(first..end).unwrap_or_default();
+        blocks.iter().map(|block| block.count as usize).sum()
     }
 
     /// The one block that can hold keys of this hash.

@@ -12,7 +12,7 @@ use super::disk::{Disk, LocalDisk};
 use super::memory_disk::MemoryDisk;
 use super::open::Known;
 use super::record::{IntentRecord, Record};
-use super::{Error, Snapshot, View, archive};
+use super::{Error, Snapshot, Stored, View, archive};
 use crate::domain::entry::{Confirmed, Doubt, Entry, Held, Operation, Verdict, Waiver};
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
 
@@ -106,17 +106,37 @@ fn ranges_of_hashes_together_are_everything() {
     deliver(&mut snapshot, 1, 0..9000, 1);
     snapshot.commit(|_| {}).unwrap();
     deliver(&mut snapshot, 2, 8500..9500, 2);
+    intent(&mut snapshot, 3, Operation::Upsert, 0..10, 3);
+    intent(&mut snapshot, 4, Operation::Delete, 10..20, 0);
+    receipt(&mut snapshot, 4, 0..10, Verdict::Delivered);
     snapshot.commit(|_| {}).unwrap();
-    let mut found = Contents::new();
+    let (mut found, mut stored) = (Contents::new(), Contents::new());
     for bucket in 0..16u128 {
         let first = bucket << 124;
+        let range = first..=first | (u128::MAX >> 4);
+        let (before, mut last) = (stored.len(), 0);
+        let visit = |hash, key: &[u8], what: Stored| {
+            assert_eq!(hash, crate::domain::key::hash(key));
+            assert!(range.contains(&hash) && hash > last);
+            last = hash;
+            let entry = match what {
+                Stored::Other(entry) => *entry,
+                Stored::Confirmed(confirmed) => {
+                    Entry { confirmed: Some(confirmed), ..Entry::default() }
+                }
+            };
+            assert_eq!(stored.insert(key.to_vec(), entry), None);
+        };
+        snapshot.view().visit_stored(range.clone(), visit).unwrap();
+        assert!(stored.len() - before <= snapshot.view().entries_at_most(&range));
         let visit = |key: &[u8], entry| {
             assert_eq!(crate::domain::key::hash(key) >> 124, bucket);
             assert_eq!(found.insert(key.to_vec(), entry), None);
         };
-        snapshot.view().visit_range(first..=first | (u128::MAX >> 4), visit).unwrap();
+        snapshot.view().visit_range(range, visit).unwrap();
     }
     assert_eq!(found, contents(snapshot.view()).unwrap());
+    assert_eq!(stored, found);
 }
 
 #[test]

@@ -107,24 +107,36 @@ impl View {
         Ok(())
     }
 
-    /// As [`View::visit`], without an [`Entry`] for each of the many that are confirmed and nothing else.
+    /// As [`View::visit_range`], with the hash of each key, and without an [`Entry`] for each of the many that are
+    /// confirmed and nothing else.
     ///
     /// # Errors
     /// As there.
-    pub fn visit_stored(&self, mut f: impl FnMut(&[u8], Stored)) -> Result<(), Error> {
-        let mut merge = Merge::new(&self.segments, 0..=KeyHash::MAX)?;
+    pub fn visit_stored(
+        &self,
+        range: RangeInclusive<KeyHash>,
+        mut f: impl FnMut(KeyHash, &[u8], Stored),
+    ) -> Result<(), Error> {
+        let mut merge = Merge::hashed(&self.segments, range)?;
         loop {
+            let hash = merge.hash();
             if let Some((key, confirmed)) = merge.plain() {
-                f(key, Stored::Confirmed(confirmed));
+                f(hash, key, Stored::Confirmed(confirmed));
             } else {
                 match merge.current()? {
-                    Some((key, Some(entry))) => f(key, Stored::Other(Box::new(entry))),
+                    Some((key, Some(entry))) => f(hash, key, Stored::Other(Box::new(entry))),
                     Some((_, None)) => {}
                     None => return Ok(()),
                 }
             }
             merge.advance()?;
         }
+    }
+
+    /// A number that the entries of a range of key hashes do not exceed, by no more than a few blocks and what is
+    /// superseded. Reads nothing.
+    pub fn entries_at_most(&self, range: &RangeInclusive<KeyHash>) -> usize {
+        self.segments.iter().map(|segment| segment.entries_at_most(range)).sum()
     }
 
     /// The entry of one key, from at most one block of each segment.

@@ -12,7 +12,7 @@ use crate::delta::examiner::{Examined, Examiner, Primary};
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::keys::Keys;
 use crate::delta::primary_keys::PrimaryKeys;
-use crate::delta::table::{Builder, Table};
+use crate::delta::table::{Cut, Table};
 use crate::domain::column::Column;
 use crate::domain::entry::{Confirmed, Doubt, Entry, Fingerprint, Operation, Rejection, Waiver};
 use crate::domain::id::{BatchNumber, Epoch, Instant};
@@ -87,9 +87,9 @@ fn table() -> Table {
     let known = (0..IDS).filter_map(|id| Some((key_of(id), entry(id)?)));
     let mut known: Vec<(Vec<u8>, Entry)> = known.collect();
     known.sort_by_key(|(key, _)| key::hash(key));
-    let mut builder = Builder::new(EPOCH, known.len());
-    known.into_iter().for_each(|(key, entry)| builder.push(&key, entry));
-    builder.finish()
+    let mut builder = Cut::default().builder(EPOCH, known.len());
+    known.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
+    Cut::default().table(vec![builder.finish()])
 }
 
 /// Examines the chunks in the order given by `order`; the chunks in their own order.

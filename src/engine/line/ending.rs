@@ -170,6 +170,7 @@ impl Line<'_> {
         let baseline = prepare::baseline(&self.prepared, self.run, Some(self.invalid_keys()));
         let (run, held, causes) = (self.run, tally.held, self.removals.causes.clone());
         let (is_sorted, next_batch) = (self.is_sorted, self.delivery.next_batch());
+        self.intake.forget_keys();
         let snapshot = &mut self.prepared.snapshot;
         blocking(|| {
             snapshot.journal().write()?;

@@ -1,0 +1,283 @@
+//! One shard of the table: the keys of one range of the hash, in its order, in a few long arrays.
+//!
+//! Nothing is allocated for each key. Not here: what a sighting means, and which shard a key belongs to (`table`).
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::table::Known;
+use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use crate::domain::id::Epoch;
+use crate::domain::key::KeyHash;
+
+/// Keys whose average length foretells that of all.
+const SAMPLE: usize = 4096;
+/// Places whose ends are counted from one base.
+const GROUP: usize = 256;
+
+/// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
+const OLDEST: u8 = 254;
+const OTHER: u8 = 255;
+
+/// The entries of one range of the hash.
+#[derive(Debug, Default)]
+pub struct Shard {
+    keys: Vec<u8>,
+    /// Where each key ends, counted from the base of its group.
+    ends: Vec<u32>,
+    bases: Vec<usize>,
+    confirmed: Vec<Fingerprint>,
+    epoch: Epoch,
+    /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
+    said: Vec<u8>,
+    others: HashMap<usize, Entry>,
+    /// The epochs of those as old as `OLDEST`.
+    oldest: HashMap<usize, Epoch>,
+    /// The bits of the hash that name the shard; a bucket is named by those that follow.
+    bits: u32,
+    /// The first place whose hash begins with each bucket number, and one past the last.
+    buckets: Vec<u32>,
+    shift: u32,
+    sightings: Vec<AtomicU8>,
+}
+
+/// Takes entries in the order of their hash.
+#[derive(Debug)]
+pub struct Builder {
+    shard: Shard,
+    expected: usize,
+    /// What follows the bits of each hash that name the shard.
+    hashes: Vec<u32>,
+}
+
+impl Builder {
+    pub(super) fn new(bits: u32, epoch: Epoch, entries: usize) -> Builder {
+        let mut shard = Shard { bits, epoch, ..Shard::default() };
+        shard.ends.reserve_exact(entries);
+        shard.confirmed.reserve_exact(entries);
+        Builder { shard, expected: entries, hashes: Vec::with_capacity(entries) }
+    }
+
+    /// An entry of whatever kind.
+    pub fn push(&mut self, hash: KeyHash, key: &[u8], entry: Entry) {
+        let is_plain = entry.doubt.is_none()
+            && entry.rejection.is_none()
+            && entry.waiver.is_none()
+            && entry.held.is_none();
+        match entry.confirmed {
+            Some(confirmed) if is_plain => self.push_confirmed(hash, key, confirmed),
+            confirmed => {
+                let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
+                let place = self.append(hash, key, fingerprint);
+                self.shard.mark(place, OTHER);
+                self.shard.others.insert(place, entry);
+            }
+        }
+    }
+
+    /// An entry that is confirmed and nothing else.
+    #[inline]
+    pub fn push_confirmed(&mut self, hash: KeyHash, key: &[u8], confirmed: Confirmed) {
+        let place = self.append(hash, key, confirmed.fingerprint);
+        if confirmed.epoch != self.shard.epoch {
+            self.shard.mark_epoch(place, confirmed.epoch);
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, hash: KeyHash, key: &[u8], fingerprint: Fingerprint) -> usize {
+        let shard = &mut self.shard;
+        let place = shard.ends.len();
+        if place.is_multiple_of(GROUP) {
+            shard.bases.push(shard.keys.len());
+        }
+        if place == SAMPLE {
+            // Growing by doubling would copy all of it several times and hold it twice.
+            let (length, rest) = (shard.keys.len(), self.expected.saturating_sub(place));
+            shard.keys.reserve_exact(length / SAMPLE * rest + length % SAMPLE * rest / SAMPLE);
+        }
+        shard.keys.extend_from_slice(key);
+        let end = shard.keys.len() - shard.bases[place / GROUP];
+        shard.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+        shard.confirmed.push(fingerprint);
+        let rest = u32::try_from(shard.rest(hash) >> 32).expect("half of 64 bits");
+        self.hashes.push(rest);
+        place
+    }
+
+    pub fn finish(self) -> Shard {
+        let Builder { mut shard, hashes, .. } = self;
+        let places = u32::try_from(shard.len()).expect("a shard has fewer than 2^32 keys");
+        // One or two keys in a bucket; neighbours mostly lie in one line of the cache.
+        let count = (shard.len() / 2).next_power_of_two().max(2);
+        shard.shift = 64 - count.trailing_zeros();
+        let mut buckets = Vec::with_capacity(count + 1);
+        for (place, hash) in (0..places).zip(hashes) {
+            let bucket = (hash >> (shard.shift - 32)) as usize;
+            buckets.resize(buckets.len().max(bucket + 1), place);
+        }
+        buckets.resize(count + 1, places);
+        shard.buckets = buckets;
+        shard.sightings = (0..places).map(|_| AtomicU8::new(0)).collect();
+        shard
+    }
+}
+
+impl Shard {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// What follows the bits of the hash that name the shard.
+    #[inline]
+    fn rest(&self, hash: KeyHash) -> u64 {
+        high(hash) << self.bits
+    }
+
+    #[inline]
+    pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
+        let bucket = usize::try_from(self.rest(hash) >> self.shift).expect("a bucket's number");
+        self.buckets[bucket]..self.buckets[bucket + 1]
+    }
+
+    #[inline]
+    pub(super) fn find_in(&self, mut places: Range<usize>, key: &[u8]) -> Option<usize> {
+        places.find(|place| self.key(*place) == key)
+    }
+
+    #[inline]
+    pub(super) fn fetch_end(&self, place: usize) {
+        if let Some(end) = self.ends.get(place) {
+            black_box(*end);
+        }
+    }
+
+    #[inline]
+    pub(super) fn fetch_key(&self, place: usize) {
+        if place < self.len()
+            && let Some(first) = self.key(place).first()
+        {
+            black_box(*first);
+        }
+    }
+
+    #[inline]
+    pub(super) fn fetch(&self, place: usize) {
+        black_box((self.confirmed[place], self.sighting(place)));
+    }
+
+    #[inline]
+    pub(super) fn key(&self, place: usize) -> &[u8] {
+        &self.keys[self.range(place)]
+    }
+
+    #[inline]
+    fn range(&self, place: usize) -> Range<usize> {
+        let base = self.bases[place / GROUP];
+        let start = if place.is_multiple_of(GROUP) { 0 } else { self.ends[place - 1] as usize };
+        base + start..base + self.ends[place] as usize
+    }
+
+    fn mark(&mut self, place: usize, what: u8) {
+        self.said.resize(place, 0);
+        self.said.push(what);
+    }
+
+    fn mark_epoch(&mut self, place: usize, epoch: Epoch) {
+        let age = self.epoch.0.checked_sub(epoch.0).and_then(|age| u8::try_from(age).ok());
+        let age = age.filter(|age| *age < OLDEST).unwrap_or(OLDEST);
+        if age == OLDEST {
+            self.oldest.insert(place, epoch);
+        }
+        self.mark(place, age);
+    }
+
+    #[inline]
+    pub(super) fn known(&self, place: usize) -> Known<'_> {
+        let fingerprint = self.confirmed[place];
+        match self.said.get(place).copied().unwrap_or(0) {
+            0 => Known::Current(fingerprint),
+            OTHER => Known::Other(&self.others[&place]),
+            OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
+            age => {
+                let epoch = Epoch(self.epoch.0.saturating_sub(u32::from(age)));
+                Known::Outdated(Confirmed { fingerprint, epoch })
+            }
+        }
+    }
+
+    /// Notes the first sighting, which is not 0; returns the earlier one, or 0 if there was none.
+    #[inline]
+    pub(super) fn sight(&self, place: usize, sighting: u8) -> u8 {
+        let sightings = &self.sightings[place];
+        let exchanged =
+            sightings.compare_exchange(0, sighting, Ordering::Relaxed, Ordering::Relaxed);
+        exchanged.err().unwrap_or(0)
+    }
+
+    /// The first sighting, or 0 if there was none.
+    pub(super) fn sighting(&self, place: usize) -> u8 {
+        self.sightings[place].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.len()).filter(|place| self.sighting(*place) == 0)
+    }
+}
+
+/// The half of the hash by which shards and buckets are named.
+#[inline]
+pub(super) fn high(hash: KeyHash) -> u64 {
+    (hash >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard_of(epochs: impl Iterator<Item = u32>) -> Shard {
+        let mut builder = Builder::new(0, Epoch(400), 0);
+        for epoch in epochs {
+            builder.push_confirmed(0, b"k", Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn an_epoch_costs_a_byte_a_key_at_most_and_is_kept_exactly() {
+        let epochs = [400, 399, 400, 146, 145, 144, 0, 401, 400];
+        let shard = shard_of(epochs.into_iter());
+        for (place, epoch) in epochs.into_iter().enumerate() {
+            match shard.known(place) {
+                Known::Current(fingerprint) => assert_eq!((fingerprint, epoch), (7, 400)),
+                Known::Outdated(confirmed) => {
+                    assert_ne!(epoch, 400);
+                    assert_eq!(confirmed, Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
+                }
+                Known::Other(_) => panic!("it is confirmed and nothing else"),
+            }
+        }
+        // A forced full run: all of an earlier epoch.
+        let forced = shard_of(std::iter::repeat_n(399, 10_000));
+        assert_eq!((forced.said.len(), forced.oldest.len()), (10_000, 0));
+        let usual = shard_of(std::iter::repeat_n(400, 10_000));
+        assert_eq!((usual.said.len(), usual.oldest.len()), (0, 0));
+    }
+
+    #[test]
+    fn keys_are_found_across_groups() {
+        let mut builder = Builder::new(0, Epoch(1), 0);
+        for n in 0..1_000_u32 {
+            let confirmed = Confirmed { fingerprint: 7, epoch: Epoch(1) };
+            builder.push_confirmed(u128::from(n) << 118, &n.to_le_bytes(), confirmed);
+        }
+        let shard = builder.finish();
+        assert_eq!(shard.bases.len(), 4);
+        for n in 0..1_000_u32 {
+            assert_eq!(shard.key(n as usize), n.to_le_bytes());
+            assert!(shard.candidates(u128::from(n) << 118).contains(&n));
+        }
+    }
+}
