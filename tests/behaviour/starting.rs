@@ -153,3 +153,23 @@ fn a_full_resync_that_was_killed_at_its_very_beginning_is_full_all_the_same_i11(
         next.expect(0, "succeeded", &[("delivered", 20)]);
     }
 }
+
+#[test]
+fn a_run_of_another_sync_in_between_forgets_nothing_that_was_asked_for_i11() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { mode: "upsert", ..Setup::default() });
+    let (head, people_sync) = {
+        let config = workspace.config();
+        let (head, sync) = config.split_once("syncs:\n  people:").expect("it has a sync");
+        (head.to_owned(), sync.to_owned())
+    };
+    let both = format!("{head}syncs:\n  people:{people_sync}\n  others:{people_sync}");
+    workspace.write("counterflow.yaml", &both);
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    starting(&workspace, &["--full"]).kill();
+    workspace.write_people(&people(1..=20));
+    workspace.run(&["sync", "others"]).expect_code(0).expect_printed(&["run 2 of `people` was"]);
+    let next = workspace.sync(&[]).expect_kind("full", "requested");
+    next.expect(0, "succeeded", &[("delivered", 20)]);
+}
