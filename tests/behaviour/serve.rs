@@ -328,24 +328,26 @@ fn syncs_of_one_connection_share_its_concurrency() {
     all.extend(people(1_001..=1_100));
     workspace.write_people(&all);
     let server = Server::start(&workspace);
-    oracle.always(Fault::SlowAnswer(Duration::from_millis(25)));
+    oracle.on_request(1, Fault::Hold);
+    oracle.on_request(2, Fault::Hold);
     let runs = ["people", "others"].map(|sync| {
         let path = format!("/api/v1/syncs/{sync}/run");
         server.post(&path, "").expect(202).json["run"].as_u64().expect("a number")
     });
-    let mut most = 0;
-    until("both runs end", || {
-        most = most.max(oracle.requests().iter().filter(|request| request.is_open).count());
-        let ended =
-            runs.map(|run| server.get(&format!("/api/v1/runs/{run}")).json["is_ended"] == true);
-        (ended == [true, true]).then_some(())
+    let run = |run: u64| server.get(&format!("/api/v1/runs/{run}")).json;
+    let open = || oracle.requests().iter().filter(|request| request.is_open).count();
+    oracle.wait_for_requests(2, SOON);
+    until("both runs go", || {
+        runs.iter().all(|number| run(*number)["phase"] == "reading").then_some(())
     });
-    let print = oracle.print();
-    assert_eq!(most, 2, "never more in flight than the connection bears, and all of that\n{print}");
-    let sent: Vec<_> = oracle.requests().into_iter().map(|request| request.sent.run).collect();
-    let of_last = sent.iter().position(|run| *run == sent[sent.len() - 1]);
-    let of_other = sent.iter().rposition(|run| *run != sent[sent.len() - 1]);
-    assert!(of_last < of_other, "both went at once\n{print}");
+    assert_eq!(oracle.request_count(), 2, "what the connection bears is taken\n{}", oracle.print());
+    oracle.release();
+    let mut most = 2;
+    until("both runs end", || {
+        most = most.max(open());
+        runs.iter().all(|number| run(*number)["is_ended"] == true).then_some(())
+    });
+    assert_eq!(most, 2, "never more in flight than the connection bears\n{}", oracle.print());
     check_covered(&oracle, &expected(&all));
     server.end().expect_code(0);
 }
