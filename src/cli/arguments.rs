@@ -38,6 +38,9 @@ pub enum Command {
         /// Force Full Resync: send every current row again
         #[arg(long)]
         full: bool,
+        /// The key or the destination changed, and the destination holds what the snapshot says all the same
+        #[arg(long)]
+        keep_snapshot: bool,
     },
     /// Run syncs by their schedules and on request over HTTP, until a signal
     Serve,
@@ -150,7 +153,10 @@ mod tests {
             let arguments = parse(line).unwrap();
             assert_eq!(arguments.config, PathBuf::from("a.yaml"));
             assert_eq!(arguments.format, Format::Json);
-            assert_eq!(arguments.command, Command::Sync { sync: "crm".into(), full: true });
+            assert_eq!(
+                arguments.command,
+                Command::Sync { sync: "crm".into(), full: true, keep_snapshot: false }
+            );
         }
         let plain = parse("status -vv").unwrap();
         assert_eq!(plain.config, PathBuf::from("counterflow.yaml"));

@@ -97,7 +97,10 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Init => init::run(&place, output),
         Command::Version => Ok(version::run(output)),
         Command::Plan { sync } => plan::run(&place, output, &sync).await,
-        Command::Sync { sync, full } => return sync::run(&place, output, &sync, full).await,
+        Command::Sync { sync, full, keep_snapshot } => {
+            let asked = sync::Asked { is_full: full, keeps_snapshot: keep_snapshot };
+            return sync::run(&place, output, &sync, asked).await;
+        }
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
         }

@@ -37,6 +37,7 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
         limits: connection.limits,
         budget,
         is_full: false,
+        keeps_snapshot: false,
         trigger: Trigger::Manual,
         state: config.state.clone(),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),

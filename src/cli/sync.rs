@@ -27,11 +27,18 @@ use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::shutdown;
-use crate::store::RunRow;
+use crate::store::{Audited, RunRow};
+
+/// What is wished of a run beside its being made.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub is_full: bool,
+    pub keeps_snapshot: bool,
+}
 
 /// Runs the sync here and waits for its end; the exit code. A run that could not begin is reported like one that failed.
-pub async fn run(place: &Place, output: &Output, sync: &str, is_full: bool) -> u8 {
-    match Box::pin(attempt(place, output, sync, is_full)).await {
+pub async fn run(place: &Place, output: &Output, sync: &str, asked: Asked) -> u8 {
+    match Box::pin(attempt(place, output, sync, asked)).await {
         Ok(exit) => exit.code(),
         Err(failure) if output.format == Format::Json => {
             output.answer(&never_begun(sync, &failure), String::new);
@@ -45,33 +52,48 @@ async fn attempt(
     place: &Place,
     output: &Output,
     sync: &str,
-    is_full: bool,
+    asked: Asked,
 ) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
     state::find(&config, sync)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
     if let Some(server) = address::of_owner(&config.state) {
-        return beside(server, place, output, sync, is_full, signals).await;
+        return beside(server, place, output, sync, asked, signals).await;
     }
     // Only now is it known that secrets are needed, and nothing is made yet where they are missing.
     let config = place.config_for(Some(sync))?;
     let found = state::find(&config, sync)?;
-    let order = order::order(&config, found, is_full, Trigger::Manual);
+    let order = order::order(&config, found, asked.is_full, Trigger::Manual);
+    let order = Order { keeps_snapshot: asked.keeps_snapshot, ..order };
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
             let Some(server) = address::of_owner(&config.state) else { return Err(failure) };
-            return beside(server, place, output, sync, is_full, signals).await;
+            return beside(server, place, output, sync, asked, signals).await;
         }
         Err(failure) => return Err(failure),
     };
     let queued = recover(&owned, output).await?;
     refuse_paused(&owned, &config, found).await?;
+    if asked.keeps_snapshot {
+        owned.store.audit(&kept(sync)).await?;
+    }
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
+}
+
+fn kept(sync: &str) -> Audited {
+    Audited {
+        at: time::now(),
+        who: time::who(),
+        command: "sync --keep-snapshot".to_owned(),
+        sync: Some(sync.to_owned()),
+        run: None,
+        message: None,
+    }
 }
 
 /// A sync that is paused is not run, by whatever command.
@@ -96,9 +118,15 @@ async fn beside(
     place: &Place,
     output: &Output,
     sync: &str,
-    is_full: bool,
+    asked: Asked,
     signals: Signals,
 ) -> Result<Exit, Failure> {
+    if asked.keeps_snapshot {
+        return Err(Failure::usage(format!(
+            "`--keep-snapshot` is for a run made here; end the server at {} first, with SIGTERM",
+            found.address
+        )));
+    }
     let Address { address, config, .. } = found;
     if config.is_some() && config != address::hash(&place.file) {
         output.aside(&format!(
@@ -107,7 +135,7 @@ async fn beside(
         ));
     }
     let server = Server::at(address)?;
-    let (report, exit) = Box::pin(server.sync(place, output, sync, is_full, signals)).await?;
+    let (report, exit) = Box::pin(server.sync(place, output, sync, asked.is_full, signals)).await?;
     print(output, &report);
     Ok(exit)
 }

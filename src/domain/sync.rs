@@ -112,31 +112,32 @@ pub enum DefinitionChange {
     None,
     /// The next run is full and opens a new epoch.
     NewEpoch(&'static str),
-    /// Refused until `rebaseline`, or `--keep-snapshot` where that can be true.
-    Refused(String),
+    /// Refused until `rebaseline`, or until a person says that the snapshot is true all the same, where it may be.
+    Refused {
+        why: String,
+        may_be_kept: bool,
+    },
 }
 
 impl Definition {
     /// What changed from `self`, the recorded definition, to `now`.
     pub fn change(&self, now: &Definition) -> DefinitionChange {
         if self.encoding != now.encoding {
-            return DefinitionChange::Refused(format!(
-                "the snapshot was made with encoding version {}, this version writes {}",
-                self.encoding, now.encoding
-            ));
+            let (then, now) = (self.encoding, now.encoding);
+            let why = format!(
+                "the snapshot was made with encoding version {then}, this version writes {now}"
+            );
+            return DefinitionChange::Refused { why, may_be_kept: false };
         }
         if self.key != now.key {
-            return DefinitionChange::Refused(format!(
-                "the key changed from `{}` to `{}`",
-                describe(&self.key),
-                describe(&now.key)
-            ));
+            let (then, now) = (describe(&self.key), describe(&now.key));
+            let why = format!("the key changed from `{then}` to `{now}`");
+            return DefinitionChange::Refused { why, may_be_kept: true };
         }
         if self.destination != now.destination {
-            return DefinitionChange::Refused(format!(
-                "the destination changed from `{}` to `{}`",
-                self.destination, now.destination
-            ));
+            let (then, now) = (&self.destination, &now.destination);
+            let why = format!("the destination changed from `{then}` to `{now}`");
+            return DefinitionChange::Refused { why, may_be_kept: true };
         }
         if sorted(&self.mapping) != sorted(&now.mapping) {
             return DefinitionChange::NewEpoch("the mapping changed");
@@ -147,6 +148,12 @@ impl Definition {
         DefinitionChange::None
     }
 
+    /// What changed from `self` to `now`, where a person says that the snapshot is true of the new key and destination.
+    pub fn change_if_kept(&self, now: &Definition) -> DefinitionChange {
+        let (key, destination) = (now.key.clone(), now.destination.clone());
+        Definition { key, destination, ..self.clone() }.change(now)
+    }
+
     /// Which of the facts that hold the first deletes differ from `baseline`; `None` if none does.
     pub fn hold_cause(&self, baseline: &Definition) -> Option<&'static str> {
         if self.source != baseline.source {
@@ -155,6 +162,10 @@ impl Definition {
             Some("the model's SQL")
         } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
             Some("the mode")
+        } else if self.key != baseline.key {
+            Some("the key")
+        } else if self.destination != baseline.destination {
+            Some("the destination")
         } else {
             None
         }
@@ -223,12 +234,17 @@ mod tests {
     fn a_changed_key_type_or_destination_is_refused_by_name() {
         let mut now = definition();
         now.key[0].data_type = "Utf8".into();
-        let DefinitionChange::Refused(why) = definition().change(&now) else {
+        let DefinitionChange::Refused { why, may_be_kept: true } = definition().change(&now) else {
             panic!("a changed key type must be refused");
         };
         assert!(why.contains("id Int64") && why.contains("id Utf8"), "{why}");
         now = Definition { destination: "crm/leads".into(), ..definition() };
-        assert!(matches!(definition().change(&now), DefinitionChange::Refused(_)));
+        assert!(matches!(definition().change(&now), DefinitionChange::Refused { .. }));
+        assert_eq!(definition().change_if_kept(&now), DefinitionChange::None);
+        assert_eq!(now.hold_cause(&definition()), Some("the destination"));
+        now.encoding = 2;
+        let refused = definition().change_if_kept(&now);
+        assert!(matches!(refused, DefinitionChange::Refused { may_be_kept: false, .. }));
     }
 
     #[test]

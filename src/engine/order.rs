@@ -20,6 +20,8 @@ pub struct Order {
     pub budget: Arc<Budget>,
     /// Force Full Resync.
     pub is_full: bool,
+    /// A person says that the snapshot is true of another key or destination than it was made under.
+    pub keeps_snapshot: bool,
     pub trigger: Trigger,
     /// The state's folder; the sync's snapshot is in `snapshots/NAME` below it.
     pub state: PathBuf,

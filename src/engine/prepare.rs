@@ -43,9 +43,12 @@ pub enum Error {
     #[error("cannot use the state folder: {0}")]
     State(#[from] std::io::Error),
     #[error(
-        "{0}; if the destination still holds what the snapshot says, put the definition back, else `counterflow rebaseline {1} -m WHY`"
+        "{0}; put it back, or if the destination holds what the snapshot says all the same, \
+         `counterflow sync {1} --keep-snapshot`, else `counterflow rebaseline {1} -m WHY`"
     )]
     DefinitionChanged(String, String),
+    #[error("{0}; `counterflow rebaseline {1} -m WHY` begins a new snapshot")]
+    EncodingChanged(String, String),
     #[error(
         "the primary keys of model `{0}` do not fit into `memory_limit`, which they must where `key` names other fields; \
          raise it, or make the delivered key the primary key"
@@ -82,6 +85,8 @@ pub struct Prepared {
     pub streams: Vec<SendableRecordBatchStream>,
     pub proof: Option<Proof>,
     pub query: QueryRuntime,
+    /// A person says that the snapshot is true of the definition as it is now.
+    pub is_kept: bool,
 }
 
 /// Opens everything, without changing anything but what recovery folds; `None` if the run was stopped meanwhile. A full
@@ -126,6 +131,7 @@ pub async fn prepare(
         streams,
         proof: Some(proof),
         query,
+        is_kept: order.keeps_snapshot,
     }))
 }
 
@@ -332,13 +338,20 @@ fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Ch
         // Where no key is known yet, nothing stands in the way of another key.
         Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
     });
-    let change = recorded.map_or(DefinitionChange::None, |old| old.change(now));
+    let change = recorded.map_or(DefinitionChange::None, |old| match order.keeps_snapshot {
+        true => old.change_if_kept(now),
+        false => old.change(now),
+    });
     let definition = match change {
         DefinitionChange::None => None,
         DefinitionChange::NewEpoch("the mapping changed") => Some(KindReason::MappingChanged),
         DefinitionChange::NewEpoch(_) => Some(KindReason::RenderingChanged),
-        DefinitionChange::Refused(why) => {
-            return Err(Error::DefinitionChanged(why, order.sync.name.clone()));
+        DefinitionChange::Refused { why, may_be_kept } => {
+            let sync = order.sync.name.clone();
+            return Err(match may_be_kept {
+                true => Error::DefinitionChanged(why, sync),
+                false => Error::EncodingChanged(why, sync),
+            });
         }
     };
     Ok(kind::choose(Circumstances {
@@ -364,6 +377,10 @@ fn is_set_aside(order: &Order) -> bool {
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
     let choice = prepared.choice;
     if !choice.opens_epoch {
+        if prepared.is_kept {
+            let definition = prepared.definition.clone();
+            prepared.snapshot.commit(|header| header.definition = Some(definition))?;
+        }
         return Ok(());
     }
     let baseline = baseline(prepared, run, None);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::check::check_covered;
+use crate::support::check::{check_covered, check_mirror};
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
 use crate::support::workspace::{Setup, Workspace};
@@ -147,4 +147,25 @@ fn a_damaged_journal_is_damage_for_whoever_asks() {
     for words in [&["explain", "people", "3"][..], &["plan", "people"], &["sync", "people"]] {
         workspace.run(words).expect_code(1).expect_printed(&["damaged", "rebaseline"]);
     }
+}
+
+#[test]
+fn a_snapshot_that_is_kept_by_a_persons_word_goes_on_and_holds_the_first_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { max_deletes: Some("100%"), ..Setup::default() };
+    let mut workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=5));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    // The same account at another address, as it were: the same column under another type.
+    workspace.change(|setup| {
+        setup.sql = "SELECT CAST(id AS INT) AS id, counter, checksum, email FROM people".to_owned();
+    });
+    workspace.write_people(&people(1..=4));
+    let refused = workspace.run(&["sync", "people"]).expect_code(1);
+    refused.expect_printed(&["the key changed", "--keep-snapshot", "rebaseline"]);
+    let kept = workspace.sync(&["--keep-snapshot"]);
+    kept.expect(4, "partial", &[("unchanged", 4), ("held", 1), ("deleted", 0)]);
+    let next = workspace.sync(&[]).expect(4, "partial", &[("unchanged", 4), ("held", 1)]);
+    workspace.run(&["release", &next.run(), "-m", "it is the same"]).expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=4)));
 }

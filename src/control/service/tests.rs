@@ -131,6 +131,7 @@ fn order(name: &str) -> Order {
         limits,
         budget: Budget::new(&limits),
         is_full: false,
+        keeps_snapshot: false,
         trigger: Trigger::Manual,
         state: "state".into(),
         memory_limit: 1,
