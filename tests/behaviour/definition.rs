@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::SOON;
 use crate::support::check::{check_covered, check_mirror};
+use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
 use crate::support::workspace::{Setup, Workspace};
@@ -134,9 +136,13 @@ fn a_lost_snapshot_is_missing_for_whoever_asks_and_never_empty() {
 #[test]
 fn a_damaged_journal_is_damage_for_whoever_asks() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = Workspace::new(&oracle, Setup { batch: 2, ..Setup::default() });
+    let workspace = Workspace::new(&oracle, Setup { batch: 2, concurrency: 1, ..Setup::default() });
     workspace.write_people(&people(1..=9));
-    workspace.kill_between_request_and_receipt(&oracle);
+    // When the third request leaves, two receipts stand in the journal, and behind them what proves its beginning safe.
+    oracle.on_request(3, Fault::ApplyThenHold);
+    let process = workspace.spawn_sync(&[]);
+    oracle.wait_for_requests(3, SOON);
+    process.kill();
     let folder = workspace.state().join("snapshots/people");
     let names = std::fs::read_dir(&folder).expect("the snapshot is there").flatten();
     let is_journal = |path: &PathBuf| path.to_string_lossy().contains("journal");
