@@ -1,12 +1,5 @@
-use jiff::Timestamp;
-
 pub use crate::api::document::shown;
-use crate::domain::id::Instant;
-
-/// The clock of the commands.
-pub fn now() -> Instant {
-    Instant(Timestamp::now().as_millisecond())
-}
+pub use crate::delivery::clock::now;
 
 /// Who gives the command, as the system calls them.
 pub fn who() -> String {

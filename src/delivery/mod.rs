@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod clock;
 pub mod counts;
 pub mod limits;
 pub mod notes;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::batch::{Batch, Batcher, Item};
 use super::budget::Budget;
+use super::clock::now;
 use super::counts::Counts;
 use super::limits::Retry;
 use super::notes::Notes;
@@ -22,7 +23,7 @@ use crate::destination::Destination;
 use crate::destination::answer::Refusal;
 use crate::destination::definition::Repeat;
 use crate::domain::entry::{Operation, Verdict};
-use crate::domain::id::{self, BatchNumber, Lineage, RunId};
+use crate::domain::id::{BatchNumber, Lineage, RunId};
 use crate::domain::key::KeyHash;
 use crate::shutdown::Tasks;
 use crate::snapshot::Error;
@@ -474,12 +475,6 @@ fn merged(mut verdicts: Vec<(Range<u32>, Verdict)>) -> Vec<(Range<u32>, Verdict)
         is_one
     });
     verdicts
-}
-
-/// The wall clock, for the journal only.
-fn now() -> id::Instant {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    id::Instant(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -4,23 +4,17 @@
 //! well. Not here: rules (domain), the event loop of requests (delivery).
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::line::{End, Line};
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::progress::Progress;
 use super::report::Report;
-use crate::domain::id::{Instant, RunId};
+pub use crate::delivery::clock::now;
+use crate::domain::id::RunId;
 use crate::domain::run::{self, Outcome, Phase};
 use crate::shutdown::{Shutdown, Stage};
 use crate::store::Store;
-
-/// The wall clock, as the core wants it.
-pub fn now() -> Instant {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Instant(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Runs `order` to its end and records it under `run`. Failures are in the report.
 pub async fn run(
