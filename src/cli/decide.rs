@@ -23,7 +23,7 @@ pub async fn release(
 ) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
     let owned = state::own(&config).await?;
-    let queued = sync::recover(&owned, output).await?;
+    let queue = sync::recover(&owned, output).await?;
     let name = sync_of(&owned, RunId(run)).await?;
     // Only now is it known which secrets are needed.
     let config = place.config_for(Some(&name))?;
@@ -35,7 +35,7 @@ pub async fn release(
     Box::pin(decisions::release(&owned.store, &order, RunId(run), message, &who))
         .await
         .map_err(|error| Failure::of(&error))?;
-    let (report, exit) = Box::pin(sync::watched(&owned, output, order, signals, &queued)).await?;
+    let (report, exit) = Box::pin(sync::watched(&owned, output, order, signals, queue)).await?;
     owned.store.close().await;
     sync::print(output, &report);
     Ok(exit)

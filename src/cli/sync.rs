@@ -17,8 +17,8 @@ use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::{Config, SyncConfig};
-use crate::control::queue::Wish;
-use crate::control::service::is_paused;
+use crate::control::queue::{Needed, Queue, Wish};
+use crate::control::service::{is_paused, take_in};
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -27,7 +27,7 @@ use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::shutdown;
-use crate::store::{Audited, RunRow};
+use crate::store::Audited;
 
 /// What is wished of a run beside its being made.
 #[derive(Debug, Clone, Copy)]
@@ -74,12 +74,12 @@ async fn attempt(
         }
         Err(failure) => return Err(failure),
     };
-    let queued = recover(&owned, output).await?;
+    let queue = recover(&owned, output).await?;
     refuse_paused(&owned, &config, found).await?;
     if asked.keeps_snapshot {
         owned.store.audit(&kept(sync)).await?;
     }
-    let (report, exit) = Box::pin(watched(&owned, output, order, signals, &queued)).await?;
+    let (report, exit) = Box::pin(watched(&owned, output, order, signals, queue)).await?;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
@@ -140,29 +140,31 @@ async fn beside(
     Ok(exit)
 }
 
-/// Ends what an earlier process left unfinished as interrupted, and says so; the runs that wait, with those that go on for
-/// the interrupted ones. They are durable first, so that a kill between the two loses nothing.
-pub async fn recover(owned: &Owned, output: &Output) -> Result<Vec<RunRow>, Failure> {
+/// Ends what an earlier process left unfinished as interrupted, and says so; the queue of what waits, with the runs that go
+/// on for the interrupted ones.
+pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     let store = &owned.store;
     let left = recovery::survey(store, time::now()).await?;
+    // Nothing of it begins here but the run that was asked for.
+    let mut queue = Queue::new(1);
+    for row in left.queued {
+        let wish = Wish::of(&row);
+        if queue.needed(&row.sync, wish) == Needed::NewRun {
+            queue.accept(&row.sync, wish, row.id);
+        }
+    }
     for row in left.begun {
-        let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
-        let waiting = left.queued.iter().find(|waiting| waiting.sync == row.sync);
-        match (waiting, wish.choice()) {
-            _ if row.stop.is_some() => {}
-            (None, choice) => {
-                store.create_run(&row.sync, choice, wish.trigger, time::now()).await?;
-            }
-            (Some(waiting), Some(choice)) => store.set_choice(waiting.id, choice).await?,
-            (Some(_), None) => {}
+        let (run, sync) = (row.id, &row.sync);
+        if row.stop.is_none() {
+            let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
+            take_in(store, &mut queue, sync, wish, time::now()).await?;
         }
         recovery::interrupt(store, &row, time::now()).await?;
-        let (run, sync) = (row.id, row.sync);
         output.aside(&format!(
             "run {run} of `{sync}` was interrupted; its next one goes on from there"
         ));
     }
-    Ok(recovery::survey(store, time::now()).await?.queued)
+    Ok(queue)
 }
 
 /// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
@@ -171,23 +173,12 @@ pub async fn watched(
     output: &Output,
     mut order: Order,
     signals: Signals,
-    queued: &[RunRow],
+    mut queue: Queue,
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
-    let run = match queued.iter().find(|row| row.sync == sync) {
-        Some(row) => {
-            order.is_full |= Wish::of(row).is_full;
-            if let Some(choice) = wish.choice() {
-                owned.store.set_choice(row.id, choice).await?;
-            }
-            row.id
-        }
-        None => {
-            let now = time::now();
-            owned.store.create_run(&sync, wish.choice(), wish.trigger, now).await?
-        }
-    };
+    order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
+    let run = take_in(&owned.store, &mut queue, &sync, wish, time::now()).await?.run;
     let (stopper, shutdown) = shutdown::channel();
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());

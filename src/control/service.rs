@@ -50,6 +50,31 @@ pub fn is_paused(recorded: Option<&Pause>, configured: bool) -> bool {
     standing.map_or(configured, |pause| pause.is_paused)
 }
 
+/// Takes a trigger into the queue: what it needs is durable first, so that a kill between the two loses nothing.
+///
+/// # Errors
+/// The store cannot be written; then the trigger is not accepted.
+pub async fn take_in(
+    store: &Store,
+    queue: &mut Queue,
+    sync: &str,
+    wish: Wish,
+    now: Instant,
+) -> Result<Accepted, store::Error> {
+    let needed = queue.needed(sync, wish);
+    let run = match needed {
+        Needed::NewRun => store.create_run(sync, wish.choice(), wish.trigger, now).await?,
+        Needed::Stronger(run) => {
+            let choice = wish.choice().expect("only a full run is stronger");
+            store.set_choice(run, choice).await?;
+            run
+        }
+        Needed::Nothing(run) => run,
+    };
+    queue.accept(sync, wish, run);
+    Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+}
+
 /// The service, before its loop.
 pub struct Service {
     store: Store,
@@ -258,21 +283,7 @@ impl Service {
             self.cancel(run, "stopped before it began").await?;
             self.queue.withdraw(sync, run);
         }
-        let needed = self.queue.needed(sync, wish);
-        let run = match needed {
-            Needed::NewRun => {
-                let now = self.clock.now();
-                self.store.create_run(sync, wish.choice(), wish.trigger, now).await?
-            }
-            Needed::Stronger(run) => {
-                let choice = wish.choice().expect("only a full run is stronger");
-                self.store.set_choice(run, choice).await?;
-                run
-            }
-            Needed::Nothing(run) => run,
-        };
-        self.queue.accept(sync, wish, run);
-        Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+        take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
     }
 
     async fn fire(&mut self) {
