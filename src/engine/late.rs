@@ -33,7 +33,7 @@ impl Late {
         self.key.len() + self.fragment.len() + size_of::<Late>()
     }
 
-    fn item(&self) -> Item<'_> {
+    pub fn item(&self) -> Item<'_> {
         Item {
             key: &self.key,
             key_hash: self.hash,

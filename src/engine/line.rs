@@ -312,11 +312,10 @@ impl<'a> Line<'a> {
     pub async fn settle(&mut self, progress: &Progress) -> Result<(), Error> {
         self.delivery.seal();
         loop {
-            self.heed().await?;
+            self.step(progress).await?;
             if self.delivery.is_idle() {
                 return Ok(());
             }
-            self.step(progress).await?;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The start of a run: snapshot opened and recovered, read opened, destination compiled, kind chosen, epoch opened.
 //!
-//! Header and epoch change in one commit before any intent. A run that cannot start changes nothing.
+//! Header and epoch change in one commit before any intent. A run that cannot start changes nothing, but that a full
+//! resync that was asked for is not forgotten.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -54,7 +54,9 @@ impl Line<'_> {
         for place in self.removals.delete.clone() {
             let entry = self.entry(place);
             if self.repeats(&entry).is_some() && first.has_room() {
-                self.lane_delete(&mut first, encoder, place);
+                if let Some(late) = self.deletion(encoder, place) {
+                    first.push(late);
+                }
             } else if is_refused(&entry) {
                 last.push(place);
             } else {
@@ -71,35 +73,33 @@ impl Line<'_> {
             if !self.make_room(progress).await? {
                 break;
             }
-            let mut one = Lane::default();
-            self.lane_delete(&mut one, encoder, place);
-            for group in one.groups(true).0 {
+            if let Some(late) = self.deletion(encoder, place) {
                 self.handled_deletes += 1;
-                group.push(Operation::Delete, &mut self.delivery);
+                self.delivery.push(Operation::Delete, &late.item());
             }
         }
         self.settle(progress).await
     }
 
-    /// A record that cannot be named in a delete, as those of an older definition may be, is unsent and said so.
-    fn lane_delete(&mut self, lane: &mut Lane, encoder: &Encoder, place: Place) {
-        match self.deletion(encoder, place) {
-            Ok(late) => lane.push(late),
-            Err(why) => {
-                self.handled_deletes += 1;
-                self.unsent += 1;
-                self.intake.notes.push(RecordNote {
-                    key: Shown(self.table.key(place)).to_string(),
-                    verdict: Verdict::Invalid,
-                    operation: Some(Operation::Delete),
-                    code: Some("unencodable".to_owned()),
-                    message: Some(format!("it cannot be deleted: {why}")),
-                });
-            }
+    /// The delete of a removed key. A record that cannot be named in one, as those of an older definition may be, is unsent
+    /// and said so.
+    fn deletion(&mut self, encoder: &Encoder, place: Place) -> Option<Late> {
+        let rendered = self.render_delete(encoder, place);
+        if let Err(why) = &rendered {
+            self.handled_deletes += 1;
+            self.unsent += 1;
+            self.intake.notes.push(RecordNote {
+                key: Shown(self.table.key(place)).to_string(),
+                verdict: Verdict::Invalid,
+                operation: Some(Operation::Delete),
+                code: Some("unencodable".to_owned()),
+                message: Some(format!("it cannot be deleted: {why}")),
+            });
         }
+        rendered.ok()
     }
 
-    fn deletion(&self, encoder: &Encoder, place: Place) -> Result<Late, String> {
+    fn render_delete(&self, encoder: &Encoder, place: Place) -> Result<Late, String> {
         let bytes = self.table.key(place);
         let values = key::values(bytes).ok_or("its key cannot be read")?;
         let mut fragment = Vec::new();
