@@ -11,6 +11,7 @@
 //! | 0 | [`domain`] | values and pure rules: keys, entries, the decision for each key, the guard, the phases of a run |
 //! | 0 | [`shutdown`] | the stages Running < Draining < Aborting, and the one place that spawns tasks |
 //! | 0 | [`telemetry`] | logs |
+//! | 0 | [`points`] | the moments and the planted defects of the fault kit; nothing of it is in a release build |
 //! | 1 | [`source`] | runs a model's query, yields record batches, proves the end of the read |
 //! | 1 | [`delta`] | rows against the snapshot → changes |
 //! | 1 | [`snapshot`] | what the destination is known to hold: format, journal, commit, compaction |
@@ -62,6 +63,11 @@
 //! - No second process on the same state ([`store::lock`]).
 //! - No unsafe code.
 
+#[cfg(all(feature = "faults", not(debug_assertions)))]
+compile_error!(
+    "the feature `faults` is for the fault kit alone: build with debug assertions, or without it"
+);
+
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -72,6 +78,7 @@ pub mod demo;
 pub mod destination;
 pub mod domain;
 pub mod engine;
+pub mod points;
 pub mod shutdown;
 pub mod snapshot;
 pub mod source;

@@ -16,6 +16,7 @@ use super::window::ParcelId;
 use crate::destination::answer::Attempt;
 use crate::destination::{Destination, Outgoing};
 use crate::domain::id::{Lineage, RunId};
+use crate::points::{self, Point};
 
 const WAITING: u8 = 0;
 const LEFT: u8 = 1;
@@ -71,6 +72,7 @@ impl Request {
         if !self.gate.pass(LEFT) {
             return Ended { parcel, attempt: None };
         }
+        points::reached(Point::BeforeRequest);
         let attempt = Box::pin(shared.destination.send(&outgoing)).await;
         drop(permit);
         Ended { parcel, attempt: Some((attempt, left)) }

@@ -25,6 +25,7 @@ use crate::destination::definition::Repeat;
 use crate::domain::entry::{Operation, Verdict};
 use crate::domain::id::{BatchNumber, Lineage, RunId};
 use crate::domain::key::KeyHash;
+use crate::points::{self, Point};
 use crate::shutdown::Tasks;
 use crate::snapshot::Error;
 use crate::snapshot::journal::Journal;
@@ -280,16 +281,19 @@ impl Delivery {
             return Ok(());
         }
         self.syncing.extend(self.sealed.drain(..));
+        points::reached(Point::BeforeIntent);
         for batch in &self.syncing {
             journal.append_intent(batch.number, batch.operation, batch.intent());
         }
         journal.write()?;
+        points::reached(Point::IntentWritten);
         let syncer = journal.syncer();
         self.sync.spawn_blocking(move || syncer.sync());
         Ok(())
     }
 
     fn note_durable(&mut self) {
+        points::reached(Point::IntentDurable);
         for batch in std::mem::take(&mut self.syncing) {
             let number = batch.number;
             let retries = batch.records.iter().map(|record| record.is_retry).collect();
@@ -303,6 +307,7 @@ impl Delivery {
     }
 
     fn end(&mut self, ended: Ended) {
+        points::reached(Point::AnswerRead);
         // One that crossed an abort is counted and settled already.
         let Some(sent) = self.in_flight.remove(&ended.parcel) else { return };
         let parcel = ended.parcel;
@@ -381,7 +386,9 @@ impl Delivery {
         for (batch, verdicts) in std::mem::take(&mut self.receipts) {
             journal.append(&Record::Receipt { batch, at, verdicts: merged(verdicts) });
         }
-        journal.write()
+        journal.write()?;
+        points::reached(Point::ReceiptWritten);
+        Ok(())
     }
 
     fn stop(&mut self) {

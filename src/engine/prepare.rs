@@ -23,6 +23,7 @@ use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
+use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Baseline, Header};
@@ -277,6 +278,7 @@ fn folder(order: &Order) -> PathBuf {
 /// # Errors
 /// The store cannot write.
 pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
+    points::reached(Point::BeforeRemembering);
     let header = snapshot.header();
     store.set_known(&header.sync, header.lineage, header.generation).await?;
     Ok(())

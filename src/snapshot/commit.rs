@@ -20,6 +20,7 @@ use super::view::View;
 use crate::domain::entry::Entry;
 use crate::domain::id::{BatchNumber, Epoch};
 use crate::domain::key::KeyHash;
+use crate::points::{self, Point};
 use crate::shutdown::on_all_cores;
 
 /// Parts that are folded before any of them is written.
@@ -80,6 +81,7 @@ impl Snapshot {
             return Err(place.damaged("it does not hold what was written to it"));
         }
         self.check_alone()?;
+        points::reached(Point::CommitBegun);
         let journal = scan.map(|scan| (&place, scan));
         let (mut committed, _) = self.commit_scan(journal, change)?;
         committed.written_bytes += self.compact()?;
@@ -119,8 +121,10 @@ impl Snapshot {
             manifest.segments.push(summary.clone());
             segments.push(self.open_segment(summary)?);
         }
+        points::reached(Point::SegmentsWritten);
         let entries = manifest.header.entries;
         written_bytes += self.publish(manifest, segments)?;
+        points::reached(Point::BeforePruning);
         if let Some((place, _)) = journal {
             open::remove(self.disk.as_ref(), place.sync(), place.file())?;
         }

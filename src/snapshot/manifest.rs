@@ -13,6 +13,7 @@ use super::frame::{self, FILE_HEADER, FRAME_HEADER, FileKind};
 use super::header::Header;
 use super::names;
 use super::segment::Summary;
+use crate::points::{self, Point};
 
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,7 +75,9 @@ impl Manifest {
             file.sync()?;
             // The segments' names must be safe before the manifest that mentions them.
             disk.sync_directory()?;
+            points::reached(Point::ManifestWritten);
             disk.rename(names::TEMPORARY, names::MANIFEST)?;
+            points::reached(Point::ManifestRenamed);
             disk.sync_directory()
         };
         let place = Place::new(&self.header.sync, names::MANIFEST);
