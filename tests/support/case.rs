@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::SOON;
 use super::known;
 use super::oracle::Oracle;
-use super::people::Person;
+use super::people::{Person, key};
 use super::process::{Finished, Process};
 use super::workspace::{Report, Setup, Workspace};
 
@@ -95,6 +95,12 @@ impl Case {
         self.sources.push(people.to_vec());
     }
 
+    /// The source was written otherwise than by `write`: if it can be read at all, it holds these persons.
+    pub fn written(&mut self, how: &str, people: &[Person]) {
+        self.say(format!("{how}: source holds {} rows", people.len()));
+        self.sources.push(people.to_vec());
+    }
+
     /// What the source holds.
     pub fn people(&self) -> &[Person] {
         self.sources.last().map_or(&[], Vec::as_slice)
@@ -172,6 +178,13 @@ impl Case {
         let finished = self.end(started);
         self.releases -= 1;
         finished
+    }
+
+    /// A person lets go of these keys, whose deletes run `run` held.
+    #[track_caller]
+    pub fn discard(&mut self, run: &str, ids: impl IntoIterator<Item = u32>) {
+        self.run(&["discard", run, "-m", "they live on elsewhere", "--yes"]).expect_code(0);
+        self.discarded.extend(ids.into_iter().map(key));
     }
 
     /// Everything that helps to understand a failure: the story, the requests, and the command that plays it again.

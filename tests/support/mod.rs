@@ -7,6 +7,7 @@ pub mod journal;
 pub mod judge;
 pub mod known;
 pub mod oracle;
+pub mod parquet;
 pub mod people;
 pub mod process;
 pub mod server;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::fault::Fault;
 use super::oracle::Oracle;
+use super::parquet;
 use super::people::{CANARY, Person, csv};
 use super::process::{Finished, Process};
 use super::{SOON, TOKEN};
@@ -101,8 +102,29 @@ impl Workspace {
         std::fs::rename(&next, self.path().join(name)).expect("a file can be renamed");
     }
 
+    /// Writes the people where the setup says that the table lies, as CSV or Parquet by the ending; into three files, by
+    /// the remainder of the id, where that is a glob.
     pub fn write_people(&self, people: &[Person]) {
-        self.write("people.csv", &csv(people));
+        let location = &self.setup.location;
+        if !location.contains('*') {
+            return self.write_file(location, people);
+        }
+        for remainder in 0..3 {
+            let part: Vec<Person> =
+                people.iter().copied().filter(|person| person.id % 3 == remainder).collect();
+            self.write_file(&location.replace('*', &remainder.to_string()), &part);
+        }
+    }
+
+    /// Writes people into this file anew, under a new inode.
+    pub fn write_file(&self, name: &str, people: &[Person]) {
+        if !name.ends_with(".parquet") {
+            return self.write(name, &csv(people));
+        }
+        let path = self.path().join(name);
+        let next = path.with_extension("next");
+        parquet::write(&next, &parquet::people(people), 100);
+        std::fs::rename(next, path).expect("a file can be renamed");
     }
 
     /// Changes the setup and writes the config anew.
