@@ -181,7 +181,7 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0)), Fake::default());
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
         let mut met = BTreeMap::<Vec<u8>, u32>::new();
         for (step, number) in taken.iter().enumerate() {
             intake.take(&parts[*number], &mut outlet);
@@ -217,7 +217,7 @@ proptest! {
     ) {
         let count = |examined: &[usize], taken: &[usize]| {
             let parts = examine(&chunks, examined, has_primary);
-            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0)), Fake::default());
+            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
             taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet));
             (intake.counts.invalid_keys, intake.counts.tally().invalid)
         };
