@@ -17,6 +17,7 @@ use super::{Error, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model};
 
 mod flights;
+mod keys;
 mod statistics;
 mod values;
 

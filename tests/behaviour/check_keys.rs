@@ -1,0 +1,150 @@
+//! Repeated keys that are found by a pass before anything is sent (`check_keys: first`): none of their rows ever leaves.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::check::{check_covered, check_mirror};
+use crate::support::oracle::Oracle;
+use crate::support::people::{CANARY, Person, expected, key, keys, people};
+use crate::support::workspace::{Setup, Workspace};
+
+/// So many that the last is read when the first has long been sent.
+const ROWS: u32 = 20_000;
+const FIRST: &str = "check_keys: first";
+/// Each of its rows has to be counted before the one row comes out, which takes longer than any test.
+const ENDLESS: &str = "SELECT count(*) AS id FROM people a, people b, people c, people d, people e";
+/// How soon a process that is told to stop has ended: a second, and what a busy machine adds.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
+fn workspace(oracle: &Oracle, sync: &'static str) -> Workspace {
+    Workspace::new(oracle, Setup { sync, batch: 1_000, concurrency: 1, ..Setup::default() })
+}
+
+/// Everybody once, and then the first person again, changed.
+fn first_comes_again() -> Vec<Person> {
+    let mut people = people(1..=ROWS);
+    people.push(Person::new(1, 2));
+    people
+}
+
+#[test]
+fn neither_row_of_a_repeated_key_leaves_and_the_key_is_named() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = workspace(&oracle, "");
+    workspace.write_people(&first_comes_again());
+    let rows = u64::from(ROWS);
+    // While streaming, one of them has left when the other comes.
+    workspace.sync(&[]).expect(3, "partial", &[("delivered", rows), ("invalid", 1)]);
+    assert_eq!(oracle.count_of(&key(1)), 1);
+    workspace.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+
+    let oracle = Oracle::start(&["id"]);
+    workspace = self::workspace(&oracle, FIRST);
+    workspace.write_people(&first_comes_again());
+    for (upserts, requests) in [(rows - 1, None), (0, Some(0))] {
+        let report = workspace.sync(&[]).expect(
+            3,
+            "partial",
+            &[
+                ("rows_read", rows + 1),
+                ("upserts", upserts),
+                ("delivered", upserts),
+                ("invalid", 2),
+            ],
+        );
+        assert!(requests.is_none_or(|most| report.count("requests") == most), "{report:#?}");
+        report.finished.expect_printed(&["`1` the key comes more than once"]);
+    }
+    assert_eq!(oracle.count_of(&key(1)), 0, "no request named it\n{}", oracle.print());
+    check_mirror(&oracle, &expected(&people(2..=ROWS)));
+
+    let mut mended = people(1..=ROWS);
+    mended[0].counter = 3;
+    workspace.write_people(&mended);
+    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("delivered", 1)]);
+    check_mirror(&oracle, &expected(&mended));
+    oracle.assert_deletes_only(&keys([]));
+}
+
+#[test]
+fn a_key_that_the_destination_holds_stays_as_it_was_while_it_is_repeated() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, FIRST);
+    let mut before = people(1..=ROWS);
+    workspace.write_people(&before);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", u64::from(ROWS))]);
+    let mut now = first_comes_again();
+    // Changed at both of its places, and another one beside it.
+    now[0].counter = 5;
+    now[1].counter = 5;
+    before[1].counter = 5;
+    workspace.write_people(&now);
+    let plan = workspace.json(&["plan", "people"]);
+    let report = workspace.sync(&[]).expect(
+        3,
+        "partial",
+        &[("upserts", 1), ("delivered", 1), ("invalid", 2), ("deletes", 0)],
+    );
+    for count in ["rows_read", "unchanged", "upserts", "invalid", "deletes"] {
+        assert_eq!(plan["tally"][count], report.json["tally"][count], "{count} {plan:#}");
+    }
+    check_mirror(&oracle, &expected(&before));
+}
+
+#[test]
+fn no_row_of_a_repeated_primary_key_leaves_though_its_rows_have_delivered_keys_of_their_own() {
+    let oracle = Oracle::start(&["checksum"]);
+    let workspace = workspace(&oracle, "key: [checksum]\n    check_keys: first");
+    let twice = first_comes_again();
+    workspace.write_people(&twice);
+    let delivered_key = |person: &Person| json!([person.record()["checksum"]]).to_string();
+    let rows = u64::from(ROWS);
+    let report =
+        workspace.sync(&[]).expect(3, "partial", &[("delivered", rows - 1), ("invalid", 2)]);
+    report.finished.expect_printed(&["its primary key comes more than once"]);
+    for person in [&twice[0], &Person::new(1, 2)] {
+        assert_eq!(oracle.count_of(&delivered_key(person)), 0, "{}", oracle.print());
+    }
+    let mended = &twice[1..];
+    workspace.write_people(mended);
+    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("unchanged", rows - 1)]);
+    check_mirror(&oracle, &mended.iter().map(|p| (delivered_key(p), p.record())).collect());
+}
+
+#[test]
+fn a_stop_while_keys_are_checked_ends_the_run_at_once_and_nothing_was_sent() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { sql: ENDLESS.to_owned(), sync: FIRST, ..Setup::default() };
+    let mut workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=10_000));
+    let process = workspace.spawn_sync(&[]);
+    let run = workspace.wait_for_run(|run| run["kind"] == "full");
+    assert_eq!(run["phase"], json!("starting"), "keys are checked before the read: {run:#}");
+    let told = Instant::now();
+    workspace.run(&["stop", "people", "--yes"]).expect_code(0);
+    let report = workspace.report(process).expect(6, "cancelled", &[("rows_read", 0)]);
+    assert!(told.elapsed() < AT_ONCE, "{:?} {report:#?}", told.elapsed());
+    assert_eq!(oracle.connections(), 0, "{}", oracle.print());
+    workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect_kind("full", "first_run").expect(0, "succeeded", &[]);
+    check_mirror(&oracle, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_failure_while_keys_are_checked_fails_the_run_and_nothing_was_sent() {
+    let oracle = Oracle::start(&["id"]);
+    let sql = "SELECT 1000 / (15000 - id) * 0 + id AS id, counter, checksum, email FROM people";
+    let setup = Setup { sql: sql.to_owned(), sync: FIRST, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=ROWS));
+    let report = workspace.sync(&[]).expect(1, "failed", &[("rows_read", 0)]);
+    assert!(report.word("error").contains("zero"), "{report:#?}");
+    assert!(!report.finished.printed().contains(CANARY), "I12");
+    assert_eq!(oracle.connections(), 0, "{}", oracle.print());
+    workspace.run(&["plan", "people"]).expect_code(1);
+    workspace.write_people(&people(1..=100));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 100)]);
+    check_covered(&oracle, &expected(&people(1..=100)));
+}
