@@ -80,36 +80,33 @@ fn a_key_that_the_destination_holds_stays_as_it_was_while_it_is_repeated() {
     now[1].counter = 5;
     before[1].counter = 5;
     workspace.write_people(&now);
-    let plan = workspace.json(&["plan", "people"]);
-    let report = workspace.sync(&[]).expect(
-        3,
-        "partial",
-        &[("upserts", 1), ("delivered", 1), ("invalid", 2), ("deletes", 0)],
-    );
-    for count in ["rows_read", "unchanged", "upserts", "invalid", "deletes"] {
-        assert_eq!(plan["tally"][count], report.json["tally"][count], "{count} {plan:#}");
-    }
+    let counts = [("upserts", 1), ("delivered", 1), ("invalid", 2), ("deletes", 0)];
+    workspace.sync(&[]).expect(3, "partial", &counts);
     check_mirror(&oracle, &expected(&before));
 }
 
 #[test]
 fn no_row_of_a_repeated_primary_key_leaves_though_its_rows_have_delivered_keys_of_their_own() {
-    let oracle = Oracle::start(&["checksum"]);
-    let workspace = workspace(&oracle, "key: [checksum]\n    check_keys: first");
-    let twice = first_comes_again();
-    workspace.write_people(&twice);
-    let delivered_key = |person: &Person| json!([person.record()["checksum"]]).to_string();
+    let row = |id: u32, login: &str| format!("{id},{login},free\n");
+    let once: String = (1..=ROWS).map(|id| row(id, &format!("p{id}"))).collect();
+    let once = format!("id,login,plan\n{once}");
     let rows = u64::from(ROWS);
-    let report =
-        workspace.sync(&[]).expect(3, "partial", &[("delivered", rows - 1), ("invalid", 2)]);
-    report.finished.expect_printed(&["its primary key comes more than once"]);
-    for person in [&twice[0], &Person::new(1, 2)] {
-        assert_eq!(oracle.count_of(&delivered_key(person)), 0, "{}", oracle.print());
+    for (sync, delivered, invalid) in
+        [("key: [login]", rows, 1), ("key: [login]\n    check_keys: first", rows - 1, 2)]
+    {
+        let oracle = Oracle::start(&["login"]);
+        let workspace = workspace(&oracle, sync);
+        workspace.write("people.csv", &(once.clone() + &row(1, "other")));
+        let report = workspace.sync(&[]);
+        let report = report.expect(3, "partial", &[("delivered", delivered), ("invalid", invalid)]);
+        report.finished.expect_printed(&["`other` its primary key comes more than once"]);
+        let sent = |login: &str| oracle.count_of(&json!([login]).to_string());
+        let is_streaming = delivered == rows;
+        assert_eq!((sent("p1"), sent("other")), (usize::from(is_streaming), 0));
+        workspace.write("people.csv", &once);
+        workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("unchanged", rows - 1)]);
+        assert_eq!((oracle.table().len(), sent("other")), (once.lines().count() - 1, 0));
     }
-    let mended = &twice[1..];
-    workspace.write_people(mended);
-    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1), ("unchanged", rows - 1)]);
-    check_mirror(&oracle, &mended.iter().map(|p| (delivered_key(p), p.record())).collect());
 }
 
 #[test]
