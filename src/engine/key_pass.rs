@@ -2,8 +2,8 @@
 //!
 //! It reads the model once more than the run does, only for its keys, and says which of them come more than once. It only
 //! adds caution: what it finds waits for the proven end of the run's own read, which checks every key again. So it needs
-//! no proof of its own, and a source that changes between the two is no danger. Not here: what is found (`delta`), what
-//! the run makes of it (`intake`).
+//! no proof of its own; files that change between the two leave the run's read unproven, as it was opened before. Not
+//! here: what is found (`delta`), what the run makes of it (`intake`).
 
 use std::sync::Arc;
 
