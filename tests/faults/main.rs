@@ -8,6 +8,7 @@ mod support;
 
 mod catalogue;
 mod kills;
+mod planted;
 mod runner;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Ask {
     List,
     /// The real binary, killed at random times and moments
     Kills(Kills),
+    /// Defects planted in the product, each of which a scenario must find
+    Planted,
     /// Scenarios and random kills again and again, and a table of what came of it
     Soak {
         /// How long
@@ -55,9 +58,6 @@ struct Kills {
     once: bool,
 }
 
-/// What `cargo test` plays: small enough for every change.
-const KILLS: u64 = 300;
-
 fn main() -> ExitCode {
     let command = Command::parse();
     let is_well = match command.ask {
@@ -68,12 +68,11 @@ fn main() -> ExitCode {
         Some(Ask::Kills(Kills { count, seed, once })) => {
             kills::play(seed, if once { 1 } else { count }).is_well()
         }
+        Some(Ask::Planted) => planted::play(),
         Some(Ask::Soak { minutes, seed }) => {
             runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
         }
-        None if command.names.is_empty() => {
-            runner::play(&catalogue::all()) & kills::play(1, KILLS).is_well()
-        }
+        None if command.names.is_empty() => runner::play(&catalogue::all()) & planted::play(),
         None => runner::play_named(&command.names),
     };
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }

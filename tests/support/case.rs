@@ -120,6 +120,27 @@ impl Case {
         self.started(process)
     }
 
+    /// Starts `sync` with another program in front, such as one that sets limits.
+    pub fn spawn_under(&mut self, front: &[&str], environment: &[(&str, &str)]) -> Started {
+        self.say(format!("{} sync {environment:?}", front.join(" ")));
+        let args = ["--format", "json", "sync", "people"];
+        let process = self.workspace.spawn_under(front, &args, environment);
+        self.started(process)
+    }
+
+    /// Starts the server.
+    pub fn spawn_serve(&mut self) -> Started {
+        self.say("serve");
+        let process = self.workspace.spawn(&["--format", "json", "serve"]);
+        self.started(process)
+    }
+
+    /// Waits until the newest run is in this phase.
+    #[track_caller]
+    pub fn wait_for_phase(&self, phase: &str) {
+        self.workspace.wait_for_run(|run| run["phase"] == phase);
+    }
+
     /// Takes in a process that can run the sync.
     pub fn started(&mut self, process: Process) -> Started {
         let entries = known::entries(&self.workspace).unwrap_or_default();

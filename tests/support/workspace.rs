@@ -22,6 +22,8 @@ pub struct Setup {
     pub sql: String,
     /// The primary key.
     pub key: &'static [&'static str],
+    /// More keys of the whole config, as YAML.
+    pub head: &'static str,
     /// More keys of the sync, as YAML.
     pub sync: &'static str,
     pub batch: u32,
@@ -33,6 +35,8 @@ pub struct Setup {
     pub drain_timeout: &'static str,
     /// How long a request may take.
     pub request_timeout: Option<&'static str>,
+    /// Before the second attempt.
+    pub first_delay: &'static str,
     /// How long after `Retry-After` or back-off a batch may still be tried.
     pub longest_time: &'static str,
     /// What `TOKEN` is in the environment.
@@ -47,6 +51,7 @@ impl Default for Setup {
             location: "people.csv".to_owned(),
             sql: "SELECT * FROM people".to_owned(),
             key: &["id"],
+            head: "",
             sync: "",
             batch: 10,
             concurrency: 4,
@@ -55,6 +60,7 @@ impl Default for Setup {
             max_invalid: None,
             drain_timeout: "5s",
             request_timeout: None,
+            first_delay: "10ms",
             longest_time: "20s",
             token: TOKEN,
         }
@@ -140,7 +146,8 @@ impl Workspace {
     /// The config as text.
     pub fn config(&self) -> String {
         let Setup { mode, table, location, sql, key, batch, concurrency, .. } = &self.setup;
-        let Setup { attempts, drain_timeout, longest_time, .. } = &self.setup;
+        let Setup { attempts, drain_timeout, first_delay, longest_time, head, .. } = &self.setup;
+        let longest_delay = if *first_delay == "10ms" { "100ms" } else { first_delay };
         let base_url = &self.base_url;
         let key = key.join(", ");
         let guard =
@@ -161,13 +168,14 @@ impl Workspace {
           then: { per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
         format!(
             "state: ./state
+{head}
 sources: {{ lake: {{ files: {{ {table}: \"{location}\" }} }} }}
 models: {{ people: {{ source: lake, sql: \"{sql}\", primary_key: [{key}] }} }}
 connections:
   crm:
     http: {{ base_url: \"{base_url}\", {timeout}auth: {{ bearer: \"${{TOKEN}}\" }} }}
     concurrency: {concurrency}
-    retry: {{ attempts: {attempts}, first_delay: 10ms, longest_delay: 100ms, longest_time: {longest_time} }}
+    retry: {{ attempts: {attempts}, first_delay: {first_delay}, longest_delay: {longest_delay}, longest_time: {longest_time} }}
 syncs:
   people:
     model: people
@@ -197,10 +205,20 @@ syncs:
 
     /// As `spawn`, with more of the environment.
     pub fn spawn_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        self.spawn_under(&[], args, environment)
+    }
+
+    /// As `spawn_with`, with another program in front, such as one that sets limits and becomes the command.
+    pub fn spawn_under(
+        &self,
+        front: &[&str],
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
         let token = [("TOKEN", self.setup.token)];
-        Process::spawn(self.path(), &all, &[&token, environment].concat())
+        Process::spawn_under(front, self.path(), &all, &[&token, environment].concat())
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

@@ -2,6 +2,7 @@
 //! must be.
 
 mod a_crash;
+mod a_stop;
 
 use std::fmt;
 
@@ -45,5 +46,5 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS].concat()
+    [a_crash::SCENARIOS, a_stop::SCENARIOS].concat()
 }
