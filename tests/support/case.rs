@@ -208,6 +208,11 @@ impl Case {
         self.discarded.extend(ids.into_iter().map(key));
     }
 
+    /// A key that was let go is in the source again.
+    pub fn discarded_no_more(&mut self, id: u32) {
+        self.discarded.remove(&key(id));
+    }
+
     /// Everything that helps to understand a failure: the story, the requests, and the command that plays it again.
     pub fn print(&self) -> String {
         let story: String = self

@@ -11,6 +11,7 @@ pub mod parquet;
 pub mod people;
 pub mod process;
 pub mod server;
+pub mod table;
 pub mod wire;
 pub mod workspace;
 

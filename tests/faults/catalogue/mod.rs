@@ -3,6 +3,11 @@
 
 mod a_crash;
 mod a_stop;
+mod e_broken;
+mod e_columns;
+mod e_keys;
+mod e_shrink;
+mod e_statements;
 
 use std::fmt;
 
@@ -46,5 +51,5 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS, a_stop::SCENARIOS].concat()
+    [a_crash::SCENARIOS, a_stop::SCENARIOS, e_shrink::SCENARIOS, e_broken::SCENARIOS, e_columns::SCENARIOS, e_keys::SCENARIOS, e_statements::SCENARIOS].concat()
 }

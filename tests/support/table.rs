@@ -1,0 +1,110 @@
+//! Tables of any shape, as CSV or Parquet, and a mirror of one that is checked by the oracle's table alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use serde_json::Value;
+
+use super::check::check_mirror;
+use super::journal::key_of;
+use super::oracle::Oracle;
+use super::parquet;
+use super::workspace::{Report, Setup, Workspace};
+
+/// A mirror of one table; keys are those fields of the records by which the oracle knows them.
+pub struct Mirror {
+    pub oracle: Oracle,
+    pub workspace: Workspace,
+    key: Vec<String>,
+}
+
+impl Mirror {
+    pub fn new(key: &[&str], setup: Setup) -> Mirror {
+        let oracle = Oracle::start(key);
+        let workspace = Workspace::new(&oracle, setup);
+        Mirror { oracle, workspace, key: key.iter().map(|&field| field.to_owned()).collect() }
+    }
+
+    /// Writes the table anew where the setup says. `rows` is an array of arrays of integers, text and NULL.
+    pub fn write(&self, columns: &[&str], rows: &Value) {
+        if self.workspace.setup.location.ends_with(".parquet") {
+            let rows = rows_of(rows);
+            let array = |place: usize| array(rows.iter().map(|row| &row[place]));
+            let arrays = columns.iter().enumerate().map(|(place, name)| (*name, array(place)));
+            return self.write_batch(&parquet::batch(arrays.collect()));
+        }
+        let quoted = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+            other => other.to_string(),
+        };
+        let line = |row: &Vec<Value>| row.iter().map(quoted).collect::<Vec<_>>().join(",");
+        let lines = rows_of(rows).into_iter().map(|row| format!("\n{}", line(&row)));
+        let text = columns.join(",") + &lines.collect::<String>() + "\n";
+        self.workspace.write(&self.workspace.setup.location, &text);
+    }
+
+    /// Writes the table anew as Parquet, under a new inode.
+    pub fn write_batch(&self, batch: &RecordBatch) {
+        let path = self.workspace.path().join(&self.workspace.setup.location);
+        let next = path.with_extension("next");
+        parquet::write(&next, batch, 1_000);
+        std::fs::rename(next, path).expect("a file can be renamed");
+    }
+
+    /// Makes sure that the destination holds exactly these rows.
+    #[track_caller]
+    pub fn assert_holds(&self, columns: &[&str], rows: &Value) {
+        let record = |row: &Vec<Value>| {
+            let fields = columns.iter().map(|&name| name.to_owned()).zip(row.iter().cloned());
+            let record = Value::Object(fields.collect());
+            (key_of(&self.key, &record).expect("a row has its key"), record)
+        };
+        let expected: BTreeMap<String, Value> = rows_of(rows).iter().map(record).collect();
+        check_mirror(&self.oracle, &expected);
+    }
+
+    /// Writes the table, runs, and makes sure that the destination holds it and that a second run sends nothing (I8); the
+    /// first run's report.
+    #[track_caller]
+    pub fn follow(&self, columns: &[&str], rows: &Value) -> Report {
+        self.write(columns, rows);
+        let report = self.workspace.sync(&[]).expect(0, "succeeded", &[]);
+        self.assert_holds(columns, rows);
+        self.assert_at_rest();
+        report
+    }
+
+    /// I8: the source is unchanged, so nothing is sent.
+    #[track_caller]
+    pub fn assert_at_rest(&self) {
+        let before = self.oracle.request_count();
+        self.workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0), ("upserts", 0)]);
+        assert_eq!(self.oracle.request_count(), before, "I8\n{}", self.oracle.print());
+    }
+
+    /// A command is refused, names these words, and sends nothing.
+    #[track_caller]
+    pub fn refuses(&self, command: &[&str], codes: &[i32], words: &[&str]) {
+        let before = self.oracle.request_count();
+        let refused = self.workspace.run(command);
+        assert!(refused.code.is_some_and(|code| codes.contains(&code)), "{refused:#?}");
+        refused.expect_printed(words);
+        assert_eq!(self.oracle.request_count(), before, "{}", self.oracle.print());
+    }
+}
+
+fn rows_of(rows: &Value) -> Vec<Vec<Value>> {
+    let rows = rows.as_array().expect("rows are an array").iter();
+    rows.map(|row| row.as_array().expect("a row is an array").clone()).collect()
+}
+
+/// Integers where all values are, text otherwise.
+fn array<'v>(values: impl Iterator<Item = &'v Value> + Clone) -> ArrayRef {
+    let is_text = values.clone().any(Value::is_string);
+    match is_text {
+        true => Arc::new(StringArray::from_iter(values.map(Value::as_str))),
+        false => Arc::new(Int64Array::from_iter(values.map(Value::as_i64))),
+    }
+}
