@@ -70,11 +70,7 @@ fn edges() -> Vec<(&'static str, ArrayRef, [&'static str; 2])> {
             Arc::new(Float32Array::from(vec![Some(0.1), Some(f32::MAX), None])),
             ["0.1", "3.4028235e+38"],
         ),
-        (
-            "decimal",
-            Arc::new(decimals),
-            ["1.00", "-999999999999999999999999999999999999.01"],
-        ),
+        ("decimal", Arc::new(decimals), ["1.00", "-999999999999999999999999999999999999.01"]),
         (
             "instant",
             Arc::new(nanoseconds.with_timezone("+02:00")),
@@ -124,7 +120,8 @@ fn exact(_: &Scenario) {
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3), ("invalid", 0)]);
     let requests = mirror.oracle.requests();
     let body = |id: usize| {
-        let of_id = requests.iter().find(|request| request.sent.keys().any(|k| k == format!("[{id}]")));
+        let of_id =
+            requests.iter().find(|request| request.sent.keys().any(|k| k == format!("[{id}]")));
         &of_id.expect("each row was sent").sent.beginning
     };
     for (name, _, looks) in &edges {
@@ -156,11 +153,7 @@ fn same_values(_: &Scenario) {
         let columns = vec![("decimal", decimal), ("double", double), ("instant", instant)];
         mirror.write_batch(&with_ids(columns));
     };
-    written(
-        decimals(1, [10, -5]),
-        floats([-0.0, 1.5]),
-        instant(TimeUnit::Microsecond, "UTC"),
-    );
+    written(decimals(1, [10, -5]), floats([-0.0, 1.5]), instant(TimeUnit::Microsecond, "UTC"));
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
     mirror.assert_at_rest();
     // 1.0 and 1.00, -0.0 and 0.0, one instant in two zones and units; each alone and all together.

@@ -9,6 +9,7 @@ mod e_keys;
 mod e_shrink;
 mod e_size;
 mod e_statements;
+mod e_upgrade;
 mod e_values;
 
 use std::fmt;
@@ -53,5 +54,17 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS, a_stop::SCENARIOS, e_shrink::SCENARIOS, e_broken::SCENARIOS, e_columns::SCENARIOS, e_keys::SCENARIOS, e_statements::SCENARIOS, e_values::SCENARIOS, e_size::SCENARIOS].concat()
+    [
+        a_crash::SCENARIOS,
+        a_stop::SCENARIOS,
+        e_shrink::SCENARIOS,
+        e_broken::SCENARIOS,
+        e_columns::SCENARIOS,
+        e_keys::SCENARIOS,
+        e_statements::SCENARIOS,
+        e_values::SCENARIOS,
+        e_size::SCENARIOS,
+        e_upgrade::SCENARIOS,
+    ]
+    .concat()
 }
