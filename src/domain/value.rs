@@ -8,6 +8,8 @@
 
 use arrow::datatypes::i256;
 
+use crate::points;
+
 /// The version of the canonical encoding; recorded in every snapshot.
 pub const ENCODING_VERSION: u32 = 1;
 
@@ -165,12 +167,16 @@ fn encode_float(float: f64, out: &mut Vec<u8>) {
 /// Adding zero turns -0.0 into 0.0; every NaN becomes the one canonical NaN.
 #[inline]
 fn canonical(float: f64) -> f64 {
+    if points::is_planted("negative_zero_differs") {
+        return float;
+    }
     if float.is_nan() { f64::NAN.abs() } else { float + 0.0 }
 }
 
 /// Without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
 fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
-    if mantissa == i256::ZERO {
+    if points::is_planted("decimal_scale_differs") {
+    } else if mantissa == i256::ZERO {
         scale = 0;
     } else if let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) {
         while scale > i8::MIN && small % 10 == 0 {

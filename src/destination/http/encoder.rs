@@ -10,6 +10,7 @@ use super::template::{Segment, Template};
 use crate::destination::definition::BatchLimits;
 use crate::domain::render::{Unencodable, render};
 use crate::domain::value::Value;
+use crate::points;
 
 /// The compiled request of one operation.
 #[derive(Debug)]
@@ -96,6 +97,12 @@ impl Encoder {
         for segment in &self.template.record {
             match segment {
                 Segment::Literal(literal) => out.extend_from_slice(literal),
+                Segment::Field(index)
+                    if points::is_planted("nulls_left_out") && value(*index) == Value::Null =>
+                {
+                    let name = out.iter().rposition(|byte| *byte == b',').unwrap_or(out.len());
+                    out.truncate(name);
+                }
                 Segment::Field(index) => render(value(*index), out)
                     .map_err(|why| self.unrenderable(*index, Why::Value(why)))?,
             }

@@ -12,6 +12,7 @@ use crate::engine::late::{Lane, Late};
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::{self, Facts};
+use crate::points;
 use crate::shutdown::blocking;
 use crate::snapshot::header::Hold;
 use crate::store::{RecordNote, Verdict};
@@ -181,7 +182,7 @@ impl Line<'_> {
                 if is_sorted {
                     header.hold = (held > 0).then_some(Hold { run, causes, keys: held });
                 }
-                if is_complete && held == 0 {
+                if is_complete && (held == 0 || points::is_planted("second_bad_read_released")) {
                     header.baseline = Some(baseline);
                 }
                 if are_released_done {
