@@ -12,4 +12,7 @@ pub struct FileFact {
     pub inode: u64,
     /// The inode's change time, in nanoseconds since 1970.
     pub changed: i128,
+    /// It is text and its last line has no end: its writer never ends it, or it was cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_within_line: bool,
 }

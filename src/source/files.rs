@@ -1,9 +1,11 @@
 //! Which files a table is made of, and the facts that tell whether one was replaced.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::definition::{Rewritten, Table};
+use super::definition::{Format, Rewritten, Table};
 use super::error::Error;
 use crate::domain::file::FileFact;
 
@@ -142,7 +144,18 @@ fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
         size: metadata.len(),
         inode: metadata.ino(),
         changed,
+        ends_within_line: matches!(table.format, Format::Csv(_)) && ends_within_line(path),
     })
+}
+
+/// Whether the last byte of a text file is no line end. What cannot be read is found when the rows are.
+fn ends_within_line(path: &Path) -> bool {
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && !matches!(last, [b'\n' | b'\r'])
 }
 
 fn is_glob(text: &str) -> bool {
@@ -151,7 +164,6 @@ fn is_glob(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::Format;
     use super::*;
 
     fn table(location: PathBuf, marker: Option<&str>) -> Table {

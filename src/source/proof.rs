@@ -122,7 +122,8 @@ impl Watched {
 }
 
 /// What of the file set of the last complete read is gone, one reason each; empty if nothing is. For tables declared
-/// `rewritten` names prove nothing: there, fewer files or a missing completion marker are the reasons.
+/// `rewritten` names prove nothing: there, fewer files or a missing completion marker are the reasons. A text file that
+/// ends within a line was cut, unless those of the last complete read had such an end too.
 pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
     let mut reasons = Vec::new();
     for completeness in rewritten {
@@ -143,6 +144,13 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
             reasons.push(format!("file `{}` of table `{}` is gone", file.path, file.table));
         }
     }
+    for file in now.iter().filter(|file| file.ends_within_line) {
+        let mut before = last.iter().filter(|other| other.table == file.table).peekable();
+        if before.peek().is_some() && before.all(|other| !other.ends_within_line) {
+            let (table, path) = (&file.table, &file.path);
+            reasons.push(format!("file `{path}` of table `{table}` ends within a line"));
+        }
+    }
     reasons
 }
 
@@ -156,7 +164,25 @@ mod tests {
     use super::*;
 
     fn file(table: &str, path: &str) -> FileFact {
-        FileFact { table: table.into(), path: path.into(), size: 1, inode: 1, changed: 1 }
+        FileFact {
+            table: table.into(),
+            path: path.into(),
+            size: 1,
+            inode: 1,
+            changed: 1,
+            ends_within_line: false,
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_within_a_line_is_named_where_that_is_not_its_tables_way() {
+        let cut = |path| FileFact { ends_within_line: true, ..file("t", path) };
+        let whole = [file("t", "/a"), file("t", "/b")];
+        let reasons = vanished(&whole, &[file("t", "/a"), cut("/b")], &[]);
+        assert_eq!(reasons, ["file `/b` of table `t` ends within a line"]);
+        assert!(vanished(&[cut("/a")], &[cut("/a"), cut("/b")], &[]).is_empty());
+        assert!(vanished(&[cut("/a")], &[file("t", "/a")], &[]).is_empty());
+        assert!(vanished(&[file("u", "/c")], &[file("u", "/c"), cut("/a")], &[]).is_empty());
     }
 
     #[test]
