@@ -28,11 +28,16 @@ impl Mirror {
 
     /// Writes the table anew where the setup says. `rows` is an array of arrays of integers, text and NULL.
     pub fn write(&self, columns: &[&str], rows: &Value) {
-        if self.workspace.setup.location.ends_with(".parquet") {
-            let rows = rows_of(rows);
+        self.write_into(&self.workspace.setup.location, columns, rows);
+    }
+
+    /// As `write`, into this file, by whose ending it is CSV or Parquet.
+    pub fn write_into(&self, name: &str, columns: &[&str], rows: &Value) {
+        let rows = rows_of(rows);
+        if name.ends_with(".parquet") {
             let array = |place: usize| array(rows.iter().map(|row| &row[place]));
             let arrays = columns.iter().enumerate().map(|(place, name)| (*name, array(place)));
-            return self.write_batch(&parquet::batch(arrays.collect()));
+            return self.write_batch_into(name, &parquet::batch(arrays.collect()));
         }
         let quoted = |value: &Value| match value {
             Value::Null => String::new(),
@@ -40,14 +45,18 @@ impl Mirror {
             other => other.to_string(),
         };
         let line = |row: &Vec<Value>| row.iter().map(quoted).collect::<Vec<_>>().join(",");
-        let lines = rows_of(rows).into_iter().map(|row| format!("\n{}", line(&row)));
+        let lines = rows.iter().map(|row| format!("\n{}", line(row)));
         let text = columns.join(",") + &lines.collect::<String>() + "\n";
-        self.workspace.write(&self.workspace.setup.location, &text);
+        self.workspace.write(name, &text);
     }
 
     /// Writes the table anew as Parquet, under a new inode.
     pub fn write_batch(&self, batch: &RecordBatch) {
-        let path = self.workspace.path().join(&self.workspace.setup.location);
+        self.write_batch_into(&self.workspace.setup.location, batch);
+    }
+
+    fn write_batch_into(&self, name: &str, batch: &RecordBatch) {
+        let path = self.workspace.path().join(name);
         let next = path.with_extension("next");
         parquet::write(&next, batch, 1_000);
         std::fs::rename(next, path).expect("a file can be renamed");

@@ -6,6 +6,7 @@ mod a_stop;
 mod e_broken;
 mod e_columns;
 mod e_keys;
+mod e_sets;
 mod e_shrink;
 mod e_size;
 mod e_statements;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
         e_values::SCENARIOS,
         e_size::SCENARIOS,
         e_upgrade::SCENARIOS,
+        e_sets::SCENARIOS,
     ]
     .concat()
 }
