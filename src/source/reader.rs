@@ -6,17 +6,14 @@
 //!
 //! Invariant: a row's values come from the pages of a file, never from statistics in its footer.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -29,6 +26,7 @@ use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
 use super::statement::{self, Checked};
+use super::volatile::volatile;
 use super::{arithmetic, csv, parquet};
 use crate::domain::file::FileFact;
 use crate::domain::sync::Model;
@@ -80,8 +78,8 @@ pub struct Reading {
     pub files: Vec<FileFact>,
     /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
     pub source: String,
-    /// The functions in the model and the mapping that can give another answer for the same rows, such as `now`. Sorted,
-    /// each once.
+    /// What in the model and the mapping can give another answer for the same rows, such as `now` or `LIMIT without
+    /// ORDER BY`. Sorted, each once.
     pub volatile: Vec<String>,
 }
 
@@ -240,31 +238,4 @@ fn unplannable(error: &DataFusionError, model: &str, place: &str) -> Error {
         | DataFusionError::NotImplemented(_) => Error::Definition(planning(error, place)),
         _ => Error::of_stream(error, model),
     }
-}
-
-/// The functions in the plan, subqueries included, that are not pure functions of their arguments.
-fn volatile(plan: &LogicalPlan) -> Result<Vec<String>, DataFusionError> {
-    let mut found = BTreeSet::new();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|part| {
-                found.extend(impure(part).map(str::to_owned));
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found.into_iter().collect())
-}
-
-fn impure(expression: &Expr) -> Option<&str> {
-    let (name, volatility) = match expression {
-        Expr::ScalarFunction(function) => {
-            (function.func.name(), function.func.signature().volatility)
-        }
-        Expr::AggregateFunction(function) => {
-            (function.func.name(), function.func.signature().volatility)
-        }
-        _ => return None,
-    };
-    (volatility != Volatility::Immutable).then_some(name)
 }

@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E4", "a key of another type is refused until a person decides", key_retyped),
     Scenario::new("E7", "a value that becomes NULL is sent as null", becomes_null),
     Scenario::new("E9", "a model that answers otherwise each time is named", flapping),
+    Scenario::new("E9", "a model that chooses rows in no order is named", no_order),
 ];
 
 fn mirror(location: &str) -> Mirror {
@@ -203,5 +204,36 @@ fn flapping(scenario: &Scenario) {
         let report = case.sync(&[]);
         assert!(!report.finished.printed().contains("can give another answer"), "{report:#?}");
         case.workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    }
+}
+
+fn no_order(_: &Scenario) {
+    let choice = "SELECT id, plan FROM people LIMIT 2";
+    let first = "SELECT id, first_value(plan) AS plan FROM people GROUP BY id";
+    let number = "SELECT id, row_number() OVER () AS plan FROM people";
+    for (sql, ordered, named) in [
+        (choice, "SELECT id, plan FROM people ORDER BY id LIMIT 2", "LIMIT without ORDER BY"),
+        (
+            first,
+            "SELECT id, first_value(plan ORDER BY plan) AS plan FROM people GROUP BY id",
+            "first_value without ORDER BY",
+        ),
+        (
+            number,
+            "SELECT id, row_number() OVER (ORDER BY id) AS plan FROM people",
+            "row_number without ORDER BY",
+        ),
+    ] {
+        let setup = Setup { sql: sql.to_owned(), ..open_guard(FORMATS[0]) };
+        let mut mirror = Mirror::new(&["id"], setup);
+        mirror.write(&["id", "plan"], &json!([[1, "a"], [2, "b"], [3, "c"]]));
+        let named = format!("model `people` uses `{named}`");
+        for command in ["plan", "sync"] {
+            let told = mirror.workspace.run(&[command, "people"]).expect_code(0);
+            told.expect_printed(&[&named]);
+        }
+        mirror.workspace.change(|setup| setup.sql = ordered.to_owned());
+        let told = mirror.workspace.run(&["plan", "people"]).expect_code(0);
+        assert!(!told.printed().contains("can give another answer"), "{told:#?}");
     }
 }

@@ -92,7 +92,8 @@ fn many_columns(_: &Scenario) {
         let rows = json!([row(1, 0), row(2, 1)]);
         mirror.write(&names, &rows);
         let counts = [("unchanged", 1), ("upserts", 1), ("deleted", 1)];
-        mirror.workspace.sync(&[]).expect(0, "succeeded", &counts);
+        let (report, _) = measured(&mirror, &format!("{count} columns again, {location}"));
+        report.expect(0, "succeeded", &counts);
         mirror.assert_holds(&names, &rows);
     }
 }
