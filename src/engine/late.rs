@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::delivery::{Delivery, Item};
+use crate::delivery::{Dispatch, Item};
 use crate::domain::entry::{Fingerprint, Operation};
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::KeyHash;
@@ -119,7 +119,7 @@ impl Group {
     }
 
     /// Hands the group over: a repetition as the one batch it was.
-    pub fn push(&self, operation: Operation, delivery: &mut Delivery) {
+    pub fn push(&self, operation: Operation, delivery: &mut Dispatch) {
         let items: Vec<Item<'_>> = self.lates.iter().map(Late::item).collect();
         if self.batch.is_some() {
             delivery.push_group(operation, &items);

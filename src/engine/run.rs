@@ -72,7 +72,7 @@ async fn follow(
     if !matches!(end, End::Stopped) {
         line.deliver_late(&end, progress).await?;
     }
-    if matches!(end, End::Proven) {
+    if end.is_proven() {
         line.sort_removals();
         line.delete(progress).await?;
     }
