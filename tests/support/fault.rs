@@ -136,7 +136,7 @@ impl Script {
         let mut drawn: f64 = mix.random.random();
         for (probability, fault) in &mix.faults {
             if drawn < *probability {
-                return fault.clone();
+                return if fault.concerns(sent) { fault.clone() } else { Fault::None };
             }
             drawn -= probability;
         }

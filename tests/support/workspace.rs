@@ -170,9 +170,15 @@ syncs:
 
     /// Starts a command on this workspace's config.
     pub fn spawn(&self, args: &[&str]) -> Process {
+        self.spawn_with(args, &[])
+    }
+
+    /// As `spawn`, with more of the environment.
+    pub fn spawn_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
-        Process::spawn(self.path(), &all, &[("TOKEN", self.setup.token)])
+        let token = [("TOKEN", self.setup.token)];
+        Process::spawn(self.path(), &all, &[&token, environment].concat())
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

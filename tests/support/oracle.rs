@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ struct State {
     journal: Journal,
     script: Script,
     connections: usize,
+    /// Connections that have not ended.
+    open: usize,
+    /// A connection of `wait_for_quiet` that is not accepted yet; it is not counted.
+    probe: Option<SocketAddr>,
 }
 
 /// What was decided about a request, all at once.
@@ -52,8 +57,13 @@ struct Decision {
 impl Oracle {
     /// Starts an oracle whose records are identified by these fields.
     pub fn start(key_fields: &[&str]) -> Oracle {
-        let state =
-            State { journal: Journal::new(key_fields), script: Script::default(), connections: 0 };
+        let state = State {
+            journal: Journal::new(key_fields),
+            script: Script::default(),
+            connections: 0,
+            open: 0,
+            probe: None,
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -152,6 +162,41 @@ impl Oracle {
         }
     }
 
+    /// Blocks while it is so, looking again at each change and now and then.
+    ///
+    /// # Panics
+    /// After `timeout`, with the journal.
+    pub fn wait_while(&self, timeout: Duration, is_so: impl Fn(&Journal) -> bool) {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.state();
+        while is_so(&state.journal) {
+            assert!(Instant::now() < deadline, "waited for {timeout:?} in vain");
+            let look_again = Duration::from_millis(5);
+            (state, _) = self.shared.changed.wait_timeout(state, look_again).expect(WHOLE);
+        }
+    }
+
+    /// Blocks until every connection has ended, so that what a process that is gone had sent is in the journal.
+    ///
+    /// # Panics
+    /// After `timeout`, with the journal.
+    pub fn wait_for_quiet(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.state();
+        // Whatever waits to be accepted comes before a connection made now.
+        let probe = std::net::TcpStream::connect(&self.address).expect("the oracle listens");
+        state.probe = Some(probe.local_addr().expect("a connection has an address"));
+        while state.open > 0 || state.probe.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                drop(state);
+                panic!("connections stay open\n{}", self.print());
+            }
+            let (woken, _) = self.shared.changed.wait_timeout(state, left).expect(WHOLE);
+            state = woken;
+        }
+    }
+
     /// A copy of the journal so far.
     pub fn requests(&self) -> Vec<Request> {
         self.state().journal.requests.clone()
@@ -224,14 +269,25 @@ impl Shared {
 
 async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     let mut open = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let connection = {
             let mut state = shared.state();
+            if state.probe == Some(peer) {
+                state.probe = None;
+                shared.changed.notify_all();
+                continue;
+            }
             state.connections += 1;
+            state.open += 1;
             state.connections
         };
         shared.changed.notify_all();
-        open.spawn(serve(stream, connection, Arc::clone(&shared)));
+        let serving = Arc::clone(&shared);
+        open.spawn(async move {
+            serve(stream, connection, Arc::clone(&serving)).await;
+            serving.state().open -= 1;
+            serving.changed.notify_all();
+        });
         while open.try_join_next().is_some() {}
     }
 }

@@ -67,6 +67,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        // Field 3 of the line, after the name in brackets: a process that ended and was not waited for is a zombie.
+        let line = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let state = line.ok().and_then(|line| line.rsplit(") ").next()?.chars().next());
+        state.is_some_and(|state| state != 'Z')
+    }
+
     /// Ends the process without a word to it.
     pub fn sigkill(&self) {
         self.signal("KILL");
