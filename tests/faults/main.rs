@@ -9,11 +9,14 @@ mod support;
 mod catalogue;
 mod kills;
 mod runner;
+mod simulator;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use self::simulator::Extent;
 
 /// Plays faults to counterflow and judges what it did.
 #[derive(Debug, Parser)]
@@ -34,6 +37,10 @@ enum Ask {
     List,
     /// The real binary, killed at random times and moments
     Kills(Kills),
+    /// Histories of the pure core, made from seeds
+    Simulator(Simulator),
+    /// Defects planted in the pure core, each of which the simulator has to find
+    Planted,
     /// Scenarios and random kills again and again, and a table of what came of it
     Soak {
         /// How long
@@ -55,6 +62,36 @@ struct Kills {
     once: bool,
 }
 
+#[derive(Debug, Args)]
+struct Simulator {
+    #[arg(long, default_value_t = HISTORIES)]
+    count: u64,
+    /// The first seed; each history has its own, counted up from here
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One history alone, the one with the seed
+    #[arg(long)]
+    once: bool,
+    /// As many as come to their end in so many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+}
+
+impl Simulator {
+    fn play(&self) -> bool {
+        let extent = match (self.once, self.minutes) {
+            (true, _) => Extent::Histories(1),
+            (false, Some(minutes)) => Extent::Time(Duration::from_secs(60 * minutes)),
+            (false, None) => Extent::Histories(self.count),
+        };
+        let summary = simulator::many(self.seed, extent);
+        println!("{summary}");
+        summary.is_well()
+    }
+}
+
+/// Histories of the pure core that `cargo test` plays.
+const HISTORIES: u64 = 20_000;
 /// What `cargo test` plays: small enough for every change.
 const KILLS: u64 = 300;
 
@@ -68,6 +105,8 @@ fn main() -> ExitCode {
         Some(Ask::Kills(Kills { count, seed, once })) => {
             kills::play(seed, if once { 1 } else { count }).is_well()
         }
+        Some(Ask::Simulator(simulator)) => simulator.play(),
+        Some(Ask::Planted) => simulator::planted::check(),
         Some(Ask::Soak { minutes, seed }) => {
             runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
         }
