@@ -12,12 +12,26 @@ use counterflow::domain::id::{Epoch, IntentNumber};
 use counterflow::domain::kind::Kind;
 use counterflow::domain::sync::Mode;
 use counterflow::domain::tally::Tally;
-use counterflow::snapshot::View;
+use counterflow::snapshot::header::Header;
+use counterflow::snapshot::{self, View};
 
 use super::fixture;
 use super::plan::Setting;
 use super::source::Reading;
 use super::target::{Request, Target};
+
+/// What a snapshot says, by key.
+pub type Entries = BTreeMap<i64, Entry>;
+
+/// All entries of a snapshot.
+///
+/// # Errors
+/// The disk fails.
+pub fn entries(view: &View) -> Result<Entries, snapshot::Error> {
+    let mut entries = Entries::new();
+    view.visit(|key, entry| drop(entries.insert(fixture::id(key), entry)))?;
+    Ok(entries)
+}
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +72,7 @@ pub struct Facts {
     pub now: Good,
     pub reading: Reading,
     /// The snapshot when the run began to read.
-    pub at_start: BTreeMap<i64, Entry>,
+    pub at_start: Entries,
     /// The read ended, and its files were those it began with.
     pub is_read_complete: bool,
     pub in_flight: BTreeSet<i64>,
@@ -76,7 +90,7 @@ pub struct Judge {
     /// Keys and contents that the destination has named as delivered, in an answer that was read.
     acknowledged: BTreeSet<(i64, Fingerprint)>,
     /// At the destination, and given up by a person.
-    pub disowned: BTreeSet<i64>,
+    disowned: BTreeSet<i64>,
     pub released: BTreeSet<i64>,
     /// More than one where a crash left open which it is; none before the first run.
     pub goods: Vec<Good>,
@@ -98,11 +112,9 @@ impl Facts {
         (kind, epoch, mapping): (Kind, Epoch, usize),
         now: Good,
         reading: Reading,
-        view: &View,
-    ) -> Result<Facts, counterflow::snapshot::Error> {
-        let mut at_start = BTreeMap::new();
-        view.visit(|key, entry| drop(at_start.insert(fixture::id(key), entry)))?;
-        Ok(Facts {
+        at_start: Entries,
+    ) -> Facts {
+        Facts {
             kind,
             epoch,
             mapping,
@@ -115,7 +127,7 @@ impl Facts {
             delivered: BTreeSet::new(),
             delivered_records: 0,
             requests: 0,
-        })
+        }
     }
 }
 
@@ -153,18 +165,13 @@ impl Judge {
     }
 
     /// I3 and I4: what a snapshot says, when nothing is in flight.
-    pub fn snapshot(&self, view: &View, target: &Target) -> Result<(), Broken> {
-        let mut entries = BTreeMap::new();
-        let visited = view.visit(|key, entry| drop(entries.insert(fixture::id(key), entry)));
-        if let Err(error) = visited {
-            return broken("I9", format!("the snapshot cannot be read: {error}"));
-        }
+    pub fn snapshot(&self, entries: &Entries, header: &Header, target: &Target) -> Result<(), Broken> {
         let held = |entry: &&Entry| entry.is_possibly_at_destination();
         let count = entries.values().filter(held).count() as u64;
-        if count != view.header().entries {
-            return broken("I10", format!("{count} entries, not {}", view.header().entries));
+        if count != header.entries {
+            return broken("I10", format!("{count} entries, not {}", header.entries));
         }
-        for (key, entry) in &entries {
+        for (key, entry) in entries {
             if let Some(confirmed) = entry.confirmed
                 && !self.acknowledged.contains(&(*key, confirmed.fingerprint))
             {
@@ -204,8 +211,6 @@ impl Judge {
             }
             if request.operation == Operation::Delete {
                 self.delete(key, facts)?;
-            } else {
-                self.disowned.remove(&key);
             }
             let same = (asked.fingerprint, facts.epoch);
             let settled = self.settled.remove(&key);
@@ -329,6 +334,7 @@ impl Judge {
             if *verdict == RecordVerdict::Delivered {
                 facts.delivered_records += 1;
                 facts.delivered.insert(key);
+                self.disowned.remove(&key);
             }
             if request.operation == Operation::Upsert && !matches!(verdict, RecordVerdict::Retry(_)) {
                 self.done.insert((facts.epoch, key));
@@ -347,17 +353,26 @@ impl Judge {
         }
     }
 
+    /// A person gives the key up: if its row returns, it is a new one.
+    pub fn disown(&mut self, key: i64) {
+        self.disowned.insert(key);
+        self.settled.remove(&key);
+        self.repeatable.remove(&key);
+    }
+
     /// Numbers begin anew.
     pub fn renumber(&mut self) {
         self.repeatable.clear();
     }
 
     /// A run is over, in whatever way: a key whose row is another one now is not repeated.
-    pub fn over(&mut self, facts: &Facts, fingerprint: impl Fn(i64, u8) -> Fingerprint) {
-        self.repeatable.retain(|key, (operation, sent, _)| match facts.reading.valid.get(key) {
-            Some(value) => {
-                *operation == Operation::Upsert && fingerprint(*key, *value) == *sent
-            }
+    /// One that has not committed may have noted that it would send, and is asked for again.
+    pub fn over(&mut self, facts: &Facts, is_committed: bool) {
+        let fingerprint = |key, value| fixture::fingerprint(facts.mapping, key, value);
+        let content = |key: &i64| facts.reading.valid.get(key).map(|value| fingerprint(*key, *value));
+        self.settled.retain(|key, (settled, _)| is_committed || content(key) == Some(*settled));
+        self.repeatable.retain(|key, (operation, sent, _)| match content(key) {
+            Some(content) => *operation == Operation::Upsert && content == *sent,
             None => *operation == Operation::Delete && !facts.reading.met.contains(key),
         });
     }

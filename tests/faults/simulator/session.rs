@@ -34,7 +34,7 @@ use counterflow::source::vanished;
 use super::chance::Chance;
 use super::fixture::{self, RETRY, SYNC};
 use super::flights::Flight;
-use super::judge::{Broken, Facts, Good, Must, broken};
+use super::judge::{Broken, Facts, Good, Must, broken, entries};
 use super::plan::{Loss, Run, Trouble};
 use super::world::World;
 
@@ -160,7 +160,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     if snapshot.header().generation > 0 {
         world.remember(&snapshot);
     }
-    world.judge.snapshot(snapshot.view(), &world.target)?;
+    world.judge.snapshot(&entries(snapshot.view())?, snapshot.header(), &world.target)?;
     let must = world.judge.must;
     let mut is_forced = false;
     if run.is_full {
@@ -213,7 +213,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     let destination = fixture::destination(world.mapping);
     let columns = fixture::columns(world.mapping, world.setting.has_primary);
     let named = (choice.kind, header.epoch, world.mapping);
-    let facts = Facts::new(named, now, reading, snapshot.view())?;
+    let facts = Facts::new(named, now, reading, entries(snapshot.view())?);
     let limits = BatchLimits { records: world.setting.batch, bytes: 1 << 20 };
     let batcher = |operation| {
         let encoder = destination.encoder(operation)?;
@@ -353,7 +353,7 @@ impl Session<'_> {
         let World { judge, target, .. } = &mut *self.world;
         self.is_committed = true;
         judge.committed(&self.facts, tally, ended, target)?;
-        judge.snapshot(self.snapshot.view(), target)?;
+        judge.snapshot(&entries(self.snapshot.view())?, self.snapshot.header(), target)?;
         self.tally(tally);
         if self.facts.reading.repeated.iter().any(|key| self.facts.asked.contains_key(key)) {
             self.world.count("rows repeated after they had left");
@@ -413,8 +413,7 @@ impl Session<'_> {
             // It may have come through, and may have held nothing.
             world.judge.goods.push(facts.now.clone());
         }
-        let fingerprint = |key, value| fixture::fingerprint(facts.mapping, key, value);
-        world.judge.over(facts, fingerprint);
+        world.judge.over(facts, self.is_committed);
     }
 
     pub fn wall(&self) -> Instant {

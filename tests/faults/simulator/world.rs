@@ -190,7 +190,7 @@ impl World {
             decisions::keep_release(&mut snapshot, run, "yes", Instant(self.clock))?;
         } else {
             // Before, as a crash leaves open whether it came through.
-            self.judge.disowned.extend(ids);
+            ids.for_each(|id| self.judge.disown(id));
             self.count("discards");
             decisions::forget(&mut snapshot, &keys, others)?;
         }
