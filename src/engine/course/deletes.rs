@@ -107,7 +107,7 @@ impl Course {
         let has_number = |doubt: &Doubt| {
             doubt.number >= self.reuse_floor && doubt.has_number_for(Operation::Delete, 0)
         };
-        entry.doubt.filter(has_number).filter(|_| !is_refused(entry))
+        entry.doubt.filter(has_number)
     }
 }
 
