@@ -42,8 +42,13 @@ pub enum End {
 
 impl End {
     pub fn is_proven(&self) -> bool {
+        matches!(self, End::Proven)
+    }
+
+    /// Whether what was not read may be deleted.
+    pub fn allows_deletes(&self) -> bool {
         let is_partial = matches!(self, End::Failed(Error::Unproven(_)));
-        matches!(self, End::Proven) || is_partial && points::is_planted("delete_on_partial_read")
+        self.is_proven() || is_partial && points::is_planted("delete_on_partial_read")
     }
 }
 

@@ -72,7 +72,7 @@ async fn follow(
     if !matches!(end, End::Stopped) {
         line.deliver_late(&end, progress).await?;
     }
-    if end.is_proven() {
+    if end.allows_deletes() {
         line.sort_removals();
         line.delete(progress).await?;
     }

@@ -133,7 +133,7 @@ impl Session<'_> {
         let is_overdue = |trouble: &Trouble| matches!(trouble, Trouble::Overdue);
         let has_left = self.flights.values().any(|flight| flight.request.is_some());
         if self.stage > Stage::Running && has_left && self.run.troubles.iter().any(is_overdue) {
-            events.push(Event::Overdue);
+            events.extend([Event::Overdue; 3]);
         }
         events
     }

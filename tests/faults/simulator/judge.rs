@@ -165,7 +165,12 @@ impl Judge {
     }
 
     /// I3 and I4: what a snapshot says, when nothing is in flight.
-    pub fn snapshot(&self, entries: &Entries, header: &Header, target: &Target) -> Result<(), Broken> {
+    pub fn snapshot(
+        &self,
+        entries: &Entries,
+        header: &Header,
+        target: &Target,
+    ) -> Result<(), Broken> {
         let held = |entry: &&Entry| entry.is_possibly_at_destination();
         let count = entries.values().filter(held).count() as u64;
         if count != header.entries {
@@ -175,14 +180,23 @@ impl Judge {
             if let Some(confirmed) = entry.confirmed
                 && !self.acknowledged.contains(&(*key, confirmed.fingerprint))
             {
-                return broken("I3", format!("key {key} is confirmed with what was never answered"));
+                return broken(
+                    "I3",
+                    format!("key {key} is confirmed with what was never answered"),
+                );
             }
-            if entry.doubt.is_some() || target.overtaken.contains(key) || self.disowned.contains(key) {
+            if entry.doubt.is_some()
+                || target.overtaken.contains(key)
+                || self.disowned.contains(key)
+            {
                 continue;
             }
             let there = target.held.get(key).map(|held| held.fingerprint);
             if there != entry.confirmed.map(|confirmed| confirmed.fingerprint) {
-                return broken("I3", format!("key {key} is not what the snapshot says, and is in no doubt"));
+                return broken(
+                    "I3",
+                    format!("key {key} is not what the snapshot says, and is in no doubt"),
+                );
             }
         }
         for key in target.held.keys().filter(|key| !self.is_excused(**key, target)) {
@@ -215,7 +229,10 @@ impl Judge {
             let same = (asked.fingerprint, facts.epoch);
             let settled = self.settled.remove(&key);
             if settled == Some(same) && request.operation == Operation::Upsert {
-                return broken("I7", format!("key {key} was delivered, committed, and is sent again"));
+                return broken(
+                    "I7",
+                    format!("key {key} was delivered, committed, and is sent again"),
+                );
             }
         }
         Ok(())
@@ -276,10 +293,7 @@ impl Judge {
             (Some(now), Some(before)) => !self.has_primary && now > before,
             _ => false,
         };
-        !good.files.iter().all(is_there)
-            || has_more
-            || now.sql != good.sql
-            || now.mode != good.mode
+        !good.files.iter().all(is_there) || has_more || now.sql != good.sql || now.mode != good.mode
     }
 
     /// I7: what idempotency keys and intent numbers say.
@@ -336,7 +350,8 @@ impl Judge {
                 facts.delivered.insert(key);
                 self.disowned.remove(&key);
             }
-            if request.operation == Operation::Upsert && !matches!(verdict, RecordVerdict::Retry(_)) {
+            if request.operation == Operation::Upsert && !matches!(verdict, RecordVerdict::Retry(_))
+            {
                 self.done.insert((facts.epoch, key));
                 if *verdict == RecordVerdict::Delivered {
                     self.acknowledged.insert((key, asked.fingerprint));
@@ -369,7 +384,8 @@ impl Judge {
     /// One that has not committed may have noted that it would send, and is asked for again.
     pub fn over(&mut self, facts: &Facts, is_committed: bool) {
         let fingerprint = |key, value| fixture::fingerprint(facts.mapping, key, value);
-        let content = |key: &i64| facts.reading.valid.get(key).map(|value| fingerprint(*key, *value));
+        let content =
+            |key: &i64| facts.reading.valid.get(key).map(|value| fingerprint(*key, *value));
         self.settled.retain(|key, (settled, _)| is_committed || content(key) == Some(*settled));
         self.repeatable.retain(|key, (operation, sent, _)| match content(key) {
             Some(content) => *operation == Operation::Upsert && content == *sent,
@@ -439,7 +455,10 @@ impl Judge {
             return broken("I10", what);
         }
         if facts.is_read_complete && tally.rows_read != facts.reading.rows.len() as u64 {
-            return broken("I10", format!("{} rows read, not {}", tally.rows_read, facts.reading.rows.len()));
+            return broken(
+                "I10",
+                format!("{} rows read, not {}", tally.rows_read, facts.reading.rows.len()),
+            );
         }
         Ok(())
     }
@@ -451,7 +470,9 @@ impl Judge {
         facts: &Facts,
         target: &Target,
     ) -> Result<(), Broken> {
-        for (key, value) in facts.reading.valid.iter().filter(|(key, _)| !target.overtaken.contains(key)) {
+        for (key, value) in
+            facts.reading.valid.iter().filter(|(key, _)| !target.overtaken.contains(key))
+        {
             let wanted = fixture::content(facts.mapping, *key, *value);
             let there = target.held.get(key).map(|held| held.content.as_str());
             if there != Some(wanted.as_str()) {

@@ -81,6 +81,7 @@ const EXPECTED: [&str; 48] = [
     "epochs",
     "full resyncs",
     "halts",
+    "histories whose segments were merged",
     "holds",
     "kills",
     "power cuts",
@@ -103,7 +104,6 @@ const EXPECTED: [&str; 48] = [
     "runs",
     "runs in mirror mode",
     "runs in upsert mode",
-    "segments merged",
     "stops",
     "stops at once",
 ];

@@ -40,7 +40,10 @@ pub enum Step {
     Edit(Edit),
     Run(Run),
     /// A person says yes to what is held, or gives it up. The disk may fail at an operation meanwhile.
-    Decide { is_release: bool, crash: Option<(u64, Loss)> },
+    Decide {
+        is_release: bool,
+        crash: Option<(u64, Loss)>,
+    },
     /// The wall clock jumps, in milliseconds.
     Clock(i64),
 }
@@ -86,20 +89,37 @@ pub struct Run {
 #[derive(Debug, Clone)]
 pub enum Trouble {
     /// The answer to the n-th request that is answered, from 0.
-    Answer { request: u32, how: How },
+    Answer {
+        request: u32,
+        how: How,
+    },
     /// The process ends at a tick.
-    Crash { tick: u32, loss: Loss },
+    Crash {
+        tick: u32,
+        loss: Loss,
+    },
     /// The process ends at an operation of the disk, half done.
-    CrashOnDisk { operation: u64, loss: Loss },
+    CrashOnDisk {
+        operation: u64,
+        loss: Loss,
+    },
     /// The disk fails at an operation, and the process lives.
-    DiskFails { operation: u64, is_lasting: bool },
-    Stop { tick: u32, is_now: bool },
+    DiskFails {
+        operation: u64,
+        is_lasting: bool,
+    },
+    Stop {
+        tick: u32,
+        is_now: bool,
+    },
     /// The drain's limit passes before the answers come.
     Overdue,
     /// The files changed during the read.
     Unproven,
     /// The read fails after so many chunks.
-    ReadFails { chunk: u32 },
+    ReadFails {
+        chunk: u32,
+    },
 }
 
 /// What of the unsynced bytes and names is lost with the process.
@@ -233,18 +253,19 @@ impl Edit {
 impl Run {
     fn any(chance: &mut Chance) -> Run {
         let count = chance.pick(&[0, 0, 1, 1, 1, 2, 2, 3]);
-        Run {
-            is_full: chance.percent(10),
-            seed: chance.next(),
-            troubles: (0..count).map(|_| Trouble::any(chance)).collect(),
+        let mut troubles: Vec<Trouble> = (0..count).map(|_| Trouble::any(chance)).collect();
+        let is_drained = |trouble: &Trouble| matches!(trouble, Trouble::Stop { is_now: false, .. });
+        if troubles.iter().any(is_drained) && chance.percent(30) {
+            troubles.push(Trouble::Overdue);
         }
+        Run { is_full: chance.percent(10), seed: chance.next(), troubles }
     }
 }
 
 impl Trouble {
     fn any(chance: &mut Chance) -> Trouble {
         let tick = chance.number(0..50);
-        match chance.below(22) {
+        match chance.below(21) {
             0..10 => Trouble::Answer { request: chance.number(0..6), how: How::any(chance) },
             10..13 => Trouble::Crash { tick, loss: Loss::any(chance) },
             13..16 => {
@@ -256,8 +277,7 @@ impl Trouble {
                 is_lasting: chance.percent(50),
             },
             17 | 18 => Trouble::Stop { tick, is_now: chance.percent(30) },
-            19 => Trouble::Overdue,
-            20 => Trouble::Unproven,
+            19 => Trouble::Unproven,
             _ => Trouble::ReadFails { chunk: chance.number(0..5) },
         }
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use counterflow::delivery::batch::Batcher;
 use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
+use counterflow::delta::table::Table;
 use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
-use counterflow::delta::table::Table;
 use counterflow::domain::id::{Instant, RunId};
 use counterflow::domain::kind::{Kind, KindReason};
 use counterflow::domain::run::{self, Outcome};
@@ -277,7 +277,7 @@ impl Session<'_> {
             }
             self.settle()?;
         }
-        if end.is_proven() {
+        if end.allows_deletes() {
             self.sort_removals();
             self.course.queue_deletes();
             while self.course.has_deletes() && self.make_room()? {

@@ -78,7 +78,9 @@ impl Source {
     pub fn read(&self, setting: &Setting) -> Reading {
         let file_of = |key: i64| u32::try_from(key).expect("keys are small") % setting.files;
         let mut rows = Vec::new();
-        for (key, value) in self.values.iter().filter(|(key, _)| !self.gone.contains(&file_of(**key))) {
+        for (key, value) in
+            self.values.iter().filter(|(key, _)| !self.gone.contains(&file_of(**key)))
+        {
             let primary = match self.shared_primary.get(key) {
                 _ if !setting.has_primary => Some(*key),
                 _ if self.null_primary.contains(key) => None,
@@ -88,7 +90,8 @@ impl Source {
             rows.push(Row { key: Some(*key), value: *value, primary });
             if self.repeated.contains(key) {
                 // Another value, and in a model with a primary key of its own another row.
-                let primary = primary.map(|own| if setting.has_primary { own + 1_000 } else { own });
+                let primary =
+                    primary.map(|own| if setting.has_primary { own + 1_000 } else { own });
                 rows.push(Row { key: Some(*key), value: 9.0, primary });
             }
         }

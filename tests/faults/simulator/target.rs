@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use counterflow::delivery::idempotency;
 use counterflow::delivery::dispatch::Sending;
+use counterflow::delivery::idempotency;
 use counterflow::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
 use counterflow::destination::definition::Repeat;
 use counterflow::domain::entry::{Fingerprint, Operation};
@@ -100,13 +100,16 @@ impl Target {
             let how = how.map_or("answered".to_owned(), |how| format!("{how:?}"));
             format!("{how} → {}", shown(&judgement))
         });
-        let retry_after = matches!(how, Some(How::Busy)).then_some(std::time::Duration::from_secs(1));
+        let retry_after =
+            matches!(how, Some(How::Busy)).then_some(std::time::Duration::from_secs(1));
         Attempt { judgement, status: None, retry_after }
     }
 
     fn judge(&mut self, request: &Request, how: Option<How>, now: u64) -> Judgement {
         match how {
-            None | Some(How::TooLarge) if request.records.len() == 1 || how.is_none() => self.respond(request),
+            None | Some(How::TooLarge) if request.records.len() == 1 || how.is_none() => {
+                self.respond(request)
+            }
             None | Some(How::TooLarge) => Judgement::Split(refusal("413")),
             Some(How::Lost(part)) => {
                 self.apply_part(request, part);
@@ -142,7 +145,9 @@ impl Target {
 
     /// As it should be answered.
     fn respond(&mut self, request: &Request) -> Judgement {
-        if let Some(verdicts) = self.known.as_ref().and_then(|known| known.get(&request.idempotency_key)) {
+        if let Some(verdicts) =
+            self.known.as_ref().and_then(|known| known.get(&request.idempotency_key))
+        {
             return Judgement::Records(verdicts.clone());
         }
         let is_bad = request.records.iter().any(|asked| !self.takes(request.operation, asked));
@@ -178,7 +183,9 @@ impl Target {
 
     /// Applies a request whole, once for its key where keys are recognised.
     fn apply(&mut self, request: &Request) -> Vec<RecordVerdict> {
-        if let Some(verdicts) = self.known.as_ref().and_then(|known| known.get(&request.idempotency_key)) {
+        if let Some(verdicts) =
+            self.known.as_ref().and_then(|known| known.get(&request.idempotency_key))
+        {
             return verdicts.clone();
         }
         let verdicts: Vec<RecordVerdict> =
@@ -194,7 +201,8 @@ impl Target {
             Part::None => {}
             Part::All => drop(self.apply(request)),
             Part::Half => {
-                let is_known = |known: &BTreeMap<_, _>| known.contains_key(&request.idempotency_key);
+                let is_known =
+                    |known: &BTreeMap<_, _>| known.contains_key(&request.idempotency_key);
                 if !self.known.as_ref().is_some_and(is_known) {
                     let half = request.records.len().div_ceil(2);
                     request.records[..half].iter().for_each(|asked| drop(self.set(request, asked)));
@@ -209,10 +217,9 @@ impl Target {
         }
         let held = match request.operation {
             Operation::Delete => None,
-            Operation::Upsert => Some(Held {
-                fingerprint: asked.fingerprint,
-                content: asked.content.clone(),
-            }),
+            Operation::Upsert => {
+                Some(Held { fingerprint: asked.fingerprint, content: asked.content.clone() })
+            }
         };
         let newest = self.applied.get(&asked.key).copied().unwrap_or(0);
         if request.number < newest {
@@ -241,7 +248,8 @@ impl Target {
 
     /// Applies what was late. Returns how many requests.
     pub fn catch_up(&mut self, now: u64) -> u64 {
-        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(tick, _)| *tick <= now);
+        let (due, late) =
+            std::mem::take(&mut self.late).into_iter().partition(|(tick, _)| *tick <= now);
         self.late = late;
         let due: Vec<(u64, Request)> = due;
         for (_, request) in &due {

@@ -7,6 +7,7 @@ use counterflow::domain::id::{Instant, RunId};
 use counterflow::domain::run::Outcome;
 use counterflow::domain::sync::Mode;
 use counterflow::engine::decisions;
+use counterflow::snapshot::disk::Disk as _;
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::{Known, Snapshot};
 
@@ -78,7 +79,19 @@ impl World {
                 Step::Decide { is_release, crash } => self.decide(*is_release, *crash)?,
             }
         }
-        self.rest()
+        self.rest()?;
+        if self.are_segments_merged() {
+            self.count("histories whose segments were merged");
+        }
+        Ok(())
+    }
+
+    /// Segments are numbered as they are written; those that were merged are gone.
+    fn are_segments_merged(&self) -> bool {
+        let names = self.disk.list().unwrap_or_default();
+        let segments = names.iter().filter_map(|name| name.strip_prefix("segment-"));
+        let lowest = segments.filter_map(|number| number.parse::<u32>().ok()).min();
+        lowest.is_some_and(|lowest| lowest > 8)
     }
 
     pub fn count(&mut self, what: &'static str) {
@@ -236,7 +249,10 @@ impl World {
                 return Ok(());
             }
         }
-        broken("I9", format!("after {MOST_RUNS} runs without faults there is still something to do"))
+        broken(
+            "I9",
+            format!("after {MOST_RUNS} runs without faults there is still something to do"),
+        )
     }
 
     pub fn run_id(&self) -> RunId {
