@@ -7,6 +7,7 @@
 mod support;
 
 mod catalogue;
+mod evidence;
 mod kills;
 mod planted;
 mod runner;
@@ -37,6 +38,11 @@ enum Ask {
     Kills(Kills),
     /// Defects planted in the product, each of which a scenario must find
     Planted,
+    /// Everything, whole, and `tests/EVIDENCE.md` written anew
+    Evidence {
+        #[arg(long, default_value_t = 10_000)]
+        kills: u64,
+    },
     /// Scenarios and random kills again and again, and a table of what came of it
     Soak {
         /// How long
@@ -68,12 +74,29 @@ fn main() -> ExitCode {
         Some(Ask::Kills(Kills { count, seed, once })) => {
             kills::play(seed, if once { 1 } else { count }).is_well()
         }
-        Some(Ask::Planted) => planted::play(),
+        Some(Ask::Planted) => planted::is_found(&planted::play()),
+        Some(Ask::Evidence { kills }) => write_evidence(kills),
         Some(Ask::Soak { minutes, seed }) => {
             runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
         }
-        None if command.names.is_empty() => runner::play(&catalogue::all()) & planted::play(),
+        None if command.names.is_empty() => {
+            runner::sum_up(&runner::play(&catalogue::all())) & planted::is_found(&planted::play())
+        }
         None => runner::play_named(&command.names),
     };
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plays everything and writes down what came of it, whatever it is.
+fn write_evidence(kills: u64) -> bool {
+    let scenarios = runner::play(&catalogue::all());
+    let killed = kills::play(1_000_000, kills);
+    let planted = planted::play();
+    let is_well = runner::sum_up(&scenarios) & killed.is_well() & planted::is_found(&planted);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("cargo test --features faults --test faults -- {}", words.join(" "));
+    let evidence = evidence::Evidence { scenarios, figures: runner::figures(), planted, command };
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/EVIDENCE.md");
+    evidence.write(&path).expect("the page can be written");
+    is_well
 }
