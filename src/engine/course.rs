@@ -19,6 +19,7 @@ use super::prepare::Columns;
 use super::reading::Chunk;
 use super::removals::{self, Facts, Removals};
 use crate::delivery::{Counts, Dispatch, Item};
+use crate::delta::repetitions::Repeated;
 use crate::delta::table::Table;
 use crate::destination::Destination;
 use crate::domain::entry::Operation;
@@ -72,12 +73,14 @@ impl Outlet for Live<'_> {
 }
 
 impl Course {
-    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds.
+    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds. Keys of `repeated` wait for
+    /// the end of the read.
     pub fn new(
         header: &Header,
         table: Arc<Table>,
         destination: Arc<Destination>,
         columns: Columns,
+        repeated: Repeated,
     ) -> Course {
         Course {
             table,
@@ -85,7 +88,7 @@ impl Course {
             columns,
             epoch: header.epoch,
             reuse_floor: header.reuse_floor,
-            intake: Intake::new(header.reuse_floor),
+            intake: Intake::new(header.reuse_floor, repeated),
             late: VecDeque::new(),
             removals: Removals::default(),
             is_sorted: false,

@@ -17,6 +17,7 @@ use super::report::{self, Report};
 use super::run::now;
 
 use crate::delivery::{Delivery, Settings};
+use crate::delta::repetitions::Repeated;
 use crate::destination::definition::{Repeat, Request};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
@@ -69,7 +70,7 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Opens the epoch, loads the snapshot, starts the readers.
+    /// Opens the epoch, loads the snapshot, starts the readers. Keys of `repeated` wait for the end of the read.
     ///
     /// # Errors
     /// The snapshot cannot be written or read.
@@ -77,6 +78,7 @@ impl<'a> Line<'a> {
         store: &'a Store,
         order: &'a Order,
         mut prepared: Prepared,
+        repeated: Repeated,
         run: RunId,
         shutdown: Shutdown,
     ) -> Result<Line<'a>, Error> {
@@ -113,7 +115,8 @@ impl<'a> Line<'a> {
             drain_timeout: order.sync.limits.drain_timeout,
         });
         let columns = prepared.columns.clone();
-        let course = Course::new(header, table, Arc::clone(&prepared.destination), columns);
+        let destination = Arc::clone(&prepared.destination);
+        let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
         Ok(Line {
             store,
             order,

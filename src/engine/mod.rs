@@ -3,6 +3,7 @@
 pub mod course;
 pub mod decisions;
 pub mod intake;
+pub mod key_pass;
 pub mod late;
 pub mod line;
 pub mod loading;

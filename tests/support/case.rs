@@ -63,10 +63,16 @@ impl Case {
     /// A world of its own. `name` is the scenario's id, with which `replay` names the command to play it again.
     pub fn new(replay: &str, setup: Setup) -> Case {
         let oracle = Oracle::start(&["id"]);
+        let base_url = oracle.base_url();
+        Case::at(replay, oracle, base_url, setup)
+    }
+
+    /// As `new`, with an oracle that is reached at another address than its own.
+    pub fn at(replay: &str, oracle: Oracle, base_url: String, setup: Setup) -> Case {
         for id in CO_WRITER {
             oracle.plant(Person::new(id, 1).record());
         }
-        let workspace = Workspace::new(&oracle, setup);
+        let workspace = Workspace::at(base_url, setup);
         Case {
             oracle,
             workspace,
@@ -112,6 +118,27 @@ impl Case {
         args.extend_from_slice(more);
         let process = self.workspace.spawn_with(&args, environment);
         self.started(process)
+    }
+
+    /// Starts `sync` with another program in front, such as one that sets limits.
+    pub fn spawn_under(&mut self, front: &[&str], environment: &[(&str, &str)]) -> Started {
+        self.say(format!("{} sync {environment:?}", front.join(" ")));
+        let args = ["--format", "json", "sync", "people"];
+        let process = self.workspace.spawn_under(front, &args, environment);
+        self.started(process)
+    }
+
+    /// Starts the server.
+    pub fn spawn_serve(&mut self) -> Started {
+        self.say("serve");
+        let process = self.workspace.spawn(&["--format", "json", "serve"]);
+        self.started(process)
+    }
+
+    /// Waits until the newest run is in this phase.
+    #[track_caller]
+    pub fn wait_for_phase(&self, phase: &str) {
+        self.workspace.wait_for_run(|run| run["phase"] == phase);
     }
 
     /// Takes in a process that can run the sync.

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod known;
 pub mod oracle;
 pub mod people;
+pub mod play;
 pub mod process;
 pub mod server;
 pub mod wire;

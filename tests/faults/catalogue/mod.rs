@@ -2,6 +2,7 @@
 //! must be.
 
 mod a_crash;
+mod a_stop;
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use std::fmt;
 pub type Need = fn() -> Result<(), String>;
 
 /// One fault and what must come of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// The entry of the catalogue, such as `A7`.
     pub id: &'static str,
@@ -45,5 +46,5 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS].concat()
+    [a_crash::SCENARIOS, a_stop::SCENARIOS].concat()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use counterflow::delivery::limits::Retry;
 use counterflow::delta::fingerprint::Fingerprinter;
+use counterflow::delta::repetitions::{Repeated, Repetitions};
 use counterflow::destination::Destination;
 use counterflow::destination::definition::{
     Auth, BatchLimits, Body, Connection, Decode, Idempotency, Method, OutcomeRule, Repeat, Request,
@@ -12,7 +13,9 @@ use counterflow::destination::definition::{
 use counterflow::destination::http::Http;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Fingerprint;
-use counterflow::domain::sync::{Definition, KeyField, Mapped, Mode, Model, RunLimits, Sync};
+use counterflow::domain::sync::{
+    CheckKeys, Definition, KeyField, Mapped, Mode, Model, RunLimits, Sync,
+};
 use counterflow::domain::value::{ENCODING_VERSION, Value};
 use counterflow::engine::prepare::Columns;
 
@@ -92,6 +95,7 @@ pub fn sync(setting: &Setting, mode: Mode) -> Sync {
             primary_key: vec!["key".to_owned()],
         },
         connection: "crm".to_owned(),
+        check_keys: CheckKeys::default(),
         mode,
         mapping: Vec::new(),
         key: Vec::new(),
@@ -132,6 +136,16 @@ pub fn id(mut key: &[u8]) -> i64 {
         Some(Value::Integer(id)) => id,
         _ => panic!("every key is one integer"),
     }
+}
+
+/// The keys that a pass over the rows meets more than once.
+pub fn repeated(columns: &Columns, rows: &[Row]) -> Repeated {
+    let repetitions = Repetitions::new(&columns.key, &columns.primary_key, 1 << 20);
+    let arrays = arrays(rows);
+    let typed = |array| Column::new(array).expect("a scalar type");
+    let typed: Vec<Column<'_>> = arrays.iter().map(typed).collect();
+    repetitions.sight(&typed, rows.len()).expect("a few keys fit");
+    repetitions.take()
 }
 
 /// What the product calls the content of a valid row.

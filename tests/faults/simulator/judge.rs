@@ -418,8 +418,9 @@ impl Judge {
                 return broken("I11", format!("the epoch is closed without key {key}"));
             }
         }
-        for key in &facts.reading.met {
-            self.released.remove(key);
+        // A part of a read may have met it or not.
+        if facts.is_read_complete {
+            self.released.retain(|key| !facts.reading.met.contains(key));
         }
         for (key, (operation, fingerprint)) in &facts.asked {
             if facts.delivered.contains(key) && !facts.reading.repeated.contains(key) {

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use self::judge::Broken;
 use self::plan::Plan;
 use self::world::{Statistics, World};
+use crate::runner;
 
 /// A history in which an invariant does not hold.
 #[derive(Debug)]
@@ -44,8 +45,9 @@ pub struct Violation {
 pub struct Summary {
     pub histories: u64,
     pub statistics: Statistics,
-    /// The first one found; the others play on to their end.
+    /// The first one found.
     pub violation: Option<Violation>,
+    seed: u64,
     took: Duration,
 }
 
@@ -111,6 +113,14 @@ const EXPECTED: [&str; 48] = [
 /// Histories after which all of that must have happened.
 const ENOUGH: u64 = 20_000;
 
+/// Plays histories and prints what came of them; whether all is well.
+pub fn play(seed: u64, extent: Extent) -> bool {
+    let summary = many(seed, extent);
+    print!("{summary}");
+    runner::figure(format!("{summary:#}"));
+    summary.is_well()
+}
+
 /// Plays the history of a seed.
 ///
 /// # Errors
@@ -173,7 +183,7 @@ pub fn many(seed: u64, extent: Extent) -> Summary {
     std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(play))));
     std::panic::set_hook(hook);
     let mut summary = summary.into_inner().expect("nobody panics with it");
-    summary.took = begun.elapsed();
+    (summary.took, summary.seed) = (begun.elapsed(), seed);
     summary
 }
 
@@ -196,20 +206,29 @@ impl Summary {
     }
 }
 
+/// All of it in lines; the alternate form is one sentence.
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (what, count) in &self.statistics {
-            writeln!(f, "{count:>10}  {what}")?;
+        if !f.alternate() {
+            for (what, count) in &self.statistics {
+                writeln!(f, "{count:>10}  {what}")?;
+            }
+            if let Some(violation) = &self.violation {
+                writeln!(f, "{violation}")?;
+            }
+            return self
+                .missing()
+                .iter()
+                .try_for_each(|what| writeln!(f, "FAILED: `{what}` never happened"));
         }
-        if let Some(violation) = &self.violation {
-            writeln!(f, "{violation}")?;
-        }
-        for what in self.missing() {
-            writeln!(f, "FAILED: `{what}` never happened")?;
-        }
-        let (histories, seconds) = (self.histories, self.took.as_secs_f64());
         let found = u64::from(self.violation.is_some());
-        write!(f, "simulator: {histories} histories in {seconds:.0} s, {found} violations")
+        write!(
+            f,
+            "simulator: {} histories from seed {}, {found} violations, in {:.0} s",
+            self.histories,
+            self.seed,
+            self.took.as_secs_f64()
+        )
     }
 }
 

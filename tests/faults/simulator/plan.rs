@@ -26,6 +26,8 @@ pub struct Setting {
     pub concurrency: u32,
     /// Rows in a chunk.
     pub chunk: usize,
+    /// A pass over the keys comes before the read.
+    pub checks_keys_first: bool,
     /// The delivered key is not the model's primary key.
     pub has_primary: bool,
     /// The destination names the record at fault; else it refuses the whole request.
@@ -209,6 +211,7 @@ impl Setting {
             batch: chance.number(1..5),
             concurrency: chance.number(1..4),
             chunk: chance.below(4) + 1,
+            checks_keys_first: chance.percent(20),
             has_primary: chance.percent(25),
             answers_by_record: chance.percent(60),
             keys: i64::from(chance.number(3..10)),

@@ -1,6 +1,8 @@
 //! Defects planted in the product, each of which the simulator has to find: the judge is judged.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use crate::planted::Found;
 
 /// Each with the invariants one of which must be seen to break.
 pub const PLANTED: [(&str, &[&str]); 11] = [
@@ -20,26 +22,25 @@ pub const PLANTED: [(&str, &[&str]); 11] = [
 /// Histories within which each is found.
 const WITHIN: u64 = 2_000;
 
-/// Plays histories with each defect planted, in a process of its own; whether every one was found. Prints a line each.
-pub fn check() -> bool {
-    let me = std::env::current_exe().expect("a process knows its program");
-    let mut is_well = true;
-    for (defect, invariants) in PLANTED {
-        let output = Command::new(&me)
-            .args(["simulator", "--count", &WITHIN.to_string()])
-            .env("COUNTERFLOW_DEFECT", defect)
-            .output()
-            .expect("the program starts again");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let last = text.lines().last().unwrap_or_default();
-        let broken = invariants
-            .iter()
-            .find(|invariant| text.contains(&format!("FAILED: {invariant} does not hold")));
-        match broken.filter(|_| !output.status.success()) {
-            Some(invariant) => println!("found    {defect} by {invariant}: {last}"),
-            None => println!("NOT FOUND {defect}, expected {}: {last}", invariants.join(" or ")),
+/// Plays histories with each defect planted, in a process of its own. Prints a line each.
+pub fn play() -> impl Iterator<Item = Found> {
+    PLANTED.iter().map(|(defect, invariants)| {
+        let me = std::env::current_exe().expect("this program has a path");
+        let mut command = Command::new(me);
+        command.args(["simulator", "--count", &WITHIN.to_string()]);
+        command.env("COUNTERFLOW_DEFECT", defect).stdin(Stdio::null());
+        let output = command.output().expect("this program can be started again");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_expected = |line: &&str| {
+            let of = |invariant| line.starts_with(&format!("FAILED: {invariant} does not hold"));
+            invariants.iter().any(of)
+        };
+        let why = said.lines().find(is_expected);
+        let last = said.lines().find(|line| line.starts_with("simulator:")).unwrap_or_default();
+        match why {
+            Some(why) => println!("found        {defect} by the simulator: {why} ({last})"),
+            None => println!("MISSED       {defect} by the simulator:\n{said}"),
         }
-        is_well &= broken.is_some();
-    }
-    is_well
+        ((*defect).to_owned(), "the simulator".to_owned(), why.map(str::to_owned))
+    })
 }

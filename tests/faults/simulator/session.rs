@@ -11,6 +11,7 @@ use std::time::Duration;
 use counterflow::delivery::batch::Batcher;
 use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
+use counterflow::delta::repetitions::Repeated;
 use counterflow::delta::table::Table;
 use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
@@ -226,7 +227,11 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         repeat: [world.setting.repeat; 2],
         first_batch: header.next_batch,
     });
-    let course = Course::new(header, Arc::clone(&table), Arc::clone(&destination), columns);
+    let repeated = match world.setting.checks_keys_first {
+        true => fixture::repeated(&columns, &facts.reading.rows),
+        false => Repeated::default(),
+    };
+    let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
     let session = Session {
         chance: Chance::new(run.seed),
         tick: 0,
