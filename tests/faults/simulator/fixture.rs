@@ -1,3 +1,5 @@
+//! What is the same in all histories: the sync, its two mappings with their destinations, and what the oracle expects of them.
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 

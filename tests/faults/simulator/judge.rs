@@ -8,7 +8,7 @@ use counterflow::destination::answer::{Attempt, Judgement, RecordVerdict};
 use counterflow::domain::entry::{Entry, Fingerprint, Operation};
 use counterflow::domain::file::FileFact;
 use counterflow::domain::guard::MaxDeletes;
-use counterflow::domain::id::{Epoch, IntentNumber};
+use counterflow::domain::id::Epoch;
 use counterflow::domain::kind::Kind;
 use counterflow::domain::sync::Mode;
 use counterflow::domain::tally::Tally;
@@ -16,6 +16,7 @@ use counterflow::snapshot::header::Header;
 use counterflow::snapshot::{self, View};
 
 use super::fixture;
+use super::numbers::Numbers;
 use super::plan::Setting;
 use super::source::Reading;
 use super::target::{Request, Target};
@@ -99,10 +100,7 @@ pub struct Judge {
     pub recorded_mapping: Option<usize>,
     /// Keys that were delivered or rejected, by epoch.
     done: BTreeSet<(Epoch, i64)>,
-    contents: BTreeMap<String, Request>,
-    sent: BTreeMap<i64, Vec<(Operation, Fingerprint, IntentNumber)>>,
-    /// Sent, and nobody knows what came of it: a repetition has the same number.
-    repeatable: BTreeMap<i64, (Operation, Fingerprint, IntentNumber)>,
+    pub numbers: Numbers,
     /// Delivered and committed: not to be sent again in the epoch.
     settled: BTreeMap<i64, (Fingerprint, Epoch)>,
 }
@@ -131,6 +129,14 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// What the product calls the content of the key's row, if it is valid.
+    fn content(&self, key: i64) -> Option<Fingerprint> {
+        let value = self.reading.valid.get(&key)?;
+        Some(fixture::fingerprint(self.mapping, key, *value))
+    }
+}
+
 impl Judge {
     pub fn new(setting: &Setting) -> Judge {
         Judge {
@@ -143,9 +149,7 @@ impl Judge {
             must: Must::Either,
             recorded_mapping: None,
             done: BTreeSet::new(),
-            contents: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            repeatable: BTreeMap::new(),
+            numbers: Numbers::default(),
             settled: BTreeMap::new(),
         }
     }
@@ -214,7 +218,7 @@ impl Judge {
     /// A request leaves.
     pub fn leaves(&mut self, request: &Request, facts: &mut Facts) -> Result<(), Broken> {
         facts.requests += 1;
-        self.idempotency(request)?;
+        self.numbers.leaves(request, facts.is_read_complete)?;
         for asked in &request.records {
             let (key, what) = (asked.key, (request.operation, asked.fingerprint));
             if !facts.in_flight.insert(key) {
@@ -296,45 +300,14 @@ impl Judge {
         !good.files.iter().all(is_there) || has_more || now.sql != good.sql || now.mode != good.mode
     }
 
-    /// I7: what idempotency keys and intent numbers say.
-    fn idempotency(&mut self, request: &Request) -> Result<(), Broken> {
-        let key = &request.idempotency_key;
-        let known = self.contents.entry(key.clone()).or_insert_with(|| request.clone());
-        if (known.operation, &known.records) != (request.operation, &request.records) {
-            return broken("I7", format!("idempotency key `{key}` stands for two contents"));
-        }
-        for asked in &request.records {
-            let now = (request.operation, asked.fingerprint, asked.number);
-            if let Some(before) = self.repeatable.get(&asked.key)
-                && (before.0, before.1) == (now.0, now.1)
-                && before.2 != now.2
-            {
-                let (key, before, now) = (asked.key, before.2.0, now.2.0);
-                let what = format!("key {key} is repeated under number {now}, and had {before}");
-                return broken("I7", what);
-            }
-            let sent = self.sent.entry(asked.key).or_default();
-            if sent.last() != Some(&now) {
-                if sent.iter().any(|before| before.2 == now.2) {
-                    let what = format!("number {} of key {} comes back", now.2.0, asked.key);
-                    return broken("I7", what);
-                }
-                sent.push(now);
-            }
-            self.repeatable.remove(&asked.key);
-        }
-        Ok(())
-    }
-
     /// An answer was read.
     pub fn answered(&mut self, request: &Request, attempt: &Attempt, facts: &mut Facts) {
         request.records.iter().for_each(|asked| {
             facts.in_flight.remove(&asked.key);
         });
+        self.numbers.answered(request, &attempt.judgement);
         let verdicts = match &attempt.judgement {
             Judgement::Records(verdicts) if verdicts.len() == request.records.len() => verdicts,
-            Judgement::Unknown(_) | Judgement::Records(_) => return self.unknown(request),
-            Judgement::Halt(refusal) if refusal.code != "401" => return self.unknown(request),
             // What cannot be split any more is refused.
             Judgement::Split(refusal) if request.records.len() == 1 => {
                 &vec![RecordVerdict::Rejected(refusal.clone())]
@@ -343,7 +316,6 @@ impl Judge {
         };
         for (asked, verdict) in request.records.iter().zip(verdicts) {
             let key = asked.key;
-            self.repeatable.remove(&key);
             facts.delivered.remove(&key);
             if *verdict == RecordVerdict::Delivered {
                 facts.delivered_records += 1;
@@ -360,37 +332,25 @@ impl Judge {
         }
     }
 
-    /// No answer was read, and none will be.
-    pub fn unknown(&mut self, request: &Request) {
-        for asked in &request.records {
-            let sent = (request.operation, asked.fingerprint, asked.number);
-            self.repeatable.insert(asked.key, sent);
-        }
-    }
-
     /// A person gives the key up: if its row returns, it is a new one.
     pub fn disown(&mut self, key: i64) {
         self.disowned.insert(key);
         self.settled.remove(&key);
-        self.repeatable.remove(&key);
+        self.numbers.forget(key);
     }
 
-    /// Numbers begin anew.
-    pub fn renumber(&mut self) {
-        self.repeatable.clear();
+    /// A run begins or is over: a key whose row is another one now, or not valid, is not repeated.
+    pub fn keep_same(&mut self, facts: &Facts) {
+        self.numbers.keep_same(|key| (facts.content(*key), facts.reading.met.contains(key)));
     }
 
-    /// A run is over, in whatever way: a key whose row is another one now is not repeated.
-    /// One that has not committed may have noted that it would send, and is asked for again.
-    pub fn over(&mut self, facts: &Facts, is_committed: bool) {
-        let fingerprint = |key, value| fixture::fingerprint(facts.mapping, key, value);
-        let content =
-            |key: &i64| facts.reading.valid.get(key).map(|value| fingerprint(*key, *value));
-        self.settled.retain(|key, (settled, _)| is_committed || content(key) == Some(*settled));
-        self.repeatable.retain(|key, (operation, sent, _)| match content(key) {
-            Some(content) => *operation == Operation::Upsert && content == *sent,
-            None => *operation == Operation::Delete && !facts.reading.met.contains(key),
-        });
+    /// A run ended without a commit: what it may have noted that it would send is asked for again.
+    pub fn died(&mut self, facts: &Facts) {
+        self.settled.retain(|key, (settled, _)| facts.content(*key) == Some(*settled));
+        if facts.is_read_complete {
+            // It may have come through, and may have held nothing.
+            self.goods.push(facts.now.clone());
+        }
     }
 
     /// A run has committed. `is_proven`: its read was, and it was not halted.

@@ -10,6 +10,7 @@ mod chance;
 mod fixture;
 mod flights;
 mod judge;
+mod numbers;
 mod plan;
 pub mod planted;
 mod reading;

@@ -172,11 +172,12 @@ impl Plan {
     pub fn of(seed: u64) -> Plan {
         let mut chance = Chance::new(seed);
         let setting = Setting::any(&mut chance);
-        let mut steps: Vec<Step> = (0..setting.keys)
-            .filter_map(|key| {
-                chance.percent(85).then(|| Step::Edit(Edit::Put(key, chance.value())))
-            })
-            .collect();
+        let mut steps = Vec::new();
+        for key in 0..setting.keys {
+            if chance.percent(85) {
+                steps.push(Step::Edit(Edit::Put(key, chance.value())));
+            }
+        }
         for _ in 0..chance.number(3..8) {
             for _ in 0..chance.number(0..5) {
                 steps.push(Step::Edit(Edit::any(&setting, &mut chance)));

@@ -194,7 +194,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         world.count("epochs");
         if matches!(choice.reason, KindReason::MappingChanged) {
             world.count("changes of the mapping");
-            world.judge.renumber();
+            world.judge.numbers.clear();
         }
         world.judge.must = Must::Either;
         world.judge.recorded_mapping = None;
@@ -215,6 +215,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     let columns = fixture::columns(world.mapping, world.setting.has_primary);
     let named = (choice.kind, header.epoch, world.mapping);
     let facts = Facts::new(named, now, reading, entries(snapshot.view())?);
+    world.judge.keep_same(&facts);
     let limits = BatchLimits { records: world.setting.batch, bytes: 1 << 20 };
     let batcher = |operation| {
         let encoder = destination.encoder(operation)?;
@@ -413,12 +414,10 @@ impl Session<'_> {
         for request in flights.into_values().filter_map(|flight| flight.request) {
             self.world.give_up(request, &mut self.chance);
         }
-        let (world, facts) = (&mut *self.world, &self.facts);
-        if facts.is_read_complete && !self.is_committed {
-            // It may have come through, and may have held nothing.
-            world.judge.goods.push(facts.now.clone());
+        self.world.judge.keep_same(&self.facts);
+        if !self.is_committed {
+            self.world.judge.died(&self.facts);
         }
-        world.judge.over(facts, self.is_committed);
     }
 
     pub fn wall(&self) -> Instant {

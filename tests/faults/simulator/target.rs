@@ -24,6 +24,8 @@ pub struct Request {
     pub operation: Operation,
     pub idempotency_key: String,
     pub records: Vec<Asked>,
+    /// All records of its batch are in it.
+    pub is_whole: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +76,12 @@ impl Request {
             operation: batch.operation,
             idempotency_key: idempotency::key(lineage, SYNC, batch, &sending.places),
             records: batch.at(&sending.places).map(asked).collect(),
+            is_whole: batch.at(&sending.places).count() == batch.records.len(),
         }
+    }
+
+    pub fn shares_key_with(&self, other: &Request) -> bool {
+        self.records.iter().any(|asked| other.records.iter().any(|it| it.key == asked.key))
     }
 }
 

@@ -75,7 +75,9 @@ impl World {
                     self.count("clock steps");
                     self.clock += milliseconds;
                 }
-                Step::Run(run) => drop(self.run(run)?),
+                Step::Run(run) => {
+                    self.run(run)?;
+                }
                 Step::Decide { is_release, crash } => self.decide(*is_release, *crash)?,
             }
         }
@@ -157,7 +159,7 @@ impl World {
 
     /// Nobody waits any more for a request that has left.
     pub fn give_up(&mut self, request: Request, chance: &mut Chance) {
-        self.judge.unknown(&request);
+        self.judge.numbers.unanswered(&request);
         let part = chance.pick(&[Part::None, Part::Half, Part::All]);
         let late = chance.percent(25).then(|| self.ticks + u64::from(chance.number(1..80)));
         if late.is_some() {
