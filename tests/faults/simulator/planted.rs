@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use crate::planted::Found;
 
 /// Each with the invariants one of which must be seen to break.
-pub const PLANTED: [(&str, &[&str]); 11] = [
+pub const PLANTED: [(&str, &[&str]); 12] = [
     ("snapshot_before_receipt", &["I3"]),
     ("no_intent", &["I3", "I4"]),
+    ("intent_after_send", &["I3", "I4"]),
     ("rejection_settles_doubt", &["I3", "I4"]),
     ("kind_not_stored", &["I11"]),
     ("second_bad_read_released", &["I13"]),

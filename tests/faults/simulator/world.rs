@@ -228,7 +228,7 @@ impl World {
         self.source.edit(&Edit::Put(0, 1));
         self.settle()?;
         self.source.edit(&Edit::Put(0, 2));
-        self.settle()?;
+        self.run(&Run { is_full: false, seed: 0, troubles: Vec::new() })?;
         let wanted = fixture::content(self.mapping, 0, 2);
         match self.target.held.get(&0) {
             Some(held) if held.content == wanted => Ok(()),
