@@ -104,14 +104,14 @@ pub fn play(world: &mut World, run: &Run) -> Result<Ended, Broken> {
         Mode::Mirror => "runs in mirror mode",
         Mode::Upsert => "runs in upsert mode",
     });
-    for trouble in &run.troubles {
-        match trouble {
-            Trouble::CrashOnDisk { operation, .. } => world.disk.fail_at(*operation, true),
-            Trouble::DiskFails { operation, is_lasting } => {
-                world.disk.fail_at(*operation, *is_lasting);
-            }
-            _ => {}
-        }
+    let on_disk = run.troubles.iter().find_map(|trouble| match trouble {
+        Trouble::CrashOnDisk { operation, loss } => Some((*operation, true, Some(*loss))),
+        Trouble::DiskFails { operation, is_lasting } => Some((*operation, *is_lasting, None)),
+        _ => None,
+    });
+    let before = world.disk.operations();
+    if let Some((operation, is_lasting, _)) = on_disk {
+        world.disk.fail_at(operation, is_lasting);
     }
     let mut is_open = false;
     let ended = begin(world, run).and_then(|mut session| {
@@ -128,17 +128,13 @@ pub fn play(world: &mut World, run: &Run) -> Result<Ended, Broken> {
             Ok(Ended::Crashed(loss))
         }
         Err(Halt::Disk(error)) => {
-            let on_disk = run.troubles.iter().rev().find_map(|trouble| match trouble {
-                Trouble::CrashOnDisk { loss, .. } => Some(Some(*loss)),
-                Trouble::DiskFails { .. } => Some(None),
-                _ => None,
-            });
-            match on_disk {
-                Some(Some(loss)) => {
+            let has_failed = |at: u64| world.disk.operations() > before + at;
+            match on_disk.filter(|(operation, ..)| has_failed(*operation)) {
+                Some((_, _, Some(loss))) => {
                     world.count(if is_open { "crashes on disk" } else { "crashes while opening" });
                     Ok(Ended::Crashed(loss))
                 }
-                Some(None) => {
+                Some(_) => {
                     world.count("disk failures");
                     Ok(Ended::Failed)
                 }
@@ -177,7 +173,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     let asked = Asked { is_full: run.is_full, keeps_snapshot: false, is_set_aside: false };
     let mut choice = match opening::choose(Some(snapshot.header()), &definition, asked) {
         Ok(choice) => choice,
-        Err(refused) => return Err(broken::<()>("I9", refused.why).expect_err("it is").into()),
+        Err(refused) => return Err(Broken { invariant: "I9", what: refused.why }.into()),
     };
     if is_forced {
         choice = opening::after_force(choice);

@@ -175,12 +175,14 @@ impl World {
 
     /// A person's word on what is held.
     fn decide(&mut self, is_release: bool, crash: Option<(u64, Loss)>) -> Result<(), Broken> {
+        let before = self.disk.operations();
         if let Some((operation, _)) = crash {
             self.disk.fail_at(operation, true);
         }
         let decided = self.say(is_release);
         self.disk.heal();
-        match (decided, crash) {
+        let has_come = |at: u64| self.disk.operations() > before + at;
+        match (decided, crash.filter(|(operation, _)| has_come(*operation))) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some((_, loss))) => {
                 self.count("crashes while deciding");
