@@ -26,3 +26,4 @@ mod source_values;
 mod starting;
 mod stops;
 mod unreachable;
+mod values;
