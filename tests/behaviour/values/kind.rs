@@ -236,7 +236,7 @@ fn digits(cell: &Cell, data_type: &DataType) -> Option<String> {
         digits.push('0');
     }
     for _ in wanted..*scale {
-        if digits.trim_start_matches('-').len() > 1 && digits.pop() != Some('0') {
+        if digits != "0" && digits.pop() != Some('0') {
             return None;
         }
     }

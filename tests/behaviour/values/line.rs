@@ -84,6 +84,11 @@ impl Line {
         }
     }
 
+    /// What the model asks from now on.
+    pub fn set_sql(&mut self, sql: &str) {
+        sql.clone_into(&mut self.model.sql);
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
