@@ -14,6 +14,7 @@ mod doubt;
 mod epochs;
 mod flights;
 mod foretold;
+mod golden;
 mod guard;
 mod holds;
 mod invalid;
