@@ -14,6 +14,8 @@ mod doubt;
 mod epochs;
 mod flights;
 mod foretold;
+#[cfg(feature = "faults")]
+mod fuzzing;
 mod golden;
 mod guard;
 mod holds;

@@ -62,7 +62,11 @@ fn a_snapshot_of_version_1_opens_with_exactly_these_entries() {
     let recovered = snapshot.recovered().expect("the journal was not committed");
     let numbers = (recovered.intents, recovered.records_in_doubt, recovered.dropped_bytes);
     assert_eq!(numbers, (2, 4, 0), "{ADVICE}");
-    assert_eq!((header.epoch, header.is_epoch_open, header.entries), (Epoch(2), true, 8), "{ADVICE}");
+    assert_eq!(
+        (header.epoch, header.is_epoch_open, header.entries),
+        (Epoch(2), true, 8),
+        "{ADVICE}"
+    );
     assert_eq!((header.next_batch, header.reuse_floor), (BatchNumber(6), IntentNumber(2)));
     let definition = header.definition.as_ref().expect("it was committed");
     assert_eq!((definition.encoding, definition.key.len()), (1, 2));
@@ -74,7 +78,8 @@ fn a_snapshot_of_version_1_opens_with_exactly_these_entries() {
 
 /// What each key of the story comes to; `None` where nothing is known of it.
 fn expected() -> Vec<Option<Entry>> {
-    let first = |number: u128| Some(Confirmed { fingerprint: (1 << 100 | 5) * number, epoch: Epoch(1) });
+    let first =
+        |number: u128| Some(Confirmed { fingerprint: (1 << 100 | 5) * number, epoch: Epoch(1) });
     let confirmed = |confirmed| Entry { confirmed, ..Entry::default() };
     let doubt = |batch, index, fingerprint| Doubt {
         operation: Operation::Upsert,
@@ -94,7 +99,8 @@ fn expected() -> Vec<Option<Entry>> {
         attempts: 1,
         due: Instant(1_357_016_400_000 + 600_000),
     };
-    let unsettled = |confirmed, doubt| Some(Entry { confirmed, doubt: Some(doubt), ..Entry::default() });
+    let unsettled =
+        |confirmed, doubt| Some(Entry { confirmed, doubt: Some(doubt), ..Entry::default() });
     let delete = Doubt { operation: Operation::Delete, ..doubt(3, 1, 0) };
     let waiver = Some(Waiver { fingerprint: 99, epoch: Epoch(2) });
     let refused = Entry {

@@ -9,10 +9,10 @@ use counterflow::domain::guard::HoldCause;
 use counterflow::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
 use counterflow::domain::sync::{Definition, KeyField, Mapped, Mode};
 use counterflow::domain::value::Value;
+use counterflow::snapshot::Snapshot;
 use counterflow::snapshot::header::{Baseline, Header, Hold, Release};
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
-use counterflow::snapshot::Snapshot;
 
 pub const SYNC: &str = "golden";
 
@@ -101,7 +101,11 @@ pub fn tell(disk: &MemoryDisk) {
 
     intent(&mut snapshot, 2, Operation::Upsert, &[1, 8, 9], 77);
     intent(&mut snapshot, 3, Operation::Delete, &[2, 3], 0);
-    receipt(&mut snapshot, 2, vec![(0..1, Verdict::Delivered), (1..2, Verdict::NotApplied), (2..3, rejected(true))]);
+    receipt(
+        &mut snapshot,
+        2,
+        vec![(0..1, Verdict::Delivered), (1..2, Verdict::NotApplied), (2..3, rejected(true))],
+    );
     receipt(&mut snapshot, 3, vec![(0..1, Verdict::Delivered)]);
     let waiver = Waiver { fingerprint: 99, epoch: Epoch(2) };
     snapshot.journal().append(&Record::Waive { key: &keys[4], waiver });

@@ -73,7 +73,9 @@ impl Said {
             "text" => Arc::new(StringViewArray::from(vec![text.as_str()])),
             "binary" => Arc::new(BinaryArray::from_vec(vec![&unhex(text)])),
             "date" => Arc::new(Date32Array::from(vec![text.parse::<i32>().expect("a number")])),
-            "time" => Arc::new(Time64NanosecondArray::from(vec![text.parse::<i64>().expect("a number")])),
+            "time" => {
+                Arc::new(Time64NanosecondArray::from(vec![text.parse::<i64>().expect("a number")]))
+            }
             "timestamp" => self.instant(Some("Asia/Tokyo")),
             "local_timestamp" => self.instant(None),
             "duration" => {
@@ -148,7 +150,10 @@ fn fingerprint(fields: &[(&str, &ArrayRef)]) -> String {
 #[test]
 fn values_keys_and_rows_are_encoded_as_in_version_1() {
     let golden = golden();
-    assert_eq!(ENCODING_VERSION, golden.encoding, "a new version needs golden files of its own{ADVICE}");
+    assert_eq!(
+        ENCODING_VERSION, golden.encoding,
+        "a new version needs golden files of its own{ADVICE}"
+    );
     assert!(golden.values.len() >= 80, "nothing was taken out of the golden file");
     for one in &golden.values {
         let array = one.said.array();

@@ -126,9 +126,7 @@ impl Cell {
     pub fn check_zoned(&self, json: &str) -> Result<(), String> {
         match self {
             Cell::Null if json == "null" => Ok(()),
-            Cell::Moment(day, time)
-                if json == format!("\"{}T{}Z\"", date(*day), clock(*time)) =>
-            {
+            Cell::Moment(day, time) if json == format!("\"{}T{}Z\"", date(*day), clock(*time)) => {
                 Ok(())
             }
             _ => Err(format!("`{json}` was sent for the instant {self:?}")),
@@ -236,6 +234,7 @@ fn what_is_expected_is_right_by_hand() {
     assert_eq!(duration(-1_500_000_000), "-PT1.5S");
     assert_eq!(base64(b"any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw==");
     let object = r#"{"a,\"":"x,}\\","b":-1.50,"c":null}"#;
-    let names: Vec<_> = fields(object).into_iter().map(|(name, value)| name + "=" + &value).collect();
+    let names: Vec<_> =
+        fields(object).into_iter().map(|(name, value)| name + "=" + &value).collect();
     assert_eq!(names, [r#"a,"="x,}\\""#, "b=-1.50", "c=null"]);
 }

@@ -28,13 +28,17 @@ pub fn values(data_type: &DataType) -> BoxedStrategy<Cell> {
         UInt16 => integers(0, u16::MAX.into()),
         UInt32 => integers(0, u32::MAX.into()),
         UInt64 => integers(0, u64::MAX.into()),
-        Float16 => floats(any::<u16>().prop_map(|bits| Half::from_bits(bits).to_f64()).boxed(), &[]),
+        Float16 => {
+            floats(any::<u16>().prop_map(|bits| Half::from_bits(bits).to_f64()).boxed(), &[])
+        }
         Float32 => {
-            let edges = [0.1_f32, f32::MAX, f32::MIN_POSITIVE, 1e-45, 16_777_217.0, 1e10].map(f64::from);
+            let edges =
+                [0.1_f32, f32::MAX, f32::MIN_POSITIVE, 1e-45, 16_777_217.0, 1e10].map(f64::from);
             floats(any::<u32>().prop_map(|bits| f64::from(f32::from_bits(bits))).boxed(), &edges)
         }
         Float64 => {
-            let edges = [0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0, 1e16, 1e-7];
+            let edges =
+                [0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0, 1e16, 1e-7];
             floats(any::<u64>().prop_map(f64::from_bits).boxed(), &edges)
         }
         Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => decimals(data_type),
@@ -44,7 +48,8 @@ pub fn values(data_type: &DataType) -> BoxedStrategy<Cell> {
             prop::collection::vec(any::<u8>(), width).prop_map(Cell::Bytes).boxed()
         }
         Binary | LargeBinary | BinaryView => {
-            let edges: Vec<Vec<u8>> = vec![vec![], vec![0], vec![0xff; 12], vec![0x80; 13], vec![0, 1, 2]];
+            let edges: Vec<Vec<u8>> =
+                vec![vec![], vec![0], vec![0xff; 12], vec![0x80; 13], vec![0, 1, 2]];
             let any = prop::collection::vec(any::<u8>(), 0..40);
             prop_oneof![select(edges), any].prop_map(Cell::Bytes).boxed()
         }
@@ -76,8 +81,22 @@ pub fn values(data_type: &DataType) -> BoxedStrategy<Cell> {
 
 fn integers(least: i128, greatest: i128) -> BoxedStrategy<Cell> {
     let exact = 1_i128 << 53;
-    let edges = [least, least + 1, greatest, greatest - 1, 0, 1, -1, 7, exact, exact + 1, -exact - 1, i64::MAX.into()];
-    let edges: Vec<i128> = edges.into_iter().filter(|edge| (least..=greatest).contains(edge)).collect();
+    let edges = [
+        least,
+        least + 1,
+        greatest,
+        greatest - 1,
+        0,
+        1,
+        -1,
+        7,
+        exact,
+        exact + 1,
+        -exact - 1,
+        i64::MAX.into(),
+    ];
+    let edges: Vec<i128> =
+        edges.into_iter().filter(|edge| (least..=greatest).contains(edge)).collect();
     prop_oneof![select(edges), least..=greatest].prop_map(Cell::Integer).boxed()
 }
 
@@ -93,17 +112,26 @@ fn floats(any: BoxedStrategy<f64>, edges: &[f64]) -> BoxedStrategy<Cell> {
 
 fn decimals(data_type: &DataType) -> BoxedStrategy<Cell> {
     let (precision, scale) = decimal(data_type);
-    let (precision, scale) = (usize::from(precision), usize::try_from(scale).expect("no negative scale"));
+    let (precision, scale) =
+        (usize::from(precision), usize::try_from(scale).expect("no negative scale"));
     let digits = prop_oneof![
-        select(vec!["0".to_owned(), "1".to_owned(), "9".repeat(precision), "1".to_owned() + &"0".repeat(precision - 1), "1".to_owned() + &"0".repeat(scale.min(precision - 1))]),
-        (1..=precision).prop_flat_map(|length| {
-            prop::collection::vec(prop_oneof![3 => 0..10_u8, 2 => Just(0)], length)
-        })
-        .prop_map(|digits| {
-            let text: String = digits.into_iter().map(|digit| char::from(b'0' + digit)).collect();
-            let bare = text.trim_start_matches('0');
-            if bare.is_empty() { "0".to_owned() } else { bare.to_owned() }
-        }),
+        select(vec![
+            "0".to_owned(),
+            "1".to_owned(),
+            "9".repeat(precision),
+            "1".to_owned() + &"0".repeat(precision - 1),
+            "1".to_owned() + &"0".repeat(scale.min(precision - 1))
+        ]),
+        (1..=precision)
+            .prop_flat_map(|length| {
+                prop::collection::vec(prop_oneof![3 => 0..10_u8, 2 => Just(0)], length)
+            })
+            .prop_map(|digits| {
+                let text: String =
+                    digits.into_iter().map(|digit| char::from(b'0' + digit)).collect();
+                let bare = text.trim_start_matches('0');
+                if bare.is_empty() { "0".to_owned() } else { bare.to_owned() }
+            }),
     ];
     (digits, any::<bool>())
         .prop_map(move |(digits, is_negative)| {
@@ -115,19 +143,57 @@ fn decimals(data_type: &DataType) -> BoxedStrategy<Cell> {
 
 fn texts() -> BoxedStrategy<Cell> {
     let edges = [
-        "", " ", "\0", "a\0b", "null", "NULL", "\"", "\\", "\\u0000", "a\"b\\c/d", "\n\r\t\u{8}\u{c}", "\u{7f}", "\u{1f}",
-        "é", "e\u{301}", "\u{feff}bom", "\u{2028}\u{2029}", "\u{202e}rtl", "😀👩‍👩‍👧", "\u{10ffff}", "twelve bytes", "thirteen byte",
-        "0", "1.0", "true", "</script>", "{{record}}",
+        "",
+        " ",
+        "\0",
+        "a\0b",
+        "null",
+        "NULL",
+        "\"",
+        "\\",
+        "\\u0000",
+        "a\"b\\c/d",
+        "\n\r\t\u{8}\u{c}",
+        "\u{7f}",
+        "\u{1f}",
+        "é",
+        "e\u{301}",
+        "\u{feff}bom",
+        "\u{2028}\u{2029}",
+        "\u{202e}rtl",
+        "😀👩‍👩‍👧",
+        "\u{10ffff}",
+        "twelve bytes",
+        "thirteen byte",
+        "0",
+        "1.0",
+        "true",
+        "</script>",
+        "{{record}}",
     ];
     let edges: Vec<String> = edges.map(str::to_owned).to_vec();
-    prop_oneof![4 => select(edges), 4 => ".{0,20}", 1 => "\\PC{100,300}"].prop_map(Cell::Text).boxed()
+    prop_oneof![4 => select(edges), 4 => ".{0,20}", 1 => "\\PC{100,300}"]
+        .prop_map(Cell::Text)
+        .boxed()
 }
 
 /// A day of the years 1 to `last`.
 fn days(last: i64) -> BoxedStrategy<Day> {
-    let edges = [(1, 1, 1), (4, 2, 29), (1582, 10, 10), (1899, 12, 31), (1900, 3, 1), (1969, 12, 31), (1970, 1, 1), (2000, 2, 29), (2024, 3, 10), (9999, 12, 31)];
+    let edges = [
+        (1, 1, 1),
+        (4, 2, 29),
+        (1582, 10, 10),
+        (1899, 12, 31),
+        (1900, 3, 1),
+        (1969, 12, 31),
+        (1970, 1, 1),
+        (2000, 2, 29),
+        (2024, 3, 10),
+        (9999, 12, 31),
+    ];
     let edges: Vec<Day> = edges.map(|(year, month, day)| Day::new(year, month, day)).to_vec();
-    let any = (1..=last, 1..=12_i64, 1..=28_i64).prop_map(|(year, month, day)| Day::new(year, month, day));
+    let any = (1..=last, 1..=12_i64, 1..=28_i64)
+        .prop_map(|(year, month, day)| Day::new(year, month, day));
     prop_oneof![select(edges), any].boxed()
 }
 

@@ -87,12 +87,10 @@ pub fn carried(cell: &Cell, data_type: &DataType) -> Option<Cell> {
 pub fn array(data_type: &DataType, cells: &[Cell]) -> Option<ArrayRef> {
     use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
     Some(match data_type {
-        Boolean => {
-            Arc::new(BooleanArray::from(optional(cells, |cell| match cell {
-                Cell::Boolean(boolean) => Some(*boolean),
-                _ => None,
-            })?))
-        }
+        Boolean => Arc::new(BooleanArray::from(optional(cells, |cell| match cell {
+            Cell::Boolean(boolean) => Some(*boolean),
+            _ => None,
+        })?)),
         Int8 => whole::<Int8Type>(data_type, cells)?,
         Int16 => whole::<Int16Type>(data_type, cells)?,
         Int32 => whole::<Int32Type>(data_type, cells)?,
@@ -135,7 +133,9 @@ pub fn array(data_type: &DataType, cells: &[Cell]) -> Option<ArrayRef> {
         Utf8 => Arc::new(StringArray::from(optional(cells, text)?)),
         LargeUtf8 => Arc::new(LargeStringArray::from(optional(cells, text)?)),
         Utf8View => Arc::new(StringViewArray::from(optional(cells, text)?)),
-        Dictionary(..) => Arc::new(optional(cells, text)?.into_iter().collect::<DictionaryArray<Int32Type>>()),
+        Dictionary(..) => {
+            Arc::new(optional(cells, text)?.into_iter().collect::<DictionaryArray<Int32Type>>())
+        }
         Binary => Arc::new(BinaryArray::from(optional(cells, bytes)?)),
         LargeBinary => Arc::new(LargeBinaryArray::from(optional(cells, bytes)?)),
         BinaryView => Arc::new(BinaryViewArray::from(optional(cells, bytes)?)),
@@ -191,7 +191,9 @@ fn units(cell: &Cell, data_type: &DataType) -> Option<i128> {
     let nanoseconds = match cell {
         Cell::Integer(integer) => return Some(*integer),
         Cell::Decimal { .. } => return digits(cell, data_type)?.parse().ok(),
-        Cell::Date(day) if *data_type == Date64 => return Some(i128::from(day.number()) * 86_400_000),
+        Cell::Date(day) if *data_type == Date64 => {
+            return Some(i128::from(day.number()) * 86_400_000);
+        }
         Cell::Date(day) => return Some(i128::from(day.number())),
         Cell::Time(nanoseconds) | Cell::Duration(nanoseconds) => *nanoseconds,
         cell => cell.instant()?,

@@ -80,9 +80,11 @@ fn nested_types_are_refused_by_name_and_nothing_is_sent_e6() {
         ..Setup::default()
     };
     let workspace = Workspace::new(&oracle, setup);
-    for (column, name) in
-        [(list, "List"), (Arc::new(StructArray::from(vec![inner])) as ArrayRef, "Struct"), (map, "Map")]
-    {
+    for (column, name) in [
+        (list, "List"),
+        (Arc::new(StructArray::from(vec![inner])) as ArrayRef, "Struct"),
+        (map, "Map"),
+    ] {
         write_batch(workspace.path(), column);
         let refused = workspace.run(&["sync", "people"]);
         assert_ne!(refused.code, Some(0));
@@ -149,7 +151,10 @@ fn types_that_only_sql_makes_arrive_exactly_too() {
         ("arrow_cast(1, 'Duration(Second)')", r#""PT1S""#),
         ("18446744073709551615", "18446744073709551615"),
         ("'12345678901234567890.123456789'::decimal(38,9)", "12345678901234567890.123456789"),
-        ("arrow_cast('0001-01-01T00:00:00', 'Timestamp(Second, None)')", r#""0001-01-01T00:00:00""#),
+        (
+            "arrow_cast('0001-01-01T00:00:00', 'Timestamp(Second, None)')",
+            r#""0001-01-01T00:00:00""#,
+        ),
         ("'0001-01-01'::date", r#""0001-01-01""#),
     ] {
         line.set_sql(&format!("SELECT id, {expression} AS v FROM t"));

@@ -37,7 +37,9 @@ fn tables() -> impl Strategy<Value = Table> {
         columns.collect::<Vec<_>>().prop_map(move |columns| {
             let columns = columns.into_iter();
             let column = |(name, data_type, cells)| Column { name, data_type, cells };
-            Table { columns: std::iter::once(counting("id", rows)).chain(columns.map(column)).collect() }
+            Table {
+                columns: std::iter::once(counting("id", rows)).chain(columns.map(column)).collect(),
+            }
         })
     })
 }

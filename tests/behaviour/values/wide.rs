@@ -43,7 +43,9 @@ fn setup(key: &'static [&'static str]) -> Setup {
 fn sent(oracle: &Oracle, first: usize, path: &str) -> BTreeMap<usize, BTreeMap<String, String>> {
     let mut records = BTreeMap::new();
     let of_path = |sent: &str| sent == path;
-    for request in oracle.requests().iter().skip(first).filter(|request| of_path(&request.sent.path)) {
+    for request in
+        oracle.requests().iter().skip(first).filter(|request| of_path(&request.sent.path))
+    {
         let body = &request.sent.beginning;
         assert_eq!(hash(body.as_bytes()), request.sent.body_hash, "the body was kept whole");
         let list = body.split_once('[').and_then(|(_, rest)| rest.strip_suffix("]}"));
@@ -60,7 +62,8 @@ fn check_records(table: &Table, records: &BTreeMap<usize, BTreeMap<String, Strin
     for (row, record) in records {
         assert_eq!(record.len(), table.columns.len());
         for column in &table.columns {
-            let checked = kind::check(&column.cells[*row], &column.data_type, &record[&column.name]);
+            let checked =
+                kind::check(&column.cells[*row], &column.data_type, &record[&column.name]);
             checked.unwrap_or_else(|wrong| panic!("row {row}, column `{}`: {wrong}", column.name));
         }
     }
