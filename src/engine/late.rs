@@ -4,7 +4,10 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::HashTable;
+
 use crate::delivery::{Delivery, Item};
+use crate::delta::key_map::low;
 use crate::domain::entry::{Fingerprint, Operation};
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::KeyHash;
@@ -50,6 +53,8 @@ impl Late {
 #[derive(Debug, Default)]
 pub struct Lane {
     late: Vec<Late>,
+    /// Where each of them is.
+    places: HashTable<usize>,
     bytes: usize,
 }
 
@@ -60,13 +65,21 @@ impl Lane {
 
     pub fn push(&mut self, late: Late) {
         self.bytes += late.size();
+        let (hash, place) = (low(late.hash), self.late.len());
         self.late.push(late);
+        self.places.insert_unique(hash, place, |place| low(self.late[*place].hash));
     }
 
     pub fn remove(&mut self, hash: KeyHash, key: &[u8]) {
-        if let Some(place) = self.late.iter().position(|late| late.hash == hash && late.key == key)
-        {
-            self.bytes -= self.late.swap_remove(place).size();
+        let late = &self.late;
+        let is_it = |place: &usize| late[*place].hash == hash && late[*place].key == key;
+        let Ok(found) = self.places.find_entry(low(hash), is_it) else { return };
+        let (place, _) = found.remove();
+        self.bytes -= self.late.swap_remove(place).size();
+        if let Some(moved) = self.late.get(place) {
+            let before = self.late.len();
+            let moved = self.places.find_mut(low(moved.hash), |place| *place == before);
+            *moved.expect("all that wait have a place") = place;
         }
     }
 
@@ -82,8 +95,7 @@ impl Lane {
     /// rejections last. Also how many were left out, as they need a proof and there is none.
     pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
         let all = self.late.len();
-        let mut late = std::mem::take(&mut self.late);
-        self.bytes = 0;
+        let mut late = std::mem::take(self).late;
         late.retain(|late| is_proven || !late.needs_proof);
         let left_out = (all - late.len()) as u64;
         late.sort_by_key(|late| {
@@ -175,6 +187,22 @@ mod tests {
         let (groups, left_out) = lane().groups(false);
         assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![1]]);
         assert_eq!(left_out, 1);
+    }
+
+    #[test]
+    fn in_whatever_order_they_are_removed_the_others_stay() {
+        for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 5, 2, 4]] {
+            let mut lane = lane();
+            let mut left = vec![1, 2, 3, 4, 5];
+            for key in order {
+                lane.remove(u128::from(key), &[key]);
+                left.retain(|other| *other != key);
+                let mut keys: Vec<u8> = lane.late.iter().map(|late| late.key[0]).collect();
+                keys.sort_unstable();
+                assert_eq!((keys, lane.places.len()), (left.clone(), left.len()));
+            }
+            assert_eq!(lane.bytes, 0);
+        }
     }
 
     #[test]

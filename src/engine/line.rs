@@ -20,6 +20,7 @@ use super::report::{self, Report};
 use super::run::now;
 
 use crate::delivery::{Delivery, Item, Settings};
+use crate::delta::repetitions::Repeated;
 use crate::delta::table::Table;
 use crate::destination::definition::{Repeat, Request};
 use crate::domain::entry::Operation;
@@ -94,7 +95,7 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Opens the epoch, loads the snapshot, starts the readers.
+    /// Opens the epoch, loads the snapshot, starts the readers. Keys of `repeated` wait for the end of the read.
     ///
     /// # Errors
     /// The snapshot cannot be written or read.
@@ -102,6 +103,7 @@ impl<'a> Line<'a> {
         store: &'a Store,
         order: &'a Order,
         mut prepared: Prepared,
+        repeated: Repeated,
         run: RunId,
         shutdown: Shutdown,
     ) -> Result<Line<'a>, Error> {
@@ -137,7 +139,7 @@ impl<'a> Line<'a> {
             first_batch: header.next_batch,
             drain_timeout: order.sync.limits.drain_timeout,
         });
-        let intake = Intake::new(header.reuse_floor);
+        let intake = Intake::new(header.reuse_floor, repeated);
         Ok(Line {
             store,
             order,

@@ -2,6 +2,7 @@
 
 pub mod decisions;
 pub mod intake;
+pub mod key_pass;
 pub mod late;
 pub mod line;
 pub mod loading;

@@ -57,6 +57,11 @@ pub enum Error {
     )]
     PrimaryKeys(String),
     #[error(
+        "the keys of model `{0}` do not fit into `memory_limit`, which their hashes must with `check_keys: first`; raise it, \
+         or leave `check_keys` out"
+    )]
+    Keys(String),
+    #[error(
         "model `{0}` gave no rows, and no run has read any since the sync began or was rebaselined; nothing was sent: check \
          its SQL and what its files hold, and if it is right to be empty, pause the sync until it has rows"
     )]
@@ -228,7 +233,9 @@ pub async fn compare(
     header: Option<&Header>,
     query: &QueryRuntime,
 ) -> Result<(Reading, Sent), Error> {
-    let reading = read(store, order, query).await?;
+    let pins = pins(store, order).await?;
+    let (fields, key) = (order.sync.mapping.clone(), order.sync.key.clone());
+    let reading = read(order, Selection { fields, key, is_keys_only: false }, pins, query).await?;
     let columns = Columns::of(&reading);
     let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
@@ -284,25 +291,31 @@ pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
     Ok(())
 }
 
-async fn read(
-    store: Option<&Store>,
-    order: &Order,
-    query: &QueryRuntime,
-) -> Result<Reading, Error> {
+async fn pins(store: Option<&Store>, order: &Order) -> Result<Pins, Error> {
     let pinned = match store {
         Some(store) => store.pins(&order.sync.name).await?,
         None => None,
     };
-    let pins = match pinned {
-        Some(json) => serde_json::from_str(&json).map_err(|error| {
+    pinned.map_or(Ok(Pins::default()), |json| {
+        serde_json::from_str(&json).map_err(|error| {
             Error::Defect(format!("the pinned column types are not readable: {error}"))
-        })?,
-        None => Pins::default(),
-    };
+        })
+    })
+}
+
+/// Opens a read of the model on the query's threads.
+///
+/// # Errors
+/// The definition does not fit the source, or the source cannot be read.
+pub async fn read(
+    order: &Order,
+    selection: Selection,
+    pins: Pins,
+    query: &QueryRuntime,
+) -> Result<Reading, Error> {
     let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let reader = Reader::new(std::slice::from_ref(&order.source), Settings::new(cores, memory));
-    let selection = Selection { fields: order.sync.mapping.clone(), key: order.sync.key.clone() };
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();

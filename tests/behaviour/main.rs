@@ -1,10 +1,13 @@
 //! The behaviours of the product, shown through its command line against an oracle destination.
 #![cfg(unix)]
 
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with tests/faults; each uses a part of it")]
 mod support;
 
 mod bad_input;
 mod changes;
+mod check_keys;
 mod commands;
 mod definition;
 mod deletes;

@@ -157,7 +157,7 @@ pub fn check_journal(oracle: &Oracle) {
 }
 
 /// At most the first twenty, in words.
-fn differences(
+pub fn differences(
     expected: &BTreeMap<String, Value>,
     table: &BTreeMap<String, Value>,
     is_exact: bool,
@@ -172,9 +172,15 @@ fn differences(
 }
 
 /// The operations that were delivered by a receipt, in the order of their requests.
-fn receipts(requests: &[Request]) -> impl DoubleEndedIterator<Item = &Operation> {
-    let answered =
-        requests.iter().filter(|request| request.is_receipt && request.is_answered_whole);
+pub fn receipts(requests: &[Request]) -> impl DoubleEndedIterator<Item = &Operation> {
+    receipts_of(requests.iter())
+}
+
+/// As `receipts`, of some requests.
+pub fn receipts_of<'r>(
+    requests: impl DoubleEndedIterator<Item = &'r Request>,
+) -> impl DoubleEndedIterator<Item = &'r Operation> {
+    let answered = requests.filter(|request| request.is_receipt && request.is_answered_whole);
     let operations = answered.flat_map(Request::operations);
     operations
         .filter(|(_, made)| matches!(made, Made::Applied | Made::Redundant))
@@ -220,9 +226,10 @@ fn idempotency_faults(requests: &[Request]) -> Vec<String> {
                     .push(format!("I7: request {} repeats {number} with another key", sent.number));
             }
         }
-        let newer = sent.keys().any(|name| {
-            last_of_key.get(name).is_some_and(|last| {
-                last.sent.number > earlier.sent.number && last.sent.body_hash != sent.body_hash
+        // The same content in a part of the batch, or in all of it, is no newer one.
+        let newer = sent.operations.iter().any(|operation| {
+            last_of_key.get(operation.key.as_str()).is_some_and(|last| {
+                last.sent.number > earlier.sent.number && !last.sent.operations.contains(operation)
             })
         });
         if newer && earlier.sent.number != sent.number {

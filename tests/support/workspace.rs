@@ -21,6 +21,8 @@ pub struct Setup {
     pub sql: String,
     /// The primary key.
     pub key: &'static [&'static str],
+    /// More keys of the whole config, as YAML.
+    pub head: &'static str,
     /// More keys of the sync, as YAML.
     pub sync: &'static str,
     pub batch: u32,
@@ -32,10 +34,22 @@ pub struct Setup {
     pub drain_timeout: &'static str,
     /// How long a request may take.
     pub request_timeout: Option<&'static str>,
+    /// Before the second attempt.
+    pub first_delay: &'static str,
     /// How long after `Retry-After` or back-off a batch may still be tried.
     pub longest_time: &'static str,
     /// What `TOKEN` is in the environment.
     pub token: &'static str,
+    /// The reference to the token, as it stands in the config.
+    pub bearer: &'static str,
+    /// More keys of the HTTP connection, as YAML: `connect_timeout: 1s, `.
+    pub http: &'static str,
+    /// The rules that judge answers, as a YAML list in a line; the usual one if empty.
+    pub outcome: String,
+    /// More of the environment of every process.
+    pub environment: Vec<(&'static str, String)>,
+    /// What every process is started under: a program and its arguments that become the command.
+    pub under: Vec<String>,
 }
 
 impl Default for Setup {
@@ -46,6 +60,7 @@ impl Default for Setup {
             location: "people.csv".to_owned(),
             sql: "SELECT * FROM people".to_owned(),
             key: &["id"],
+            head: "",
             sync: "",
             batch: 10,
             concurrency: 4,
@@ -54,11 +69,20 @@ impl Default for Setup {
             max_invalid: None,
             drain_timeout: "5s",
             request_timeout: None,
+            first_delay: "10ms",
             longest_time: "20s",
             token: TOKEN,
+            bearer: "${TOKEN}",
+            http: "",
+            outcome: String::new(),
+            environment: Vec::new(),
+            under: Vec::new(),
         }
     }
 }
+
+/// How the oracle answers record by record, for a rule of `Setup::outcome`.
+pub const PER_RECORD: &str = "{ per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
 
 /// A folder that is gone when the value is.
 pub struct Workspace {
@@ -118,7 +142,8 @@ impl Workspace {
     /// The config as text.
     pub fn config(&self) -> String {
         let Setup { mode, table, location, sql, key, batch, concurrency, .. } = &self.setup;
-        let Setup { attempts, drain_timeout, longest_time, .. } = &self.setup;
+        let Setup { attempts, drain_timeout, first_delay, longest_time, head, .. } = &self.setup;
+        let longest_delay = if *first_delay == "10ms" { "100ms" } else { first_delay };
         let base_url = &self.base_url;
         let key = key.join(", ");
         let guard =
@@ -134,18 +159,20 @@ impl Workspace {
         };
         let timeout = self.setup.request_timeout;
         let timeout = timeout.map_or(String::new(), |time| format!("request_timeout: {time}, "));
-        let outcome = "      outcome:
-        - status: 200
-          then: { per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
+        let Setup { bearer, http, outcome, .. } = &self.setup;
+        let usual = format!("[{{ status: 200, then: {PER_RECORD} }}]");
+        let outcome = if outcome.is_empty() { &usual } else { outcome };
+        let outcome = format!("      outcome: {outcome}");
         format!(
             "state: ./state
+{head}
 sources: {{ lake: {{ files: {{ {table}: \"{location}\" }} }} }}
 models: {{ people: {{ source: lake, sql: \"{sql}\", primary_key: [{key}] }} }}
 connections:
   crm:
-    http: {{ base_url: \"{base_url}\", {timeout}auth: {{ bearer: \"${{TOKEN}}\" }} }}
+    http: {{ base_url: \"{base_url}\", {timeout}{http}auth: {{ bearer: \"{bearer}\" }} }}
     concurrency: {concurrency}
-    retry: {{ attempts: {attempts}, first_delay: 10ms, longest_delay: 100ms, longest_time: {longest_time} }}
+    retry: {{ attempts: {attempts}, first_delay: {first_delay}, longest_delay: {longest_delay}, longest_time: {longest_time} }}
 syncs:
   people:
     model: people
@@ -170,9 +197,29 @@ syncs:
 
     /// Starts a command on this workspace's config.
     pub fn spawn(&self, args: &[&str]) -> Process {
+        self.spawn_with(args, &[])
+    }
+
+    /// As `spawn`, with more of the environment.
+    pub fn spawn_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        self.spawn_under(&[], args, environment)
+    }
+
+    /// As `spawn_with`, with another program in front, such as one that sets limits and becomes the command.
+    pub fn spawn_under(
+        &self,
+        front: &[&str],
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
-        Process::spawn(self.path(), &all, &[("TOKEN", self.setup.token)])
+        let mut every = vec![("TOKEN", self.setup.token)];
+        every.extend(self.setup.environment.iter().map(|(name, value)| (*name, value.as_str())));
+        let mut under: Vec<&str> = self.setup.under.iter().map(String::as_str).collect();
+        under.extend_from_slice(front);
+        every.extend_from_slice(environment);
+        Process::spawn_under(&under, self.path(), &all, &every)
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

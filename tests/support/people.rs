@@ -26,6 +26,13 @@ impl Person {
         key(self.id)
     }
 
+    /// The person whose record this is, if it is whole.
+    pub fn of(record: &Value) -> Option<Person> {
+        let number = |field| u32::try_from(record.get(field)?.as_u64()?).ok();
+        let person = Person::new(number("id")?, number("counter")?);
+        (person.record() == *record).then_some(person)
+    }
+
     /// The record as it must arrive.
     pub fn record(self) -> Value {
         let Person { id, counter } = self;
@@ -74,10 +81,5 @@ pub fn expected(people: &[Person]) -> BTreeMap<String, Value> {
 
 /// Whether a record is a state that its own id and counter imply.
 pub fn is_whole(record: &Value) -> bool {
-    let number =
-        |field| record.get(field).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    match (number("id"), number("counter")) {
-        (Some(id), Some(counter)) => *record == Person::new(id, counter).record(),
-        _ => false,
-    }
+    Person::of(record).is_some()
 }

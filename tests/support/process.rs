@@ -37,9 +37,22 @@ enum Stream {
 impl Process {
     /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here and `PATH`.
     pub fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_counterflow"));
-        command.args(args).current_dir(folder).env_clear();
-        command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "TMPDIR"));
+        Process::spawn_under(&[], folder, args, environment)
+    }
+
+    /// As `spawn`, with another program and its arguments in front.
+    pub fn spawn_under(
+        front: &[&str],
+        folder: &Path,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
+        let binary = [env!("CARGO_BIN_EXE_counterflow")];
+        let line = [front, &binary, args].concat();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).current_dir(folder).env_clear();
+        let kept = ["PATH", "TMPDIR", "COUNTERFLOW_DEFECT"];
+        command.envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|kept| name == kept)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built with the tests");
@@ -55,16 +68,19 @@ impl Process {
         };
         read(Stream::Out, Box::new(child.stdout.take().expect("the output is piped")));
         read(Stream::Error, Box::new(child.stderr.take().expect("the errors are piped")));
-        Process {
-            child,
-            ended,
-            said: format!("counterflow {}", args.join(" ")),
-            started: Instant::now(),
-        }
+        Process { child, ended, said: line.join(" "), started: Instant::now() }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        // Field 3 of the line, after the name in brackets: a process that ended and was not waited for is a zombie.
+        let line = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let state = line.ok().and_then(|line| line.rsplit(") ").next()?.chars().next());
+        state.is_some_and(|state| state != 'Z')
     }
 
     /// Ends the process without a word to it.
@@ -117,7 +133,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends the signal of this name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.expect("`kill` is there").success(), "signal {name} reaches {id}");

@@ -1,10 +1,14 @@
 //! The fault kit: an oracle destination, a checker of its journal, the real binary as a process, a workspace for it.
 
+pub mod case;
 pub mod check;
 pub mod fault;
 pub mod journal;
+pub mod judge;
+pub mod known;
 pub mod oracle;
 pub mod people;
+pub mod play;
 pub mod process;
 pub mod server;
 pub mod wire;

@@ -1,0 +1,50 @@
+//! The catalogue of the fault document, entry by entry: each scenario has the id of its entry and says in its name what
+//! must be.
+
+mod a_crash;
+mod a_stop;
+
+use std::fmt;
+
+/// What a machine must have for a scenario; an error says what it lacks.
+pub type Need = fn() -> Result<(), String>;
+
+/// One fault and what must come of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// The entry of the catalogue, such as `A7`.
+    pub id: &'static str,
+    pub name: &'static str,
+    /// Panics where it is not as it must be.
+    pub play: fn(&Scenario),
+    /// Where it is not met the scenario is not measured, which is never counted as passed.
+    pub need: Option<Need>,
+}
+
+impl Scenario {
+    /// A scenario that can be played wherever the product runs.
+    const fn new(id: &'static str, name: &'static str, play: fn(&Scenario)) -> Scenario {
+        Scenario { id, name, play, need: None }
+    }
+
+    /// The command that plays this scenario alone.
+    pub fn replay(&self) -> String {
+        format!("cargo test --features faults --test faults -- '{}'", self.name)
+    }
+
+    /// Whether `word` is the id or a part of the name.
+    pub fn is_named(&self, word: &str) -> bool {
+        self.id == word || self.name.contains(word)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<4} {}", self.id, self.name)
+    }
+}
+
+/// Every scenario, in the order of the catalogue.
+pub fn all() -> Vec<Scenario> {
+    [a_crash::SCENARIOS, a_stop::SCENARIOS].concat()
+}

@@ -1,0 +1,260 @@
+//! The real binary, killed at random: a story is made from a seed, and every seed tells the same story again as far as
+//! the machine's timing lets it.
+//!
+//! A story changes the source, runs the sync, and ends the process: at a random time, at the n-th request or answer that
+//! the oracle sees, at the n-th hit of a point of the protocol, by a signal that asks it to stop, or not at all. Meanwhile
+//! the oracle plays a mix of faults. At the end the judge looks at everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use counterflow::points::Point;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::runner::{self, catch};
+use crate::support::SOON;
+use crate::support::case::{Case, Started};
+use crate::support::fault::Fault;
+use crate::support::people::{Person, people};
+use crate::support::workspace::Setup;
+
+/// Stories that are told at once.
+const SIDE_BY_SIDE: usize = 4;
+/// Beyond its drain limit a process that was asked to stop has this long.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a drain may take in these stories; `Setup::drain_timeout` in words.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What came of many stories.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub stories: u64,
+    /// Processes that were ended by a kill, by what chose the moment.
+    kills: BTreeMap<&'static str, u64>,
+    /// Processes that were asked to stop.
+    stops: u64,
+    /// The longest that one of them took beyond the moment it was asked.
+    longest_stop: Duration,
+    failures: Vec<String>,
+}
+
+impl Summary {
+    pub fn is_well(&self) -> bool {
+        self.failures.is_empty() && self.stories > 0
+    }
+
+    pub fn kills(&self) -> u64 {
+        self.kills.values().sum()
+    }
+
+    pub fn add(&mut self, other: &Summary) {
+        self.stories += other.stories;
+        for (moment, count) in &other.kills {
+            *self.kills.entry(moment).or_default() += count;
+        }
+        self.stops += other.stops;
+        self.longest_stop = self.longest_stop.max(other.longest_stop);
+        self.failures.extend(other.failures.iter().cloned());
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { stories, kills, stops, failures, .. } = self;
+        let longest = self.longest_stop.as_secs_f64();
+        let kills: Vec<String> =
+            kills.iter().map(|(moment, count)| format!("{count} by {moment}")).collect();
+        write!(
+            f,
+            "{} kills ({}) in {stories} stories; {stops} stops, the longest {longest:.2} s; {} failures",
+            self.kills(),
+            kills.join(", "),
+            failures.len()
+        )
+    }
+}
+
+/// Tells stories with the seeds from `first` on until there were so many kills.
+pub fn play(first: u64, kills: u64) -> Summary {
+    let next = AtomicU64::new(first);
+    let summary = Mutex::new(Summary::default());
+    let lock = || summary.lock().expect("nothing panics with the lock");
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while lock().kills() < kills && lock().failures.is_empty() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let mut one = Summary { stories: 1, ..Summary::default() };
+                    if let Err(said) = catch(|| tell(seed, &mut one)) {
+                        println!("FAILED story {seed}\n{said}");
+                        one.failures.push(said);
+                    }
+                    lock().add(&one);
+                }
+            });
+        }
+    });
+    let summary = summary.into_inner().expect("nothing panics with the lock");
+    runner::figure(format!("{summary}; seeds {first} to {}", next.into_inner() - 1));
+    summary
+}
+
+fn tell(seed: u64, summary: &mut Summary) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let replay =
+        format!("cargo test --features faults --test faults -- kills --once --seed {seed}");
+    let setup = Setup {
+        mode: if random.random_bool(0.7) { "mirror" } else { "upsert" },
+        batch: random.random_range(1..=8),
+        concurrency: random.random_range(1..=4),
+        attempts: random.random_range(1..=4),
+        max_deletes: Some("100%"),
+        drain_timeout: "2s",
+        request_timeout: Some("1s"),
+        longest_time: "2s",
+        ..Setup::default()
+    };
+    let mut case = Case::new(&replay, setup);
+    case.say(format!("{:?}", case.workspace.setup));
+    let mut counters = BTreeMap::new();
+    let mut held: BTreeSet<u32> = (1..=random.random_range(5..=40)).collect();
+    for _ in 0..random.random_range(3..=8) {
+        change(&mut held, &mut counters, &mut random);
+        let now: Vec<Person> = held
+            .iter()
+            .map(|id| Person::new(*id, counters.get(id).copied().unwrap_or(1)))
+            .collect();
+        case.write(&now);
+        let mix = faults(&mut random);
+        case.say(format!("the oracle plays {mix:?}"));
+        case.oracle.mix(random.random(), mix);
+        run(&mut case, &mut random, summary);
+    }
+    case.judge();
+}
+
+/// Rows come, change, go, and return to what they were.
+fn change(held: &mut BTreeSet<u32>, counters: &mut BTreeMap<u32, u32>, random: &mut SmallRng) {
+    for _ in 0..random.random_range(0..=10) {
+        let id = random.random_range(1..=45);
+        match random.random_range(0..5) {
+            0 | 1 => {
+                held.insert(id);
+                *counters.entry(id).or_insert(1) += 1;
+            }
+            2 => {
+                held.insert(id);
+                counters.insert(id, 1);
+            }
+            _ => {
+                held.remove(&id);
+            }
+        }
+    }
+    if held.is_empty() {
+        held.extend(people(1..=3).iter().map(|person| person.id));
+    }
+}
+
+/// Some faults, each with a probability.
+fn faults(random: &mut SmallRng) -> Vec<(f64, Fault)> {
+    if random.random_bool(0.3) {
+        return Vec::new();
+    }
+    let all = [
+        Fault::ApplyThenDrop,
+        Fault::DropBeforeApply,
+        Fault::ApplyThenReset,
+        Fault::AnswerThenReset,
+        Fault::ApplyThenCut(30),
+        Fault::WrongCount,
+        Fault::Html200,
+        Fault::status(500),
+        Fault::status(503),
+        Fault::retry_after(429, "0"),
+        Fault::TooLarge413(3),
+        Fault::SlowAnswer(Duration::from_millis(30)),
+        Fault::SlowPieces(4, Duration::from_millis(5)),
+    ];
+    let count = random.random_range(1..=4);
+    all.sample(random, count).map(|fault| (random_share(fault), fault.clone())).collect()
+}
+
+/// Slow answers make windows for kills, and may be frequent; the others must leave something delivered.
+fn random_share(fault: &Fault) -> f64 {
+    if matches!(fault, Fault::SlowAnswer(_) | Fault::SlowPieces(..)) { 0.3 } else { 0.1 }
+}
+
+/// One process, from its start to an end that the seed chooses.
+fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
+    let more: &[&str] = if random.random_bool(0.15) { &["--full"] } else { &[] };
+    let before = case.oracle.request_count();
+    let nth = random.random_range(1..=6);
+    match random.random_range(0..10) {
+        0..=2 => {
+            let started = case.spawn(more);
+            // Not a wait: the moment of the kill, from before the state is opened to beyond the end.
+            let moment = Duration::from_millis(
+                10_u64.pow(random.random_range(0..=2)) * random.random_range(1..=6),
+            );
+            std::thread::sleep(moment);
+            kill(case, started, summary, "time");
+        }
+        3 | 4 => {
+            let started = case.spawn(more);
+            until(case, &started, |journal| journal.requests.len() >= before + nth);
+            kill(case, started, summary, "request");
+        }
+        5 => {
+            let started = case.spawn(more);
+            until(case, &started, |journal| {
+                journal.requests.iter().skip(before).filter(|r| r.is_answered_whole).count() >= nth
+            });
+            kill(case, started, summary, "answer");
+        }
+        6 | 7 => {
+            let point = Point::ALL.choose(random).expect("there are points");
+            let end_at = format!("{}:{nth}", point.name());
+            let started = case.spawn_with(more, &[("COUNTERFLOW_END_AT", &end_at)]);
+            let finished = case.end(started);
+            if finished.signal.is_some() {
+                *summary.kills.entry("point").or_default() += 1;
+            }
+        }
+        8 => {
+            let started = case.spawn(more);
+            until(case, &started, |journal| journal.requests.len() >= before + nth);
+            case.say("SIGTERM");
+            started.process.sigterm();
+            let asked = Instant::now();
+            case.end_within(started, DRAIN + GRACE);
+            summary.stops += 1;
+            summary.longest_stop = summary.longest_stop.max(asked.elapsed());
+        }
+        _ => {
+            let started = case.spawn(more);
+            case.end(started);
+        }
+    }
+}
+
+fn kill(case: &mut Case, started: Started, summary: &mut Summary, moment: &'static str) {
+    let finished = case.kill(started);
+    if finished.signal.is_some() {
+        *summary.kills.entry(moment).or_default() += 1;
+    }
+}
+
+/// Waits until the journal is so, or the process has ended.
+fn until(
+    case: &Case,
+    started: &Started,
+    is_so: impl Fn(&crate::support::journal::Journal) -> bool,
+) {
+    case.oracle.wait_while(SOON, |journal| !is_so(journal) && started.process.is_running());
+}

@@ -1,0 +1,240 @@
+//! One scenario's world: the oracle, the workspace, what the source ever held, what every process came to.
+//!
+//! A scenario writes the source, starts and ends processes through it, and hands it to the judge (`judge.rs`) at the end.
+//! Each step is written down, so that a failure can be read as a story. Not responsible for when faults are played.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::SOON;
+use super::known;
+use super::oracle::Oracle;
+use super::people::Person;
+use super::process::{Finished, Process};
+use super::workspace::{Report, Setup, Workspace};
+
+/// Ids of the co-writer's rows, which must never be touched.
+pub const CO_WRITER: std::ops::Range<u32> = 900_001..900_004;
+
+/// See the file's comment.
+pub struct Case {
+    pub oracle: Oracle,
+    pub workspace: Workspace,
+    /// The one command that plays this scenario again.
+    replay: String,
+    pub(super) story: Vec<String>,
+    /// What the source held, one after the other.
+    pub(super) sources: Vec<Vec<Person>>,
+    pub(super) attempts: Vec<Attempt>,
+    /// Keys that people let go: what the destination holds under them is nobody's.
+    pub(super) discarded: BTreeSet<String>,
+    /// Runs whose deletes a person has released.
+    pub(super) releases: usize,
+    /// Processes that ended without a word.
+    pub(super) crashes: usize,
+    last_run: u64,
+}
+
+/// One process that could run the sync.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    /// Those of `sources` that it may have read.
+    pub sources: std::ops::RangeInclusive<usize>,
+    /// The numbers of the runs that it sent requests for.
+    pub runs: Vec<u64>,
+    /// Entries possibly at the destination before it.
+    pub entries: usize,
+    /// A person had released what was held.
+    pub is_released: bool,
+    pub report: Option<Report>,
+}
+
+/// A process that was started for a case.
+pub struct Started {
+    pub process: Process,
+    first_source: usize,
+    entries: usize,
+    is_released: bool,
+}
+
+impl Case {
+    /// A world of its own. `name` is the scenario's id, with which `replay` names the command to play it again.
+    pub fn new(replay: &str, setup: Setup) -> Case {
+        let oracle = Oracle::start(&["id"]);
+        let base_url = oracle.base_url();
+        Case::at(replay, oracle, base_url, setup)
+    }
+
+    /// As `new`, with an oracle that is reached at another address than its own.
+    pub fn at(replay: &str, oracle: Oracle, base_url: String, setup: Setup) -> Case {
+        for id in CO_WRITER {
+            oracle.plant(Person::new(id, 1).record());
+        }
+        let workspace = Workspace::at(base_url, setup);
+        Case {
+            oracle,
+            workspace,
+            replay: replay.to_owned(),
+            story: Vec::new(),
+            sources: Vec::new(),
+            attempts: Vec::new(),
+            discarded: BTreeSet::new(),
+            releases: 0,
+            crashes: 0,
+            last_run: 0,
+        }
+    }
+
+    /// Notes a step of the story.
+    pub fn say(&mut self, step: impl Into<String>) {
+        self.story.push(step.into());
+    }
+
+    /// The source holds these persons from now on.
+    pub fn write(&mut self, people: &[Person]) {
+        let shown: Vec<String> =
+            people.iter().map(|person| format!("{}:{}", person.id, person.counter)).collect();
+        self.say(format!("source holds {} rows: {}", people.len(), shown.join(" ")));
+        self.workspace.write_people(people);
+        self.sources.push(people.to_vec());
+    }
+
+    /// What the source holds.
+    pub fn people(&self) -> &[Person] {
+        self.sources.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// Starts `sync`, with these arguments too.
+    pub fn spawn(&mut self, more: &[&str]) -> Started {
+        self.spawn_with(more, &[])
+    }
+
+    /// Starts `sync` with more of the environment, such as a point to end at.
+    pub fn spawn_with(&mut self, more: &[&str], environment: &[(&str, &str)]) -> Started {
+        self.say(format!("sync {} {environment:?}", more.join(" ")));
+        let mut args = vec!["--format", "json", "sync", "people"];
+        args.extend_from_slice(more);
+        let process = self.workspace.spawn_with(&args, environment);
+        self.started(process)
+    }
+
+    /// Starts `sync` with another program in front, such as one that sets limits.
+    pub fn spawn_under(&mut self, front: &[&str], environment: &[(&str, &str)]) -> Started {
+        self.say(format!("{} sync {environment:?}", front.join(" ")));
+        let args = ["--format", "json", "sync", "people"];
+        let process = self.workspace.spawn_under(front, &args, environment);
+        self.started(process)
+    }
+
+    /// Starts the server.
+    pub fn spawn_serve(&mut self) -> Started {
+        self.say("serve");
+        let process = self.workspace.spawn(&["--format", "json", "serve"]);
+        self.started(process)
+    }
+
+    /// Waits until the newest run is in this phase.
+    #[track_caller]
+    pub fn wait_for_phase(&self, phase: &str) {
+        self.workspace.wait_for_run(|run| run["phase"] == phase);
+    }
+
+    /// Takes in a process that can run the sync.
+    pub fn started(&mut self, process: Process) -> Started {
+        let entries = known::entries(&self.workspace).unwrap_or_default();
+        let entries = entries.values().filter(|entry| entry.is_possibly_at_destination()).count();
+        let first_source = self.sources.len().saturating_sub(1);
+        Started { process, first_source, entries, is_released: self.releases > 0 }
+    }
+
+    /// Waits for the end of a process and looks at what it left. A report is asked of one that ended by itself.
+    #[track_caller]
+    pub fn end(&mut self, started: Started) -> Finished {
+        self.end_within(started, SOON * 4)
+    }
+
+    /// As `end`, for a process that must have ended within `limit`.
+    #[track_caller]
+    pub fn end_within(&mut self, started: Started, limit: Duration) -> Finished {
+        let Started { process, first_source, entries, is_released } = started;
+        let finished = self.workspace.end(process, limit);
+        self.take(&finished, first_source, entries, is_released);
+        finished
+    }
+
+    /// Kills a process, whatever it is doing.
+    #[track_caller]
+    pub fn kill(&mut self, started: Started) -> Finished {
+        self.say("SIGKILL");
+        started.process.sigkill();
+        self.end(started)
+    }
+
+    /// A run from the beginning to its end.
+    #[track_caller]
+    pub fn sync(&mut self, more: &[&str]) -> Report {
+        let started = self.spawn(more);
+        let finished = self.end(started);
+        let json = finished.json();
+        Report { finished, json }
+    }
+
+    /// A command other than `sync`, to its end.
+    #[track_caller]
+    pub fn run(&mut self, args: &[&str]) -> Finished {
+        self.say(args.join(" "));
+        self.workspace.run(args)
+    }
+
+    /// A person releases what run `run` held; the run that follows is the case's as any other.
+    #[track_caller]
+    pub fn release(&mut self, run: &str) -> Finished {
+        self.releases += 1;
+        self.say(format!("release {run}"));
+        let args = ["--format", "json", "release", run, "-m", "they may go"];
+        let process = self.workspace.spawn(&args);
+        let started = self.started(process);
+        let finished = self.end(started);
+        self.releases -= 1;
+        finished
+    }
+
+    /// Everything that helps to understand a failure: the story, the requests, and the command that plays it again.
+    pub fn print(&self) -> String {
+        let story: String = self
+            .story
+            .iter()
+            .enumerate()
+            .map(|(n, step)| format!("{:>3} {step}\n", n + 1))
+            .collect();
+        let requests = self.oracle.print();
+        let Case { replay, .. } = self;
+        format!("the story:\n{story}the requests:\n{requests}again: {replay}\n")
+    }
+
+    fn take(&mut self, finished: &Finished, first: usize, entries: usize, is_released: bool) {
+        let json: Option<Value> = serde_json::from_str(finished.stdout.trim()).ok();
+        let report = json.filter(|json| json["outcome"].is_string());
+        let said = report.as_ref().map_or("no report".to_owned(), |json| {
+            format!("{} {} {}", json["kind"], json["outcome"], json["tally"])
+        });
+        self.say(format!("ended: code {:?} signal {:?}: {said}", finished.code, finished.signal));
+        self.crashes += usize::from(finished.code.is_none());
+        self.oracle.wait_for_quiet(SOON);
+        let requests = self.oracle.requests();
+        let runs = requests.iter().filter_map(|request| request.sent.run.as_ref()?.parse().ok());
+        let runs: BTreeSet<u64> = runs.filter(|run| *run > self.last_run).collect();
+        self.last_run = runs.last().copied().unwrap_or(self.last_run);
+        self.attempts.push(Attempt {
+            sources: first..=self.sources.len().saturating_sub(1),
+            runs: runs.into_iter().collect(),
+            entries,
+            is_released,
+            report: report.map(|json| Report { finished: finished.clone(), json }),
+        });
+        let wrong = self.wrong_after_a_process();
+        assert!(wrong.is_empty(), "{wrong:#?}\n{}", self.print());
+    }
+}

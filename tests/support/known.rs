@@ -1,0 +1,59 @@
+//! What a workspace's snapshot says, read beside the product by the library's own reader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use counterflow::delta::fingerprint::Fingerprinter;
+use counterflow::domain::column::Column;
+use counterflow::domain::entry::{Entry, Fingerprint};
+use counterflow::domain::key;
+use counterflow::domain::value::Value;
+use counterflow::snapshot::{self, View};
+use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+
+use super::people::Person;
+use super::workspace::Workspace;
+
+/// The entries of the sync `people`, by the key as the oracle shows it, as the next run will find them; `None` before the
+/// first commit.
+pub fn entries(workspace: &Workspace) -> Option<BTreeMap<String, Entry>> {
+    let view = view(workspace)?;
+    let mut entries = BTreeMap::new();
+    let visited = view.visit(|key, entry| {
+        entries.insert(shown(key), entry);
+    });
+    visited.expect("a snapshot that the product left can be read");
+    Some(entries)
+}
+
+/// The sync's snapshot as the next run will find it.
+pub fn view(workspace: &Workspace) -> Option<View> {
+    let folder = workspace.state().join("snapshots").join("people");
+    snapshot::recovered(&folder, "people", None).expect("a snapshot that the product left is whole")
+}
+
+/// The fingerprint of each person's record, computed beside the product's run.
+pub fn fingerprints(people: &[Person]) -> Vec<Fingerprint> {
+    let records: Vec<serde_json::Value> = people.iter().map(|person| person.record()).collect();
+    let number = |field: &str| -> ArrayRef {
+        Arc::new(Int64Array::from_iter(records.iter().map(|record| record[field].as_i64())))
+    };
+    let text = |field: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter(records.iter().map(|record| record[field].as_str())))
+    };
+    let arrays = [number("id"), number("counter"), text("checksum"), text("email")];
+    let columns: Vec<Column<'_>> =
+        arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
+    Fingerprinter::new(["id", "counter", "checksum", "email"]).rows(&columns, people.len())
+}
+
+/// A key of the snapshot as the oracle shows it: `[1]`.
+fn shown(key: &[u8]) -> String {
+    let values = key::values(key).expect("a key of the snapshot can be decoded");
+    let shown = |value: &Value<'_>| match value {
+        Value::Integer(number) => serde_json::json!(number),
+        Value::Text(text) => serde_json::json!(text),
+        other => panic!("the kit has no keys such as {other:?}"),
+    };
+    serde_json::Value::Array(values.iter().map(shown).collect()).to_string()
+}
