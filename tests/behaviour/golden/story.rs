@@ -25,7 +25,8 @@ pub fn key(number: i64, name: &str) -> Vec<u8> {
 }
 
 pub fn keys() -> Vec<Vec<u8>> {
-    (0..12).map(|number| key(number, ["ann", "", "Zo\u{eb}"][(number % 3) as usize])).collect()
+    let names = ["ann", "", "Zo\u{eb}"].into_iter().cycle();
+    (0..12).zip(names).map(|(number, name)| key(number, name)).collect()
 }
 
 pub fn open(disk: &MemoryDisk) -> Snapshot {

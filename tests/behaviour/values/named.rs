@@ -22,7 +22,7 @@ fn one_column(data_type: DataType, cells: &[Cell]) -> Table {
 
 /// What the source makes of a column that it may not know.
 fn write_batch(folder: &Path, column: ArrayRef) {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..column.len() as i64));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..).take(column.len())));
     let field = Field::new("v", column.data_type().clone(), true);
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), field]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![ids, column]).expect("a batch");

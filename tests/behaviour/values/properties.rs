@@ -117,7 +117,7 @@ proptest! {
     fn another_representation_of_the_same_values_sends_nothing(
         (table, other) in tables().prop_flat_map(|table| {
             let others = table.columns.iter().skip(1).map(|column| kind::family(&column.data_type));
-            let others = others.map(|family| prop::sample::select(family)).collect::<Vec<_>>();
+            let others = others.map(prop::sample::select).collect::<Vec<_>>();
             (Just(table), others)
         })
     ) {
@@ -226,5 +226,5 @@ fn check_keys(data_type: DataType, cells: Vec<Cell>) {
     assert_eq!(deletes.len(), records.len());
     let again = line.pass();
     assert_eq!((again.sent.len(), again.repeated.len()), (0, 0), "{again:#?}");
-    assert_eq!(again.unchanged as usize, records.len());
+    assert_eq!(again.unchanged, records.len() as u64);
 }
