@@ -7,6 +7,7 @@
 
 mod cell;
 mod draw;
+mod int96;
 mod kind;
 mod line;
 mod named;
