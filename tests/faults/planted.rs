@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use crate::simulator;
+
 /// A defect (`counterflow::points::is_planted`) and the name of the scenario that must fail on it.
 pub const PLANTED: &[(&str, &str)] =
     &[("intent_after_send", "a kill while a request is in flight leaves its keys in doubt")];
@@ -27,7 +29,7 @@ pub fn play() -> Vec<Found> {
         let why = why.map(|why| why.trim().chars().take(200).collect());
         ((*defect).to_owned(), (*scenario).to_owned(), why)
     };
-    PLANTED.iter().map(find).collect()
+    PLANTED.iter().map(find).chain(simulator::planted::play()).collect()
 }
 
 /// Prints how many were missed, and says whether none was.
