@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -102,7 +102,19 @@ impl Document {
     fn problem(&self, pointer: &str, position: Position, what: String, remedy: String) -> Problem {
         let place = self.display(pointer);
         let Position { line, column, span } = position;
+        let (what, remedy) =
+            (self.without_hidden(pointer, what), self.without_hidden(pointer, remedy));
         Problem { place, line, column, span, what, remedy }
+    }
+
+    /// The words of a problem without what references stand for, which may be a secret. Shorter values are none, and would
+    /// take every message apart.
+    fn without_hidden(&self, pointer: &str, words: String) -> String {
+        const SHORTEST: usize = 4;
+        let hidden = self.hidden_within(pointer).into_iter();
+        hidden
+            .filter(|hidden| hidden.expose_secret().len() >= SHORTEST)
+            .fold(words, |words, hidden| words.replace(hidden.expose_secret(), "***"))
     }
 
     /// Notes what is wrong with a reference at the pointer.
@@ -359,8 +371,8 @@ fn star(character: char) -> String {
 /// than a path.
 fn is_credential_at(before: &str, after: &str) -> bool {
     let before = before.trim_end().trim_end_matches(['"', '\'']);
-    let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
-    let name = &before[start.map_or(0, |at| at + 1)..];
+    let mut words = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    let name = words.next().unwrap_or_default();
     is_credential_name(name) || name == "base_url" && after.contains(['@', '?'])
 }
 
@@ -428,6 +440,14 @@ mod tests {
             laughs.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
         }
         assert!(read(&laughs).problems[0].what.contains("aliases followed"));
+    }
+
+    #[test]
+    fn a_name_in_any_alphabet_may_stand_in_a_file_that_is_not_yaml() {
+        for text in ["größe: [1\nb: 2\n", "ß: {a\n", "att\u{feff}: [\n", "naïve password日本: [\n"]
+        {
+            assert!(whats(&read(text)).iter().any(|(_, _, what)| what.starts_with("not valid")));
+        }
     }
 
     #[test]

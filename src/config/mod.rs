@@ -143,7 +143,26 @@ enum Wanted<'a> {
 
 fn read_with(path: &Path, environment: Environment, wanted: Wanted) -> Result<Config, Problems> {
     let (path, text) = read(path)?;
-    let mut document = Document::read(&text, environment);
+    read_text(path, &text, environment, wanted)
+}
+
+/// As [`load_with`], of a file at this absolute path that was read already. For the fuzz targets.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub fn load_text(path: &Path, text: &str, environment: Environment) -> Result<Config, Problems> {
+    read_text(path.to_owned(), text, environment, Wanted::All)
+}
+
+fn read_text(
+    path: PathBuf,
+    text: &str,
+    environment: Environment,
+    wanted: Wanted,
+) -> Result<Config, Problems> {
+    let mut document = Document::read(text, environment);
     if !document.is_unreadable() {
         let raw = shape::read(&mut document);
         let folder = folder(&path);

@@ -12,6 +12,7 @@ use crate::delta::key_map::KeyMap;
 use crate::delta::repetitions::Repeated;
 use crate::delta::table::Sighting;
 use crate::domain::decision::Reason;
+use crate::domain::entry::Operation;
 use crate::domain::id::IntentNumber;
 use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::tally::Tally;
@@ -165,7 +166,9 @@ impl Intake {
         let repeats = candidate
             .doubt
             .filter(|doubt| {
-                candidate.reason == Reason::Repetition && doubt.number >= self.reuse_floor
+                !doubt.is_repeated
+                    && doubt.number >= self.reuse_floor
+                    && doubt.has_number_for(Operation::Upsert, candidate.fingerprint)
             })
             .map(|doubt| (doubt.batch, doubt.index, doubt.number));
         let needs_proof =

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-use crate::delivery::{Delivery, Item};
+use crate::delivery::{Dispatch, Item};
 use crate::delta::key_map::low;
 use crate::domain::entry::{Fingerprint, Operation};
 use crate::domain::id::{BatchNumber, IntentNumber};
@@ -91,8 +91,8 @@ impl Lane {
         self.late.is_empty()
     }
 
-    /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, retries of
-    /// rejections last. Also how many were left out, as they need a proof and there is none.
+    /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, whatever was
+    /// refused before them, and other retries of rejections last. Also how many were left out, as they need a proof and there is none.
     pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
         let all = self.late.len();
         let mut late = std::mem::take(self).late;
@@ -100,7 +100,7 @@ impl Lane {
         let left_out = (all - late.len()) as u64;
         late.sort_by_key(|late| {
             let place = late.repeats.map(|(batch, index, _)| (batch, index));
-            (late.is_retry, place.is_none(), place)
+            (late.is_retry && place.is_none(), place.is_none(), place)
         });
         let mut groups: VecDeque<Group> = VecDeque::new();
         for late in late {
@@ -131,7 +131,7 @@ impl Group {
     }
 
     /// Hands the group over: a repetition as the one batch it was.
-    pub fn push(&self, operation: Operation, delivery: &mut Delivery) {
+    pub fn push(&self, operation: Operation, delivery: &mut Dispatch) {
         let items: Vec<Item<'_>> = self.lates.iter().map(Late::item).collect();
         if self.batch.is_some() {
             delivery.push_group(operation, &items);
@@ -180,6 +180,13 @@ mod tests {
         let (groups, left_out) = lane().groups(true);
         assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![3], vec![1]]);
         assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn a_retry_without_an_answer_is_repeated_in_its_old_batch() {
+        let mut lane = lane();
+        lane.push(late(6, Some((7, 2)), true, false));
+        assert_eq!(keys(&lane.groups(true).0), [vec![4], vec![5, 2, 6], vec![3], vec![1]]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     readers.end().await?;
     let completeness = reading.proof.completeness();
     let mut tally = intake.counts.tally();
-    prepare::check_rows(order, header, tally.rows_read)?;
+    prepare::check_rows(&order.sync.model.name, header, tally.rows_read)?;
     let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
 use datafusion::arrow::datatypes::DataType;
@@ -19,9 +20,9 @@ use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::column::carried;
 use crate::domain::file::FileFact;
-use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
-use crate::domain::kind::{self, Choice, Circumstances, KindReason};
-use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
+use crate::domain::id::{Epoch, Instant, RunId};
+use crate::domain::kind::Choice;
+use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
@@ -107,9 +108,8 @@ pub async fn prepare(
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let mut snapshot = open(store, order).await?;
-    let is_forced = order.is_full && snapshot.header().epoch > Epoch(0);
+    let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
-        blocking(|| snapshot.commit(open_epoch))?;
         remember(store, &snapshot).await?;
     }
     let query = QueryRuntime::start()?;
@@ -118,8 +118,8 @@ pub async fn prepare(
         () = shutdown.reached(Stage::Draining) => return Ok(None),
         compared = compare(Some(store), order, Some(snapshot.header()), &query) => compared?,
     };
-    if is_forced && sent.choice.reason == KindReason::Requested {
-        sent.choice.opens_epoch = false;
+    if is_forced {
+        sent.choice = opening::after_force(sent.choice);
     }
     let Sent { columns, destination, definition, choice } = sent;
     for function in &reading.volatile {
@@ -155,7 +155,7 @@ impl Error {
 }
 
 /// What the columns of a read are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Columns {
     /// The first ones are the mapped fields, by these names.
     pub fields: Vec<String>,
@@ -349,34 +349,18 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
 }
 
 fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Choice, Error> {
-    let recorded = header.and_then(|header| {
-        let old = header.definition.clone()?;
-        // Where no key is known yet, nothing stands in the way of another key.
-        Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
-    });
-    let change = recorded.map_or(DefinitionChange::None, |old| match order.keeps_snapshot {
-        true => old.change_if_kept(now),
-        false => old.change(now),
-    });
-    let definition = match change {
-        DefinitionChange::None => None,
-        DefinitionChange::NewEpoch("the mapping changed") => Some(KindReason::MappingChanged),
-        DefinitionChange::NewEpoch(_) => Some(KindReason::RenderingChanged),
-        DefinitionChange::Refused { why, may_be_kept } => {
-            let sync = order.sync.name.clone();
-            return Err(match may_be_kept {
-                true => Error::DefinitionChanged(why, sync),
-                false => Error::EncodingChanged(why, sync),
-            });
-        }
+    let asked = Asked {
+        is_full: order.is_full,
+        keeps_snapshot: order.keeps_snapshot,
+        is_set_aside: is_set_aside(order),
     };
-    Ok(kind::choose(Circumstances {
-        is_first: header.is_none_or(|header| header.epoch == Epoch(0)),
-        is_rebaselined: is_set_aside(order),
-        is_epoch_open: header.is_some_and(|header| header.is_epoch_open),
-        is_full_requested: order.is_full,
-        definition,
-    }))
+    opening::choose(header, now, asked).map_err(|Refused { why, may_be_kept }| {
+        let sync = order.sync.name.clone();
+        match may_be_kept {
+            true => Error::DefinitionChanged(why, sync),
+            false => Error::EncodingChanged(why, sync),
+        }
+    })
 }
 
 /// Whether an earlier snapshot of the sync lies in an archive beside this one.
@@ -386,49 +370,26 @@ fn is_set_aside(order: &Order) -> bool {
         .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 
-/// Opens the epoch that the choice demands, in one commit, before any intent.
+/// As [`opening::begin`].
 ///
 /// # Errors
-/// The commit failed; nothing was sent.
+/// As there.
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
-    let choice = prepared.choice;
-    if !choice.opens_epoch {
-        if prepared.is_kept {
-            let definition = prepared.definition.clone();
-            prepared.snapshot.commit(|header| header.definition = Some(definition))?;
-        }
-        return Ok(());
-    }
     let baseline = baseline(prepared, run, None);
-    let is_said_otherwise =
-        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
-    prepared.snapshot.commit(|header| {
-        open_epoch(header);
-        if is_said_otherwise {
-            header.reuse_floor = IntentNumber(header.next_batch.0);
-        }
-        header.definition = Some(baseline.definition.clone());
-        header.baseline.get_or_insert(baseline);
-    })?;
-    Ok(())
-}
-
-fn open_epoch(header: &mut Header) {
-    header.epoch = Epoch(header.epoch.0 + 1);
-    header.is_epoch_open = true;
+    Ok(opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?)
 }
 
 /// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
 ///
 /// # Errors
 /// It is so.
-pub fn check_rows(order: &Order, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
+pub fn check_rows(model: &str, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
     let was_read = header.is_some_and(|header| {
         let baseline = header.baseline.as_ref();
         header.entries > 0 || baseline.is_some_and(|known| known.invalid_keys.is_some())
     });
     if rows_read == 0 && !was_read {
-        return Err(Error::NoRows(order.sync.model.name.clone()));
+        return Err(Error::NoRows(model.to_owned()));
     }
     Ok(())
 }

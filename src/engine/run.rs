@@ -81,7 +81,7 @@ async fn follow(
     if !matches!(end, End::Stopped) {
         line.deliver_late(&end, progress).await?;
     }
-    if matches!(end, End::Proven) {
+    if end.allows_deletes() {
         line.sort_removals();
         line.delete(progress).await?;
     }

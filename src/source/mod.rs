@@ -24,6 +24,9 @@ mod tests;
 mod volatile;
 
 pub use csv::check_type_name;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use csv::fuzzing;
 pub use error::Error;
 pub use mapping::{FieldInfo, Selection, key_type_name};
 pub use pins::{Pin, Pins};

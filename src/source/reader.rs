@@ -31,6 +31,10 @@ use super::{arithmetic, csv, parquet};
 use crate::domain::file::FileFact;
 use crate::domain::sync::Model;
 
+/// Parquet's old INT96 holds a time of any year. In nanoseconds, as it would be read otherwise, 64 bits reach from 1677 to
+/// 2262, and the 9999-12-31 of Spark and Hive wraps around to another year; in microseconds only digits beyond those are lost.
+const INT96_UNIT: &str = "us";
+
 /// What a read may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -193,6 +197,7 @@ impl Reader {
             .with_batch_size(self.settings.batch_size.max(1))
             .with_information_schema(false)
             .with_collect_statistics(false);
+        config.options_mut().execution.parquet.coerce_int96 = Some(INT96_UNIT.to_owned());
         let optimizer = &mut config.options_mut().optimizer;
         optimizer.enable_dynamic_filter_pushdown = false;
         optimizer.enable_topk_dynamic_filter_pushdown = false;

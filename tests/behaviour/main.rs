@@ -17,6 +17,9 @@ mod doubt;
 mod epochs;
 mod flights;
 mod foretold;
+#[cfg(feature = "faults")]
+mod fuzzing;
+mod golden;
 mod guard;
 mod holds;
 mod invalid;
@@ -29,3 +32,4 @@ mod source_values;
 mod starting;
 mod stops;
 mod unreachable;
+mod values;

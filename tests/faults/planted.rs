@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use crate::simulator;
+
 /// A defect (`counterflow::points::is_planted`) and the name of the scenario that must fail on it.
 pub const PLANTED: &[(&str, &str)] = &[
     ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt"),
@@ -17,24 +19,33 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("rename_of_column_missed", "a column that is renamed sends every row under its new name"),
 ];
 
-/// Plays each scenario with its defect and says whether all of them failed.
-pub fn play() -> bool {
+/// A defect, the scenario that must find it, and what it said; `None` where it found nothing.
+pub type Found = (String, String, Option<String>);
+
+/// Plays each scenario with its defect.
+pub fn play() -> Vec<Found> {
     let program = std::env::current_exe().expect("this program has a path");
-    let mut missed = 0;
-    for (defect, scenario) in PLANTED {
+    let find = |(defect, scenario): &(&str, &str)| {
         let mut command = Command::new(&program);
         command.arg(scenario).env("COUNTERFLOW_DEFECT", defect).stdin(Stdio::null());
         let played = command.output().expect("this program can be started again");
         let said = String::from_utf8_lossy(&played.stdout);
-        let failure = said.lines().skip_while(|line| !line.starts_with("FAILED")).nth(2);
-        match failure {
+        let mut lines = said.lines().skip_while(|line| !line.starts_with("FAILED"));
+        // The line itself, the place of the panic, and what it says.
+        let why = lines.by_ref().skip(2).find(|line| line.chars().any(char::is_alphanumeric));
+        match why {
             Some(why) => println!("found        {defect} by `{scenario}`: {}", why.trim()),
-            None => {
-                missed += 1;
-                println!("MISSED       {defect} by `{scenario}`:\n{said}");
-            }
+            None => println!("MISSED       {defect} by `{scenario}`:\n{said}"),
         }
-    }
-    println!("{} planted, {missed} missed", PLANTED.len());
+        let why = why.map(|why| why.trim().chars().take(200).collect());
+        ((*defect).to_owned(), (*scenario).to_owned(), why)
+    };
+    PLANTED.iter().map(find).chain(simulator::planted::play()).collect()
+}
+
+/// Prints how many were missed, and says whether none was.
+pub fn is_found(found: &[Found]) -> bool {
+    let missed = found.iter().filter(|(_, _, said)| said.is_none()).count();
+    println!("{} planted, {missed} missed", found.len());
     missed == 0
 }

@@ -63,10 +63,16 @@ impl Case {
     /// A world of its own. `name` is the scenario's id, with which `replay` names the command to play it again.
     pub fn new(replay: &str, setup: Setup) -> Case {
         let oracle = Oracle::start(&["id"]);
+        let base_url = oracle.base_url();
+        Case::at(replay, oracle, base_url, setup)
+    }
+
+    /// As `new`, with an oracle that is reached at another address than its own.
+    pub fn at(replay: &str, oracle: Oracle, base_url: String, setup: Setup) -> Case {
         for id in CO_WRITER {
             oracle.plant(Person::new(id, 1).record());
         }
-        let workspace = Workspace::new(&oracle, setup);
+        let workspace = Workspace::at(base_url, setup);
         Case {
             oracle,
             workspace,

@@ -15,6 +15,12 @@ use super::journal::Sent;
 pub enum Fault {
     /// Nothing applied; this status, these headers, this body.
     Status { code: u16, headers: Vec<(String, String)>, body: String },
+    /// As `Status`, with no other headers than these, and a body that need be no text (B6, B12).
+    Bytes { code: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// Applied; answered as this fault answers, which is no receipt.
+    Applied(Box<Fault>),
+    /// Nothing applied; this status, and a message that repeats the request's body and credentials (I12).
+    Echo(u16),
     /// Applied; the connection is closed without an answer (B2).
     ApplyThenDrop,
     /// Nothing applied; read in full, and the connection closed without an answer (B3).
@@ -24,6 +30,18 @@ pub enum Fault {
     /// Nothing applied; the connection is reset after this many bytes of the body came (B4). Where it is not planted by
     /// number or as the next, the body is read first.
     ResetWithinBody(usize),
+    /// As `ResetWithinBody`, and the write side is closed instead: nothing is answered, what still comes is read (B4).
+    HalfCloseWithinBody(usize),
+    /// Nothing applied; read in full, and the write side closed without an answer; what still comes is read (B3).
+    HalfClose,
+    /// Nothing applied and nothing answered until `release`; applied then, whether or not the client has given up (B5).
+    ApplyLate,
+    /// Applied and answered whole; the write side is closed this much later, and whatever came too late for that is
+    /// written down as lost (B18).
+    CloseIdle(Duration),
+    /// Nothing applied; an answer of which `head` or body never ends: pieces of so many bytes with this pause between
+    /// them, until the client is gone (B6).
+    Endless { is_head: bool, piece: usize, pause: Duration },
     /// Applied; the connection is reset without an answer.
     ApplyThenReset,
     /// Applied and answered whole; then the connection is reset (B1).
@@ -34,10 +52,16 @@ pub enum Fault {
     Json200(String),
     /// Applied; the answer has one result too few (B11).
     WrongCount,
+    /// Applied; the answer has the first result twice (B11).
+    Repeated,
+    /// Applied and answered record by record with this status (B11).
+    AnswerWith(u16),
     /// The records with these keys are rejected in the answer with this code; the others are applied.
     RejectKeys(BTreeSet<String>, String),
     /// While one of these keys is in the batch, all of it is refused with 400 and no record is named (B10).
     Poison400(BTreeSet<String>),
+    /// As `Poison400`, with another status.
+    Poison(u16, BTreeSet<String>),
     /// Batches of more records than this are refused with 413 (B9).
     TooLarge413(usize),
     /// Nothing applied; this status and this location (B13).
@@ -66,10 +90,29 @@ impl Fault {
         Fault::Status { code, headers, body: String::new() }
     }
 
+    /// Applied, and answered as this fault answers.
+    pub fn applied(self) -> Fault {
+        Fault::Applied(Box::new(self))
+    }
+
+    /// Nothing applied; this status, and a body of this type.
+    pub fn body(code: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Fault {
+        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+        Fault::Bytes { code, headers, body: body.into() }
+    }
+
+    /// The bytes of the body before which this is played, where it is played within the body.
+    fn within_body(&self) -> Option<usize> {
+        match self {
+            Fault::ResetWithinBody(bytes) | Fault::HalfCloseWithinBody(bytes) => Some(*bytes),
+            _ => None,
+        }
+    }
+
     /// Whether this fault has anything to say about this request.
     fn concerns(&self, sent: &Sent) -> bool {
         match self {
-            Fault::RejectKeys(keys, _) | Fault::Poison400(keys) => {
+            Fault::RejectKeys(keys, _) | Fault::Poison400(keys) | Fault::Poison(_, keys) => {
                 sent.operations.iter().any(|operation| keys.contains(&operation.key))
             }
             Fault::TooLarge413(records) => sent.operations.len() > *records,
@@ -143,19 +186,14 @@ impl Script {
         Fault::None
     }
 
-    /// The fault that is to be played before the body of request `number` is read in full, if that is next.
-    pub fn choose_within_body(&mut self, number: usize) -> Option<usize> {
-        if let Some(Fault::ResetWithinBody(bytes)) = self.by_number.get(&number) {
-            let bytes = *bytes;
-            self.by_number.remove(&number);
-            return Some(bytes);
+    /// The fault that is to be played before the body of request `number` is read in full, if that is next, and the
+    /// bytes of the body to wait for.
+    pub fn choose_within_body(&mut self, number: usize) -> Option<(Fault, usize)> {
+        if let Some(bytes) = self.by_number.get(&number).and_then(Fault::within_body) {
+            return self.by_number.remove(&number).map(|fault| (fault, bytes));
         }
-        if let Some(Fault::ResetWithinBody(bytes)) = self.next.front() {
-            let bytes = *bytes;
-            self.next.pop_front();
-            return Some(bytes);
-        }
-        None
+        let bytes = self.next.front().and_then(Fault::within_body)?;
+        self.next.pop_front().map(|fault| (fault, bytes))
     }
 
     /// The planted faults that have not fired; a random mix is never among them.

@@ -30,6 +30,7 @@ pub struct Operation {
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub number: usize,
+    pub at: Instant,
     pub connection: usize,
     pub path: String,
     pub headers: Vec<(String, String)>,
@@ -77,6 +78,11 @@ pub struct Journal {
     pub table: BTreeMap<String, Value>,
     /// Rows of another writer, which no operation may name.
     pub planted: BTreeMap<String, Value>,
+    /// Keys that were last applied after the client had given up: what the destination holds under them, nobody can
+    /// know (B5).
+    pub late: BTreeSet<String>,
+    /// Requests to be applied at the next release though the client is gone.
+    to_be_late: Vec<usize>,
     violations: Vec<String>,
     in_flight: BTreeMap<String, usize>,
     conflicts: Vec<Conflict>,
@@ -121,6 +127,8 @@ impl Journal {
             requests: Vec::new(),
             table: BTreeMap::new(),
             planted: BTreeMap::new(),
+            late: BTreeSet::new(),
+            to_be_late: Vec::new(),
             violations: Vec::new(),
             in_flight: BTreeMap::new(),
             conflicts: Vec::new(),
@@ -203,6 +211,7 @@ impl Journal {
             *made = if refused.contains(&operation.key) {
                 Made::Rejected
             } else {
+                self.late.remove(&operation.key);
                 let before = match operation.asked {
                     Asked::Upsert => {
                         self.table.insert(operation.key.clone(), operation.record.clone())
@@ -243,6 +252,21 @@ impl Journal {
         self.close(number);
         self.conflicts
             .retain(|conflict| conflict.earlier != number || conflict.seen.elapsed() > NOTICE);
+    }
+
+    /// Closes a request whose client is gone, and which is applied all the same at the next release.
+    pub fn put_off(&mut self, number: usize) {
+        self.close_as_gone(number);
+        self.to_be_late.push(number);
+    }
+
+    /// Applies what was put off.
+    pub fn apply_late(&mut self) {
+        for number in std::mem::take(&mut self.to_be_late) {
+            self.apply(number, &BTreeSet::new());
+            let late = self.requests[number - 1].sent.keys().map(str::to_owned);
+            self.late.extend(late.collect::<Vec<String>>());
+        }
     }
 
     /// Everything seen that must never be, in words.

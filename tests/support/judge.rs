@@ -98,8 +98,11 @@ impl Case {
         let mut invalid = BTreeSet::new();
         let mut seen = BTreeSet::new();
         invalid.extend(people.iter().filter(|person| !seen.insert(person.id)).map(|p| key(p.id)));
+        // Applied after we gave up, where the destination honours no version (B5).
+        let late = self.oracle.late();
         let exempt = |key: &String| {
             invalid.contains(key)
+                || late.contains(key)
                 || declared(&left.rejected).contains(key)
                 || declared(&left.held).contains(key)
                 || self.discarded.contains(key)
@@ -118,9 +121,10 @@ impl Case {
         let entries = known::entries(&self.workspace).unwrap_or_default();
         let requests = self.oracle.requests();
         let mut wrong = Vec::new();
-        let planted = self.oracle.planted();
+        let (planted, late) = (self.oracle.planted(), self.oracle.late());
         for key in self.oracle.table().keys() {
-            let is_ours = !planted.contains_key(key) && !self.discarded.contains(key);
+            let is_ours =
+                !planted.contains_key(key) && !self.discarded.contains(key) && !late.contains(key);
             let is_known = entries.get(key).is_some_and(Entry::is_possibly_at_destination);
             if is_ours && !is_known {
                 wrong.push(format!("I4: {key} is at the destination, and nobody knows"));
@@ -150,8 +154,9 @@ impl Case {
         if !succeeded || attempt.sources.start() != attempt.sources.end() {
             return Vec::new();
         }
-        let wanted = expected(&self.sources[*attempt.sources.start()]);
-        let table = self.oracle.table();
+        let mut wanted = expected(&self.sources[*attempt.sources.start()]);
+        let (table, late) = (self.oracle.table(), self.oracle.late());
+        wanted.retain(|key, _| !late.contains(key));
         let differences = check::differences(&wanted, &table, false);
         differences.into_iter().map(|difference| format!("I2: {difference}")).collect()
     }
@@ -273,6 +278,22 @@ impl Case {
             wrong.extend(wrong_sum(report));
         }
         wrong
+    }
+
+    /// I10, exactly: each attempt that was seen is reported, and no other; so for the repetitions of a batch. Only where
+    /// every attempt reaches the oracle and no batch is halved.
+    #[track_caller]
+    pub fn assert_attempts_counted(&self) {
+        let requests = self.oracle.requests();
+        for report in self.attempts.iter().filter_map(|attempt| attempt.report.as_ref()) {
+            let run = report.json["run"].as_u64();
+            let ours = requests.iter().filter(|request| run_of(request) == run);
+            let seen = ours.clone().count() as u64;
+            let batches: BTreeSet<_> = ours.map(|request| &request.sent.idempotency_key).collect();
+            let said = (report.count("requests"), report.count("retries"));
+            let wanted = (seen, seen - batches.len() as u64);
+            assert_eq!(said, wanted, "I10: requests and retries of run {run:?}\n{}", self.print());
+        }
     }
 
     /// I11: what a run that did not end well was, the next one is. A full run that was killed after its last receipt may

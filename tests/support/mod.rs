@@ -9,6 +9,7 @@ pub mod known;
 pub mod oracle;
 pub mod parquet;
 pub mod people;
+pub mod play;
 pub mod process;
 pub mod server;
 pub mod table;

@@ -6,7 +6,6 @@
 //! sees after waiting is never half done. Not responsible for judging the journal: see `check`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -16,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 use super::fault::{Fault, Script};
-use super::journal::{Journal, Made, Request, Sent, hash};
+use super::journal::{Journal, Request, Sent, hash};
+use super::play;
 use super::wire::{Answer, Head, Wire};
 use super::{NEXT_TOKEN, TOKEN};
 
@@ -27,16 +27,18 @@ pub struct Oracle {
     _end: oneshot::Sender<()>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     /// Rises with each release.
-    released: watch::Sender<u64>,
+    pub(super) released: watch::Sender<u64>,
 }
 
 struct State {
     journal: Journal,
     script: Script,
+    /// The bearer tokens that are taken.
+    tokens: Vec<String>,
     connections: usize,
     /// Connections that have not ended.
     open: usize,
@@ -45,13 +47,13 @@ struct State {
 }
 
 /// What was decided about a request, all at once.
-struct Decision {
-    number: usize,
-    fault: Fault,
-    answer: Answer,
-    is_receipt: bool,
+pub(super) struct Decision {
+    pub number: usize,
+    pub fault: Fault,
+    pub answer: Answer,
+    pub is_receipt: bool,
     /// The count of releases when the request came.
-    releases: u64,
+    pub releases: u64,
 }
 
 impl Oracle {
@@ -60,6 +62,7 @@ impl Oracle {
         let state = State {
             journal: Journal::new(key_fields),
             script: Script::default(),
+            tokens: [TOKEN, NEXT_TOKEN].map(str::to_owned).to_vec(),
             connections: 0,
             open: 0,
             probe: None,
@@ -91,6 +94,16 @@ impl Oracle {
 
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Takes this token from now on, and no other.
+    pub fn take_only(&self, token: &str) {
+        self.state().tokens = vec![token.to_owned()];
     }
 
     /// Plays `fault` on the request with this number, counted from 1.
@@ -130,9 +143,10 @@ impl Oracle {
         assert!(unfired.is_empty(), "planted but never played: {unfired:#?}\n{}", self.print());
     }
 
-    /// Lets every request go on that is held now.
+    /// Lets every request go on that is held now, and applies what was to be applied late.
     pub fn release(&self) {
-        let _state = self.state();
+        let mut state = self.state();
+        state.journal.apply_late();
         self.shared.released.send_modify(|releases| *releases += 1);
     }
 
@@ -202,6 +216,11 @@ impl Oracle {
         self.state().journal.requests.clone()
     }
 
+    /// Keys that were last applied after the client had given up (B5).
+    pub fn late(&self) -> BTreeSet<String> {
+        self.state().journal.late.clone()
+    }
+
     /// How many requests have come.
     pub fn request_count(&self) -> usize {
         self.state().journal.requests.len()
@@ -260,7 +279,7 @@ impl Shared {
     }
 
     /// Changes the journal and wakes those who wait for it.
-    fn note<T>(&self, change: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn note<T>(&self, change: impl FnOnce(&mut Journal) -> T) -> T {
         let noted = change(&mut self.state().journal);
         self.changed.notify_all();
         noted
@@ -297,36 +316,57 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
     while let Ok(Some(head)) = wire.head().await {
-        if let Some(bytes) = within_body(&shared, connection, &head) {
+        if let Some((fault, bytes)) = within_body(&shared, connection, &head) {
             let _ = wire.wait_for_part(bytes).await;
-            wire.reset();
+            if fault == Fault::ResetWithinBody(bytes) {
+                wire.reset();
+            } else {
+                wire.half_close().await;
+                wire.closed().await;
+            }
             return;
         }
         let Ok(body) = wire.body(&head).await else { return };
         let decision = decide(&shared, connection, head, &body);
-        match play(&shared, wire, decision).await {
+        let closes = if let Fault::CloseIdle(pause) = decision.fault { Some(pause) } else { None };
+        match play::play(&shared, wire, decision).await {
             Ok(Some(kept)) => wire = kept,
             Ok(None) | Err(_) => return,
+        }
+        if let Some(pause) = closes {
+            tokio::time::sleep(pause).await;
+            wire.half_close().await;
+            if let Ok(Some(head)) = wire.head().await {
+                shared.note(|journal| lost(journal, connection, &head, "came as it closed"));
+                wire.closed().await;
+            }
+            return;
         }
     }
 }
 
-/// Writes a request down that is to be reset within its body; gives the number of bytes to wait for.
-fn within_body(shared: &Shared, connection: usize, head: &Head) -> Option<usize> {
+/// Writes a request down that is to be played upon within its body; the fault, and the number of bytes to wait for.
+fn within_body(shared: &Shared, connection: usize, head: &Head) -> Option<(Fault, usize)> {
     let mut state = shared.state();
     let number = state.journal.requests.len() + 1;
-    let bytes = state.script.choose_within_body(number)?;
-    let sent = Sent { operations: Vec::new(), ..sent(number, connection, head, &[]) };
-    state.journal.open(sent, format!("{:?}", Fault::ResetWithinBody(bytes)));
-    state.journal.close(number);
+    let (fault, bytes) = state.script.choose_within_body(number)?;
+    lost(&mut state.journal, connection, head, &format!("{fault:?}"));
     shared.changed.notify_all();
-    Some(bytes)
+    Some((fault, bytes))
+}
+
+/// Writes a request down of which nothing is made and no more is known than its head.
+fn lost(journal: &mut Journal, connection: usize, head: &Head, fault: &str) {
+    let number = journal.requests.len() + 1;
+    journal.open(sent(number, connection, head, &[]), fault.to_owned());
+    journal.close(number);
 }
 
 fn sent(number: usize, connection: usize, head: &Head, body: &[u8]) -> Sent {
     let header = |name| head.header(name).map(str::to_owned);
     Sent {
         number,
+        at: Instant::now(),
         connection,
         path: head.path.clone(),
         idempotency_key: header("idempotency-key"),
@@ -341,13 +381,15 @@ fn sent(number: usize, connection: usize, head: &Head, body: &[u8]) -> Sent {
 /// Writes a request down, chooses its fault and applies it where the fault says so: one step under one lock.
 fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decision {
     let mut state = shared.state();
-    let State { journal, script, .. } = &mut *state;
+    let State { journal, script, tokens, .. } = &mut *state;
     let number = journal.requests.len() + 1;
     let releases = *shared.released.borrow();
     let mut sent = sent(number, connection, &head, body);
     let given = sent.header("authorization").and_then(|given| given.strip_prefix("Bearer "));
     let parsed = match given {
-        Some(TOKEN | NEXT_TOKEN) => journal.parse(&head.method, &sent.path, body),
+        Some(given) if tokens.iter().any(|token| token == given) => {
+            journal.parse(&head.method, &sent.path, body)
+        }
         _ => Err("unauthorized".to_owned()),
     };
     let (fault, refused) = match parsed {
@@ -364,144 +406,8 @@ fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decisi
     journal.open(sent, shown);
     let (answer, is_receipt) = match refused {
         Some(code) => (Answer::json(code, &json!({ "error": "refused" })), false),
-        None => answer(journal, number, &fault),
+        None => play::answer(journal, number, &fault),
     };
     shared.changed.notify_all();
     Decision { number, fault, answer, is_receipt, releases }
-}
-
-/// Applies what the fault lets through; the answer, and whether it is a receipt.
-fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool) {
-    let refusal = match fault {
-        Fault::Status { code, headers, body } => {
-            let mut answer = Answer::new(*code, "application/json", body.clone());
-            answer.headers.extend(headers.iter().cloned());
-            answer
-        }
-        Fault::Redirect(code, location) => {
-            let mut answer = Answer::new(*code, "text/plain", "elsewhere");
-            answer.headers.push(("location".to_owned(), location.clone()));
-            answer
-        }
-        Fault::Html200 => Answer::new(200, "text/html", "<html><body>Please sign in</body></html>"),
-        Fault::Json200(body) => Answer::new(200, "application/json", body.clone()),
-        Fault::Poison400(_) => Answer::json(400, &json!({ "error": "the request is malformed" })),
-        Fault::TooLarge413(_) => Answer::json(413, &json!({ "error": "too large" })),
-        Fault::DropBeforeApply | Fault::ResetWithinBody(_) => Answer::new(500, "text/plain", ""),
-        // Applied when it is released.
-        Fault::Hold => return (Answer::new(500, "text/plain", ""), true),
-        _ => return applied(journal, number, fault),
-    };
-    (refusal, false)
-}
-
-fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool) {
-    let (refused, code) = match fault {
-        Fault::RejectKeys(keys, code) => (keys.clone(), code.as_str()),
-        _ => (BTreeSet::new(), ""),
-    };
-    journal.apply(number, &refused);
-    let result = |made: &Made| match made {
-        Made::Rejected => {
-            json!({ "status": "rejected", "error": { "code": code, "message": "refused by the oracle" } })
-        }
-        _ => json!({ "status": "ok" }),
-    };
-    let mut results: Vec<Value> = journal.requests[number - 1].made.iter().map(result).collect();
-    if *fault == Fault::WrongCount {
-        results.pop();
-    }
-    (Answer::json(200, &json!({ "results": results })), *fault != Fault::WrongCount)
-}
-
-/// Answers as decided; gives the connection back if it lives on.
-async fn play(shared: &Shared, mut wire: Wire, decision: Decision) -> io::Result<Option<Wire>> {
-    let Decision { number, ref fault, .. } = decision;
-    match fault {
-        Fault::ApplyThenDrop | Fault::DropBeforeApply => {
-            shared.note(|journal| journal.close(number));
-            Ok(None)
-        }
-        Fault::ApplyThenReset | Fault::ResetWithinBody(_) => {
-            shared.note(|journal| journal.close(number));
-            wire.reset();
-            Ok(None)
-        }
-        Fault::ApplyThenCut(bytes) => {
-            let whole = decision.answer.bytes();
-            shared.note(|journal| {
-                journal.close(number);
-                journal.requests[number - 1].status = Some(decision.answer.status);
-            });
-            wire.write(&whole[..(*bytes).min(whole.len().saturating_sub(1))]).await?;
-            Ok(None)
-        }
-        Fault::AnswerThenReset => {
-            write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
-            wire.reset();
-            Ok(None)
-        }
-        Fault::SlowAnswer(pause) => {
-            let is_gone = tokio::select! {
-                () = wire.closed() => true,
-                () = tokio::time::sleep(*pause) => false,
-            };
-            after_waiting(shared, wire, &decision, is_gone).await
-        }
-        Fault::SlowPieces(pieces, pause) => {
-            let bytes = decision.answer.bytes();
-            let (first, last) = bytes.split_at(bytes.len() - bytes.len() / (*pieces).max(1));
-            if wire.drip(first, pieces.saturating_sub(1), *pause).await.is_err() {
-                shared.note(|journal| journal.close_as_gone(number));
-                return Ok(None);
-            }
-            write(shared, &mut wire, &decision, last).await.map(|()| Some(wire))
-        }
-        Fault::Hold | Fault::ApplyThenHold => {
-            let mut released = shared.released.subscribe();
-            let is_gone = tokio::select! {
-                () = wire.closed() => true,
-                _ = released.wait_for(|releases| *releases > decision.releases) => false,
-            };
-            let mut decision = decision;
-            if !is_gone && decision.fault == Fault::Hold {
-                let (answer, is_receipt) =
-                    shared.note(|journal| applied(journal, number, &Fault::None));
-                decision = Decision { answer, is_receipt, ..decision };
-            }
-            after_waiting(shared, wire, &decision, is_gone).await
-        }
-        _ => {
-            write(shared, &mut wire, &decision, &decision.answer.bytes()).await.map(|()| Some(wire))
-        }
-    }
-}
-
-async fn after_waiting(
-    shared: &Shared,
-    mut wire: Wire,
-    decision: &Decision,
-    is_gone: bool,
-) -> io::Result<Option<Wire>> {
-    if is_gone {
-        shared.note(|journal| journal.close_as_gone(decision.number));
-        return Ok(None);
-    }
-    write(shared, &mut wire, decision, &decision.answer.bytes()).await.map(|()| Some(wire))
-}
-
-/// Writes the last bytes of the answer. It is written down first: whoever has read the answer finds it in the journal.
-async fn write(
-    shared: &Shared,
-    wire: &mut Wire,
-    decision: &Decision,
-    last: &[u8],
-) -> io::Result<()> {
-    let Decision { number, answer, is_receipt, .. } = decision;
-    shared.note(|journal| journal.answered(*number, answer.status, *is_receipt));
-    let written = wire.write(last).await;
-    if written.is_err() {
-        shared.note(|journal| journal.requests[*number - 1].is_answered_whole = false);
-    }
-    written
 }

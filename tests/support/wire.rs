@@ -134,6 +134,12 @@ impl Wire {
         while matches!(self.stream.read_buf(&mut self.read).await, Ok(count) if count > 0) {}
     }
 
+    /// Says that nothing more will be written; what the other side still writes can be read.
+    pub async fn half_close(&mut self) {
+        // A side that is gone already has nothing to hear.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Closes the connection by a reset instead of an orderly end.
     pub fn reset(self) {
         self.stream.set_zero_linger().expect("a connected socket takes a linger of zero");

@@ -41,6 +41,16 @@ pub struct Setup {
     pub longest_time: &'static str,
     /// What `TOKEN` is in the environment.
     pub token: &'static str,
+    /// The reference to the token, as it stands in the config.
+    pub bearer: &'static str,
+    /// More keys of the HTTP connection, as YAML: `connect_timeout: 1s, `.
+    pub http: &'static str,
+    /// The rules that judge answers, as a YAML list in a line; the usual one if empty.
+    pub outcome: String,
+    /// More of the environment of every process.
+    pub environment: Vec<(&'static str, String)>,
+    /// What every process is started under: a program and its arguments that become the command.
+    pub under: Vec<String>,
 }
 
 impl Default for Setup {
@@ -63,9 +73,17 @@ impl Default for Setup {
             first_delay: "10ms",
             longest_time: "20s",
             token: TOKEN,
+            bearer: "${TOKEN}",
+            http: "",
+            outcome: String::new(),
+            environment: Vec::new(),
+            under: Vec::new(),
         }
     }
 }
+
+/// How the oracle answers record by record, for a rule of `Setup::outcome`.
+pub const PER_RECORD: &str = "{ per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
 
 /// A folder that is gone when the value is.
 pub struct Workspace {
@@ -163,9 +181,10 @@ impl Workspace {
         };
         let timeout = self.setup.request_timeout;
         let timeout = timeout.map_or(String::new(), |time| format!("request_timeout: {time}, "));
-        let outcome = "      outcome:
-        - status: 200
-          then: { per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
+        let Setup { bearer, http, outcome, .. } = &self.setup;
+        let usual = format!("[{{ status: 200, then: {PER_RECORD} }}]");
+        let outcome = if outcome.is_empty() { &usual } else { outcome };
+        let outcome = format!("      outcome: {outcome}");
         format!(
             "state: ./state
 {head}
@@ -173,7 +192,7 @@ sources: {{ lake: {{ files: {{ {table}: \"{location}\" }} }} }}
 models: {{ people: {{ source: lake, sql: \"{sql}\", primary_key: [{key}] }} }}
 connections:
   crm:
-    http: {{ base_url: \"{base_url}\", {timeout}auth: {{ bearer: \"${{TOKEN}}\" }} }}
+    http: {{ base_url: \"{base_url}\", {timeout}{http}auth: {{ bearer: \"{bearer}\" }} }}
     concurrency: {concurrency}
     retry: {{ attempts: {attempts}, first_delay: {first_delay}, longest_delay: {longest_delay}, longest_time: {longest_time} }}
 syncs:
@@ -217,8 +236,12 @@ syncs:
     ) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
-        let token = [("TOKEN", self.setup.token)];
-        Process::spawn_under(front, self.path(), &all, &[&token, environment].concat())
+        let mut every = vec![("TOKEN", self.setup.token)];
+        every.extend(self.setup.environment.iter().map(|(name, value)| (*name, value.as_str())));
+        let mut under: Vec<&str> = self.setup.under.iter().map(String::as_str).collect();
+        under.extend_from_slice(front);
+        every.extend_from_slice(environment);
+        Process::spawn_under(&under, self.path(), &all, &every)
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

@@ -176,6 +176,11 @@ fn no_form_of_a_problem_shows_a_secret() {
     // A value from the environment is not shown either, whatever is wrong with it.
     let problems = broken("https://crm.example.com/v1/", "${TOKEN}");
     assert!(problems.to_string().contains("`${TOKEN}` is not a URL"), "{problems}");
+    for to in ["{{${TOKEN}}}", "{{record.${TOKEN}}}", "{{${TOKEN}"] {
+        let problems = broken("{each: \"{{record.id}}\"}", &format!("{{each: \"{to}\"}}"));
+        let forms = format!("{problems}{}{}", problems.fancy(false), problems.to_json());
+        assert!(!forms.contains("s3cret") && forms.contains("***"), "{to}: {forms}");
+    }
 }
 
 #[test]

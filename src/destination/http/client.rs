@@ -58,9 +58,6 @@ impl Http {
         let Some(request) = self.request(prepared, outgoing) else {
             return halted("request", "the address or a header cannot be sent".to_owned());
         };
-        let secrets = self.secrets.iter().chain(&self.hidden);
-        let secrets: Vec<&str> = secrets.map(|secret| secret.expose_secret()).collect();
-        let path = outgoing.path.as_deref();
         match self.client.execute(request).await {
             Err(error) => lost(&error, None),
             Ok(response) => {
@@ -74,17 +71,39 @@ impl Http {
                         return Attempt { status: Some(status), retry_after: wait, ..attempt };
                     }
                 };
-                let scrub = Scrub::new(&outgoing.body, path, &prepared.constants, &secrets);
-                let asked = Asked {
-                    operation: outgoing.operation,
-                    records: outgoing.records,
-                    has_key_in_path: prepared.has_key_in_path,
-                    scrub: &scrub,
-                };
                 let answer = Answer { status, retry_after: wait, body: &body };
-                judge(&prepared.outcome, &asked, &answer)
+                self.judged(prepared, outgoing, &answer)
             }
         }
+    }
+
+    fn judged(&self, prepared: &Prepared, outgoing: &Outgoing, answer: &Answer<'_>) -> Attempt {
+        let secrets = self.secrets.iter().chain(&self.hidden);
+        let secrets: Vec<&str> = secrets.map(|secret| secret.expose_secret()).collect();
+        let path = outgoing.path.as_deref();
+        let scrub = Scrub::new(&outgoing.body, path, &prepared.constants, &secrets);
+        let asked = Asked {
+            operation: outgoing.operation,
+            records: outgoing.records,
+            has_key_in_path: prepared.has_key_in_path,
+            scrub: &scrub,
+        };
+        judge(&prepared.outcome, &asked, answer)
+    }
+
+    /// What [`Http::send`] makes of this answer, read in full. For the fuzz targets.
+    #[cfg(feature = "faults")]
+    #[doc(hidden)]
+    pub fn judge(
+        &self,
+        outgoing: &Outgoing,
+        status: u16,
+        retry_after_header: &str,
+        body: &[u8],
+    ) -> Attempt {
+        let prepared = self.prepared(outgoing.operation).expect("the target declares it");
+        let retry_after = retry_after(retry_after_header, SystemTime::UNIX_EPOCH);
+        self.judged(prepared, outgoing, &Answer { status, retry_after, body })
     }
 
     fn request(&self, prepared: &Prepared, outgoing: &Outgoing) -> Option<reqwest::Request> {

@@ -136,6 +136,23 @@ impl Http {
         Some(hex(&hash.finalize().into_bytes()))
     }
 
+    /// The encoder that [`Http::new`] would make of this request, without a client. For the fuzz targets.
+    ///
+    /// # Errors
+    /// A template cannot be compiled.
+    #[cfg(feature = "faults")]
+    #[doc(hidden)]
+    pub fn compiled(
+        connection: &Connection,
+        request: &Request,
+        fields: &[String],
+        key: &[usize],
+        is_delete: bool,
+    ) -> Result<Encoder, Problem> {
+        Prepared::new(connection, request, Scope { fields, key, is_delete })
+            .map(|prepared| prepared.encoder)
+    }
+
     fn prepared(&self, operation: Operation) -> Option<&Prepared> {
         match operation {
             Operation::Upsert => Some(&self.upsert),

@@ -5,6 +5,8 @@
 
 mod column;
 mod column_type;
+#[cfg(feature = "faults")]
+pub mod fuzzing;
 mod inference;
 mod record;
 mod scan;

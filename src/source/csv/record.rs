@@ -3,7 +3,7 @@
 //! Invariants: a file that ends inside a quoted field is an error, never a shorter last field; whatever follows a
 //! closing quote in its field is an error, never a part of the value.
 
-use std::io::BufRead;
+use std::io::{BufRead, Chain, Cursor, Read};
 
 /// No record may be longer; a quote that is never closed would otherwise swallow the rest of the file.
 const MAX_RECORD: usize = 64 << 20;
@@ -28,7 +28,8 @@ pub(super) enum Problem {
 
 /// Reads records; keeps one at a time.
 pub(super) struct Records<R> {
-    input: R,
+    /// What was read to find a byte order mark, then the rest.
+    input: Chain<Cursor<Vec<u8>>, R>,
     fields: Fields,
     /// Where the last record begins, counted from 1.
     line: u64,
@@ -156,6 +157,7 @@ impl<R: BufRead> Records<R> {
     pub fn new(input: R, delimiter: u8) -> Self {
         let (text, ends) = (Vec::with_capacity(4096), Vec::with_capacity(64));
         let fields = Fields { delimiter, text, ends, state: State::FieldStart, line: 1 };
+        let input = Cursor::new(Vec::new()).chain(input);
         Records { input, fields, line: 1, is_begun: false }
     }
 
@@ -187,14 +189,23 @@ impl<R: BufRead> Records<R> {
         Ok(Some(Record { text: &fields.text, ends: &fields.ends, line: self.line }))
     }
 
+    /// One read of the input may give less than the bytes of the mark.
+    fn skip_byte_order_mark(&mut self) -> std::io::Result<()> {
+        let (first, rest) = self.input.get_mut();
+        let bytes = first.get_mut();
+        rest.take(BYTE_ORDER_MARK.len() as u64).read_to_end(bytes)?;
+        if bytes == BYTE_ORDER_MARK {
+            bytes.clear();
+        }
+        Ok(())
+    }
+
     /// Passes over what is left of the last record's line end, and over empty lines, so that the line is right; at the
     /// file's beginning over a byte order mark.
     fn skip_line_ends(&mut self) -> std::io::Result<()> {
         if !self.is_begun {
             self.is_begun = true;
-            if fill(&mut self.input)?.starts_with(BYTE_ORDER_MARK) {
-                self.input.consume(BYTE_ORDER_MARK.len());
-            }
+            self.skip_byte_order_mark()?;
         }
         loop {
             let input = fill(&mut self.input)?;
@@ -283,6 +294,9 @@ mod tests {
     fn a_byte_order_mark_is_no_part_of_the_first_name() {
         assert_eq!(all("\u{feff}a,b\n").unwrap(), [["a", "b"]]);
         assert_eq!(all("\u{feff}\"a\",b\n").unwrap(), [["a", "b"]]);
+        let text = "\u{feff}\"a\"\n".as_bytes();
+        let mut records = Records::new(std::io::BufReader::with_capacity(1, text), b',');
+        assert_eq!(records.next().unwrap().unwrap().field(0), b"a");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::fmt;
 pub type Need = fn() -> Result<(), String>;
 
 /// One fault and what must come of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// The entry of the catalogue, such as `A7`.
     pub id: &'static str,
