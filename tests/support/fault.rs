@@ -3,6 +3,7 @@
 //! Guards: a planted fault that never fired is known, so that a scenario whose fault did not fire fails.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -16,9 +17,11 @@ pub enum Fault {
     /// Nothing applied; this status, these headers, this body.
     Status { code: u16, headers: Vec<(String, String)>, body: String },
     /// As `Status`, with no other headers than these, and a body that need be no text (B6, B12).
-    Bytes { code: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Bytes { code: u16, headers: Vec<(String, String)>, body: Body },
     /// Applied; answered as this fault answers, which is no receipt.
     Applied(Box<Fault>),
+    /// As `Applied`, and by the scenario's config it is a receipt.
+    Receipt(Box<Fault>),
     /// Nothing applied; this status, and a message that repeats the request's body and credentials (I12).
     Echo(u16),
     /// Applied; the connection is closed without an answer (B2).
@@ -78,6 +81,17 @@ pub enum Fault {
     None,
 }
 
+/// A body that is shown in short.
+#[derive(Clone, PartialEq)]
+pub struct Body(pub Vec<u8>);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beginning = String::from_utf8_lossy(&self.0[..self.0.len().min(60)]);
+        write!(f, "{} bytes: {beginning:?}", self.0.len())
+    }
+}
+
 impl Fault {
     /// A refusal with this status and a short JSON body.
     pub fn status(code: u16) -> Fault {
@@ -90,15 +104,25 @@ impl Fault {
         Fault::Status { code, headers, body: String::new() }
     }
 
+    /// Nothing applied; this status, and neither a body nor its type.
+    pub fn empty(code: u16) -> Fault {
+        Fault::Bytes { code, headers: Vec::new(), body: Body(Vec::new()) }
+    }
+
     /// Applied, and answered as this fault answers.
     pub fn applied(self) -> Fault {
         Fault::Applied(Box::new(self))
     }
 
+    /// Applied, and answered as this fault answers, which the scenario's config declares to be a receipt.
+    pub fn receipt(self) -> Fault {
+        Fault::Receipt(Box::new(self))
+    }
+
     /// Nothing applied; this status, and a body of this type.
     pub fn body(code: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Fault {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-        Fault::Bytes { code, headers, body: body.into() }
+        Fault::Bytes { code, headers, body: Body(body.into()) }
     }
 
     /// The bytes of the body before which this is played, where it is played within the body.

@@ -18,9 +18,11 @@ pub(super) fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (An
     match fault {
         // Applied when it is released.
         Fault::Hold | Fault::ApplyLate => (Answer::new(500, "text/plain", ""), true),
-        Fault::Applied(answered) => {
-            let (_, _) = applied(journal, number, &Fault::None);
-            (refusal(journal, number, answered), false)
+        Fault::Applied(answered) | Fault::Receipt(answered) => {
+            let usual = applied(journal, number, answered).0;
+            let is_usual = matches!(**answered, Fault::AnswerWith(_));
+            let answer = if is_usual { usual } else { refusal(journal, number, answered) };
+            (answer, matches!(fault, Fault::Receipt(_)))
         }
         Fault::None
         | Fault::ApplyThenDrop
@@ -48,7 +50,7 @@ fn refusal(journal: &Journal, number: usize, fault: &Fault) -> Answer {
             answer
         }
         Fault::Bytes { code, headers, body } => {
-            Answer { status: *code, headers: headers.clone(), body: body.clone() }
+            Answer { status: *code, headers: headers.clone(), body: body.0.clone() }
         }
         Fault::Redirect(code, location) => {
             let mut answer = Answer::new(*code, "text/plain", "elsewhere");

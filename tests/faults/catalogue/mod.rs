@@ -2,6 +2,11 @@
 //! must be.
 
 mod a_crash;
+mod b_names;
+mod b_records;
+mod b_status;
+mod b_tls;
+mod b_wire;
 
 use std::fmt;
 
@@ -45,5 +50,12 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS].concat()
+    [
+        a_crash::SCENARIOS,
+        b_records::SCENARIOS,
+        b_status::SCENARIOS,
+        b_tls::SCENARIOS,
+        b_wire::SCENARIOS,
+    ]
+    .concat()
 }
