@@ -73,7 +73,12 @@ impl Request {
             return Ended { parcel, attempt: None };
         }
         points::reached(Point::BeforeRequest);
-        let attempt = Box::pin(shared.destination.send(&outgoing)).await;
+        let attempt = if points::is_planted("two_in_flight_per_key") {
+            let send = || Box::pin(shared.destination.send(&outgoing));
+            tokio::join!(send(), send()).0
+        } else {
+            Box::pin(shared.destination.send(&outgoing)).await
+        };
         drop(permit);
         Ended { parcel, attempt: Some((attempt, left)) }
     }
@@ -115,6 +120,9 @@ impl Request {
             one.extend_from_slice(batch.operation.word().as_bytes());
             one.extend_from_slice(&record.fingerprint.to_le_bytes());
             one.extend_from_slice(&batch.number(record).0.to_le_bytes());
+            if points::is_planted("retry_with_new_key") {
+                one.extend_from_slice(&self.attempt.to_le_bytes());
+            }
             put_hexadecimal(xxh3_128(&one), &mut whole);
         }
         format!("{:032x}", xxh3_128(&whole))

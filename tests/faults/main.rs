@@ -8,6 +8,7 @@ mod support;
 
 mod catalogue;
 mod kills;
+mod planted;
 mod runner;
 
 use std::process::ExitCode;

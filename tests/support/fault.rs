@@ -35,6 +35,11 @@ pub enum Fault {
     ResetWithinBody(usize),
     /// As `ResetWithinBody`, and the write side is closed instead: nothing is answered, what still comes is read (B4).
     HalfCloseWithinBody(usize),
+    /// Nothing applied; answered with this status when so many bytes of the body came, and the connection closed: what
+    /// still comes is read (B9).
+    EarlyAnswer(u16, usize),
+    /// Applied and answered whole, and the same bytes once more, which nobody asked for (B18).
+    AnswerTwice,
     /// Nothing applied; read in full, and the write side closed without an answer; what still comes is read (B3).
     HalfClose,
     /// Nothing applied and nothing answered until `release`; applied then, whether or not the client has given up (B5).
@@ -128,7 +133,9 @@ impl Fault {
     /// The bytes of the body before which this is played, where it is played within the body.
     fn within_body(&self) -> Option<usize> {
         match self {
-            Fault::ResetWithinBody(bytes) | Fault::HalfCloseWithinBody(bytes) => Some(*bytes),
+            Fault::ResetWithinBody(bytes)
+            | Fault::HalfCloseWithinBody(bytes)
+            | Fault::EarlyAnswer(_, bytes) => Some(*bytes),
             _ => None,
         }
     }

@@ -1,9 +1,10 @@
 //! What stands before an oracle: passes connections on, refuses them, lets them wait, or speaks TLS with a certificate of
 //! the scenario's choice.
 //!
-//! It runs on a thread and runtime of its own. Not responsible for requests: it knows bytes alone, save that it can answer
-//! the first request of an HTTP/2 connection with a goodbye.
+//! It runs on a thread and runtime of its own. Not responsible for requests: it knows bytes alone, save that it can turn
+//! requests of HTTP/2 away.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,8 +32,19 @@ pub enum Does {
     Tls(Arc<ServerConfig>),
     /// Greets by TLS, and stalls after so many bytes of its greeting.
     StallWithinTls(Arc<ServerConfig>, usize),
-    /// Greets by TLS, agrees on HTTP/2, and answers the first request with GOAWAY: nothing of it was looked at.
-    GoAway(Arc<ServerConfig>),
+    /// Greets by TLS, agrees on HTTP/2, and turns each request away.
+    TurnAway(Arc<ServerConfig>, Away),
+}
+
+/// How a request of HTTP/2 is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// The connection ends with the first request, of which nothing was looked at.
+    GoAwayBefore,
+    /// The connection ends with the first request, of which something may have been made.
+    GoAwayAfter,
+    /// Each request is refused before anything was made of it.
+    RefusedStream,
 }
 
 /// A running front; it ends when dropped.
@@ -90,7 +102,7 @@ impl Front {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests that were answered with GOAWAY.
+    /// Requests of HTTP/2 that were turned away.
     pub fn turned_away(&self) -> usize {
         self.seen.turned_away.load(Ordering::Relaxed)
     }
@@ -172,13 +184,12 @@ async fn serve(mut stream: TcpStream, does: Does, oracle: String, seen: Arc<Seen
                 () = stall => {}
             }
         }
-        Does::GoAway(config) => {
+        Does::TurnAway(config, away) => {
             let mut config = ServerConfig::clone(&config);
             config.alpn_protocols = vec![b"h2".to_vec()];
-            if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await
-                && is_request_turned_away(&mut stream).await.is_ok()
-            {
-                seen.turned_away.fetch_add(1, Ordering::Relaxed);
+            if let Ok(stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+                // An error of the wire only ends it.
+                let _ = turn_away(stream, away, &seen.turned_away).await;
             }
         }
     }
@@ -196,28 +207,46 @@ async fn until_closed(stream: &mut TcpStream) {
     while matches!(stream.read(&mut read).await, Ok(count) if count > 0) {}
 }
 
-/// Reads frames of HTTP/2 until the headers of a request came, and says that none was looked at.
-async fn is_request_turned_away(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> std::io::Result<()> {
+/// Reads frames of HTTP/2 until the connection ends, and turns each request away, and counts it.
+async fn turn_away(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    away: Away,
+    count: &AtomicUsize,
+) -> io::Result<()> {
     const PREFACE: usize = 24;
     const HEADERS: u8 = 1;
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];
+    const RST_STREAM: [u8; 5] = [0, 0, 4, 3, 0];
+    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
     stream.read_exact(&mut [0; PREFACE]).await?;
     stream.write_all(&SETTINGS).await?;
     stream.flush().await?;
+    let mut has_ended = false;
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
+        let mut payload = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         stream.read_exact(&mut payload).await?;
-        if head[3] == HEADERS {
-            break;
+        if head[3] != HEADERS {
+            continue;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        let id = &head[5..];
+        let none = [0; 4];
+        let answer = match away {
+            Away::GoAwayBefore => [&GOAWAY, &none[..], &none].concat(),
+            Away::GoAwayAfter => [&GOAWAY, id, &none].concat(),
+            Away::RefusedStream => [&RST_STREAM, id, &REFUSED_STREAM].concat(),
+        };
+        if !has_ended {
+            stream.write_all(&answer).await?;
+            stream.flush().await?;
+        }
+        if away != Away::RefusedStream && !has_ended {
+            stream.shutdown().await?;
+            has_ended = true;
         }
     }
-    stream.write_all(&GOAWAY).await?;
-    stream.flush().await?;
-    stream.shutdown().await
 }

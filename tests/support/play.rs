@@ -29,6 +29,7 @@ pub(super) fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (An
         | Fault::ApplyThenCut(_)
         | Fault::ApplyThenReset
         | Fault::AnswerThenReset
+        | Fault::AnswerTwice
         | Fault::AnswerWith(_)
         | Fault::CloseIdle(_)
         | Fault::WrongCount
@@ -95,6 +96,22 @@ fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool
     (Answer::json(status, &json!({ "results": results })), is_receipt)
 }
 
+/// Ends a connection within a request's body.
+pub(super) async fn play_within_body(shared: &Shared, mut wire: Wire, number: usize, fault: Fault) {
+    if let Fault::ResetWithinBody(_) = fault {
+        return wire.reset();
+    }
+    if let Fault::EarlyAnswer(code, _) = fault {
+        let mut answer = Answer::json(code, &json!({ "error": "I have seen enough" }));
+        answer.headers.push(("connection".to_owned(), "close".to_owned()));
+        shared.note(|journal| journal.answered(number, code, false));
+        // A client that is gone has nothing to hear.
+        let _ = wire.write(&answer.bytes()).await;
+    }
+    wire.half_close().await;
+    wire.closed().await;
+}
+
 /// Answers as decided; gives the connection back if it lives on.
 pub(super) async fn play(
     shared: &Shared,
@@ -139,6 +156,10 @@ pub(super) async fn play(
             write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
             wire.reset();
             Ok(None)
+        }
+        Fault::AnswerTwice => {
+            let answer = decision.answer.bytes();
+            write(shared, &mut wire, &decision, &answer.repeat(2)).await.map(|()| Some(wire))
         }
         Fault::SlowAnswer(pause) => {
             let is_gone = tokio::select! {
@@ -211,7 +232,7 @@ async fn write(
 
 /// Writes until the client is gone; so much at most, that a client without a limit does not take the machine down.
 async fn endless(wire: &mut Wire, is_head: bool, piece: usize, pause: Duration) -> io::Result<()> {
-    const MOST: usize = 1 << 30;
+    const MOST: usize = 1 << 29;
     let head = "HTTP/1.1 200 Played\r\ncontent-type: application/json\r\n";
     wire.write(head.as_bytes()).await?;
     let piece = if is_head {

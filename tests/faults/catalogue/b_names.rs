@@ -64,13 +64,14 @@ fn not_found(scenario: &Scenario) {
 }
 
 fn slow(scenario: &Scenario) {
-    let setup = Setup { attempts: 2, http: "connect_timeout: 2s, ", ..Setup::default() };
+    let setup = Setup { attempts: 2, http: "connect_timeout: 1s, ", ..Setup::default() };
     let (mut case, front, server) = named(scenario, setup);
     case.write(&people(1..=20));
-    server.says(Says::Slowly(Duration::from_millis(700), HERE));
+    server.says(Says::Slowly(Duration::from_millis(300), HERE));
     case.sync(&[]).expect(0, "succeeded", &[("delivered", 20), ("retries", 0)]);
     case.write(&changed(20));
     let connections = front.connections();
+    // Two attempts at an upsert and two at a delete; the system itself would wait for 10 s each time.
     for says in [Says::Nothing, Says::Slowly(Duration::from_secs(4), HERE)] {
         case.say(format!("the name server says {says:?}"));
         server.says(says);
@@ -87,20 +88,20 @@ fn slow(scenario: &Scenario) {
 
 /// Each request is on a connection of its own, so that the name is asked for each time.
 fn flips(scenario: &Scenario) {
-    let setup = Setup { batch: 2, attempts: 6, ..Setup::default() };
+    let setup = Setup { batch: 4, attempts: 30, ..Setup::default() };
     let (mut case, front, server) = named(scenario, setup);
-    case.oracle.always(Fault::AnswerThenReset);
+    case.oracle.always(Fault::CloseIdle(Duration::ZERO));
     case.write(&people(1..=40));
     case.say("each second answer is an address where nobody listens");
     server.says(Says::InTurn([HERE, NOBODY].into()));
-    let report = case.sync(&[]);
+    let report = case.sync(&[]).expect(0, "succeeded", &[("delivered", 40)]);
     assert!(report.count("retries") > 0, "{report:#?}");
-    assert_eq!((report.count("unknown"), report.count("rejected")), (0, 0), "{report:#?}");
     case.say("both addresses in one answer");
     server.says(Says::Addresses(vec![NOBODY, HERE]));
     case.write(&changed(40));
-    case.sync(&[]).expect(0, "succeeded", &[("unknown", 0), ("retries", 0)]);
+    case.sync(&[]).expect(0, "succeeded", &[("unknown", 0), ("unsent", 0)]);
     case.say("another server has the address for a while");
+    case.workspace.change(|setup| setup.attempts = 2);
     case.write(&people(1..=40));
     front.does(Does::Say(
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",

@@ -27,6 +27,8 @@ pub const SCENARIOS: &[Scenario] = &[
         "a batch that is too large is halved, and one record alone rejected",
         halved,
     ),
+    Scenario::new("B9", "a 413 before the body is read halves the batch", early),
+    Scenario::new("B13", "a proxy in the environment is sent nothing", no_proxy),
     Scenario::new("B13", "a redirect is never a receipt and no token is sent on", redirects),
     Scenario::new("B14", "a refusal of everything halts the run and loses nothing", refusals),
     Scenario::new("B14", "a token rotated in mid-run halts, and the next run goes on", rotated),
@@ -128,6 +130,31 @@ fn halved(scenario: &Scenario) {
     case.judge_leaving(&Left { rejected: BTreeSet::from([7]), ..Left::default() });
 }
 
+/// The answer comes while the body is still being sent, and the connection ends with it.
+fn early(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup { batch: 5000, ..Setup::default() });
+    for bytes in [0, 1000] {
+        case.oracle.on_next(Fault::EarlyAnswer(413, bytes));
+    }
+    case.write(&people(1..=5000));
+    let report = case.sync(&[]).expect(0, "succeeded", &[("delivered", 5000), ("rejected", 0)]);
+    assert_eq!(report.count("requests"), case.oracle.request_count() as u64, "{}", case.print());
+    assert_eq!(case.oracle.redundant(), 0, "{}", case.print());
+    case.judge();
+}
+
+fn no_proxy(scenario: &Scenario) {
+    let elsewhere = Oracle::start(&["id"]);
+    let names =
+        ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let environment = names.map(|name| (name, elsewhere.base_url())).to_vec();
+    let mut case = Case::new(&scenario.replay(), Setup { environment, ..Setup::default() });
+    case.write(&people(1..=20));
+    case.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    assert_eq!(elsewhere.connections(), 0, "the token was sent elsewhere");
+    case.judge();
+}
+
 fn redirects(scenario: &Scenario) {
     let elsewhere = Oracle::start(&["id"]);
     let setup = Setup { concurrency: 1, ..Setup::default() };
@@ -227,7 +254,9 @@ fn rotated(scenario: &Scenario) {
 }
 
 fn undeclared(scenario: &Scenario) {
-    let mut case = Case::new(&scenario.replay(), Setup { attempts: 2, ..Setup::default() });
+    // After 100 and 103 another answer is waited for.
+    let setup = Setup { attempts: 2, request_timeout: Some("500ms"), ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
     case.write(&people(1..=5));
     for code in [201, 202, 203, 206, 207, 226, 299] {
         case.say(format!("{code}, which no rule declares"));
@@ -235,7 +264,7 @@ fn undeclared(scenario: &Scenario) {
         case.sync(&[]).expect(1, "partial", &[("delivered", 0), ("unknown", 5), ("retries", 1)]);
         case.oracle.clear_faults();
     }
-    for code in [202, 204, 205] {
+    for code in [202, 204, 205, 101, 100, 103] {
         case.oracle.always(Fault::empty(code));
         case.sync(&[]).expect(1, "partial", &[("delivered", 0), ("unknown", 5)]);
         case.oracle.clear_faults();

@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("B6", "an answer that comes too slowly is given up in time", too_slow),
     Scenario::new("B6", "an answer without an end takes bounded memory", without_end),
     Scenario::new("B6", "a gzip bomb is never unpacked", gzip_bomb),
+    Scenario::new("B18", "an answer that nobody asked for is no receipt", unasked),
     Scenario::new("B18", "a keep-alive race costs a counted retry and no row", keep_alive_race),
 ];
 
@@ -259,4 +260,18 @@ fn keep_alive_race(scenario: &Scenario) {
         case.judge();
     }
     assert!(lost > 0, "no request ever came as its connection closed");
+}
+
+/// An answer comes twice, and the next request on that connection is dropped: what came too much is not its answer.
+fn unasked(scenario: &Scenario) {
+    let setup = Setup { batch: 5, concurrency: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    for first in [1, 4, 7] {
+        case.oracle.on_request(first, Fault::AnswerTwice);
+        case.oracle.on_request(first + 1, Fault::DropBeforeApply);
+    }
+    case.write(&people(1..=40));
+    case.sync(&[]).expect(0, "succeeded", &[("delivered", 40), ("retries", 3)]);
+    case.assert_attempts_counted();
+    case.judge();
 }

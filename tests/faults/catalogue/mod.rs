@@ -52,6 +52,7 @@ impl fmt::Display for Scenario {
 pub fn all() -> Vec<Scenario> {
     [
         a_crash::SCENARIOS,
+        b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_status::SCENARIOS,
         b_tls::SCENARIOS,
