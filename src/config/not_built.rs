@@ -77,7 +77,6 @@ const KEYS: &[(&str, &[&str])] = &[
         "/syncs/*",
         &[
             "group",
-            "check_keys",
             "keep_values",
             "priority",
             "start",

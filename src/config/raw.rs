@@ -185,6 +185,9 @@ pub struct RawSync {
     /// The mapped fields that identify the record at the destination; the primary key unless said.
     #[schemars(length(min = 1))]
     pub key: Option<Vec<String>>,
+    /// When repeated keys are found: while rows are sent (`streaming`, unless said), or by a pass over the key columns before
+    /// anything is sent (`first`).
+    pub check_keys: Option<RawCheckKeys>,
     pub guard: Option<RawGuard>,
     /// Null and repeated keys and unencodable values above this fail the run; 1000 unless said.
     #[schemars(extend("maximum" = 1_000_000_000_000_u64))]
@@ -206,6 +209,13 @@ pub struct RawSync {
 pub enum RawMode {
     Upsert,
     Mirror,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawCheckKeys {
+    Streaming,
+    First,
 }
 
 /// When runs start by themselves.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{child, parent};
-use super::raw::{RawConfig, RawMode, RawSchedule, RawSync};
+use super::raw::{RawCheckKeys, RawConfig, RawMode, RawSchedule, RawSync};
 use super::raw_forms::NumberOrText;
 use super::request::{self, Fields};
 use super::validate::{Check, known};
@@ -11,7 +11,7 @@ use super::{Schedule, SyncConfig, template, units};
 use crate::control::schedule::Schedule as Timing;
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
-use crate::domain::sync::{Mapped, Mode, Model, RunLimits, Sync, delivered_key};
+use crate::domain::sync::{CheckKeys, Mapped, Mode, Model, RunLimits, Sync, delivered_key};
 
 const MAX_INVALID: u64 = 1_000;
 const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -94,6 +94,10 @@ fn one(
             mode: if is_mirror { Mode::Mirror } else { Mode::Upsert },
             mapping,
             key,
+            check_keys: match raw.check_keys {
+                Some(RawCheckKeys::First) => CheckKeys::First,
+                Some(RawCheckKeys::Streaming) | None => CheckKeys::Streaming,
+            },
             limits,
         },
         requests: Requests { upsert: upsert??, delete: delete.flatten() },

@@ -87,7 +87,7 @@ impl<V> KeyMap<V> {
 
 /// The half of the hash that segments and buckets are not ordered by.
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-fn low(hash: KeyHash) -> u64 {
+pub fn low(hash: KeyHash) -> u64 {
     hash as u64
 }
 

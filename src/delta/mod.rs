@@ -5,5 +5,6 @@ pub mod fingerprint;
 pub mod key_map;
 pub mod keys;
 pub mod primary_keys;
+pub mod repetitions;
 pub mod shard;
 pub mod table;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::points;
+
 /// How many deletes one run may make without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,7 +64,8 @@ pub fn judge(limit: MaxDeletes, removals: u64, entries: u64, rows_read: u64) -> 
         return None;
     }
     if rows_read == 0 {
-        return Some(HoldCause::EmptyRead { entries });
+        let is_skipped = points::is_planted("guard_skipped_at_zero_rows");
+        return (!is_skipped).then_some(HoldCause::EmptyRead { entries });
     }
     let is_over_share = |basis_points: u32| {
         u128::from(removals) * 10_000 > u128::from(entries) * u128::from(basis_points)

@@ -56,6 +56,16 @@ pub struct Model {
     pub primary_key: Vec<String>,
 }
 
+/// When a run finds out which keys come more than once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CheckKeys {
+    /// While rows are sent: the first row of such a key may have left by then.
+    #[default]
+    Streaming,
+    /// Before anything is sent, by a pass over the key columns.
+    First,
+}
+
 /// The limits of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunLimits {
@@ -76,6 +86,7 @@ pub struct Sync {
     pub mapping: Vec<Mapped>,
     /// The mapped fields that identify the record at the destination, in order; empty means the primary key's columns.
     pub key: Vec<String>,
+    pub check_keys: CheckKeys,
     pub limits: RunLimits,
 }
 

@@ -3,11 +3,11 @@
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
-use crate::domain::id::RunId;
+use crate::domain::id::{Instant, RunId};
 use crate::shutdown::blocking;
-use crate::snapshot::Snapshot;
-use crate::snapshot::header::Release;
+use crate::snapshot::header::{Header, Release};
 use crate::snapshot::record::Record;
+use crate::snapshot::{self, Snapshot};
 use crate::store::{Audited, Store};
 
 /// Records the yes to the deletes that were held in `run`; the next run makes those that still stand.
@@ -22,12 +22,11 @@ pub async fn release(
     who: &str,
 ) -> Result<(), Error> {
     let mut snapshot = prepare::open(store, order).await?;
-    if held(&snapshot, run)?.0.is_empty() {
+    if blocking(|| held(&snapshot, run))?.0.is_empty() {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
     audit(store, order, run, message, who, "release").await?;
-    let release = Release { run, message: Some(message.to_owned()), at: now() };
-    blocking(|| snapshot.commit(|header| header.releases.push(release)))?;
+    blocking(|| keep_release(&mut snapshot, run, message, now()))?;
     prepare::remember(store, &snapshot).await
 }
 
@@ -44,36 +43,62 @@ pub async fn discard(
     who: &str,
 ) -> Result<(u64, u64), Error> {
     let mut snapshot = prepare::open(store, order).await?;
-    let (keys, others) = held(&snapshot, run)?;
+    let (keys, others) = blocking(|| held(&snapshot, run))?;
     if keys.is_empty() {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
     audit(store, order, run, message, who, "discard").await?;
-    for key in &keys {
-        snapshot.journal().append(&Record::Forget { key });
-    }
-    blocking(|| {
-        snapshot.journal().write()?;
-        snapshot.commit(|header| {
-            header.hold = header.hold.take().filter(|_| others > 0);
-            if let Some(hold) = &mut header.hold {
-                hold.keys = others;
-            }
-        })
-    })?;
+    blocking(|| forget(&mut snapshot, &keys, others))?;
     prepare::remember(store, &snapshot).await?;
     Ok((keys.len() as u64, others))
 }
 
+/// Writes the yes to the deletes that were held in `run` into the snapshot.
+///
+/// # Errors
+/// The snapshot cannot be written.
+pub fn keep_release(
+    snapshot: &mut Snapshot,
+    run: RunId,
+    message: &str,
+    at: Instant,
+) -> Result<(), snapshot::Error> {
+    let release = Release { run, message: Some(message.to_owned()), at };
+    snapshot.commit(|header| header.releases.push(release)).map(drop)
+}
+
+/// Takes held keys out of the snapshot; `others` are held still.
+///
+/// # Errors
+/// The snapshot cannot be written.
+pub fn forget(
+    snapshot: &mut Snapshot,
+    keys: &[Vec<u8>],
+    others: u64,
+) -> Result<(), snapshot::Error> {
+    for key in keys {
+        snapshot.journal().append(&Record::Forget { key });
+    }
+    snapshot.journal().write()?;
+    let keep_others = |header: &mut Header| {
+        header.hold = header.hold.take().filter(|_| others > 0);
+        if let Some(hold) = &mut header.hold {
+            hold.keys = others;
+        }
+    };
+    snapshot.commit(keep_others).map(drop)
+}
+
 /// The keys whose deletes were held in `run`, and how many others are held.
-fn held(snapshot: &Snapshot, run: RunId) -> Result<(Vec<Vec<u8>>, u64), Error> {
+///
+/// # Errors
+/// The snapshot cannot be read.
+pub fn held(snapshot: &Snapshot, run: RunId) -> Result<(Vec<Vec<u8>>, u64), snapshot::Error> {
     let (mut keys, mut others) = (Vec::new(), 0);
-    blocking(|| {
-        snapshot.visit(|key, entry| match entry.held {
-            Some(held) if held.was_held_in(run) => keys.push(key.to_vec()),
-            Some(_) => others += 1,
-            None => {}
-        })
+    snapshot.visit(|key, entry| match entry.held {
+        Some(held) if held.was_held_in(run) => keys.push(key.to_vec()),
+        Some(_) => others += 1,
+        None => {}
     })?;
     Ok((keys, others))
 }

@@ -1,15 +1,18 @@
 //! Chunks in, operations out: the one place that knows what has become of each key of this read.
 //!
 //! Guards: a run has at most one operation per key; a key that comes twice is not sent, and is in doubt if it has
-//! left already (design.md §3, Keys). Operations that must wait for the end of the read stay in the lane.
+//! left already (design.md §3, Keys); one that a pass before the read met twice does not leave before the read's proven
+//! end. Operations that must wait for the end of the read stay in the lane.
 
 use super::late::{Lane, Late};
 use super::reading::{Chunk, Rendered};
 use crate::delivery::Item;
 use crate::delta::examiner::{Invalid, TakenBack};
 use crate::delta::key_map::KeyMap;
+use crate::delta::repetitions::Repeated;
 use crate::delta::table::Sighting;
 use crate::domain::decision::Reason;
+use crate::domain::entry::Operation;
 use crate::domain::id::IntentNumber;
 use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::tally::Tally;
@@ -87,16 +90,19 @@ pub struct Intake {
     pub lane: Lane,
     /// Intents below this number are never repeated with their number.
     reuse_floor: IntentNumber,
+    /// Keys that a pass before this read met more than once.
+    repeated: Repeated,
     pub counts: Counts,
     pub notes: Vec<RecordNote>,
 }
 
 impl Intake {
-    pub fn new(reuse_floor: IntentNumber) -> Intake {
+    pub fn new(reuse_floor: IntentNumber, repeated: Repeated) -> Intake {
         Intake {
             fates: KeyMap::default(),
             lane: Lane::default(),
             reuse_floor,
+            repeated,
             counts: Counts::default(),
             notes: Vec::new(),
         }
@@ -144,6 +150,7 @@ impl Intake {
     /// Frees what was remembered of each key, once nothing more is taken in; the counts stay.
     pub fn forget_keys(&mut self) {
         self.fates = KeyMap::default();
+        self.repeated = Repeated::default();
     }
 
     fn operation(&mut self, chunk: &Chunk, operation: &Rendered, outlet: &mut impl Outlet) {
@@ -158,13 +165,19 @@ impl Intake {
         let repeats = candidate
             .doubt
             .filter(|doubt| {
-                candidate.reason == Reason::Repetition && doubt.number >= self.reuse_floor
+                !doubt.is_repeated
+                    && doubt.number >= self.reuse_floor
+                    && doubt.has_number_for(Operation::Upsert, candidate.fingerprint)
             })
             .map(|doubt| (doubt.batch, doubt.index, doubt.number));
+        let needs_proof =
+            candidate.doubt.is_some_and(|doubt| doubt.is_repeated) || self.repeated.has(hash);
         let is_full = !self.lane.has_room();
         let fate = match candidate.reason {
+            _ if needs_proof && is_full => Fate::Unsent,
+            _ if needs_proof => Fate::Late,
             Reason::Fresh => Fate::Pushed,
-            Reason::WasRepeated | Reason::RetryOfRejection if is_full => Fate::Unsent,
+            Reason::RetryOfRejection if is_full => Fate::Unsent,
             Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
         };
@@ -190,7 +203,7 @@ impl Intake {
                     target_len,
                     repeats,
                     is_retry,
-                    needs_proof: candidate.doubt.is_some_and(|doubt| doubt.is_repeated),
+                    needs_proof,
                 });
             }
             Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {

@@ -4,7 +4,10 @@
 
 use std::collections::VecDeque;
 
-use crate::delivery::{Delivery, Item};
+use hashbrown::HashTable;
+
+use crate::delivery::{Dispatch, Item};
+use crate::delta::key_map::low;
 use crate::domain::entry::{Fingerprint, Operation};
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::KeyHash;
@@ -50,6 +53,8 @@ impl Late {
 #[derive(Debug, Default)]
 pub struct Lane {
     late: Vec<Late>,
+    /// Where each of them is.
+    places: HashTable<usize>,
     bytes: usize,
 }
 
@@ -60,13 +65,21 @@ impl Lane {
 
     pub fn push(&mut self, late: Late) {
         self.bytes += late.size();
+        let (hash, place) = (low(late.hash), self.late.len());
         self.late.push(late);
+        self.places.insert_unique(hash, place, |place| low(self.late[*place].hash));
     }
 
     pub fn remove(&mut self, hash: KeyHash, key: &[u8]) {
-        if let Some(place) = self.late.iter().position(|late| late.hash == hash && late.key == key)
-        {
-            self.bytes -= self.late.swap_remove(place).size();
+        let late = &self.late;
+        let is_it = |place: &usize| late[*place].hash == hash && late[*place].key == key;
+        let Ok(found) = self.places.find_entry(low(hash), is_it) else { return };
+        let (place, _) = found.remove();
+        self.bytes -= self.late.swap_remove(place).size();
+        if let Some(moved) = self.late.get(place) {
+            let before = self.late.len();
+            let moved = self.places.find_mut(low(moved.hash), |place| *place == before);
+            *moved.expect("all that wait have a place") = place;
         }
     }
 
@@ -78,17 +91,16 @@ impl Lane {
         self.late.is_empty()
     }
 
-    /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, retries of
-    /// rejections last. Also how many were left out, as they need a proof and there is none.
+    /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, whatever was
+    /// refused before them, and other retries of rejections last. Also how many were left out, as they need a proof and there is none.
     pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
         let all = self.late.len();
-        let mut late = std::mem::take(&mut self.late);
-        self.bytes = 0;
+        let mut late = std::mem::take(self).late;
         late.retain(|late| is_proven || !late.needs_proof);
         let left_out = (all - late.len()) as u64;
         late.sort_by_key(|late| {
             let place = late.repeats.map(|(batch, index, _)| (batch, index));
-            (late.is_retry, place.is_none(), place)
+            (late.is_retry && place.is_none(), place.is_none(), place)
         });
         let mut groups: VecDeque<Group> = VecDeque::new();
         for late in late {
@@ -119,7 +131,7 @@ impl Group {
     }
 
     /// Hands the group over: a repetition as the one batch it was.
-    pub fn push(&self, operation: Operation, delivery: &mut Delivery) {
+    pub fn push(&self, operation: Operation, delivery: &mut Dispatch) {
         let items: Vec<Item<'_>> = self.lates.iter().map(Late::item).collect();
         if self.batch.is_some() {
             delivery.push_group(operation, &items);
@@ -171,10 +183,33 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_without_an_answer_is_repeated_in_its_old_batch() {
+        let mut lane = lane();
+        lane.push(late(6, Some((7, 2)), true, false));
+        assert_eq!(keys(&lane.groups(true).0), [vec![4], vec![5, 2, 6], vec![3], vec![1]]);
+    }
+
+    #[test]
     fn without_a_proof_what_needs_one_is_left_out_and_counted() {
         let (groups, left_out) = lane().groups(false);
         assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![1]]);
         assert_eq!(left_out, 1);
+    }
+
+    #[test]
+    fn in_whatever_order_they_are_removed_the_others_stay() {
+        for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 5, 2, 4]] {
+            let mut lane = lane();
+            let mut left = vec![1, 2, 3, 4, 5];
+            for key in order {
+                lane.remove(u128::from(key), &[key]);
+                left.retain(|other| *other != key);
+                let mut keys: Vec<u8> = lane.late.iter().map(|late| late.key[0]).collect();
+                keys.sort_unstable();
+                assert_eq!((keys, lane.places.len()), (left.clone(), left.len()));
+            }
+            assert_eq!(lane.bytes, 0);
+        }
     }
 
     #[test]

@@ -1,35 +1,29 @@
 //! The open line from source to snapshot, and the steps that a run takes along it.
 //!
-//! Not here: the order of the steps (`run`), what a chunk means (`intake`), which removals are held (`removals`).
+//! Not here: the order of the steps (`run`), what they do to rows and operations (`course`).
 
 mod ending;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::intake::{Intake, Outlet};
-use super::late::Group;
+use super::course::Course;
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::reading::Readers;
-use super::removals::Removals;
 use super::report::{self, Report};
 use super::run::now;
 
-use crate::delivery::{Delivery, Item, Settings};
-use crate::delta::table::Table;
+use crate::delivery::{Delivery, Settings};
+use crate::delta::repetitions::Repeated;
 use crate::destination::definition::{Repeat, Request};
-use crate::domain::entry::Operation;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::key::KeyHash;
 use crate::domain::run::Phase;
+use crate::points;
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
-use crate::snapshot::journal::Journal;
-use crate::snapshot::record::Record;
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store};
 
@@ -47,23 +41,15 @@ pub enum End {
     Failed(Error),
 }
 
-/// The delivery and the journal of a run that is really made.
-struct Live<'a> {
-    delivery: &'a mut Delivery,
-    journal: &'a mut Journal,
-}
-
-impl Outlet for Live<'_> {
-    fn push(&mut self, item: &Item<'_>) {
-        self.delivery.push(Operation::Upsert, item);
+impl End {
+    pub fn is_proven(&self) -> bool {
+        matches!(self, End::Proven)
     }
 
-    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
-        self.delivery.withdraw(hash, key)
-    }
-
-    fn note(&mut self, record: &Record<'_>) {
-        self.journal.append(record);
+    /// Whether what was not read may be deleted.
+    pub fn allows_deletes(&self) -> bool {
+        let is_partial = matches!(self, End::Failed(Error::Unproven(_)));
+        self.is_proven() || is_partial && points::is_planted("delete_on_partial_read")
     }
 }
 
@@ -73,28 +59,18 @@ pub struct Line<'a> {
     order: &'a Order,
     run: RunId,
     prepared: Prepared,
-    table: Arc<Table>,
     readers: Option<Readers>,
-    intake: Intake,
+    course: Course,
     delivery: Delivery,
     shutdown: Shutdown,
     vanished: Vec<String>,
-    /// What waited for the end of the read, and was not handed over yet.
-    late: VecDeque<Group>,
-    removals: Removals,
-    /// The read was proven, and its removals are known.
-    is_sorted: bool,
-    /// Deletes of `removals` that delivery had or that count as unsent.
-    handled_deletes: u64,
-    /// Operations that were left unsent before delivery ever had them.
-    unsent: u64,
     started: Instant,
     recorded: std::time::Instant,
     is_draining: bool,
 }
 
 impl<'a> Line<'a> {
-    /// Opens the epoch, loads the snapshot, starts the readers.
+    /// Opens the epoch, loads the snapshot, starts the readers. Keys of `repeated` wait for the end of the read.
     ///
     /// # Errors
     /// The snapshot cannot be written or read.
@@ -102,6 +78,7 @@ impl<'a> Line<'a> {
         store: &'a Store,
         order: &'a Order,
         mut prepared: Prepared,
+        repeated: Repeated,
         run: RunId,
         shutdown: Shutdown,
     ) -> Result<Line<'a>, Error> {
@@ -137,23 +114,19 @@ impl<'a> Line<'a> {
             first_batch: header.next_batch,
             drain_timeout: order.sync.limits.drain_timeout,
         });
-        let intake = Intake::new(header.reuse_floor);
+        let columns = prepared.columns.clone();
+        let destination = Arc::clone(&prepared.destination);
+        let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
         Ok(Line {
             store,
             order,
             run,
             prepared,
-            table,
             readers: Some(readers),
-            intake,
+            course,
             delivery,
             shutdown,
             vanished: Vec::new(),
-            late: VecDeque::new(),
-            removals: Removals::default(),
-            is_sorted: false,
-            handled_deletes: 0,
-            unsent: 0,
             started,
             recorded: std::time::Instant::now(),
             is_draining: false,
@@ -162,7 +135,7 @@ impl<'a> Line<'a> {
 
     /// Why deletes are held; empty if none are.
     pub fn hold_causes(&self) -> &[HoldCause] {
-        &self.removals.causes
+        &self.course.removals().causes
     }
 
     pub fn stage(&self) -> Stage {
@@ -188,7 +161,7 @@ impl<'a> Line<'a> {
                 chunk = readers.next(), if self.delivery.has_room() => match chunk {
                     Some(chunk) => {
                         let journal = self.prepared.snapshot.journal();
-                        self.intake.take(&chunk, &mut Live { delivery: &mut self.delivery, journal });
+                        self.course.take(&chunk, self.delivery.dispatch(), journal);
                     }
                     None => break,
                 },
@@ -212,9 +185,11 @@ impl<'a> Line<'a> {
         if let Err(unproven) = verified {
             return End::Failed(Error::Unproven(unproven.reason));
         }
-        let rows_read = self.intake.counts.tally().rows_read;
+        let rows_read = self.course.intake.counts.tally().rows_read;
         let header = self.prepared.snapshot.header();
-        if let Err(error) = prepare::check_rows(self.order, Some(header), rows_read) {
+        if let Err(error) =
+            prepare::check_rows(&self.order.sync.model.name, Some(header), rows_read)
+        {
             return End::Failed(error);
         }
         if let Some(baseline) = &self.prepared.snapshot.header().baseline {
@@ -224,10 +199,10 @@ impl<'a> Line<'a> {
     }
 
     fn too_many_invalid(&self) -> Option<Error> {
-        let invalid = self.intake.counts.tally().invalid;
+        let invalid = self.course.intake.counts.tally().invalid;
         let limit = self.order.sync.limits.max_invalid;
         (invalid > limit).then(|| {
-            let examples = self.intake.notes.iter().take(3);
+            let examples = self.course.intake.notes.iter().take(3);
             let examples: Vec<String> = examples
                 .map(|note| {
                     format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default())
@@ -242,12 +217,9 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
-        let (groups, left_out) = self.intake.lane.groups(matches!(end, End::Proven));
-        self.late = groups;
-        self.unsent += left_out;
-        while !self.late.is_empty() && self.make_room(progress).await? {
-            let group = self.late.pop_front().expect("it was not empty");
-            group.push(Operation::Upsert, &mut self.delivery);
+        self.course.end_read(end.is_proven());
+        while self.course.has_late() && self.make_room(progress).await? {
+            self.course.push_late(self.delivery.dispatch());
         }
         self.settle(progress).await
     }
@@ -310,7 +282,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn settle(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.delivery.seal();
+        self.delivery.dispatch().seal();
         loop {
             self.step(progress).await?;
             if self.delivery.is_idle() {
@@ -334,7 +306,7 @@ impl<'a> Line<'a> {
     /// Shows how far the run has come, and writes it down now and then.
     async fn show(&mut self, progress: &Progress) -> Result<(), Error> {
         let counts = self.delivery.counts();
-        let rows = u64::try_from(self.intake.counts.rows).unwrap_or(0);
+        let rows = u64::try_from(self.course.intake.counts.rows).unwrap_or(0);
         progress.set(rows, counts.delivered, counts.rejected, counts.in_flight);
         if self.recorded.elapsed() >= RECORD_EVERY {
             self.recorded = std::time::Instant::now();
@@ -348,7 +320,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The store cannot be written.
     pub async fn note(&mut self, store: &Store, report: &mut Report) -> Result<(), Error> {
-        let mut notes = std::mem::take(&mut self.intake.notes);
+        let mut notes = std::mem::take(&mut self.course.intake.notes);
         notes.extend(report::undelivered(self.delivery.notes()));
         report.explain(self.order, self.delivery.notes().troubles(), self.stage());
         let name = |note: &RecordNote| {

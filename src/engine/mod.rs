@@ -1,10 +1,13 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod course;
 pub mod decisions;
 pub mod intake;
+pub mod key_pass;
 pub mod late;
 pub mod line;
 pub mod loading;
+pub mod opening;
 pub mod order;
 pub mod plan;
 pub mod prepare;

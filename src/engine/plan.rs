@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::intake::{Intake, Outlet};
+use super::key_pass;
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error};
@@ -59,6 +60,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let header = view.as_ref().map(View::header);
     let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(store, order, header, &query).await?;
+    let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
     let table = Arc::new(blocking(|| load(view.as_ref(), epoch))?);
@@ -72,7 +74,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     );
     let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
     let mut sketch = Sketch::default();
-    let mut intake = Intake::new(floor);
+    let mut intake = Intake::new(floor, repeated);
     while let Some(chunk) = readers.next().await {
         sketch.sample(&chunk);
         intake.take(&chunk, &mut sketch);
@@ -80,7 +82,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     readers.end().await?;
     let completeness = reading.proof.completeness();
     let mut tally = intake.counts.tally();
-    prepare::check_rows(order, header, tally.rows_read)?;
+    prepare::check_rows(&order.sync.model.name, header, tally.rows_read)?;
     let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);

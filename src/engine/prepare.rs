@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
 use datafusion::arrow::datatypes::DataType;
@@ -19,9 +20,9 @@ use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::column::carried;
 use crate::domain::file::FileFact;
-use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
-use crate::domain::kind::{self, Choice, Circumstances, KindReason};
-use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
+use crate::domain::id::{Epoch, Instant, RunId};
+use crate::domain::kind::Choice;
+use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
@@ -56,6 +57,11 @@ pub enum Error {
          raise it, or make the delivered key the primary key"
     )]
     PrimaryKeys(String),
+    #[error(
+        "the keys of model `{0}` do not fit into `memory_limit`, which their hashes must with `check_keys: first`; raise it, \
+         or leave `check_keys` out"
+    )]
+    Keys(String),
     #[error(
         "model `{0}` gave no rows, and no run has read any since the sync began or was rebaselined; nothing was sent: check \
          its SQL and what its files hold, and if it is right to be empty, pause the sync until it has rows"
@@ -102,9 +108,8 @@ pub async fn prepare(
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let mut snapshot = open(store, order).await?;
-    let is_forced = order.is_full && snapshot.header().epoch > Epoch(0);
+    let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
-        blocking(|| snapshot.commit(open_epoch))?;
         remember(store, &snapshot).await?;
     }
     let query = QueryRuntime::start()?;
@@ -113,8 +118,8 @@ pub async fn prepare(
         () = shutdown.reached(Stage::Draining) => return Ok(None),
         compared = compare(Some(store), order, Some(snapshot.header()), &query) => compared?,
     };
-    if is_forced && sent.choice.reason == KindReason::Requested {
-        sent.choice.opens_epoch = false;
+    if is_forced {
+        sent.choice = opening::after_force(sent.choice);
     }
     let Sent { columns, destination, definition, choice } = sent;
     for function in &reading.volatile {
@@ -150,7 +155,7 @@ impl Error {
 }
 
 /// What the columns of a read are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Columns {
     /// The first ones are the mapped fields, by these names.
     pub fields: Vec<String>,
@@ -228,7 +233,9 @@ pub async fn compare(
     header: Option<&Header>,
     query: &QueryRuntime,
 ) -> Result<(Reading, Sent), Error> {
-    let reading = read(store, order, query).await?;
+    let pins = pins(store, order).await?;
+    let (fields, key) = (order.sync.mapping.clone(), order.sync.key.clone());
+    let reading = read(order, Selection { fields, key, is_keys_only: false }, pins, query).await?;
     let columns = Columns::of(&reading);
     let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
@@ -284,25 +291,31 @@ pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
     Ok(())
 }
 
-async fn read(
-    store: Option<&Store>,
-    order: &Order,
-    query: &QueryRuntime,
-) -> Result<Reading, Error> {
+async fn pins(store: Option<&Store>, order: &Order) -> Result<Pins, Error> {
     let pinned = match store {
         Some(store) => store.pins(&order.sync.name).await?,
         None => None,
     };
-    let pins = match pinned {
-        Some(json) => serde_json::from_str(&json).map_err(|error| {
+    pinned.map_or(Ok(Pins::default()), |json| {
+        serde_json::from_str(&json).map_err(|error| {
             Error::Defect(format!("the pinned column types are not readable: {error}"))
-        })?,
-        None => Pins::default(),
-    };
+        })
+    })
+}
+
+/// Opens a read of the model on the query's threads.
+///
+/// # Errors
+/// The definition does not fit the source, or the source cannot be read.
+pub async fn read(
+    order: &Order,
+    selection: Selection,
+    pins: Pins,
+    query: &QueryRuntime,
+) -> Result<Reading, Error> {
     let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let reader = Reader::new(std::slice::from_ref(&order.source), Settings::new(cores, memory));
-    let selection = Selection { fields: order.sync.mapping.clone(), key: order.sync.key.clone() };
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();
@@ -336,34 +349,18 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
 }
 
 fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Choice, Error> {
-    let recorded = header.and_then(|header| {
-        let old = header.definition.clone()?;
-        // Where no key is known yet, nothing stands in the way of another key.
-        Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
-    });
-    let change = recorded.map_or(DefinitionChange::None, |old| match order.keeps_snapshot {
-        true => old.change_if_kept(now),
-        false => old.change(now),
-    });
-    let definition = match change {
-        DefinitionChange::None => None,
-        DefinitionChange::NewEpoch("the mapping changed") => Some(KindReason::MappingChanged),
-        DefinitionChange::NewEpoch(_) => Some(KindReason::RenderingChanged),
-        DefinitionChange::Refused { why, may_be_kept } => {
-            let sync = order.sync.name.clone();
-            return Err(match may_be_kept {
-                true => Error::DefinitionChanged(why, sync),
-                false => Error::EncodingChanged(why, sync),
-            });
-        }
+    let asked = Asked {
+        is_full: order.is_full,
+        keeps_snapshot: order.keeps_snapshot,
+        is_set_aside: is_set_aside(order),
     };
-    Ok(kind::choose(Circumstances {
-        is_first: header.is_none_or(|header| header.epoch == Epoch(0)),
-        is_rebaselined: is_set_aside(order),
-        is_epoch_open: header.is_some_and(|header| header.is_epoch_open),
-        is_full_requested: order.is_full,
-        definition,
-    }))
+    opening::choose(header, now, asked).map_err(|Refused { why, may_be_kept }| {
+        let sync = order.sync.name.clone();
+        match may_be_kept {
+            true => Error::DefinitionChanged(why, sync),
+            false => Error::EncodingChanged(why, sync),
+        }
+    })
 }
 
 /// Whether an earlier snapshot of the sync lies in an archive beside this one.
@@ -373,49 +370,26 @@ fn is_set_aside(order: &Order) -> bool {
         .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 
-/// Opens the epoch that the choice demands, in one commit, before any intent.
+/// As [`opening::begin`].
 ///
 /// # Errors
-/// The commit failed; nothing was sent.
+/// As there.
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
-    let choice = prepared.choice;
-    if !choice.opens_epoch {
-        if prepared.is_kept {
-            let definition = prepared.definition.clone();
-            prepared.snapshot.commit(|header| header.definition = Some(definition))?;
-        }
-        return Ok(());
-    }
     let baseline = baseline(prepared, run, None);
-    let is_said_otherwise =
-        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
-    prepared.snapshot.commit(|header| {
-        open_epoch(header);
-        if is_said_otherwise {
-            header.reuse_floor = IntentNumber(header.next_batch.0);
-        }
-        header.definition = Some(baseline.definition.clone());
-        header.baseline.get_or_insert(baseline);
-    })?;
-    Ok(())
-}
-
-fn open_epoch(header: &mut Header) {
-    header.epoch = Epoch(header.epoch.0 + 1);
-    header.is_epoch_open = true;
+    Ok(opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?)
 }
 
 /// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
 ///
 /// # Errors
 /// It is so.
-pub fn check_rows(order: &Order, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
+pub fn check_rows(model: &str, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
     let was_read = header.is_some_and(|header| {
         let baseline = header.baseline.as_ref();
         header.entries > 0 || baseline.is_some_and(|known| known.invalid_keys.is_some())
     });
     if rows_read == 0 && !was_read {
-        return Err(Error::NoRows(order.sync.model.name.clone()));
+        return Err(Error::NoRows(model.to_owned()));
     }
     Ok(())
 }

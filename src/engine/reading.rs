@@ -155,8 +155,8 @@ async fn read(
     Ok(())
 }
 
-/// A record that could never be deleted again, as its key cannot stand in the path, is invalid from the start.
-fn render(
+/// Renders what is to be sent. A record that could never be deleted again, as its key cannot stand in the path, is invalid from the start.
+pub fn render(
     examined: Examined,
     columns: &[Column<'_>],
     encoder: &Encoder,

@@ -122,7 +122,7 @@ mod tests {
     use crate::domain::guard::MaxDeletes;
     use crate::domain::id::{BatchNumber, IntentNumber, Lineage};
     use crate::domain::key;
-    use crate::domain::sync::{Mode, Model, RunLimits};
+    use crate::domain::sync::{CheckKeys, Mode, Model, RunLimits};
     use crate::snapshot::header::{Baseline, Release};
 
     const EPOCH: Epoch = Epoch(3);
@@ -137,6 +137,7 @@ mod tests {
             mode: Mode::Mirror,
             mapping: Vec::new(),
             key: Vec::new(),
+            check_keys: CheckKeys::Streaming,
             limits: RunLimits {
                 max_deletes,
                 max_invalid: 10,

@@ -1,10 +1,11 @@
-//! The run, read aloud: open, read and deliver, drain, delete what is proven gone, commit, report.
+//! The run, read aloud: open, check keys if that is asked for, read and deliver, drain, delete what is proven gone, commit, report.
 //!
 //! Guards: the tally is asserted at the end; nothing is deleted without a proven read; only a commit ends a run
 //! well. Not here: rules (domain), the event loop of requests (delivery).
 
 use std::sync::Arc;
 
+use super::key_pass;
 use super::line::{End, Line};
 use super::order::Order;
 use super::prepare::{self, Error};
@@ -54,7 +55,15 @@ async fn execute(
     report.kind = Some(prepared.choice.kind);
     report.reason = Some(prepared.choice.reason);
     store.set_choice(report.run, prepared.choice).await?;
-    let mut line = Line::open(store, order, prepared, report.run, shutdown).await?;
+    let repeated = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => {
+            report.outcome = Outcome::Cancelled;
+            return Ok(());
+        }
+        repeated = key_pass::repeated(order, &prepared.pins, &prepared.query) => repeated?,
+    };
+    let mut line = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
     let ended = follow(&mut line, store, progress, report).await;
     report.tally = line.tally();
     ended
@@ -72,7 +81,7 @@ async fn follow(
     if !matches!(end, End::Stopped) {
         line.deliver_late(&end, progress).await?;
     }
-    if matches!(end, End::Proven) {
+    if end.allows_deletes() {
         line.sort_removals();
         line.delete(progress).await?;
     }

@@ -47,8 +47,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens a sync's snapshot, or begins one where nothing is on disk and `known` is `None`. Writes nothing, unless
-    /// a run was interrupted: then its journal is committed.
+    /// Opens a sync's snapshot, or begins one where nothing is on disk and `known` is `None`. What it finds is safe from a
+    /// power cut when it returns. Writes nothing, unless a run was interrupted: then its journal is committed.
     ///
     /// # Errors
     /// Anything is missing, foreign, older, newer or damaged, or the disk fails.
@@ -57,6 +57,10 @@ impl Snapshot {
             return Self::fresh(disk, sync, known);
         };
         check_known(&manifest.header, known)?;
+        // A rename by a process that died may be in memory only: nothing may rest on it before it is safe, and what it
+        // replaced may not be removed.
+        let place = Place::new(sync, names::MANIFEST);
+        disk.sync_directory().map_err(|error| place.io(error))?;
         let leftovers = leftovers(disk.as_ref(), &manifest)?;
         manifest.header.fence = manifest.header.fence.saturating_add(1);
         let view = View::load(disk.as_ref(), manifest)?;

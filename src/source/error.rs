@@ -72,7 +72,7 @@ impl Error {
                 inner.kind()
             )),
             DataFusionError::ResourcesExhausted(_) => Error::Memory(format!(
-                "the query of model `{model}` needs more memory than it may use; raise the memory limit, or sort, \
+                "the query of model `{model}` needs more memory than it may use; raise `memory_limit`, or sort, \
                  group and join fewer rows"
             )),
             DataFusionError::Execution(message) => {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what comes out has only types that can be synced, under names that are unique.
 
+use std::collections::BTreeSet;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, TableReference};
@@ -22,6 +24,8 @@ pub struct Selection {
     pub fields: Vec<Mapped>,
     /// The fields of the delivered key, in order; empty means those that carry the primary key's columns.
     pub key: Vec<String>,
+    /// Only the columns of the delivered key and of the primary key come out, computed as they are for whole rows.
+    pub is_keys_only: bool,
 }
 
 /// A mapped field and the type of its values.
@@ -80,9 +84,12 @@ pub(super) fn project(
     if let Some(name) = repeated(&names) {
         return Err(Error::Mapping(format!("field `{name}` is mapped twice; leave one out")));
     }
-    let key = delivered_key(model, selection, &outputs)?;
-    let mapped = outputs.len();
-    let primary_key = primary_key(model, &key, &mut outputs);
+    let mut key = delivered_key(model, selection, &outputs)?;
+    let mut mapped = outputs.len();
+    let mut primary_key = primary_key(model, &key, &mut outputs);
+    if selection.is_keys_only {
+        mapped = keep_keys(&mut outputs, mapped, &mut key, &mut primary_key);
+    }
     let mut fields = Vec::with_capacity(mapped);
     let mut expressions = Vec::with_capacity(outputs.len());
     for output in outputs {
@@ -242,6 +249,22 @@ fn primary_key(model: &Model, key: &[usize], outputs: &mut Vec<Output>) -> Vec<u
         }));
     }
     indexes
+}
+
+/// Leaves out what is part of no key; how many of the `mapped` first are left.
+fn keep_keys(
+    outputs: &mut Vec<Output>,
+    mapped: usize,
+    key: &mut [usize],
+    primary_key: &mut [usize],
+) -> usize {
+    let kept: BTreeSet<usize> = key.iter().chain(&*primary_key).copied().collect();
+    let mut old = 0..;
+    outputs.retain(|_| old.next().is_some_and(|index| kept.contains(&index)));
+    for index in key.iter_mut().chain(primary_key) {
+        *index = kept.range(..*index).count();
+    }
+    kept.range(..mapped).count()
 }
 
 /// The expression with dictionaries and runs unpacked, and its type, which must be one that can be synced.

@@ -17,6 +17,7 @@ use super::{Error, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model};
 
 mod flights;
+mod keys;
 mod statistics;
 mod values;
 
@@ -54,6 +55,7 @@ fn mapping(fields: &[(&str, &str)], key: &[&str]) -> Selection {
     Selection {
         fields: fields.iter().map(mapped).collect(),
         key: key.iter().map(|name| (*name).to_owned()).collect(),
+        is_keys_only: false,
     }
 }
 

@@ -58,10 +58,12 @@ impl Store {
     pub async fn open_beside(state_directory: &Path) -> Result<Store, Error> {
         let path = state_directory.join(FILE);
         if !is_written(&path)? {
-            return Err(match evidence(state_directory)? {
-                Some(evidence) => Error::Missing { path, evidence },
-                None => Error::Absent(state_directory.to_path_buf()),
-            });
+            match evidence(state_directory)? {
+                // The owner may have created both in between.
+                Some(_) if is_written(&path)? => {}
+                Some(evidence) => return Err(Error::Missing { path, evidence }),
+                None => return Err(Error::Absent(state_directory.to_path_buf())),
+            }
         }
         match inspect(options(&path), &path, false).await {
             // The owner is about to create it.

@@ -85,6 +85,24 @@ fn a_plan_counts_repeated_keys_rejections_and_held_deletes_as_the_run_does() {
     plan_agrees_with_the_run(&oracle, &workspace);
 }
 
+#[test]
+fn where_keys_are_checked_first_a_plan_knows_of_repeated_keys_whatever_is_between_their_rows() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace =
+        Workspace::new(&oracle, Setup { sync: "check_keys: first", ..Setup::default() });
+    let mut all = people(1..=20_000);
+    all.extend([Person::new(1, 2), Person::new(9, 1), Person::new(9, 1)]);
+    workspace.write_people(&all);
+    let plan = plan_agrees_with_the_run(&oracle, &workspace);
+    assert_eq!(plan["tally"]["invalid"], json!(5), "1 and 9 with all their rows: {plan:#}");
+    let mut next = people(1..=20_000);
+    next.iter_mut().take(5).for_each(|person| person.counter = 3);
+    next.push(Person::new(2, 3));
+    workspace.write_people(&next);
+    let plan = plan_agrees_with_the_run(&oracle, &workspace);
+    assert_eq!((&plan["tally"]["invalid"], &plan["tally"]["upserts"]), (&json!(2), &json!(5)));
+}
+
 /// A run is killed over a change of two persons and a removal.
 fn kill_with_change(oracle: &Oracle, workspace: &Workspace, next: &mut Vec<Person>) {
     next.iter_mut().rev().take(2).for_each(|person| person.counter = 5);

@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod changes;
+mod check_keys;
 mod commands;
 mod definition;
 mod deletes;

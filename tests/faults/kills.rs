@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::runner::catch;
+use crate::runner::{self, catch};
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
@@ -65,10 +65,17 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} stories, {} kills: {:?}", self.stories, self.kills(), self.kills)?;
-        let (stops, longest) = (self.stops, self.longest_stop.as_secs_f64());
-        writeln!(f, "{stops} stops, the longest took {longest:.2} s")?;
-        write!(f, "{} failures", self.failures.len())
+        let Summary { stories, kills, stops, failures, .. } = self;
+        let longest = self.longest_stop.as_secs_f64();
+        let kills: Vec<String> =
+            kills.iter().map(|(moment, count)| format!("{count} by {moment}")).collect();
+        write!(
+            f,
+            "{} kills ({}) in {stories} stories; {stops} stops, the longest {longest:.2} s; {} failures",
+            self.kills(),
+            kills.join(", "),
+            failures.len()
+        )
     }
 }
 
@@ -93,7 +100,7 @@ pub fn play(first: u64, kills: u64) -> Summary {
         }
     });
     let summary = summary.into_inner().expect("nothing panics with the lock");
-    println!("{summary}");
+    runner::figure(format!("{summary}; seeds {first} to {}", next.into_inner() - 1));
     summary
 }
 

@@ -1,7 +1,12 @@
-//! Defects that `COUNTERFLOW_DEFECT` plants in the product, each with a scenario that must fail on it.
+//! Defects planted in the product, to see that the judge can judge: with each of them, the scenario named must fail.
 
-/// The defect, and the name of the scenario.
+use std::process::{Command, Stdio};
+
+use crate::simulator;
+
+/// A defect (`counterflow::points::is_planted`) and the name of the scenario that must fail on it.
 pub const PLANTED: &[(&str, &str)] = &[
+    ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt"),
     ("redirect_taken_for_success", "a redirect is never a receipt and no token is sent on"),
     ("html_taken_for_success", "a 200 without the declared shape is never a receipt"),
     ("batch_verdict", "an error inside of 200 or 207 is that record's alone"),
@@ -12,3 +17,34 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("two_in_flight_per_key", "an answer that comes too slowly is given up in time"),
     ("retry_with_new_key", "what was applied without an answer is asserted again"),
 ];
+
+/// A defect, the scenario that must find it, and what it said; `None` where it found nothing.
+pub type Found = (String, String, Option<String>);
+
+/// Plays each scenario with its defect.
+pub fn play() -> Vec<Found> {
+    let program = std::env::current_exe().expect("this program has a path");
+    let find = |(defect, scenario): &(&str, &str)| {
+        let mut command = Command::new(&program);
+        command.arg(scenario).env("COUNTERFLOW_DEFECT", defect).stdin(Stdio::null());
+        let played = command.output().expect("this program can be started again");
+        let said = String::from_utf8_lossy(&played.stdout);
+        let mut lines = said.lines().skip_while(|line| !line.starts_with("FAILED"));
+        // The line itself, the place of the panic, and what it says.
+        let why = lines.by_ref().skip(2).find(|line| line.chars().any(char::is_alphanumeric));
+        match why {
+            Some(why) => println!("found        {defect} by `{scenario}`: {}", why.trim()),
+            None => println!("MISSED       {defect} by `{scenario}`:\n{said}"),
+        }
+        let why = why.map(|why| why.trim().chars().take(200).collect());
+        ((*defect).to_owned(), (*scenario).to_owned(), why)
+    };
+    PLANTED.iter().map(find).chain(simulator::planted::play()).collect()
+}
+
+/// Prints how many were missed, and says whether none was.
+pub fn is_found(found: &[Found]) -> bool {
+    let missed = found.iter().filter(|(_, _, said)| said.is_none()).count();
+    println!("{} planted, {missed} missed", found.len());
+    missed == 0
+}

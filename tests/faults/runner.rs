@@ -2,6 +2,7 @@
 //! measured and why.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
@@ -25,24 +26,55 @@ pub enum Came {
     NotMeasured(String),
 }
 
-/// Plays these and says whether none failed.
-pub fn play(scenarios: &[Scenario]) -> bool {
+/// One scenario that was played.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    pub scenario: Scenario,
+    pub came: Came,
+    pub took: Duration,
+}
+
+/// What scenarios count beside passing, in words.
+static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Prints a figure and keeps it for the evidence.
+pub fn figure(said: impl Into<String>) {
+    let said = said.into();
+    println!("{said}");
+    FIGURES.lock().expect("nothing panics with the lock").push(said);
+}
+
+/// The figures so far.
+pub fn figures() -> Vec<String> {
+    FIGURES.lock().expect("nothing panics with the lock").clone()
+}
+
+/// Plays these; what came of each, in their order.
+pub fn play(scenarios: &[Scenario]) -> Vec<Ended> {
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
+    let results = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
-                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(scenario) = scenarios.get(number).copied() else { return };
                     let begun = Instant::now();
-                    let came = play_one(scenario);
-                    show(scenario, &came, begun.elapsed());
-                    results.lock().expect("nothing panics with the lock").push(came);
+                    let came = play_one(&scenario);
+                    let result = Ended { scenario, came, took: begun.elapsed() };
+                    show(&result);
+                    results.lock().expect("nothing panics with the lock").insert(number, result);
                 }
             });
         }
     });
     let results = results.into_inner().expect("nothing panics with the lock");
-    let count = |is_so: fn(&Came) -> bool| results.iter().filter(|came| is_so(came)).count();
+    results.into_values().collect()
+}
+
+/// Prints how many did what, and says whether none failed.
+pub fn sum_up(results: &[Ended]) -> bool {
+    let count = |is_so: fn(&Came) -> bool| results.iter().filter(|r| is_so(&r.came)).count();
     let failed = count(|came| matches!(came, Came::Failed(_)));
     let passed = count(|came| *came == Came::Passed);
     println!("{passed} passed, {failed} failed, {} not measured", results.len() - passed - failed);
@@ -56,7 +88,7 @@ pub fn play_named(words: &[String]) -> bool {
     if named.is_empty() {
         eprintln!("no scenario is called so; `list` names them all");
     }
-    !named.is_empty() && play(&named)
+    !named.is_empty() && sum_up(&play(&named))
 }
 
 /// Plays one.
@@ -77,7 +109,7 @@ pub fn soak(time: Duration, seed: u64) -> bool {
     let mut killed = kills::Summary::default();
     println!("seed {seed}");
     while begun.elapsed() < time {
-        is_well &= play(&catalogue::all());
+        is_well &= sum_up(&play(&catalogue::all()));
         while is_well && begun.elapsed() < time {
             killed.add(&kills::play(seed.wrapping_add(killed.stories), 500));
             is_well &= killed.is_well();
@@ -102,7 +134,7 @@ fn note(panic: &PanicHookInfo<'_>) {
     SAID.with(|said| *said.borrow_mut() = panic.to_string());
 }
 
-fn show(scenario: &Scenario, came: &Came, took: Duration) {
+fn show(Ended { scenario, came, took }: &Ended) {
     let took = took.as_secs_f64();
     match came {
         Came::Passed => println!("passed       {scenario} ({took:.1} s)"),

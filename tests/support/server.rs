@@ -10,10 +10,16 @@ use super::SOON;
 use super::process::{Finished, Process};
 use super::workspace::Workspace;
 
-/// A server that is ready.
+/// A server that is ready, and its process.
 pub struct Server<'w> {
     workspace: &'w Workspace,
     pub process: Process,
+    client: Client,
+}
+
+/// A server that is ready.
+#[derive(Debug, Clone)]
+pub struct Client {
     pub address: String,
 }
 
@@ -29,15 +35,44 @@ impl<'w> Server<'w> {
     /// Starts a server on the workspace's config and waits until it is ready.
     pub fn start(workspace: &'w Workspace) -> Server<'w> {
         let process = workspace.spawn(&["--format", "json", "serve"]);
+        let client = Client::of(workspace, &process);
+        Server { workspace, process, client }
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait(self) -> Finished {
+        self.workspace.end(self.process, SOON)
+    }
+
+    /// Asks the server to end, and waits until it has.
+    #[track_caller]
+    pub fn end(self) -> Finished {
+        self.process.sigterm();
+        self.wait()
+    }
+}
+
+impl std::ops::Deref for Server<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
+    /// Waits until the server that `process` is has announced itself and is ready.
+    pub fn of(workspace: &Workspace, process: &Process) -> Client {
         let address = until("the server announces itself", || {
             let text = std::fs::read(workspace.state().join("server.json")).ok()?;
             let said: Value = serde_json::from_slice(&text).ok()?;
             let is_this = said["pid"].as_u64() == Some(u64::from(process.id()));
             is_this.then(|| said["address"].as_str().expect("it is text").to_owned())
         });
-        let server = Server { workspace, process, address };
-        until("the server is ready", || (server.get("/ready").status == 200).then_some(()));
-        server
+        let client = Client { address };
+        until("the server is ready", || (client.get("/ready").status == 200).then_some(()));
+        client
     }
 
     pub fn get(&self, path: &str) -> Answered {
@@ -97,19 +132,6 @@ impl<'w> Server<'w> {
             let document = self.get(&format!("/api/v1/runs/{run}")).expect(200).json;
             (document["phase"] == phase).then_some(())
         });
-    }
-
-    /// Waits for the end of the process.
-    #[track_caller]
-    pub fn wait(self) -> Finished {
-        self.workspace.end(self.process, SOON)
-    }
-
-    /// Asks the server to end, and waits until it has.
-    #[track_caller]
-    pub fn end(self) -> Finished {
-        self.process.sigterm();
-        self.wait()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The example file, which names every key and runs as it stands.
 
 use super::*;
+use crate::domain::sync::CheckKeys;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml")
@@ -13,6 +14,8 @@ fn the_example_has_no_problems_and_names_files_that_are_there() {
         assert!(table.path().is_file(), "{}", table.path().display());
     }
     let modes: Vec<_> = config.syncs.iter().map(|s| (s.sync.name.as_str(), s.sync.mode)).collect();
+    let checks: Vec<_> = config.syncs.iter().map(|sync| sync.sync.check_keys).collect();
+    assert_eq!(checks[..2], [CheckKeys::First, CheckKeys::Streaming]);
     assert_eq!(modes[..2], [("customers_to_crm", Mode::Mirror), ("orders_to_crm", Mode::Upsert)]);
 }
 

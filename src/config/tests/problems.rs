@@ -128,10 +128,10 @@ fn structural_problems_name_place_and_remedy() {
         ),
         (
             "    guard: {",
-            "    check_keys: first\n    guard: {",
+            "    check_keys: always\n    guard: {",
             "syncs.people.check_keys",
-            "`check_keys` is not built yet",
-            "remove it",
+            "unknown word `always`",
+            "`streaming`, `first`",
         ),
         (
             "    files:\n      customers: data/customers.csv",

@@ -14,7 +14,7 @@ use crate::delivery::limits::{Limits, Retry};
 use crate::destination::definition as destination;
 use crate::domain::guard::MaxDeletes;
 use crate::domain::run::Phase;
-use crate::domain::sync::{Mode, Model, RunLimits, Sync};
+use crate::domain::sync::{CheckKeys, Mode, Model, RunLimits, Sync};
 use crate::{source, store};
 
 const MINUTE: i64 = 60_000;
@@ -113,6 +113,7 @@ fn order(name: &str) -> Order {
             mode: Mode::Upsert,
             mapping: Vec::new(),
             key: Vec::new(),
+            check_keys: CheckKeys::Streaming,
             limits: run_limits,
         },
         source: source::definition::Definition { name: "lake".into(), tables: Vec::new() },

@@ -1,5 +1,6 @@
 //! The loop against a small server on this machine, and what the snapshot knows afterwards.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use futures::FutureExt as _;
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::delivery::batch::Item;
 use crate::delivery::limits::Limits;
 use crate::destination::definition::{
     Auth, BatchLimits, Body, Connection, Decode, Idempotency, Method, OutcomeRule, Requests,
@@ -83,12 +85,12 @@ impl Fixture {
     fn push(&mut self, numbers: Range<u32>) {
         for number in numbers {
             let (key, fragment) = (key(number), format!(r#"{{"id":{number}}}"#));
-            self.delivery.push(Operation::Upsert, &item(&key, &fragment));
+            self.delivery.dispatch().push(Operation::Upsert, &item(&key, &fragment));
         }
     }
 
     async fn finish(&mut self) -> Counts {
-        self.delivery.seal();
+        self.delivery.dispatch().seal();
         while !self.delivery.is_idle() {
             self.delivery.progress(self.snapshot.journal()).await.unwrap();
         }
@@ -200,7 +202,7 @@ async fn all_is_delivered_and_confirmed() {
     assert_eq!(counts, expected);
     let entry = it.entry(94).unwrap();
     assert!(entry.doubt.is_none() && entry.confirmed.unwrap().fingerprint == 7);
-    assert_eq!(it.snapshot.header().next_batch, it.delivery.next_batch());
+    assert_eq!(it.snapshot.header().next_batch, it.delivery.dispatch().next_batch());
 }
 
 #[tokio::test]
@@ -244,7 +246,7 @@ async fn a_lost_answer_leaves_doubt() {
 async fn an_answer_in_the_drain_counts_and_the_rest_is_unsent() {
     let mut it = Fixture::new(|_, _| Some(200), true, 1, Repeat::Natural).await;
     it.push(0..6);
-    it.delivery.seal();
+    it.delivery.dispatch().seal();
     for _ in 0..2 {
         tokio::select! {
             biased;
@@ -303,7 +305,7 @@ async fn nothing_leaves_when_its_intent_cannot_be_made_durable() {
     for failing in [1, 2, 3] {
         let mut it = Fixture::new(|_, _| Some(200), false, 1, Repeat::Natural).await;
         it.push(0..6);
-        it.delivery.seal();
+        it.delivery.dispatch().seal();
         it.disk.fail_at(failing, true);
         while it.delivery.progress(it.snapshot.journal()).await.is_ok() {}
         assert!(it.delivery.is_idle());

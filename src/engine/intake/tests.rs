@@ -12,6 +12,7 @@ use crate::delta::examiner::{Examined, Examiner, Primary};
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::keys::Keys;
 use crate::delta::primary_keys::PrimaryKeys;
+use crate::delta::repetitions::Repetitions;
 use crate::delta::table::{Cut, Table};
 use crate::domain::column::Column;
 use crate::domain::entry::{Confirmed, Doubt, Entry, Fingerprint, Operation, Rejection, Waiver};
@@ -112,6 +113,16 @@ fn examine(chunks: &[Vec<Row>], order: &[usize], has_primary: bool) -> Vec<Chunk
     order.iter().map(examine).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
+/// What a pass before the read would say of the chunks.
+fn pass(chunks: &[Vec<Row>], has_primary: bool) -> Repeated {
+    let primary_key = if has_primary { 2 } else { 0 };
+    let repetitions = Repetitions::new(&[0], &[primary_key], 1 << 20);
+    for rows in chunks {
+        repetitions.sight(&columns(&arrays(rows)), rows.len()).unwrap();
+    }
+    repetitions.take()
+}
+
 fn chunk(examined: Examined, rows: &[Row]) -> Chunk {
     let is_bad =
         |candidate: &&crate::delta::examiner::Candidate| rows[candidate.row].1 == UNRENDERABLE;
@@ -181,7 +192,7 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0)), Fake::default());
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
         let mut met = BTreeMap::<Vec<u8>, u32>::new();
         for (step, number) in taken.iter().enumerate() {
             intake.take(&parts[*number], &mut outlet);
@@ -217,11 +228,56 @@ proptest! {
     ) {
         let count = |examined: &[usize], taken: &[usize]| {
             let parts = examine(&chunks, examined, has_primary);
-            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0)), Fake::default());
+            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
             taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet));
             (intake.counts.invalid_keys, intake.counts.tally().invalid)
         };
         let straight: Vec<usize> = (0..chunks.len()).collect();
         prop_assert_eq!(count(&examined, &taken), count(&straight, &straight));
     }
+
+    #[test]
+    fn after_a_pass_no_key_is_found_invalid_once_it_has_left_and_the_counts_are_the_same(
+        (chunks, examined, taken) in orders(),
+        has_primary: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let mut intake = Intake::new(IntentNumber(0), pass(&chunks, has_primary));
+        let mut outlet = Fake::default();
+        let (mut plain, mut waiting) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
+        for number in &taken {
+            intake.take(&parts[*number], &mut outlet);
+            let left = std::mem::take(&mut outlet.waiting);
+            outlet.left.extend(left);
+            plain.take(&parts[*number], &mut waiting);
+            prop_assert_eq!(intake.counts.tally(), plain.counts.tally());
+        }
+        prop_assert!(outlet.repeated.is_empty(), "{:?}", outlet.repeated);
+        prop_assert!(outlet.twice.is_empty(), "{:?}", outlet.twice);
+        let repeated = pass(&chunks, has_primary);
+        for id in chunks.iter().flatten().filter_map(|row| row.0) {
+            let key = key_of(id);
+            let is_repeated = repeated.has(key::hash(&key));
+            prop_assert!(!is_repeated || !(outlet.left.contains(&key) || intake.is_sent(&key)));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_only_the_pass_met_twice_waits_for_the_proven_end() {
+    let (fresh, known_in_doubt) = (7, 6);
+    let rows = [fresh, known_in_doubt, 23].map(|id| (Some(id), 1, None));
+    let twice = pass(&[rows[..2].to_vec(), rows[..2].to_vec()], false);
+    let parts = examine(&[rows.to_vec()], &[0], false);
+    let take = |twice: Repeated| {
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), twice), Fake::default());
+        intake.take(&parts[0], &mut outlet);
+        (intake, outlet.waiting.len())
+    };
+    let (mut plain, pushed) = take(Repeated::default());
+    assert_eq!((pushed, plain.lane.groups(false).1), (2, 0));
+    let (mut intake, pushed) = take(twice);
+    assert_eq!((pushed, intake.lane.len(), intake.counts.upserts), (1, 2, 3));
+    assert!(rows.iter().all(|row| intake.is_sent(&key_of(row.0.unwrap_or_default()))));
+    assert_eq!(intake.lane.groups(false).1, 2, "without a proof they are unsent");
 }

@@ -79,6 +79,30 @@ fn a_disk_that_fails_at_any_operation_loses_no_commit_and_no_doubt() {
     }
 }
 
+/// C6: whoever opens a snapshot notes the generation it found; a power cut after that must leave it.
+#[test]
+fn what_was_renamed_before_a_kill_is_safe_before_anything_rests_on_it() {
+    for n in 0..150 {
+        let disk = MemoryDisk::new();
+        disk.fail_at(n, true);
+        let mut progress = Progress::default();
+        runs(&disk, &mut progress).expect_err("the disk fails");
+        disk.heal();
+        let snapshot = open(&disk, progress.known).unwrap();
+        if snapshot.header().generation > 0 {
+            progress.known = Some(known(&snapshot));
+        }
+        drop(snapshot);
+        let cuts: [Names; 4] =
+            [|_| true, |_| false, |name| name == "manifest", |name| name != "manifest"];
+        for names in cuts {
+            let after = disk.fork();
+            after.crash_keeping(names, usize::MAX);
+            check_reopened(&after, &progress, n);
+        }
+    }
+}
+
 fn check_reopened(disk: &MemoryDisk, progress: &Progress, n: u64) {
     let reopened = open(disk, progress.known);
     let snapshot = reopened.unwrap_or_else(|error| panic!("operation {n}: {error}"));

@@ -1,40 +1,96 @@
-//! A. Stop and crash.
+//! A. Crash: kills at random, at each point of the protocol, within recovery; a power cut; memory that ends.
 
 use counterflow::points::Point;
 
 use super::Scenario;
+use crate::kills;
 use crate::support::SOON;
-use crate::support::case::Case;
+use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
-use crate::support::people::{Person, people};
+use crate::support::people::{Person, key, people};
 use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new("A1", "300 kills at random times and moments lose nothing", at_random),
     Scenario::new("A2", "a kill at any point of the protocol loses nothing", at_each_point),
+    Scenario::new("A2", "a kill while a request is in flight leaves its keys in doubt", in_flight),
+    Scenario::new("A6", "ten kills within recovery lose nothing", in_recovery),
     Scenario::new("A7", "an orphan is deleted though no receipt ever named it", orphan),
+    Scenario::new("A7", "a value that returns to the one before is sent again", aba),
+    Scenario::new("A7", "a row that returns after an unanswered delete is sent again", undelete),
+    Scenario::new("A8", "a process that runs out of memory loses nothing", out_of_memory),
+    Scenario::new("A8", "a query beyond its memory limit fails by name", beyond_memory_limit),
+    Scenario::new("A9", "intents that a power cut has torn or dropped are not missed", power_cut),
 ];
 
+/// Kills in one play of the catalogue.
+const KILLS: u64 = 300;
 /// The n-th time that a point is reached.
 const HITS: [u32; 3] = [1, 2, 5];
+
+/// A mirror of some people whose run is about to change, add and delete some.
+fn changed(scenario: &Scenario, setup: Setup) -> Case {
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=12));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let mut next = people(3..=15);
+    next.iter_mut().take(4).for_each(|person| person.counter = 2);
+    case.write(&next);
+    case
+}
+
+/// Starts a run and waits until its first request was applied; it is never answered.
+fn until_applied(case: &mut Case) -> Started {
+    let before = case.oracle.request_count();
+    case.oracle.on_next(Fault::ApplyThenHold);
+    let started = case.spawn(&[]);
+    case.oracle.wait_for_requests(before + 1, SOON);
+    started
+}
+
+fn at_random(_: &Scenario) {
+    let summary = kills::play(1, KILLS);
+    assert!(summary.is_well(), "{summary}");
+}
 
 fn at_each_point(scenario: &Scenario) {
     for point in Point::ALL {
         let mut fired = 0;
         for hit in HITS {
-            let mut case = Case::new(&scenario.replay(), Setup { batch: 3, ..Setup::default() });
-            case.write(&people(1..=12));
-            case.sync(&[]).expect(0, "succeeded", &[]);
-            let mut next = people(3..=15);
-            next.iter_mut().take(4).for_each(|person| person.counter = 2);
-            case.write(&next);
+            let mut case = changed(scenario, Setup { batch: 3, ..Setup::default() });
             let end_at = format!("{}:{hit}", point.name());
             let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
-            let finished = case.end(started);
-            fired += u32::from(finished.signal.is_some());
+            fired += u32::from(case.end(started).signal.is_some());
             case.judge();
         }
         assert!(fired > 0, "the process was never ended at {}", point.name());
     }
+}
+
+fn in_flight(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup::default());
+    case.write(&people(1..=3));
+    let started = until_applied(&mut case);
+    case.kill(started);
+    case.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+    case.judge();
+}
+
+fn in_recovery(scenario: &Scenario) {
+    let mut case = changed(scenario, Setup { batch: 2, ..Setup::default() });
+    let started = until_applied(&mut case);
+    case.kill(started);
+    let points = [Point::SegmentsWritten, Point::ManifestWritten, Point::ManifestRenamed];
+    let points = points.into_iter().chain([Point::BeforePruning, Point::BeforeRemembering]);
+    let mut fired = 0;
+    for point in points.cycle().take(10) {
+        // A commit of the recovery comes before any intent of the run.
+        let end_at = format!("{}:1", point.name());
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
+        fired += u32::from(case.end(started).signal.is_some());
+    }
+    assert_eq!(fired, 10, "each was ended within its recovery or its first commit");
+    case.judge();
 }
 
 fn orphan(scenario: &Scenario) {
@@ -42,11 +98,91 @@ fn orphan(scenario: &Scenario) {
     case.write(&people(1..=3));
     case.sync(&[]).expect(0, "succeeded", &[]);
     case.write(&people(1..=4));
-    let before = case.oracle.request_count();
-    case.oracle.on_next(Fault::ApplyThenHold);
-    let started = case.spawn(&[]);
-    case.oracle.wait_for_requests(before + 1, SOON);
+    let started = until_applied(&mut case);
     case.kill(started);
-    case.write(&[Person::new(1, 1), Person::new(2, 1), Person::new(3, 1)]);
+    case.write(&people(1..=3));
     case.judge();
+}
+
+fn aba(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup::default());
+    case.write(&people(1..=3));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case.write(&[Person::new(1, 1), Person::new(2, 2), Person::new(3, 1)]);
+    let started = until_applied(&mut case);
+    case.kill(started);
+    assert_eq!(case.oracle.record(&key(2)), Some(Person::new(2, 2).record()));
+    case.write(&people(1..=3));
+    case.judge();
+}
+
+fn undelete(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup::default());
+    case.write(&people(1..=3));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case.write(&people(1..=2));
+    let started = until_applied(&mut case);
+    case.kill(started);
+    assert_eq!(case.oracle.record(&key(3)), None, "the delete was applied");
+    case.write(&people(1..=3));
+    case.judge();
+}
+
+/// The address space of the process ends somewhere between its start and its end.
+fn out_of_memory(scenario: &Scenario) {
+    let mut died = 0;
+    for megabytes in [180, 220, 260, 300, 350, 400, 500, 650, 800] {
+        let setup = Setup { batch: 50, ..Setup::default() };
+        let mut case = Case::new(&scenario.replay(), setup);
+        case.write(&people(1..=2_000));
+        let limit = format!("--as={}", megabytes << 20);
+        let started = case.spawn_under(&["prlimit", &limit], &[]);
+        died += u32::from(case.end(started).code != Some(0));
+        case.judge();
+    }
+    assert!(died > 1, "the limit was never met");
+}
+
+fn beyond_memory_limit(scenario: &Scenario) {
+    let setup = Setup {
+        sql: "SELECT DISTINCT a.id * 100000 + b.id AS id, a.counter, a.checksum, a.email FROM people a CROSS JOIN people b"
+            .to_owned(),
+        head: "memory_limit: 16MiB",
+        ..Setup::default()
+    };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=3_000));
+    let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0)]);
+    report.finished.expect_printed(&["memory_limit"]);
+    case.workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
+    case.judge();
+}
+
+/// Nothing has left when the intents are written and not yet synced: whatever a power cut leaves of them will do.
+fn power_cut(scenario: &Scenario) {
+    let journal = |case: &Case| {
+        let folder = case.workspace.state().join("snapshots").join("people");
+        let names = std::fs::read_dir(folder).expect("the snapshot has a folder");
+        let paths = names.map(|entry| entry.expect("a folder can be read").path());
+        let is_journal = |path: &std::path::PathBuf| path.to_string_lossy().contains("journal");
+        paths.filter(is_journal).max().expect("there is a journal")
+    };
+    let left = |case: &mut Case| {
+        let end_at = format!("{}:1", Point::IntentWritten.name());
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
+        assert!(case.end(started).signal.is_some(), "the process was ended");
+        std::fs::read(journal(case)).expect("the journal can be read")
+    };
+    let whole = left(&mut changed(scenario, Setup::default())).len();
+    assert!(whole > 100, "there are intents in the journal: {whole} bytes");
+    for (cut, zeroes) in (0..=whole).step_by(whole / 12).flat_map(|cut| [(cut, 0), (cut, 64)]) {
+        let mut case = changed(scenario, Setup::default());
+        let mut bytes = left(&mut case);
+        bytes.truncate(cut);
+        bytes.resize(cut + zeroes, 0);
+        case.say(format!("a power cut leaves {cut} bytes of the journal and {zeroes} zeroes"));
+        std::fs::write(journal(&case), bytes).expect("the journal can be written");
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        case.judge();
+    }
 }

@@ -2,6 +2,7 @@
 //! must be.
 
 mod a_crash;
+mod a_stop;
 mod b_names;
 mod b_records;
 mod b_status;
@@ -14,7 +15,7 @@ use std::fmt;
 pub type Need = fn() -> Result<(), String>;
 
 /// One fault and what must come of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// The entry of the catalogue, such as `A7`.
     pub id: &'static str,
@@ -52,6 +53,7 @@ impl fmt::Display for Scenario {
 pub fn all() -> Vec<Scenario> {
     [
         a_crash::SCENARIOS,
+        a_stop::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_status::SCENARIOS,

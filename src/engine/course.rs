@@ -1,0 +1,163 @@
+//! A run's rows and operations, from the first chunk to what its commit changes: without loop, clock, store or network.
+//!
+//! Whoever drives it (`line`) says when the read ended and when delivery has room. Not here: what a chunk means
+//! (`intake`), which removals are held (`removals`), what becomes of an operation (`delivery`).
+//!
+//! Guards: nothing is deleted before the removals of a proven read were sorted; every row and operation is in the tally.
+
+mod closing;
+mod deletes;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use self::closing::Closing;
+use self::deletes::Deletion;
+use super::intake::{Intake, Outlet};
+use super::late::Group;
+use super::prepare::Columns;
+use super::reading::Chunk;
+use super::removals::{self, Facts, Removals};
+use crate::delivery::{Counts, Dispatch, Item};
+use crate::delta::repetitions::Repeated;
+use crate::delta::table::Table;
+use crate::destination::Destination;
+use crate::domain::entry::Operation;
+use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
+use crate::domain::key::KeyHash;
+use crate::domain::sync::Sync;
+use crate::domain::tally::Tally;
+use crate::snapshot::header::Header;
+use crate::snapshot::journal::Journal;
+use crate::snapshot::record::Record;
+
+/// See the file's comment.
+pub struct Course {
+    table: Arc<Table>,
+    destination: Arc<Destination>,
+    columns: Columns,
+    epoch: Epoch,
+    reuse_floor: IntentNumber,
+    pub intake: Intake,
+    /// What waited for the end of the read, and was not handed over yet.
+    late: VecDeque<Group>,
+    removals: Removals,
+    /// The read was proven, and its removals are known.
+    is_sorted: bool,
+    /// Deletes of `removals` that are to be handed over, in order.
+    deletes: VecDeque<Deletion>,
+    /// Deletes of `removals` that delivery had or that count as unsent.
+    handled_deletes: u64,
+    /// Operations that were left unsent before delivery ever had them.
+    unsent: u64,
+}
+
+/// The delivery and the journal of a run that is really made.
+struct Live<'a> {
+    dispatch: &'a mut Dispatch,
+    journal: &'a mut Journal,
+}
+
+impl Outlet for Live<'_> {
+    fn push(&mut self, item: &Item<'_>) {
+        self.dispatch.push(Operation::Upsert, item);
+    }
+
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.dispatch.withdraw(hash, key)
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        self.journal.append(record);
+    }
+}
+
+impl Course {
+    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds. Keys of `repeated` wait for
+    /// the end of the read.
+    pub fn new(
+        header: &Header,
+        table: Arc<Table>,
+        destination: Arc<Destination>,
+        columns: Columns,
+        repeated: Repeated,
+    ) -> Course {
+        Course {
+            table,
+            destination,
+            columns,
+            epoch: header.epoch,
+            reuse_floor: header.reuse_floor,
+            intake: Intake::new(header.reuse_floor, repeated),
+            late: VecDeque::new(),
+            removals: Removals::default(),
+            is_sorted: false,
+            deletes: VecDeque::new(),
+            handled_deletes: 0,
+            unsent: 0,
+        }
+    }
+
+    /// Takes one chunk in; what can be sent now is handed over.
+    pub fn take(&mut self, chunk: &Chunk, dispatch: &mut Dispatch, journal: &mut Journal) {
+        self.intake.take(chunk, &mut Live { dispatch, journal });
+    }
+
+    /// Null and repeated keys of the read.
+    pub fn invalid_keys(&self) -> u64 {
+        u64::try_from(self.intake.counts.invalid_keys).unwrap_or(0)
+    }
+
+    /// The read ended: what waited for it may go, what needs its proof too only with it.
+    pub fn end_read(&mut self, is_proven: bool) {
+        let (groups, left_out) = self.intake.lane.groups(is_proven);
+        self.late = groups;
+        self.unsent += left_out;
+    }
+
+    pub fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Hands over the next of what waited for the end of the read.
+    pub fn push_late(&mut self, dispatch: &mut Dispatch) {
+        if let Some(group) = self.late.pop_front() {
+            group.push(Operation::Upsert, dispatch);
+        }
+    }
+
+    /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
+    pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>, now: Instant) {
+        self.is_sorted = true;
+        self.removals = removals::sort(&self.table, sync, header, facts, self.epoch, now);
+    }
+
+    /// Notes in the journal what is held and what is forgotten.
+    pub fn record_removals(&self, run: RunId, journal: &mut Journal) {
+        removals::record(&self.removals, &self.table, run, journal);
+    }
+
+    pub fn removals(&self) -> &Removals {
+        &self.removals
+    }
+
+    /// The counts as they stand; they add up once nothing is waiting or in flight.
+    pub fn tally(&self, counts: Counts) -> Tally {
+        let read = self.intake.counts.tally();
+        let late: usize = self.late.iter().map(Group::len).sum();
+        let waiting = (self.intake.lane.len() + late) as u64;
+        let deletes = (self.removals.delete.len() as u64).saturating_sub(self.handled_deletes);
+        let mut tally = Tally {
+            delivered: counts.delivered,
+            rejected: counts.rejected,
+            unknown: counts.unknown,
+            unsent: read.unsent + counts.unsent + self.unsent + waiting + deletes,
+            deleted: counts.deleted,
+            requests: counts.requests,
+            retries: counts.retries,
+            ..read
+        };
+        self.removals.count(&mut tally);
+        tally
+    }
+}

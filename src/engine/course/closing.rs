@@ -1,0 +1,70 @@
+use super::Course;
+use crate::domain::guard::HoldCause;
+use crate::domain::id::{BatchNumber, RunId};
+use crate::domain::tally::Tally;
+use crate::points;
+use crate::snapshot::header::{Baseline, Header, Hold};
+
+/// What the commit of a run changes in the header.
+#[derive(Debug)]
+pub struct Closing {
+    /// What later reads are judged against, if this run held nothing.
+    pub baseline: Baseline,
+    /// The number of the first batch of the next run.
+    pub next_batch: BatchNumber,
+    /// The read was proven, and the tally adds up.
+    is_complete: bool,
+    /// Nothing is left of the epoch.
+    is_confirmed: bool,
+    /// Nothing is left of what was released.
+    are_released_done: bool,
+    /// Whether the removals were sorted: then what they held, and why.
+    held: Option<(u64, Vec<HoldCause>)>,
+}
+
+impl Course {
+    /// Draws up the end of the run; nothing of it is waiting or in flight any more.
+    pub fn close(
+        &self,
+        is_proven: bool,
+        tally: &Tally,
+        was_stopped: bool,
+        baseline: Baseline,
+        next_batch: BatchNumber,
+    ) -> Closing {
+        let is_complete = is_proven && tally.check().is_ok();
+        let has_rest = tally.unsent + tally.unknown > 0;
+        let removals = &self.removals;
+        Closing {
+            baseline,
+            next_batch,
+            is_complete,
+            is_confirmed: is_complete && !has_rest && !was_stopped
+                || was_stopped && points::is_planted("kind_not_stored"),
+            are_released_done: is_complete
+                && !has_rest
+                && removals.deferred == 0
+                && tally.rejected == 0,
+            held: self.is_sorted.then(|| (tally.held, removals.causes.clone())),
+        }
+    }
+}
+
+impl Closing {
+    /// Closes the epoch where it was confirmed and the run was not stopped.
+    pub fn change(self, header: &mut Header, run: RunId) {
+        header.next_batch = self.next_batch;
+        header.definition = Some(self.baseline.definition.clone());
+        header.is_epoch_open &= !self.is_confirmed;
+        let keys = self.held.as_ref().map_or(0, |(keys, _)| *keys);
+        if let Some((keys, causes)) = self.held {
+            header.hold = (keys > 0).then_some(Hold { run, causes, keys });
+        }
+        if self.is_complete && (keys == 0 || points::is_planted("second_bad_read_released")) {
+            header.baseline = Some(self.baseline);
+        }
+        if self.are_released_done {
+            header.releases.clear();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The pass over the key columns before anything is sent (`check_keys: first`).
+//!
+//! It reads the model once more than the run does, only for its keys, and says which of them come more than once. It only
+//! adds caution: what it finds waits for the proven end of the run's own read, which checks every key again. So it needs
+//! no proof of its own; files that change between the two leave the run's read unproven, as it was opened before. Not
+//! here: what is found (`delta`), what the run makes of it (`intake`).
+
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt as _;
+
+use super::order::Order;
+use super::prepare::{self, Error};
+use super::reading::QueryRuntime;
+use crate::delta::primary_keys::Full;
+use crate::delta::repetitions::{Repeated, Repetitions};
+use crate::domain::column::Column;
+use crate::domain::sync::CheckKeys;
+use crate::shutdown::Tasks;
+use crate::source::{self, Pins, Selection};
+
+/// The delivered keys that may not leave before the end of the run's own read; none where keys are checked while
+/// streaming. `pins` are those of that read, so that both take the same values for keys. Dropping the future ends the
+/// pass: a query that will not yield is left behind on `query`.
+///
+/// # Errors
+/// As those of a read; the hashes of the keys need too much memory.
+pub async fn repeated(order: &Order, pins: &Pins, query: &QueryRuntime) -> Result<Repeated, Error> {
+    if order.sync.check_keys == CheckKeys::Streaming {
+        return Ok(Repeated::default());
+    }
+    let fields = order.sync.mapping.clone();
+    let selection = Selection { fields, key: order.sync.key.clone(), is_keys_only: true };
+    let reading = prepare::read(order, selection, pins.clone(), query).await?;
+    let limit = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
+    let repetitions = Arc::new(Repetitions::new(&reading.key, &reading.primary_key, limit));
+    let mut tasks = Tasks::default();
+    for stream in reading.partitions {
+        let model = order.sync.model.name.clone();
+        tasks.spawn_on(look(stream, Arc::clone(&repetitions), model), query.handle());
+    }
+    while let Some(ended) = tasks.next().await {
+        ended?;
+    }
+    Ok(repetitions.take())
+}
+
+async fn look(
+    mut stream: SendableRecordBatchStream,
+    repetitions: Arc<Repetitions>,
+    model: String,
+) -> Result<(), Error> {
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
+        let columns: Vec<Column<'_>> = batch
+            .columns()
+            .iter()
+            .map(|array| Column::new(array).expect("the source yields only supported types"))
+            .collect();
+        repetitions.sight(&columns, batch.num_rows()).map_err(|Full| Error::Keys(model.clone()))?;
+        // A stream that is always ready would never let an abandoned pass end.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}

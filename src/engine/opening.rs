@@ -1,0 +1,113 @@
+//! What the beginning of a run makes of the snapshot's header: the kind is chosen, the epoch opened.
+//!
+//! Not here: where the definition comes from (`prepare`). Guards: header and epoch change in one commit before any intent.
+
+use crate::domain::id::{Epoch, IntentNumber};
+use crate::domain::kind::{self, Choice, Circumstances, KindReason};
+use crate::domain::sync::{Definition, DefinitionChange};
+use crate::snapshot::header::{Baseline, Header};
+use crate::snapshot::{Error, Snapshot};
+
+/// What a run is asked for, beside its definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Force Full Resync.
+    pub is_full: bool,
+    /// A person says that the snapshot is true of another key or destination than it was made under.
+    pub keeps_snapshot: bool,
+    /// A person has set an earlier snapshot aside.
+    pub is_set_aside: bool,
+}
+
+/// The definition changed in a way that only a person can judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub why: String,
+    /// A person may say that the snapshot is true all the same.
+    pub may_be_kept: bool,
+}
+
+/// Chooses the kind of a run under the definition `now`.
+///
+/// # Errors
+/// The definition changed too much.
+pub fn choose(header: Option<&Header>, now: &Definition, asked: Asked) -> Result<Choice, Refused> {
+    let recorded = header.and_then(|header| {
+        let old = header.definition.clone()?;
+        // Where no key is known yet, nothing stands in the way of another key.
+        Some(if header.entries == 0 { Definition { key: now.key.clone(), ..old } } else { old })
+    });
+    let change = recorded.map_or(DefinitionChange::None, |old| match asked.keeps_snapshot {
+        true => old.change_if_kept(now),
+        false => old.change(now),
+    });
+    let definition = match change {
+        DefinitionChange::None => None,
+        DefinitionChange::NewEpoch("the mapping changed") => Some(KindReason::MappingChanged),
+        DefinitionChange::NewEpoch(_) => Some(KindReason::RenderingChanged),
+        DefinitionChange::Refused { why, may_be_kept } => {
+            return Err(Refused { why, may_be_kept });
+        }
+    };
+    Ok(kind::choose(Circumstances {
+        is_first: header.is_none_or(|header| header.epoch == Epoch(0)),
+        is_rebaselined: asked.is_set_aside,
+        is_epoch_open: header.is_some_and(|header| header.is_epoch_open),
+        is_full_requested: asked.is_full,
+        definition,
+    }))
+}
+
+/// Opens the epoch of a full resync that was asked for, before anything can go wrong, so that it is never forgotten.
+/// False before the first run, which opens one anyhow.
+///
+/// # Errors
+/// The commit failed.
+pub fn force(snapshot: &mut Snapshot) -> Result<bool, Error> {
+    let is_forced = snapshot.header().epoch > Epoch(0);
+    if is_forced {
+        snapshot.commit(open_epoch)?;
+    }
+    Ok(is_forced)
+}
+
+/// The choice of a run whose epoch [`force`] has opened already.
+pub fn after_force(choice: Choice) -> Choice {
+    let opens_epoch = choice.opens_epoch && choice.reason != KindReason::Requested;
+    Choice { opens_epoch, ..choice }
+}
+
+/// Opens the epoch that the choice demands, in one commit, before any intent. `is_kept`: a person says that the snapshot
+/// is true of the definition as it is now.
+///
+/// # Errors
+/// The commit failed; nothing was sent.
+pub fn begin(
+    snapshot: &mut Snapshot,
+    choice: Choice,
+    is_kept: bool,
+    baseline: Baseline,
+) -> Result<(), Error> {
+    if !choice.opens_epoch {
+        if is_kept {
+            snapshot.commit(|header| header.definition = Some(baseline.definition))?;
+        }
+        return Ok(());
+    }
+    let is_said_otherwise =
+        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
+    snapshot.commit(|header| {
+        open_epoch(header);
+        if is_said_otherwise {
+            header.reuse_floor = IntentNumber(header.next_batch.0);
+        }
+        header.definition = Some(baseline.definition.clone());
+        header.baseline.get_or_insert(baseline);
+    })?;
+    Ok(())
+}
+
+fn open_epoch(header: &mut Header) {
+    header.epoch = Epoch(header.epoch.0 + 1);
+    header.is_epoch_open = true;
+}

@@ -1,0 +1,46 @@
+//! Defects planted in the product, each of which the simulator has to find: the judge is judged.
+
+use std::process::{Command, Stdio};
+
+use crate::planted::Found;
+
+/// Each with the invariants one of which must be seen to break.
+pub const PLANTED: [(&str, &[&str]); 11] = [
+    ("snapshot_before_receipt", &["I3"]),
+    ("no_intent", &["I3", "I4"]),
+    ("rejection_settles_doubt", &["I3", "I4"]),
+    ("kind_not_stored", &["I11"]),
+    ("second_bad_read_released", &["I13"]),
+    ("guard_skipped_at_zero_rows", &["I13"]),
+    ("one_key_for_two_contents", &["I7"]),
+    ("new_key_on_retry", &["I7"]),
+    ("invalid_row_deleted", &["I5"]),
+    ("delete_on_partial_read", &["I5"]),
+    ("sync_removed", &["I3", "I4", "I9"]),
+];
+
+/// Histories within which each is found.
+const WITHIN: u64 = 2_000;
+
+/// Plays histories with each defect planted, in a process of its own. Prints a line each.
+pub fn play() -> impl Iterator<Item = Found> {
+    PLANTED.iter().map(|(defect, invariants)| {
+        let me = std::env::current_exe().expect("this program has a path");
+        let mut command = Command::new(me);
+        command.args(["simulator", "--count", &WITHIN.to_string()]);
+        command.env("COUNTERFLOW_DEFECT", defect).stdin(Stdio::null());
+        let output = command.output().expect("this program can be started again");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_expected = |line: &&str| {
+            let of = |invariant| line.starts_with(&format!("FAILED: {invariant} does not hold"));
+            invariants.iter().any(of)
+        };
+        let why = said.lines().find(is_expected);
+        let last = said.lines().find(|line| line.starts_with("simulator:")).unwrap_or_default();
+        match why {
+            Some(why) => println!("found        {defect} by the simulator: {why} ({last})"),
+            None => println!("MISSED       {defect} by the simulator:\n{said}"),
+        }
+        ((*defect).to_owned(), "the simulator".to_owned(), why.map(str::to_owned))
+    })
+}

@@ -1,0 +1,427 @@
+//! One run, driven through the real parts of the product by what stands for its loop: `engine::run`, `engine::line` and
+//! `delivery::worker` without tasks, in virtual time, in an order that a seed decides.
+//!
+//! Not here: the read (reading.rs), requests and answers (flights.rs). Samples, which the product does not have yet, will
+//! be another way to begin here: chosen rows, no epoch, no deletes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterflow::delivery::batch::Batcher;
+use counterflow::delivery::dispatch::{Dispatch, Terms};
+use counterflow::delivery::window::ParcelId;
+use counterflow::delta::repetitions::Repeated;
+use counterflow::delta::table::Table;
+use counterflow::destination::definition::BatchLimits;
+use counterflow::domain::entry::Operation;
+use counterflow::domain::id::{Instant, RunId};
+use counterflow::domain::kind::{Kind, KindReason};
+use counterflow::domain::run::{self, Outcome};
+use counterflow::domain::sync::{Definition, Mode, Sync};
+use counterflow::domain::tally::Tally;
+use counterflow::engine::course::Course;
+use counterflow::engine::line::End;
+use counterflow::engine::loading::load;
+use counterflow::engine::opening::{self, Asked};
+use counterflow::engine::prepare::{Error, check_rows};
+use counterflow::engine::removals;
+use counterflow::shutdown::Stage;
+use counterflow::snapshot::header::Baseline;
+use counterflow::snapshot::journal::Syncer;
+use counterflow::snapshot::{self, Snapshot};
+use counterflow::source::vanished;
+
+use super::chance::Chance;
+use super::fixture::{self, RETRY, SYNC};
+use super::flights::Flight;
+use super::judge::{Broken, Facts, Good, Must, broken, entries};
+use super::plan::{Loss, Run, Trouble};
+use super::world::World;
+
+/// Ticks that no run without a defect takes.
+const MOST_TICKS: u32 = 5_000;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    Crashed(Loss),
+    /// The disk failed, and the process lives.
+    Failed,
+    Committed {
+        outcome: Outcome,
+        tally: Tally,
+    },
+}
+
+/// Why a run does not go on.
+#[derive(Debug)]
+pub enum Halt {
+    Crash(Loss),
+    Disk(snapshot::Error),
+    Broken(Broken),
+}
+
+impl From<Broken> for Halt {
+    fn from(broken: Broken) -> Halt {
+        Halt::Broken(broken)
+    }
+}
+
+impl From<snapshot::Error> for Halt {
+    fn from(error: snapshot::Error) -> Halt {
+        Halt::Disk(error)
+    }
+}
+
+pub struct Session<'w> {
+    pub world: &'w mut World,
+    pub run: &'w Run,
+    pub chance: Chance,
+    tick: u32,
+    pub elapsed: Duration,
+    pub stage: Stage,
+    pub definition: Definition,
+    pub sync: Sync,
+    pub snapshot: Snapshot,
+    pub course: Course,
+    pub dispatch: Dispatch,
+    pub flights: BTreeMap<ParcelId, Flight>,
+    pub syncer: Option<Syncer>,
+    /// Answers so far.
+    pub answers: u32,
+    pub facts: Facts,
+    pub started: Instant,
+    pub table: Arc<Table>,
+    vanished: Vec<String>,
+    is_committed: bool,
+}
+
+/// Plays a run to its end.
+pub fn play(world: &mut World, run: &Run) -> Result<Ended, Broken> {
+    world.runs += 1;
+    world.count(match world.mode {
+        Mode::Mirror => "runs in mirror mode",
+        Mode::Upsert => "runs in upsert mode",
+    });
+    for trouble in &run.troubles {
+        match trouble {
+            Trouble::CrashOnDisk { operation, .. } => world.disk.fail_at(*operation, true),
+            Trouble::DiskFails { operation, is_lasting } => {
+                world.disk.fail_at(*operation, *is_lasting);
+            }
+            _ => {}
+        }
+    }
+    let mut is_open = false;
+    let ended = begin(world, run).and_then(|mut session| {
+        is_open = true;
+        let ended = session.follow();
+        session.leave_behind();
+        ended
+    });
+    match ended {
+        Ok(ended) => Ok(ended),
+        Err(Halt::Broken(broken)) => Err(broken),
+        Err(Halt::Crash(loss)) => {
+            world.count("crashes between two steps");
+            Ok(Ended::Crashed(loss))
+        }
+        Err(Halt::Disk(error)) => {
+            let on_disk = run.troubles.iter().rev().find_map(|trouble| match trouble {
+                Trouble::CrashOnDisk { loss, .. } => Some(Some(*loss)),
+                Trouble::DiskFails { .. } => Some(None),
+                _ => None,
+            });
+            match on_disk {
+                Some(Some(loss)) => {
+                    world.count(if is_open { "crashes on disk" } else { "crashes while opening" });
+                    Ok(Ended::Crashed(loss))
+                }
+                Some(None) => {
+                    world.count("disk failures");
+                    Ok(Ended::Failed)
+                }
+                None => broken("I9", format!("the disk is well, and the run fails: {error}")),
+            }
+        }
+    }
+}
+
+/// What `prepare` and the opening of a line do.
+fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
+    let mut snapshot = Snapshot::open(Arc::new(world.disk.clone()), SYNC, world.known)?;
+    if let Some(recovered) = snapshot.recovered() {
+        world.count("recoveries");
+        if recovered.dropped_bytes > 0 {
+            world.count("recoveries from a torn journal");
+        }
+    }
+    world.catch_up();
+    if snapshot.header().generation > 0 {
+        world.remember(&snapshot);
+    }
+    world.judge.snapshot(&entries(snapshot.view())?, snapshot.header(), &world.target)?;
+    let must = world.judge.must;
+    let mut is_forced = false;
+    if run.is_full {
+        world.judge.must = Must::Either;
+        is_forced = opening::force(&mut snapshot)?;
+        if is_forced {
+            world.count("full resyncs");
+            world.remember(&snapshot);
+        }
+        world.judge.must = if is_forced { Must::Full } else { must };
+    }
+    let definition = fixture::definition(world.mapping, world.source.sql, world.mode);
+    let asked = Asked { is_full: run.is_full, keeps_snapshot: false, is_set_aside: false };
+    let mut choice = match opening::choose(Some(snapshot.header()), &definition, asked) {
+        Ok(choice) => choice,
+        Err(refused) => return Err(broken::<()>("I9", refused.why).expect_err("it is").into()),
+    };
+    if is_forced {
+        choice = opening::after_force(choice);
+    }
+    world.judge.chosen(choice.kind, run.is_full, world.mapping)?;
+    let reading = world.source.read(&world.setting);
+    let now = Good {
+        files: reading.files.clone(),
+        invalid: Some(reading.invalid()),
+        sql: world.source.sql,
+        mode: world.mode,
+    };
+    if choice.opens_epoch {
+        world.count("epochs");
+        if matches!(choice.reason, KindReason::MappingChanged) {
+            world.count("changes of the mapping");
+            world.judge.renumber();
+        }
+        world.judge.must = Must::Either;
+        world.judge.recorded_mapping = None;
+    }
+    if snapshot.header().baseline.is_none() {
+        world.judge.goods.push(Good { invalid: None, ..now.clone() });
+    }
+    let baseline = baseline(world.run_id(), &definition, &now, None);
+    opening::begin(&mut snapshot, choice, false, baseline)?;
+    world.remember(&snapshot);
+    if choice.opens_epoch {
+        world.judge.must = Must::Full;
+        world.judge.recorded_mapping = Some(world.mapping);
+    }
+    let header = snapshot.header();
+    let table = Arc::new(load(Some(snapshot.view()), header.epoch)?);
+    let destination = fixture::destination(world.mapping);
+    let columns = fixture::columns(world.mapping, world.setting.has_primary);
+    let named = (choice.kind, header.epoch, world.mapping);
+    let facts = Facts::new(named, now, reading, entries(snapshot.view())?);
+    let limits = BatchLimits { records: world.setting.batch, bytes: 1 << 20 };
+    let batcher = |operation| {
+        let encoder = destination.encoder(operation)?;
+        Some(Batcher::new(operation, limits, encoder.overhead()))
+    };
+    let dispatch = Dispatch::new(Terms {
+        concurrency: world.setting.concurrency,
+        retry: RETRY,
+        batchers: [Operation::Upsert, Operation::Delete].map(batcher),
+        repeat: [world.setting.repeat; 2],
+        first_batch: header.next_batch,
+    });
+    let repeated = match world.setting.checks_keys_first {
+        true => fixture::repeated(&columns, &facts.reading.rows),
+        false => Repeated::default(),
+    };
+    let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
+    let session = Session {
+        chance: Chance::new(run.seed),
+        tick: 0,
+        elapsed: Duration::ZERO,
+        stage: Stage::Running,
+        sync: fixture::sync(&world.setting, world.mode),
+        started: Instant(world.clock),
+        world,
+        run,
+        definition,
+        snapshot,
+        course,
+        dispatch,
+        flights: BTreeMap::new(),
+        syncer: None,
+        answers: 0,
+        facts,
+        table,
+        vanished: Vec::new(),
+        is_committed: false,
+    };
+    Ok(session)
+}
+
+fn baseline(
+    run: RunId,
+    definition: &Definition,
+    now: &Good,
+    invalid_keys: Option<u64>,
+) -> Baseline {
+    Baseline {
+        run,
+        definition: definition.clone(),
+        files: now.files.clone(),
+        invalid_keys,
+        credentials: None,
+    }
+}
+
+impl Session<'_> {
+    /// As `engine::run::follow`.
+    fn follow(&mut self) -> Result<Ended, Halt> {
+        let mut end = self.read()?;
+        if !matches!(end, End::Stopped) {
+            self.course.end_read(end.is_proven());
+            while self.course.has_late() && self.make_room()? {
+                self.course.push_late(&mut self.dispatch);
+            }
+            self.settle()?;
+        }
+        if end.allows_deletes() {
+            self.sort_removals();
+            self.course.queue_deletes();
+            while self.course.has_deletes() && self.make_room()? {
+                self.course.push_delete(&mut self.dispatch);
+            }
+            self.settle()?;
+        }
+        self.settle()?;
+        if self.dispatch.halted().is_some() && !matches!(end, End::Failed(_)) {
+            self.world.count("halts");
+            end = End::Failed(Error::Halted(String::new()));
+        }
+        let tally = self.course.tally(self.dispatch.counts());
+        let was_stopped = matches!(end, End::Stopped) || self.stage > Stage::Running;
+        self.commit(&end, &tally, was_stopped)?;
+        let outcome = match end {
+            End::Failed(_) => Outcome::Failed,
+            End::Proven | End::Stopped => run::outcome(&tally, was_stopped),
+        };
+        Ok(Ended::Committed { outcome, tally })
+    }
+
+    /// Says how the read ended that came to its end.
+    pub fn prove(&mut self) -> End {
+        if self.run.troubles.iter().any(|trouble| matches!(trouble, Trouble::Unproven)) {
+            self.world.count("reads that prove nothing");
+            return End::Failed(Error::Unproven("the files changed".to_owned()));
+        }
+        self.facts.is_read_complete = true;
+        let header = self.snapshot.header();
+        if let Err(error) = check_rows(SYNC, Some(header), self.facts.reading.rows.len() as u64) {
+            return End::Failed(error);
+        }
+        if let Some(baseline) = &header.baseline {
+            self.vanished = vanished(&baseline.files, &self.facts.now.files, &[]);
+        }
+        End::Proven
+    }
+
+    fn sort_removals(&mut self) {
+        let facts = removals::Facts {
+            definition: &self.definition,
+            vanished: std::mem::take(&mut self.vanished),
+            rows_read: self.course.intake.counts.tally().rows_read,
+            invalid_keys: self.course.invalid_keys(),
+            credentials: None,
+            declares_account: true,
+        };
+        let header = self.snapshot.header();
+        self.course.sort_removals(&self.sync, header, &facts, self.started);
+        self.course.record_removals(self.world.run_id(), self.snapshot.journal());
+        if !self.course.removals().held.is_empty() {
+            self.world.count("holds");
+        }
+    }
+
+    fn commit(&mut self, end: &End, tally: &Tally, was_stopped: bool) -> Result<(), Halt> {
+        self.pass()?;
+        let invalid_keys = Some(self.course.invalid_keys());
+        let run = self.world.run_id();
+        let baseline = baseline(run, &self.definition, &self.facts.now, invalid_keys);
+        let next_batch = self.dispatch.next_batch();
+        let closing = self.course.close(end.is_proven(), tally, was_stopped, baseline, next_batch);
+        let judge = &mut self.world.judge;
+        judge.recorded_mapping = None;
+        if self.facts.kind == Kind::Full {
+            judge.must = Must::Either;
+        }
+        self.snapshot.journal().write()?;
+        self.snapshot.commit(|header| closing.change(header, run))?;
+        let is_proven = self.facts.is_read_complete && matches!(end, End::Proven);
+        let ended = (is_proven, was_stopped, self.snapshot.header().is_epoch_open);
+        let World { judge, target, .. } = &mut *self.world;
+        self.is_committed = true;
+        judge.committed(&self.facts, tally, ended, target)?;
+        judge.snapshot(&entries(self.snapshot.view())?, self.snapshot.header(), target)?;
+        self.tally(tally);
+        if self.facts.reading.repeated.iter().any(|key| self.facts.asked.contains_key(key)) {
+            self.world.count("rows repeated after they had left");
+        }
+        self.pass()?;
+        self.world.remember(&self.snapshot);
+        Ok(())
+    }
+
+    fn tally(&mut self, tally: &Tally) {
+        for (what, count) in [
+            ("records delivered", tally.delivered),
+            ("records deleted", tally.deleted),
+            ("records rejected", tally.rejected),
+            ("records unknown", tally.unknown),
+            ("records deferred", tally.deferred),
+            ("records unsent", tally.unsent),
+            ("rows invalid", tally.invalid),
+        ] {
+            *self.world.statistics.entry(what).or_default() += count;
+        }
+    }
+
+    /// Time passes; the process may end here, and a stop may come.
+    pub fn pass(&mut self) -> Result<(), Halt> {
+        self.tick += 1;
+        self.elapsed += Duration::from_millis(1);
+        self.world.ticks += 1;
+        self.world.catch_up();
+        if self.tick > MOST_TICKS {
+            broken("I9", format!("a run is not over after {MOST_TICKS} ticks"))?;
+        }
+        for trouble in &self.run.troubles {
+            match trouble {
+                Trouble::Crash { tick, loss } if *tick == self.tick => {
+                    return Err(Halt::Crash(*loss));
+                }
+                Trouble::Stop { tick, is_now } if *tick == self.tick => {
+                    self.world.count(if *is_now { "stops at once" } else { "stops" });
+                    let stage = if *is_now { Stage::Aborting } else { Stage::Draining };
+                    self.stage = self.stage.max(stage);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The run is over, in whatever way: what it has in flight goes its own way.
+    fn leave_behind(&mut self) {
+        let flights = std::mem::take(&mut self.flights);
+        for request in flights.into_values().filter_map(|flight| flight.request) {
+            self.world.give_up(request, &mut self.chance);
+        }
+        let (world, facts) = (&mut *self.world, &self.facts);
+        if facts.is_read_complete && !self.is_committed {
+            // It may have come through, and may have held nothing.
+            world.judge.goods.push(facts.now.clone());
+        }
+        world.judge.over(facts, self.is_committed);
+    }
+
+    pub fn wall(&self) -> Instant {
+        self.started.plus(i64::try_from(self.elapsed.as_millis()).unwrap_or(i64::MAX))
+    }
+}
