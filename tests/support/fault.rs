@@ -18,6 +18,8 @@ pub enum Fault {
     Status { code: u16, headers: Vec<(String, String)>, body: String },
     /// As `Status`, with no other headers than these, and a body that need be no text (B6, B12).
     Bytes { code: u16, headers: Vec<(String, String)>, body: Body },
+    /// Nothing applied; these bytes, which need be no HTTP, and the connection closed (B12).
+    Raw(Body),
     /// Applied; answered as this fault answers, which is no receipt.
     Applied(Box<Fault>),
     /// As `Applied`, and by the scenario's config it is a receipt.
@@ -66,6 +68,8 @@ pub enum Fault {
     AnswerWith(u16),
     /// The records with these keys are rejected in the answer with this code; the others are applied.
     RejectKeys(BTreeSet<String>, String),
+    /// The records with these keys are answered with the status `busy` and not applied; the others are applied.
+    BusyKeys(BTreeSet<String>),
     /// While one of these keys is in the batch, all of it is refused with 400 and no record is named (B10).
     Poison400(BTreeSet<String>),
     /// As `Poison400`, with another status.
@@ -143,7 +147,10 @@ impl Fault {
     /// Whether this fault has anything to say about this request.
     fn concerns(&self, sent: &Sent) -> bool {
         match self {
-            Fault::RejectKeys(keys, _) | Fault::Poison400(keys) | Fault::Poison(_, keys) => {
+            Fault::RejectKeys(keys, _)
+            | Fault::BusyKeys(keys)
+            | Fault::Poison400(keys)
+            | Fault::Poison(_, keys) => {
                 sent.operations.iter().any(|operation| keys.contains(&operation.key))
             }
             Fault::TooLarge413(records) => sent.operations.len() > *records,

@@ -47,10 +47,13 @@ pub enum Away {
     RefusedStream,
 }
 
+/// What it is to do from now on, or `None` to end all connections; and whom to tell when it is so.
+type Told = (Option<Does>, Sender<()>);
+
 /// A running front; it ends when dropped.
 pub struct Front {
     address: SocketAddr,
-    tell: UnboundedSender<(Does, Sender<()>)>,
+    tell: UnboundedSender<Told>,
     seen: Arc<Seen>,
 }
 
@@ -92,6 +95,15 @@ impl Front {
 
     /// What it does with connections from now on; it is so when this returns.
     pub fn does(&self, does: Does) {
+        self.tell(Some(does));
+    }
+
+    /// Ends all connections.
+    pub fn hang_up(&self) {
+        self.tell(None);
+    }
+
+    fn tell(&self, does: Option<Does>) {
         let (say, done) = std::sync::mpsc::channel();
         self.tell.send((does, say)).expect("the front's thread lives as long as the front");
         done.recv().expect("the front's thread answers");
@@ -112,7 +124,7 @@ async fn stand(
     listener: TcpListener,
     address: SocketAddr,
     oracle: String,
-    mut told: UnboundedReceiver<(Does, Sender<()>)>,
+    mut told: UnboundedReceiver<Told>,
     seen: Arc<Seen>,
 ) {
     let (mut listener, mut does) = (Some(listener), Does::Pass);
@@ -127,7 +139,10 @@ async fn stand(
         tokio::select! {
             next = told.recv() => {
                 let Some((next, done)) = next else { return };
-                does = next;
+                match next {
+                    Some(next) => does = next,
+                    None => open.shutdown().await,
+                }
                 if matches!(does, Does::Refuse) {
                     listener = None;
                 } else if listener.is_none() {

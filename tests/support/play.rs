@@ -35,6 +35,7 @@ pub(super) fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (An
         | Fault::WrongCount
         | Fault::Repeated
         | Fault::RejectKeys(..)
+        | Fault::BusyKeys(_)
         | Fault::SlowAnswer(_)
         | Fault::SlowPieces(..)
         | Fault::ApplyThenHold => applied(journal, number, fault),
@@ -53,6 +54,7 @@ fn refusal(journal: &Journal, number: usize, fault: &Fault) -> Answer {
         Fault::Bytes { code, headers, body } => {
             Answer { status: *code, headers: headers.clone(), body: body.0.clone() }
         }
+        Fault::Raw(bytes) => Answer { status: 0, headers: Vec::new(), body: bytes.0.clone() },
         Fault::Redirect(code, location) => {
             let mut answer = Answer::new(*code, "text/plain", "elsewhere");
             answer.headers.push(("location".to_owned(), location.clone()));
@@ -78,8 +80,13 @@ fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool
         Fault::RejectKeys(keys, code) => (keys.clone(), code.as_str()),
         _ => (BTreeSet::new(), ""),
     };
-    journal.apply(number, &refused);
+    if let Fault::BusyKeys(keys) = fault {
+        journal.apply_but(number, keys, Made::NotApplied);
+    } else {
+        journal.apply(number, &refused);
+    }
     let result = |made: &Made| match made {
+        Made::NotApplied => json!({ "status": "busy" }),
         Made::Rejected => {
             json!({ "status": "rejected", "error": { "code": code, "message": "refused by the oracle" } })
         }
@@ -156,6 +163,9 @@ pub(super) async fn play(
             write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
             wire.reset();
             Ok(None)
+        }
+        _ if decision.answer.status == 0 => {
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await.map(|()| None)
         }
         Fault::AnswerTwice => {
             let answer = decision.answer.bytes();

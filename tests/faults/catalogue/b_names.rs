@@ -13,19 +13,13 @@ use crate::support::oracle::Oracle;
 use crate::support::people::people;
 use crate::support::workspace::Setup;
 
-const fn needing(mut scenario: Scenario) -> Scenario {
-    scenario.need = Some(names::can_be_asked);
-    scenario
-}
-
 pub const SCENARIOS: &[Scenario] = &[
-    needing(Scenario::new("B17", "a name that is not found leaves nothing in doubt", not_found)),
-    needing(Scenario::new(
-        "B17",
-        "a slow name server is waited for, and a silent one given up",
-        slow,
-    )),
-    needing(Scenario::new("B17", "a name that flips between addresses loses nothing", flips)),
+    Scenario::new("B17", "a name that is not found leaves nothing in doubt", not_found)
+        .needing(names::can_be_asked),
+    Scenario::new("B17", "a slow name server is waited for, and a silent one given up", slow)
+        .needing(names::can_be_asked),
+    Scenario::new("B17", "a name that flips between addresses loses nothing", flips)
+        .needing(names::can_be_asked),
 ];
 
 const HOST: &str = "crm.kit.example";

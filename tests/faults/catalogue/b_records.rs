@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Scenario;
 use super::b_wire::changed;
 use crate::support::case::Case;
-use crate::support::fault::Fault;
+use crate::support::fault::{Body, Fault};
 use crate::support::judge::Left;
 use crate::support::people::{Person, key, keys, people};
 use crate::support::workspace::{PER_RECORD, Setup};
@@ -18,7 +18,9 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new("B10", "a refusal that repeats what was sent gives nothing of it away", echo),
     Scenario::new("B11", "an error inside of 200 or 207 is that record's alone", errors_inside),
+    Scenario::new("B11", "a record that is busy is tried again, and it alone", busy),
     Scenario::new("B11", "another number of results than of records is no receipt", wrong_count),
+    Scenario::new("B12", "an answer that is no HTTP leaves what was sent in doubt", no_http),
     Scenario::new("B12", "a 200 without the declared shape is never a receipt", no_shape),
 ];
 
@@ -171,6 +173,66 @@ fn no_shape(scenario: &Scenario) {
         }
         case.write(&people(1..=rows));
         let counts = [("delivered", 0), ("rejected", 0), ("unknown", rows.into())];
+        case.sync(&[]).expect(1, "partial", &counts);
+        case.assert_attempts_counted();
+        case.judge();
+    }
+}
+
+fn busy(scenario: &Scenario) {
+    let outcome = format!(
+        "[{{ status: 200, then: {} }}]",
+        PER_RECORD.replace("delivered: [ok]", "delivered: [ok], retry: [busy]")
+    );
+    let setup = Setup { outcome, attempts: 3, concurrency: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    for busy in [keys([3, 7]), keys([7])] {
+        case.oracle.on_next(Fault::BusyKeys(busy));
+    }
+    case.write(&people(1..=10));
+    let counts = [("delivered", 10), ("rejected", 0), ("requests", 3), ("retries", 2)];
+    case.sync(&[]).expect(0, "succeeded", &counts);
+    let sent: Vec<usize> =
+        case.oracle.requests().iter().map(|request| request.sent.operations.len()).collect();
+    assert_eq!((sent, case.oracle.redundant()), (vec![10, 2, 1], 0), "{}", case.print());
+    // Given up: not applied is not sent, and no doubt is left.
+    case.oracle.always(Fault::BusyKeys(keys([1, 2])));
+    case.write(&people(3..=12));
+    case.sync(&[]).expect(1, "partial", &[("delivered", 2), ("unsent", 2), ("unknown", 0)]);
+    case.judge();
+}
+
+fn no_http(scenario: &Scenario) {
+    let whole = r#"{"results":[{"status":"ok"},{"status":"ok"},{"status":"ok"}]}"#;
+    let answers = [
+        "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
+        "\u{16}\u{3}\u{1}\u{2}".to_owned(),
+        whole.to_owned(),
+        format!("HTTP/9.9 200 OK\r\ncontent-length: {}\r\n\r\n{whole}", whole.len()),
+        format!("HTTP/1.1 two hundred\r\ncontent-length: {}\r\n\r\n{whole}", whole.len()),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{whole}", whole.len() + 1),
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{whole}", whole.len() - 1),
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{whole}"),
+        format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n{whole}"
+        ),
+        format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{whole}\r\n",
+            whole.len()
+        ),
+    ];
+    for is_applied in [true, false] {
+        let setup = Setup { batch: 3, attempts: 1, ..Setup::default() };
+        let mut case = Case::new(&scenario.replay(), setup);
+        for answer in &answers {
+            let fault = Fault::Raw(Body(answer.clone().into_bytes()));
+            case.oracle.on_next(if is_applied { fault.applied() } else { fault });
+        }
+        let rows = u32::try_from(3 * answers.len()).expect("there are not so many");
+        case.write(&people(1..=rows));
+        let counts = [("delivered", 0), ("unsent", 0), ("unknown", rows.into())];
         case.sync(&[]).expect(1, "partial", &counts);
         case.assert_attempts_counted();
         case.judge();

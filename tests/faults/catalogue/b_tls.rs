@@ -9,24 +9,25 @@ use super::b_wire::changed;
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::certificates::{self, Authority, Good};
+use crate::support::fault::Fault;
 use crate::support::front::{Away, Does, Front};
 use crate::support::oracle::Oracle;
 use crate::support::people::people;
 use crate::support::workspace::Setup;
 
-const fn needing(mut scenario: Scenario) -> Scenario {
-    scenario.need = Some(certificates::can_be_made);
-    scenario
-}
-
 pub const SCENARIOS: &[Scenario] = &[
-    needing(Scenario::new("B16", "a host that cannot be trusted is told nothing", untrusted)),
-    needing(Scenario::new("B16", "a handshake that stalls leaves nothing in doubt", stalled)),
-    needing(Scenario::new(
+    Scenario::new("B16", "a host that cannot be trusted is told nothing", untrusted)
+        .needing(certificates::can_be_made),
+    Scenario::new("B16", "a certificate that goes bad in mid-run halts it", goes_bad)
+        .needing(certificates::can_be_made),
+    Scenario::new("B16", "a handshake that stalls leaves nothing in doubt", stalled)
+        .needing(certificates::can_be_made),
+    Scenario::new(
         "B18",
         "a request of HTTP/2 that is turned away is counted, and no row lost",
         goaway,
-    )),
+    )
+    .needing(certificates::can_be_made),
 ];
 
 const HOST: &str = "localhost";
@@ -72,6 +73,29 @@ fn untrusted(scenario: &Scenario) {
     front.does(Does::Say("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n"));
     let report = case.sync(&[]).expect(1, "failed", &[("delivered", 0), ("unknown", 0)]);
     assert!(report.word("error").contains("tls"), "{report:#?}");
+    front.does(Does::Tls(good));
+    case.judge();
+}
+
+/// Three answers are lost, each with its connection; the next connection finds that the certificate has expired.
+fn goes_bad(scenario: &Scenario) {
+    let authority = Authority::new();
+    let setup = Setup { batch: 2, concurrency: 1, ..Setup::default() };
+    let (mut case, front, good) = behind_tls(scenario, &authority, setup);
+    let expired = authority.server(HOST, Good::Once);
+    (0..2).for_each(|_| case.oracle.on_next(Fault::ApplyThenDrop));
+    case.oracle.on_next(Fault::Hold);
+    case.write(&people(1..=20));
+    let started = case.spawn(&[]);
+    case.oracle.wait_for_requests(3, SOON);
+    front.does(Does::Tls(expired));
+    case.say("the certificate has expired");
+    front.hang_up();
+    let halted = case.end(started).expect_code(1).json();
+    assert_eq!(halted["outcome"], "failed", "{halted:#}");
+    assert!(halted["error"].as_str().is_some_and(|error| error.contains("tls")), "{halted:#}");
+    let tally = &halted["tally"];
+    assert_eq!((&tally["delivered"], &tally["unknown"]), (&0.into(), &6.into()), "{halted:#}");
     front.does(Does::Tls(good));
     case.judge();
 }

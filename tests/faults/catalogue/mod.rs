@@ -32,6 +32,11 @@ impl Scenario {
         Scenario { id, name, play, need: None }
     }
 
+    /// The scenario where a machine has what it needs; elsewhere it is not measured.
+    const fn needing(self, need: Need) -> Scenario {
+        Scenario { need: Some(need), ..self }
+    }
+
     /// The command that plays this scenario alone.
     pub fn replay(&self) -> String {
         format!("cargo test --features faults --test faults -- '{}'", self.name)
