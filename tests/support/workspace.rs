@@ -44,6 +44,8 @@ pub struct Setup {
     pub bearer: &'static str,
     /// More keys of the HTTP connection, as YAML: `connect_timeout: 1s, `.
     pub http: &'static str,
+    /// Whether a request without a known outcome may be repeated: `natural`, `key` or `never`.
+    pub repeat: &'static str,
     /// The rules that judge answers, as a YAML list in a line; the usual one if empty.
     pub outcome: String,
     /// More of the environment of every process.
@@ -74,6 +76,7 @@ impl Default for Setup {
             token: TOKEN,
             bearer: "${TOKEN}",
             http: "",
+            repeat: "natural",
             outcome: String::new(),
             environment: Vec::new(),
             under: Vec::new(),
@@ -159,7 +162,7 @@ impl Workspace {
         };
         let timeout = self.setup.request_timeout;
         let timeout = timeout.map_or(String::new(), |time| format!("request_timeout: {time}, "));
-        let Setup { bearer, http, outcome, .. } = &self.setup;
+        let Setup { bearer, http, outcome, repeat, .. } = &self.setup;
         let usual = format!("[{{ status: 200, then: {PER_RECORD} }}]");
         let outcome = if outcome.is_empty() { &usual } else { outcome };
         let outcome = format!("      outcome: {outcome}");
@@ -183,13 +186,13 @@ syncs:
       post: /contacts/batch
       batch: {{ records: {batch}, bytes: 1MiB }}
       body: {{ json: {{ records: {{ each: \"{{{{record}}}}\" }} }} }}
-      idempotency: {{ repeat: natural, header: Idempotency-Key }}
+      idempotency: {{ repeat: {repeat}, header: Idempotency-Key }}
 {outcome}
     delete:
       post: /contacts/batch/archive
       batch: {{ records: {batch} }}
       body: {{ json: {{ ids: {{ each: \"{{{{record}}}}\" }} }} }}
-      idempotency: {{ repeat: natural, header: Idempotency-Key }}
+      idempotency: {{ repeat: {repeat}, header: Idempotency-Key }}
 {outcome}
 "
         )

@@ -15,6 +15,11 @@ use crate::support::workspace::Setup;
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("B1", "a reset after a full answer takes no receipt back", answer_then_reset),
     Scenario::new("B2", "what was applied without an answer is asserted again", applied_unanswered),
+    Scenario::new(
+        "B2",
+        "what only its key keeps from being applied twice is not halved",
+        not_halved_in_doubt,
+    ),
     Scenario::new("B3", "what was taken and dropped is sent again", taken_and_dropped),
     Scenario::new(
         "B4",
@@ -24,6 +29,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("B4", "a refused connection leaves nothing in doubt", refused),
     Scenario::new("B5", "an upsert applied late is mended by a full resync", applied_late),
     Scenario::new("B5", "a delete applied late is mended by a full resync", deleted_late),
+    Scenario::new("B5", "an upsert applied after its delete is mended when the row returns", ghost),
     Scenario::new("B6", "an answer that comes too slowly is given up in time", too_slow),
     Scenario::new("B6", "an answer without an end takes bounded memory", without_end),
     Scenario::new("B6", "a gzip bomb is never unpacked", gzip_bomb),
@@ -79,15 +85,33 @@ fn applied_unanswered(scenario: &Scenario) {
         upserts_and_deletes(scenario, Setup::default(), &fault);
     }
     // Given up: doubt outlasts the run, whatever the row becomes meanwhile.
-    let mut case = Case::new(&scenario.replay(), Setup { attempts: 1, ..Setup::default() });
-    case.write(&people(1..=10));
-    case.sync(&[]).expect(0, "succeeded", &[]);
+    for (repeat, attempts) in [("natural", 1), ("key", 1), ("never", 4)] {
+        let setup = Setup { attempts, repeat, ..Setup::default() };
+        let mut case = Case::new(&scenario.replay(), setup);
+        case.write(&people(1..=10));
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        case.oracle.on_next(Fault::ApplyThenDrop);
+        let mut next = people(1..=11);
+        next[0].counter = 2;
+        case.write(&next);
+        let counts = [("unknown", 2), ("delivered", 0), ("requests", 1)];
+        case.sync(&[]).expect(1, "partial", &counts);
+        case.write(&people(1..=10));
+        case.assert_attempts_counted();
+        case.judge();
+    }
+}
+
+/// Halves have other keys than the whole: where only the key keeps a record from being applied twice, a batch that may
+/// have been applied is not halved.
+fn not_halved_in_doubt(scenario: &Scenario) {
+    let setup = Setup { repeat: "key", ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
     case.oracle.on_next(Fault::ApplyThenDrop);
-    let mut next = people(1..=11);
-    next[0].counter = 2;
-    case.write(&next);
-    case.sync(&[]).expect(1, "partial", &[("unknown", 2), ("delivered", 0)]);
+    case.oracle.on_next(Fault::TooLarge413(3));
     case.write(&people(1..=10));
+    let counts = [("unknown", 10), ("delivered", 0), ("requests", 2), ("retries", 1)];
+    case.sync(&[]).expect(1, "partial", &counts);
     case.assert_attempts_counted();
     case.judge();
 }
@@ -174,6 +198,27 @@ fn deleted_late(scenario: &Scenario) {
     case.say("the deletes that were given up are applied");
     assert_eq!(case.oracle.late(), BTreeSet::from([key(9), key(10)]), "{}", case.print());
     case.sync(&["--full"]).expect(0, "succeeded", &[]);
+    assert!(case.oracle.late().is_empty());
+    case.judge();
+}
+
+/// The destination holds a row that nobody can know of, as its delete was answered: the judge lets it be.
+fn ghost(scenario: &Scenario) {
+    let setup = Setup { request_timeout: Some("500ms"), attempts: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=10));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case.oracle.on_next(Fault::ApplyLate);
+    case.write(&people(1..=11));
+    case.sync(&[]).expect(1, "partial", &[("unknown", 1)]);
+    case.write(&people(1..=10));
+    case.sync(&[]).expect(0, "succeeded", &[("deleted", 1)]);
+    case.oracle.release();
+    case.say("the upsert that was given up is applied");
+    assert!(case.oracle.record(&key(11)).is_some(), "{}", case.print());
+    case.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    case.write(&people(1..=11));
+    case.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
     assert!(case.oracle.late().is_empty());
     case.judge();
 }
