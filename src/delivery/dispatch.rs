@@ -372,6 +372,9 @@ impl Dispatch {
         let Some(held) = self.held.get_mut(&number) else { return };
         if std::mem::replace(&mut held.has_been_sent, true) {
             self.counts.retries += 1;
+            if points::is_planted("counts_off_by_retry") {
+                self.counts.requests -= 1;
+            }
         }
     }
 

@@ -68,7 +68,12 @@ impl Request {
             return Ended { parcel, attempt: None };
         }
         points::reached(Point::BeforeRequest);
-        let attempt = Box::pin(shared.destination.send(&outgoing)).await;
+        let attempt = if points::is_planted("two_in_flight_per_key") {
+            let send = || Box::pin(shared.destination.send(&outgoing));
+            tokio::join!(send(), send()).0
+        } else {
+            Box::pin(shared.destination.send(&outgoing)).await
+        };
         drop(permit);
         Ended { parcel, attempt: Some((attempt, left)) }
     }
@@ -80,13 +85,17 @@ impl Sending {
         let encoder = shared.destination.encoder(batch.operation);
         let encoder = encoder.expect("a batch is formed only with an encoder");
         let records = batch.at(places);
+        let mut idempotency_key = idempotency::key(shared.lineage, &shared.sync, batch, places);
+        if points::is_planted("retry_with_new_key") {
+            idempotency_key.push_str(&self.attempt.to_string());
+        }
         let path = records.clone().next().map(|record| batch.path(record)).unwrap_or_default();
         Outgoing {
             operation: batch.operation,
             records: u32::try_from(records.clone().count()).expect("places are u32"),
             body: encoder.body(records.map(|record| batch.json(record))),
             path: (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned()),
-            idempotency_key: idempotency::key(shared.lineage, &shared.sync, batch, places),
+            idempotency_key,
             run: shared.run.to_string(),
             attempt: self.attempt,
         }

@@ -13,6 +13,7 @@ use crate::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Verdict;
 use crate::domain::id::BatchNumber;
+use crate::points;
 
 /// Time since the delivery began.
 pub type Moment = Duration;
@@ -211,7 +212,8 @@ impl Window {
         random: f64,
         actions: &mut Vec<Action>,
     ) {
-        let retry_after = attempt.retry_after;
+        let retry_after =
+            attempt.retry_after.filter(|_| !points::is_planted("retry_after_ignored"));
         match counted(attempt.judgement, parcel.records.len()) {
             Judgement::Records(verdicts) => {
                 let again = self.settle_each(&parcel, verdicts, actions);

@@ -3,6 +3,7 @@
 //! Guards: a planted fault that never fired is known, so that a scenario whose fault did not fire fails.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -16,9 +17,13 @@ pub enum Fault {
     /// Nothing applied; this status, these headers, this body.
     Status { code: u16, headers: Vec<(String, String)>, body: String },
     /// As `Status`, with no other headers than these, and a body that need be no text (B6, B12).
-    Bytes { code: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Bytes { code: u16, headers: Vec<(String, String)>, body: Body },
+    /// Nothing applied; these bytes, which need be no HTTP, and the connection closed (B12).
+    Raw(Body),
     /// Applied; answered as this fault answers, which is no receipt.
     Applied(Box<Fault>),
+    /// As `Applied`, and by the scenario's config it is a receipt.
+    Receipt(Box<Fault>),
     /// Nothing applied; this status, and a message that repeats the request's body and credentials (I12).
     Echo(u16),
     /// Applied; the connection is closed without an answer (B2).
@@ -32,6 +37,11 @@ pub enum Fault {
     ResetWithinBody(usize),
     /// As `ResetWithinBody`, and the write side is closed instead: nothing is answered, what still comes is read (B4).
     HalfCloseWithinBody(usize),
+    /// Nothing applied; answered with this status when so many bytes of the body came, and the connection closed: what
+    /// still comes is read (B9).
+    EarlyAnswer(u16, usize),
+    /// Applied and answered whole, and the same bytes once more, which nobody asked for (B18).
+    AnswerTwice,
     /// Nothing applied; read in full, and the write side closed without an answer; what still comes is read (B3).
     HalfClose,
     /// Nothing applied and nothing answered until `release`; applied then, whether or not the client has given up (B5).
@@ -58,6 +68,8 @@ pub enum Fault {
     AnswerWith(u16),
     /// The records with these keys are rejected in the answer with this code; the others are applied.
     RejectKeys(BTreeSet<String>, String),
+    /// The records with these keys are answered with the status `busy` and not applied; the others are applied.
+    BusyKeys(BTreeSet<String>),
     /// While one of these keys is in the batch, all of it is refused with 400 and no record is named (B10).
     Poison400(BTreeSet<String>),
     /// As `Poison400`, with another status.
@@ -78,6 +90,17 @@ pub enum Fault {
     None,
 }
 
+/// A body that is shown in short.
+#[derive(Clone, PartialEq)]
+pub struct Body(pub Vec<u8>);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beginning = String::from_utf8_lossy(&self.0[..self.0.len().min(60)]);
+        write!(f, "{} bytes: {beginning:?}", self.0.len())
+    }
+}
+
 impl Fault {
     /// A refusal with this status and a short JSON body.
     pub fn status(code: u16) -> Fault {
@@ -90,21 +113,33 @@ impl Fault {
         Fault::Status { code, headers, body: String::new() }
     }
 
+    /// Nothing applied; this status, and neither a body nor its type.
+    pub fn empty(code: u16) -> Fault {
+        Fault::Bytes { code, headers: Vec::new(), body: Body(Vec::new()) }
+    }
+
     /// Applied, and answered as this fault answers.
     pub fn applied(self) -> Fault {
         Fault::Applied(Box::new(self))
     }
 
+    /// Applied, and answered as this fault answers, which the scenario's config declares to be a receipt.
+    pub fn receipt(self) -> Fault {
+        Fault::Receipt(Box::new(self))
+    }
+
     /// Nothing applied; this status, and a body of this type.
     pub fn body(code: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Fault {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-        Fault::Bytes { code, headers, body: body.into() }
+        Fault::Bytes { code, headers, body: Body(body.into()) }
     }
 
     /// The bytes of the body before which this is played, where it is played within the body.
     fn within_body(&self) -> Option<usize> {
         match self {
-            Fault::ResetWithinBody(bytes) | Fault::HalfCloseWithinBody(bytes) => Some(*bytes),
+            Fault::ResetWithinBody(bytes)
+            | Fault::HalfCloseWithinBody(bytes)
+            | Fault::EarlyAnswer(_, bytes) => Some(*bytes),
             _ => None,
         }
     }
@@ -112,7 +147,10 @@ impl Fault {
     /// Whether this fault has anything to say about this request.
     fn concerns(&self, sent: &Sent) -> bool {
         match self {
-            Fault::RejectKeys(keys, _) | Fault::Poison400(keys) | Fault::Poison(_, keys) => {
+            Fault::RejectKeys(keys, _)
+            | Fault::BusyKeys(keys)
+            | Fault::Poison400(keys)
+            | Fault::Poison(_, keys) => {
                 sent.operations.iter().any(|operation| keys.contains(&operation.key))
             }
             Fault::TooLarge413(records) => sent.operations.len() > *records,

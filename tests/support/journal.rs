@@ -206,10 +206,15 @@ impl Journal {
 
     /// Applies a request's operations, save those with a key in `refused`.
     pub fn apply(&mut self, number: usize, refused: &BTreeSet<String>) {
+        self.apply_but(number, refused, Made::Rejected);
+    }
+
+    /// As `apply`; what is made of the others is `instead`.
+    pub fn apply_but(&mut self, number: usize, refused: &BTreeSet<String>, instead: Made) {
         let request = &mut self.requests[number - 1];
         for (operation, made) in request.sent.operations.iter().zip(&mut request.made) {
             *made = if refused.contains(&operation.key) {
-                Made::Rejected
+                instead
             } else {
                 self.late.remove(&operation.key);
                 let before = match operation.asked {

@@ -284,14 +284,24 @@ impl Case {
     /// every attempt reaches the oracle and no batch is halved.
     #[track_caller]
     pub fn assert_attempts_counted(&self) {
+        let violations = self.oracle.violations();
+        assert!(violations.is_empty(), "{violations:#?}\n{}", self.print());
         let requests = self.oracle.requests();
         for report in self.attempts.iter().filter_map(|attempt| attempt.report.as_ref()) {
             let run = report.json["run"].as_u64();
-            let ours = requests.iter().filter(|request| run_of(request) == run);
-            let seen = ours.clone().count() as u64;
-            let batches: BTreeSet<_> = ours.map(|request| &request.sent.idempotency_key).collect();
+            let ours = || requests.iter().filter(|request| run_of(request) == run);
+            // A batch is known by its body; one that was never read, by its key.
+            let bodies: BTreeMap<_, _> = ours()
+                .filter(|request| !request.sent.operations.is_empty())
+                .map(|request| (&request.sent.idempotency_key, &request.sent.body_hash))
+                .collect();
+            let batch = |request: &Request| match bodies.get(&request.sent.idempotency_key) {
+                Some(body) => Some((*body).clone()),
+                None => request.sent.idempotency_key.clone(),
+            };
+            let (seen, batches) = (ours().count(), ours().map(batch).collect::<BTreeSet<_>>());
             let said = (report.count("requests"), report.count("retries"));
-            let wanted = (seen, seen - batches.len() as u64);
+            let wanted = (seen as u64, (seen - batches.len()) as u64);
             assert_eq!(said, wanted, "I10: requests and retries of run {run:?}\n{}", self.print());
         }
     }

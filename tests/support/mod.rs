@@ -1,11 +1,14 @@
 //! The fault kit: an oracle destination, a checker of its journal, the real binary as a process, a workspace for it.
 
 pub mod case;
+pub mod certificates;
 pub mod check;
 pub mod fault;
+pub mod front;
 pub mod journal;
 pub mod judge;
 pub mod known;
+pub mod names;
 pub mod oracle;
 pub mod parquet;
 pub mod people;

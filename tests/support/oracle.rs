@@ -316,14 +316,9 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
     while let Ok(Some(head)) = wire.head().await {
-        if let Some((fault, bytes)) = within_body(&shared, connection, &head) {
+        if let Some((number, fault, bytes)) = within_body(&shared, connection, &head) {
             let _ = wire.wait_for_part(bytes).await;
-            if fault == Fault::ResetWithinBody(bytes) {
-                wire.reset();
-            } else {
-                wire.half_close().await;
-                wire.closed().await;
-            }
+            play::play_within_body(&shared, wire, number, fault).await;
             return;
         }
         let Ok(body) = wire.body(&head).await else { return };
@@ -345,14 +340,14 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
     }
 }
 
-/// Writes a request down that is to be played upon within its body; the fault, and the number of bytes to wait for.
-fn within_body(shared: &Shared, connection: usize, head: &Head) -> Option<(Fault, usize)> {
+/// Writes a request down that is to be played upon within its body; its number, the fault, and the bytes to wait for.
+fn within_body(shared: &Shared, connection: usize, head: &Head) -> Option<(usize, Fault, usize)> {
     let mut state = shared.state();
     let number = state.journal.requests.len() + 1;
     let (fault, bytes) = state.script.choose_within_body(number)?;
     lost(&mut state.journal, connection, head, &format!("{fault:?}"));
     shared.changed.notify_all();
-    Some((fault, bytes))
+    Some((number, fault, bytes))
 }
 
 /// Writes a request down of which nothing is made and no more is known than its head.

@@ -18,20 +18,24 @@ pub(super) fn answer(journal: &mut Journal, number: usize, fault: &Fault) -> (An
     match fault {
         // Applied when it is released.
         Fault::Hold | Fault::ApplyLate => (Answer::new(500, "text/plain", ""), true),
-        Fault::Applied(answered) => {
-            let (_, _) = applied(journal, number, &Fault::None);
-            (refusal(journal, number, answered), false)
+        Fault::Applied(answered) | Fault::Receipt(answered) => {
+            let usual = applied(journal, number, answered).0;
+            let is_usual = matches!(**answered, Fault::AnswerWith(_));
+            let answer = if is_usual { usual } else { refusal(journal, number, answered) };
+            (answer, matches!(fault, Fault::Receipt(_)))
         }
         Fault::None
         | Fault::ApplyThenDrop
         | Fault::ApplyThenCut(_)
         | Fault::ApplyThenReset
         | Fault::AnswerThenReset
+        | Fault::AnswerTwice
         | Fault::AnswerWith(_)
         | Fault::CloseIdle(_)
         | Fault::WrongCount
         | Fault::Repeated
         | Fault::RejectKeys(..)
+        | Fault::BusyKeys(_)
         | Fault::SlowAnswer(_)
         | Fault::SlowPieces(..)
         | Fault::ApplyThenHold => applied(journal, number, fault),
@@ -48,8 +52,9 @@ fn refusal(journal: &Journal, number: usize, fault: &Fault) -> Answer {
             answer
         }
         Fault::Bytes { code, headers, body } => {
-            Answer { status: *code, headers: headers.clone(), body: body.clone() }
+            Answer { status: *code, headers: headers.clone(), body: body.0.clone() }
         }
+        Fault::Raw(bytes) => Answer { status: 0, headers: Vec::new(), body: bytes.0.clone() },
         Fault::Redirect(code, location) => {
             let mut answer = Answer::new(*code, "text/plain", "elsewhere");
             answer.headers.push(("location".to_owned(), location.clone()));
@@ -75,8 +80,13 @@ fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool
         Fault::RejectKeys(keys, code) => (keys.clone(), code.as_str()),
         _ => (BTreeSet::new(), ""),
     };
-    journal.apply(number, &refused);
+    if let Fault::BusyKeys(keys) = fault {
+        journal.apply_but(number, keys, Made::NotApplied);
+    } else {
+        journal.apply(number, &refused);
+    }
     let result = |made: &Made| match made {
+        Made::NotApplied => json!({ "status": "busy" }),
         Made::Rejected => {
             json!({ "status": "rejected", "error": { "code": code, "message": "refused by the oracle" } })
         }
@@ -91,6 +101,22 @@ fn applied(journal: &mut Journal, number: usize, fault: &Fault) -> (Answer, bool
     let status = if let Fault::AnswerWith(status) = fault { *status } else { 200 };
     let is_receipt = !matches!(fault, Fault::WrongCount | Fault::Repeated);
     (Answer::json(status, &json!({ "results": results })), is_receipt)
+}
+
+/// Ends a connection within a request's body.
+pub(super) async fn play_within_body(shared: &Shared, mut wire: Wire, number: usize, fault: Fault) {
+    if let Fault::ResetWithinBody(_) = fault {
+        return wire.reset();
+    }
+    if let Fault::EarlyAnswer(code, _) = fault {
+        let mut answer = Answer::json(code, &json!({ "error": "I have seen enough" }));
+        answer.headers.push(("connection".to_owned(), "close".to_owned()));
+        shared.note(|journal| journal.answered(number, code, false));
+        // A client that is gone has nothing to hear.
+        let _ = wire.write(&answer.bytes()).await;
+    }
+    wire.half_close().await;
+    wire.closed().await;
 }
 
 /// Answers as decided; gives the connection back if it lives on.
@@ -137,6 +163,13 @@ pub(super) async fn play(
             write(shared, &mut wire, &decision, &decision.answer.bytes()).await?;
             wire.reset();
             Ok(None)
+        }
+        _ if decision.answer.status == 0 => {
+            write(shared, &mut wire, &decision, &decision.answer.bytes()).await.map(|()| None)
+        }
+        Fault::AnswerTwice => {
+            let answer = decision.answer.bytes();
+            write(shared, &mut wire, &decision, &answer.repeat(2)).await.map(|()| Some(wire))
         }
         Fault::SlowAnswer(pause) => {
             let is_gone = tokio::select! {
@@ -209,7 +242,7 @@ async fn write(
 
 /// Writes until the client is gone; so much at most, that a client without a limit does not take the machine down.
 async fn endless(wire: &mut Wire, is_head: bool, piece: usize, pause: Duration) -> io::Result<()> {
-    const MOST: usize = 1 << 30;
+    const MOST: usize = 1 << 29;
     let head = "HTTP/1.1 200 Played\r\ncontent-type: application/json\r\n";
     wire.write(head.as_bytes()).await?;
     let piece = if is_head {

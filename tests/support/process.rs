@@ -83,6 +83,21 @@ impl Process {
         state.is_some_and(|state| state != 'Z')
     }
 
+    /// Waits for the end of the process; the memory that it had at most, in bytes, as far as could be seen.
+    pub fn peak_memory(&mut self) -> u64 {
+        let mut peak = 0;
+        while self.is_running() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+            let line = status.ok().and_then(|status| {
+                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+                line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+            });
+            peak = peak.max(line.unwrap_or(0) << 10);
+            std::thread::yield_now();
+        }
+        peak
+    }
+
     /// Ends the process without a word to it.
     pub fn sigkill(&self) {
         self.signal("KILL");

@@ -30,6 +30,7 @@ pub struct Head {
 /// An answer that is yet to be written.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// 0 where the body is all that goes over the wire.
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -53,6 +54,9 @@ impl Answer {
 
     /// The bytes as they go over the wire.
     pub fn bytes(&self) -> Vec<u8> {
+        if self.status == 0 {
+            return self.body.clone();
+        }
         let mut head = format!("HTTP/1.1 {} Played\r\n", self.status);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -45,6 +45,8 @@ pub struct Setup {
     pub bearer: &'static str,
     /// More keys of the HTTP connection, as YAML: `connect_timeout: 1s, `.
     pub http: &'static str,
+    /// Whether a request without a known outcome may be repeated: `natural`, `key` or `never`.
+    pub repeat: &'static str,
     /// The rules that judge answers, as a YAML list in a line; the usual one if empty.
     pub outcome: String,
     /// More of the environment of every process.
@@ -75,6 +77,7 @@ impl Default for Setup {
             token: TOKEN,
             bearer: "${TOKEN}",
             http: "",
+            repeat: "natural",
             outcome: String::new(),
             environment: Vec::new(),
             under: Vec::new(),
@@ -181,7 +184,7 @@ impl Workspace {
         };
         let timeout = self.setup.request_timeout;
         let timeout = timeout.map_or(String::new(), |time| format!("request_timeout: {time}, "));
-        let Setup { bearer, http, outcome, .. } = &self.setup;
+        let Setup { bearer, http, outcome, repeat, .. } = &self.setup;
         let usual = format!("[{{ status: 200, then: {PER_RECORD} }}]");
         let outcome = if outcome.is_empty() { &usual } else { outcome };
         let outcome = format!("      outcome: {outcome}");
@@ -205,13 +208,13 @@ syncs:
       post: /contacts/batch
       batch: {{ records: {batch}, bytes: 1MiB }}
       body: {{ json: {{ records: {{ each: \"{{{{record}}}}\" }} }} }}
-      idempotency: {{ repeat: natural, header: Idempotency-Key }}
+      idempotency: {{ repeat: {repeat}, header: Idempotency-Key }}
 {outcome}
     delete:
       post: /contacts/batch/archive
       batch: {{ records: {batch} }}
       body: {{ json: {{ ids: {{ each: \"{{{{record}}}}\" }} }} }}
-      idempotency: {{ repeat: natural, header: Idempotency-Key }}
+      idempotency: {{ repeat: {repeat}, header: Idempotency-Key }}
 {outcome}
 "
         )

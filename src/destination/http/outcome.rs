@@ -15,6 +15,7 @@ use super::scrub::Scrub;
 use crate::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
 use crate::destination::definition::{Decode, OutcomeRule, PerRecord, StatusMatch, Then};
 use crate::domain::entry::Operation;
+use crate::points;
 
 /// What was asked.
 pub(super) struct Asked<'a> {
@@ -102,9 +103,15 @@ impl Judge<'_> {
             return self.every(RecordVerdict::Delivered);
         }
         let Some(json) = self.json() else {
+            if points::is_planted("html_taken_for_success") {
+                return self.every(RecordVerdict::Delivered);
+            }
             return self.no_receipt("it is not JSON, as its outcome rule declares");
         };
         match receipt::verdicts(list, records, json, self.asked.scrub) {
+            Ok(verdicts) if points::is_planted("batch_verdict") => {
+                Judgement::Records(vec![verdicts[0].clone(); verdicts.len()])
+            }
             Ok(verdicts) => Judgement::Records(verdicts),
             Err(why) => self.no_receipt(&why),
         }
@@ -113,6 +120,9 @@ impl Judge<'_> {
     fn by_default(&self) -> Judgement {
         let status = self.answer.status;
         match status {
+            300..=399 if points::is_planted("redirect_taken_for_success") => {
+                self.every(RecordVerdict::Delivered)
+            }
             300..=399 => Judgement::Halt(self.refusal(
                 "redirects are not followed; let `base_url` and the path be the final address",
             )),
@@ -163,6 +173,11 @@ impl Judge<'_> {
     /// The status as code; our words, then the destination's.
     fn refusal(&self, ours: &str) -> Refusal {
         let theirs = self.their_words().map(|words| self.asked.scrub.message(&words));
+        let theirs = if points::is_planted("secret_in_error") {
+            self.answer.text().map(str::to_owned)
+        } else {
+            theirs
+        };
         let message = match theirs.filter(|words| !words.is_empty()) {
             Some(theirs) => format!("{ours}: {theirs}"),
             None => ours.to_owned(),

@@ -3,6 +3,11 @@
 
 mod a_crash;
 mod a_stop;
+mod b_names;
+mod b_records;
+mod b_status;
+mod b_tls;
+mod b_wire;
 mod e_broken;
 mod e_columns;
 mod e_keys;
@@ -36,6 +41,11 @@ impl Scenario {
         Scenario { id, name, play, need: None }
     }
 
+    /// The scenario where a machine has what it needs; elsewhere it is not measured.
+    const fn needing(self, need: Need) -> Scenario {
+        Scenario { need: Some(need), ..self }
+    }
+
     /// The command that plays this scenario alone.
     pub fn replay(&self) -> String {
         format!("cargo test --features faults --test faults -- '{}'", self.name)
@@ -58,6 +68,11 @@ pub fn all() -> Vec<Scenario> {
     [
         a_crash::SCENARIOS,
         a_stop::SCENARIOS,
+        b_names::SCENARIOS,
+        b_records::SCENARIOS,
+        b_status::SCENARIOS,
+        b_tls::SCENARIOS,
+        b_wire::SCENARIOS,
         e_shrink::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
