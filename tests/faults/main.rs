@@ -9,6 +9,7 @@ mod support;
 mod catalogue;
 mod kills;
 mod runner;
+mod strace;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,9 @@ struct Command {
     ask: Option<Ask>,
     /// Only the scenarios whose id is one of these or whose name holds one of them, such as `A7`
     names: Vec<String>,
+    /// All points of scenarios that play a sample of theirs, such as C1
+    #[arg(long)]
+    all: bool,
     /// What `cargo test` hands to every test program; taken and not needed
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -60,6 +64,9 @@ const KILLS: u64 = 300;
 
 fn main() -> ExitCode {
     let command = Command::parse();
+    if command.all {
+        catalogue::be_exhaustive();
+    }
     let is_well = match command.ask {
         Some(Ask::List) => {
             catalogue::all().iter().for_each(|scenario| println!("{scenario}"));

@@ -107,10 +107,20 @@ impl Case {
 
     /// Starts `sync` with more of the environment, such as a point to end at.
     pub fn spawn_with(&mut self, more: &[&str], environment: &[(&str, &str)]) -> Started {
-        self.say(format!("sync {} {environment:?}", more.join(" ")));
+        self.spawn_under(&[], more, environment)
+    }
+
+    /// As `spawn_with`, started by a command that is handed the binary and its arguments.
+    pub fn spawn_under(
+        &mut self,
+        wrapper: &[&str],
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Started {
+        self.say(format!("{} sync {} {environment:?}", wrapper.join(" "), more.join(" ")));
         let mut args = vec!["--format", "json", "sync", "people"];
         args.extend_from_slice(more);
-        let process = self.workspace.spawn_with(&args, environment);
+        let process = self.workspace.spawn_under(wrapper, &args, environment);
         self.started(process)
     }
 

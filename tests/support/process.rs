@@ -35,14 +35,27 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here and `PATH`.
+    /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here, `PATH`, and a
+    /// planted defect.
     pub fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_counterflow"));
-        command.args(args).current_dir(folder).env_clear();
-        command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "TMPDIR"));
+        Process::spawn_under(&[], folder, args, environment)
+    }
+
+    /// As `spawn`, started by a command that is handed the binary and its arguments, such as a tracer.
+    pub fn spawn_under(
+        wrapper: &[&str],
+        folder: &Path,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
+        let words = [wrapper, &[env!("CARGO_BIN_EXE_counterflow")], args].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(folder).env_clear();
+        let kept = ["PATH", "TMPDIR", "COUNTERFLOW_DEFECT"];
+        command.envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|kept| name == kept)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary was built with the tests");
+        let mut child = command.spawn().expect("it was built with the tests, or is on this machine");
         let (tell, ended) = channel();
         let read = |stream, mut pipe: Box<dyn Read + Send>| {
             let tell = tell.clone();

@@ -175,10 +175,20 @@ syncs:
 
     /// As `spawn`, with more of the environment.
     pub fn spawn_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        self.spawn_under(&[], args, environment)
+    }
+
+    /// As `spawn_with`, started by a command that is handed the binary and its arguments.
+    pub fn spawn_under(
+        &self,
+        wrapper: &[&str],
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
         let token = [("TOKEN", self.setup.token)];
-        Process::spawn(self.path(), &all, &[&token, environment].concat())
+        Process::spawn_under(wrapper, self.path(), &all, &[&token, environment].concat())
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

@@ -2,8 +2,10 @@
 //! must be.
 
 mod a_crash;
+mod c_calls;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a machine must have for a scenario; an error says what it lacks.
 pub type Need = fn() -> Result<(), String>;
@@ -26,6 +28,16 @@ impl Scenario {
         Scenario { id, name, play, need: None }
     }
 
+    /// A scenario that needs more of the machine.
+    const fn needing(
+        id: &'static str,
+        name: &'static str,
+        play: fn(&Scenario),
+        need: Need,
+    ) -> Scenario {
+        Scenario { id, name, play, need: Some(need) }
+    }
+
     /// The command that plays this scenario alone.
     pub fn replay(&self) -> String {
         format!("cargo test --features faults --test faults -- '{}'", self.name)
@@ -45,5 +57,17 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS].concat()
+    [a_crash::SCENARIOS, c_calls::SCENARIOS].concat()
+}
+
+static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);
+
+/// Scenarios that play a sample are to play all they can from now on.
+pub fn be_exhaustive() {
+    IS_EXHAUSTIVE.store(true, Ordering::Relaxed);
+}
+
+/// Whether scenarios play all they can, or a sample.
+pub fn is_exhaustive() -> bool {
+    IS_EXHAUSTIVE.load(Ordering::Relaxed)
 }
