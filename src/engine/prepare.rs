@@ -21,6 +21,7 @@ use crate::domain::column::carried;
 use crate::domain::file::FileFact;
 use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
+use crate::domain::run::{Outcome, Phase};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::points::{self, Point};
@@ -30,6 +31,9 @@ use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
+
+/// How many runs that could not start may come after a full resync before it is forgotten that it was asked for.
+const RUNS_LOOKED_BACK: u32 = 200;
 
 /// Why a run cannot start or go on, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +46,13 @@ pub enum Error {
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Destination(#[from] crate::destination::http::Error),
-    #[error("cannot use the state folder: {0}")]
-    State(#[from] std::io::Error),
+    #[error(
+        "cannot make the folder `{}`: {source}; make the disk usable again (space, permissions), then run again",
+        .folder.display()
+    )]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("the system gives no threads to read with: {0}; see `ulimit -u`, then run again")]
+    Threads(#[from] std::io::Error),
     #[error(
         "{0}; put it back, or if the destination holds what the snapshot says all the same, \
          `counterflow sync {1} --keep-snapshot`, else `counterflow rebaseline {1} -m WHY`"
@@ -102,6 +111,8 @@ pub async fn prepare(
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let mut snapshot = open(store, order).await?;
+    let is_owed = !snapshot.header().is_epoch_open && is_full_owed(store, order).await?;
+    let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let is_forced = order.is_full && snapshot.header().epoch > Epoch(0);
     if is_forced {
         blocking(|| snapshot.commit(open_epoch))?;
@@ -237,6 +248,18 @@ pub async fn compare(
     Ok((reading, Sent { columns, destination, definition, choice }))
 }
 
+/// Whether a full resync was asked for whose run could not even open the snapshot, and so could open no epoch.
+async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
+    let failed = Phase::Ended(Outcome::Failed);
+    let runs = store.runs(Some(&order.sync.name), RUNS_LOOKED_BACK, None).await?;
+    let mut ended = runs.iter().filter(|run| run.phase.is_ended());
+    let last = ended.find(|run| run.choice.is_some() || run.phase != failed);
+    Ok(last.is_some_and(|run| {
+        let is_requested = run.choice.is_some_and(|c| c.reason == KindReason::Requested);
+        is_requested && run.phase == failed && run.tally.rows_read == 0
+    }))
+}
+
 /// Opens the sync's snapshot for writing; recovers what a dead run left.
 ///
 /// # Errors
@@ -244,7 +267,8 @@ pub async fn compare(
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
-    let disk = LocalDisk::new(folder(order))?;
+    let folder = folder(order);
+    let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
     if opened.header().generation > 0 {
         remember(store, &opened).await?;

@@ -24,8 +24,8 @@ pub enum Error {
     )]
     Missing { path: PathBuf, evidence: String },
     #[error(
-        "the state database `{}` is damaged or not ours ({detail}); put it back from a backup together with its \
-         `-wal` file, or if it is gone for good move the whole state directory away: the next runs are then full, \
+        "the state database `{}` is damaged or not ours ({detail}); if the disk fails, check it and run again; else put \
+         the file back from a backup together with its `-wal` file, or if it is gone for good move the whole state directory away: the next runs are then full, \
          and rows already gone are never deleted",
         .path.display()
     )]
@@ -77,6 +77,18 @@ impl Error {
                 Error::Disk { path, detail }
             }
             _ => Error::Io { path, source },
+        }
+    }
+
+    /// What SQLite found when it checked the file `path`. A page that the disk did not give is not a damaged one: the
+    /// code at the end is that of a failed read, see https://sqlite.org/rescode.html.
+    pub(super) fn of_check(path: &Path, verdict: &str) -> Result<(), Error> {
+        let (path, detail) = (path.to_path_buf(), verdict.replace('\n', " "));
+        let code = verdict.rsplit_once("error code=").and_then(|(_, code)| code.parse().ok());
+        match code.map(|code: i32| code & 0xff) {
+            _ if verdict == "ok" => Ok(()),
+            Some(10) => Err(Error::Disk { path, detail }),
+            _ => Err(Error::Damaged { path, detail }),
         }
     }
 

@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 
 use super::lock::{StateLock, create_private};
 use super::{Error, Store};
+use crate::points::is_planted;
 
 const FILE: &str = "counterflow.db";
 const SNAPSHOTS: &str = "snapshots";
@@ -39,6 +40,11 @@ impl Store {
         let exists = is_written(&path)?;
         if !exists && let Some(evidence) = evidence(state_directory)? {
             return Err(Error::Missing { path, evidence });
+        }
+        if exists && is_planted("store_recreated") {
+            std::fs::remove_file(&path).map_err(|source| Error::io(path.clone(), source))?;
+            create(&path).await?;
+            return Ok(Store::connect(path));
         }
         let version = if exists { inspect(options(&path), &path, true).await? } else { 0 };
         if version == 0 && first_snapshot(&state_directory.join(SNAPSHOTS))?.is_some() {
@@ -154,10 +160,7 @@ async fn check(inspector: &SqlitePool, path: &Path) -> Result<(), Error> {
         .fetch_one(inspector)
         .await
         .map_err(|error| Error::database(path, error))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    Err(Error::Damaged { path: path.to_path_buf(), detail: verdict })
+    Error::of_check(path, &verdict)
 }
 
 /// What makes a write durable when it returns.

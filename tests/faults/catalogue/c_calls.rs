@@ -8,6 +8,7 @@ use super::{Scenario, is_exhaustive};
 use crate::runner::catch;
 use crate::strace::{self, Call};
 use crate::support::case::Case;
+use crate::support::known;
 use crate::support::people::people;
 use crate::support::process::Finished;
 use crate::support::workspace::Setup;
@@ -120,7 +121,7 @@ fn calls_of(scenario: &Scenario, story: Story) -> Vec<Call> {
 /// One case; whether the call was met.
 fn fail(scenario: &Scenario, story: Story, call: &Call, error: &str, is_lasting: bool) -> bool {
     let mut case = case_of(scenario, story);
-    let before = case.oracle.request_count();
+    let (before, committed) = (case.oracle.request_count(), generation(&case));
     let failing = strace::failing(call, &case.workspace.state(), error, is_lasting, "calls");
     let failing: Vec<&str> = failing.iter().map(String::as_str).collect();
     let started = case.spawn_under(&failing, &[], &[]);
@@ -128,23 +129,48 @@ fn fail(scenario: &Scenario, story: Story, call: &Call, error: &str, is_lasting:
     let has_fired = strace::has_fired(&case.workspace.path().join("calls"));
     assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
     assert_eq!(finished.signal, None, "{finished:#?}");
-    if has_fired && finished.code != Some(0) {
+    if has_fired && !(is_tolerable(call) && finished.code == Some(0)) {
+        assert_eq!(finished.code, Some(1), "{finished:#?}");
         assert_named(call, &finished);
-    } else if has_fired {
-        println!("TOLERATED {story:?} {call}");
     }
-    let _ = before;
+    if has_fired && call.name == "fdatasync" && call.file.contains("journal") {
+        assert_eq!(generation(&case), committed, "a generation whose journal may not be safe");
+        let sent = case.oracle.request_count() - before;
+        assert!(call.nth > 1 || sent == 0, "{sent} requests left on an intent that was not safe");
+    }
     case.judge();
     has_fired
+}
+
+fn generation(case: &Case) -> u64 {
+    known::view(&case.workspace).map_or(0, |view| view.header().generation)
+}
+
+/// Calls that may fail and change nothing: those with which SQLite folds its log when it is closed, which leave a log that
+/// is whole; its sync of the folder, whose failure it does not tell; and the look for a set-aside snapshot, which gives a
+/// run's reason another word.
+fn is_tolerable(call: &Call) -> bool {
+    matches!(
+        (call.name.as_str(), call.file.as_str()),
+        ("pwrite64" | "ftruncate" | "fsync" | "fdatasync", "counterflow.db")
+            | ("pread64" | "unlink", "counterflow.db-wal")
+            | ("unlink", "counterflow.db-shm")
+            | ("fsync", "")
+            | ("getdents64", "snapshots/people")
+    )
 }
 
 /// The message names the place and the remedy.
 fn assert_named(call: &Call, finished: &Finished) {
     let said = finished.printed();
     let name = call.file.rsplit('/').next().unwrap_or_default();
-    let is_database = name.starts_with("counterflow.db");
-    let place = if is_database || name.is_empty() { "counterflow.db" } else { name };
-    let remedies = ["make room", "usable", "check", "run again", "start again", "restore"];
+    let place = match name {
+        "" | "server.json" => "/state",
+        "manifest.tmp" => "`manifest`",
+        _ if name.starts_with("counterflow.db") => "counterflow.db",
+        name => name,
+    };
+    let remedies = ["make room", "make the disk usable", "check that", "check the", "check it"];
     let has_remedy = remedies.iter().any(|remedy| said.contains(remedy));
-    if !(said.contains(place) && has_remedy) { println!("UNNAMED {call} {}", said.trim()); }
+    assert!(said.contains(place) && has_remedy, "`{place}` and a remedy in {finished:#?}");
 }

@@ -3,6 +3,7 @@
 
 mod a_crash;
 mod c_calls;
+mod c_snapshot;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +58,7 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS, c_calls::SCENARIOS].concat()
+    [a_crash::SCENARIOS, c_calls::SCENARIOS, c_snapshot::SCENARIOS].concat()
 }
 
 static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);
