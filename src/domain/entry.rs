@@ -88,6 +88,15 @@ pub struct Rejection {
     pub due: Instant,
 }
 
+impl Rejection {
+    /// Whether it may be tried again. A due time further away than any that could have been set now is of a clock that was
+    /// set back since.
+    #[inline]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due <= now || self.due > now.plus(retry_delay_milliseconds(self.attempts))
+    }
+}
+
 /// A person's decision that this change shall not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiver {

@@ -58,6 +58,12 @@ pub enum Error {
          `counterflow sync {1} --keep-snapshot`, else `counterflow rebaseline {1} -m WHY`"
     )]
     DefinitionChanged(String, String),
+    #[error(
+        "the state database `counterflow.db` is older than the snapshot of `{sync}`: it would give the number {next} to a \
+         run, and the snapshot knows run {known}; put the latest database back together with its `-wal` file, or if it is \
+         gone for good, run `counterflow rebaseline {sync} -m WHY`"
+    )]
+    OlderStore { sync: String, next: RunId, known: RunId },
     #[error("{0}; `counterflow rebaseline {1} -m WHY` begins a new snapshot")]
     EncodingChanged(String, String),
     #[error(
@@ -108,9 +114,11 @@ pub struct Prepared {
 pub async fn prepare(
     store: &Store,
     order: &Order,
+    run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let mut snapshot = open(store, order).await?;
+    check_store(&order.sync.name, snapshot.header(), run)?;
     let is_owed = !snapshot.header().is_epoch_open && is_full_owed(store, order).await?;
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let is_forced = order.is_full && snapshot.header().epoch > Epoch(0);
@@ -246,6 +254,16 @@ pub async fn compare(
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;
     Ok((reading, Sent { columns, destination, definition, choice }))
+}
+
+/// A run's number is greater than that of every run before it, unless the store has lost the last of them.
+fn check_store(sync: &str, header: &Header, run: RunId) -> Result<(), Error> {
+    let baseline = header.baseline.as_ref().map(|baseline| baseline.run);
+    let known = baseline.max(header.hold.as_ref().map(|hold| hold.run));
+    match known.filter(|known| *known >= run) {
+        Some(known) => Err(Error::OlderStore { sync: sync.to_owned(), next: run, known }),
+        None => Ok(()),
+    }
 }
 
 /// Whether a full resync was asked for whose run could not even open the snapshot, and so could open no epoch.

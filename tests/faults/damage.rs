@@ -67,15 +67,21 @@ pub fn names(folder: &Path) -> Vec<String> {
 /// The snapshot stays as it is.
 #[track_caller]
 pub fn assert_halts(case: &mut Case, words: &[&str]) {
-    let before = case.oracle.request_count();
     let files = content(&snapshot(case));
+    assert_refused(case, words);
+    let is_left = content(&snapshot(case)) == files;
+    assert!(is_left, "the files are not left as they were\n{}", case.print());
+}
+
+/// As `assert_halts`; what a killed run has left behind may be cleared.
+#[track_caller]
+pub fn assert_refused(case: &mut Case, words: &[&str]) {
+    let before = case.oracle.request_count();
     case.say("sync over a damaged state");
     let process = case.workspace.spawn_sync(&[]);
     let finished = case.workspace.end(process, crate::support::SOON);
     assert_halted(case, &finished, words);
     assert_eq!(case.oracle.request_count(), before, "something was sent\n{}", case.print());
-    let is_left = content(&snapshot(case)) == files;
-    assert!(is_left, "the files are not left as they were\n{}", case.print());
 }
 
 /// Makes sure that a process failed with a word that holds all of `words`.

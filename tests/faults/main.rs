@@ -7,6 +7,7 @@
 mod support;
 
 mod catalogue;
+mod confine;
 mod damage;
 mod kills;
 mod runner;

@@ -55,7 +55,8 @@ impl Process {
         command.envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|kept| name == kept)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it was built with the tests, or is on this machine");
+        let mut child =
+            command.spawn().expect("it was built with the tests, or is on this machine");
         let (tell, ended) = channel();
         let read = |stream, mut pipe: Box<dyn Read + Send>| {
             let tell = tell.clone();
@@ -138,7 +139,8 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.expect("`kill` is there").success(), "signal {name} reaches {id}");

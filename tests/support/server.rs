@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,7 +15,20 @@ use super::workspace::Workspace;
 pub struct Server<'w> {
     workspace: &'w Workspace,
     pub process: Process,
+    api: Api,
+}
+
+/// Where a server listens.
+pub struct Api {
     pub address: String,
+}
+
+impl Deref for Server<'_> {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
 }
 
 /// An answer, read in full.
@@ -29,15 +43,36 @@ impl<'w> Server<'w> {
     /// Starts a server on the workspace's config and waits until it is ready.
     pub fn start(workspace: &'w Workspace) -> Server<'w> {
         let process = workspace.spawn(&["--format", "json", "serve"]);
+        let api = Api::of(workspace, &process);
+        Server { workspace, process, api }
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait(self) -> Finished {
+        self.workspace.end(self.process, SOON)
+    }
+
+    /// Asks the server to end, and waits until it has.
+    #[track_caller]
+    pub fn end(self) -> Finished {
+        self.process.sigterm();
+        self.wait()
+    }
+}
+
+impl Api {
+    /// Waits until this process, a server on the workspace's config, is ready.
+    pub fn of(workspace: &Workspace, process: &Process) -> Api {
         let address = until("the server announces itself", || {
             let text = std::fs::read(workspace.state().join("server.json")).ok()?;
             let said: Value = serde_json::from_slice(&text).ok()?;
             let is_this = said["pid"].as_u64() == Some(u64::from(process.id()));
             is_this.then(|| said["address"].as_str().expect("it is text").to_owned())
         });
-        let server = Server { workspace, process, address };
-        until("the server is ready", || (server.get("/ready").status == 200).then_some(()));
-        server
+        let api = Api { address };
+        until("the server is ready", || (api.get("/ready").status == 200).then_some(()));
+        api
     }
 
     pub fn get(&self, path: &str) -> Answered {
@@ -97,19 +132,6 @@ impl<'w> Server<'w> {
             let document = self.get(&format!("/api/v1/runs/{run}")).expect(200).json;
             (document["phase"] == phase).then_some(())
         });
-    }
-
-    /// Waits for the end of the process.
-    #[track_caller]
-    pub fn wait(self) -> Finished {
-        self.workspace.end(self.process, SOON)
-    }
-
-    /// Asks the server to end, and waits until it has.
-    #[track_caller]
-    pub fn end(self) -> Finished {
-        self.process.sigterm();
-        self.wait()
     }
 }
 

@@ -113,7 +113,8 @@ fn calls_of(scenario: &Scenario, story: Story) -> Vec<Call> {
     let mut case = case_of(scenario, story);
     let log = case.workspace.path().join("calls");
     let noting = strace::noting("calls");
-    let started = case.spawn_under(&noting.iter().map(String::as_str).collect::<Vec<_>>(), &[], &[]);
+    let started =
+        case.spawn_under(&noting.iter().map(String::as_str).collect::<Vec<_>>(), &[], &[]);
     case.end(started).expect_code(0);
     strace::calls(&log, &case.workspace.state())
 }

@@ -3,7 +3,12 @@
 
 mod a_crash;
 mod c_calls;
+mod c_database;
+mod c_place;
+mod c_rename;
 mod c_snapshot;
+mod d_processes;
+mod d_triggers;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +63,17 @@ impl fmt::Display for Scenario {
 
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [a_crash::SCENARIOS, c_calls::SCENARIOS, c_snapshot::SCENARIOS].concat()
+    [
+        a_crash::SCENARIOS,
+        c_calls::SCENARIOS,
+        c_snapshot::SCENARIOS,
+        c_database::SCENARIOS,
+        c_rename::SCENARIOS,
+        c_place::SCENARIOS,
+        d_processes::SCENARIOS,
+        d_triggers::SCENARIOS,
+    ]
+    .concat()
 }
 
 static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);
