@@ -19,11 +19,13 @@ CREATE TABLE runs (
 CREATE INDEX runs_of_sync ON runs (sync, id);
 CREATE INDEX unfinished_runs ON runs (sync) WHERE finished_at IS NULL;
 
--- The snapshot that a sync is known to have: a folder that holds another one is foreign.
+-- The snapshot that a sync is known to have: a folder that holds another one is foreign. `file` is which file this database
+-- was when that was written down: in a copy or a backup it is another one.
 CREATE TABLE known_snapshots (
     sync       TEXT    PRIMARY KEY,
     lineage    TEXT    NOT NULL,
-    generation INTEGER NOT NULL
+    generation INTEGER NOT NULL,
+    file       TEXT
 ) STRICT;
 
 -- Column types found at the first run of a sync, as the source wrote them down.

@@ -24,7 +24,7 @@ use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::run::{Outcome, Phase};
 use crate::domain::sync::{Definition, DefinitionChange, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
-use crate::points::{self, Point};
+use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Baseline, Header};
@@ -64,6 +64,12 @@ pub enum Error {
          gone for good, run `counterflow rebaseline {sync} -m WHY`"
     )]
     OlderStore { sync: String, next: RunId, known: RunId },
+    #[error(
+        "the state of `{0}` was restored from a backup or copied from another place, so that it may not know what was sent \
+         since: `counterflow rebaseline {0} -m WHY`, or, if it was only moved and nothing was sent from the old place \
+         since, `counterflow sync {0} --keep-snapshot`"
+    )]
+    Copied(String),
     #[error("{0}; `counterflow rebaseline {1} -m WHY` begins a new snapshot")]
     EncodingChanged(String, String),
     #[error(
@@ -285,6 +291,9 @@ async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
+    if store.is_copied(&name).await? && !order.keeps_snapshot && !is_planted("copy_accepted") {
+        return Err(Error::Copied(name));
+    }
     let folder = folder(order);
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;

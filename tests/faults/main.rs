@@ -10,6 +10,7 @@ mod catalogue;
 mod confine;
 mod damage;
 mod kills;
+mod planted;
 mod runner;
 mod strace;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
             kills::play(seed, if once { 1 } else { count }).is_well()
         }
         Some(Ask::Soak { minutes, seed }) => {
+            catalogue::be_exhaustive();
             runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
         }
         None if command.names.is_empty() => {

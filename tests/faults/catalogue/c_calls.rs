@@ -1,6 +1,7 @@
 //! C1 and C2. A disk without room, and a disk that fails: each call of three stories on a file of the state is made to
 //! fail, one after the other.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,8 +29,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// How many calls of a family are made to fail where not all are asked for.
-const SAMPLE: usize = 24;
+/// How many calls of one name are made to fail where not all are asked for.
+const SAMPLE: usize = 3;
 /// Cases that are told at once.
 const SIDE_BY_SIDE: usize = 4;
 
@@ -62,9 +63,8 @@ fn play(scenario: &Scenario, error: &str, is_lasting: bool, is_wanted: fn(&Call)
     for story in [Story::First, Story::Changes, Story::Killed] {
         calls.extend(calls_of(scenario, story).into_iter().filter(is_wanted).map(|c| (story, c)));
     }
-    assert!(calls.len() > SAMPLE, "the stories make calls: {calls:?}");
-    let step = if is_exhaustive() { 1 } else { calls.len().div_ceil(SAMPLE) };
-    let chosen: Vec<_> = calls.iter().step_by(step).collect();
+    let chosen = chosen(&calls);
+    assert!(calls.len() > 100, "the stories make calls: {calls:?}");
     let (next, fired) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -88,7 +88,22 @@ fn play(scenario: &Scenario, error: &str, is_lasting: bool, is_wanted: fn(&Call)
     let (fired, chosen) = (fired.into_inner(), chosen.len());
     println!("{error}: {fired} of {chosen} calls failed as they were told, of {}", calls.len());
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
-    assert!(fired * 4 >= chosen * 3, "calls that were to fail were not met: {fired} of {chosen}");
+    assert!(fired * 2 >= chosen, "calls that were to fail were not met: {fired} of {chosen}");
+}
+
+/// All of these calls, or some of each name, spread over the stories.
+fn chosen(calls: &[(Story, Call)]) -> Vec<&(Story, Call)> {
+    let mut by_name = BTreeMap::<&str, Vec<&(Story, Call)>>::new();
+    for call in calls {
+        by_name.entry(&call.1.name).or_default().push(call);
+    }
+    let all = by_name.into_values();
+    let some = |calls: Vec<_>| {
+        let step = if is_exhaustive() { 1 } else { calls.len().div_ceil(SAMPLE) };
+        // Not from the first on: what the first call of a story can do wrong is little.
+        calls.into_iter().skip(step / 2).step_by(step)
+    };
+    all.flat_map(some).collect()
 }
 
 fn case_of(scenario: &Scenario, story: Story) -> Case {

@@ -71,9 +71,7 @@ fn second_process(scenario: &Scenario) {
     }
     assert_eq!(case.oracle.request_count(), before + 1, "{}", case.print());
     let stopping = case.workspace.spawn(&["stop", "people", "--yes"]);
-    case.oracle.wait_while(Duration::from_secs(2), |_| {
-        stopping.is_running() && holder.process.is_running()
-    });
+    case.workspace.wait_for_run(|run| run["phase"] == "draining");
     case.oracle.release();
     case.end(holder).expect_code(6);
     case.workspace.end(stopping, SOON).expect_code(0);

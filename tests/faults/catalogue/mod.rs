@@ -2,6 +2,7 @@
 //! must be.
 
 mod a_crash;
+mod c_backup;
 mod c_calls;
 mod c_database;
 mod c_place;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
         c_database::SCENARIOS,
         c_rename::SCENARIOS,
         c_place::SCENARIOS,
+        c_backup::SCENARIOS,
         d_processes::SCENARIOS,
         d_triggers::SCENARIOS,
     ]
