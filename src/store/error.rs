@@ -120,3 +120,21 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_the_disk_did_not_give_is_no_damage_c2() {
+        let path = Path::new("state/counterflow.db");
+        let unread =
+            "*** in database main ***\nTree 9 page 9: unable to get the page. error code=8458";
+        let failed = Error::of_check(path, unread).expect_err("it was not read");
+        assert!(matches!(failed, Error::Disk { .. }), "{failed}");
+        assert!(!failed.to_string().contains('\n'), "{failed}");
+        let torn = "Tree 9 page 9: btreeInitPage() returns error code 11";
+        assert!(matches!(Error::of_check(path, torn), Err(Error::Damaged { .. })));
+        assert!(Error::of_check(path, "ok").is_ok());
+    }
+}

@@ -17,6 +17,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "schedule, API and Sync Now at once during a run are one run behind it",
         triggers_at_once,
     ),
+    Scenario::new("D3", "a trigger during a drain is one run behind it", behind_a_drain),
     Scenario::new("D3", "force full during an incremental run is made behind it", full_behind),
     Scenario::new(
         "D4",
@@ -130,6 +131,29 @@ fn full_behind(scenario: &Scenario) {
     let ended = api.ended(full);
     assert_eq!((&ended["phase"], &ended["kind"]), (&"succeeded".into(), &"full".into()));
     assert_eq!(ended["tally"]["delivered"], 13, "{ended:#}");
+    end(&mut case, server);
+    case.judge();
+}
+
+fn behind_a_drain(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), setup());
+    case.write(&people(1..=12));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case.write(&people(3..=30));
+    let before = case.oracle.request_count();
+    case.oracle.on_request(before + 2, Fault::Hold);
+    let (server, api) = serve(&mut case, None, None);
+    let going = api.run("");
+    case.oracle.wait_for_requests(before + 2, SOON);
+    api.post("/api/v1/syncs/people/stop", "").expect(202);
+    api.wait_for_phase(going, "draining");
+    case.write(&people(4..=31));
+    let behind = api.run("");
+    assert_eq!(api.run(r#"{"full": true}"#), behind);
+    case.oracle.release();
+    assert_eq!(api.ended(going)["phase"], "cancelled");
+    let ended = api.ended(behind);
+    assert_eq!((&ended["phase"], &ended["kind"]), (&"succeeded".into(), &"full".into()));
     end(&mut case, server);
     case.judge();
 }
