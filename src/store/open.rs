@@ -41,7 +41,8 @@ impl Store {
         if !exists && let Some(evidence) = evidence(state_directory)? {
             return Err(Error::Missing { path, evidence });
         }
-        if is_planted("store_recreated") && inspect(options(&path), &path, true).await.is_err() {
+        let is_recreated = exists && is_planted("store_recreated");
+        if is_recreated && inspect(options(&path), &path, true).await.is_err() {
             std::fs::remove_file(&path).map_err(|source| Error::io(path.clone(), source))?;
             create(&path).await?;
             return Ok(Store::connect(path));
