@@ -26,28 +26,23 @@ pub fn borrowed(words: &[String]) -> Vec<&str> {
 /// Whether namespaces with mounts can be made here.
 pub fn can_mount() -> Result<(), String> {
     let script = "mount -t tmpfs -o size=64k tmpfs /mnt && \"$@\"";
-    works(&mounting(script), "a mount namespace cannot be made here")
+    works(&mounting(script), &["true"], "a mount namespace cannot be made here")
 }
 
 /// Whether the binary can be run as another user.
 pub fn can_be_nobody() -> Result<(), String> {
-    let mut all = as_nobody();
-    all.push(env!("CARGO_BIN_EXE_counterflow").to_owned());
-    works(&all, "the binary cannot be run as a user who owns nothing")
+    let version = [env!("CARGO_BIN_EXE_counterflow"), "version"];
+    works(&as_nobody(), &version, "the binary cannot be run as a user who owns nothing")
 }
 
 /// Whether limits can be set here.
 pub fn can_limit() -> Result<(), String> {
-    works(&limited("--nofile=100"), "there is no `prlimit`")
+    works(&limited("--nofile=100"), &["true"], "there is no `prlimit`")
 }
 
-fn works(command: &[String], otherwise: &str) -> Result<(), String> {
-    let mut tried = Command::new(&command[0]);
-    tried.args(&command[1..]).arg(if command.len() > 1 { "true" } else { "--version" });
-    if command.last().is_some_and(|word| word.ends_with("counterflow")) {
-        tried = Command::new(&command[0]);
-        tried.args(&command[1..]).arg("version");
-    }
+fn works(confining: &[String], confined: &[&str], otherwise: &str) -> Result<(), String> {
+    let mut tried = Command::new(&confining[0]);
+    tried.args(&confining[1..]).args(confined);
     tried.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match tried.status() {
         Ok(status) if status.success() => Ok(()),

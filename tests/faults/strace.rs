@@ -23,6 +23,8 @@ pub struct Call {
     pub nth: usize,
     /// It can make a file or a folder.
     pub is_creating: bool,
+    /// No thread makes it again on this file.
+    pub is_last: bool,
 }
 
 impl fmt::Display for Call {
@@ -85,9 +87,13 @@ pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
         let nth = counts.entry((thread.to_owned(), name.to_owned(), file.clone())).or_default();
         *nth += 1;
         let is_creating = name.starts_with("mkdir") || arguments.contains("O_CREAT");
-        calls.insert(Call { name: name.to_owned(), file, nth: *nth, is_creating });
+        calls.insert(Call { name: name.to_owned(), file, nth: *nth, is_creating, is_last: false });
     }
-    calls.into_iter().collect()
+    let calls: Vec<Call> = calls.into_iter().collect();
+    let is_same = |one: &Call, other: &Call| one.name == other.name && one.file == other.file;
+    let is_last =
+        |call: &Call| !calls.iter().any(|other| is_same(call, other) && other.nth > call.nth);
+    calls.iter().map(|call| Call { is_last: is_last(call), ..call.clone() }).collect()
 }
 
 /// The path that a call is about: of a renaming, the new one.

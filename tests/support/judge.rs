@@ -250,8 +250,11 @@ impl Case {
     fn wrong_counts(&self) -> Vec<String> {
         let requests = self.oracle.requests();
         let mut wrong = Vec::new();
-        for report in self.attempts.iter().filter_map(|attempt| attempt.report.as_ref()) {
-            let run = report.json["run"].as_u64();
+        // A run that failed before it began, on a full disk, may wait in the queue still: its last report counts.
+        let reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+        let last: BTreeMap<Option<u64>, &Report> =
+            reports.map(|report| (report.json["run"].as_u64(), report)).collect();
+        for (run, report) in last {
             let ours: Vec<&Request> =
                 requests.iter().filter(|request| run.is_some() && run_of(request) == run).collect();
             let (delivered, unknown) = (report.count("delivered"), report.count("unknown"));
