@@ -2,7 +2,8 @@
 //!
 //! All of it exists only with the feature `faults`, which no release build can have; without it every call is empty and
 //! gone. What is asked for stands in the environment: `COUNTERFLOW_END_AT=point:n` ends the process when the point is
-//! reached for the n-th time, counted from 1; `COUNTERFLOW_DEFECT=name` plants one defect.
+//! reached for the n-th time, counted from 1; `COUNTERFLOW_DEFECT=name` plants one defect;
+//! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked.
 
 /// A moment of the protocol: before or after what cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +91,20 @@ pub fn is_planted(defect: &'static str) -> bool {
     }
 }
 
+/// By how many milliseconds the wall clock is wrong now.
+#[inline]
+pub fn clock_step() -> i64 {
+    #[cfg(feature = "faults")]
+    return played::clock_step();
+    #[cfg(not(feature = "faults"))]
+    0
+}
+
 #[cfg(feature = "faults")]
 mod played {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::Point;
 
@@ -103,6 +114,14 @@ mod played {
         let (name, count) = said.split_once(':').expect("COUNTERFLOW_END_AT is `point:n`");
         assert!(Point::ALL.iter().any(|point| point.name() == name), "no such point: {name}");
         Some((name.to_owned(), AtomicU64::new(count.parse().expect("n is a number"))))
+    });
+
+    /// The step, and when it is made.
+    static CLOCK_STEP: LazyLock<Option<(i64, Instant)>> = LazyLock::new(|| {
+        let said = std::env::var("COUNTERFLOW_CLOCK_STEP").ok()?;
+        let (by, after) = said.split_once(':').expect("COUNTERFLOW_CLOCK_STEP is `by:after`");
+        let after = Duration::from_millis(after.parse().expect("`after` is a number"));
+        Some((by.parse().expect("`by` is a number"), Instant::now() + after))
     });
 
     static DEFECT: LazyLock<Option<String>> =
@@ -115,6 +134,10 @@ mod played {
         {
             std::process::abort();
         }
+    }
+
+    pub fn clock_step() -> i64 {
+        CLOCK_STEP.filter(|(_, at)| Instant::now() >= *at).map_or(0, |(by, _)| by)
     }
 
     pub fn is_planted(defect: &str) -> bool {

@@ -69,6 +69,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Err(error) = crate::telemetry::start(log, arguments.verbose) {
         return output.failed(&Failure::usage(error.to_string()));
     }
+    if let Err(failure) = stopping::check_descriptors() {
+        return output.failed(&failure);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

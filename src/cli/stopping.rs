@@ -3,6 +3,7 @@
 //! The first signal drains, the second aborts; a stop command is seen within 100 ms (`control`). Not responsible for what a
 //! drain is: only the stage is raised. The first cause is the one that counts for the exit code.
 
+use std::fs::File;
 use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,6 +46,19 @@ impl Signals {
             _ = self.terminate.recv() => Cause::Terminate,
         }
     }
+}
+
+/// Makes sure that some files can be opened: where the first signal that is listened for finds no descriptor left, the
+/// process would end in a panic.
+pub fn check_descriptors() -> Result<(), Failure> {
+    /// What the runtime, the signals and a first file need.
+    const FEWEST: usize = 16;
+    let opened: Result<Vec<File>, _> = (0..FEWEST).map(|_| File::open("/dev/null")).collect();
+    opened.map(drop).map_err(|error| {
+        Failure::failed(format!(
+            "not even {FEWEST} files can be opened: {error}; raise the limit of open files (`ulimit -n`)"
+        ))
+    })
 }
 
 /// From here on a file above the size limit (`ulimit -f`) is an error of the write, and no longer the silent end of the

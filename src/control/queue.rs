@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::domain::id::RunId;
 use crate::domain::kind::{Choice, Kind, KindReason};
 use crate::domain::run::{Phase, Trigger};
+use crate::points::is_planted;
 use crate::store::RunRow;
 
 /// What a trigger asks for.
@@ -102,6 +103,9 @@ impl Queue {
         };
         let fresh = Waiting { run, wish };
         let lane = self.lanes.get(sync).copied();
+        if is_planted("trigger_during_run_lost") && matches!(lane, Some(Lane::Running(_))) {
+            return;
+        }
         let next = match lane {
             None => Lane::Queued(fresh),
             Some(Lane::Queued(waiting)) => Lane::Queued(merged(waiting)),

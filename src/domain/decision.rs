@@ -55,7 +55,7 @@ pub fn present(
     let rejection = entry.rejection.as_ref().filter(|rejection| {
         rejection.operation == Operation::Upsert && rejection.fingerprint == fingerprint
     });
-    let is_due = rejection.is_none_or(|rejection| rejection.due <= now || rejection.epoch < epoch);
+    let is_due = rejection.is_none_or(|rejection| rejection.is_due(now) || rejection.epoch < epoch);
     if let Some(doubt) = &entry.doubt {
         return match rejection {
             Some(_) if is_due => Present::Upsert(Reason::RetryOfRejection),
@@ -96,7 +96,7 @@ pub fn absent(entry: &Entry, mode: Mode, epoch: Epoch, now: Instant) -> Absent {
         Mode::Mirror => {
             let is_deferred = entry.rejection.as_ref().is_some_and(|rejection| {
                 rejection.operation == Operation::Delete
-                    && rejection.due > now
+                    && !rejection.is_due(now)
                     && rejection.epoch == epoch
             });
             if is_deferred { Absent::Deferred } else { Absent::Delete }

@@ -90,6 +90,17 @@ pub struct Rejection {
     pub due: Instant,
 }
 
+impl Rejection {
+    /// Whether it may be tried again. A due time further away than any that could have been set now is of a clock that was
+    /// set back since; by more than a time server does.
+    #[inline]
+    pub fn is_due(&self, now: Instant) -> bool {
+        const STEP_BACK: i64 = 60_000;
+        let furthest = now.plus(retry_delay_milliseconds(self.attempts) + STEP_BACK);
+        self.due <= now || self.due > furthest
+    }
+}
+
 /// A person's decision that this change shall not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiver {
@@ -278,6 +289,25 @@ mod tests {
         entry.settle(asked, &rejected(true), EPOCH, Instant(0));
         assert_eq!(entry.doubt, Some(Doubt { is_spent: true, ..asked }));
         assert_eq!(entry.rejection.map(|rejection| rejection.operation), Some(Operation::Delete));
+    }
+
+    #[test]
+    fn a_rejection_is_due_in_its_time_and_after_a_clock_was_set_back_d4() {
+        let mut entry = Entry::default();
+        let set = Instant(1_000_000_000);
+        entry.settle(intent(Operation::Upsert, 7, 1), &rejected(false), EPOCH, set);
+        let standing = entry.rejection.expect("it was rejected");
+        let delay = retry_delay_milliseconds(1);
+        for (now, is_due) in [
+            (set, false),
+            (set.plus(delay - 1), false),
+            (set.plus(delay), true),
+            (set.plus(-60_000), false),
+            (set.plus(-60_001), true),
+            (Instant(0), true),
+        ] {
+            assert_eq!(standing.is_due(now), is_due, "{now:?}");
+        }
     }
 
     #[test]

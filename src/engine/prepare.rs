@@ -21,16 +21,20 @@ use crate::destination::http::Http;
 use crate::domain::column::carried;
 use crate::domain::file::FileFact;
 use crate::domain::id::{Epoch, Instant, RunId};
-use crate::domain::kind::Choice;
+use crate::domain::kind::{Choice, KindReason};
+use crate::domain::run::{Outcome, Phase};
 use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
-use crate::points::{self, Point};
+use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
+
+/// How many runs that could not start may come after a full resync before it is forgotten that it was asked for.
+const RUNS_LOOKED_BACK: u32 = 200;
 
 /// Why a run cannot start or go on, in words for people.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +47,30 @@ pub enum Error {
     Store(#[from] crate::store::Error),
     #[error(transparent)]
     Destination(#[from] crate::destination::http::Error),
-    #[error("cannot use the state folder: {0}")]
-    State(#[from] std::io::Error),
+    #[error(
+        "cannot make the folder `{}`: {source}; make the disk usable again (space, permissions), then run again",
+        .folder.display()
+    )]
+    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("the system gives no threads to read with: {0}; see `ulimit -u`, then run again")]
+    Threads(#[from] std::io::Error),
     #[error(
         "{0}; put it back, or if the destination holds what the snapshot says all the same, \
          `counterflow sync {1} --keep-snapshot`, else `counterflow rebaseline {1} -m WHY`"
     )]
     DefinitionChanged(String, String),
+    #[error(
+        "the state database `counterflow.db` is older than the snapshot of `{sync}`: it would give the number {next} to a \
+         run, and the snapshot knows run {known}; put the latest database back together with its `-wal` file, or if it is \
+         gone for good, run `counterflow rebaseline {sync} -m WHY`"
+    )]
+    OlderStore { sync: String, next: RunId, known: RunId },
+    #[error(
+        "the state of `{0}` was restored from a backup or copied from another place, so that it may not know what was sent \
+         since: `counterflow rebaseline {0} -m WHY`, or, if it was only moved and nothing was sent from the old place \
+         since, `counterflow sync {0} --keep-snapshot`"
+    )]
+    Copied(String),
     #[error("{0}; `counterflow rebaseline {1} -m WHY` begins a new snapshot")]
     EncodingChanged(String, String),
     #[error(
@@ -105,9 +126,13 @@ pub struct Prepared {
 pub async fn prepare(
     store: &Store,
     order: &Order,
+    run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let mut snapshot = open(store, order).await?;
+    check_store(&order.sync.name, snapshot.header(), run)?;
+    let is_owed = !snapshot.header().is_epoch_open && is_full_owed(store, order).await?;
+    let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
         remember(store, &snapshot).await?;
@@ -244,6 +269,28 @@ pub async fn compare(
     Ok((reading, Sent { columns, destination, definition, choice }))
 }
 
+/// A run's number is greater than that of every run before it, unless the store has lost the last of them.
+fn check_store(sync: &str, header: &Header, run: RunId) -> Result<(), Error> {
+    let baseline = header.baseline.as_ref().map(|baseline| baseline.run);
+    let known = baseline.max(header.hold.as_ref().map(|hold| hold.run));
+    match known.filter(|known| *known >= run) {
+        Some(known) => Err(Error::OlderStore { sync: sync.to_owned(), next: run, known }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a full resync was asked for whose run could not even open the snapshot, and so could open no epoch.
+async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
+    let failed = Phase::Ended(Outcome::Failed);
+    let runs = store.runs(Some(&order.sync.name), RUNS_LOOKED_BACK, None).await?;
+    let mut ended = runs.iter().filter(|run| run.phase.is_ended());
+    let last = ended.find(|run| run.choice.is_some() || run.phase != failed);
+    Ok(last.is_some_and(|run| {
+        let is_requested = run.choice.is_some_and(|c| c.reason == KindReason::Requested);
+        is_requested && run.phase == failed && run.tally.rows_read == 0
+    }))
+}
+
 /// Opens the sync's snapshot for writing; recovers what a dead run left.
 ///
 /// # Errors
@@ -251,7 +298,11 @@ pub async fn compare(
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
-    let disk = LocalDisk::new(folder(order))?;
+    if store.is_copied(&name).await? && !order.keeps_snapshot && !is_planted("copy_accepted") {
+        return Err(Error::Copied(name));
+    }
+    let folder = folder(order);
+    let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
     if opened.header().generation > 0 {
         remember(store, &opened).await?;

@@ -48,7 +48,7 @@ async fn execute(
     report: &mut Report,
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Starting).await?;
-    let Some(prepared) = prepare::prepare(store, order, &mut shutdown).await? else {
+    let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
         return Ok(());
     };

@@ -24,8 +24,8 @@ pub enum Error {
     )]
     Missing { path: PathBuf, evidence: String },
     #[error(
-        "the state database `{}` is damaged or not ours ({detail}); put it back from a backup together with its \
-         `-wal` file, or if it is gone for good move the whole state directory away: the next runs are then full, \
+        "the state database `{}` is damaged or not ours ({detail}); if the disk fails, check it and run again; else put \
+         the file back from a backup together with its `-wal` file, or if it is gone for good move the whole state directory away: the next runs are then full, \
          and rows already gone are never deleted",
         .path.display()
     )]
@@ -80,6 +80,18 @@ impl Error {
         }
     }
 
+    /// What SQLite found when it checked the file `path`. A page that the disk did not give is not a damaged one: the
+    /// code at the end is that of a failed read, see https://sqlite.org/rescode.html.
+    pub(super) fn of_check(path: &Path, verdict: &str) -> Result<(), Error> {
+        let (path, detail) = (path.to_path_buf(), verdict.replace('\n', " "));
+        let code = verdict.rsplit_once("error code=").and_then(|(_, code)| code.parse().ok());
+        match code.map(|code: i32| code & 0xff) {
+            _ if verdict == "ok" => Ok(()),
+            Some(10) => Err(Error::Disk { path, detail }),
+            _ => Err(Error::Damaged { path, detail }),
+        }
+    }
+
     /// What a database error on the file `path` means.
     pub(super) fn database(path: &Path, error: sqlx::Error) -> Error {
         let path = path.to_path_buf();
@@ -106,5 +118,23 @@ impl Error {
             }
             _ => Error::Database { path, source: error },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_the_disk_did_not_give_is_no_damage_c2() {
+        let path = Path::new("state/counterflow.db");
+        let unread =
+            "*** in database main ***\nTree 9 page 9: unable to get the page. error code=8458";
+        let failed = Error::of_check(path, unread).expect_err("it was not read");
+        assert!(matches!(failed, Error::Disk { .. }), "{failed}");
+        assert!(!failed.to_string().contains('\n'), "{failed}");
+        let torn = "Tree 9 page 9: btreeInitPage() returns error code 11";
+        assert!(matches!(Error::of_check(path, torn), Err(Error::Damaged { .. })));
+        assert!(Error::of_check(path, "ok").is_ok());
     }
 }

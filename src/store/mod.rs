@@ -15,6 +15,7 @@ pub mod lock;
 mod note;
 mod open;
 mod run;
+mod schema;
 mod sync;
 
 use std::path::PathBuf;

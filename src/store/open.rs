@@ -13,15 +13,11 @@ use sqlx::sqlite::{
 };
 
 use super::lock::{StateLock, create_private};
-use super::{Error, Store};
+use super::{Error, Store, schema};
+use crate::points::is_planted;
 
 const FILE: &str = "counterflow.db";
 const SNAPSHOTS: &str = "snapshots";
-const SCHEMA: &str = include_str!("../../sql/state/001.sql");
-/// The version that `SCHEMA` writes.
-const VERSION: i64 = 1;
-/// 'CtFw', as `SCHEMA` writes it.
-const APPLICATION: i64 = 0x4374_4677;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a task waits for its turn at the writer: a few other writes, each waiting for another process.
 const TURN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,6 +36,12 @@ impl Store {
         if !exists && let Some(evidence) = evidence(state_directory)? {
             return Err(Error::Missing { path, evidence });
         }
+        let is_recreated = exists && is_planted("store_recreated");
+        if is_recreated && inspect(options(&path), &path, true).await.is_err() {
+            std::fs::remove_file(&path).map_err(|source| Error::io(path.clone(), source))?;
+            create(&path).await?;
+            return Ok(Store::connect(path));
+        }
         let version = if exists { inspect(options(&path), &path, true).await? } else { 0 };
         if version == 0 && first_snapshot(&state_directory.join(SNAPSHOTS))?.is_some() {
             let detail = "it is empty though there are snapshots beside it".to_owned();
@@ -47,6 +49,8 @@ impl Store {
         }
         if version == 0 {
             create(&path).await?;
+        } else if version < schema::NEWEST {
+            schema::raise(durable(&path), &path, version).await?;
         }
         Ok(Store::connect(path))
     }
@@ -103,15 +107,7 @@ async fn create(path: &Path) -> Result<(), Error> {
     // SQLite gives the files beside it the same permissions.
     let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     file.map_err(|source| Error::io(path.to_path_buf(), source))?;
-    let creator = pool(1, durable(path).create_if_missing(true));
-    let created = async {
-        let mut transaction = creator.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-        transaction.commit().await
-    };
-    let created = created.await.map_err(|error| Error::database(path, error));
-    creator.close().await;
-    created
+    schema::raise(durable(path).create_if_missing(true), path, 0).await
 }
 
 /// The version of a database that is ours and not newer than this program; 0 if nothing is in it. Asked over a
@@ -141,10 +137,12 @@ async fn read_version(inspector: &SqlitePool, path: &Path) -> Result<i64, Error>
     .map_err(|error| Error::database(path, error))?;
     match version {
         0 if tables == 0 => Ok(0),
-        _ if application != APPLICATION => Err(damaged("another program's database".to_owned())),
-        1..=VERSION => Ok(version),
-        _ if version > VERSION => {
-            Err(Error::Newer { path: path.to_path_buf(), found: version, known: VERSION })
+        _ if application != schema::APPLICATION => {
+            Err(damaged("another program's database".to_owned()))
+        }
+        1..=schema::NEWEST => Ok(version),
+        _ if version > schema::NEWEST => {
+            Err(Error::Newer { path: path.to_path_buf(), found: version, known: schema::NEWEST })
         }
         _ => Err(damaged(format!("it has version {version}"))),
     }
@@ -156,10 +154,7 @@ async fn check(inspector: &SqlitePool, path: &Path) -> Result<(), Error> {
         .fetch_one(inspector)
         .await
         .map_err(|error| Error::database(path, error))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    Err(Error::Damaged { path: path.to_path_buf(), detail: verdict })
+    Error::of_check(path, &verdict)
 }
 
 /// What makes a write durable when it returns.
@@ -174,7 +169,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT)
 }
 
-fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
+pub(super) fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(TURN_TIMEOUT)
@@ -414,9 +409,12 @@ mod tests {
     async fn a_newer_state_is_refused_with_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         closed_state(directory.path()).await;
-        set_pragma(directory.path(), "PRAGMA user_version = 2").await;
+        set_pragma(directory.path(), "PRAGMA user_version = 99").await;
         for error in refused(directory.path()).await {
-            assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
+            assert!(
+                matches!(error, Error::Newer { found: 99, known: schema::NEWEST, .. }),
+                "{error}"
+            );
             assert!(error.to_string().ends_with("use the newer program that wrote it"));
         }
     }

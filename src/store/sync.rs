@@ -1,5 +1,9 @@
 //! What is remembered of each sync between runs, beside its snapshot.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
 use super::{Error, Store, query, stored};
 use crate::domain::id::{Instant, Lineage};
 
@@ -16,8 +20,10 @@ pub struct Pause {
 
 const KNOWN: &str = "SELECT lineage, generation FROM known_snapshots WHERE sync = ?";
 const SET_KNOWN: &str = "
-    INSERT INTO known_snapshots (sync, lineage, generation) VALUES (?, ?, ?)
-    ON CONFLICT (sync) DO UPDATE SET lineage = excluded.lineage, generation = excluded.generation";
+    INSERT INTO known_snapshots (sync, lineage, generation, file) VALUES (?, ?, ?, ?)
+    ON CONFLICT (sync) DO UPDATE SET lineage = excluded.lineage, generation = excluded.generation,
+    file = excluded.file";
+const FILE: &str = "SELECT file FROM known_snapshots WHERE sync = ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
@@ -58,7 +64,19 @@ impl Store {
     ) -> Result<(), Error> {
         let statement =
             query(SET_KNOWN).bind(sync).bind(lineage.to_string()).bind(stored(generation));
-        self.execute(statement).await
+        self.execute(statement.bind(identity(&self.path))).await
+    }
+
+    /// Whether the sync's snapshot was remembered in another file than this database is now: the state was restored from
+    /// a backup, or copied.
+    pub async fn is_copied(&self, sync: &str) -> Result<bool, Error> {
+        let file: Option<Option<String>> = sqlx::query_scalar(FILE)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let (file, now) = (file.flatten(), identity(&self.path));
+        Ok(file.is_some() && now.is_some() && file != now)
     }
 
     /// The sync's next snapshot is a new one. Nothing happens if none was known.
@@ -115,9 +133,39 @@ impl Store {
     }
 }
 
+/// Which file this is: its number and when it was made, which no copy of it shares and no renaming or change of its mode
+/// or owner changes. `None` where the file system does not say.
+fn identity(path: &Path) -> Option<String> {
+    let metadata = path.metadata().ok()?;
+    let made = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", metadata.ino(), made.as_nanos()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_copy_of_the_database_is_known_as_one_and_a_renamed_one_is_not_c7() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = |name: &str| directory.path().join(name);
+        let store = Store::open(&folder("state")).await.unwrap();
+        assert!(!store.is_copied("crm").await.unwrap());
+        store.set_known("crm", Lineage(7), 1).await.unwrap();
+        store.close().await;
+        std::fs::create_dir(folder("copy")).unwrap();
+        let file = "counterflow.db";
+        std::fs::copy(folder("state").join(file), folder("copy").join(file)).unwrap();
+        std::fs::rename(folder("state"), folder("renamed")).unwrap();
+        let is_told = identity(&folder("renamed").join(file)).is_some();
+        let renamed = Store::open(&folder("renamed")).await.unwrap();
+        assert!(!renamed.is_copied("crm").await.unwrap());
+        let copy = Store::open(&folder("copy")).await.unwrap();
+        assert_eq!(copy.is_copied("crm").await.unwrap(), is_told);
+        assert!(!copy.is_copied("ads").await.unwrap());
+        copy.set_known("crm", Lineage(7), 1).await.unwrap();
+        assert!(!copy.is_copied("crm").await.unwrap());
+    }
 
     #[tokio::test]
     async fn a_known_snapshot_is_replaced_and_forgotten() {

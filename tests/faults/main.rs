@@ -7,11 +7,14 @@
 mod support;
 
 mod catalogue;
+mod confine;
+mod damage;
 mod evidence;
 mod kills;
 mod planted;
 mod runner;
 mod simulator;
+mod strace;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +31,9 @@ struct Command {
     ask: Option<Ask>,
     /// Only the scenarios whose id is one of these or whose name holds one of them, such as `A7`
     names: Vec<String>,
+    /// All points of scenarios that play a sample of theirs, such as C1
+    #[arg(long)]
+    all: bool,
     /// What `cargo test` hands to every test program; taken and not needed
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -101,6 +107,9 @@ const HISTORIES: u64 = 20_000;
 
 fn main() -> ExitCode {
     let command = Command::parse();
+    if command.all {
+        catalogue::be_exhaustive();
+    }
     let is_well = match command.ask {
         Some(Ask::List) => {
             catalogue::all().iter().for_each(|scenario| println!("{scenario}"));
@@ -113,6 +122,7 @@ fn main() -> ExitCode {
         Some(Ask::Planted) => planted::is_found(&planted::play()),
         Some(Ask::Evidence { kills, histories }) => write_evidence(kills, histories),
         Some(Ask::Soak { minutes, seed }) => {
+            catalogue::be_exhaustive();
             runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
         }
         None if command.names.is_empty() => {

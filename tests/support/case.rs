@@ -119,18 +119,20 @@ impl Case {
 
     /// Starts `sync` with more of the environment, such as a point to end at.
     pub fn spawn_with(&mut self, more: &[&str], environment: &[(&str, &str)]) -> Started {
-        self.say(format!("sync {} {environment:?}", more.join(" ")));
-        let mut args = vec!["--format", "json", "sync", "people"];
-        args.extend_from_slice(more);
-        let process = self.workspace.spawn_with(&args, environment);
-        self.started(process)
+        self.spawn_under(&[], more, environment)
     }
 
-    /// Starts `sync` with another program in front, such as one that sets limits.
-    pub fn spawn_under(&mut self, front: &[&str], environment: &[(&str, &str)]) -> Started {
-        self.say(format!("{} sync {environment:?}", front.join(" ")));
-        let args = ["--format", "json", "sync", "people"];
-        let process = self.workspace.spawn_under(front, &args, environment);
+    /// As `spawn_with`, started by a command that is handed the binary and its arguments.
+    pub fn spawn_under(
+        &mut self,
+        wrapper: &[&str],
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Started {
+        self.say(format!("{} sync {} {environment:?}", wrapper.join(" "), more.join(" ")));
+        let mut args = vec!["--format", "json", "sync", "people"];
+        args.extend_from_slice(more);
+        let process = self.workspace.spawn_under(wrapper, &args, environment);
         self.started(process)
     }
 

@@ -35,7 +35,8 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here and `PATH`.
+    /// Starts `counterflow` with exactly these arguments and, of the environment, what is named here, `PATH`, and a
+    /// planted defect.
     pub fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Process {
         Process::spawn_under(&[], folder, args, environment)
     }
@@ -55,7 +56,8 @@ impl Process {
         command.envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|kept| name == kept)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary was built with the tests");
+        let mut child =
+            command.spawn().expect("it was built with the tests, or is on this machine");
         let (tell, ended) = channel();
         let read = |stream, mut pipe: Box<dyn Read + Send>| {
             let tell = tell.clone();

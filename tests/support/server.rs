@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,13 +15,20 @@ use super::workspace::Workspace;
 pub struct Server<'w> {
     workspace: &'w Workspace,
     pub process: Process,
-    client: Client,
+    api: Api,
 }
 
-/// A server that is ready.
-#[derive(Debug, Clone)]
-pub struct Client {
+/// Where a server listens.
+pub struct Api {
     pub address: String,
+}
+
+impl Deref for Server<'_> {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
 }
 
 /// An answer, read in full.
@@ -35,8 +43,8 @@ impl<'w> Server<'w> {
     /// Starts a server on the workspace's config and waits until it is ready.
     pub fn start(workspace: &'w Workspace) -> Server<'w> {
         let process = workspace.spawn(&["--format", "json", "serve"]);
-        let client = Client::of(workspace, &process);
-        Server { workspace, process, client }
+        let api = Api::of(workspace, &process);
+        Server { workspace, process, api }
     }
 
     /// Waits for the end of the process.
@@ -53,26 +61,18 @@ impl<'w> Server<'w> {
     }
 }
 
-impl std::ops::Deref for Server<'_> {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
-    }
-}
-
-impl Client {
-    /// Waits until the server that `process` is has announced itself and is ready.
-    pub fn of(workspace: &Workspace, process: &Process) -> Client {
+impl Api {
+    /// Waits until this process, a server on the workspace's config, is ready.
+    pub fn of(workspace: &Workspace, process: &Process) -> Api {
         let address = until("the server announces itself", || {
             let text = std::fs::read(workspace.state().join("server.json")).ok()?;
             let said: Value = serde_json::from_slice(&text).ok()?;
             let is_this = said["pid"].as_u64() == Some(u64::from(process.id()));
             is_this.then(|| said["address"].as_str().expect("it is text").to_owned())
         });
-        let client = Client { address };
-        until("the server is ready", || (client.get("/ready").status == 200).then_some(()));
-        client
+        let api = Api { address };
+        until("the server is ready", || (api.get("/ready").status == 200).then_some(()));
+        api
     }
 
     pub fn get(&self, path: &str) -> Answered {

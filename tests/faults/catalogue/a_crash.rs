@@ -136,7 +136,7 @@ fn out_of_memory(scenario: &Scenario) {
         let mut case = Case::new(&scenario.replay(), setup);
         case.write(&people(1..=2_000));
         let limit = format!("--as={}", megabytes << 20);
-        let started = case.spawn_under(&["prlimit", &limit], &[]);
+        let started = case.spawn_under(&["prlimit", &limit], &[], &[]);
         died += u32::from(case.end(started).code != Some(0));
         case.judge();
     }

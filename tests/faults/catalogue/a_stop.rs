@@ -7,7 +7,7 @@ use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
 use crate::support::people::people;
-use crate::support::server::Client;
+use crate::support::server::Api;
 use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -128,7 +128,7 @@ fn by_api(scenario: &Scenario) {
     let mut case = Case::new(&scenario.replay(), setup);
     case.write(&people(1..=30));
     let started = case.spawn_serve();
-    let server = Client::of(&case.workspace, &started.process);
+    let server = Api::of(&case.workspace, &started.process);
     for nth in [1, 2, 4] {
         case.oracle.on_request(case.oracle.request_count() + nth, Fault::Hold);
         let run = server.run(r#"{"full": true}"#);
@@ -158,7 +158,7 @@ fn raced_by_api(scenario: &Scenario) {
     let mut case = Case::new(&scenario.replay(), setup);
     case.write(&people(1..=10));
     let started = case.spawn_serve();
-    let server = Client::of(&case.workspace, &started.process);
+    let server = Api::of(&case.workspace, &started.process);
     for round in 0..20 {
         let before = case.oracle.request_count();
         let run = server.run(r#"{"full": true}"#);

@@ -8,6 +8,14 @@ mod b_records;
 mod b_status;
 mod b_tls;
 mod b_wire;
+mod c_backup;
+mod c_calls;
+mod c_database;
+mod c_place;
+mod c_rename;
+mod c_snapshot;
+mod d_processes;
+mod d_triggers;
 mod e_broken;
 mod e_columns;
 mod e_keys;
@@ -19,6 +27,7 @@ mod e_upgrade;
 mod e_values;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a machine must have for a scenario; an error says what it lacks.
 pub type Need = fn() -> Result<(), String>;
@@ -73,15 +82,35 @@ pub fn all() -> Vec<Scenario> {
         b_status::SCENARIOS,
         b_tls::SCENARIOS,
         b_wire::SCENARIOS,
-        e_shrink::SCENARIOS,
+        c_backup::SCENARIOS,
+        c_calls::SCENARIOS,
+        c_database::SCENARIOS,
+        c_place::SCENARIOS,
+        c_rename::SCENARIOS,
+        c_snapshot::SCENARIOS,
+        d_processes::SCENARIOS,
+        d_triggers::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
         e_keys::SCENARIOS,
-        e_statements::SCENARIOS,
-        e_values::SCENARIOS,
-        e_size::SCENARIOS,
-        e_upgrade::SCENARIOS,
         e_sets::SCENARIOS,
+        e_shrink::SCENARIOS,
+        e_size::SCENARIOS,
+        e_statements::SCENARIOS,
+        e_upgrade::SCENARIOS,
+        e_values::SCENARIOS,
     ]
     .concat()
+}
+
+static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);
+
+/// Scenarios that play a sample are to play all they can from now on.
+pub fn be_exhaustive() {
+    IS_EXHAUSTIVE.store(true, Ordering::Relaxed);
+}
+
+/// Whether scenarios play all they can, or a sample.
+pub fn is_exhaustive() -> bool {
+    IS_EXHAUSTIVE.load(Ordering::Relaxed)
 }

@@ -64,7 +64,7 @@ impl Session<'_> {
                 Event::Examine(_) if fails_at == Some(examined) => {
                     self.world.count("reads that fail");
                     let error = std::io::Error::other("the read failed");
-                    return Ok(End::Failed(Error::State(error)));
+                    return Ok(End::Failed(Error::Threads(error)));
                 }
                 Event::Examine(stream) => {
                     examined += 1;

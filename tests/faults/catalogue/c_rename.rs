@@ -1,0 +1,101 @@
+//! C6. A power cut between the renaming of the manifest and the sync of its folder: the old name may be back.
+
+use super::Scenario;
+use crate::damage::{Copy, names, snapshot};
+use crate::support::SOON;
+use crate::support::case::Case;
+use crate::support::fault::Fault;
+use crate::support::people::people;
+use crate::support::workspace::Setup;
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new(
+        "C6",
+        "a renaming that is undone by a power cut leaves the generation before it",
+        undone,
+    ),
+    Scenario::new("C6", "a renaming that is undone in a first run loses nothing", undone_at_first),
+];
+
+/// What is left of the new manifest under its temporary name.
+#[derive(Debug, Clone, Copy)]
+enum Temporary {
+    Whole,
+    Empty,
+    Gone,
+}
+
+/// Makes the folder what it was before the manifest was renamed; `before` is the manifest of the generation before.
+fn undo(case: &mut Case, before: Option<&[u8]>, temporary: Temporary) {
+    let folder = snapshot(case);
+    let (manifest, next) = (folder.join("manifest"), folder.join("manifest.tmp"));
+    std::fs::rename(&manifest, &next).expect("a manifest is there");
+    if let Some(before) = before {
+        std::fs::write(&manifest, before).expect("a file can be written");
+    }
+    match temporary {
+        Temporary::Whole => {}
+        Temporary::Empty => std::fs::write(&next, "").expect("a file can be written"),
+        Temporary::Gone => std::fs::remove_file(&next).expect("it was just renamed"),
+    }
+    case.say(format!("the renaming is undone; the temporary file is {temporary:?}"));
+}
+
+fn changed(scenario: &Scenario) -> Case {
+    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=12));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case.write(&people(3..=15));
+    case
+}
+
+fn end_at(case: &mut Case, point: &str) {
+    let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", point)]);
+    assert!(case.end(started).signal.is_some(), "it was ended at {point}");
+}
+
+fn undone(scenario: &Scenario) {
+    for temporary in [Temporary::Whole, Temporary::Empty, Temporary::Gone] {
+        let mut twin = changed(scenario);
+        end_at(&mut twin, "manifest_written:1");
+        let mut case = changed(scenario);
+        let before = Copy::of(&snapshot(&case));
+        end_at(&mut case, "manifest_renamed:1");
+        let manifest = std::fs::read(before.path().join("manifest")).expect("it was there");
+        undo(&mut case, Some(&manifest), temporary);
+        if matches!(temporary, Temporary::Whole) {
+            let (undone, written) = (names(&snapshot(&case)), names(&snapshot(&twin)));
+            assert_eq!(undone, written, "the folder is what it was before the renaming");
+        }
+        let report = case.sync(&[]).expect(0, "succeeded", &[]);
+        assert!(report.count("upserts") == 0, "the journal was still there: {report:#?}");
+        case.judge();
+        twin.judge();
+    }
+}
+
+fn undone_at_first(scenario: &Scenario) {
+    for temporary in [Temporary::Whole, Temporary::Empty, Temporary::Gone] {
+        // The commit that opens the epoch: nothing has left yet.
+        let setup = || Setup { batch: 3, concurrency: 1, ..Setup::default() };
+        let mut case = Case::new(&scenario.replay(), setup());
+        case.write(&people(1..=12));
+        end_at(&mut case, "manifest_renamed:1");
+        assert_eq!(case.oracle.request_count(), 0);
+        undo(&mut case, None, temporary);
+        case.judge();
+        // The commit at the end of the run.
+        let mut case = Case::new(&scenario.replay(), setup());
+        case.write(&people(1..=12));
+        case.oracle.on_next(Fault::Hold);
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "manifest_renamed:2")]);
+        case.oracle.wait_for_requests(1, SOON);
+        let opened = Copy::of(&snapshot(&case));
+        case.oracle.release();
+        assert!(case.end(started).signal.is_some());
+        let manifest = std::fs::read(opened.path().join("manifest")).expect("the epoch is open");
+        undo(&mut case, Some(&manifest), temporary);
+        case.judge();
+    }
+}

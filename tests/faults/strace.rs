@@ -1,0 +1,108 @@
+//! System calls that are made to fail: one run tells which calls a story makes on the files of the state, and each of
+//! them can then be made to fail in a story told again.
+//!
+//! A call is known by its name, its file, and how often the thread has made it on that file: that is how strace counts.
+//! Threads take turns, so that a call may not be met in a story told again; whether it was is in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a call does to a file. The question mark: not every machine has the call.
+pub const TRACED: &str = "?open,openat,read,pread64,write,pwrite64,?pwritev,ftruncate,fsync,fdatasync,getdents64,\
+                          ?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat";
+
+/// One call on a file of the state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    pub name: String,
+    /// Beneath the state's folder; empty for the folder itself.
+    pub file: String,
+    /// Counted from 1.
+    pub nth: usize,
+    /// It can make a file or a folder.
+    pub is_creating: bool,
+    /// No thread makes it again on this file.
+    pub is_last: bool,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} no. {} on `{}`", self.name, self.nth, self.file)
+    }
+}
+
+/// Whether calls can be traced here.
+pub fn is_there() -> Result<(), String> {
+    let mut command = Command::new("strace");
+    command.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-P", "/none"]);
+    command.args(["-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1", "true"]);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("`strace` may trace nothing here".to_owned()),
+        Err(_) => Err("there is no `strace`".to_owned()),
+    }
+}
+
+/// The command before the binary that notes all calls in `log`.
+pub fn noting(log: &str) -> Vec<String> {
+    words(&["-y", "-o", log, "-e", &format!("trace={TRACED}")])
+}
+
+/// The command before the binary that makes `call` fail; once, or from then on each time.
+pub fn failing(call: &Call, state: &Path, error: &str, is_lasting: bool, log: &str) -> Vec<String> {
+    let Call { name, file, nth, .. } = call;
+    let path = state.join(file);
+    let path = path.to_str().expect("the paths of the kit are plain");
+    let trace = format!("trace={name}");
+    let more = if is_lasting { "+" } else { "" };
+    let inject = format!("inject={name}:error={error}:when={nth}{more}");
+    words(&["-o", log, "-P", path.trim_end_matches('/'), "-e", &trace, "-e", &inject])
+}
+
+fn words(more: &[&str]) -> Vec<String> {
+    let all = ["strace", "-f", "--seccomp-bpf"].iter().chain(more);
+    all.map(|word| (*word).to_owned()).collect()
+}
+
+/// Whether a call was made to fail.
+pub fn has_fired(log: &Path) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|log| log.contains("(INJECTED)"))
+}
+
+/// All calls on files of the state that `log` holds.
+pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
+    let bytes = std::fs::read(log).expect("strace has written its log");
+    let text = String::from_utf8_lossy(&bytes);
+    let mut counts = BTreeMap::<(String, String, String), usize>::new();
+    let mut calls = BTreeSet::new();
+    for line in text.lines() {
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let Some((name, arguments)) = rest.trim_start().split_once('(') else { continue };
+        let Some(path) = path(name, arguments) else { continue };
+        let Ok(file) = Path::new(path).strip_prefix(state) else { continue };
+        let file = file.to_string_lossy().into_owned();
+        let nth = counts.entry((thread.to_owned(), name.to_owned(), file.clone())).or_default();
+        *nth += 1;
+        let is_creating = name.starts_with("mkdir") || arguments.contains("O_CREAT");
+        calls.insert(Call { name: name.to_owned(), file, nth: *nth, is_creating, is_last: false });
+    }
+    let calls: Vec<Call> = calls.into_iter().collect();
+    let is_same = |one: &Call, other: &Call| one.name == other.name && one.file == other.file;
+    let is_last =
+        |call: &Call| !calls.iter().any(|other| is_same(call, other) && other.nth > call.nth);
+    calls.iter().map(|call| Call { is_last: is_last(call), ..call.clone() }).collect()
+}
+
+/// The path that a call is about: of a renaming, the new one.
+fn path<'l>(name: &str, arguments: &'l str) -> Option<&'l str> {
+    let is_by_name =
+        ["open", "mkdir", "rename", "unlink"].iter().any(|call| name.starts_with(call));
+    if !is_by_name {
+        return Some(arguments.split_once('<')?.1.split_once('>')?.0);
+    }
+    let mut quoted = arguments.split('"').skip(1).step_by(2);
+    if name.starts_with("rename") { quoted.nth(1) } else { quoted.next() }
+}
