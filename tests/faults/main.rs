@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "shared with tests/behaviour; each uses a part of it")]
 mod support;
 
+mod calls;
 mod catalogue;
 mod confine;
 mod damage;

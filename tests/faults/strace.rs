@@ -11,13 +11,16 @@ use std::process::{Command, Stdio};
 
 /// What a call does to a file. The question mark: not every machine has the call.
 pub const TRACED: &str = "?open,openat,read,pread64,write,pwrite64,?pwritev,ftruncate,fsync,fdatasync,getdents64,\
-                          ?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat";
+                          ?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat,sendto,writev";
+
+/// Calls that send; of them the thread's count alone is known, not the socket.
+const SENDING: [&str; 2] = ["sendto", "writev"];
 
 /// One call on a file of the state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     pub name: String,
-    /// Beneath the state's folder; empty for the folder itself.
+    /// Beneath the state's folder; empty for the folder itself, and for what is sent.
     pub file: String,
     /// Counted from 1.
     pub nth: usize,
@@ -25,6 +28,12 @@ pub struct Call {
     pub is_creating: bool,
     /// No thread makes it again on this file.
     pub is_last: bool,
+}
+
+impl Call {
+    pub fn is_sending(&self) -> bool {
+        SENDING.contains(&self.name.as_str())
+    }
 }
 
 impl fmt::Display for Call {
@@ -51,19 +60,35 @@ pub fn noting(log: &str) -> Vec<String> {
     words(&["-y", "-o", log, "-e", &format!("trace={TRACED}")])
 }
 
-/// The command before the binary that makes `call` fail; once, or from then on each time.
-pub fn failing(call: &Call, state: &Path, error: &str, is_lasting: bool, log: &str) -> Vec<String> {
-    let Call { name, file, nth, .. } = call;
-    let path = state.join(file);
-    let path = path.to_str().expect("the paths of the kit are plain");
-    let trace = format!("trace={name}");
-    let more = if is_lasting { "+" } else { "" };
-    let inject = format!("inject={name}:error={error}:when={nth}{more}");
-    words(&["-o", log, "-P", path.trim_end_matches('/'), "-e", &trace, "-e", &inject])
+/// The command before the binary that kills the process when it makes `call`, which is not made then.
+pub fn killing(call: &Call, state: &Path, log: &str) -> Vec<String> {
+    let mut words = injecting(call, state, "signal=KILL", &call.nth.to_string(), log);
+    // With it a call is let pass where nothing but a signal is injected.
+    words.retain(|word| word != SECCOMP);
+    words
 }
 
+/// The command before the binary that makes `call` fail; once, or from then on each time.
+pub fn failing(call: &Call, state: &Path, error: &str, is_lasting: bool, log: &str) -> Vec<String> {
+    let more = if is_lasting { "+" } else { "" };
+    injecting(call, state, &format!("error={error}"), &format!("{}{more}", call.nth), log)
+}
+
+fn injecting(call: &Call, state: &Path, what: &str, when: &str, log: &str) -> Vec<String> {
+    let Call { name, file, .. } = call;
+    let path = state.join(file);
+    let path = path.to_str().expect("the paths of the kit are plain").trim_end_matches('/');
+    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{what}:when={when}"));
+    let rest = ["-e", &trace, "-e", &inject];
+    let only: &[&str] = if call.is_sending() { &[] } else { &["-P", path] };
+    words(&[&["-o", log], only, &rest].concat())
+}
+
+/// Threads are stopped at the calls that are traced, and at no others.
+const SECCOMP: &str = "--seccomp-bpf";
+
 fn words(more: &[&str]) -> Vec<String> {
-    let all = ["strace", "-f", "--seccomp-bpf"].iter().chain(more);
+    let all = ["strace", "-f", SECCOMP].iter().chain(more);
     all.map(|word| (*word).to_owned()).collect()
 }
 
@@ -82,8 +107,11 @@ pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((name, arguments)) = rest.trim_start().split_once('(') else { continue };
         let Some(path) = path(name, arguments) else { continue };
-        let Ok(file) = Path::new(path).strip_prefix(state) else { continue };
-        let file = file.to_string_lossy().into_owned();
+        let file = match Path::new(path).strip_prefix(state) {
+            Ok(file) => file.to_string_lossy().into_owned(),
+            Err(_) if SENDING.contains(&name) && path.starts_with("socket:") => String::new(),
+            Err(_) => continue,
+        };
         let nth = counts.entry((thread.to_owned(), name.to_owned(), file.clone())).or_default();
         *nth += 1;
         let is_creating = name.starts_with("mkdir") || arguments.contains("O_CREAT");

@@ -37,6 +37,8 @@ pub enum Fault {
     ResetWithinBody(usize),
     /// As `ResetWithinBody`, and the write side is closed instead: nothing is answered, what still comes is read (B4).
     HalfCloseWithinBody(usize),
+    /// Nothing applied and nothing answered: after this many bytes of the body the rest is read and dropped.
+    SilentWithinBody(usize),
     /// Nothing applied; answered with this status when so many bytes of the body came, and the connection closed: what
     /// still comes is read (B9).
     EarlyAnswer(u16, usize),
@@ -139,6 +141,7 @@ impl Fault {
         match self {
             Fault::ResetWithinBody(bytes)
             | Fault::HalfCloseWithinBody(bytes)
+            | Fault::SilentWithinBody(bytes)
             | Fault::EarlyAnswer(_, bytes) => Some(*bytes),
             _ => None,
         }

@@ -115,7 +115,9 @@ pub(super) async fn play_within_body(shared: &Shared, mut wire: Wire, number: us
         // A client that is gone has nothing to hear.
         let _ = wire.write(&answer.bytes()).await;
     }
-    wire.half_close().await;
+    if !matches!(fault, Fault::SilentWithinBody(_)) {
+        wire.half_close().await;
+    }
     wire.closed().await;
 }
 

@@ -14,6 +14,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A1", "300 kills at random times and moments lose nothing", at_random),
     Scenario::new("A2", "a kill at any point of the protocol loses nothing", at_each_point),
     Scenario::new("A2", "a kill while a request is in flight leaves its keys in doubt", in_flight),
+    Scenario::new("A2", "a kill in the middle of a body leaves its keys in doubt", within_body),
     Scenario::new("A6", "ten kills within recovery lose nothing", in_recovery),
     Scenario::new("A7", "an orphan is deleted though no receipt ever named it", orphan),
     Scenario::new("A7", "a value that returns to the one before is sent again", aba),
@@ -74,6 +75,20 @@ fn in_flight(scenario: &Scenario) {
     case.kill(started);
     case.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
     case.judge();
+}
+
+fn within_body(scenario: &Scenario) {
+    for bytes in [0, 1_000, 100_000] {
+        let setup = Setup { batch: 2_000, ..Setup::default() };
+        let mut case = Case::new(&scenario.replay(), setup);
+        case.write(&people(1..=2_000));
+        case.oracle.on_next(Fault::SilentWithinBody(bytes));
+        let started = case.spawn(&[]);
+        case.oracle.wait_for_requests(1, SOON);
+        case.kill(started);
+        case.run(&["explain", "people", "1"]).expect_code(0).expect_printed(&["in doubt"]);
+        case.judge();
+    }
 }
 
 fn in_recovery(scenario: &Scenario) {

@@ -1,6 +1,7 @@
 //! The catalogue of the fault document, entry by entry: each scenario has the id of its entry and says in its name what
 //! must be.
 
+mod a_calls;
 mod a_crash;
 mod a_stop;
 mod b_names;
@@ -75,6 +76,7 @@ impl fmt::Display for Scenario {
 /// Every scenario, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
     [
+        a_calls::SCENARIOS,
         a_crash::SCENARIOS,
         a_stop::SCENARIOS,
         b_names::SCENARIOS,

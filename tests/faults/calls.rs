@@ -1,0 +1,112 @@
+//! Three stories, each told again and again with another of its system calls made to fail or to be its last.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::catalogue::{Scenario, is_exhaustive};
+use crate::runner::{self, catch};
+use crate::strace::{self, Call};
+use crate::support::case::Case;
+use crate::support::people::people;
+use crate::support::workspace::Setup;
+
+/// How many calls of one name are made to fail where not all are asked for.
+const SAMPLE: usize = 3;
+/// Cases that are told at once.
+const SIDE_BY_SIDE: usize = 4;
+
+/// What happens before the run whose calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// Nothing: there is no state yet.
+    First,
+    /// A run; rows came, changed and went since.
+    Changes,
+    /// As `Changes`, and a run was killed in its middle.
+    Killed,
+}
+
+/// Meets each wanted call, or some of each name, in a case of its own; `meet` says whether it was met. `what` happens
+/// at it, in words.
+pub fn each(
+    scenario: &Scenario,
+    what: &str,
+    is_wanted: fn(&Call) -> bool,
+    meet: impl Fn(Story, &Call) -> bool + Sync,
+) {
+    let mut calls = Vec::new();
+    for story in [Story::First, Story::Changes, Story::Killed] {
+        calls.extend(calls_of(scenario, story).into_iter().filter(is_wanted).map(|c| (story, c)));
+    }
+    let chosen = chosen(&calls);
+    assert!(calls.len() > 100, "the stories make calls: {calls:?}");
+    let (next, fired) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while let Some((story, call)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match catch(|| meet(*story, call)) {
+                        Ok(has_fired) => {
+                            fired.fetch_add(usize::from(has_fired), Ordering::Relaxed);
+                        }
+                        Err(said) => {
+                            let said = format!("{what} at {call}, story {story:?}: {said}");
+                            failures.lock().expect("nothing panics with the lock").push(said);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("nothing panics with the lock");
+    let (fired, chosen) = (fired.into_inner(), chosen.len());
+    runner::figure(format!("{what}: at {fired} of {chosen} calls chosen, of {}", calls.len()));
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
+    assert!(fired * 2 >= chosen, "too few calls were met: {fired} of {chosen}");
+}
+
+/// All of these calls, or some of each name, spread over the stories.
+fn chosen(calls: &[(Story, Call)]) -> Vec<&(Story, Call)> {
+    let mut by_name = BTreeMap::<&str, Vec<&(Story, Call)>>::new();
+    for call in calls {
+        by_name.entry(&call.1.name).or_default().push(call);
+    }
+    let all = by_name.into_values();
+    let some = |calls: Vec<_>| {
+        let step = if is_exhaustive() { 1 } else { calls.len().div_ceil(SAMPLE) };
+        // Not from the first on: what the first call of a story can do wrong is little.
+        calls.into_iter().skip(step / 2).step_by(step)
+    };
+    all.flat_map(some).collect()
+}
+
+/// The story up to the run whose calls are met.
+pub fn case_of(scenario: &Scenario, story: Story) -> Case {
+    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=12));
+    if story == Story::First {
+        return case;
+    }
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let mut next = people(3..=15);
+    next.iter_mut().take(4).for_each(|person| person.counter = 2);
+    case.write(&next);
+    if story == Story::Killed {
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "answer_read:2")]);
+        assert!(case.end(started).signal.is_some(), "it was killed in its middle");
+    }
+    case
+}
+
+fn calls_of(scenario: &Scenario, story: Story) -> Vec<Call> {
+    let mut case = case_of(scenario, story);
+    let log = case.workspace.path().join("calls");
+    let noting = strace::noting("calls");
+    let started =
+        case.spawn_under(&noting.iter().map(String::as_str).collect::<Vec<_>>(), &[], &[]);
+    case.end(started).expect_code(0);
+    strace::calls(&log, &case.workspace.state())
+}
