@@ -138,6 +138,7 @@ fn main() -> ExitCode {
 
 /// Plays everything and writes down what came of it, whatever it is.
 fn write_evidence(kills: u64, histories: u64) -> bool {
+    catalogue::be_exhaustive();
     let scenarios = runner::play(&catalogue::all());
     let killed = kills::play(1_000_000, kills);
     let is_simulated = simulator::play(1, Extent::Histories(histories));
