@@ -22,24 +22,30 @@ pub(super) fn fold<'a>(
     epoch: Epoch,
 ) -> Option<Entry> {
     let mut entry = prior.unwrap_or_default();
-    let mut last_intent = None;
+    // The last intent of the journal, and whether anything of it can have left.
+    let mut last = None;
     for event in events {
         match event {
             Event::Attempt { intent, verdict, at } => {
-                last_intent = Some(intent);
+                last = Some((intent, *verdict != Verdict::NotApplied));
                 entry.settle(intent, verdict, epoch, at);
             }
-            Event::Change(change) => apply(&mut entry, last_intent, change),
+            Event::Change(change) => apply(&mut entry, last, change),
         }
     }
     (!entry.is_empty()).then_some(entry)
 }
 
-fn apply(entry: &mut Entry, last_intent: Option<Doubt>, change: Change) {
+fn apply(entry: &mut Entry, last: Option<(Doubt, bool)>, change: Change) {
     match change {
         Change::Repeated => {
-            let doubt = last_intent.or(entry.doubt).unwrap_or_else(|| unnumbered(entry));
-            entry.doubt = Some(Doubt { is_repeated: true, ..doubt });
+            let left = match last {
+                Some((intent, true)) => Some(intent),
+                // Nothing of it has left after all: what stood before stands.
+                Some((_, false)) => entry.doubt,
+                None => Some(entry.doubt.unwrap_or_else(|| unnumbered(entry))),
+            };
+            entry.doubt = left.map(|doubt| Doubt { is_repeated: true, ..doubt });
         }
         Change::Forget => *entry = Entry::default(),
         Change::Back => entry.held = None,
@@ -135,6 +141,17 @@ mod tests {
         assert_eq!(fold(Some(entry), [upsert(8, &Verdict::Delivered)], EPOCH), confirmed(8));
         let entry = fold(confirmed(3), [repeated], EPOCH).unwrap();
         assert_eq!(entry.doubt.map(|doubt| doubt.number), Some(IntentNumber(0)));
+    }
+
+    #[test]
+    fn a_repeated_key_whose_row_never_left_is_as_it_was() {
+        let repeated = Event::Change(Change::Repeated);
+        let unsent = [upsert(7, &Verdict::NotApplied), repeated];
+        assert_eq!(fold(confirmed(3), unsent, EPOCH), confirmed(3));
+        assert_eq!(fold(None, unsent, EPOCH), None);
+        let in_doubt = fold(confirmed(3), [upsert(5, &Verdict::Unknown)], EPOCH);
+        let doubt = fold(in_doubt, unsent, EPOCH).unwrap().doubt.unwrap();
+        assert!(doubt.is_repeated && doubt.fingerprint == 5, "what is unknown stays so");
     }
 
     #[test]

@@ -20,9 +20,12 @@ use crate::runner::{self, catch};
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
+use crate::support::known;
 use crate::support::people::{Person, people};
 use crate::support::workspace::Setup;
 
+/// Holds that a story may end with, one after the other.
+const HOLDS: usize = 4;
 /// Stories that are told at once.
 const SIDE_BY_SIDE: usize = 4;
 /// Beyond its drain limit a process that was asked to stop has this long.
@@ -104,6 +107,17 @@ pub fn play(first: u64, kills: u64) -> Summary {
     summary
 }
 
+/// Tells the one story of a seed.
+pub fn once(seed: u64) -> bool {
+    let mut summary = Summary { stories: 1, ..Summary::default() };
+    let told = catch(|| tell(seed, &mut summary));
+    if let Err(said) = &told {
+        println!("FAILED story {seed}\n{said}");
+    }
+    println!("{summary}");
+    told.is_ok()
+}
+
 fn tell(seed: u64, summary: &mut Summary) {
     let mut random = SmallRng::seed_from_u64(seed);
     let replay =
@@ -113,7 +127,9 @@ fn tell(seed: u64, summary: &mut Summary) {
         batch: random.random_range(1..=8),
         concurrency: random.random_range(1..=4),
         attempts: random.random_range(1..=4),
-        max_deletes: Some("100%"),
+        max_deletes: *[None, Some("3"), Some("30%"), Some("100%")]
+            .choose(&mut random)
+            .expect("there are some"),
         drain_timeout: "2s",
         request_timeout: Some("1s"),
         longest_time: "2s",
@@ -135,7 +151,20 @@ fn tell(seed: u64, summary: &mut Summary) {
         case.oracle.mix(random.random(), mix);
         run(&mut case, &mut random, summary);
     }
+    let_go(&mut case);
     case.judge();
+}
+
+/// All faults are over, and a person releases what the guard has held.
+fn let_go(case: &mut Case) {
+    case.oracle.clear_faults();
+    case.oracle.release();
+    for _ in 0..HOLDS {
+        case.sync(&[]);
+        let hold = known::view(&case.workspace).and_then(|view| view.header().hold.clone());
+        let Some(hold) = hold else { return };
+        case.release(&hold.run.to_string());
+    }
 }
 
 /// Rows come, change, go, and return to what they were.
@@ -175,6 +204,10 @@ fn faults(random: &mut SmallRng) -> Vec<(f64, Fault)> {
         Fault::WrongCount,
         Fault::Html200,
         Fault::status(500),
+        Fault::status(401),
+        Fault::Redirect(307, "http://127.0.0.1:9/elsewhere".to_owned()),
+        Fault::ApplyThenHold,
+        Fault::Hold,
         Fault::status(503),
         Fault::retry_after(429, "0"),
         Fault::TooLarge413(3),
@@ -229,8 +262,9 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
         8 => {
             let started = case.spawn(more);
             until(case, &started, |journal| journal.requests.len() >= before + nth);
-            case.say("SIGTERM");
-            started.process.sigterm();
+            let signal = *["TERM", "INT"].choose(random).expect("there are two");
+            case.say(format!("SIG{signal}"));
+            started.process.signal(signal);
             let asked = Instant::now();
             case.end_within(started, DRAIN + GRACE);
             summary.stops += 1;

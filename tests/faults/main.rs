@@ -117,7 +117,11 @@ fn main() -> ExitCode {
             true
         }
         Some(Ask::Kills(Kills { count, seed, once })) => {
-            kills::play(seed, if once { 1 } else { count }).is_well()
+            if once {
+                kills::once(seed)
+            } else {
+                kills::play(seed, count).is_well()
+            }
         }
         Some(Ask::Simulator(asked)) => simulator::play(asked.seed, asked.extent()),
         Some(Ask::Planted) => planted::is_found(&planted::play()),

@@ -54,6 +54,14 @@ pub(super) struct Attempt {
 /// A process that was started for a case.
 pub struct Started {
     pub process: Process,
+    before: Before,
+    /// It may end by itself without a word: it was told to, or something around it may end it.
+    may_abort: bool,
+}
+
+/// What was so before a process was started.
+#[derive(Debug, Clone, Copy)]
+struct Before {
     first_source: usize,
     entries: usize,
     is_released: bool,
@@ -132,15 +140,18 @@ impl Case {
         self.say(format!("{} sync {} {environment:?}", wrapper.join(" "), more.join(" ")));
         let mut args = vec!["--format", "json", "sync", "people"];
         args.extend_from_slice(more);
+        let before = self.before();
         let process = self.workspace.spawn_under(wrapper, &args, environment);
-        self.started(process)
+        let is_told = environment.iter().any(|(name, _)| *name == "COUNTERFLOW_END_AT");
+        Started { process, before, may_abort: is_told || !wrapper.is_empty() }
     }
 
     /// Starts the server.
     pub fn spawn_serve(&mut self) -> Started {
         self.say("serve");
+        let before = self.before();
         let process = self.workspace.spawn(&["--format", "json", "serve"]);
-        self.started(process)
+        Started { process, before, may_abort: false }
     }
 
     /// Waits until the newest run is in this phase.
@@ -149,12 +160,16 @@ impl Case {
         self.workspace.wait_for_run(|run| run["phase"] == phase);
     }
 
-    /// Takes in a process that can run the sync.
+    /// Takes in a process that can run the sync and has changed nothing yet.
     pub fn started(&mut self, process: Process) -> Started {
+        Started { process, before: self.before(), may_abort: false }
+    }
+
+    fn before(&self) -> Before {
         let entries = known::entries(&self.workspace).unwrap_or_default();
         let entries = entries.values().filter(|entry| entry.is_possibly_at_destination()).count();
         let first_source = self.sources.len().saturating_sub(1);
-        Started { process, first_source, entries, is_released: self.releases > 0 }
+        Before { first_source, entries, is_released: self.releases > 0 }
     }
 
     /// Waits for the end of a process and looks at what it left. A report is asked of one that ended by itself.
@@ -166,9 +181,10 @@ impl Case {
     /// As `end`, for a process that must have ended within `limit`.
     #[track_caller]
     pub fn end_within(&mut self, started: Started, limit: Duration) -> Finished {
-        let Started { process, first_source, entries, is_released } = started;
+        let Started { process, before, may_abort } = started;
         let finished = self.workspace.end(process, limit);
-        self.take(&finished, first_source, entries, is_released);
+        self.assert_ended_well(&finished, may_abort);
+        self.take(&finished, before);
         finished
     }
 
@@ -202,9 +218,9 @@ impl Case {
         self.releases += 1;
         self.say(format!("release {run}"));
         let args = ["--format", "json", "release", run, "-m", "they may go"];
+        let before = self.before();
         let process = self.workspace.spawn(&args);
-        let started = self.started(process);
-        let finished = self.end(started);
+        let finished = self.end(Started { process, before, may_abort: false });
         self.releases -= 1;
         finished
     }
@@ -234,7 +250,21 @@ impl Case {
         format!("the story:\n{story}the requests:\n{requests}again: {replay}\n")
     }
 
-    fn take(&mut self, finished: &Finished, first: usize, entries: usize, is_released: bool) {
+    /// A process ends with a code that means something or by a signal that was sent to it, and never in a panic.
+    #[track_caller]
+    fn assert_ended_well(&self, finished: &Finished, may_abort: bool) {
+        let said = finished.printed();
+        let is_panic = ["panicked", "overflowed its stack"].iter().any(|word| said.contains(word));
+        let is_meant = match (finished.code, finished.signal) {
+            (Some(code), _) => matches!(code, 0..=6 | 130 | 143),
+            (None, signal) => signal == Some(9) || may_abort,
+        };
+        let is_well = (is_meant && !is_panic) || (may_abort && finished.signal.is_some());
+        assert!(is_well, "it ended badly: {finished:#?}\n{}", self.print());
+    }
+
+    fn take(&mut self, finished: &Finished, before: Before) {
+        let Before { first_source: first, entries, is_released } = before;
         let json: Option<Value> = serde_json::from_str(finished.stdout.trim()).ok();
         let report = json.filter(|json| json["outcome"].is_string());
         let said = report.as_ref().map_or("no report".to_owned(), |json| {

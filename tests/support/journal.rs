@@ -269,8 +269,15 @@ impl Journal {
     pub fn apply_late(&mut self) {
         for number in std::mem::take(&mut self.to_be_late) {
             self.apply(number, &BTreeSet::new());
-            let late = self.requests[number - 1].sent.keys().map(str::to_owned);
-            self.late.extend(late.collect::<Vec<String>>());
+            // Only where something newer was delivered meanwhile can nobody know of it.
+            let is_overtaken = |key: &&str| {
+                let newer = self.requests[number..].iter();
+                let mut delivered = newer.filter(|r| r.is_receipt && r.is_answered_whole);
+                delivered.any(|request| request.sent.keys().any(|known| known == *key))
+            };
+            let keys = self.requests[number - 1].sent.keys().filter(is_overtaken);
+            let late: Vec<String> = keys.map(str::to_owned).collect();
+            self.late.extend(late);
         }
     }
 

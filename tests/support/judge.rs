@@ -53,7 +53,12 @@ impl Case {
         let mut people = self.people().to_vec();
         people.push(Person::new(FRESH, 1));
         self.write(&people);
+        let before = self.oracle.request_count();
         self.settle();
+        let requests = self.oracle.requests();
+        let sent = requests[before..].iter().flat_map(|request| request.sent.keys());
+        let others: BTreeSet<&str> = sent.filter(|sent| *sent != key(FRESH)).collect();
+        assert!(others.is_empty(), "I8: {others:?} were sent again\n{}", self.print());
         let arrived = self.oracle.record(&key(FRESH)) == Some(Person::new(FRESH, 1).record());
         assert!(arrived, "I9: a fresh change was not delivered\n{}", self.print());
         self.assert_held(&people, left);
@@ -69,13 +74,16 @@ impl Case {
     /// Runs until nothing is sent any more (I8); that must come soon (I9).
     #[track_caller]
     fn settle(&mut self) {
+        let mut is_clean = false;
         for _ in 0..SETTLES_WITHIN {
             let before = self.oracle.request_count();
             let report = self.sync(&[]);
-            let is_ended = report.json["outcome"] != "failed";
-            if is_ended && self.oracle.request_count() == before {
+            let is_silent = self.oracle.request_count() == before;
+            assert!(is_silent || !is_clean, "I8: sent in a clean state\n{}", self.print());
+            if is_silent && report.json["outcome"] != "failed" {
                 return;
             }
+            is_clean = report.json["outcome"] == "succeeded";
         }
         panic!("I8, I9: still sending after {SETTLES_WITHIN} runs\n{}", self.print());
     }
@@ -118,11 +126,13 @@ impl Case {
 
     /// I3 and I4, from the snapshot as the next run will find it; I2 where the run that ended says that it succeeded.
     pub(super) fn wrong_after_a_process(&self) -> Vec<String> {
+        // In this order: what another process sends in between is known before it is at the destination.
+        let table = self.oracle.table();
         let entries = known::entries(&self.workspace).unwrap_or_default();
         let requests = self.oracle.requests();
         let mut wrong = Vec::new();
         let (planted, late) = (self.oracle.planted(), self.oracle.late());
-        for key in self.oracle.table().keys() {
+        for key in table.keys() {
             let is_ours =
                 !planted.contains_key(key) && !self.discarded.contains(key) && !late.contains(key);
             let is_known = entries.get(key).is_some_and(Entry::is_possibly_at_destination);
@@ -231,24 +241,28 @@ impl Case {
         }
     }
 
-    /// I7: each redundant operation repeats one whose answer was lost, or was in flight at a crash.
+    /// I7: each redundant operation of an incremental run repeats one that was applied and whose answer was lost, that a
+    /// report calls unknown, or that was in flight at a crash. Full runs send what is there already.
     fn too_many_redundant(&self, requests: &[Request]) -> Option<String> {
         let setup = &self.workspace.setup;
         let window = usize::try_from(setup.batch * setup.concurrency).unwrap_or(usize::MAX);
-        let unanswered = requests.iter().filter(|r| !(r.is_receipt && r.is_answered_whole));
-        let repeated: usize = unanswered.map(|request| request.sent.operations.len()).sum();
-        let full: usize = self.full_resyncs(requests);
-        let most = self.crashes * window + repeated + full;
-        let redundant = self.oracle.redundant();
-        (redundant > most).then(|| format!("I7: {redundant} redundant, at most {most} are excused"))
-    }
-
-    /// Operations of full runs, which send what is there already.
-    fn full_resyncs(&self, requests: &[Request]) -> usize {
+        // Of an answer that is reset after it was written nobody knows whether it was read.
+        let is_lost = |request: &&Request| {
+            let is_read = request.is_receipt && request.is_answered_whole;
+            let is_doubtful = !is_read || request.fault.starts_with("AnswerThenReset");
+            request.is_applied() && is_doubtful
+        };
+        let lost: usize =
+            requests.iter().filter(is_lost).map(|request| request.sent.operations.len()).sum();
+        let reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+        let unknown: u64 = reports.map(|report| report.count("unknown")).sum();
         let full: BTreeSet<u64> =
             self.runs().iter().filter(|run| run["kind"] == "full").filter_map(number).collect();
         let is_full = |request: &&Request| run_of(request).is_some_and(|run| full.contains(&run));
-        requests.iter().filter(is_full).map(|request| request.sent.operations.len()).sum()
+        let made = requests.iter().filter(|r| !is_full(r)).flat_map(|request| &request.made);
+        let redundant = made.filter(|made| **made == Made::Redundant).count();
+        let most = self.crashes * window + lost + usize::try_from(unknown).unwrap_or(usize::MAX);
+        (redundant > most).then(|| format!("I7: {redundant} redundant, at most {most} are excused"))
     }
 
     /// I10: the counts that a run reports are those that the oracle saw.

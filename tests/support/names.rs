@@ -51,8 +51,16 @@ pub fn can_be_asked() -> Result<(), String> {
     if !is_let {
         return Err("no mount namespaces, or no `/etc/resolv.conf` to put another upon".to_owned());
     }
-    let bound = UdpSocket::bind((Ipv4Addr::new(127, 53, 53, 1), PORT));
-    bound.map(drop).map_err(|error| format!("port {PORT} of loopback cannot be had: {error}"))
+    let is_free = free().is_some();
+    is_free.then_some(()).ok_or_else(|| format!("port {PORT} of loopback cannot be had"))
+}
+
+/// An address of loopback that nobody serves names on.
+fn free() -> Option<(Ipv4Addr, UdpSocket)> {
+    (2..=250).find_map(|last| {
+        let address = Ipv4Addr::new(127, 53, 53, last);
+        Some((address, UdpSocket::bind((address, PORT)).ok()?))
+    })
 }
 
 const PORT: u16 = 53;
@@ -75,11 +83,7 @@ pub fn under() -> Vec<String> {
 impl NameServer {
     /// Starts one on an address of its own.
     pub fn start(says: Says) -> NameServer {
-        let free = (2..=250).find_map(|last| {
-            let address = Ipv4Addr::new(127, 53, 53, last);
-            Some((address, UdpSocket::bind((address, PORT)).ok()?))
-        });
-        let (address, socket) = free.expect("an address of loopback is free");
+        let (address, socket) = free().expect("an address of loopback is free");
         let says = Arc::new(Mutex::new(State { says, asked: 0 }));
         let shared = Arc::clone(&says);
         std::thread::spawn(move || listen(&Arc::new(socket), &shared));

@@ -52,8 +52,9 @@ impl Process {
         let line = [front, &binary, args].concat();
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).current_dir(folder).env_clear();
-        let kept = ["PATH", "TMPDIR", "COUNTERFLOW_DEFECT"];
+        let kept = ["PATH", "TMPDIR"];
         command.envs(std::env::vars_os().filter(|(name, _)| kept.iter().any(|kept| name == kept)));
+        command.envs(std::env::var_os("KIT_DEFECT").map(|defect| ("COUNTERFLOW_DEFECT", defect)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =

@@ -57,7 +57,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     entries: BTreeMap<u8, Entry>,
-    last_intents: BTreeMap<u8, Doubt>,
+    /// And whether anything of it can have left.
+    last_intents: BTreeMap<u8, (Doubt, bool)>,
 }
 
 impl Model {
@@ -78,8 +79,8 @@ impl Model {
                         is_repeated,
                         is_spent: false,
                     };
-                    self.last_intents.insert(*key, intent);
                     let verdict = verdicts[index as usize].clone().unwrap_or(Verdict::Unknown);
+                    self.last_intents.insert(*key, (intent, verdict != Verdict::NotApplied));
                     self.entry(*key, |entry| entry.settle(intent, &verdict, EPOCH, Instant(5)));
                 }
             }
@@ -95,8 +96,12 @@ impl Model {
                         is_repeated: true,
                         is_spent: true,
                     };
-                    let doubt = last.or(entry.doubt).unwrap_or(unnumbered);
-                    entry.doubt = Some(Doubt { is_repeated: true, ..doubt });
+                    let left = match last {
+                        Some((intent, true)) => Some(intent),
+                        Some((_, false)) => entry.doubt,
+                        None => Some(entry.doubt.unwrap_or(unnumbered)),
+                    };
+                    entry.doubt = left.map(|doubt| Doubt { is_repeated: true, ..doubt });
                 });
             }
             Step::Forget(key) => self.entry(*key, |entry| *entry = Entry::default()),

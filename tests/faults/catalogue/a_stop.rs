@@ -130,10 +130,10 @@ fn by_api(scenario: &Scenario) {
     let started = case.spawn_serve();
     let server = Api::of(&case.workspace, &started.process);
     for nth in [1, 2, 4] {
-        case.oracle.on_request(case.oracle.request_count() + nth, Fault::Hold);
+        let before = case.oracle.request_count();
+        case.oracle.on_request(before + nth, Fault::Hold);
         let run = server.run(r#"{"full": true}"#);
-        case.oracle
-            .wait_until(SOON, |journal| journal.requests.last().is_some_and(|last| last.is_open));
+        case.oracle.wait_for_requests(before + nth, SOON);
         for body in ["{}", "{}"] {
             let stop = server.post("/api/v1/syncs/people/stop", body);
             assert!([200, 202].contains(&stop.status), "{stop:#?}");
