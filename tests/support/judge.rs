@@ -241,8 +241,9 @@ impl Case {
         }
     }
 
-    /// I7: each redundant operation of an incremental run repeats one that was applied and whose answer was lost, that a
-    /// report calls unknown, or that was in flight at a crash. Full runs send what is there already.
+    /// I7: each redundant operation repeats one that was applied and whose answer was lost, that a report calls unknown or
+    /// counts as retried, or that was in flight at a crash or when nothing could be noted any more. The first record of a
+    /// key in an epoch is none.
     fn too_many_redundant(&self, requests: &[Request]) -> Option<String> {
         let setup = &self.workspace.setup;
         let window = usize::try_from(setup.batch * setup.concurrency).unwrap_or(usize::MAX);
@@ -254,15 +255,39 @@ impl Case {
         };
         let lost: usize =
             requests.iter().filter(is_lost).map(|request| request.sent.operations.len()).sum();
-        let reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
-        let unknown: u64 = reports.map(|report| report.count("unknown")).sum();
-        let full: BTreeSet<u64> =
-            self.runs().iter().filter(|run| run["kind"] == "full").filter_map(number).collect();
-        let is_full = |request: &&Request| run_of(request).is_some_and(|run| full.contains(&run));
-        let made = requests.iter().filter(|r| !is_full(r)).flat_map(|request| &request.made);
-        let redundant = made.filter(|made| **made == Made::Redundant).count();
-        let most = self.crashes * window + lost + usize::try_from(unknown).unwrap_or(usize::MAX);
+        let reports = || self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+        let failed = reports().filter(|report| report.json["outcome"] == "failed").count();
+        let told = |report: &Report| {
+            report.count("unknown") + report.count("retries") * u64::from(setup.batch)
+        };
+        let told = usize::try_from(reports().map(told).sum::<u64>()).unwrap_or(usize::MAX);
+        let redundant = self.repeated_in_epochs(requests);
+        let most = (self.crashes + failed) * window + lost + told;
         (redundant > most).then(|| format!("I7: {redundant} redundant, at most {most} are excused"))
+    }
+
+    /// Redundant operations on keys that were delivered in the same epoch before.
+    fn repeated_in_epochs(&self, requests: &[Request]) -> usize {
+        let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
+        let opening: BTreeSet<u64> =
+            self.runs().iter().filter(opens_epoch).filter_map(number).collect();
+        let (mut delivered, mut last, mut redundant) = (BTreeSet::new(), 0, 0);
+        for request in requests {
+            let Some(run) = run_of(request) else { continue };
+            if run > last && opening.range(last + 1..=run).next().is_some() {
+                delivered.clear();
+            }
+            last = last.max(run);
+            for (operation, made) in request.operations() {
+                let key = operation.key.as_str();
+                let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
+                redundant += usize::from(made == Made::Redundant && is_known);
+                if matches!(made, Made::Applied | Made::Redundant) {
+                    delivered.insert(key);
+                }
+            }
+        }
+        redundant
     }
 
     /// I10: the counts that a run reports are those that the oracle saw.
