@@ -291,10 +291,10 @@ async fn what_a_dead_server_left_is_taken_up_and_what_was_interrupted_is_gone_on
     }
     let left = store.unfinished().await.unwrap();
     assert!(left.iter().all(|row| row.sync != "c"), "whoever was to stop stays so: {left:?}");
-    for dropped in [paused, unknown] {
+    for (dropped, why) in [(paused, "is paused"), (unknown, "no longer in the config")] {
         let row = store.run(dropped).await.unwrap().unwrap();
         assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
-        assert!(row.error.unwrap().contains("paused, or no longer in the config"));
+        assert!(row.error.unwrap().contains(why));
     }
     let story = async {
         let first = bench.next().await;
