@@ -80,6 +80,33 @@ fn a_sync_that_begins_paused_is_activated_by_a_resume_with_its_reason_a1() {
 }
 
 #[test]
+fn a_sync_is_paused_before_it_ever_ran_and_json_says_what_came_of_it() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, "");
+    workspace.write_people(&people(1..=3));
+    let answered = |is_paused: bool, is_changed: bool| json!({ "sync": "people", "is_paused": is_paused, "is_changed": is_changed, "run": null, "phase": null });
+    for is_changed in [true, false] {
+        assert_eq!(
+            workspace.json(&["pause", "people", "-m", "agree first"]),
+            answered(true, is_changed)
+        );
+    }
+    let reason = ["`people` is paused since", ": agree first"];
+    for more in [&[][..], &["--full"]] {
+        let words = [&["sync", "people"][..], more].concat();
+        workspace.run(&words).expect_code(2).expect_printed(&reason);
+    }
+    for is_changed in [true, false] {
+        assert_eq!(
+            workspace.json(&["resume", "people", "-m", "agreed"]),
+            answered(false, is_changed)
+        );
+    }
+    workspace.run(&["status"]).expect_code(0).expect_printed(&["resumed", ": agreed"]);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3)]);
+}
+
+#[test]
 fn a_changed_value_of_the_file_wins_over_a_record_and_the_record_does_not_come_back() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
