@@ -58,6 +58,9 @@ fn human(status: &Status<'_>) -> String {
             phase if status.has_owner => {
                 writeln!(text, "  run {} is {phase} since {since}", run.id)
             }
+            Phase::InQueue if run.stop.is_some() => {
+                writeln!(text, "  run {} was stopped and will not begin", run.id)
+            }
             Phase::InQueue => writeln!(text, "  run {} waits for the next start", run.id),
             phase => writeln!(
                 text,

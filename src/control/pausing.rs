@@ -55,7 +55,8 @@ pub fn standing(recorded: Option<Pause>, configured: bool) -> Option<Pause> {
 /// The store cannot be read or written; then nothing has changed.
 pub async fn change(store: &Store, asked: Asked<'_>, now: Instant) -> Result<Came, Error> {
     let Asked { sync, is_paused, configured, who, message } = asked;
-    let message = Some(message.to_owned());
+    // One line, as it is shown on terminals and comes from whoever reaches the server.
+    let message = Some(message.replace(char::is_control, " "));
     let next = Pause { is_paused, configured, message, who: who.to_owned(), at: now };
     loop {
         let known = store.pause(sync).await?;
@@ -138,12 +139,15 @@ mod tests {
         let by_file = Paused { sync: "crm".into(), by: None };
         assert_eq!(ask(true, true, "ada", "halt", 2).await.unwrap(), Came::Already(Some(by_file)));
         assert_eq!(store.audit_log(10).await.unwrap(), []);
-        assert_eq!(ask(true, false, "ada", "halt", 3).await.unwrap(), Came::Changed(None));
+        assert_eq!(
+            ask(true, false, "ada", "halt\n\u{1b}now", 3).await.unwrap(),
+            Came::Changed(None)
+        );
         let Came::Already(Some(standing)) = ask(true, false, "bob", "me too", 4).await.unwrap()
         else {
             panic!("it is paused already");
         };
-        assert_eq!(standing.why(), "since 1970-01-01T00:00:00Z by ada: halt");
+        assert_eq!(standing.why(), "since 1970-01-01T00:00:00Z by ada: halt  now");
         assert_eq!(ask(false, false, "bob", "go", 5).await.unwrap(), Came::Changed(None));
         assert_eq!(store.audit_log(10).await.unwrap().len(), 2);
     }

@@ -13,7 +13,10 @@ pub struct Left {
 
 /// Why a run that was asked to stop while it waited has not begun.
 pub fn never_began(stop: &Stop) -> String {
-    let why = stop.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let why = stop
+        .message
+        .as_ref()
+        .map_or(String::new(), |why| format!(": {}", why.replace(char::is_control, " ")));
     format!("stopped before it began, by {}{why}", stop.who)
 }
 

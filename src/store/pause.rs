@@ -1,3 +1,8 @@
+//! The last pause or resume of each sync, kept with its audit.
+//!
+//! Not responsible for whether a sync is paused (`control::pausing`). Invariants: a record, the requests to stop that come
+//! with a pause, and the audit are one write; a record takes the place of the one that its writer knew, and of no other.
+
 use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
 

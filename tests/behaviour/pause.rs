@@ -246,6 +246,8 @@ fn a_pause_outlives_the_server_and_what_a_killed_one_left_is_not_gone_on_with() 
     let no_more = format!("no process goes on with run {going}");
     let pause = ["pause", "people", "-m", "night"];
     workspace.run(&pause).expect_code(0).expect_printed(&["`people` is paused", &no_more]);
+    let shown = [": night", &format!("run {behind} was stopped and will not begin")];
+    workspace.run(&["status"]).expect_code(0).expect_printed(&shown);
 
     let server = Server::start(&workspace);
     assert_eq!(server.ended(going)["phase"], "interrupted");
