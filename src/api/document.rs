@@ -1,17 +1,13 @@
 //! The documents that both the API and the command line show.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::domain::id::Instant;
-use crate::store::RunRow;
+use crate::store::{Pause, RunRow};
 
 /// Such as `2026-02-03T04:05:06Z`, to the second.
 pub fn shown(instant: Instant) -> String {
-    match Timestamp::from_second(instant.0.div_euclid(1_000)) {
-        Ok(timestamp) => timestamp.to_string(),
-        Err(_) => format!("{} ms after 1970", instant.0),
-    }
+    instant.to_string()
 }
 
 /// One run with all that is stored of it.
@@ -30,6 +26,12 @@ pub fn run(run: &RunRow) -> Value {
         "stopped_by": run.stop.as_ref().map(|stop| &stop.who),
         "stop_message": run.stop.as_ref().and_then(|stop| stop.message.as_ref()),
     })
+}
+
+/// A pause or a resume that stands.
+pub fn pause(pause: &Pause) -> Value {
+    let Pause { is_paused, message, who, at, .. } = pause;
+    json!({ "is_paused": is_paused, "since": shown(*at), "who": who, "message": message })
 }
 
 /// The error and its causes in one line; a cause that its effect has quoted already is not repeated.

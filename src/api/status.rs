@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::document::{self, chain, shown};
 use crate::config::{Config, SyncConfig};
+use crate::control::pausing::{Paused, paused, standing};
 use crate::control::schedule::Schedule;
-use crate::control::service::is_paused;
 use crate::domain::id::{Instant, Lineage};
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
 use crate::snapshot::{self, View};
-use crate::store::{self, RunRow, StateLock, Store};
+use crate::store::{self, Pause, RunRow, StateLock, Store};
 
 const FIRINGS: usize = 5;
 /// How far to look for a run that has ended; more than can go or wait at once.
@@ -23,7 +23,9 @@ const LOOK_BACK: u32 = 20;
 #[derive(Debug)]
 pub struct Status<'c> {
     pub sync: &'c SyncConfig,
-    pub is_paused: bool,
+    pub paused: Option<Paused>,
+    /// The last pause or resume, unless the config has overruled it.
+    pub pause: Option<Pause>,
     /// The last that ended.
     pub last: Option<RunRow>,
     pub unfinished: Vec<RunRow>,
@@ -55,9 +57,10 @@ impl<'c> Status<'c> {
             pause = store.pause(name).await?;
             known = store.known(name).await?;
         }
-        let is_paused = is_paused(pause.as_ref(), sync.paused);
+        let pause = standing(pause, sync.paused);
+        let paused = paused(name, pause.clone(), sync.paused);
         let next = match &sync.schedule {
-            Some(schedule) if !is_paused => {
+            Some(schedule) if paused.is_none() => {
                 let schedule = Schedule::parse(&schedule.cron, &schedule.time_zone);
                 schedule.expect("the config has checked it").next(now, FIRINGS)
             }
@@ -65,7 +68,7 @@ impl<'c> Status<'c> {
         };
         let header = header(config, name, known).await;
         let has_owner = StateLock::is_held(&config.state)?;
-        Ok(Status { sync, is_paused, last, unfinished, has_owner, header, next })
+        Ok(Status { sync, paused, pause, last, unfinished, has_owner, header, next })
     }
 
     pub fn to_json(&self) -> Value {
@@ -73,7 +76,9 @@ impl<'c> Status<'c> {
         json!({
             "sync": self.sync.sync.name,
             "mode": self.sync.sync.mode,
-            "is_paused": self.is_paused,
+            "is_paused": self.paused.is_some(),
+            "is_paused_in_config": self.sync.paused,
+            "pause": self.pause.as_ref().map(document::pause),
             "last_run": self.last.as_ref().map(document::run),
             "unfinished": self.unfinished.iter().map(document::run).collect::<Vec<_>>(),
             "has_owner": self.has_owner,

@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::App;
 use super::problem::Problem;
 use super::status::Status;
+use super::{App, document};
 use crate::control::commands;
+use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
 use crate::domain::run::Trigger;
 use crate::engine::run::now;
@@ -100,6 +101,61 @@ pub async fn stop(
         None => (StatusCode::OK, "idle"),
     };
     let document = json!({ "run": run, "sync": sync, "state": state });
+    Ok((status, Json(document)).into_response())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Why {
+    message: String,
+}
+
+/// Pauses the sync: 202 while a run of it drains, else 200. One that is paused stays as it is.
+pub async fn pause(
+    State(app): State<App>,
+    sync: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    set_paused(&app, sync?.0, read(&headers, &body?)?, true).await
+}
+
+/// Resumes the sync: its schedule goes on. One that is not paused stays as it is.
+pub async fn resume(
+    State(app): State<App>,
+    sync: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    set_paused(&app, sync?.0, read(&headers, &body?)?, false).await
+}
+
+async fn set_paused(
+    app: &App,
+    sync: String,
+    why: Why,
+    is_paused: bool,
+) -> Result<Response, Problem> {
+    let configured = app.config.sync(&sync).ok_or_else(|| Problem::no_sync(&sync))?.paused;
+    let message = why.message.trim();
+    if message.is_empty() {
+        let detail = "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let asked = pausing::Asked { sync: &sync, is_paused, configured, who: WHO, message };
+    let (run, is_changed) = match pausing::change(&app.store, asked, now()).await? {
+        Came::Changed(run) => (run, true),
+        Came::Already(_) => (None, false),
+    };
+    let pause = pausing::standing(app.store.pause(&sync).await?, configured);
+    let document = json!({
+        "sync": sync,
+        "is_paused": is_paused,
+        "is_changed": is_changed,
+        "run": run,
+        "pause": pause.as_ref().map(document::pause),
+    });
+    let status = if run.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(document)).into_response())
 }
 

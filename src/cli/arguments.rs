@@ -57,6 +57,20 @@ pub enum Command {
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: Option<String>,
     },
+    /// Pause a sync: what is in flight is finished first, and nothing runs until it is resumed
+    Pause {
+        sync: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+    },
+    /// Resume a sync that is paused: its schedule goes on
+    Resume {
+        sync: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+    },
     /// Let the deletes held in a run go: reads again, and deletes those still gone
     Release {
         run: u64,
@@ -165,8 +179,14 @@ mod tests {
 
     #[test]
     fn a_decision_demands_a_message_that_says_something() {
-        for line in ["release 7", "discard 7 --yes", "rebaseline crm --yes", "release 7 --message="]
-        {
+        for line in [
+            "release 7",
+            "discard 7 --yes",
+            "rebaseline crm --yes",
+            "release 7 --message=",
+            "pause crm",
+            "resume crm --message=",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
         let release = parse("release 7 -m why").unwrap().command;

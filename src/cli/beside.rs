@@ -79,6 +79,14 @@ impl Server {
         Ok((report, exit))
     }
 
+    /// Whether the sync, its name fit for a path, is paused by the config that the server was started with.
+    pub async fn is_paused_in_config(&self, sync: &str) -> Result<bool, Failure> {
+        let path = format!("/api/v1/syncs/{sync}");
+        let status = answer(self.client.get(self.url(&path))).await?;
+        let said = status.and_then(|status| status["is_paused_in_config"].as_bool());
+        said.ok_or_else(|| self.gone())
+    }
+
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {
         let path = format!("/api/v1/runs/{run}");
         let mut failures = 0;

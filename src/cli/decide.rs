@@ -28,7 +28,7 @@ pub async fn release(
     // Only now is it known which secrets are needed.
     let config = place.config_for(Some(&name))?;
     let found = state::find(&config, &name)?;
-    sync::refuse_paused(&owned, &config, found).await?;
+    sync::refuse_paused(&owned, found).await?;
     let order = order::order(&config, found, false, Trigger::Manual);
     let signals = Signals::listen()?;
     let who = time::who();

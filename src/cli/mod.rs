@@ -17,6 +17,7 @@ mod failure;
 mod init;
 pub mod order;
 mod output;
+mod pause;
 mod plan;
 mod rebaseline;
 mod rejected;
@@ -106,6 +107,12 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
+        }
+        Command::Pause { sync, message } => {
+            pause::run(&place, output, pause::Asked { sync, is_paused: true, message }).await
+        }
+        Command::Resume { sync, message } => {
+            pause::run(&place, output, pause::Asked { sync, is_paused: false, message }).await
         }
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,

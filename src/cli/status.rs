@@ -12,6 +12,7 @@ use super::time;
 use crate::api::status::Status;
 use crate::domain::run::Phase;
 use crate::snapshot::header::Header;
+use crate::store::Pause;
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
@@ -32,7 +33,13 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
 fn human(status: &Status<'_>) -> String {
     let sync = &status.sync.sync;
     let mut text = format!("{} ({}", sync.name, sync.mode);
-    text.push_str(if status.is_paused { ", paused)\n" } else { ")\n" });
+    text.push_str(if status.paused.is_some() { ", paused)\n" } else { ")\n" });
+    if let Some(paused) = &status.paused {
+        let _ = writeln!(text, "  paused {}", paused.why());
+    } else if let Some(Pause { who, at, message, .. }) = &status.pause {
+        let why = message.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        let _ = writeln!(text, "  resumed {} by {who}{why}", time::shown(*at));
+    }
     match &status.last {
         None if status.unfinished.is_empty() => text.push_str("  no run yet\n"),
         None => {}
@@ -50,6 +57,9 @@ fn human(status: &Status<'_>) -> String {
         let _ = match run.phase {
             phase if status.has_owner => {
                 writeln!(text, "  run {} is {phase} since {since}", run.id)
+            }
+            Phase::InQueue if run.stop.is_some() => {
+                writeln!(text, "  run {} was stopped and will not begin", run.id)
             }
             Phase::InQueue => writeln!(text, "  run {} waits for the next start", run.id),
             phase => writeln!(

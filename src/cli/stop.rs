@@ -101,18 +101,19 @@ fn answer_for_next(output: &Output, row: &RunRow) {
 }
 
 /// Whether nobody owns the state: then what is unfinished there was interrupted, or waits for the next process.
-fn is_abandoned(place: &Place) -> Result<bool, Failure> {
+pub fn is_abandoned(place: &Place) -> Result<bool, Failure> {
     Ok(!StateLock::is_held(&place.state()?)?)
 }
 
 /// How long to wait for the end.
-fn limit(place: &Place, sync: &str) -> Duration {
+pub fn limit(place: &Place, sync: &str) -> Duration {
     let config = place.config_for(None).ok();
     let sync = config.as_ref().and_then(|config| config.sync(sync));
     sync.map_or(DRAIN, |sync| sync.sync.limits.drain_timeout).saturating_add(GRACE)
 }
 
-async fn wait(
+/// Waits for the end of the run, or for that of the process that carries it out.
+pub async fn wait(
     place: &Place,
     store: &Store,
     run: RunId,

@@ -16,9 +16,10 @@ use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
-use crate::config::{Config, SyncConfig};
+use crate::config::SyncConfig;
+use crate::control::pausing::{Paused, paused};
 use crate::control::queue::{Needed, Queue, Wish};
-use crate::control::service::{is_paused, take_in};
+use crate::control::service::take_in;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -75,7 +76,7 @@ async fn attempt(
         Err(failure) => return Err(failure),
     };
     let queue = recover(&owned, output).await?;
-    refuse_paused(&owned, &config, found).await?;
+    refuse_paused(&owned, found).await?;
     if asked.keeps_snapshot {
         owned.store.audit(&kept(sync)).await?;
     }
@@ -97,19 +98,13 @@ fn kept(sync: &str) -> Audited {
 }
 
 /// A sync that is paused is not run, by whatever command.
-pub async fn refuse_paused(
-    owned: &Owned,
-    config: &Config,
-    sync: &SyncConfig,
-) -> Result<(), Failure> {
+pub async fn refuse_paused(owned: &Owned, sync: &SyncConfig) -> Result<(), Failure> {
     let name = &sync.sync.name;
-    if !is_paused(owned.store.pause(name).await?.as_ref(), sync.paused) {
-        return Ok(());
+    owned.store.forget_outdated_pause(name, sync.paused).await?;
+    match paused(name, owned.store.pause(name).await?, sync.paused) {
+        Some(paused) => Err(Failure::usage(paused.to_string())),
+        None => Ok(()),
     }
-    Err(Failure::usage(format!(
-        "`{name}` is paused, and a paused sync is not run; say `paused: false` in `{}`",
-        config.path.display()
-    )))
 }
 
 /// Has the server run the sync.
@@ -179,6 +174,13 @@ pub async fn watched(
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
     let run = take_in(&owned.store, &mut queue, &sync, wish, time::now()).await?.run;
+    // A command beside that was quicker than the run; from here on a pause finds it, and asks it to stop.
+    if let Some(by) = owned.store.pause(&sync).await?.filter(|pause| pause.is_paused) {
+        let why = Paused { sync, by: Some(by) }.to_string();
+        let (tally, now) = (Tally::default(), time::now());
+        owned.store.finish(run, Outcome::Cancelled, &tally, Some(&why), now).await?;
+        return Err(Failure::usage(why));
+    }
     let (stopper, shutdown) = shutdown::channel();
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());

@@ -93,7 +93,7 @@ pub struct SyncConfig {
     pub sync: domain::sync::Sync,
     pub requests: destination::definition::Requests,
     pub schedule: Option<Schedule>,
-    /// The initial value: a recorded pause or resume wins.
+    /// The initial value: a recorded pause or resume wins until it changes.
     pub paused: bool,
     pub shared: bool,
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::pausing::Paused;
 use super::queue::Wish;
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
@@ -42,10 +43,8 @@ pub struct Accepted {
 pub enum Refused {
     #[error("there is no sync `{0}`; `GET /api/v1/syncs` lists those there are")]
     UnknownSync(String),
-    #[error(
-        "sync `{0}` is paused; take `paused: true` out of the config file and start the server again"
-    )]
-    Paused(String),
+    #[error("{0}")]
+    Paused(Paused),
     #[error("the server is starting; ask again when `/ready` answers 200")]
     Starting,
     #[error("the server is shutting down; ask again when it is back")]

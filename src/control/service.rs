@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
 use super::handle::{Accepted, Command, Inbox, Readiness, Refused};
+use super::pausing::paused;
 use super::queue::{Needed, Queue, Waiting, Wish};
 use super::schedule::Schedule;
 use super::stopping;
@@ -23,7 +24,7 @@ use crate::engine::order::Order;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
-use crate::store::{self, Pause, Store};
+use crate::store::{self, Store};
 
 /// Runs of one process that go at once; each may take the config's memory limit.
 pub const RUNS_AT_ONCE: usize = 4;
@@ -42,12 +43,6 @@ pub struct Standing {
     pub schedule: Option<Schedule>,
     /// What the config says; a recorded pause or resume wins until that changes.
     pub is_paused: bool,
-}
-
-/// Whether a sync is paused: by the record, as long as the config says what it said then.
-pub fn is_paused(recorded: Option<&Pause>, configured: bool) -> bool {
-    let standing = recorded.filter(|pause| pause.configured == configured);
-    standing.map_or(configured, |pause| pause.is_paused)
 }
 
 /// Takes a trigger into the queue: what it needs is durable first, so that a kill between the two loses nothing.
@@ -128,16 +123,20 @@ impl Service {
         let names: Vec<String> = self.syncs.keys().cloned().collect();
         // Before anything new is put into the store.
         for name in &names {
+            self.store.forget_outdated_pause(name, self.syncs[name].is_paused).await?;
             if let Some(schedule) = self.syncs[name].schedule.clone() {
                 let last = self.store.runs(Some(name), 1, None).await?;
-                let last = last.first().map(|run| run.started_at);
+                let resumed = self.store.pause(name).await?.filter(|pause| !pause.is_paused);
+                // What was missed while it was paused is not caught up on.
+                let resumed = resumed.map(|pause| pause.at).unwrap_or_default();
+                let last = last.first().map(|run| run.started_at.max(resumed));
                 self.timetable.add(name, schedule, last, now);
             }
         }
         for row in left.queued {
             let wish = Wish::of(&row);
-            if self.refusal(&row.sync).await?.is_some() {
-                self.cancel(row.id, "the sync is paused, or no longer in the config").await?;
+            if let Some(refused) = self.refusal(&row.sync).await? {
+                self.cancel(row.id, &not_begun(&refused)).await?;
             } else if self.queue.needed(&row.sync, wish) == Needed::NewRun {
                 self.queue.accept(&row.sync, wish, row.id);
             } else {
@@ -212,9 +211,9 @@ impl Service {
     /// Begins what may run.
     async fn begin(&mut self) {
         while let Some((sync, Waiting { run, wish })) = self.queue.begin() {
-            if self.is_stopped(run).await {
+            if let Some(why) = self.why_not(&sync, run).await {
                 self.queue.ended(&sync);
-                if let Err(error) = self.cancel(run, "stopped before it began").await {
+                if let Err(error) = self.cancel(run, &why).await {
                     tracing::error!(sync, %run, %error, "a stopped run could not be ended");
                 }
                 continue;
@@ -233,6 +232,21 @@ impl Service {
                 work.run(order, run, shutdown).await
             });
         }
+    }
+
+    /// Why a run that waits is not to begin, if there is a reason. A pause from here on finds the run, and asks it to stop.
+    async fn why_not(&self, sync: &str, run: RunId) -> Option<String> {
+        let asked = async {
+            let row = self.store.run(run).await?;
+            Ok(match row.and_then(|row| row.stop) {
+                Some(stop) => Some(recovery::never_began(&stop)),
+                None => self.refusal(sync).await?.map(|refused| not_begun(&refused)),
+            })
+        };
+        asked.await.unwrap_or_else(|error: store::Error| {
+            tracing::warn!(%run, %error, "a stop command could not be looked for");
+            None
+        })
     }
 
     async fn is_stopped(&self, run: RunId) -> bool {
@@ -270,17 +284,16 @@ impl Service {
             return Ok(Some(Refused::UnknownSync(sync.to_owned())));
         };
         let recorded = self.store.pause(sync).await?;
-        let is_paused = is_paused(recorded.as_ref(), standing.is_paused);
-        Ok(is_paused.then(|| Refused::Paused(sync.to_owned())))
+        Ok(paused(sync, recorded, standing.is_paused).map(Refused::Paused))
     }
 
     /// Makes the trigger durable, then queues it.
     async fn take_in(&mut self, sync: &str, wish: Wish) -> Result<Accepted, store::Error> {
         // A run that was stopped while it waited answers no later trigger.
         if let Some(Waiting { run, .. }) = self.queue.waiting(sync)
-            && self.store.stop_requested(run).await?.is_some()
+            && let Some(stop) = self.store.run(run).await?.and_then(|row| row.stop)
         {
-            self.cancel(run, "stopped before it began").await?;
+            self.cancel(run, &recovery::never_began(&stop)).await?;
             self.queue.withdraw(sync, run);
         }
         take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
@@ -307,9 +320,10 @@ impl Service {
             Ok(unfinished) => unfinished,
             Err(error) => return tracing::warn!(%error, "stop commands could not be looked for"),
         };
-        for row in unfinished.into_iter().filter(|row| row.stop.is_some()) {
+        for row in unfinished {
+            let Some(stop) = &row.stop else { continue };
             if self.queue.waiting(&row.sync).is_some_and(|waiting| waiting.run == row.id) {
-                match self.cancel(row.id, "stopped before it began").await {
+                match self.cancel(row.id, &recovery::never_began(stop)).await {
                     Ok(()) => drop(self.queue.withdraw(&row.sync, row.id)),
                     Err(error) => {
                         tracing::warn!(run = %row.id, %error, "a stopped run could not be ended")
@@ -374,6 +388,14 @@ impl Service {
                 tracing::error!(sync, %run, %error, "the run that goes on could not be stored")
             }
         }
+    }
+}
+
+/// Why a run that waited is dropped.
+fn not_begun(refused: &Refused) -> String {
+    match refused {
+        Refused::Paused(paused) => paused.to_string(),
+        _ => "the sync is no longer in the config".to_owned(),
     }
 }
 

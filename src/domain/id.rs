@@ -72,3 +72,13 @@ impl Instant {
         Instant(self.0.saturating_add(milliseconds))
     }
 }
+
+/// Such as `2026-02-03T04:05:06Z`, to the second.
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0.div_euclid(1_000)) {
+            Ok(timestamp) => timestamp.fmt(f),
+            Err(_) => write!(f, "{} ms after 1970", self.0),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 use crate::domain::id::Instant;
 use crate::domain::run::{Outcome, Phase};
-use crate::store::{Error, RunRow, Store};
+use crate::store::{Error, RunRow, Stop, Store};
 
 /// What a dead process left behind, the oldest first.
 #[derive(Debug, Default)]
@@ -9,6 +9,15 @@ pub struct Left {
     pub begun: Vec<RunRow>,
     /// Accepted and never begun: a trigger is not lost with its process, so they stay in the queue for whoever comes next.
     pub queued: Vec<RunRow>,
+}
+
+/// Why a run that was asked to stop while it waited has not begun.
+pub fn never_began(stop: &Stop) -> String {
+    let why = stop
+        .message
+        .as_ref()
+        .map_or(String::new(), |why| format!(": {}", why.replace(char::is_control, " ")));
+    format!("stopped before it began, by {}{why}", stop.who)
 }
 
 /// Finds what a dead process left behind, and ends queued runs that were asked to stop. Only the owner of the state may
@@ -21,8 +30,9 @@ pub async fn survey(store: &Store, now: Instant) -> Result<Left, Error> {
     for row in store.unfinished().await? {
         if row.phase != Phase::InQueue {
             left.begun.push(row);
-        } else if row.stop.is_some() {
-            store.finish(row.id, Outcome::Cancelled, &row.tally, None, now).await?;
+        } else if let Some(stop) = &row.stop {
+            let why = never_began(stop);
+            store.finish(row.id, Outcome::Cancelled, &row.tally, Some(&why), now).await?;
         } else {
             left.queued.push(row);
         }

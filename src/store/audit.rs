@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{Error, Store, query, stored};
+use super::{Error, Statement, Store, query, stored};
 use crate::domain::id::{Instant, RunId};
 
 /// One command of a person or a program. Never changed nor removed once written.
@@ -25,14 +25,7 @@ type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<St
 impl Store {
     /// Appends to the audit log.
     pub async fn audit(&self, audited: &Audited) -> Result<(), Error> {
-        let statement = query(AUDIT)
-            .bind(audited.at.0)
-            .bind(audited.who.as_str())
-            .bind(audited.command.as_str())
-            .bind(audited.sync.as_deref())
-            .bind(audited.run.map(|run| stored(run.0)))
-            .bind(audited.message.as_deref());
-        self.execute(statement).await
+        self.execute(statement(audited)).await
     }
 
     /// The last `limit` entries of the audit log, the newest first.
@@ -48,6 +41,17 @@ impl Store {
         });
         log.collect()
     }
+}
+
+/// What appends to the audit log.
+pub(super) fn statement(audited: &Audited) -> Statement {
+    query(AUDIT)
+        .bind(audited.at.0)
+        .bind(audited.who.clone())
+        .bind(audited.command.clone())
+        .bind(audited.sync.clone())
+        .bind(audited.run.map(|run| stored(run.0)))
+        .bind(audited.message.clone())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod error;
 pub mod lock;
 mod note;
 mod open;
+mod pause;
 mod run;
 mod schema;
 mod sync;
@@ -29,8 +30,8 @@ pub use audit::Audited;
 pub use error::Error;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use pause::{Pause, Recorded};
 pub use run::{RunRow, Stop, StopRequest};
-pub use sync::Pause;
 
 /// The state database of one directory. Cheap to clone; clones share the connections.
 ///

@@ -207,20 +207,33 @@ impl Store {
         message: Option<&str>,
     ) -> Result<Option<RunId>, Error> {
         let mut transaction = self.write().await?;
+        let oldest = self.stop_within(&mut transaction, sync, now, who, message).await?;
+        self.commit(transaction).await?;
+        Ok(oldest)
+    }
+
+    /// As [`Store::request_stop`], as a part of a write.
+    pub(super) async fn stop_within(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        sync: &str,
+        now: bool,
+        who: &str,
+        message: Option<&str>,
+    ) -> Result<Option<RunId>, Error> {
         query(REQUEST_STOP)
             .bind(sync)
             .bind(if now { "now" } else { "drain" })
             .bind(who)
             .bind(message)
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
         let oldest: Option<i64> = sqlx::query_scalar(GOING)
             .bind(sync)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
-        self.commit(transaction).await?;
         oldest.map(|id| self.natural("id", id).map(RunId)).transpose()
     }
 

@@ -5,18 +5,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::{Error, Store, query, stored};
-use crate::domain::id::{Instant, Lineage};
-
-/// The last recorded pause or resume of a sync.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    pub is_paused: bool,
-    /// The file's `paused:` at that time; this record wins until the file says something else.
-    pub configured: bool,
-    pub message: Option<String>,
-    pub who: String,
-    pub at: Instant,
-}
+use crate::domain::id::Lineage;
 
 const KNOWN: &str = "SELECT lineage, generation FROM known_snapshots WHERE sync = ?";
 const SET_KNOWN: &str = "
@@ -29,15 +18,6 @@ const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
     INSERT INTO pins (sync, pins) VALUES (?, ?)
     ON CONFLICT (sync) DO UPDATE SET pins = excluded.pins";
-const PAUSES: &str = "
-    SELECT sync, paused, configured, message, who, at FROM pauses
-    WHERE ?1 IS NULL OR sync = ?1 ORDER BY sync";
-const SET_PAUSE: &str = "
-    INSERT INTO pauses (sync, paused, configured, message, who, at) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (sync) DO UPDATE SET paused = excluded.paused, configured = excluded.configured,
-    message = excluded.message, who = excluded.who, at = excluded.at";
-
-type PauseColumns = (String, bool, bool, Option<String>, String, i64);
 
 impl Store {
     /// The lineage and the generation that the sync's snapshot must at least have.
@@ -97,40 +77,6 @@ impl Store {
     pub async fn set_pins(&self, sync: &str, pins: &str) -> Result<(), Error> {
         self.execute(query(SET_PINS).bind(sync).bind(pins)).await
     }
-
-    /// The last recorded pause or resume of the sync.
-    pub async fn pause(&self, sync: &str) -> Result<Option<Pause>, Error> {
-        Ok(self.read_pauses(Some(sync)).await?.pop().map(|(_, pause)| pause))
-    }
-
-    /// The last recorded pause or resume of every sync that has one, by name.
-    pub async fn pauses(&self) -> Result<Vec<(String, Pause)>, Error> {
-        self.read_pauses(None).await
-    }
-
-    /// Records a pause or a resume.
-    pub async fn set_pause(&self, sync: &str, pause: &Pause) -> Result<(), Error> {
-        let statement = query(SET_PAUSE)
-            .bind(sync)
-            .bind(pause.is_paused)
-            .bind(pause.configured)
-            .bind(pause.message.as_deref())
-            .bind(pause.who.as_str())
-            .bind(pause.at.0);
-        self.execute(statement).await
-    }
-
-    async fn read_pauses(&self, sync: Option<&str>) -> Result<Vec<(String, Pause)>, Error> {
-        let rows: Vec<PauseColumns> = sqlx::query_as(PAUSES)
-            .bind(sync)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
-        let pauses = rows.into_iter().map(|(sync, is_paused, configured, message, who, at)| {
-            (sync, Pause { is_paused, configured, message, who, at: Instant(at) })
-        });
-        Ok(pauses.collect())
-    }
 }
 
 /// Which file this is: its number and when it was made, which no copy of it shares and no renaming or change of its mode
@@ -183,26 +129,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pins_and_pauses_come_back_as_they_were_stored() {
+    async fn pins_come_back_as_they_were_stored() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
         assert_eq!(store.pins("crm").await.unwrap(), None);
         store.set_pins("crm", "{}").await.unwrap();
         store.set_pins("crm", r#"{"id":"Utf8"}"#).await.unwrap();
         assert_eq!(store.pins("crm").await.unwrap().as_deref(), Some(r#"{"id":"Utf8"}"#));
-
-        let paused = Pause {
-            is_paused: true,
-            configured: false,
-            message: Some("the CRM moves".to_owned()),
-            who: "ada".to_owned(),
-            at: Instant(5),
-        };
-        store.set_pause("crm", &paused).await.unwrap();
-        assert_eq!(store.pause("crm").await.unwrap(), Some(paused.clone()));
-        let resumed = Pause { is_paused: false, message: None, at: Instant(6), ..paused };
-        store.set_pause("crm", &resumed).await.unwrap();
-        assert_eq!(store.pauses().await.unwrap(), [("crm".to_owned(), resumed)]);
-        assert_eq!(store.pause("ads").await.unwrap(), None);
     }
 }

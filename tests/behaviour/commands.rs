@@ -32,7 +32,10 @@ fn a_paused_sync_is_not_run_by_hand() {
     workspace.write("counterflow.yaml", &open.replace("    mode:", "    paused: true\n    mode:"));
     for more in [&[][..], &["--full"]] {
         let words = [&["sync", "people"][..], more].concat();
-        workspace.run(&words).expect_code(2).expect_printed(&["paused", "paused: false"]);
+        workspace
+            .run(&words)
+            .expect_code(2)
+            .expect_printed(&["`people` is paused", "counterflow resume people -m WHY"]);
     }
     assert_eq!(oracle.connections(), 0);
     workspace.write("counterflow.yaml", &open);

@@ -24,6 +24,7 @@ mod guard;
 mod holds;
 mod invalid;
 mod oracle_itself;
+mod pause;
 mod receipts;
 mod rejections;
 mod secrets;

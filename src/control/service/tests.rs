@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
 use crate::control::handle::{self, Handle};
+use crate::control::pausing::{self, Came};
 use crate::delivery::Budget;
 use crate::delivery::limits::{Limits, Retry};
 use crate::destination::definition as destination;
@@ -291,10 +292,10 @@ async fn what_a_dead_server_left_is_taken_up_and_what_was_interrupted_is_gone_on
     }
     let left = store.unfinished().await.unwrap();
     assert!(left.iter().all(|row| row.sync != "c"), "whoever was to stop stays so: {left:?}");
-    for dropped in [paused, unknown] {
+    for (dropped, why) in [(paused, "is paused"), (unknown, "no longer in the config")] {
         let row = store.run(dropped).await.unwrap().unwrap();
         assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
-        assert!(row.error.unwrap().contains("paused, or no longer in the config"));
+        assert!(row.error.unwrap().contains(why));
     }
     let story = async {
         let first = bench.next().await;
@@ -394,4 +395,68 @@ async fn what_cannot_run_is_refused_by_name_and_stores_nothing() {
     };
     tokio::join!(service.serve(shutdown), story);
     assert_eq!(store.runs(None, 10, None).await.unwrap(), Vec::<store::RunRow>::new());
+}
+
+async fn say(store: &Store, is_paused: bool, message: &str, now: i64) -> Came {
+    let asked = pausing::Asked { sync: "crm", is_paused, configured: false, who: "ada", message };
+    pausing::change(store, asked, Instant(now)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pause_drains_drops_what_waits_and_silences_the_schedule_until_a_resume_a4() {
+    let (_folder, store) = open().await;
+    let (mut bench, service, shutdown) = bench(&store, &[("crm", Some("0 * * * *"))], 1).await;
+    let story = async {
+        tokio::task::yield_now().await;
+        bench.handle.run("crm", SOME).await.unwrap();
+        let going = bench.next().await;
+        bench.wait_for(going.run, Phase::Starting).await;
+        let waiting = bench.handle.run("crm", SOME).await.unwrap();
+        assert_eq!(say(&store, true, "lunch", 2).await, Came::Changed(Some(going.run)));
+        for run in [going.run, waiting.run] {
+            bench.wait_for(run, Phase::Ended(Outcome::Cancelled)).await;
+        }
+        let dropped = store.run(waiting.run).await.unwrap().unwrap();
+        assert_eq!(dropped.error.unwrap(), "stopped before it began, by ada: paused: lunch");
+        let refused = bench.handle.run("crm", SOME).await.unwrap_err().to_string();
+        assert!(refused.contains("by ada: lunch"), "{refused}");
+        bench.clock.send_replace(Instant(5 * HOUR));
+        // The answer comes after the ticks: time goes before commands.
+        assert!(matches!(bench.handle.run("crm", SOME).await, Err(Refused::Paused(_))));
+        say(&store, false, "back", 5 * HOUR).await;
+        bench.clock.send_replace(Instant(6 * HOUR - 1));
+        bench.none_begins();
+        assert_eq!(store.runs(None, 10, None).await.unwrap().len(), 2, "nothing is caught up on");
+        bench.clock.send_replace(Instant(6 * HOUR));
+        assert_eq!(bench.next().await.order.trigger, Trigger::Schedule);
+        bench.stopper.raise(Stage::Draining);
+    };
+    tokio::join!(service.serve(shutdown), story);
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_in_just_before_a_pause_does_not_begin() {
+    let (_folder, store) = open().await;
+    let (mut bench, mut service, _shutdown) = bench(&store, &[("crm", None)], 0).await;
+    say(&store, true, "lunch", 1).await;
+    // As by a trigger that was checked before the pause, and stored after it.
+    let run = service.take_in("crm", SOME).await.unwrap().run;
+    service.begin().await;
+    bench.none_begins();
+    let row = store.run(run).await.unwrap().unwrap();
+    assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
+    assert!(row.error.unwrap().contains("by ada: lunch"));
+}
+
+#[tokio::test]
+async fn ticks_missed_while_paused_are_not_caught_up_on_at_the_start() {
+    let (_folder, store) = open().await;
+    let old = store.create_run("crm", None, Trigger::Schedule, Instant(MINUTE)).await.unwrap();
+    store.finish(old, Outcome::Failed, &Tally::default(), None, Instant(MINUTE)).await.unwrap();
+    say(&store, true, "night", 2 * MINUTE).await;
+    say(&store, false, "morning", 72 * HOUR).await;
+    let (_bench, service, _shutdown) =
+        bench(&store, &[("crm", Some("0 * * * *"))], 72 * HOUR + 1).await;
+    let next = service.next_firings().await.unwrap();
+    assert_eq!(next, [("crm".to_owned(), Instant(73 * HOUR))]);
 }

@@ -1,0 +1,128 @@
+//! Pauses a sync, which drains what goes, or resumes it; works beside the process that owns the state, and without one.
+//!
+//! Not responsible for what a pause is (`control::pausing`). What counts as the config's value is what the owner knows: a
+//! server works by the config it was started with.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::beside::Server;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::{self, Owned, Place};
+use super::{address, stop, time};
+use crate::control::pausing::{self, Came, Paused};
+use crate::domain::id::RunId;
+use crate::domain::run::Phase;
+use crate::store::{self, Store};
+
+/// What `pause` or `resume` was asked.
+#[derive(Debug)]
+pub struct Asked {
+    pub sync: String,
+    /// Pause; else resume.
+    pub is_paused: bool,
+    pub message: String,
+}
+
+pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
+    let configured = configured(place, &asked.sync).await?;
+    if let Some(store) = place.beside().await? {
+        return change(place, output, &store, &asked, configured).await;
+    }
+    // There is no state yet.
+    let Owned { store, .. } = &state::own(&place.config_for(None)?).await?;
+    let changed = change(place, output, store, &asked, configured).await;
+    store.close().await;
+    changed
+}
+
+/// What the config says of the sync's being paused.
+async fn configured(place: &Place, sync: &str) -> Result<bool, Failure> {
+    match address::of_owner(&place.state()?) {
+        Some(server) => {
+            let sync = utf8_percent_encode(sync, NON_ALPHANUMERIC).to_string();
+            Server::at(server.address)?.is_paused_in_config(&sync).await
+        }
+        None => Ok(state::find(&place.config_for(None)?, sync)?.paused),
+    }
+}
+
+async fn change(
+    place: &Place,
+    output: &Output,
+    store: &Store,
+    asked: &Asked,
+    configured: bool,
+) -> Result<Exit, Failure> {
+    let Asked { sync, is_paused, message } = asked;
+    let who = time::who();
+    let is_paused = *is_paused;
+    let command = pausing::Asked { sync, is_paused, configured, who: &who, message };
+    let came = pausing::change(store, command, time::now()).await?;
+    let ended = match came {
+        Came::Changed(Some(run)) => Some((run, end(place, store, sync, run).await?)),
+        Came::Changed(None) | Came::Already(_) => None,
+    };
+    let document = json!({
+        "sync": sync,
+        "is_paused": is_paused,
+        "is_changed": matches!(came, Came::Changed(_)),
+        "run": ended.map(|(run, _)| run),
+        "phase": ended.map(|(_, phase)| phase.to_string()),
+    });
+    output.answer(&document, || match (&came, ended) {
+        (Came::Already(standing), _) => already(sync, standing.as_ref()),
+        (Came::Changed(_), Some((run, phase))) if phase.is_ended() => {
+            format!("`{sync}` is paused; run {run}: {phase}")
+        }
+        (Came::Changed(_), Some((run, _))) => {
+            format!("`{sync}` is paused; no process goes on with run {run}")
+        }
+        (Came::Changed(_), None) if is_paused => format!("`{sync}` is paused"),
+        (Came::Changed(_), None) => {
+            format!("`{sync}` is resumed; `counterflow status {sync}` says when it runs next")
+        }
+    });
+    Ok(Exit::Done)
+}
+
+fn already(sync: &str, standing: Option<&Paused>) -> String {
+    match standing {
+        Some(paused) => format!("`{sync}` is paused already, {}", paused.why()),
+        None => format!("`{sync}` is not paused; nothing was changed"),
+    }
+}
+
+/// Waits until the run has drained; its last phase. Where nobody owns the state, nothing goes on, and it stays as it is.
+async fn end(place: &Place, store: &Store, sync: &str, run: RunId) -> Result<Phase, Failure> {
+    if stop::is_abandoned(place)? {
+        return Ok(store.run(run).await?.ok_or(store::Error::NoRun(run))?.phase);
+    }
+    Ok(stop::wait(place, store, run, stop::limit(place, sync)).await?.phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Instant;
+    use crate::store::Pause;
+
+    #[test]
+    fn a_command_that_changes_nothing_says_what_stands() {
+        let by = Pause {
+            is_paused: true,
+            configured: false,
+            message: Some("the CRM moves".into()),
+            who: "ada".into(),
+            at: Instant(0),
+        };
+        let paused = Paused { sync: "crm".into(), by: Some(by) };
+        assert_eq!(
+            already("crm", Some(&paused)),
+            "`crm` is paused already, since 1970-01-01T00:00:00Z by ada: the CRM moves"
+        );
+        assert_eq!(already("crm", None), "`crm` is not paused; nothing was changed");
+    }
+}
