@@ -63,6 +63,7 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/syncs/{sync}", get(syncs::one))
         .route("/api/v1/syncs/{sync}/run", post(syncs::run))
         .route("/api/v1/syncs/{sync}/stop", post(syncs::stop))
+        .route("/api/v1/connections", get(syncs::connections))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
         .fallback(|| async { Problem::no_path() })

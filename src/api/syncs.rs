@@ -1,4 +1,4 @@
-//! Syncs: how they stand, and the commands to run and to stop them.
+//! Syncs and their connections: how they stand, and the commands to run and to stop syncs.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,8 +14,10 @@ use super::App;
 use super::problem::Problem;
 use super::status::Status;
 use crate::control::commands;
+use crate::control::handle::Readiness;
 use crate::control::queue::Wish;
 use crate::domain::run::Trigger;
+use crate::domain::status::status;
 use crate::engine::run::now;
 
 /// Who gave a command that came over HTTP, until there are tokens that say it.
@@ -25,7 +27,7 @@ const WHO: &str = "api";
 pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let mut documents = Vec::new();
     for sync in &app.config.syncs {
-        documents.push(standing(&app, &sync.sync.name).await?);
+        documents.push(standing(&app, &sync.sync.name).await?.to_json());
     }
     Ok(Json(Value::Array(documents)))
 }
@@ -35,16 +37,33 @@ pub async fn one(
     State(app): State<App>,
     sync: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(standing(&app, &sync?.0).await?))
+    Ok(Json(standing(&app, &sync?.0).await?.to_json()))
 }
 
-async fn standing(app: &App, name: &str) -> Result<Value, Problem> {
+/// Every connection and its status over its syncs.
+pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let mut documents = Vec::new();
+    for name in app.config.connections.keys() {
+        let (mut facts, mut syncs) = (Vec::new(), Vec::new());
+        for sync in app.config.syncs.iter().filter(|sync| sync.sync.connection == *name) {
+            facts.push(standing(&app, &sync.sync.name).await?.facts);
+            syncs.push(&sync.sync.name);
+        }
+        let status = status(&facts);
+        documents.push(json!({
+            "connection": name,
+            "status": status.word.to_string(),
+            "status_reason": status.reason,
+            "syncs": syncs,
+        }));
+    }
+    Ok(Json(Value::Array(documents)))
+}
+
+async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
     let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
-    let status = Status::read(&app.config, Some(&app.store), sync, now()).await;
-    status.map(|status| status.to_json()).map_err(|error| {
-        let detail = format!("the status of `{name}` cannot be read: {error}");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-    })
+    let is_starting = app.handle.readiness() == Readiness::Starting;
+    Ok(Status::read(&app.config, Some(&app.store), sync, is_starting, now()).await)
 }
 
 #[derive(Debug, Default, Deserialize)]

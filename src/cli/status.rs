@@ -11,6 +11,7 @@ use super::state::{self, Place};
 use super::time;
 use crate::api::status::Status;
 use crate::domain::run::Phase;
+use crate::domain::status;
 use crate::snapshot::header::Header;
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
@@ -22,17 +23,18 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     let store = place.beside().await?;
     let mut statuses = Vec::new();
     for sync in syncs {
-        statuses.push(Status::read(&config, store.as_ref(), sync, time::now()).await?);
+        statuses.push(Status::read(&config, store.as_ref(), sync, false, time::now()).await);
     }
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
-    Ok(Exit::Done)
+    let is_unread = statuses.iter().any(|status| status.store_error.is_some());
+    Ok(if is_unread { Exit::Failed } else { Exit::Done })
 }
 
 fn human(status: &Status<'_>) -> String {
     let sync = &status.sync.sync;
-    let mut text = format!("{} ({}", sync.name, sync.mode);
-    text.push_str(if status.is_paused { ", paused)\n" } else { ")\n" });
+    let status::Status { word, reason } = &status.status;
+    let mut text = format!("{} ({}): {word}, {reason}\n", sync.name, sync.mode);
     match &status.last {
         None if status.unfinished.is_empty() => text.push_str("  no run yet\n"),
         None => {}
@@ -59,12 +61,8 @@ fn human(status: &Status<'_>) -> String {
             ),
         };
     }
-    match &status.header {
-        Err(error) => {
-            let _ = writeln!(text, "  {error}");
-        }
-        Ok(None) => {}
-        Ok(Some(header)) => text.push_str(&known(header)),
+    if let Ok(Some(header)) = &status.header {
+        text.push_str(&known(header));
     }
     if !status.next.is_empty() {
         let next: Vec<String> = status.next.iter().map(|at| time::shown(*at)).collect();

@@ -145,7 +145,11 @@ impl Facts {
             Some(Going { run, .. }) => Some(format!("run {run} goes; {last}")),
             None if self.is_scheduled => Some(match self.last() {
                 Some(last) => {
-                    format!("the last run, {}, {}; the schedule is on", last.run, verb(last.outcome))
+                    format!(
+                        "the last run, {}, {}; the schedule is on",
+                        last.run,
+                        verb(last.outcome)
+                    )
                 }
                 None => format!("{last}; the schedule is on"),
             }),
@@ -273,10 +277,8 @@ mod tests {
 
     #[test]
     fn case_3_one_failed_and_succeeded_since_while_another_goes_on_is_running() {
-        let group = [
-            sync("ss1", &[(1, Failed), (3, Succeeded)]),
-            going(sync("ss2", &[(2, Succeeded)]), 4),
-        ];
+        let group =
+            [sync("ss1", &[(1, Failed), (3, Succeeded)]), going(sync("ss2", &[(2, Succeeded)]), 4)];
         assert_eq!(status(&group).word, Word::Running);
     }
 
@@ -342,24 +344,31 @@ mod tests {
         let run = || prop::option::weighted(0.4, any::<bool>());
         let limit = prop::option::of(0..3_u64);
         (seldom(), seldom(), prop::bool::weighted(0.4), run(), run(), results, limit, any::<bool>())
-            .prop_map(|(starts, broken, disabled, going, waiting, results, limit, scheduled)| Facts {
-                sync: "crm".to_owned(),
-                is_reinitializing: starts,
-                unreadable: broken.then(|| "broken".to_owned()),
-                disabled: disabled.then(|| "paused".to_owned()),
-                going: going.map(|is_restart| Going { run: RunId(8), is_restart }),
-                waiting: waiting.map(|is_restart| Waiting {
-                    run: RunId(9),
-                    is_restart,
-                    what_for: "its turn".to_owned(),
-                }),
-                results: (1..)
-                    .map(RunId)
-                    .zip(results)
-                    .map(|(run, (outcome, rejected))| Finished { run, outcome, rejected, error: None })
-                    .collect(),
-                fail_above_rejected: limit,
-                is_scheduled: scheduled,
+            .prop_map(|(starts, broken, disabled, going, waiting, results, limit, scheduled)| {
+                Facts {
+                    sync: "crm".to_owned(),
+                    is_reinitializing: starts,
+                    unreadable: broken.then(|| "broken".to_owned()),
+                    disabled: disabled.then(|| "paused".to_owned()),
+                    going: going.map(|is_restart| Going { run: RunId(8), is_restart }),
+                    waiting: waiting.map(|is_restart| Waiting {
+                        run: RunId(9),
+                        is_restart,
+                        what_for: "its turn".to_owned(),
+                    }),
+                    results: (1..)
+                        .map(RunId)
+                        .zip(results)
+                        .map(|(run, (outcome, rejected))| Finished {
+                            run,
+                            outcome,
+                            rejected,
+                            error: None,
+                        })
+                        .collect(),
+                    fail_above_rejected: limit,
+                    is_scheduled: scheduled,
+                }
             })
     }
 
