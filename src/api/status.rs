@@ -146,7 +146,7 @@ async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
         let Some(oldest) = page.last() else { return Ok(ended) };
         before = Some(oldest.id);
         for run in page.into_iter().filter(|run| run.phase.is_ended()) {
-            let is_result = run.phase != Phase::Ended(Outcome::Cancelled);
+            let is_result = !is_cancelled(&run);
             ended.push(run);
             if is_result {
                 return Ok(ended);
@@ -159,8 +159,12 @@ impl Stored {
     /// What follows from the runs.
     fn facts(&self, sync: &str) -> Facts {
         let mut facts = Facts { sync: sync.to_owned(), ..Facts::default() };
+        let mut results = self.ended.iter().filter(|run| !is_cancelled(run));
+        let is_interrupted = results.next().is_some_and(is_interrupted);
         for row in &self.unfinished {
-            let is_restart = row.trigger == Trigger::Recovery && self.has_owner;
+            // A trigger that waited goes on with what was interrupted, and so does what is asked for after it.
+            let is_recovery = row.trigger == Trigger::Recovery || is_interrupted;
+            let is_restart = is_recovery && self.has_owner;
             match row.phase {
                 Phase::InQueue => {
                     let what_for = self.what_for();
@@ -190,6 +194,14 @@ impl Stored {
             "its turn".to_owned()
         }
     }
+}
+
+fn is_cancelled(row: &RunRow) -> bool {
+    row.phase == Phase::Ended(Outcome::Cancelled)
+}
+
+fn is_interrupted(row: &RunRow) -> bool {
+    row.phase == Phase::Ended(Outcome::Interrupted)
 }
 
 fn finished(row: &RunRow) -> Option<Finished> {
@@ -222,4 +234,70 @@ async fn header(
         Err(error) => Err(chain(&error)),
     });
     tasks.next().await.expect("the one task was just spawned")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::RunId;
+    use crate::domain::status::{Word, status};
+    use crate::domain::tally::Tally;
+
+    fn row(id: u64, trigger: Trigger, phase: Phase) -> RunRow {
+        RunRow {
+            id: RunId(id),
+            sync: "crm".to_owned(),
+            trigger,
+            choice: None,
+            phase,
+            started_at: Instant(0),
+            finished_at: phase.is_ended().then_some(Instant(1)),
+            tally: Tally::default(),
+            error: None,
+            stop: None,
+        }
+    }
+
+    fn word(stored: &Stored) -> (Word, String) {
+        let status = status(&[stored.facts("crm")]);
+        (status.word, status.reason)
+    }
+
+    #[test]
+    fn a_run_that_began_is_interrupted_once_nobody_has_the_state() {
+        let unfinished = vec![row(1, Trigger::Api, Phase::Reading)];
+        let left = Stored { unfinished: unfinished.clone(), ..Stored::default() };
+        assert_eq!(word(&left).0, Word::Failed);
+        let owned = Stored { unfinished, has_owner: true, ..Stored::default() };
+        assert_eq!(word(&owned).0, Word::Running);
+    }
+
+    #[test]
+    fn what_goes_on_after_an_interruption_is_restarting_until_it_has_a_result() {
+        let cancelled = row(2, Trigger::Api, Phase::Ended(Outcome::Cancelled));
+        let interrupted = row(1, Trigger::Api, Phase::Ended(Outcome::Interrupted));
+        let ended = vec![cancelled, interrupted];
+        for unfinished in
+            [row(3, Trigger::Api, Phase::Reading), row(3, Trigger::Schedule, Phase::InQueue)]
+        {
+            let unfinished = vec![unfinished];
+            let stored =
+                Stored { ended: ended.clone(), unfinished, has_owner: true, ..Stored::default() };
+            assert_eq!(word(&stored).0, Word::Restarting);
+        }
+        let unfinished = vec![row(3, Trigger::Recovery, Phase::InQueue)];
+        let drained = Stored { unfinished, has_owner: true, ..Stored::default() };
+        assert_eq!(word(&drained).0, Word::Restarting);
+        assert_eq!(word(&Stored { has_owner: false, ..drained }).0, Word::InQueue);
+        assert_eq!(word(&Stored { ended, ..Stored::default() }).0, Word::Failed);
+    }
+
+    #[test]
+    fn a_run_that_waits_says_for_which_limit() {
+        let unfinished = vec![row(9, Trigger::Api, Phase::InQueue)];
+        let stored = Stored { unfinished, has_owner: true, begun: 4, ..Stored::default() };
+        let (found, reason) = word(&stored);
+        assert_eq!(found, Word::InQueue);
+        assert!(reason.contains("run 9") && reason.contains("at most 4"), "{reason}");
+    }
 }

@@ -129,8 +129,7 @@ fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Option<Sched
             None
         }
         (None, None) => {
-            let is_cut = ["cron", "every"].iter().any(|key| check.document.has(&at(key)));
-            if !is_cut {
+            if !check.document.has_problem_within(pointer) {
                 let remedy = "add `cron: \"*/15 * * * *\"` or `every: 15m`";
                 check.report_key(pointer, "a schedule that never fires", remedy);
             }
