@@ -45,7 +45,7 @@ pub struct Status<'c> {
 /// What the store has of a sync.
 #[derive(Debug, Default)]
 struct Stored {
-    /// The newest first, back to the first that is not Cancelled.
+    /// The last, and behind it the last that was not cancelled, if that is another.
     ended: Vec<RunRow>,
     unfinished: Vec<RunRow>,
     /// Runs of all syncs that have begun.
@@ -56,19 +56,23 @@ struct Stored {
 }
 
 impl<'c> Status<'c> {
-    /// Reads what is known at `now`; there is no store before the first run. `is_reinitializing`: this process is a server
-    /// that is starting.
+    /// Reads what is known at `now`. There is no store before the first run; one that cannot be opened is the reason why not.
+    /// `is_reinitializing`: this process is a server that is starting.
     pub async fn read(
         config: &Config,
-        store: Option<&Store>,
+        store: Result<Option<&Store>, &str>,
         sync: &'c SyncConfig,
         is_reinitializing: bool,
         now: Instant,
     ) -> Status<'c> {
         let name = &sync.sync.name;
-        let (stored, store_error) = match stored(config, store, name).await {
+        let stored = match store {
+            Ok(store) => stored(config, store, name).await.map_err(|error| chain(&error)),
+            Err(why) => Err(why.to_owned()),
+        };
+        let (stored, store_error) = match stored {
             Ok(stored) => (stored, None),
-            Err(error) => (Stored::default(), Some(chain(&error))),
+            Err(why) => (Stored::default(), Some(why)),
         };
         let is_paused = is_paused(stored.pause.as_ref(), sync.paused);
         let next = match &sync.schedule {
@@ -138,7 +142,7 @@ async fn stored(
     Ok(Stored { ended, unfinished, begun, pause, known, has_owner })
 }
 
-/// Runs that ended, the newest first, back to the first that is not Cancelled.
+/// The last run that ended, and behind it the last that was not cancelled, if that is another.
 async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
     let (mut ended, mut before) = (Vec::new(), None);
     loop {
@@ -147,7 +151,9 @@ async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
         before = Some(oldest.id);
         for run in page.into_iter().filter(|run| run.phase.is_ended()) {
             let is_result = !is_cancelled(&run);
-            ended.push(run);
+            if is_result || ended.is_empty() {
+                ended.push(run);
+            }
             if is_result {
                 return Ok(ended);
             }

@@ -63,7 +63,7 @@ pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem>
 async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
     let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
     let is_starting = app.handle.readiness() == Readiness::Starting;
-    Ok(Status::read(&app.config, Some(&app.store), sync, is_starting, now()).await)
+    Ok(Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,4 +148,35 @@ fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Resu
         return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "it is no object"));
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config;
+    use crate::control::handle;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn everything_is_server_reinitializing_while_the_service_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let example = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+        let mut config = config::load_for(&example, None).unwrap();
+        config.state = folder.path().to_owned();
+        let (handle, _inbox) = handle::channel();
+        let app = App { config: Arc::new(config), store, handle };
+        let Json(syncs) = list(State(app.clone())).await.unwrap();
+        let Json(connections) = connections(State(app)).await.unwrap();
+        for documents in [syncs, connections] {
+            let documents = documents.as_array().unwrap();
+            assert!(!documents.is_empty());
+            for document in documents {
+                assert_eq!(document["status"], "Server Reinitializing", "{document:#}");
+            }
+        }
+    }
 }

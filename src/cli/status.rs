@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Place};
 use super::time;
@@ -20,10 +20,15 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
         Some(name) => vec![state::find(&config, name)?],
         None => config.syncs.iter().collect(),
     };
-    let store = place.beside().await?;
+    let store = match place.beside().await {
+        Ok(store) => Ok(store),
+        Err(Failure { cause: Cause::Text(why), .. }) => Err(why),
+        Err(failure) => return Err(failure),
+    };
+    let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let mut statuses = Vec::new();
     for sync in syncs {
-        statuses.push(Status::read(&config, store.as_ref(), sync, false, time::now()).await);
+        statuses.push(Status::read(&config, store, sync, false, time::now()).await);
     }
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
@@ -36,7 +41,9 @@ fn human(status: &Status<'_>) -> String {
     let status::Status { word, reason } = &status.status;
     let mut text = format!("{} ({}): {word}, {reason}\n", sync.name, sync.mode);
     match &status.last {
-        None if status.unfinished.is_empty() => text.push_str("  no run yet\n"),
+        None if status.unfinished.is_empty() && status.store_error.is_none() => {
+            text.push_str("  no run yet\n")
+        }
         None => {}
         Some(run) => {
             let kind = run.choice.map_or(String::new(), |choice| format!(" {}", choice.kind));

@@ -48,6 +48,19 @@ fn a_snapshot_that_is_gone_is_unknown_and_never_healthy() {
 }
 
 #[test]
+fn a_store_that_cannot_be_read_is_unknown_and_a_failure_of_the_command() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=3));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let garbage = b"this is no database\n".repeat(1000);
+    std::fs::write(workspace.state().join("counterflow.db"), garbage).expect("it can be written");
+    let shown = workspace.run(&["--format", "json", "status"]).expect_code(1).json();
+    expect(&shown[0], "Unknown", &["counterflow.db"]);
+    workspace.run(&["status"]).expect_code(1).expect_printed(&["people (mirror): Unknown, "]);
+}
+
+#[test]
 fn a_server_shows_what_goes_what_was_killed_and_what_goes_on_after_it() {
     let oracle = Oracle::start(&["id"]);
     let setup = Setup { head: LISTEN, concurrency: 1, ..Setup::default() };
