@@ -65,6 +65,7 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/syncs/{sync}/stop", post(syncs::stop))
         .route("/api/v1/syncs/{sync}/pause", post(syncs::pause))
         .route("/api/v1/syncs/{sync}/resume", post(syncs::resume))
+        .route("/api/v1/connections", get(syncs::connections))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
         .fallback(|| async { Problem::no_path() })

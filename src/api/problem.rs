@@ -21,7 +21,7 @@ impl Problem {
     pub fn no_path() -> Problem {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "there is nothing at this path; begin at `/api/v1/syncs`, `/api/v1/runs`, `/ready` or `/version`",
+            "there is nothing at this path; begin at `/api/v1/syncs`, `/api/v1/connections`, `/api/v1/runs`, `/ready` or `/version`",
         )
     }
 

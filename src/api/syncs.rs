@@ -1,4 +1,4 @@
-//! Syncs: how they stand, and the commands to run and to stop them.
+//! Syncs and their connections: how they stand, and the commands to run and to stop syncs.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,9 +14,11 @@ use super::problem::Problem;
 use super::status::Status;
 use super::{App, document};
 use crate::control::commands;
+use crate::control::handle::Readiness;
 use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
 use crate::domain::run::Trigger;
+use crate::domain::status::status;
 use crate::engine::run::now;
 
 /// Who gave a command that came over HTTP, until there are tokens that say it.
@@ -26,7 +28,7 @@ const WHO: &str = "api";
 pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let mut documents = Vec::new();
     for sync in &app.config.syncs {
-        documents.push(standing(&app, &sync.sync.name).await?);
+        documents.push(standing(&app, &sync.sync.name).await?.to_json());
     }
     Ok(Json(Value::Array(documents)))
 }
@@ -36,16 +38,33 @@ pub async fn one(
     State(app): State<App>,
     sync: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(standing(&app, &sync?.0).await?))
+    Ok(Json(standing(&app, &sync?.0).await?.to_json()))
 }
 
-async fn standing(app: &App, name: &str) -> Result<Value, Problem> {
+/// Every connection and its status over its syncs.
+pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let mut documents = Vec::new();
+    for name in app.config.connections.keys() {
+        let (mut facts, mut syncs) = (Vec::new(), Vec::new());
+        for sync in app.config.syncs.iter().filter(|sync| sync.sync.connection == *name) {
+            facts.push(standing(&app, &sync.sync.name).await?.facts);
+            syncs.push(&sync.sync.name);
+        }
+        let status = status(&facts);
+        documents.push(json!({
+            "connection": name,
+            "status": status.word.to_string(),
+            "status_reason": status.reason,
+            "syncs": syncs,
+        }));
+    }
+    Ok(Json(Value::Array(documents)))
+}
+
+async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
     let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
-    let status = Status::read(&app.config, Some(&app.store), sync, now()).await;
-    status.map(|status| status.to_json()).map_err(|error| {
-        let detail = format!("the status of `{name}` cannot be read: {error}");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-    })
+    let is_starting = app.handle.readiness() == Readiness::Starting;
+    Ok(Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -185,4 +204,35 @@ fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Resu
         return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "it is no object"));
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config;
+    use crate::control::handle;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn everything_is_server_reinitializing_while_the_service_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let example = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+        let mut config = config::load_for(&example, None).unwrap();
+        config.state = folder.path().to_owned();
+        let (handle, _inbox) = handle::channel();
+        let app = App { config: Arc::new(config), store, handle };
+        let Json(syncs) = list(State(app.clone())).await.unwrap();
+        let Json(connections) = connections(State(app)).await.unwrap();
+        for documents in [syncs, connections] {
+            let documents = documents.as_array().unwrap();
+            assert!(!documents.is_empty());
+            for document in documents {
+                assert_eq!(document["status"], "Server Reinitializing", "{document:#}");
+            }
+        }
+    }
 }

@@ -18,9 +18,8 @@ use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::{address, order, time};
 use crate::api::{self, App};
-use crate::config::Config;
+use crate::config::{Config, Schedule};
 use crate::control::handle;
-use crate::control::schedule::Schedule;
 use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
@@ -96,13 +95,7 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
 fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
     let mut all = Vec::new();
     for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
-        let schedule = match &sync.schedule {
-            None => None,
-            Some(said) => Some(
-                Schedule::parse(&said.cron, &said.time_zone)
-                    .map_err(|error| Failure::of(&error))?,
-            ),
-        };
+        let schedule = sync.schedule.as_ref().map(Schedule::timing);
         all.push(Standing { order, schedule, is_paused: sync.paused });
     }
     Ok(all)

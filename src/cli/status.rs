@@ -5,12 +5,13 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Place};
 use super::time;
 use crate::api::status::Status;
 use crate::domain::run::Phase;
+use crate::domain::status;
 use crate::snapshot::header::Header;
 use crate::store::Pause;
 
@@ -20,28 +21,34 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
         Some(name) => vec![state::find(&config, name)?],
         None => config.syncs.iter().collect(),
     };
-    let store = place.beside().await?;
+    let store = match place.beside().await {
+        Ok(store) => Ok(store),
+        Err(Failure { cause: Cause::Text(why), .. }) => Err(why),
+        Err(failure) => return Err(failure),
+    };
+    let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let mut statuses = Vec::new();
     for sync in syncs {
-        statuses.push(Status::read(&config, store.as_ref(), sync, time::now()).await?);
+        statuses.push(Status::read(&config, store, sync, false, time::now()).await);
     }
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
-    Ok(Exit::Done)
+    let is_unread = statuses.iter().any(|status| status.store_error.is_some());
+    Ok(if is_unread { Exit::Failed } else { Exit::Done })
 }
 
 fn human(status: &Status<'_>) -> String {
     let sync = &status.sync.sync;
-    let mut text = format!("{} ({}", sync.name, sync.mode);
-    text.push_str(if status.paused.is_some() { ", paused)\n" } else { ")\n" });
-    if let Some(paused) = &status.paused {
-        let _ = writeln!(text, "  paused {}", paused.why());
-    } else if let Some(Pause { who, at, message, .. }) = &status.pause {
+    let status::Status { word, reason } = &status.status;
+    let mut text = format!("{} ({}): {word}, {reason}\n", sync.name, sync.mode);
+    if let (None, Some(Pause { who, at, message, .. })) = (&status.paused, &status.pause) {
         let why = message.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let _ = writeln!(text, "  resumed {} by {who}{why}", time::shown(*at));
     }
     match &status.last {
-        None if status.unfinished.is_empty() => text.push_str("  no run yet\n"),
+        None if status.unfinished.is_empty() && status.store_error.is_none() => {
+            text.push_str("  no run yet\n")
+        }
         None => {}
         Some(run) => {
             let kind = run.choice.map_or(String::new(), |choice| format!(" {}", choice.kind));
@@ -69,12 +76,8 @@ fn human(status: &Status<'_>) -> String {
             ),
         };
     }
-    match &status.header {
-        Err(error) => {
-            let _ = writeln!(text, "  {error}");
-        }
-        Ok(None) => {}
-        Ok(Some(header)) => text.push_str(&known(header)),
+    if let Ok(Some(header)) = &status.header {
+        text.push_str(&known(header));
     }
     if !status.next.is_empty() {
         let next: Vec<String> = status.next.iter().map(|at| time::shown(*at)).collect();

@@ -10,7 +10,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::control::schedule::Schedule as Timing;
 use crate::delivery::limits::Limits;
 use crate::{destination, domain, source};
 
@@ -98,13 +100,28 @@ pub struct SyncConfig {
     pub shared: bool,
 }
 
-/// When runs start by themselves. Both parts were checked.
+/// When runs start by themselves. All of it was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// Five fields.
-    pub cron: String,
-    /// An IANA name.
-    pub time_zone: String,
+pub enum Schedule {
+    Cron {
+        /// Five fields.
+        line: String,
+        /// An IANA name.
+        time_zone: String,
+    },
+    Every(Duration),
+}
+
+impl Schedule {
+    /// The schedule, ready to be asked when it fires.
+    pub fn timing(&self) -> Timing {
+        match self {
+            Schedule::Cron { line, time_zone } => {
+                Timing::parse(line, time_zone).expect("the config has checked it")
+            }
+            Schedule::Every(interval) => Timing::every(*interval),
+        }
+    }
 }
 
 /// Reads and checks a config file.

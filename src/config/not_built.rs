@@ -102,7 +102,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "sample",
         ],
     ),
-    ("/syncs/*/schedule", &["every", "interval", "after", "start"]),
+    ("/syncs/*/schedule", &["interval", "after", "start"]),
     ("/syncs/*/guard", &["max_upserts", "max_changes", "max_rejected"]),
     (
         "/syncs/*/{request}",

@@ -223,9 +223,10 @@ pub enum RawCheckKeys {
 #[serde(deny_unknown_fields)]
 pub struct RawSchedule {
     /// Five fields: minute, hour, day of month, month, day of week.
-    #[schemars(required)]
     pub cron: Option<String>,
-    /// An IANA name such as `Europe/Berlin`; `UTC` unless said.
+    /// An interval such as `15m`, in place of `cron`; it is counted from midnight UTC of the first of January 1970.
+    pub every: Option<String>,
+    /// An IANA name such as `Europe/Berlin` that `cron` goes by; `UTC` unless said.
     pub time_zone: Option<String>,
 }
 

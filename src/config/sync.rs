@@ -8,7 +8,7 @@ use super::raw_forms::NumberOrText;
 use super::request::{self, Fields};
 use super::validate::{Check, known};
 use super::{Schedule, SyncConfig, template, units};
-use crate::control::schedule::Schedule as Timing;
+use crate::control::schedule::{SHORTEST, Schedule as Timing};
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
 use crate::domain::sync::{CheckKeys, Mapped, Mode, Model, RunLimits, Sync, delivered_key};
@@ -51,7 +51,7 @@ fn one(
         raw.connection.as_deref(),
         &connections,
     );
-    let schedule = raw.schedule.as_ref().map(|raw| schedule(check, &at("schedule"), raw));
+    let schedule = raw.schedule.as_ref().and_then(|raw| schedule(check, &at("schedule"), raw));
     let mapping = mapping(check, &at("mapping"), raw);
     let key = key(check, &at("key"), raw, &mapping);
     let limits = limits(check, &pointer, raw);
@@ -107,10 +107,39 @@ fn one(
     })
 }
 
-fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Schedule {
-    if let Some(line) = &raw.cron
-        && let Err(error) = Timing::parse(line, "UTC")
-    {
+fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Option<Schedule> {
+    let at = |key: &str| child(pointer, key);
+    match (&raw.cron, &raw.every) {
+        (Some(line), None) => Some(cron(check, pointer, raw, line)),
+        (None, Some(text)) => {
+            if raw.time_zone.is_some() {
+                let what = "`time_zone` is for `cron`, and this schedule is an interval";
+                check.report_key(&at("time_zone"), what, "remove it");
+            }
+            let interval = check.unit(&at("every"), Some(text), units::duration)?;
+            if interval < SHORTEST {
+                let what = format!("`{}` is too short", check.document.written(&at("every")));
+                check.report(&at("every"), what, "leave at least `1s` between two runs");
+                return None;
+            }
+            Some(Schedule::Every(interval))
+        }
+        (Some(_), Some(_)) => {
+            check.report_key(&at("every"), "both `cron` and `every`", "keep one of the two");
+            None
+        }
+        (None, None) => {
+            if !check.document.has_problem_within(pointer) {
+                let remedy = "add `cron: \"*/15 * * * *\"` or `every: 15m`";
+                check.report_key(pointer, "a schedule that never fires", remedy);
+            }
+            None
+        }
+    }
+}
+
+fn cron(check: &mut Check, pointer: &str, raw: &RawSchedule, line: &str) -> Schedule {
+    if let Err(error) = Timing::parse(line, "UTC") {
         let told = error.to_string();
         let usual = "write minute, hour, day of month, month and day of week";
         let (what, remedy) = told.rsplit_once("; ").unwrap_or((told.as_str(), usual));
@@ -122,7 +151,7 @@ fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Schedule {
         let what = format!("there is no time zone `{}`", check.document.written(&pointer));
         check.report(&pointer, what, "use an IANA name such as `Europe/Berlin` or `UTC`");
     }
-    Schedule { cron: raw.cron.clone().unwrap_or_default(), time_zone }
+    Schedule::Cron { line: line.to_owned(), time_zone }
 }
 
 fn mapping(check: &mut Check, pointer: &str, raw: &RawSync) -> Vec<Mapped> {

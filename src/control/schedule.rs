@@ -1,4 +1,6 @@
-//! When a schedule fires: a cron line in a time zone.
+//! When a schedule fires: a cron line in a time zone, or an interval.
+//!
+//! An interval fires where the time since 1970 is a multiple of it: no start of the server and no run moves it.
 //!
 //! The five-field line of Unix is read here, field by field, and handed to the `cron` crate as lists of numbers in
 //! that crate's own form; `cron` finds the times in the local calendar, and `jiff`'s transitions map them to
@@ -13,12 +15,17 @@
 //! If day of month and day of week are both restricted, meaning that neither begins with `*`, either will do (the
 //! rule of Vixie's cron, crontab(5)).
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 use super::cron_line::{CronLine, Field};
 use crate::domain::id::Instant;
+
+/// The shortest interval.
+pub const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Why a schedule is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +46,17 @@ pub enum Error {
     TimeZone(String),
 }
 
+/// A cron line in a time zone, or an interval.
+#[derive(Debug, Clone)]
+pub enum Schedule {
+    Calendar(Calendar),
+    /// In milliseconds; more than nothing.
+    Every(i64),
+}
+
 /// A cron line in a time zone.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct Calendar {
     /// One, or two of which either will do.
     calendars: Vec<cron::Schedule>,
     is_every_hour: bool,
@@ -57,6 +72,15 @@ struct Stretch {
 }
 
 impl Schedule {
+    /// An interval, of whole milliseconds.
+    ///
+    /// # Panics
+    /// It is shorter than [`SHORTEST`].
+    pub fn every(interval: Duration) -> Schedule {
+        assert!(interval >= SHORTEST, "an interval that is too short is refused by the config");
+        Schedule::Every(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Reads a cron line of five fields or a macro such as `@hourly`, and the IANA name of a time zone.
     ///
     /// # Errors
@@ -64,16 +88,34 @@ impl Schedule {
     pub fn parse(cron: &str, time_zone: &str) -> Result<Schedule, Error> {
         let zone = TimeZone::get(time_zone).map_err(|_| Error::TimeZone(time_zone.to_owned()))?;
         let line = CronLine::parse(cron)?;
-        let schedule =
-            Schedule { calendars: calendars(&line), is_every_hour: line.is_every_hour(), zone };
-        match schedule.next_civil(0) {
-            Some(_) => Ok(schedule),
+        let calendar =
+            Calendar { calendars: calendars(&line), is_every_hour: line.is_every_hour(), zone };
+        match calendar.next_civil(0) {
+            Some(_) => Ok(Schedule::Calendar(calendar)),
             None => Err(Error::Never(cron.to_owned())),
         }
     }
 
-    /// The first firing after `instant`, never at it. `None` after the year 2100.
+    /// The first firing after `instant`, never at it. `None` after the year 2100 for a cron line.
     pub fn next_after(&self, instant: Instant) -> Option<Instant> {
+        match self {
+            Schedule::Calendar(calendar) => calendar.next_after(instant),
+            Schedule::Every(interval) => {
+                let next = instant.0.div_euclid(*interval).checked_add(1)?.checked_mul(*interval);
+                next.map(Instant)
+            }
+        }
+    }
+
+    /// The first `count` firings after `instant`, in order.
+    pub fn next(&self, instant: Instant, count: usize) -> Vec<Instant> {
+        let first = self.next_after(instant);
+        std::iter::successors(first, |firing| self.next_after(*firing)).take(count).collect()
+    }
+}
+
+impl Calendar {
+    fn next_after(&self, instant: Instant) -> Option<Instant> {
         let earliest = instant.0.div_euclid(1_000) + 1;
         let mut stretch = self.stretch_of(earliest)?;
         loop {
@@ -85,12 +127,6 @@ impl Schedule {
             }
             stretch = self.stretch_of(end)?;
         }
-    }
-
-    /// The first `count` firings after `instant`, in order.
-    pub fn next(&self, instant: Instant, count: usize) -> Vec<Instant> {
-        let first = self.next_after(instant);
-        std::iter::successors(first, |firing| self.next_after(*firing)).take(count).collect()
     }
 
     /// The stretch that the second `at` lies in.
@@ -181,10 +217,22 @@ mod tests {
         let midnight = format!("{day}T00:00[{zone}]").parse::<Zoned>().unwrap();
         let local = |firing: Instant| {
             let timestamp = Timestamp::from_millisecond(firing.0).unwrap();
-            timestamp.to_zoned(schedule.zone.clone()).strftime("%d %H:%M %:z").to_string()
+            timestamp.to_zoned(TimeZone::get(zone).unwrap()).strftime("%d %H:%M %:z").to_string()
         };
         let before = Instant(midnight.timestamp().as_millisecond() - 1);
         schedule.next(before, count).into_iter().map(local).collect()
+    }
+
+    #[test]
+    fn an_interval_fires_at_its_multiples_whenever_it_is_asked() {
+        let schedule = Schedule::every(Duration::from_secs(900));
+        let quarter = instant("2026-05-04T12:15:00Z");
+        assert_eq!(schedule.next_after(instant("2026-05-04T12:00:00Z")), Some(quarter));
+        assert_eq!(schedule.next_after(instant("2026-05-04T12:07:31Z")), Some(quarter));
+        assert_eq!(schedule.next_after(Instant(quarter.0 - 1)), Some(quarter));
+        assert_eq!(schedule.next(quarter, 2)[1], instant("2026-05-04T12:45:00Z"));
+        assert_eq!(schedule.next_after(Instant(-1)), Some(Instant(0)));
+        assert_eq!(schedule.next_after(Instant(i64::MAX)), None);
     }
 
     #[test]

@@ -105,6 +105,23 @@ mod tests {
     }
 
     #[test]
+    fn missed_ticks_of_an_interval_are_one_firing_and_a_restart_moves_nothing() {
+        let started = |last, now| {
+            let mut timetable = Timetable::default();
+            let every = Schedule::every(std::time::Duration::from_secs(600));
+            timetable.add("crm", every, last, now);
+            timetable
+        };
+        let now = Instant(HOUR + 7 * MINUTE);
+        let mut timetable = started(Some(Instant(1)), now);
+        assert_eq!(timetable.due(now), ["crm"]);
+        assert!(timetable.due(now).is_empty());
+        assert_eq!(timetable.next(), Some(Instant(HOUR + 10 * MINUTE)));
+        assert_eq!(started(Some(now), now.plus(MINUTE)).next(), timetable.next());
+        assert_eq!(started(None, now.plus(MINUTE)).next(), timetable.next());
+    }
+
+    #[test]
     fn a_sync_that_ran_since_its_last_tick_is_not_due() {
         let now = Instant(HOUR + 2 * MINUTE);
         assert!(hourly(Some(Instant(HOUR + MINUTE)), now).due(now).is_empty());

@@ -10,6 +10,7 @@ pub mod key;
 pub mod kind;
 pub mod render;
 pub mod run;
+pub mod status;
 pub mod sync;
 pub mod tally;
 pub mod value;

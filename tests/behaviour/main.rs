@@ -31,6 +31,7 @@ mod secrets;
 mod serve;
 mod source_values;
 mod starting;
+mod statuses;
 mod stops;
 mod unreachable;
 mod values;

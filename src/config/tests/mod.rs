@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 mod example;
 mod problems;
+mod schedules;
 mod stations;
 
 use super::*;

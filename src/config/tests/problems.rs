@@ -3,7 +3,7 @@
 use super::*;
 
 /// Each breakage has exactly one problem, with this place, what and remedy.
-fn each_is_one_problem(cases: &[(&str, &str, &str, &str, &str)]) {
+pub(super) fn each_is_one_problem(cases: &[(&str, &str, &str, &str, &str)]) {
     for (from, to, place, what, remedy) in cases {
         let problems = broken(from, to);
         let [problem] = problems.list() else { panic!("{to:?}: {problems}") };

@@ -1,0 +1,149 @@
+//! The status of syncs and connections in words, with the reason, on the command line and over HTTP; schedules in intervals.
+
+use serde_json::Value;
+
+use crate::support::SOON;
+use crate::support::check::check_mirror;
+use crate::support::fault::Fault;
+use crate::support::oracle::Oracle;
+use crate::support::people::{expected, people};
+use crate::support::server::{Server, until};
+use crate::support::workspace::{Setup, Workspace};
+
+const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
+
+/// Makes sure of the word and of what its reason names.
+#[track_caller]
+fn expect(document: &Value, word: &str, reasons: &[&str]) {
+    assert_eq!(document["status"], word, "{document:#}");
+    let reason = document["status_reason"].as_str().expect("there is a reason");
+    reasons.iter().for_each(|part| assert!(reason.contains(part), "`{part}` in `{reason}`"));
+}
+
+#[test]
+fn without_a_server_the_word_follows_from_the_last_result_and_the_config() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = Workspace::new(&oracle, Setup::default());
+    expect(&workspace.status(), "Idle", &["no schedule"]);
+    workspace.sync(&[]).expect(1, "failed", &[]);
+    expect(&workspace.status(), "Failed", &["the last run, 1, failed", "people.csv"]);
+    workspace.run(&["status"]).expect_code(0).expect_printed(&["people (mirror): Failed, "]);
+    workspace.write_people(&people(1..=3));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    expect(&workspace.status(), "Idle", &["the last run, 2, succeeded"]);
+    workspace.change(|setup| setup.sync = "schedule: { cron: \"0 0 1 1 *\" }");
+    expect(&workspace.status(), "Running", &["the last run, 2, succeeded", "the schedule is on"]);
+    workspace.change(|setup| setup.sync = "paused: true");
+    expect(&workspace.status(), "Disabled", &["`paused: true`"]);
+}
+
+#[test]
+fn a_snapshot_that_is_gone_is_unknown_and_never_healthy() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=3));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    std::fs::remove_dir_all(workspace.state().join("snapshots/people")).expect("it is there");
+    expect(&workspace.status(), "Unknown", &["missing"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_unknown_and_a_failure_of_the_command() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=3));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let garbage = b"this is no database\n".repeat(1000);
+    std::fs::write(workspace.state().join("counterflow.db"), garbage).expect("it can be written");
+    let shown = workspace.run(&["--format", "json", "status"]).expect_code(1).json();
+    expect(&shown[0], "Unknown", &["counterflow.db"]);
+    workspace.run(&["status"]).expect_code(1).expect_printed(&["people (mirror): Unknown, "]);
+}
+
+#[test]
+fn a_server_shows_what_goes_what_was_killed_and_what_goes_on_after_it() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: LISTEN, concurrency: 1, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=30));
+    let server = Server::start(&workspace);
+    let connection =
+        |server: &Server| server.get("/api/v1/connections").expect(200).json[0].clone();
+    expect(&connection(&server), "Idle", &["no schedule"]);
+    oracle.on_request(2, Fault::ApplyThenHold);
+    let going = server.run("");
+    oracle.wait_for_requests(2, SOON);
+    let queued = server.run("");
+    let shown = server.get("/api/v1/syncs/people").expect(200).json;
+    expect(&shown, "Running", &[&format!("run {going} goes")]);
+    assert_eq!(shown["status_reason"], workspace.status()["status_reason"]);
+    expect(&connection(&server), "Running", &[&format!("run {going} goes")]);
+    server.process.kill();
+    expect(&workspace.status(), "In Queue", &[&format!("run {queued} waits for the next start")]);
+
+    oracle.on_next(Fault::ApplyThenHold);
+    let server = Server::start(&workspace);
+    server.wait_for_phase(queued, "reading");
+    expect(&workspace.status(), "Restarting", &[&format!("run {queued}")]);
+    expect(&connection(&server), "Restarting", &[&format!("run {queued}")]);
+    oracle.release();
+    server.ended(queued);
+    expect(&workspace.status(), "Idle", &["succeeded"]);
+    check_mirror(&oracle, &expected(&people(1..=30)));
+    server.end().expect_code(0);
+}
+
+#[test]
+fn a_run_behind_the_limit_is_in_queue_and_says_so() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: LISTEN, sync: "shared: true", ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    let config = workspace.config();
+    let (before, sync) = config.split_once("  people:\n    model").expect("there is a sync");
+    let names = ["a", "b", "c", "d", "people"];
+    let syncs = names.map(|name| format!("  {name}:\n    model{sync}")).concat();
+    workspace.write("counterflow.yaml", &format!("{before}{syncs}"));
+    workspace.write_people(&people(1..=3));
+    let server = Server::start(&workspace);
+    oracle.always(Fault::ApplyThenHold);
+    let mut runs = Vec::new();
+    for name in names {
+        let path = format!("/api/v1/syncs/{name}/run");
+        runs.push(server.post(&path, "").expect(202).json["run"].as_u64().expect("a number"));
+    }
+    for run in &runs[..4] {
+        server.wait_for_phase(*run, "reading");
+    }
+    expect(&workspace.status(), "In Queue", &["run 5", "at most 4"]);
+    let connection = server.get("/api/v1/connections").expect(200).json;
+    expect(&connection[0], "Running", &["`a`: run 1 goes"]);
+    assert_eq!(connection[0]["syncs"], serde_json::json!(names));
+    oracle.clear_faults();
+    oracle.release();
+    for run in runs {
+        assert_eq!(server.ended(run)["phase"], "succeeded");
+    }
+    server.end().expect_code(0);
+}
+
+#[test]
+fn an_interval_fires_by_the_wall_clock_and_validate_says_when() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: LISTEN, sync: "schedule: { every: 1s }", ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=3));
+    let valid = workspace.run(&["--format", "json", "validate"]).expect_code(0).json();
+    assert_eq!(valid["schedules"][0]["sync"], "people");
+    assert_eq!(valid["schedules"][0]["next"].as_array().map(Vec::len), Some(5), "{valid:#}");
+    workspace.run(&["validate"]).expect_code(0).expect_printed(&["`people` fires at 2"]);
+    let server = Server::start(&workspace);
+    let runs = until("it has run twice by itself", || {
+        let runs = server.get("/api/v1/runs?sync=people").expect(200).json;
+        (runs.as_array()?.iter().filter(|run| run["phase"] == "succeeded").count() > 1)
+            .then_some(runs)
+    });
+    assert_eq!(runs[1]["trigger"], "schedule");
+    expect(&server.get("/api/v1/syncs/people").expect(200).json, "Running", &["succeeded"]);
+    server.end().expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=3)));
+}
