@@ -129,10 +129,15 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
-    let mut snapshot = open(store, order).await?;
+    let (mut snapshot, is_copied) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_owed = !snapshot.header().is_epoch_open && is_full_owed(store, order).await?;
-    let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
+    let order = &Order {
+        is_full: order.is_full || is_owed,
+        // One word answers one question: it vouches for the copy, not for a definition that changed as well.
+        keeps_snapshot: order.keeps_snapshot && !is_copied,
+        ..order.clone()
+    };
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
         remember(store, &snapshot).await?;
@@ -296,18 +301,35 @@ async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
 /// # Errors
 /// The snapshot is damaged, missing or foreign.
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
+    Ok(open_checked(store, order).await?.0)
+}
+
+/// As [`open`]; and whether the state was a copy, which a person's word in the order has vouched for.
+async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
-    if store.is_copied(&name).await? && !order.keeps_snapshot && !is_planted("copy_accepted") {
+    let folder = folder(order);
+    let is_copied = is_copied(store, order, known).await?;
+    if is_copied && !order.keeps_snapshot {
         return Err(Error::Copied(name));
     }
-    let folder = folder(order);
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
-    Ok(opened)
+    Ok((opened, is_copied))
+}
+
+/// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
+async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result<bool, Error> {
+    let (name, disk) = (&order.sync.name, LocalDisk::existing(folder(order)));
+    let manifest = match known {
+        Some(known) => blocking(|| Snapshot::identity_if_known(&disk, name, known))?,
+        None => None,
+    };
+    let is_copied = store.is_copied(name, manifest.as_deref()).await?;
+    Ok(is_copied && !is_planted("copy_accepted"))
 }
 
 /// The sync's snapshot as the next run will find it, without writing; `None` before the first commit.
@@ -338,7 +360,8 @@ fn folder(order: &Order) -> PathBuf {
 pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
     points::reached(Point::BeforeRemembering);
     let header = snapshot.header();
-    store.set_known(&header.sync, header.lineage, header.generation).await?;
+    let manifest = blocking(|| snapshot.manifest_identity());
+    store.set_known(&header.sync, header.lineage, header.generation, manifest.as_deref()).await?;
     Ok(())
 }
 

@@ -356,7 +356,7 @@ mod tests {
             .await
             .unwrap();
         drop(transaction);
-        store.set_known("crm", Lineage(1), 1).await.unwrap();
+        store.set_known("crm", Lineage(1), 1, None).await.unwrap();
         assert_eq!(store.pins("crm").await.unwrap(), None);
     }
 
