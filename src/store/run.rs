@@ -63,6 +63,9 @@ const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
+const LAST_CHOSEN: &str = "
+    SELECT * FROM runs WHERE sync = ? AND finished_at IS NOT NULL AND choice IS NOT NULL
+    ORDER BY id DESC LIMIT 1";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
@@ -186,6 +189,16 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// The sync's newest finished run whose kind is known, or was asked for.
+    pub async fn last_chosen(&self, sync: &str) -> Result<Option<RunRow>, Error> {
+        let row = query(LAST_CHOSEN)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|row| self.run_row(&row)).transpose()
     }
 
     /// All runs without an end, the oldest first.
@@ -320,6 +333,28 @@ mod tests {
         let run = store.create_run("crm", None, Trigger::Manual, Instant(1_000)).await.unwrap();
         store.set_phase(run, Phase::Starting).await.unwrap();
         run
+    }
+
+    #[tokio::test]
+    async fn the_last_run_whose_kind_is_known_is_found_behind_any_number_of_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        assert_eq!(store.last_chosen("crm").await.unwrap(), None);
+        let choice = Choice { kind: Kind::Full, reason: KindReason::Requested, opens_epoch: true };
+        let create = |choice| store.create_run("crm", choice, Trigger::Manual, Instant(0));
+        let asked = create(Some(choice)).await.unwrap();
+        store.set_phase(asked, Phase::Starting).await.unwrap();
+        assert_eq!(store.last_chosen("crm").await.unwrap(), None, "it goes on");
+        let tally = Tally::default();
+        let end = |run, outcome| store.finish(run, outcome, &tally, None, Instant(1));
+        end(asked, Outcome::Failed).await.unwrap();
+        for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Interrupted].repeat(80) {
+            let run = create(None).await.unwrap();
+            store.set_phase(run, Phase::Starting).await.unwrap();
+            end(run, outcome).await.unwrap();
+        }
+        assert_eq!(store.last_chosen("crm").await.unwrap().unwrap().id, asked);
+        assert_eq!(store.last_chosen("ads").await.unwrap(), None);
     }
 
     #[tokio::test]

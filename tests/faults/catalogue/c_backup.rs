@@ -108,6 +108,7 @@ fn put_back_by(scenario: &Scenario, put_back: impl Fn(&Case, &Copy)) {
     ));
     for _ in 0..2 {
         assert_halts(&mut case, &COPIED);
+        case.workspace.run(&["plan", "people"]).expect_code(1).expect_printed(&COPIED);
     }
     let deletes = case.oracle.deletes();
     let rebaseline = ["rebaseline", "people", "-m", "restored from a backup", "--yes"];

@@ -218,6 +218,11 @@ fn full_over_damage(scenario: &Scenario) {
         assert_halted(&case, &finished, &["`manifest`", REBASELINE]);
     }
     std::fs::write(manifest, whole).expect("a file can be written");
+    // A run that ends before its kind is known has made nothing of what is owed.
+    let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "before_remembering:1")]);
+    assert!(case.end(started).signal.is_some(), "it was ended while it started");
+    let plan = case.run(&["--format", "json", "plan", "people"]).expect_code(0);
+    assert_eq!(plan.json()["reason"], "requested", "it is foretold\n{}", case.print());
     case.sync(&[]).expect(0, "succeeded", &[("upserts", 13)]).expect_kind("full", "requested");
     case.sync(&[]).expect(0, "succeeded", &[("upserts", 0)]);
     case.judge();
