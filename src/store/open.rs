@@ -14,7 +14,6 @@ use sqlx::sqlite::{
 
 use super::lock::{StateLock, create_private};
 use super::{Error, Store, schema};
-use crate::points::is_planted;
 
 const FILE: &str = "counterflow.db";
 const SNAPSHOTS: &str = "snapshots";
@@ -36,12 +35,8 @@ impl Store {
         if !exists && let Some(evidence) = evidence(state_directory)? {
             return Err(Error::Missing { path, evidence });
         }
-        let is_recreated = exists && is_planted("store_recreated");
-        if is_recreated && inspect(options(&path), &path, true).await.is_err() {
-            std::fs::remove_file(&path).map_err(|source| Error::io(path.clone(), source))?;
-            create(&path).await?;
-            return Ok(Store::connect(path));
-        }
+        #[cfg(feature = "faults")]
+        planted::recreate(&path).await?;
         let version = if exists { inspect(options(&path), &path, true).await? } else { 0 };
         if version == 0 && first_snapshot(&state_directory.join(SNAPSHOTS))?.is_some() {
             let detail = "it is empty though there are snapshots beside it".to_owned();
@@ -99,6 +94,22 @@ impl Store {
         let options = durable(&path);
         let readers = options.clone().pragma("query_only", "ON");
         Store { path, writer: pool(1, options), readers: pool(READERS, readers) }
+    }
+}
+
+/// The defect that the fault kit plants here.
+#[cfg(feature = "faults")]
+mod planted {
+    use super::{Error, Path, create, inspect, is_written, options};
+
+    /// Puts a new database in the place of one that cannot be used.
+    pub async fn recreate(path: &Path) -> Result<(), Error> {
+        let is_planted = crate::points::is_planted("store_recreated");
+        if is_planted && is_written(path)? && inspect(options(path), path, true).await.is_err() {
+            std::fs::remove_file(path).map_err(|source| Error::io(path.to_path_buf(), source))?;
+            create(path).await?;
+        }
+        Ok(())
     }
 }
 
