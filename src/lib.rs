@@ -78,6 +78,7 @@ pub mod demo;
 pub mod destination;
 pub mod domain;
 pub mod engine;
+pub mod identity;
 pub mod points;
 pub mod shutdown;
 pub mod snapshot;

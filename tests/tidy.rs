@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Every room with its rank. A room imports only rooms of lower rank; the stations of rank 1 never import one another.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 18] = [
     ("domain", 0),
     ("shutdown", 0),
     ("telemetry", 0),
     ("points", 0),
+    ("identity", 0),
     ("source", 1),
     ("delta", 1),
     ("snapshot", 1),

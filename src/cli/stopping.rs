@@ -54,11 +54,20 @@ pub fn check_descriptors() -> Result<(), Failure> {
     /// What the runtime, the signals and a first file need.
     const FEWEST: usize = 16;
     let opened: Result<Vec<File>, _> = (0..FEWEST).map(|_| File::open("/dev/null")).collect();
-    opened.map(drop).map_err(|error| {
-        Failure::failed(format!(
+    match opened {
+        Err(error) if is_limit(&error) => Err(Failure::failed(format!(
             "not even {FEWEST} files can be opened: {error}; raise the limit of open files (`ulimit -n`)"
-        ))
-    })
+        ))),
+        // A place without that device says nothing of descriptors.
+        _ => Ok(()),
+    }
+}
+
+/// Whether the process or the system has no descriptor left.
+fn is_limit(error: &std::io::Error) -> bool {
+    /// ENFILE and EMFILE, the same numbers on every Unix.
+    const NONE_LEFT: [i32; 2] = [23, 24];
+    error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code))
 }
 
 /// From here on a file above the size limit (`ulimit -f`) is an error of the write, and no longer the silent end of the
@@ -112,6 +121,14 @@ async fn hear(mut signals: Signals, stopper: Stopper, cause: Arc<OnceLock<Cause>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_lack_of_descriptors_is_one() {
+        let is_limit = |code| is_limit(&std::io::Error::from_raw_os_error(code));
+        // ENFILE, EMFILE; ENOENT, EACCES.
+        assert!(is_limit(23) && is_limit(24) && !is_limit(2) && !is_limit(13));
+        assert!(check_descriptors().is_ok());
+    }
     use crate::domain::id::Instant;
     use crate::domain::run::Trigger;
     use crate::shutdown;

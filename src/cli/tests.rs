@@ -189,7 +189,7 @@ async fn a_rebaseline_sets_the_snapshot_aside_whatever_its_state_and_is_audited(
     let config = config(folder.path());
     let store = Store::open(&config.state).await.unwrap();
     let lineage = leave_in_doubt(&config);
-    store.set_known(SYNC, lineage, 1).await.unwrap();
+    store.set_known(SYNC, lineage, 1, None).await.unwrap();
     let snapshot = state::snapshot_folder(&config, SYNC);
     for (name, _) in listing(&snapshot) {
         std::fs::write(name, b"not a snapshot").unwrap();

@@ -68,12 +68,13 @@ impl Request {
             return Ended { parcel, attempt: None };
         }
         points::reached(Point::BeforeRequest);
-        let attempt = if points::is_planted("two_in_flight_per_key") {
+        #[cfg(feature = "faults")]
+        if points::is_planted("two_in_flight_per_key") {
             let send = || Box::pin(shared.destination.send(&outgoing));
-            tokio::join!(send(), send()).0
-        } else {
-            Box::pin(shared.destination.send(&outgoing)).await
-        };
+            let attempt = tokio::join!(send(), send()).0;
+            return Ended { parcel, attempt: Some((attempt, left)) };
+        }
+        let attempt = Box::pin(shared.destination.send(&outgoing)).await;
         drop(permit);
         Ended { parcel, attempt: Some((attempt, left)) }
     }

@@ -12,7 +12,8 @@ pub struct FileFact {
     pub inode: u64,
     /// The inode's change time, in nanoseconds since 1970.
     pub changed: i128,
-    /// It is text and its last line has no end: its writer never ends it, or it was cut.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ends_within_line: bool,
+    /// Whether the last line of a text has no end: its writer never ends it, or it was cut. `None` where it is no text, or
+    /// an older version wrote it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_within_line: Option<bool>,
 }

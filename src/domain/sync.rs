@@ -142,7 +142,7 @@ impl Definition {
             );
             return DefinitionChange::Refused { why, may_be_kept: false };
         }
-        if self.key != now.key {
+        if !is_same_key(&self.key, &now.key) {
             let (then, now) = (describe(&self.key), describe(&now.key));
             let why = format!("the key changed from `{then}` to `{now}`");
             return DefinitionChange::Refused { why, may_be_kept: true };
@@ -176,7 +176,7 @@ impl Definition {
             Some("the model's SQL")
         } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
             Some("the mode")
-        } else if self.key != baseline.key {
+        } else if !is_same_key(&self.key, &baseline.key) {
             Some("the key")
         } else if self.destination != baseline.destination {
             Some("the destination")
@@ -190,6 +190,22 @@ fn sorted(mapping: &[Mapped]) -> Vec<&Mapped> {
     let mut sorted: Vec<&Mapped> = mapping.iter().collect();
     sorted.sort_by(|a, b| a.field.cmp(&b.field));
     sorted
+}
+
+/// Whether the fields carry the same keys. The unit of a time is none of them: keys are encoded without it.
+fn is_same_key(then: &[KeyField], now: &[KeyField]) -> bool {
+    let parts = |field: &KeyField| (field.name.clone(), without_unit(&field.data_type));
+    then.iter().map(parts).eq(now.iter().map(parts))
+}
+
+/// `Timestamp(UNIT)` and `Timestamp(UNIT, ZONE)` without the unit; another type as it is.
+fn without_unit(data_type: &str) -> String {
+    const TIME: &str = "Timestamp(";
+    match data_type.strip_prefix(TIME).and_then(|rest| rest.find([',', ')']).map(|at| &rest[at..]))
+    {
+        Some(rest) => format!("{TIME}{rest}"),
+        None => data_type.to_owned(),
+    }
 }
 
 fn describe(key: &[KeyField]) -> String {
@@ -252,6 +268,16 @@ mod tests {
             panic!("a changed key type must be refused");
         };
         assert!(why.contains("id Int64") && why.contains("id Utf8"), "{why}");
+        let with = |data_type: &str| {
+            let key = vec![KeyField { name: "id".into(), data_type: data_type.into() }];
+            Definition { key, ..definition() }
+        };
+        let zoned = with("Timestamp(µs, \"UTC\")");
+        assert_eq!(zoned.change(&with("Timestamp(ns, \"UTC\")")), DefinitionChange::None);
+        assert_eq!(zoned.hold_cause(&with("Timestamp(ns, \"UTC\")")), None);
+        assert_eq!(with("Timestamp(ms)").change(&with("Timestamp(s)")), DefinitionChange::None);
+        let local = zoned.change(&with("Timestamp(µs)"));
+        assert!(matches!(local, DefinitionChange::Refused { .. }));
         now = Definition { destination: "crm/leads".into(), ..definition() };
         assert!(matches!(definition().change(&now), DefinitionChange::Refused { .. }));
         assert_eq!(definition().change_if_kept(&now), DefinitionChange::None);

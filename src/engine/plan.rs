@@ -58,6 +58,11 @@ pub struct Line {
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let view = prepare::view(store, order).await?;
     let header = view.as_ref().map(View::header);
+    let is_owed = match (store, header) {
+        (Some(store), Some(header)) => prepare::is_full_owed(store, order, header).await?,
+        _ => false,
+    };
+    let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(store, order, header, &query).await?;
     let repeated = key_pass::repeated(order, &reading.pins, &query).await?;

@@ -33,9 +33,6 @@ use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
-/// How many runs that could not start may come after a full resync before it is forgotten that it was asked for.
-const RUNS_LOOKED_BACK: u32 = 200;
-
 /// Why a run cannot start or go on, in words for people.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -129,10 +126,15 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
-    let mut snapshot = open(store, order).await?;
+    let (mut snapshot, is_copied) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
-    let is_owed = !snapshot.header().is_epoch_open && is_full_owed(store, order).await?;
-    let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
+    let is_owed = is_full_owed(store, order, snapshot.header()).await?;
+    let order = &Order {
+        is_full: order.is_full || is_owed,
+        // One word answers one question: it vouches for the copy, not for a definition that changed as well.
+        keeps_snapshot: order.keeps_snapshot && !is_copied,
+        ..order.clone()
+    };
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
         remember(store, &snapshot).await?;
@@ -235,8 +237,8 @@ impl Columns {
 /// What to say of a function that can give another answer for the same rows.
 pub fn volatile(model: &str, function: &str) -> String {
     format!(
-        "model `{model}` uses `{function}`, which can give another answer at each run, so that rows are sent though \
-         nothing changed"
+        "model `{model}` uses `{function}`, which can give another answer at each run, so that rows are sent, and in a \
+         mirror deleted and added again, though nothing changed"
     )
 }
 
@@ -280,14 +282,19 @@ fn check_store(sync: &str, header: &Header, run: RunId) -> Result<(), Error> {
 }
 
 /// Whether a full resync was asked for whose run could not even open the snapshot, and so could open no epoch.
-async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
-    let failed = Phase::Ended(Outcome::Failed);
-    let runs = store.runs(Some(&order.sync.name), RUNS_LOOKED_BACK, None).await?;
-    let mut ended = runs.iter().filter(|run| run.phase.is_ended());
-    let last = ended.find(|run| run.choice.is_some() || run.phase != failed);
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn is_full_owed(store: &Store, order: &Order, header: &Header) -> Result<bool, Error> {
+    if header.is_epoch_open {
+        return Ok(false);
+    }
+    // Runs that ended before their kind was known, however they ended, have made none.
+    let last = store.last_chosen(&order.sync.name).await?;
     Ok(last.is_some_and(|run| {
         let is_requested = run.choice.is_some_and(|c| c.reason == KindReason::Requested);
-        is_requested && run.phase == failed && run.tally.rows_read == 0
+        let has_failed = run.phase == Phase::Ended(Outcome::Failed);
+        is_requested && has_failed && run.tally.rows_read == 0
     }))
 }
 
@@ -296,18 +303,35 @@ async fn is_full_owed(store: &Store, order: &Order) -> Result<bool, Error> {
 /// # Errors
 /// The snapshot is damaged, missing or foreign.
 pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
+    Ok(open_checked(store, order).await?.0)
+}
+
+/// As [`open`]; and whether the state was a copy, which a person's word in the order has vouched for.
+async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
-    if store.is_copied(&name).await? && !order.keeps_snapshot && !is_planted("copy_accepted") {
+    let folder = folder(order);
+    let is_copied = is_copied(store, order, known).await?;
+    if is_copied && !order.keeps_snapshot {
         return Err(Error::Copied(name));
     }
-    let folder = folder(order);
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
-    Ok(opened)
+    Ok((opened, is_copied))
+}
+
+/// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
+async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result<bool, Error> {
+    let (name, disk) = (&order.sync.name, LocalDisk::existing(folder(order)));
+    let manifest = match known {
+        Some(known) => blocking(|| Snapshot::identity_if_known(&disk, name, known))?,
+        None => None,
+    };
+    let is_copied = store.is_copied(name, manifest.as_deref()).await?;
+    Ok(is_copied && !is_planted("copy_accepted"))
 }
 
 /// The sync's snapshot as the next run will find it, without writing; `None` before the first commit.
@@ -319,6 +343,12 @@ pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, 
         Some(store) => known(store, order).await?,
         None => None,
     };
+    if let Some(store) = store
+        && is_copied(store, order, known).await?
+        && !order.keeps_snapshot
+    {
+        return Err(Error::Copied(order.sync.name.clone()));
+    }
     Ok(blocking(|| snapshot::recovered(&folder(order), &order.sync.name, known))?)
 }
 
@@ -338,7 +368,8 @@ fn folder(order: &Order) -> PathBuf {
 pub async fn remember(store: &Store, snapshot: &Snapshot) -> Result<(), Error> {
     points::reached(Point::BeforeRemembering);
     let header = snapshot.header();
-    store.set_known(&header.sync, header.lineage, header.generation).await?;
+    let manifest = blocking(|| snapshot.manifest_identity());
+    store.set_known(&header.sync, header.lineage, header.generation, manifest.as_deref()).await?;
     Ok(())
 }
 

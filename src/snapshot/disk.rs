@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
+use crate::identity;
 use crate::points::is_planted;
 
 /// Files by name. Nothing written is safe from a power cut before the file is synced, no name before the directory is.
@@ -71,6 +72,11 @@ pub trait Disk: Send + Sync + Debug {
     /// `UnexpectedEof` where the file ends before.
     fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         self.open(name)?.read_at(offset, length)
+    }
+
+    /// Which file has the name, as no copy of it has; `None` where that is not known.
+    fn identity(&self, _name: &str) -> Option<String> {
+        None
     }
 
     /// The size of a file in bytes.
@@ -215,6 +221,10 @@ impl Disk for LocalDisk {
 
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
+    }
+
+    fn identity(&self, name: &str) -> Option<String> {
+        identity::of(&self.path(name))
     }
 }
 

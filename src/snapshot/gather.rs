@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
-use std::sync::LazyLock;
 
 use super::codec::{Bytes, short};
 use super::encoding::{self, Change, DAMAGED, IntentRecords, Raw};
@@ -15,7 +14,6 @@ use super::fold::Event;
 use crate::domain::entry::{Doubt, Operation, Verdict};
 use crate::domain::id::{BatchNumber, Instant};
 use crate::domain::key::{self, KeyHash};
-use crate::points;
 
 /// Touches that are held at a time, roughly; few in tests, so that all of them go through several ranges.
 const MOST_TOUCHES: u64 = if cfg!(test) { 100 } else { 1 << 22 };
@@ -68,9 +66,12 @@ struct Outcome {
 }
 
 /// What an intent without a receipt came to.
-static UNANSWERED: LazyLock<Verdict> = LazyLock::new(|| match () {
-    () if points::is_planted("snapshot_before_receipt") => Verdict::Delivered,
-    () if points::is_planted("no_intent") => Verdict::NotApplied,
+#[cfg(not(feature = "faults"))]
+static UNANSWERED: Verdict = Verdict::Unknown;
+#[cfg(feature = "faults")]
+static UNANSWERED: std::sync::LazyLock<Verdict> = std::sync::LazyLock::new(|| match () {
+    () if crate::points::is_planted("snapshot_before_receipt") => Verdict::Delivered,
+    () if crate::points::is_planted("no_intent") => Verdict::NotApplied,
     () => Verdict::Unknown,
 });
 

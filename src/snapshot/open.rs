@@ -138,6 +138,30 @@ impl Snapshot {
         View::read(disk, sync)
     }
 
+    /// Which file the manifest is, as no copy of it is; `None` where that is not known.
+    pub fn manifest_identity(&self) -> Option<String> {
+        self.disk.identity(names::MANIFEST)
+    }
+
+    /// Which file the manifest on `disk` is, if it is of the very generation that is `known`. May be asked beside a process
+    /// that is writing.
+    ///
+    /// # Errors
+    /// The manifest is damaged or cannot be read.
+    pub fn identity_if_known(
+        disk: &dyn Disk,
+        sync: &str,
+        known: Known,
+    ) -> Result<Option<String>, Error> {
+        // Before the generation is read: what comes in between makes it a later one.
+        let identity = disk.identity(names::MANIFEST);
+        let manifest = Manifest::read(disk, sync)?;
+        let is_known = manifest.is_some_and(|Manifest { header, .. }| {
+            (header.lineage, header.generation) == (known.lineage, known.generation)
+        });
+        Ok(identity.filter(|_| is_known))
+    }
+
     /// What was left by a run that did not commit, if opening found any.
     pub fn recovered(&self) -> Option<Recovered> {
         self.recovered

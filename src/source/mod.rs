@@ -30,5 +30,5 @@ pub use csv::fuzzing;
 pub use error::Error;
 pub use mapping::{FieldInfo, Selection, key_type_name};
 pub use pins::{Pin, Pins};
-pub use proof::{Completeness, Proof, Unproven, vanished};
+pub use proof::{Completeness, Proof, Unproven, vanished, without_cuts};
 pub use reader::{Reader, Reading, Settings};

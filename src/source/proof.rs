@@ -144,14 +144,27 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
             reasons.push(format!("file `{}` of table `{}` is gone", file.path, file.table));
         }
     }
-    for file in now.iter().filter(|file| file.ends_within_line) {
-        let mut before = last.iter().filter(|other| other.table == file.table).peekable();
-        if before.peek().is_some() && before.all(|other| !other.ends_within_line) {
-            let (table, path) = (&file.table, &file.path);
-            reasons.push(format!("file `{path}` of table `{table}` ends within a line"));
-        }
+    for file in now.iter().filter(|file| is_cut(last, file)) {
+        let (table, path) = (&file.table, &file.path);
+        reasons.push(format!("file `{path}` of table `{table}` ends within a line"));
     }
     reasons
+}
+
+/// Whether the file ends within a line and it is known that none of its table's files did in the `last` complete read.
+fn is_cut(last: &[FileFact], file: &FileFact) -> bool {
+    let mut before = last.iter().filter(|other| other.table == file.table).peekable();
+    let is_whole = |other: &FileFact| other.ends_within_line == Some(false);
+    file.ends_within_line == Some(true) && before.peek().is_some() && before.all(is_whole)
+}
+
+/// The files of a read as later reads are to be judged against them, when nobody has said yes to what it lacks: that files
+/// end within a line does not become their table's way by happening once.
+pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> {
+    for file in now.iter_mut().filter(|file| is_cut(last, file)) {
+        file.ends_within_line = Some(false);
+    }
+    now
 }
 
 fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {
@@ -170,19 +183,38 @@ mod tests {
             size: 1,
             inode: 1,
             changed: 1,
-            ends_within_line: false,
+            ends_within_line: Some(false),
         }
     }
 
     #[test]
     fn a_file_that_ends_within_a_line_is_named_where_that_is_not_its_tables_way() {
-        let cut = |path| FileFact { ends_within_line: true, ..file("t", path) };
+        let cut = |path| FileFact { ends_within_line: Some(true), ..file("t", path) };
         let whole = [file("t", "/a"), file("t", "/b")];
         let reasons = vanished(&whole, &[file("t", "/a"), cut("/b")], &[]);
         assert_eq!(reasons, ["file `/b` of table `t` ends within a line"]);
         assert!(vanished(&[cut("/a")], &[cut("/a"), cut("/b")], &[]).is_empty());
         assert!(vanished(&[cut("/a")], &[file("t", "/a")], &[]).is_empty());
         assert!(vanished(&[file("u", "/c")], &[file("u", "/c"), cut("/a")], &[]).is_empty());
+    }
+
+    #[test]
+    fn what_an_older_version_did_not_write_down_gives_no_verdict() {
+        let cut = FileFact { ends_within_line: Some(true), ..file("t", "/a") };
+        let old = r#"{"table":"t","path":"/a","size":1,"inode":1,"changed":1}"#;
+        let old: FileFact = serde_json::from_str(old).unwrap();
+        assert!(vanished(std::slice::from_ref(&old), std::slice::from_ref(&cut), &[]).is_empty());
+        assert_eq!(without_cuts(&[old], vec![cut.clone()]), [cut]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_twice_is_named_twice() {
+        let cut = FileFact { ends_within_line: Some(true), ..file("t", "/a") };
+        let baseline = without_cuts(&[file("t", "/a")], vec![cut.clone()]);
+        assert_eq!(vanished(&baseline, std::slice::from_ref(&cut), &[]).len(), 1);
+        // Its table's way from the first read on.
+        let baseline = without_cuts(&[], vec![cut.clone()]);
+        assert!(vanished(&baseline, &[cut], &[]).is_empty());
     }
 
     #[test]

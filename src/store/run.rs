@@ -63,6 +63,9 @@ const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
+const LAST_CHOSEN: &str = "
+    SELECT * FROM runs WHERE sync = ? AND finished_at IS NOT NULL AND choice IS NOT NULL
+    ORDER BY id DESC LIMIT 1";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
@@ -186,6 +189,16 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// The sync's newest finished run whose kind is known, or was asked for.
+    pub async fn last_chosen(&self, sync: &str) -> Result<Option<RunRow>, Error> {
+        let row = query(LAST_CHOSEN)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|row| self.run_row(&row)).transpose()
     }
 
     /// All runs without an end, the oldest first.
@@ -325,142 +338,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::kind::{Kind, KindReason};
-
-    async fn started(store: &Store) -> RunId {
-        let run = store.create_run("crm", None, Trigger::Manual, Instant(1_000)).await.unwrap();
-        store.set_phase(run, Phase::Starting).await.unwrap();
-        run
-    }
-
-    #[tokio::test]
-    async fn a_run_comes_back_as_it_was_stored_at_every_step() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let run = started(&store).await;
-        let choice = Choice { kind: Kind::Full, reason: KindReason::FirstRun, opens_epoch: true };
-        let tally = Tally { rows_read: 2, upserts: 2, delivered: 2, ..Tally::default() };
-        store.set_choice(run, choice).await.unwrap();
-        store.set_phase(run, Phase::Reading).await.unwrap();
-        store.record_progress(run, &tally).await.unwrap();
-        let mut expected = RunRow {
-            id: run,
-            sync: "crm".to_owned(),
-            trigger: Trigger::Manual,
-            choice: Some(choice),
-            phase: Phase::Reading,
-            started_at: Instant(1_000),
-            finished_at: None,
-            tally,
-            error: None,
-            stop: None,
-        };
-        assert_eq!(store.unfinished().await.unwrap(), [expected.clone()]);
-        let failed = Outcome::Failed;
-        store.finish(run, failed, &tally, Some("no `id`"), Instant(2_000)).await.unwrap();
-        expected.phase = Phase::Ended(failed);
-        expected.error = Some("no `id`".to_owned());
-        expected.finished_at = Some(Instant(2_000));
-        assert_eq!(store.run(run).await.unwrap(), Some(expected));
-        assert_eq!(store.unfinished().await.unwrap(), []);
-    }
-
-    #[tokio::test]
-    async fn an_illegal_step_is_refused_and_changes_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let run = started(&store).await;
-        let tally = Tally { rows_read: 1, ..Tally::default() };
-        for phase in [Phase::InQueue, Phase::Committing, Phase::Ended(Outcome::Failed)] {
-            let refused = store.set_phase(run, phase).await.unwrap_err();
-            assert!(
-                matches!(refused, Error::IllegalStep { from: Phase::Starting, to, .. } if to == phase)
-            );
-        }
-        let green = store.finish(run, Outcome::Succeeded, &tally, None, Instant(2)).await;
-        assert!(matches!(green, Err(Error::IllegalStep { .. })));
-        let row = store.run(run).await.unwrap().unwrap();
-        assert_eq!((row.phase, row.finished_at), (Phase::Starting, None));
-        assert_eq!(row.tally, Tally::default());
-    }
-
-    #[tokio::test]
-    async fn a_finished_run_is_never_touched_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let run = started(&store).await;
-        let tally = Tally::default();
-        store.finish(run, Outcome::Interrupted, &tally, None, Instant(2)).await.unwrap();
-        let row = store.run(run).await.unwrap();
-        let again = store.finish(run, Outcome::Failed, &tally, None, Instant(3)).await;
-        assert!(matches!(again, Err(Error::IllegalStep { .. })));
-        assert!(matches!(store.record_progress(run, &tally).await, Err(Error::NoRun(_))));
-        assert_eq!(store.request_stop("crm", true, "ada", None).await.unwrap(), None);
-        assert_eq!(store.run(run).await.unwrap(), row);
-    }
-
-    #[tokio::test]
-    async fn a_run_that_does_not_exist_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let nobody = RunId(9);
-        assert_eq!(store.run(nobody).await.unwrap(), None);
-        assert!(
-            matches!(store.stop_requested(nobody).await, Err(Error::NoRun(run)) if run == nobody)
-        );
-        let refused = store.set_phase(nobody, Phase::Starting).await.unwrap_err();
-        assert_eq!(refused.to_string(), "there is no run `9`; see `counterflow runs`");
-    }
-
-    #[tokio::test]
-    async fn runs_are_listed_newest_first_by_sync_and_by_page() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        for sync in ["crm", "ads", "crm", "crm"] {
-            store.create_run(sync, None, Trigger::Schedule, Instant(0)).await.unwrap();
-        }
-        let ids = |rows: Vec<RunRow>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(store.runs(None, 10, None).await.unwrap()), [4, 3, 2, 1]);
-        assert_eq!(ids(store.runs(Some("crm"), 2, None).await.unwrap()), [4, 3]);
-        assert_eq!(ids(store.runs(Some("crm"), 2, Some(RunId(3))).await.unwrap()), [1]);
-        assert_eq!(ids(store.runs(None, 10, Some(RunId(u64::MAX))).await.unwrap()), [4, 3, 2, 1]);
-        assert_eq!(store.run(RunId(u64::MAX)).await.unwrap(), None);
-        assert_eq!(ids(store.unfinished().await.unwrap()), [1, 2, 3, 4]);
-    }
-
-    #[tokio::test]
-    async fn a_stop_asked_for_beside_is_seen_by_the_run() {
-        let directory = tempfile::tempdir().unwrap();
-        let owner = Store::open(directory.path()).await.unwrap();
-        let beside = Store::open_beside(directory.path()).await.unwrap();
-        assert_eq!(beside.request_stop("crm", false, "ada", None).await.unwrap(), None);
-        let run = started(&owner).await;
-        assert_eq!(owner.stop_requested(run).await.unwrap(), None);
-
-        let asked = beside.request_stop("crm", false, "ada", Some("lunch")).await.unwrap();
-        assert_eq!(asked, Some(run));
-        assert_eq!(owner.stop_requested(run).await.unwrap(), Some(StopRequest::Drain));
-        beside.request_stop("crm", false, "eve", None).await.unwrap();
-        let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
-        assert_eq!((stop.who.as_str(), stop.message.as_deref()), ("ada", Some("lunch")));
-
-        beside.request_stop("crm", true, "eve", None).await.unwrap();
-        beside.request_stop("crm", false, "ada", None).await.unwrap();
-        let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
-        assert_eq!(stop, Stop { request: StopRequest::Now, who: "eve".to_owned(), message: None });
-    }
-
-    #[tokio::test]
-    async fn a_stop_reaches_the_going_run_and_those_queued_behind_it_but_no_other_sync() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let going = started(&store).await;
-        let queued = store.create_run("crm", None, Trigger::Api, Instant(2)).await.unwrap();
-        let other = store.create_run("ads", None, Trigger::Api, Instant(2)).await.unwrap();
-        assert_eq!(store.request_stop("crm", false, "ada", None).await.unwrap(), Some(going));
-        assert_eq!(store.stop_requested(queued).await.unwrap(), Some(StopRequest::Drain));
-        assert_eq!(store.stop_requested(other).await.unwrap(), None);
-    }
-}
+mod tests;

@@ -56,7 +56,10 @@ mod tests {
         first.close().await;
         for _ in 0..2 {
             let store = Store::open(directory.path()).await.unwrap();
-            assert!(!store.is_copied("crm").await.unwrap(), "nobody wrote down which file it was");
+            assert!(
+                !store.is_copied("crm", Some("5")).await.unwrap(),
+                "nobody wrote down which file it was"
+            );
             assert!(store.known("crm").await.unwrap().is_some());
             store.close().await;
         }

@@ -1,18 +1,15 @@
 //! What is remembered of each sync between runs, beside its snapshot.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::UNIX_EPOCH;
-
 use super::{Error, Store, query, stored};
 use crate::domain::id::Lineage;
+use crate::identity;
 
 const KNOWN: &str = "SELECT lineage, generation FROM known_snapshots WHERE sync = ?";
 const SET_KNOWN: &str = "
-    INSERT INTO known_snapshots (sync, lineage, generation, file) VALUES (?, ?, ?, ?)
+    INSERT INTO known_snapshots (sync, lineage, generation, manifest, file) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (sync) DO UPDATE SET lineage = excluded.lineage, generation = excluded.generation,
-    file = excluded.file";
-const FILE: &str = "SELECT file FROM known_snapshots WHERE sync = ?";
+    manifest = excluded.manifest, file = excluded.file";
+const FILES: &str = "SELECT file, manifest FROM known_snapshots WHERE sync = ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
@@ -35,28 +32,33 @@ impl Store {
         .transpose()
     }
 
-    /// Remembers the sync's snapshot.
+    /// Remembers the sync's snapshot. `manifest` says which file its manifest is, where that is known.
     pub async fn set_known(
         &self,
         sync: &str,
         lineage: Lineage,
         generation: u64,
+        manifest: Option<&str>,
     ) -> Result<(), Error> {
         let statement =
             query(SET_KNOWN).bind(sync).bind(lineage.to_string()).bind(stored(generation));
-        self.execute(statement.bind(identity(&self.path))).await
+        self.execute(statement.bind(manifest).bind(identity::of(&self.path))).await
     }
 
-    /// Whether the sync's snapshot was remembered in another file than this database is now: the state was restored from
-    /// a backup, or copied.
-    pub async fn is_copied(&self, sync: &str) -> Result<bool, Error> {
-        let file: Option<Option<String>> = sqlx::query_scalar(FILE)
+    /// Whether the sync's snapshot was remembered in another file than this database is now, or under another manifest
+    /// than `manifest`, which must be that of the generation that is known: the state was restored from a backup, or
+    /// copied.
+    pub async fn is_copied(&self, sync: &str, manifest: Option<&str>) -> Result<bool, Error> {
+        let files: Option<(Option<String>, Option<String>)> = sqlx::query_as(FILES)
             .bind(sync)
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let (file, now) = (file.flatten(), identity(&self.path));
-        Ok(file.is_some() && now.is_some() && file != now)
+        let (file, known) = files.unwrap_or_default();
+        let is_other = |known: Option<String>, now: Option<&str>| {
+            known.zip(now).is_some_and(|(known, now)| known != now)
+        };
+        Ok(is_other(file, identity::of(&self.path).as_deref()) || is_other(known, manifest))
     }
 
     /// The sync's next snapshot is a new one. Nothing happens if none was known.
@@ -79,14 +81,6 @@ impl Store {
     }
 }
 
-/// Which file this is: its number and when it was made, which no copy of it shares and no renaming or change of its mode
-/// or owner changes. `None` where the file system does not say.
-fn identity(path: &Path) -> Option<String> {
-    let metadata = path.metadata().ok()?;
-    let made = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(format!("{}-{}", metadata.ino(), made.as_nanos()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,21 +90,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let folder = |name: &str| directory.path().join(name);
         let store = Store::open(&folder("state")).await.unwrap();
-        assert!(!store.is_copied("crm").await.unwrap());
-        store.set_known("crm", Lineage(7), 1).await.unwrap();
+        assert!(!store.is_copied("crm", None).await.unwrap());
+        store.set_known("crm", Lineage(7), 1, None).await.unwrap();
         store.close().await;
         std::fs::create_dir(folder("copy")).unwrap();
         let file = "counterflow.db";
         std::fs::copy(folder("state").join(file), folder("copy").join(file)).unwrap();
         std::fs::rename(folder("state"), folder("renamed")).unwrap();
-        let is_told = identity(&folder("renamed").join(file)).is_some();
+        let is_told = identity::of(&folder("renamed").join(file)).is_some();
         let renamed = Store::open(&folder("renamed")).await.unwrap();
-        assert!(!renamed.is_copied("crm").await.unwrap());
+        assert!(!renamed.is_copied("crm", None).await.unwrap());
         let copy = Store::open(&folder("copy")).await.unwrap();
-        assert_eq!(copy.is_copied("crm").await.unwrap(), is_told);
-        assert!(!copy.is_copied("ads").await.unwrap());
-        copy.set_known("crm", Lineage(7), 1).await.unwrap();
-        assert!(!copy.is_copied("crm").await.unwrap());
+        assert_eq!(copy.is_copied("crm", None).await.unwrap(), is_told);
+        assert!(!copy.is_copied("ads", None).await.unwrap());
+        copy.set_known("crm", Lineage(7), 1, None).await.unwrap();
+        assert!(!copy.is_copied("crm", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn another_manifest_than_the_remembered_one_is_a_copy_and_an_unknown_one_is_no_verdict_c7()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        store.set_known("crm", Lineage(7), 1, Some("5")).await.unwrap();
+        for (manifest, is_copied) in [(Some("5"), false), (Some("6"), true), (None, false)] {
+            assert_eq!(store.is_copied("crm", manifest).await.unwrap(), is_copied);
+        }
+        store.set_known("crm", Lineage(7), 2, None).await.unwrap();
+        assert!(!store.is_copied("crm", Some("6")).await.unwrap());
     }
 
     #[tokio::test]
@@ -118,9 +125,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), None);
-        store.set_known("crm", Lineage(u128::MAX - 1), 3).await.unwrap();
-        store.set_known("ads", Lineage(7), 1).await.unwrap();
-        store.set_known("crm", Lineage(u128::MAX - 1), 4).await.unwrap();
+        store.set_known("crm", Lineage(u128::MAX - 1), 3, None).await.unwrap();
+        store.set_known("ads", Lineage(7), 1, None).await.unwrap();
+        store.set_known("crm", Lineage(u128::MAX - 1), 4, None).await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4)));
         store.forget_known("crm").await.unwrap();
         store.forget_known("crm").await.unwrap();

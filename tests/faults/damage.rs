@@ -34,8 +34,36 @@ impl Copy {
         copy(self.kept.path(), folder);
     }
 
+    /// Copies the files over those that are there, as `cp -a COPY/. FOLDER/` does: each stays the file that it is.
+    pub fn put_over(&self) {
+        copy(self.kept.path(), &self.folder);
+    }
+
     pub fn path(&self) -> &Path {
         self.kept.path()
+    }
+}
+
+/// A folder that was moved aside: its files stay the files they are, which those of a copy are not.
+pub struct Aside {
+    kept: tempfile::TempDir,
+    folder: PathBuf,
+}
+
+impl Aside {
+    pub fn of(folder: &Path) -> Aside {
+        let beside = folder.parent().expect("a folder in the workspace");
+        let kept = tempfile::tempdir_in(beside.parent().unwrap_or(beside)).expect("a place");
+        std::fs::rename(folder, kept.path().join("aside")).expect("a folder can be moved");
+        Aside { kept, folder: folder.to_path_buf() }
+    }
+
+    /// Moves it back.
+    pub fn put_back(self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+        let parent = self.folder.parent().expect("a folder in the workspace");
+        std::fs::create_dir_all(parent).expect("a folder can be made");
+        std::fs::rename(self.kept.path().join("aside"), &self.folder).expect("it can be moved");
     }
 }
 

@@ -4,6 +4,7 @@ use crate::domain::id::{BatchNumber, RunId};
 use crate::domain::tally::Tally;
 use crate::points;
 use crate::snapshot::header::{Baseline, Header, Hold};
+use crate::source::without_cuts;
 
 /// What the commit of a run changes in the header.
 #[derive(Debug)]
@@ -61,7 +62,14 @@ impl Closing {
             header.hold = (keys > 0).then_some(Hold { run, causes, keys });
         }
         if self.is_complete && (keys == 0 || points::is_planted("second_bad_read_released")) {
-            header.baseline = Some(self.baseline);
+            let mut baseline = self.baseline;
+            // A release is a person's yes to what the read lacks.
+            if header.releases.is_empty()
+                && let Some(last) = &header.baseline
+            {
+                baseline.files = without_cuts(&last.files, baseline.files);
+            }
+            header.baseline = Some(baseline);
         }
         if self.are_released_done {
             header.releases.clear();

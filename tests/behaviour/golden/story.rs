@@ -59,7 +59,7 @@ fn define(header: &mut Header, epoch: Epoch) {
         size: 7,
         inode: 9,
         changed: 1_357_016_400_000_000_000,
-        ends_within_line: false,
+        ends_within_line: None,
     };
     header.baseline = Some(Baseline {
         run: RunId(3),

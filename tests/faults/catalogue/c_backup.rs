@@ -2,7 +2,7 @@
 //! rebaselined.
 
 use super::Scenario;
-use crate::damage::{Copy, assert_halts, snapshot};
+use crate::damage::{Aside, Copy, assert_halts, snapshot};
 use crate::support::case::Case;
 use crate::support::check::differences;
 use crate::support::people::{expected, people};
@@ -17,6 +17,25 @@ pub const SCENARIOS: &[Scenario] = &[
         restored,
     )
     .needing(tells_births),
+    Scenario::new(
+        "C7",
+        "a backup that is copied over the files of the state is refused until it is rebaselined",
+        copied_over,
+    )
+    .needing(tells_births),
+    Scenario::new(
+        "C7",
+        "a backup that is copied beside the database it belongs to is refused until it is rebaselined",
+        copied_over_without_snapshots,
+    )
+    .needing(tells_births),
+    Scenario::new(
+        "C7",
+        "a word for a copied state is no word for a definition that changed as well",
+        copied_and_changed,
+    )
+    .needing(tells_births),
+    Scenario::new("C7", "a commit that was not remembered is no copy", not_remembered),
     Scenario::new(
         "C7",
         "a state that was cloned is refused in its new place and goes on in the old one",
@@ -54,18 +73,42 @@ fn committed(scenario: &Scenario) -> Case {
 }
 
 fn restored(scenario: &Scenario) {
+    put_back_by(scenario, |case, backup| {
+        let (state, aside) = (case.workspace.state(), case.workspace.path().join("aside"));
+        std::fs::rename(&state, &aside).expect("a folder can be moved");
+        backup.put_back();
+    });
+}
+
+fn copied_over(scenario: &Scenario) {
+    put_back_by(scenario, |_, backup| backup.put_over());
+}
+
+fn copied_over_without_snapshots(scenario: &Scenario) {
+    put_back_by(scenario, |case, backup| {
+        std::fs::remove_dir_all(case.workspace.state().join("snapshots")).expect("they are there");
+        backup.put_over();
+    });
+}
+
+fn put_back_by(scenario: &Scenario, put_back: impl Fn(&Case, &Copy)) {
     let mut case = committed(scenario);
     let backup = Copy::of(&case.workspace.state());
     // These are at the destination, and the backup does not know them.
     case.write(&people(3..=20));
     case.sync(&[]).expect(0, "succeeded", &[]);
-    let (state, aside) = (case.workspace.state(), case.workspace.path().join("aside"));
-    std::fs::rename(&state, &aside).expect("a folder can be moved");
-    backup.put_back();
+    let database = case.workspace.state().join("counterflow.db");
+    let made = || database.metadata().and_then(|file| file.created()).ok();
+    let before = made();
+    put_back(&case, &backup);
     case.write(&people(8..=17));
-    case.say("the state is restored from a backup that is one run old");
+    case.say(format!(
+        "the state is restored from a backup that is one run old; its database is the same file: {}",
+        before == made()
+    ));
     for _ in 0..2 {
         assert_halts(&mut case, &COPIED);
+        case.workspace.run(&["plan", "people"]).expect_code(1).expect_printed(&COPIED);
     }
     let deletes = case.oracle.deletes();
     let rebaseline = ["rebaseline", "people", "-m", "restored from a backup", "--yes"];
@@ -105,6 +148,36 @@ fn moved_by_copy(scenario: &Scenario) {
     case.judge();
 }
 
+/// Whoever says that the copy is true may not know that the key changed as well: that is asked on its own.
+fn copied_and_changed(scenario: &Scenario) {
+    let mut case = committed(scenario);
+    Copy::of(&case.workspace.state()).put_back();
+    case.write(&people(8..=17));
+    case.workspace.change(|setup| {
+        setup.sql = "SELECT CAST(id AS INT) AS id, counter, checksum, email FROM people".to_owned();
+    });
+    case.say("the state is moved to another disk, and the key changed");
+    assert_halts(&mut case, &COPIED);
+    let before = case.oracle.request_count();
+    let refused = case.workspace.sync(&["--keep-snapshot"]).finished.expect_code(1);
+    refused.expect_printed(&["the key changed", "--keep-snapshot"]);
+    assert_halts(&mut case, &["the key changed", "--keep-snapshot", "rebaseline people -m WHY"]);
+    assert_eq!(case.oracle.request_count(), before, "nothing was sent\n{}", case.print());
+    case.sync(&["--keep-snapshot"]).expect(4, "partial", &[("upserts", 2), ("held", 5)]);
+}
+
+fn not_remembered(scenario: &Scenario) {
+    for nth in 1..=3 {
+        let mut case = committed(scenario);
+        case.write(&people(8..=17));
+        let end = format!("before_remembering:{nth}");
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end)]);
+        case.end(started);
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        case.judge();
+    }
+}
+
 fn renamed(scenario: &Scenario) {
     let mut case = committed(scenario);
     let state = case.workspace.state();
@@ -127,7 +200,7 @@ fn snapshot_alone(scenario: &Scenario) {
     let backup = Copy::of(&snapshot(&case));
     case.write(&people(3..=20));
     case.sync(&[]).expect(0, "succeeded", &[]);
-    let latest = Copy::of(&snapshot(&case));
+    let latest = Aside::of(&snapshot(&case));
     backup.put_back();
     case.write(&people(8..=17));
     case.say("the snapshot alone is restored from a backup that is one run old");

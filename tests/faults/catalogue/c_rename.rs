@@ -1,7 +1,9 @@
 //! C6. A power cut between the renaming of the manifest and the sync of its folder: the old name may be back.
 
+use std::path::{Path, PathBuf};
+
 use super::Scenario;
-use crate::damage::{Copy, names, snapshot};
+use crate::damage::{names, snapshot};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::fault::Fault;
@@ -25,13 +27,20 @@ enum Temporary {
     Gone,
 }
 
+/// A second name of the manifest, which outlives its replacement: a power cut brings back the very file.
+fn second_name(case: &Case) -> PathBuf {
+    let name = case.workspace.path().join("manifest-before");
+    std::fs::hard_link(snapshot(case).join("manifest"), &name).expect("it is there");
+    name
+}
+
 /// Makes the folder what it was before the manifest was renamed; `before` is the manifest of the generation before.
-fn undo(case: &mut Case, before: Option<&[u8]>, temporary: Temporary) {
+fn undo(case: &mut Case, before: Option<&Path>, temporary: Temporary) {
     let folder = snapshot(case);
     let (manifest, next) = (folder.join("manifest"), folder.join("manifest.tmp"));
     std::fs::rename(&manifest, &next).expect("a manifest is there");
     if let Some(before) = before {
-        std::fs::write(&manifest, before).expect("a file can be written");
+        std::fs::rename(before, &manifest).expect("a file can be renamed");
     }
     match temporary {
         Temporary::Whole => {}
@@ -60,10 +69,9 @@ fn undone(scenario: &Scenario) {
         let mut twin = changed(scenario);
         end_at(&mut twin, "manifest_written:1");
         let mut case = changed(scenario);
-        let before = Copy::of(&snapshot(&case));
+        let before = second_name(&case);
         end_at(&mut case, "manifest_renamed:1");
-        let manifest = std::fs::read(before.path().join("manifest")).expect("it was there");
-        undo(&mut case, Some(&manifest), temporary);
+        undo(&mut case, Some(&before), temporary);
         if matches!(temporary, Temporary::Whole) {
             let (undone, written) = (names(&snapshot(&case)), names(&snapshot(&twin)));
             assert_eq!(undone, written, "the folder is what it was before the renaming");
@@ -91,11 +99,10 @@ fn undone_at_first(scenario: &Scenario) {
         case.oracle.on_next(Fault::Hold);
         let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "manifest_renamed:2")]);
         case.oracle.wait_for_requests(1, SOON);
-        let opened = Copy::of(&snapshot(&case));
+        let opened = second_name(&case);
         case.oracle.release();
         assert!(case.end(started).signal.is_some());
-        let manifest = std::fs::read(opened.path().join("manifest")).expect("the epoch is open");
-        undo(&mut case, Some(&manifest), temporary);
+        undo(&mut case, Some(&opened), temporary);
         case.judge();
     }
 }

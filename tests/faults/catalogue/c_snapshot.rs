@@ -8,7 +8,7 @@ use counterflow::snapshot::disk::LocalDisk;
 use counterflow::snapshot::{self, Snapshot};
 
 use super::{Scenario, is_exhaustive};
-use crate::damage::{Copy, assert_halted, assert_halts, content, names, snapshot};
+use crate::damage::{Aside, Copy, assert_halted, assert_halts, content, names, snapshot};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::known;
@@ -190,34 +190,39 @@ fn every_byte_of_a_journal(scenario: &Scenario) {
 fn damaged_files(scenario: &Scenario) {
     let mut case = committed(scenario);
     let folder = snapshot(&case);
-    let kept = Copy::of(&folder);
     for (name, bytes) in content(&folder) {
         let step = if is_exhaustive() { 40 } else { 400 };
         for (what, damaged) in damages(&bytes).step_by(step) {
             case.say(format!("{name} {what}"));
             std::fs::write(folder.join(&name), damaged).expect("a file can be written");
             assert_halts(&mut case, &[&name, "`people`", REBASELINE]);
-            kept.put_back();
         }
+        std::fs::write(folder.join(&name), bytes).expect("a file can be written");
         case.say(format!("{name} is removed"));
-        std::fs::remove_file(folder.join(&name)).expect("it is there");
+        let aside = case.workspace.path().join("aside");
+        std::fs::rename(folder.join(&name), &aside).expect("it is there");
         assert_halts(&mut case, &[&name, "`people`", REBASELINE]);
-        kept.put_back();
+        std::fs::rename(aside, folder.join(&name)).expect("it is there");
     }
     case.judge();
 }
 
 fn full_over_damage(scenario: &Scenario) {
     let mut case = committed(scenario);
-    let kept = Copy::of(&snapshot(&case));
     let manifest = snapshot(&case).join("manifest");
-    std::fs::write(manifest, "garbage").expect("a file can be written");
+    let whole = std::fs::read(&manifest).expect("it is there");
+    std::fs::write(&manifest, "garbage").expect("a file can be written");
     for more in [&["--full"][..], &[], &[]] {
         let process = case.workspace.spawn_sync(more);
         let finished = case.workspace.end(process, SOON);
         assert_halted(&case, &finished, &["`manifest`", REBASELINE]);
     }
-    kept.put_back();
+    std::fs::write(manifest, whole).expect("a file can be written");
+    // A run that ends before its kind is known has made nothing of what is owed.
+    let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "before_remembering:1")]);
+    assert!(case.end(started).signal.is_some(), "it was ended while it started");
+    let plan = case.run(&["--format", "json", "plan", "people"]).expect_code(0);
+    assert_eq!(plan.json()["reason"], "requested", "it is foretold\n{}", case.print());
     case.sync(&[]).expect(0, "succeeded", &[("upserts", 13)]).expect_kind("full", "requested");
     case.sync(&[]).expect(0, "succeeded", &[("upserts", 0)]);
     case.judge();
@@ -226,8 +231,7 @@ fn full_over_damage(scenario: &Scenario) {
 fn missing(scenario: &Scenario) {
     let mut case = committed(scenario);
     let folder = snapshot(&case);
-    let kept = Copy::of(&folder);
-    std::fs::remove_dir_all(&folder).expect("it is there");
+    let kept = Aside::of(&folder);
     case.say("the folder of the snapshot is gone");
     assert_halts(&mut case, &["the snapshot of `people` is missing", REBASELINE]);
     std::fs::remove_dir_all(case.workspace.state().join("snapshots")).expect("it is there");
@@ -242,7 +246,7 @@ fn older_generation(scenario: &Scenario) {
     let older = Copy::of(&snapshot(&case));
     case.write(&people(1..=20));
     case.sync(&[]).expect(0, "succeeded", &[]);
-    let latest = Copy::of(&snapshot(&case));
+    let latest = Aside::of(&snapshot(&case));
     older.put_back();
     case.say("the snapshot is put back as it was before the last run");
     assert_halts(&mut case, &["of generation", "was committed already", REBASELINE]);
@@ -255,11 +259,13 @@ fn older_manifest(scenario: &Scenario) {
     let older = Copy::of(&snapshot(&case));
     case.sync(&[]).expect(0, "succeeded", &[]);
     let latest = Copy::of(&snapshot(&case));
+    let kept = Aside::of(&snapshot(&case));
+    latest.put_back();
     let manifest = snapshot(&case).join("manifest");
     std::fs::copy(older.path().join("manifest"), manifest).expect("a file can be copied");
     case.say("the manifest alone is put back as it was before the last run");
     assert_halts(&mut case, &["`people`", REBASELINE]);
-    latest.put_back();
+    kept.put_back();
     case.judge();
 }
 
@@ -267,25 +273,29 @@ fn older_manifest(scenario: &Scenario) {
 fn of_another_state(scenario: &Scenario) {
     let mut case = committed(scenario);
     let other = committed(scenario);
-    let ours = Copy::of(&snapshot(&case));
+    let ours = content(&snapshot(&case));
     let theirs = Copy::of(&snapshot(&other));
+    let kept = Aside::of(&snapshot(&case));
     theirs.put_at(&snapshot(&case));
     case.say("the snapshot of another state is put in");
     assert_halts(&mut case, &["does not belong to the snapshot of `people`", REBASELINE]);
-    for (name, _) in content(theirs.path()) {
-        ours.put_back();
-        std::fs::copy(theirs.path().join(&name), snapshot(&case).join(&name)).expect("it is there");
+    kept.put_back();
+    for (name, bytes) in content(theirs.path()) {
+        let file = snapshot(&case).join(&name);
+        std::fs::write(&file, bytes).expect("a file can be written");
         case.say(format!("`{name}` of another state is put in"));
         assert_halts(&mut case, &[&name, "`people`", REBASELINE]);
+        match ours.iter().find(|(known, _)| *known == name) {
+            Some((_, bytes)) => std::fs::write(file, bytes).expect("a file can be written"),
+            None => std::fs::remove_file(file).expect("it was just written"),
+        }
     }
-    ours.put_back();
     case.judge();
     other.judge();
 }
 
 fn of_another_sync(scenario: &Scenario) {
     let mut case = committed(scenario);
-    let ours = Copy::of(&snapshot(&case));
     let config = case.workspace.config();
     let (head, sync) = config.split_once("syncs:\n  people:").expect("it has a sync");
     let path = "/contacts/batch";
@@ -296,6 +306,7 @@ fn of_another_sync(scenario: &Scenario) {
     case.run(&["sync", "others"]);
     case.workspace.write_config();
     let theirs = Copy::of(&case.workspace.state().join("snapshots").join("others"));
+    let ours = Aside::of(&snapshot(&case));
     theirs.put_at(&snapshot(&case));
     case.say("the snapshot of `others` is put in");
     assert_halts(&mut case, &["it is the manifest of `others`", REBASELINE]);

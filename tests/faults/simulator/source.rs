@@ -105,7 +105,7 @@ impl Source {
             size: 1,
             inode: u64::from(file),
             changed: 1,
-            ends_within_line: false,
+            ends_within_line: None,
         });
         Reading::of(rows, files.collect(), setting)
     }
