@@ -14,6 +14,8 @@ mod error;
 pub mod lock;
 mod note;
 mod open;
+#[cfg(feature = "faults")]
+mod planted;
 mod run;
 mod schema;
 mod sync;
