@@ -15,6 +15,8 @@ pub mod lock;
 mod note;
 mod open;
 mod pause;
+#[cfg(feature = "faults")]
+mod planted;
 mod run;
 mod schema;
 mod sync;

@@ -36,7 +36,7 @@ impl Store {
             return Err(Error::Missing { path, evidence });
         }
         #[cfg(feature = "faults")]
-        planted::recreate(&path).await?;
+        super::planted::recreate(&path).await?;
         let version = if exists { inspect(options(&path), &path, true).await? } else { 0 };
         if version == 0 && first_snapshot(&state_directory.join(SNAPSHOTS))?.is_some() {
             let detail = "it is empty though there are snapshots beside it".to_owned();
@@ -97,24 +97,8 @@ impl Store {
     }
 }
 
-/// The defect that the fault kit plants here.
-#[cfg(feature = "faults")]
-mod planted {
-    use super::{Error, Path, create, inspect, is_written, options};
-
-    /// Puts a new database in the place of one that cannot be used.
-    pub async fn recreate(path: &Path) -> Result<(), Error> {
-        let is_planted = crate::points::is_planted("store_recreated");
-        if is_planted && is_written(path)? && inspect(options(path), path, true).await.is_err() {
-            std::fs::remove_file(path).map_err(|source| Error::io(path.to_path_buf(), source))?;
-            create(path).await?;
-        }
-        Ok(())
-    }
-}
-
 /// Lays the schema down, whole or not at all. The only place that makes a file.
-async fn create(path: &Path) -> Result<(), Error> {
+pub(super) async fn create(path: &Path) -> Result<(), Error> {
     // SQLite gives the files beside it the same permissions.
     let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     file.map_err(|source| Error::io(path.to_path_buf(), source))?;
@@ -123,7 +107,7 @@ async fn create(path: &Path) -> Result<(), Error> {
 
 /// The version of a database that is ours and not newer than this program; 0 if nothing is in it. Asked over a
 /// connection of its own, because one that sets the journal mode would already change a foreign file.
-async fn inspect(
+pub(super) async fn inspect(
     options: SqliteConnectOptions,
     path: &Path,
     is_thorough: bool,
@@ -176,7 +160,7 @@ fn durable(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT)
 }
 
@@ -199,7 +183,7 @@ async fn is_reusable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Er
 }
 
 /// Whether the file exists and holds something; an empty one is what a crash in the first moment leaves.
-fn is_written(path: &Path) -> Result<bool, Error> {
+pub(super) fn is_written(path: &Path) -> Result<bool, Error> {
     match path.metadata() {
         Ok(metadata) => Ok(metadata.len() > 0),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
