@@ -62,7 +62,11 @@ pub fn play() -> Vec<Found> {
         let mut lines = said.lines().skip_while(|line| !line.starts_with("FAILED"));
         // The line itself, the place of the panic, and what it says.
         let why = lines.by_ref().skip(2).find(|line| line.chars().any(char::is_alphanumeric));
+        // What this machine cannot play says so, and nothing was missed.
+        let lacking = said.lines().find(|line| line.starts_with("not measured"));
+        let why = why.or(lacking);
         match why {
+            Some(why) if lacking.is_some() => println!("not measured {defect}: {}", why.trim()),
             Some(why) => println!("found        {defect} by `{scenario}`: {}", why.trim()),
             None => println!("MISSED       {defect} by `{scenario}`:\n{said}"),
         }
