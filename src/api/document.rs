@@ -2,13 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::id::Instant;
 use crate::store::{Pause, RunRow};
-
-/// Such as `2026-02-03T04:05:06Z`, to the second.
-pub fn shown(instant: Instant) -> String {
-    instant.to_string()
-}
 
 /// One run with all that is stored of it.
 pub fn run(run: &RunRow) -> Value {
@@ -19,8 +13,8 @@ pub fn run(run: &RunRow) -> Value {
         "kind": run.choice.map(|choice| choice.kind),
         "reason": run.choice.map(|choice| choice.reason),
         "phase": run.phase.to_string(),
-        "started_at": shown(run.started_at),
-        "finished_at": run.finished_at.map(shown),
+        "started_at": run.started_at.to_string(),
+        "finished_at": run.finished_at.map(|at| at.to_string()),
         "tally": run.tally,
         "error": run.error,
         "stopped_by": run.stop.as_ref().map(|stop| &stop.who),
@@ -31,7 +25,7 @@ pub fn run(run: &RunRow) -> Value {
 /// A pause or a resume that stands.
 pub fn pause(pause: &Pause) -> Value {
     let Pause { is_paused, message, who, at, .. } = pause;
-    json!({ "is_paused": is_paused, "since": shown(*at), "who": who, "message": message })
+    json!({ "is_paused": is_paused, "since": at.to_string(), "who": who, "message": message })
 }
 
 /// The error and its causes in one line; a cause that its effect has quoted already is not repeated.
@@ -46,16 +40,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instants_are_shown_to_the_second_and_any_number_is_shown() {
-        assert_eq!(shown(Instant(1_770_091_506_999)), "2026-02-03T04:05:06Z");
-        assert_eq!(shown(Instant(-1)), "1969-12-31T23:59:59Z");
-        assert!(shown(Instant(i64::MAX)).ends_with("after 1970"));
-    }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::document::{self, chain, shown};
+use super::document::{self, chain};
 use crate::config::{Config, SyncConfig};
 use crate::control::pausing::{Paused, paused, standing};
 use crate::control::service::RUNS_AT_ONCE;
@@ -127,7 +127,7 @@ impl<'c> Status<'c> {
                 "run": hold.run, "keys": hold.keys, "causes": hold.causes,
             })),
             "snapshot_error": self.header.as_ref().err(),
-            "next": self.next.iter().map(|at| shown(*at)).collect::<Vec<_>>(),
+            "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
 }

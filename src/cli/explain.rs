@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
+use super::rejected;
 use super::state::{self, Place};
-use super::{rejected, time};
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
@@ -76,7 +76,7 @@ fn to_json(entry: &Entry) -> Value {
             "code": rejection.code,
             "message": rejection.message,
             "attempts": rejection.attempts,
-            "due": time::shown(rejection.due),
+            "due": rejection.due.to_string(),
         })),
         "waived": entry.waiver.map(|waiver| json!({ "epoch": waiver.epoch })),
         "held": entry.held.map(|held| json!({ "first_run": held.first, "last_run": held.last })),
@@ -145,7 +145,7 @@ fn lines(entry: &Entry, epoch: Epoch) -> Vec<String> {
 }
 
 fn due(due: Instant) -> String {
-    format!("{} on, or by the next full resync", time::shown(due))
+    format!("{due} on, or by the next full resync")
 }
 
 #[cfg(test)]

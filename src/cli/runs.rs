@@ -7,7 +7,6 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
-use super::time;
 use crate::api::document;
 use crate::store::RunRow;
 
@@ -43,7 +42,7 @@ fn human(rows: &[RunRow]) -> String {
         table.add_row([
             run.id.to_string(),
             run.sync.clone(),
-            time::shown(run.started_at),
+            run.started_at.to_string(),
             run.choice.map_or_else(|| "-".to_owned(), |choice| choice.kind.to_string()),
             run.phase.to_string(),
             tally.delivered.to_string(),

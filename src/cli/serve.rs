@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
-use super::{address, order, time};
+use super::{address, order};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
 use crate::control::handle;
@@ -105,12 +105,12 @@ fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
-        next.iter().map(|(sync, at)| json!({ "sync": sync, "next": time::shown(*at) })).collect();
+        next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });
     output.answer(&document, || {
         let mut text = format!("listening on http://{address}\n");
         for (sync, at) in next {
-            text.push_str(&format!("  `{sync}` runs next at {}\n", time::shown(*at)));
+            text.push_str(&format!("  `{sync}` runs next at {at}\n"));
         }
         text
     });

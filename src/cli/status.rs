@@ -43,7 +43,7 @@ fn human(status: &Status<'_>) -> String {
     let mut text = format!("{} ({}): {word}, {reason}\n", sync.name, sync.mode);
     if let (None, Some(Pause { who, at, message, .. })) = (&status.paused, &status.pause) {
         let why = message.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        let _ = writeln!(text, "  resumed {} by {who}{why}", time::shown(*at));
+        let _ = writeln!(text, "  resumed {at} by {who}{why}");
     }
     match &status.last {
         None if status.unfinished.is_empty() && status.store_error.is_none() => {
@@ -52,7 +52,7 @@ fn human(status: &Status<'_>) -> String {
         None => {}
         Some(run) => {
             let kind = run.choice.map_or(String::new(), |choice| format!(" {}", choice.kind));
-            let at = time::shown(run.finished_at.unwrap_or(run.started_at));
+            let at = run.finished_at.unwrap_or(run.started_at).to_string();
             let _ = writeln!(text, "  last run {}:{kind} {}, {at}", run.id, run.phase);
             if let Some(error) = &run.error {
                 let _ = writeln!(text, "    {error}");
@@ -60,7 +60,7 @@ fn human(status: &Status<'_>) -> String {
         }
     }
     for run in &status.unfinished {
-        let since = time::shown(run.started_at);
+        let since = run.started_at.to_string();
         let _ = match run.phase {
             phase if status.has_owner => {
                 writeln!(text, "  run {} is {phase} since {since}", run.id)
@@ -80,7 +80,7 @@ fn human(status: &Status<'_>) -> String {
         text.push_str(&known(header));
     }
     if !status.next.is_empty() {
-        let next: Vec<String> = status.next.iter().map(|at| time::shown(*at)).collect();
+        let next: Vec<String> = status.next.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  next runs: {}", next.join(", "));
     }
     text

@@ -1,4 +1,3 @@
-pub use crate::api::document::shown;
 pub use crate::delivery::clock::now;
 
 /// Who gives the command, as the system calls them.

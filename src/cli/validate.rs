@@ -37,7 +37,7 @@ fn firings(config: &Config) -> Vec<(&str, Vec<String>)> {
     let now = time::now();
     let firings = config.syncs.iter().filter_map(|sync| {
         let next = sync.schedule.as_ref()?.timing().next(now, FIRINGS);
-        Some((sync.sync.name.as_str(), next.into_iter().map(time::shown).collect()))
+        Some((sync.sync.name.as_str(), next.iter().map(ToString::to_string).collect()))
     });
     firings.collect()
 }

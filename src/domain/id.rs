@@ -82,3 +82,15 @@ impl fmt::Display for Instant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_shown_to_the_second_and_any_number_is_shown() {
+        assert_eq!(Instant(1_770_091_506_999).to_string(), "2026-02-03T04:05:06Z");
+        assert_eq!(Instant(-1).to_string(), "1969-12-31T23:59:59Z");
+        assert!(Instant(i64::MAX).to_string().ends_with("after 1970"));
+    }
+}

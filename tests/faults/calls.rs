@@ -85,15 +85,12 @@ fn chosen(calls: &[(Story, Call)]) -> Vec<&(Story, Call)> {
 /// The story up to the run whose calls are met.
 pub fn case_of(scenario: &Scenario, story: Story) -> Case {
     let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
     if story == Story::First {
+        let mut case = Case::new(&scenario.replay(), setup);
+        case.write(&people(1..=12));
         return case;
     }
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    let mut next = people(3..=15);
-    next.iter_mut().take(4).for_each(|person| person.counter = 2);
-    case.write(&next);
+    let mut case = Case::changed(&scenario.replay(), setup);
     if story == Story::Killed {
         let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "answer_read:2")]);
         assert!(case.end(started).signal.is_some(), "it was killed in its middle");

@@ -67,7 +67,8 @@ impl Aside {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it, into one that may be there.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder can be made");
     for name in names(from) {
         let (from, to) = (from.join(&name), to.join(&name));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::SOON;
 use super::known;
 use super::oracle::Oracle;
-use super::people::{Person, key};
+use super::people::{Person, key, people};
 use super::process::{Finished, Process};
 use super::workspace::{Report, Setup, Workspace};
 
@@ -96,6 +96,17 @@ impl Case {
             crashes: 0,
             last_run: 0,
         }
+    }
+
+    /// A mirror of some people whose next run is about to change, add and delete some.
+    pub fn changed(replay: &str, setup: Setup) -> Case {
+        let mut case = Case::new(replay, setup);
+        case.write(&people(1..=12));
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        let mut next = people(3..=15);
+        next.iter_mut().take(4).for_each(|person| person.counter = 2);
+        case.write(&next);
+        case
     }
 
     /// Notes a step of the story.

@@ -86,16 +86,21 @@ impl Process {
         state.is_some_and(|state| state != 'Z')
     }
 
+    /// The memory that it has had at most so far, in bytes; 0 where it has ended.
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let kibibytes = status.ok().and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+        });
+        kibibytes.unwrap_or(0) << 10
+    }
+
     /// Waits for the end of the process; the memory that it had at most, in bytes, as far as could be seen.
-    pub fn peak_memory(&mut self) -> u64 {
+    pub fn peak_memory(&self) -> u64 {
         let mut peak = 0;
         while self.is_running() {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-            let line = status.ok().and_then(|status| {
-                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-                line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-            });
-            peak = peak.max(line.unwrap_or(0) << 10);
+            peak = peak.max(self.most_memory());
             std::thread::yield_now();
         }
         peak

@@ -30,17 +30,6 @@ const KILLS: u64 = 300;
 /// The n-th time that a point is reached.
 const HITS: [u32; 3] = [1, 2, 5];
 
-/// A mirror of some people whose run is about to change, add and delete some.
-fn changed(scenario: &Scenario, setup: Setup) -> Case {
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    let mut next = people(3..=15);
-    next.iter_mut().take(4).for_each(|person| person.counter = 2);
-    case.write(&next);
-    case
-}
-
 /// Starts a run and waits until its first request was applied; it is never answered.
 fn until_applied(case: &mut Case) -> Started {
     let before = case.oracle.request_count();
@@ -59,7 +48,8 @@ fn at_each_point(scenario: &Scenario) {
     for point in Point::ALL {
         let mut fired = 0;
         for hit in HITS {
-            let mut case = changed(scenario, Setup { batch: 3, ..Setup::default() });
+            let mut case =
+                Case::changed(&scenario.replay(), Setup { batch: 3, ..Setup::default() });
             let end_at = format!("{}:{hit}", point.name());
             let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
             fired += u32::from(case.end(started).signal.is_some());
@@ -93,7 +83,7 @@ fn within_body(scenario: &Scenario) {
 }
 
 fn in_recovery(scenario: &Scenario) {
-    let mut case = changed(scenario, Setup { batch: 2, ..Setup::default() });
+    let mut case = Case::changed(&scenario.replay(), Setup { batch: 2, ..Setup::default() });
     let points = [Point::SegmentsWritten, Point::ManifestWritten, Point::ManifestRenamed];
     let points = points.into_iter().chain([Point::BeforePruning, Point::BeforeRemembering]);
     let mut fired = 0;
@@ -197,10 +187,10 @@ fn power_cut(scenario: &Scenario) {
         assert!(case.end(started).signal.is_some(), "the process was ended");
         std::fs::read(journal(case)).expect("the journal can be read")
     };
-    let whole = left(&mut changed(scenario, Setup::default())).len();
+    let whole = left(&mut Case::changed(&scenario.replay(), Setup::default())).len();
     assert!(whole > 100, "there are intents in the journal: {whole} bytes");
     for (cut, zeroes) in (0..=whole).step_by(whole / 12).flat_map(|cut| [(cut, 0), (cut, 64)]) {
-        let mut case = changed(scenario, Setup::default());
+        let mut case = Case::changed(&scenario.replay(), Setup::default());
         let mut bytes = left(&mut case);
         bytes.truncate(cut);
         bytes.resize(cut + zeroes, 0);

@@ -253,7 +253,7 @@ fn takes_bounded_memory(scenario: &Scenario, fault: Fault) {
     let mut case = Case::new(&scenario.replay(), setup);
     case.oracle.on_next(fault);
     case.write(&people(1..=5));
-    let mut started = case.spawn(&[]);
+    let started = case.spawn(&[]);
     let peak = started.process.peak_memory();
     let finished = case.end(started);
     let report = finished.expect_code(1).json();

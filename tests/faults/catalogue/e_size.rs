@@ -29,13 +29,9 @@ fn sized<T>(usual: T, full: T) -> T {
 #[track_caller]
 fn measured(mirror: &Mirror, what: &str) -> (Report, u64) {
     let process = mirror.workspace.spawn_sync(&[]);
-    let status = format!("/proc/{}/status", process.id());
     let peak = Cell::new(0);
     mirror.oracle.wait_while(Duration::from_secs(1_800), |_| {
-        let status = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        peak.set(peak.get().max(kibibytes.unwrap_or(0) >> 10));
+        peak.set(peak.get().max(process.most_memory() >> 20));
         process.is_running()
     });
     let peak = peak.get();

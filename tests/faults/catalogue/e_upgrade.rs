@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Scenario;
+use crate::damage::copy;
 use crate::support::SOON;
 use crate::support::check::check_journal;
 use crate::support::fault::Fault;
@@ -154,16 +155,4 @@ fn make(folder: &Path) {
     let key = world.oracle.requests()[known].sent.idempotency_key.clone();
     let key = key.expect("a request has an idempotency key");
     std::fs::write(folder.join(IN_DOUBT).join(KEY), key).expect("it can be written");
-}
-
-/// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder can be made");
-    for entry in std::fs::read_dir(from).expect("the folder is there").flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        match from.is_dir() {
-            true => copy(&from, &to),
-            false => drop(std::fs::copy(&from, &to).expect("a file can be copied")),
-        }
-    }
 }
