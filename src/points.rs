@@ -8,6 +8,8 @@
 /// A moment of the protocol: before or after what cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
+    /// A run is written down as begun, and nothing of it was opened.
+    RunBegun,
     /// The intents of some batches are about to be written.
     BeforeIntent,
     /// They were written, and are not synced yet.
@@ -36,7 +38,8 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of a run.
-    pub const ALL: [Point; 12] = [
+    pub const ALL: [Point; 13] = [
+        Point::RunBegun,
         Point::BeforeIntent,
         Point::IntentWritten,
         Point::IntentDurable,
@@ -54,6 +57,7 @@ impl Point {
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
+            Point::RunBegun => "run_begun",
             Point::BeforeIntent => "before_intent",
             Point::IntentWritten => "intent_written",
             Point::IntentDurable => "intent_durable",

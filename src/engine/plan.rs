@@ -58,9 +58,9 @@ pub struct Line {
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let view = prepare::view(store, order).await?;
     let header = view.as_ref().map(View::header);
-    let is_owed = match (store, header) {
-        (Some(store), Some(header)) => prepare::is_full_owed(store, order, header).await?,
-        _ => false,
+    let is_owed = match store {
+        Some(store) => store.is_full_owed(&order.sync.name).await?,
+        None => false,
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let query = QueryRuntime::start()?;

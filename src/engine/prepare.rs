@@ -21,8 +21,7 @@ use crate::destination::http::Http;
 use crate::domain::column::carried;
 use crate::domain::file::FileFact;
 use crate::domain::id::{Epoch, Instant, RunId};
-use crate::domain::kind::{Choice, KindReason};
-use crate::domain::run::{Outcome, Phase};
+use crate::domain::kind::Choice;
 use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::points::{self, Point, is_planted};
@@ -128,7 +127,7 @@ pub async fn prepare(
 ) -> Result<Option<Prepared>, Error> {
     let (mut snapshot, is_copied) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
-    let is_owed = is_full_owed(store, order, snapshot.header()).await?;
+    let is_owed = store.is_full_owed(&order.sync.name).await?;
     let order = &Order {
         is_full: order.is_full || is_owed,
         // One word answers one question: it vouches for the copy, not for a definition that changed as well.
@@ -138,6 +137,10 @@ pub async fn prepare(
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
     if is_forced {
         remember(store, &snapshot).await?;
+    }
+    if order.is_full {
+        // A death before this opens the epoch once more, and nothing was sent in between.
+        store.grant_full(&order.sync.name).await?;
     }
     let query = QueryRuntime::start()?;
     let (reading, mut sent) = tokio::select! {
@@ -279,23 +282,6 @@ fn check_store(sync: &str, header: &Header, run: RunId) -> Result<(), Error> {
         Some(known) => Err(Error::OlderStore { sync: sync.to_owned(), next: run, known }),
         None => Ok(()),
     }
-}
-
-/// Whether a full resync was asked for whose run could not even open the snapshot, and so could open no epoch.
-///
-/// # Errors
-/// The store cannot be read.
-pub async fn is_full_owed(store: &Store, order: &Order, header: &Header) -> Result<bool, Error> {
-    if header.is_epoch_open {
-        return Ok(false);
-    }
-    // Runs that ended before their kind was known, however they ended, have made none.
-    let last = store.last_chosen(&order.sync.name).await?;
-    Ok(last.is_some_and(|run| {
-        let is_requested = run.choice.is_some_and(|c| c.reason == KindReason::Requested);
-        let has_failed = run.phase == Phase::Ended(Outcome::Failed);
-        is_requested && has_failed && run.tally.rows_read == 0
-    }))
 }
 
 /// Opens the sync's snapshot for writing; recovers what a dead run left.

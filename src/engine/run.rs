@@ -14,6 +14,7 @@ use super::report::Report;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
 use crate::domain::run::{self, Outcome, Phase};
+use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage};
 use crate::store::Store;
 
@@ -47,7 +48,8 @@ async fn execute(
     progress: &Progress,
     report: &mut Report,
 ) -> Result<(), Error> {
-    store.set_phase(report.run, Phase::Starting).await?;
+    store.begin(report.run, order.is_full).await?;
+    points::reached(Point::RunBegun);
     let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
         return Ok(());

@@ -51,6 +51,8 @@ const CREATE: &str =
     "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
 const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
 const SET_PHASE: &str = "UPDATE runs SET phase = ?2 WHERE id = ?1";
+const OWE_FULL: &str =
+    "INSERT INTO owed_fulls (sync) SELECT sync FROM runs WHERE id = ? ON CONFLICT DO NOTHING";
 const SET_CHOICE: &str = "UPDATE runs SET choice = ?2 WHERE id = ?1 AND finished_at IS NULL";
 const SET_TALLY: &str = "UPDATE runs SET tally = ?2 WHERE id = ?1 AND finished_at IS NULL";
 const FINISH: &str =
@@ -63,9 +65,6 @@ const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
-const LAST_CHOSEN: &str = "
-    SELECT * FROM runs WHERE sync = ? AND finished_at IS NOT NULL AND choice IS NOT NULL
-    ORDER BY id DESC LIMIT 1";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
@@ -113,6 +112,23 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(|error| self.failure(error))?;
+        self.commit(transaction).await
+    }
+
+    /// Takes the run out of the queue. With `is_full` a full resync is owed to its sync from now on, until
+    /// [`Store::grant_full`].
+    ///
+    /// # Errors
+    /// [`Error::NoRun`]; [`Error::IllegalStep`] if it was out of the queue already.
+    pub async fn begin(&self, run: RunId, is_full: bool) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        self.step(&mut transaction, run, Phase::Starting).await?;
+        let started = query(SET_PHASE).bind(stored(run.0)).bind(json(&Phase::Starting));
+        started.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
+        if is_full {
+            let owed = query(OWE_FULL).bind(stored(run.0)).execute(&mut *transaction).await;
+            owed.map_err(|error| self.failure(error))?;
+        }
         self.commit(transaction).await
     }
 
@@ -189,16 +205,6 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
-    }
-
-    /// The sync's newest finished run whose kind is known, or was asked for.
-    pub async fn last_chosen(&self, sync: &str) -> Result<Option<RunRow>, Error> {
-        let row = query(LAST_CHOSEN)
-            .bind(sync)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
-        row.map(|row| self.run_row(&row)).transpose()
     }
 
     /// All runs without an end, the oldest first.

@@ -7,11 +7,14 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::Error;
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 2] =
-    [include_str!("../../sql/state/001.sql"), include_str!("../../sql/state/002.sql")];
+const VERSIONS: [&str; 3] = [
+    include_str!("../../sql/state/001.sql"),
+    include_str!("../../sql/state/002.sql"),
+    include_str!("../../sql/state/003.sql"),
+];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 2;
+pub(super) const NEWEST: i64 = 3;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;
@@ -43,6 +46,43 @@ pub(super) async fn raise(
 mod tests {
     use super::*;
     use crate::store::Store;
+
+    /// A run as an older version left it: sync, phase, choice, rows read, error.
+    const LEFT: &str = r#"
+        WITH left(sync, phase, reason, rows_read, error) AS (VALUES
+            ('owed_starting', '{"phase":"starting"}', 'requested', 0, NULL),
+            ('owed_killed', '{"phase":"ended","outcome":"interrupted"}', 'requested', 0, 'it died'),
+            ('owed_failed', '{"phase":"ended","outcome":"failed"}', 'requested', 0, 'no file'),
+            ('owed_stopped', '{"phase":"ended","outcome":"cancelled"}', 'requested', 0, NULL),
+            ('withdrawn', '{"phase":"ended","outcome":"cancelled"}', 'requested', 0, 'paused'),
+            ('waits', '{"phase":"in_queue"}', 'requested', 0, NULL),
+            ('usual', '{"phase":"ended","outcome":"failed"}', 'usual', 0, 'no file'),
+            ('read', '{"phase":"ended","outcome":"failed"}', 'requested', 5, 'no file'),
+            ('made', '{"phase":"ended","outcome":"failed"}', 'requested', 0, 'no file'),
+            ('made', '{"phase":"ended","outcome":"succeeded"}', 'open_epoch', 9, NULL),
+            ('owed_failed', '{"phase":"ended","outcome":"failed"}', NULL, 0, 'no file'))
+        INSERT INTO runs (sync, trigger, choice, phase, started_at, finished_at, tally, error)
+        SELECT sync, '"manual"', iif(reason IS NULL, NULL, json_object('kind', 'full', 'reason', reason)), phase, 0,
+            iif(phase LIKE '%ended%', 1, NULL), json_object('rows_read', rows_read), error FROM left"#;
+
+    #[tokio::test]
+    async fn a_full_resync_that_an_older_version_did_not_make_is_owed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("counterflow.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let second = super::super::open::pool(1, options);
+        for statement in [VERSIONS[0], VERSIONS[1], LEFT] {
+            sqlx::raw_sql(statement).execute(&second).await.unwrap();
+        }
+        second.close().await;
+        let store = Store::open(directory.path()).await.unwrap();
+        for sync in ["owed_starting", "owed_killed", "owed_failed", "owed_stopped"] {
+            assert!(store.is_full_owed(sync).await.unwrap(), "{sync}");
+        }
+        for sync in ["withdrawn", "waits", "usual", "read", "made"] {
+            assert!(!store.is_full_owed(sync).await.unwrap(), "{sync}");
+        }
+    }
 
     #[tokio::test]
     async fn a_state_of_the_first_version_is_led_to_the_newest_and_keeps_what_it_knew() {

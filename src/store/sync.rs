@@ -15,6 +15,8 @@ const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
     INSERT INTO pins (sync, pins) VALUES (?, ?)
     ON CONFLICT (sync) DO UPDATE SET pins = excluded.pins";
+const IS_FULL_OWED: &str = "SELECT EXISTS (SELECT 1 FROM owed_fulls WHERE sync = ?)";
+const GRANT_FULL: &str = "DELETE FROM owed_fulls WHERE sync = ?";
 
 impl Store {
     /// The lineage and the generation that the sync's snapshot must at least have.
@@ -64,6 +66,20 @@ impl Store {
     /// The sync's next snapshot is a new one. Nothing happens if none was known.
     pub async fn forget_known(&self, sync: &str) -> Result<(), Error> {
         self.execute(query(FORGET_KNOWN).bind(sync)).await
+    }
+
+    /// Whether a full resync of the sync was asked for whose run began, and ended before its epoch was open.
+    pub async fn is_full_owed(&self, sync: &str) -> Result<bool, Error> {
+        sqlx::query_scalar(IS_FULL_OWED)
+            .bind(sync)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))
+    }
+
+    /// The epoch of the sync's full resync is open, so that it is owed no more.
+    pub async fn grant_full(&self, sync: &str) -> Result<(), Error> {
+        self.execute(query(GRANT_FULL).bind(sync)).await
     }
 
     /// The column types pinned at the sync's first run, as JSON that the source understands.

@@ -154,6 +154,27 @@ fn a_full_resync_that_was_killed_at_its_very_beginning_is_full_all_the_same_i11(
     }
 }
 
+/// The process dies before the run has opened anything, and a person does not let the next one take the run up.
+#[test]
+fn a_full_resync_that_was_killed_and_then_stopped_is_owed_to_the_next_run_i11() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = mirror(&oracle);
+    let args = ["--format", "json", "sync", "people", "--full"];
+    let process = workspace.spawn_with(&args, &[("COUNTERFLOW_END_AT", "run_begun:1")]);
+    assert!(workspace.end(process, SOON).signal.is_some(), "it was ended while starting");
+    assert_eq!(workspace.json(&["runs"])[0]["phase"], json!("starting"));
+    workspace.run(&["stop", "people", "--yes"]).expect_code(0);
+    // Another process ends it as interrupted, and takes nothing up.
+    workspace.run(&["pause", "people", "-m", "later"]).expect_code(0);
+    workspace.run(&["resume", "people", "-m", "now"]).expect_code(0);
+    let plan = workspace.json(&["plan", "people"]);
+    assert_eq!(plan["kind"], json!("full"), "{plan:#}");
+    let next = workspace.sync(&[]).expect_kind("full", "requested");
+    next.expect(0, "succeeded", &[("delivered", 20)]);
+    let next = workspace.sync(&[]).expect_kind("incremental", "usual");
+    next.expect(0, "succeeded", &[("requests", 0)]);
+}
+
 #[test]
 fn a_run_of_another_sync_in_between_forgets_nothing_that_was_asked_for_i11() {
     let oracle = Oracle::start(&["id"]);

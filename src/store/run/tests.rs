@@ -10,25 +10,23 @@ async fn started(store: &Store) -> RunId {
 }
 
 #[tokio::test]
-async fn the_last_run_whose_kind_is_known_is_found_behind_any_number_of_others() {
+async fn a_full_resync_is_owed_from_its_beginning_until_it_is_granted_i11() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
-    assert_eq!(store.last_chosen("crm").await.unwrap(), None);
-    let choice = Choice { kind: Kind::Full, reason: KindReason::Requested, opens_epoch: true };
-    let create = |choice| store.create_run("crm", choice, Trigger::Manual, Instant(0));
-    let asked = create(Some(choice)).await.unwrap();
-    store.set_phase(asked, Phase::Starting).await.unwrap();
-    assert_eq!(store.last_chosen("crm").await.unwrap(), None, "it goes on");
-    let tally = Tally::default();
-    let end = |run, outcome| store.finish(run, outcome, &tally, None, Instant(1));
-    end(asked, Outcome::Failed).await.unwrap();
-    for outcome in [Outcome::Failed, Outcome::Cancelled, Outcome::Interrupted].repeat(80) {
-        let run = create(None).await.unwrap();
-        store.set_phase(run, Phase::Starting).await.unwrap();
-        end(run, outcome).await.unwrap();
+    let create = |sync| store.create_run(sync, None, Trigger::Manual, Instant(0));
+    for (is_full, end) in [(false, Outcome::Failed), (true, Outcome::Interrupted)] {
+        let run = create("crm").await.unwrap();
+        assert!(!store.is_full_owed("crm").await.unwrap(), "it waits");
+        store.begin(run, is_full).await.unwrap();
+        assert!(store.begin(run, is_full).await.is_err());
+        store.finish(run, end, &Tally::default(), None, Instant(1)).await.unwrap();
+        assert_eq!(store.is_full_owed("crm").await.unwrap(), is_full);
     }
-    assert_eq!(store.last_chosen("crm").await.unwrap().unwrap().id, asked);
-    assert_eq!(store.last_chosen("ads").await.unwrap(), None);
+    store.begin(create("crm").await.unwrap(), true).await.unwrap();
+    store.begin(create("ads").await.unwrap(), true).await.unwrap();
+    store.grant_full("crm").await.unwrap();
+    assert!(!store.is_full_owed("crm").await.unwrap());
+    assert!(store.is_full_owed("ads").await.unwrap());
 }
 
 #[tokio::test]

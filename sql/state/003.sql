@@ -1,0 +1,24 @@
+-- Version 3. Syncs whose full resync was asked for, begun, and has not opened its epoch: whatever became of the run, the
+-- next one makes it. A run that an older version left before its first row may have opened its epoch or not: it is owed,
+-- since what opens one again before anything is sent costs nothing.
+
+CREATE TABLE owed_fulls (
+    sync TEXT PRIMARY KEY
+) STRICT;
+
+INSERT INTO owed_fulls (sync)
+SELECT DISTINCT sync FROM runs AS run
+WHERE json_extract(choice, '$.reason') = 'requested'
+AND json_extract(tally, '$.rows_read') = 0
+AND (
+    json_extract(phase, '$.phase') = 'starting'
+    OR json_extract(phase, '$.outcome') IN ('failed', 'interrupted')
+    OR (json_extract(phase, '$.outcome') = 'cancelled' AND error IS NULL)
+)
+AND NOT EXISTS (
+    SELECT 1 FROM runs AS later
+    WHERE later.sync = run.sync AND later.id > run.id
+    AND later.finished_at IS NOT NULL AND later.choice IS NOT NULL
+);
+
+PRAGMA user_version = 3;
