@@ -142,10 +142,10 @@ mod tests {
         let signals = Signals::listen().unwrap();
         let watch = Watch::start(signals, store.clone(), run, stopper);
         assert_eq!(watch.cause(), None);
-        store.request_stop("crm", false, "ada", None).await.unwrap();
+        store.request_stop("crm", false, "ada", None, Instant(0)).await.unwrap();
         shutdown.reached(Stage::Draining).await;
         assert_eq!((shutdown.stage(), watch.cause()), (Stage::Draining, Some(Cause::Command)));
-        store.request_stop("crm", true, "ada", None).await.unwrap();
+        store.request_stop("crm", true, "ada", None, Instant(0)).await.unwrap();
         shutdown.reached(Stage::Aborting).await;
     }
 }

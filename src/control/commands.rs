@@ -1,5 +1,5 @@
 use crate::domain::id::{Instant, RunId};
-use crate::store::{Audited, Error, Store};
+use crate::store::{Error, Store};
 
 /// A command to stop the runs of a sync, and who gave it.
 #[derive(Debug, Clone, Copy)]
@@ -15,20 +15,8 @@ pub struct Stop<'a> {
 /// Works in the process that runs and beside it.
 ///
 /// # Errors
-/// The store cannot be written.
+/// The store cannot be written; then nothing is asked to stop.
 pub async fn stop(store: &Store, stop: Stop<'_>, now: Instant) -> Result<Option<RunId>, Error> {
     let Stop { sync, is_now, who, message } = stop;
-    let Some(run) = store.request_stop(sync, is_now, who, message).await? else {
-        return Ok(None);
-    };
-    let audited = Audited {
-        at: now,
-        who: who.to_owned(),
-        command: if is_now { "stop --now" } else { "stop" }.to_owned(),
-        sync: Some(sync.to_owned()),
-        run: Some(run),
-        message: message.map(str::to_owned),
-    };
-    store.audit(&audited).await?;
-    Ok(Some(run))
+    store.request_stop(sync, is_now, who, message, now).await
 }

@@ -62,7 +62,7 @@ mod tests {
         store.set_phase(begun, Phase::Starting).await.unwrap();
         let queued = store.create_run("crm", None, Trigger::Api, Instant(0)).await.unwrap();
         let stopped = store.create_run("ads", None, Trigger::Api, Instant(0)).await.unwrap();
-        store.request_stop("ads", false, "ada", None).await.unwrap();
+        store.request_stop("ads", false, "ada", None, Instant(0)).await.unwrap();
         let left = survey(&store, Instant(1)).await.unwrap();
         let ids = |rows: &[RunRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!((ids(&left.begun), ids(&left.queued)), (vec![begun], vec![queued]));

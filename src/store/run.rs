@@ -6,8 +6,9 @@
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Row, Transaction};
 
+use super::audit::statement;
 use super::note::RUNS_WITH_NOTES;
-use super::{Error, Store, json, query, stored};
+use super::{Audited, Error, Store, json, query, stored};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
@@ -216,22 +217,36 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
-    /// Asks the sync's unfinished runs to stop, the going one and any queued behind it; returns the oldest of
-    /// them, or `None` if nothing goes. Idempotent: the first request stands, only `now` overrides a drain.
+    /// Asks the sync's unfinished runs to stop, the going one and any queued behind it, and appends to the audit log, both
+    /// or neither; returns the oldest of them, or `None` if nothing goes. Idempotent: the first request stands, only
+    /// `is_now` overrides a drain.
     pub async fn request_stop(
         &self,
         sync: &str,
-        now: bool,
+        is_now: bool,
         who: &str,
         message: Option<&str>,
+        at: Instant,
     ) -> Result<Option<RunId>, Error> {
         let mut transaction = self.write().await?;
-        let oldest = self.stop_within(&mut transaction, sync, now, who, message).await?;
+        let oldest = self.stop_within(&mut transaction, sync, is_now, who, message).await?;
+        if oldest.is_some() {
+            let audited = Audited {
+                at,
+                who: who.to_owned(),
+                command: if is_now { "stop --now" } else { "stop" }.to_owned(),
+                sync: Some(sync.to_owned()),
+                run: oldest,
+                message: message.map(str::to_owned),
+            };
+            let audit = statement(&audited).execute(&mut *transaction).await;
+            audit.map_err(|error| self.failure(error))?;
+        }
         self.commit(transaction).await?;
         Ok(oldest)
     }
 
-    /// As [`Store::request_stop`], as a part of a write.
+    /// The requests of [`Store::request_stop`], as a part of a write.
     pub(super) async fn stop_within(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,

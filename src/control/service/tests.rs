@@ -281,7 +281,7 @@ async fn what_a_dead_server_left_is_taken_up_and_what_was_interrupted_is_gone_on
     store.set_phase(interrupted, Phase::Starting).await.unwrap();
     let stopped = create("c", SOME).await;
     store.set_phase(stopped, Phase::Starting).await.unwrap();
-    store.request_stop("c", false, "ada", None).await.unwrap();
+    store.request_stop("c", false, "ada", None, Instant(0)).await.unwrap();
     let queued = create("b", FULL).await;
     let paused = create("paused", SOME).await;
     let unknown = create("unknown", SOME).await;
@@ -322,7 +322,7 @@ async fn a_run_that_the_shutdown_cut_short_waits_for_the_next_start_and_a_stoppe
         let (a, b) = (bench.next().await, bench.next().await);
         bench.wait_for(a.run, Phase::Starting).await;
         bench.wait_for(b.run, Phase::Starting).await;
-        store.request_stop("b", false, "ada", None).await.unwrap();
+        store.request_stop("b", false, "ada", None, Instant(0)).await.unwrap();
         bench.wait_for(b.run, Phase::Ended(Outcome::Cancelled)).await;
         bench.stopper.raise(Stage::Draining);
         a.run
@@ -346,7 +346,7 @@ async fn a_stop_reaches_a_run_that_waits_and_no_later_trigger_is_lost_with_it() 
         let going = bench.next().await;
         bench.wait_for(going.run, Phase::Starting).await;
         let waiting = bench.handle.run("crm", SOME).await.unwrap();
-        store.request_stop("crm", false, "ada", None).await.unwrap();
+        store.request_stop("crm", false, "ada", None, Instant(0)).await.unwrap();
         let later = bench.handle.run("crm", SOME).await.unwrap();
         assert!(!later.is_joined && later.run > waiting.run);
         assert_eq!(bench.phase(waiting.run).await, Phase::Ended(Outcome::Cancelled));

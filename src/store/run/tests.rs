@@ -91,7 +91,7 @@ async fn a_finished_run_is_never_touched_again() {
     let again = store.finish(run, Outcome::Failed, &tally, None, Instant(3)).await;
     assert!(matches!(again, Err(Error::IllegalStep { .. })));
     assert!(matches!(store.record_progress(run, &tally).await, Err(Error::NoRun(_))));
-    assert_eq!(store.request_stop("crm", true, "ada", None).await.unwrap(), None);
+    assert_eq!(store.request_stop("crm", true, "ada", None, Instant(0)).await.unwrap(), None);
     assert_eq!(store.run(run).await.unwrap(), row);
 }
 
@@ -127,19 +127,19 @@ async fn a_stop_asked_for_beside_is_seen_by_the_run() {
     let directory = tempfile::tempdir().unwrap();
     let owner = Store::open(directory.path()).await.unwrap();
     let beside = Store::open_beside(directory.path()).await.unwrap();
-    assert_eq!(beside.request_stop("crm", false, "ada", None).await.unwrap(), None);
+    assert_eq!(beside.request_stop("crm", false, "ada", None, Instant(0)).await.unwrap(), None);
     let run = started(&owner).await;
     assert_eq!(owner.stop_requested(run).await.unwrap(), None);
 
-    let asked = beside.request_stop("crm", false, "ada", Some("lunch")).await.unwrap();
+    let asked = beside.request_stop("crm", false, "ada", Some("lunch"), Instant(0)).await.unwrap();
     assert_eq!(asked, Some(run));
     assert_eq!(owner.stop_requested(run).await.unwrap(), Some(StopRequest::Drain));
-    beside.request_stop("crm", false, "eve", None).await.unwrap();
+    beside.request_stop("crm", false, "eve", None, Instant(0)).await.unwrap();
     let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
     assert_eq!((stop.who.as_str(), stop.message.as_deref()), ("ada", Some("lunch")));
 
-    beside.request_stop("crm", true, "eve", None).await.unwrap();
-    beside.request_stop("crm", false, "ada", None).await.unwrap();
+    beside.request_stop("crm", true, "eve", None, Instant(0)).await.unwrap();
+    beside.request_stop("crm", false, "ada", None, Instant(0)).await.unwrap();
     let stop = owner.run(run).await.unwrap().unwrap().stop.unwrap();
     assert_eq!(stop, Stop { request: StopRequest::Now, who: "eve".to_owned(), message: None });
 }
@@ -151,7 +151,33 @@ async fn a_stop_reaches_the_going_run_and_those_queued_behind_it_but_no_other_sy
     let going = started(&store).await;
     let queued = store.create_run("crm", None, Trigger::Api, Instant(2)).await.unwrap();
     let other = store.create_run("ads", None, Trigger::Api, Instant(2)).await.unwrap();
-    assert_eq!(store.request_stop("crm", false, "ada", None).await.unwrap(), Some(going));
+    assert_eq!(
+        store.request_stop("crm", false, "ada", None, Instant(0)).await.unwrap(),
+        Some(going)
+    );
     assert_eq!(store.stop_requested(queued).await.unwrap(), Some(StopRequest::Drain));
     assert_eq!(store.stop_requested(other).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stop_that_cannot_be_audited_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let run = started(&store).await;
+    let stop = |is_now| store.request_stop("crm", is_now, "ada", Some("lunch"), Instant(5));
+    let refuse =
+        "CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    store.execute(query(refuse)).await.unwrap();
+    stop(false).await.unwrap_err();
+    assert_eq!(store.stop_requested(run).await.unwrap(), None);
+    store.execute(query("DROP TRIGGER no_audit")).await.unwrap();
+    for is_now in [false, true] {
+        assert_eq!(stop(is_now).await.unwrap(), Some(run));
+    }
+    store.finish(run, Outcome::Failed, &Tally::default(), None, Instant(6)).await.unwrap();
+    assert_eq!(stop(false).await.unwrap(), None, "nothing goes, and nothing is audited");
+    let log = store.audit_log(10).await.unwrap();
+    let commands: Vec<_> = log.iter().map(|one| (one.command.as_str(), one.run)).collect();
+    assert_eq!(commands, [("stop --now", Some(run)), ("stop", Some(run))]);
+    assert_eq!((log[1].at, log[1].message.as_deref()), (Instant(5), Some("lunch")));
 }
