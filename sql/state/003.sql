@@ -21,4 +21,7 @@ AND NOT EXISTS (
     AND later.finished_at IS NOT NULL AND later.choice IS NOT NULL
 );
 
+-- Runs that have begun and not ended are few, whatever waits.
+CREATE INDEX going_runs ON runs (phase) WHERE finished_at IS NULL;
+
 PRAGMA user_version = 3;

@@ -51,7 +51,7 @@ struct Stored {
     /// The last, and behind it the last that was not cancelled, if that is another.
     ended: Vec<RunRow>,
     unfinished: Vec<RunRow>,
-    /// Runs of all syncs that have begun.
+    /// Runs of all syncs that have begun; counted only where a run of this one waits.
     begun: usize,
     pause: Option<Pause>,
     known: Option<(Lineage, u64)>,
@@ -140,9 +140,9 @@ async fn stored(
     let has_owner = StateLock::is_held(&config.state)?;
     let Some(store) = store else { return Ok(Stored { has_owner, ..Stored::default() }) };
     // Before the runs that ended, so that one that ends meanwhile is not overlooked.
-    let mut unfinished = store.unfinished().await?;
-    let begun = unfinished.iter().filter(|run| run.phase != Phase::InQueue).count();
-    unfinished.retain(|run| run.sync == name);
+    let mut unfinished = store.unfinished_of(name).await?;
+    let is_waiting = unfinished.iter().any(|run| run.phase == Phase::InQueue);
+    let begun = if is_waiting { store.begun().await? } else { 0 };
     let ended = ended(store, name).await?;
     unfinished.retain(|run| ended.iter().all(|ended| ended.id != run.id));
     let (pause, known) = (store.pause(name).await?, store.known(name).await?);

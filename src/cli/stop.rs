@@ -72,7 +72,7 @@ pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, F
 
 /// The sync's oldest unfinished run.
 async fn going(store: &Store, sync: &str) -> Result<Option<RunRow>, Failure> {
-    Ok(store.unfinished().await?.into_iter().find(|run| run.sync == sync))
+    Ok(store.unfinished_of(sync).await?.into_iter().next())
 }
 
 fn nothing_goes(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {

@@ -42,6 +42,8 @@ pub use run::{RunRow, Stop, StopRequest};
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
+    /// Of the database when it was opened; beside an owner that is older, or before one converts it, an older one.
+    version: i64,
     /// One connection: writers of this process wait here, in order, not for SQLite's lock.
     writer: SqlitePool,
     readers: SqlitePool,

@@ -47,7 +47,7 @@ impl Store {
         } else if version < schema::NEWEST {
             schema::raise(durable(&path), &path, version).await?;
         }
-        Ok(Store::connect(path))
+        Ok(Store::connect(path, schema::NEWEST))
     }
 
     /// Opens the state beside the process that owns it, for `stop` and the reading commands. Needs no lock.
@@ -67,7 +67,7 @@ impl Store {
         match inspect(options(&path), &path, false).await {
             // The owner is about to create it.
             Ok(0) => Err(Error::Absent(state_directory.to_path_buf())),
-            Ok(_) => Ok(Store::connect(path)),
+            Ok(version) => Ok(Store::connect(path, version)),
             Err(Error::Io { source, .. }) => Store::open_read_only(path, source).await,
             Err(error) => Err(error),
         }
@@ -81,19 +81,20 @@ impl Store {
             !is_written(&log)? && !StateLock::is_held(path.parent().unwrap_or(Path::new(".")))?;
         for is_immutable in [false, true] {
             let options = options(&path).read_only(true).immutable(is_immutable);
-            if (!is_immutable || is_at_rest) && inspect(options.clone(), &path, false).await.is_ok()
+            if (!is_immutable || is_at_rest)
+                && let Ok(version) = inspect(options.clone(), &path, false).await
             {
                 let (writer, readers) = (pool(1, options.clone()), pool(READERS, options));
-                return Ok(Store { path, writer, readers });
+                return Ok(Store { path, version, writer, readers });
             }
         }
         Err(Error::Io { path, source: refusal })
     }
 
-    fn connect(path: PathBuf) -> Store {
+    fn connect(path: PathBuf, version: i64) -> Store {
         let options = durable(&path);
         let readers = options.clone().pragma("query_only", "ON");
-        Store { path, writer: pool(1, options), readers: pool(READERS, readers) }
+        Store { path, version, writer: pool(1, options), readers: pool(READERS, readers) }
     }
 }
 

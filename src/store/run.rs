@@ -67,6 +67,8 @@ const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
+const UNFINISHED_OF: &str = "SELECT * FROM runs WHERE sync = ? AND finished_at IS NULL ORDER BY id";
+const BEGUN: &str = "SELECT count(*) FROM runs WHERE finished_at IS NULL AND phase IN (?, ?, ?, ?)";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
     WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
@@ -215,6 +217,27 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// The sync's runs without an end, the oldest first.
+    pub async fn unfinished_of(&self, sync: &str) -> Result<Vec<RunRow>, Error> {
+        let rows = query(UNFINISHED_OF)
+            .bind(sync)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// How many runs of all syncs have begun and not ended.
+    pub async fn begun(&self) -> Result<usize, Error> {
+        let mut count = sqlx::query_scalar(BEGUN);
+        for phase in [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing] {
+            count = count.bind(json(&phase));
+        }
+        let count: i64 =
+            count.fetch_one(&self.readers).await.map_err(|error| self.failure(error))?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Asks the sync's unfinished runs to stop, the going one and any queued behind it, and appends to the audit log, both

@@ -75,6 +75,11 @@ mod tests {
             sqlx::raw_sql(statement).execute(&second).await.unwrap();
         }
         second.close().await;
+        // A command beside converts nothing, and gets by with what is there.
+        let beside = Store::open_beside(directory.path()).await.unwrap();
+        assert!(!beside.is_full_owed("owed_failed").await.unwrap());
+        assert_eq!(beside.begun().await.unwrap(), 1);
+        beside.close().await;
         let store = Store::open(directory.path()).await.unwrap();
         for sync in ["owed_starting", "owed_killed", "owed_failed", "owed_stopped"] {
             assert!(store.is_full_owed(sync).await.unwrap(), "{sync}");

@@ -51,6 +51,9 @@ impl Store {
     /// than `manifest`, which must be that of the generation that is known: the state was restored from a backup, or
     /// copied.
     pub async fn is_copied(&self, sync: &str, manifest: Option<&str>) -> Result<bool, Error> {
+        if self.version < 2 {
+            return Ok(false);
+        }
         let files: Option<(Option<String>, Option<String>)> = sqlx::query_as(FILES)
             .bind(sync)
             .fetch_optional(&self.readers)
@@ -69,7 +72,11 @@ impl Store {
     }
 
     /// Whether a full resync of the sync was asked for whose run began, and ended before its epoch was open.
+    /// Not known beside a state of an older version.
     pub async fn is_full_owed(&self, sync: &str) -> Result<bool, Error> {
+        if self.version < 3 {
+            return Ok(false);
+        }
         sqlx::query_scalar(IS_FULL_OWED)
             .bind(sync)
             .fetch_one(&self.readers)

@@ -181,3 +181,30 @@ async fn a_stop_that_cannot_be_audited_is_not_made() {
     assert_eq!(commands, [("stop --now", Some(run)), ("stop", Some(run))]);
     assert_eq!((log[1].at, log[1].message.as_deref()), (Instant(5), Some("lunch")));
 }
+
+#[tokio::test]
+async fn what_goes_is_found_without_looking_at_other_syncs_or_at_what_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let run = started(&store).await;
+    let ended = started(&store).await;
+    store.finish(ended, Outcome::Failed, &Tally::default(), None, Instant(2)).await.unwrap();
+    store.create_run("ads", None, Trigger::Api, Instant(3)).await.unwrap();
+    for phase in [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing] {
+        if phase != Phase::Starting {
+            store.set_phase(run, phase).await.unwrap();
+        }
+        assert_eq!(store.begun().await.unwrap(), 1, "{phase}");
+    }
+    let ids = |rows: Vec<RunRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.unfinished_of("crm").await.unwrap()), [run]);
+    for (statement, index) in [(UNFINISHED_OF, "unfinished_runs"), (BEGUN, "going_runs")] {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let is_searched = plan.iter().any(|step| {
+            step.starts_with("SEARCH runs") && step.contains(&format!("INDEX {index}"))
+        });
+        assert!(is_searched && plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
+    }
+}
