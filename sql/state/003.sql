@@ -24,4 +24,8 @@ AND NOT EXISTS (
 -- Runs that have begun and not ended are few, whatever waits.
 CREATE INDEX going_runs ON runs (phase) WHERE finished_at IS NULL;
 
+-- Bytes of the journal of `generation` that are safe at least; 0 while it has not begun. NULL where an older version
+-- remembered the snapshot.
+ALTER TABLE known_snapshots ADD COLUMN journal INTEGER;
+
 PRAGMA user_version = 3;

@@ -54,6 +54,7 @@ struct Stored {
     /// Runs of all syncs that have begun; counted only where a run of this one waits.
     begun: usize,
     pause: Option<Pause>,
+    /// Its lineage and generation.
     known: Option<(Lineage, u64)>,
     has_owner: bool,
 }
@@ -146,6 +147,7 @@ async fn stored(
     let ended = ended(store, name).await?;
     unfinished.retain(|run| ended.iter().all(|ended| ended.id != run.id));
     let (pause, known) = (store.pause(name).await?, store.known(name).await?);
+    let known = known.map(|(lineage, generation, _)| (lineage, generation));
     Ok(Stored { ended, unfinished, begun, pause, known, has_owner })
 }
 

@@ -28,7 +28,7 @@ pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Resul
         Some(store) => store.known(sync).await?,
         None => None,
     };
-    let known = known.map(|(lineage, generation)| Known { lineage, generation });
+    let known = known.map(|(lineage, generation, journal)| Known { lineage, generation, journal });
     let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, known)
         .map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {

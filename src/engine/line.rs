@@ -67,6 +67,8 @@ pub struct Line<'a> {
     started: Instant,
     recorded: std::time::Instant,
     is_draining: bool,
+    /// The journal has begun, and the store knows that.
+    is_journaled: bool,
 }
 
 impl<'a> Line<'a> {
@@ -130,6 +132,7 @@ impl<'a> Line<'a> {
             started,
             recorded: std::time::Instant::now(),
             is_draining: false,
+            is_journaled: false,
         })
     }
 
@@ -153,6 +156,7 @@ impl<'a> Line<'a> {
             if self.delivery.halted().is_some() {
                 return Ok(End::Stopped);
             }
+            self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
             tokio::select! {
                 biased;
@@ -269,6 +273,7 @@ impl<'a> Line<'a> {
         if self.delivery.is_idle() {
             return Ok(());
         }
+        self.begin_journal().await?;
         let next = if stage == Stage::Running { Stage::Draining } else { Stage::Aborting };
         let journal = self.prepared.snapshot.journal();
         tokio::select! {
@@ -277,6 +282,26 @@ impl<'a> Line<'a> {
             stepped = self.delivery.progress(journal) => stepped?,
         }
         self.show(progress).await
+    }
+
+    /// Before the first intent the journal is made, and the store notes that there is one: from then on it is missed where
+    /// it is gone.
+    async fn begin_journal(&mut self) -> Result<(), Error> {
+        if self.is_journaled || self.delivery.is_idle() {
+            return Ok(());
+        }
+        let begun = blocking(|| self.prepared.snapshot.journal().begin());
+        let noted = match begun {
+            Ok(bytes) => self.note_journal(bytes).await,
+            Err(error) => Err(error.into()),
+        };
+        self.is_journaled = noted.is_ok();
+        noted.inspect_err(|_| self.delivery.abort())
+    }
+
+    async fn note_journal(&self, bytes: u64) -> Result<(), Error> {
+        let header = self.prepared.snapshot.header();
+        Ok(self.store.note_journal(&header.sync, header.generation, bytes).await?)
     }
 
     /// Finishes everything that delivery was given; in a drain, everything that is in flight.
@@ -313,6 +338,10 @@ impl<'a> Line<'a> {
         if self.recorded.elapsed() >= RECORD_EVERY {
             self.recorded = std::time::Instant::now();
             self.store.record_progress(self.run, &self.tally()).await?;
+            if self.is_journaled {
+                let synced = self.prepared.snapshot.journal().synced();
+                self.note_journal(synced).await?;
+            }
         }
         Ok(())
     }

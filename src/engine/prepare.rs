@@ -340,7 +340,13 @@ pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, 
 
 async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
     let known = store.known(&order.sync.name).await?;
-    Ok(known.map(|(lineage, generation)| Known { lineage, generation }))
+    // A person's word stands for what a store that is older than the snapshot does not know.
+    let is_asked = |journal: &u64| *journal > 0 || !order.keeps_snapshot;
+    Ok(known.map(|(lineage, generation, journal)| Known {
+        lineage,
+        generation,
+        journal: journal.filter(is_asked),
+    }))
 }
 
 fn folder(order: &Order) -> PathBuf {

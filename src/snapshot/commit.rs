@@ -74,7 +74,7 @@ impl Snapshot {
         let place = Place::new(sync, &names::journal(*generation));
         let scan = match &bytes {
             None => None,
-            Some(bytes) => Some(Scan::read(&place, *lineage, *generation, bytes)?),
+            Some(bytes) => Some(Scan::read(&place, *lineage, *generation, bytes, 0)?),
         };
         let is_ours = |scan: &Scan<'_>| scan.start.is_some_and(|start| start.fence == *fence);
         if scan.as_ref().is_some_and(|scan| scan.dropped > 0 || !is_ours(scan)) {

@@ -119,6 +119,10 @@ fn intent_record<'a>(bytes: &mut Bytes<'a>) -> Option<IntentRecord<'a>> {
     })
 }
 
+pub(super) fn is_intent(payload: &[u8]) -> bool {
+    payload.first() == Some(&INTENT)
+}
+
 pub(super) fn put_start(out: &mut Vec<u8>, start: &Start) {
     out.push(START);
     out.extend_from_slice(&start.generation.to_le_bytes());

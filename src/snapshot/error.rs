@@ -43,6 +43,12 @@ pub enum Error {
          version, restore the file from a backup, or run `counterflow rebaseline {sync} -m WHY`"
     )]
     Newer { sync: String, file: String, what: String },
+    #[error(
+        "the state database `counterflow.db` is older than the snapshot of `{sync}`: it does not know of a run that began \
+         to send; put the latest database back together with its `-wal` file, or if it is gone for good, run `counterflow \
+         sync {sync} --keep-snapshot`: what was sent stands in the snapshot, what was asked of the server since is forgotten"
+    )]
+    OlderStore { sync: String },
     /// An earlier failure, or a misuse: nothing more can be written through this value.
     #[error("the snapshot of `{sync}` takes no more writes: {what}; open it again")]
     Halted { sync: String, what: String },

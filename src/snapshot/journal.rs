@@ -97,6 +97,24 @@ impl Journal {
         self.frame(|out| encoding::put_intent(out, batch, operation, records));
     }
 
+    /// Makes sure that there is a file, and makes all that was appended safe. Blocks. How many bytes are safe then.
+    ///
+    /// # Errors
+    /// As [`Journal::write`] and [`Syncer::sync`].
+    pub fn begin(&mut self) -> Result<u64, Error> {
+        if self.size() == 0 {
+            self.put_head();
+        }
+        self.write()?;
+        self.syncer().sync()?;
+        Ok(self.synced())
+    }
+
+    /// Bytes that are safe from a power cut, at least.
+    pub fn synced(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
+    }
+
     /// Hands the buffer to the file. Safe from a kill afterwards, not from a power cut.
     ///
     /// # Errors
@@ -156,7 +174,7 @@ impl Journal {
 
     /// Whoever reads the journal after a crash must tell damage from what was never safe.
     fn note_synced(&mut self) {
-        let synced = self.shared.synced.load(Ordering::Acquire);
+        let synced = self.synced();
         if synced > self.noted {
             self.noted = synced;
             self.frame_next(|out| encoding::put_synced(out, synced));
@@ -169,14 +187,18 @@ impl Journal {
             return;
         }
         if self.size() == 0 {
-            frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
-            let start = self.start;
-            self.frame_next(|out| encoding::put_start(out, &start));
+            self.put_head();
         }
         self.frame_next(write);
         if self.buffer.len() >= MOST_BUFFERED && self.failure.is_none() {
             self.failure = self.write().err();
         }
+    }
+
+    fn put_head(&mut self) {
+        frame::put_file_header(&mut self.buffer, FileKind::Journal, self.lineage);
+        let start = self.start;
+        self.frame_next(|out| encoding::put_start(out, &start));
     }
 
     fn frame_next(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -281,7 +303,7 @@ mod tests {
         journal.write().unwrap();
         disk.crash();
         let bytes = disk.read("journal-3").unwrap();
-        let scan = Scan::read(&place(), LINEAGE, 3, &bytes).unwrap();
+        let scan = Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap();
         assert_eq!((scan.payloads.len(), scan.dropped), (1, 0));
         assert_eq!(scan.start.map(|start| start.fence), Some(2));
     }
@@ -312,7 +334,7 @@ mod tests {
         }
         assert!(disk.size("journal-3").unwrap() > 2 * MOST_BUFFERED as u64);
         let bytes = journal.close().unwrap().unwrap();
-        assert_eq!(Scan::read(&place(), LINEAGE, 3, &bytes).unwrap().payloads.len(), records);
+        assert_eq!(Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap().payloads.len(), records);
     }
 
     #[test]
@@ -345,7 +367,7 @@ mod tests {
         let size = (bytes.len() - 36 - 16 - 21) / 3;
         let first = bytes.len() - 3 * size;
         for length in 0..=bytes.len() {
-            let scan = Scan::read(&place(), LINEAGE, 3, &bytes[..length]).unwrap();
+            let scan = Scan::read(&place(), LINEAGE, 3, &bytes[..length], 0).unwrap();
             assert_eq!(scan.payloads.len(), length.saturating_sub(first) / size);
             let kept = match scan.start {
                 Some(_) => first + scan.payloads.len() * size,
@@ -374,7 +396,7 @@ mod tests {
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            let scan = Scan::read(&place(), LINEAGE, 3, &flipped);
+            let scan = Scan::read(&place(), LINEAGE, 3, &flipped, 0);
             if at < synced {
                 assert!(matches!(scan, Err(Error::Damaged { .. })), "{at}");
                 continue;
@@ -391,14 +413,14 @@ mod tests {
     fn another_lineage_another_generation_and_an_unknown_record_are_refused() {
         let mut bytes = three_records();
         let read = |lineage, generation, bytes: &[u8]| {
-            Scan::read(&place(), lineage, generation, bytes).map(|_| ()).unwrap_err()
+            Scan::read(&place(), lineage, generation, bytes, 0).map(|_| ()).unwrap_err()
         };
         assert!(matches!(read(Lineage(6), 3, &bytes), Error::Foreign { .. }));
         assert!(matches!(read(LINEAGE, 4, &bytes), Error::Damaged { .. }));
         let (start, offset) = (frame::begin(&mut bytes), bytes.len() as u64 - 16);
         bytes.push(77);
         frame::end(&mut bytes, start, offset);
-        let scan = Scan::read(&place(), LINEAGE, 3, &bytes).unwrap();
+        let scan = Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap();
         let last = encoding::read(scan.payloads[3]).unwrap_err();
         assert!(matches!(place().fault(last), Error::Newer { .. }));
     }

@@ -23,6 +23,16 @@ use crate::points::is_planted;
 pub struct Known {
     pub lineage: Lineage,
     pub generation: u64,
+    /// Bytes of the journal of that very generation that are safe at least: 0 while it has not begun, which is known to
+    /// the store before the first intent. `None`: nobody wrote it down.
+    pub journal: Option<u64>,
+}
+
+impl Known {
+    /// As `journal`, of the generation that was found. A later one than the store knows has none yet.
+    fn journal_of(self, generation: u64) -> Option<u64> {
+        self.journal.map(|bytes| if self.generation == generation { bytes } else { 0 })
+    }
 }
 
 /// What a run that did not commit left behind.
@@ -64,6 +74,11 @@ impl Snapshot {
         disk.sync_directory().map_err(|error| place.io(error))?;
         let leftovers = leftovers(disk.as_ref(), &manifest)?;
         manifest.header.fence = manifest.header.fence.saturating_add(1);
+        let safe = known.and_then(|known| known.journal_of(manifest.header.generation));
+        if !leftovers.has_journal && safe.is_some_and(|bytes| bytes > 0) {
+            let place = Place::new(sync, &names::journal(manifest.header.generation));
+            return Err(place.damaged("it is missing, though a run had begun to send"));
+        }
         let view = View::load(disk.as_ref(), manifest)?;
         // Before anything is written: a new file may get the name of one that is left over.
         for name in &leftovers.names {
@@ -72,7 +87,7 @@ impl Snapshot {
         let journal = journal(&disk, view.header());
         let mut snapshot = Snapshot { disk, view, journal, is_halted: false, recovered: None };
         if leftovers.has_journal {
-            snapshot.recover()?;
+            snapshot.recover(safe)?;
         }
         Ok(snapshot)
     }
@@ -106,17 +121,22 @@ impl Snapshot {
         Ok(Snapshot { disk, view, journal, is_halted: false, recovered: None })
     }
 
-    fn recover(&mut self) -> Result<(), Error> {
+    /// `safe`: bytes of the journal that are known to be, if that is known.
+    fn recover(&mut self, safe: Option<u64>) -> Result<(), Error> {
         let place = Place::new(&self.header().sync, &names::journal(self.header().generation));
         let bytes = self.disk.read(place.file()).map_err(|error| place.io(error))?;
         let Header { lineage, generation, .. } = *self.header();
-        let scan = Scan::read(&place, lineage, generation, &bytes)?;
+        let scan = Scan::read(&place, lineage, generation, &bytes, safe.unwrap_or(0))?;
+        if safe == Some(0) && scan.has_intents() {
+            return Err(Error::OlderStore { sync: place.sync().to_owned() });
+        }
         let fence = scan.start.map_or(0, |start| start.fence.saturating_add(1));
         let header = &mut self.view.manifest.header;
         header.fence = header.fence.max(fence);
         let mut recovered =
             Recovered { intents: 0, records_in_doubt: 0, dropped_bytes: scan.dropped };
-        if scan.payloads.is_empty() {
+        // One that the store knows of is missed where it is gone without a commit.
+        if scan.payloads.is_empty() && safe.is_none_or(|bytes| bytes == 0) {
             remove(self.disk.as_ref(), place.sync(), place.file())?;
             self.journal = journal(&self.disk, self.header());
         } else {

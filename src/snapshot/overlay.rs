@@ -32,7 +32,10 @@ pub fn recovered(
     let overlay = || Arc::new(Overlay::new(LocalDisk::existing(folder)));
     let header = view.header();
     check_known(header, known)?;
-    let there = Known { lineage: header.lineage, generation: header.generation };
+    // Beside a process that writes, a journal may have begun since somebody wrote down that it had not.
+    let journal = known.filter(|known| known.generation == header.generation);
+    let journal = journal.and_then(|known| known.journal).filter(|bytes| *bytes > 0);
+    let there = Known { lineage: header.lineage, generation: header.generation, journal };
     match Snapshot::open(overlay(), sync, Some(there)) {
         Ok(snapshot) => Ok(Some(snapshot.view().clone())),
         // A commit may have come in between; else it is as the next run will find it.

@@ -18,18 +18,26 @@ pub(super) struct Scan<'a> {
     pub payloads: Vec<&'a [u8]>,
     /// Bytes of the torn tail.
     pub dropped: u64,
-    /// The bytes before it were synced, by the records that were read.
+    /// The bytes before it were synced, by the records that were read or by what was known before.
     synced: u64,
 }
 
 impl<'a> Scan<'a> {
+    /// `synced`: bytes of it that are known to be safe.
+    ///
+    /// # Errors
+    /// It is damaged, foreign or newer.
     pub fn read(
         place: &Place,
         lineage: Lineage,
         generation: u64,
         bytes: &'a [u8],
+        synced: u64,
     ) -> Result<Scan<'a>, Error> {
-        let mut scan = Scan { start: None, payloads: Vec::new(), dropped: 0, synced: 0 };
+        let mut scan = Scan { start: None, payloads: Vec::new(), dropped: 0, synced };
+        if (bytes.len() as u64) < synced {
+            return Err(place.damaged(format_args!("it is cut short: {synced} bytes were safe")));
+        }
         let mut at = FILE_HEADER;
         match frame::check_file_header(place, FileKind::Journal, bytes, Some(lineage)) {
             Ok(_) => {}
@@ -55,6 +63,11 @@ impl<'a> Scan<'a> {
             scan.dropped = bytes.len() as u64;
         }
         Ok(scan)
+    }
+
+    /// Whether any request can have left on it.
+    pub fn has_intents(&self) -> bool {
+        self.payloads.iter().any(|payload| encoding::is_intent(payload))
     }
 
     fn torn(mut self, place: &Place, bytes: &[u8], at: usize) -> Result<Scan<'a>, Error> {

@@ -33,7 +33,8 @@ fn begun(disk: &MemoryDisk) -> Snapshot {
 }
 
 fn known(snapshot: &Snapshot) -> Known {
-    Known { lineage: snapshot.header().lineage, generation: snapshot.header().generation }
+    let header = snapshot.header();
+    Known { lineage: header.lineage, generation: header.generation, journal: None }
 }
 
 fn key(number: u32) -> Vec<u8> {

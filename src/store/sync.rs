@@ -4,11 +4,15 @@ use super::{Error, Store, query, stored};
 use crate::domain::id::Lineage;
 use crate::identity;
 
-const KNOWN: &str = "SELECT lineage, generation FROM known_snapshots WHERE sync = ?";
+const KNOWN: &str = "SELECT lineage, generation, journal FROM known_snapshots WHERE sync = ?";
+const KNOWN_TO_OLDER: &str = "SELECT lineage, generation, NULL FROM known_snapshots WHERE sync = ?";
 const SET_KNOWN: &str = "
-    INSERT INTO known_snapshots (sync, lineage, generation, manifest, file) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO known_snapshots (sync, lineage, generation, manifest, file, journal)
+    VALUES (?, ?, ?, ?, ?, 0)
     ON CONFLICT (sync) DO UPDATE SET lineage = excluded.lineage, generation = excluded.generation,
-    manifest = excluded.manifest, file = excluded.file";
+    manifest = excluded.manifest, file = excluded.file, journal = excluded.journal";
+const NOTE_JOURNAL: &str =
+    "UPDATE known_snapshots SET journal = ?3 WHERE sync = ?1 AND generation = ?2";
 const FILES: &str = "SELECT file, manifest FROM known_snapshots WHERE sync = ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
@@ -19,22 +23,31 @@ const IS_FULL_OWED: &str = "SELECT EXISTS (SELECT 1 FROM owed_fulls WHERE sync =
 const GRANT_FULL: &str = "DELETE FROM owed_fulls WHERE sync = ?";
 
 impl Store {
-    /// The lineage and the generation that the sync's snapshot must at least have.
-    pub async fn known(&self, sync: &str) -> Result<Option<(Lineage, u64)>, Error> {
-        let row: Option<(String, i64)> = sqlx::query_as(KNOWN)
+    /// The lineage and the generation that the sync's snapshot must at least have, and how many bytes the journal of that
+    /// very generation, if somebody wrote that down.
+    pub async fn known(&self, sync: &str) -> Result<Option<(Lineage, u64, Option<u64>)>, Error> {
+        let statement = if self.version < 3 { KNOWN_TO_OLDER } else { KNOWN };
+        let row: Option<(String, i64, Option<i64>)> = sqlx::query_as(statement)
             .bind(sync)
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        row.map(|(lineage, generation)| {
+        row.map(|(lineage, generation, journal)| {
             let lineage = u128::from_str_radix(&lineage, 16)
                 .map_err(|_| self.damaged("column `lineage` holds no lineage"))?;
-            Ok((Lineage(lineage), self.natural("generation", generation)?))
+            let journal = journal.map(|bytes| self.natural("journal", bytes)).transpose()?;
+            Ok((Lineage(lineage), self.natural("generation", generation)?, journal))
         })
         .transpose()
     }
 
-    /// Remembers the sync's snapshot. `manifest` says which file its manifest is, where that is known.
+    /// Remembers that so many bytes of the journal of this generation are safe.
+    pub async fn note_journal(&self, sync: &str, generation: u64, bytes: u64) -> Result<(), Error> {
+        let statement = query(NOTE_JOURNAL).bind(sync.to_owned()).bind(stored(generation));
+        self.execute(statement.bind(stored(bytes))).await
+    }
+
+    /// Remembers the sync's snapshot, whose journal has not begun. `manifest` says which file its manifest is, where that is known.
     pub async fn set_known(
         &self,
         sync: &str,
@@ -151,11 +164,15 @@ mod tests {
         store.set_known("crm", Lineage(u128::MAX - 1), 3, None).await.unwrap();
         store.set_known("ads", Lineage(7), 1, None).await.unwrap();
         store.set_known("crm", Lineage(u128::MAX - 1), 4, None).await.unwrap();
-        assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4)));
+        assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(0))));
+        store.note_journal("crm", 3, 70).await.unwrap();
+        assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(0))));
+        store.note_journal("crm", 4, 80).await.unwrap();
+        assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(80))));
         store.forget_known("crm").await.unwrap();
         store.forget_known("crm").await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), None);
-        assert_eq!(store.known("ads").await.unwrap(), Some((Lineage(7), 1)));
+        assert_eq!(store.known("ads").await.unwrap(), Some((Lineage(7), 1, Some(0))));
     }
 
     #[tokio::test]

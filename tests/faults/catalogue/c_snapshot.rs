@@ -28,6 +28,11 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "C4",
+        "a journal that is gone or cut after a run had begun to send halts with advice",
+        journal_gone,
+    ),
+    Scenario::new(
+        "C4",
         "over a damaged snapshot nothing is sent and the advice is named",
         damaged_files,
     ),
@@ -184,6 +189,29 @@ fn every_byte_of_a_journal(scenario: &Scenario) {
         },
     );
     assert!(tried > 1_000 && damaged.get() > 100, "{tried} tried, {} damage", damaged.get());
+    case.judge();
+}
+
+/// The run that was killed had rows in doubt: without its journal nobody would know.
+fn journal_gone(scenario: &Scenario) {
+    let mut case = killed(scenario);
+    let kept = Copy::of(&snapshot(&case));
+    let name = names(kept.path()).into_iter().find(|name| name.starts_with("journal-"));
+    let name = name.expect("a run was killed in its middle");
+    let journal = snapshot(&case).join(&name);
+    let whole = std::fs::read(&journal).expect("it is there");
+    let words = [name.as_str(), "is damaged", REBASELINE];
+    for length in [None, Some(0), Some(20), Some(60)] {
+        case.say(format!("the journal is cut to {length:?} bytes"));
+        match length {
+            None => std::fs::remove_file(&journal).expect("it is there"),
+            Some(length) => std::fs::write(&journal, &whole[..length]).expect("it can be written"),
+        }
+        assert_halts(&mut case, &words);
+        let explain = case.workspace.run(&["explain", "people", "5"]);
+        assert_halted(&case, &explain, &words);
+    }
+    std::fs::write(&journal, whole).expect("it can be written");
     case.judge();
 }
 

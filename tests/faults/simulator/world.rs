@@ -217,7 +217,8 @@ impl World {
 
     pub fn remember(&mut self, snapshot: &Snapshot) {
         let header = snapshot.header();
-        self.known = Some(Known { lineage: header.lineage, generation: header.generation });
+        self.known =
+            Some(Known { lineage: header.lineage, generation: header.generation, journal: None });
     }
 
     /// Faults are over: runs until nothing is to be done, then a change that has to arrive.
