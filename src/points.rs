@@ -5,6 +5,8 @@
 //! reached for the n-th time, counted from 1; `COUNTERFLOW_DEFECT=name` plants one defect;
 //! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked.
 
+use std::time::SystemTime;
+
 /// A moment of the protocol: before or after what cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
@@ -95,20 +97,20 @@ pub fn is_planted(defect: &'static str) -> bool {
     }
 }
 
-/// By how many milliseconds the wall clock is wrong now.
+/// The wall clock, wrong by what the environment says. Nothing else reads it.
 #[inline]
-pub fn clock_step() -> i64 {
+pub fn wall_clock() -> SystemTime {
     #[cfg(feature = "faults")]
-    return played::clock_step();
+    return played::wall_clock();
     #[cfg(not(feature = "faults"))]
-    0
+    SystemTime::now()
 }
 
 #[cfg(feature = "faults")]
 mod played {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::{Duration, Instant};
+    use std::time::{Duration, Instant, SystemTime};
 
     use super::Point;
 
@@ -140,8 +142,13 @@ mod played {
         }
     }
 
-    pub fn clock_step() -> i64 {
-        CLOCK_STEP.filter(|(_, at)| Instant::now() >= *at).map_or(0, |(by, _)| by)
+    /// A step beyond what the system can say leaves the clock at 1970.
+    pub fn wall_clock() -> SystemTime {
+        let now = SystemTime::now();
+        let Some((by, at)) = *CLOCK_STEP else { return now };
+        let step = Duration::from_millis(by.unsigned_abs());
+        let stepped = if by < 0 { now.checked_sub(step) } else { now.checked_add(step) };
+        if Instant::now() < at { now } else { stepped.unwrap_or(SystemTime::UNIX_EPOCH) }
     }
 
     pub fn is_planted(defect: &str) -> bool {

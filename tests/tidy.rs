@@ -5,8 +5,13 @@
 //! banned here too, as they must not pass even where lints are allowed. The checker is checked: each rule has a planted
 //! bad source below that it must find.
 
+#[path = "tidy/code.rs"]
+mod code;
+
 use std::collections::BTreeSet;
 use std::path::Path;
+
+use self::code::{is_of_word, without_comments_and_strings};
 
 /// Every room with its rank. A room imports only rooms of lower rank; the stations of rank 1 never import one another.
 const RANKS: [(&str, u8); 18] = [
@@ -32,6 +37,9 @@ const RANKS: [(&str, u8); 18] = [
 
 const LONGEST_FILE: usize = 500;
 
+/// Letters of the longest line of a comment; code is rustfmt's to break.
+const LONGEST_COMMENT: usize = 130;
+
 /// Files that may be longer, each with the reason.
 const LONG_FILES: [(&str, &str); 0] = [];
 
@@ -54,6 +62,12 @@ const BANNED_IN_DOMAIN: [&str; 9] = [
 /// Tasks are spawned in one place, so that no request outlives the process's word.
 const SPAWNS: [&str; 5] =
     ["tokio::spawn", "task::spawn", "thread::spawn", "spawn_local", "JoinSet::"];
+
+/// The wall clock is read in one place, so that the fault kit can step it.
+const CLOCKS: [&str; 3] = ["SystemTime::now", "Timestamp::now", "Zoned::now"];
+
+/// What keeps the fault kit's feature out of every build without debug assertions, in `lib.rs`, with blanks for strings.
+const GUARD: &str = "#[cfg(all(feature = , not(debug_assertions)))] compile_error!(";
 
 const UNFINISHED: [&str; 3] = ["todo!", "unimplemented!", "dbg!"];
 
@@ -87,6 +101,7 @@ fn problems(sources: &[Source]) -> Vec<String> {
         check_arrows(source, &code, &mut problems);
         check_words(source, &code, &mut problems);
         check_shape(source, &mut problems);
+        check_guard(source, &code, &mut problems);
     }
     for (path, reason) in LONG_FILES {
         let is_long = sources
@@ -192,10 +207,6 @@ fn first_words(after: &str) -> Vec<String> {
     words
 }
 
-fn is_of_word(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
-}
-
 fn check_words(source: &Source, code: &str, problems: &mut Vec<String>) {
     let mut ban = |words: &[&str], why: &str| {
         for (number, line) in code.lines().enumerate() {
@@ -210,6 +221,9 @@ fn check_words(source: &Source, code: &str, problems: &mut Vec<String>) {
     if source.path != "shutdown.rs" {
         ban(&SPAWNS, "tasks are spawned in `shutdown.rs` only; use `shutdown::Tasks`");
     }
+    if source.path != "points.rs" {
+        ban(&CLOCKS, "the wall clock is read in `points.rs` only; use `points::wall_clock`");
+    }
     ban(&UNFINISHED, "nothing unfinished is committed");
 }
 
@@ -217,6 +231,18 @@ fn check_words(source: &Source, code: &str, problems: &mut Vec<String>) {
 fn has(line: &str, word: &str) -> bool {
     line.match_indices(word)
         .any(|(at, _)| line[..at].chars().next_back().is_none_or(|before| !is_of_word(before)))
+}
+
+/// The crate refuses to be built with planted defects and without debug assertions.
+fn check_guard(source: &Source, code: &str, problems: &mut Vec<String>) {
+    let is_one_line = code.split_whitespace().collect::<Vec<_>>().join(" ").contains(GUARD);
+    let is_named = source.text.contains("all(feature = \"faults\", not(debug_assertions))");
+    if source.path == "lib.rs" && !(is_one_line && is_named) {
+        problems.push(
+            "`lib.rs`: no `compile_error!` keeps the feature `faults` out of release builds"
+                .to_owned(),
+        );
+    }
 }
 
 fn check_shape(source: &Source, problems: &mut Vec<String>) {
@@ -229,89 +255,15 @@ fn check_shape(source: &Source, problems: &mut Vec<String>) {
     if lines > 100 && !source.text.starts_with("//!") {
         problems.push(format!("`{path}` has over 100 lines and does not say what it is"));
     }
+    for (number, line) in source.text.lines().enumerate() {
+        let length = line.chars().count();
+        if length > LONGEST_COMMENT && line.trim_start().starts_with("//") {
+            problems.push(format!("`{path}` line {}: a comment of {length} letters", number + 1));
+        }
+    }
     if BANNED_NAMES.contains(&source.file_name()) {
         problems.push(format!("`{path}` has a name that says nothing: name it by domain"));
     }
-}
-
-/// The code with comments and the insides of strings and characters turned into blanks; lines stay where they are.
-fn without_comments_and_strings(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let length = skipped(rest, &code).unwrap_or(0);
-        if length == 0 {
-            let letter = rest.chars().next().expect("the rest is not empty");
-            code.push(letter);
-            rest = &rest[letter.len_utf8()..];
-        } else {
-            let (gone, after) = rest.split_at(length);
-            code.extend(gone.chars().map(|letter| if letter == '\n' { '\n' } else { ' ' }));
-            rest = after;
-        }
-    }
-    code
-}
-
-/// How many bytes a comment, string or character takes up that begins here; `None` where none begins.
-fn skipped(rest: &str, before: &str) -> Option<usize> {
-    if rest.starts_with("//") {
-        return Some(rest.find('\n').unwrap_or(rest.len()));
-    }
-    if rest.starts_with("/*") {
-        return Some(block_comment(rest));
-    }
-    let is_after_word = before.chars().next_back().is_some_and(is_of_word);
-    let raw = rest.strip_prefix('b').unwrap_or(rest);
-    if let Some(hashes) = raw.strip_prefix('r').filter(|_| !is_after_word) {
-        let count = hashes.chars().take_while(|letter| *letter == '#').count();
-        if hashes[count..].starts_with('"') {
-            let end = format!("\"{}", "#".repeat(count));
-            let begin = rest.len() - hashes.len() + count + 1;
-            return Some(rest[begin..].find(&end).map_or(rest.len(), |at| begin + at + end.len()));
-        }
-    }
-    match rest.as_bytes() {
-        [b'"', ..] => Some(quoted(rest, '"')),
-        [b'\'', b'\\', ..] => Some(quoted(rest, '\'')),
-        [b'\'', ..] => {
-            let letter = rest[1..].chars().next()?;
-            let end = 1 + letter.len_utf8();
-            rest[end..].starts_with('\'').then_some(end + 1)
-        }
-        _ => None,
-    }
-}
-
-fn quoted(rest: &str, quote: char) -> usize {
-    let mut is_escaped = false;
-    for (at, letter) in rest.char_indices().skip(1) {
-        match letter {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            _ if letter == quote => return at + 1,
-            _ => {}
-        }
-    }
-    rest.len()
-}
-
-fn block_comment(rest: &str) -> usize {
-    let mut open = 0_usize;
-    let mut at = 0;
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            (open, at) = (open + 1, at + 2);
-        } else if rest[at..].starts_with("*/") {
-            (open, at) = (open - 1, at + 2);
-            if open == 0 {
-                return at;
-            }
-        } else {
-            at += rest[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    rest.len()
 }
 
 fn read(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
@@ -359,6 +311,8 @@ fn the_tests_are_short_and_well_named() {
 mod tests {
     use super::*;
 
+    const GUARDED: &str = "#[cfg(all(feature = \"faults\", not(debug_assertions)))]\ncompile_error!(\n    \"no\"\n);\n";
+
     fn found(path: &str, text: &str) -> usize {
         problems(&[Source::new(path, text)]).len()
     }
@@ -395,7 +349,7 @@ mod tests {
             assert_eq!(found("delivery/window.rs", text), 0, "{text}");
         }
         assert_eq!(found("cli/sync.rs", "use crate::config::load;"), 0);
-        assert_eq!(found("lib.rs", "pub mod engine;"), 0);
+        assert_eq!(found("lib.rs", &format!("{GUARDED}pub mod engine;")), 0);
     }
 
     #[test]
@@ -426,7 +380,7 @@ mod tests {
             "use std::fs;",
             "use tokio::sync::watch;",
             "pub async fn f() {}",
-            "fn f() { std::time::SystemTime::now(); }",
+            "fn f() { std::process::exit(1); }",
         ] {
             assert_eq!(found("domain/run.rs", text), 1, "{text}");
         }
@@ -449,6 +403,35 @@ mod tests {
         assert_eq!(found("delta/probe.rs", "fn f() { dbg!(1); }"), 1);
         assert_eq!(found("delta/utils.rs", ""), 1);
         assert_eq!(found("stuff/probe.rs", ""), 1);
+    }
+
+    #[test]
+    fn planted_defects_without_a_guard_against_release_builds_are_found() {
+        assert_eq!(found("lib.rs", GUARDED), 0);
+        for text in [
+            String::new(),
+            format!("/* {GUARDED} */"),
+            GUARDED.replace("not(debug_assertions)", "debug_assertions"),
+            GUARDED.replace("faults", "others"),
+            GUARDED.replace("compile_error", "println"),
+        ] {
+            assert_eq!(found("lib.rs", &text), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_read_in_one_place() {
+        let text = "fn f() { std::time::SystemTime::now(); }";
+        assert_eq!((found("store/runs.rs", text), found("points.rs", text)), (1, 0));
+    }
+
+    #[test]
+    fn a_comment_that_is_too_long_is_found() {
+        let comment = |count: usize| format!("/// {}", "a".repeat(count));
+        assert_eq!(
+            (found("delta/a.rs", &comment(126)), found("delta/a.rs", &comment(127))),
+            (0, 1)
+        );
     }
 
     #[test]

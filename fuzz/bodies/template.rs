@@ -11,7 +11,8 @@ use counterflow::domain::value::Value;
 
 use super::Input;
 
-/// The input is a byte that chooses the operation and the size of a batch, a line with the path, and the JSON of the body; without one there is none.
+/// The input is a byte that chooses the operation and the size of a batch, a line with the path, and the JSON of the body;
+/// without one there is none.
 pub fn fuzz_template(data: &[u8]) -> bool {
     let mut input = Input { rest: data };
     let choice = input.byte();

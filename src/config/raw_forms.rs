@@ -1,4 +1,5 @@
-//! Forms of values that serde and schemars do not have: maps in the order of the file, whole numbers, and values with a short form.
+//! Forms of values that serde and schemars do not have: maps in the order of the file, whole numbers, and values
+//! with a short form.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

@@ -184,7 +184,12 @@ impl Dispatch {
     }
 
     pub fn counts(&self) -> Counts {
-        Counts { in_flight: self.window.in_flight() as u64, ..self.counts }
+        let mut counts = Counts { in_flight: self.window.in_flight() as u64, ..self.counts };
+        if points::is_planted("unsent_called_delivered") {
+            counts.delivered_upserts += std::mem::take(&mut counts.unsent);
+            counts.delivered = counts.delivered_upserts + counts.deleted;
+        }
+        counts
     }
 
     /// What was refused, and what requests came to instead of receipts.

@@ -14,18 +14,15 @@ use tokio::time::Instant;
 use super::batch::Batcher;
 use super::budget::Budget;
 use super::clock::now;
-use super::counts::Counts;
 use super::dispatch::{Dispatch, Terms};
 use super::limits::Retry;
-use super::notes::Notes;
 use super::request::{Ended, Gate, Request, Shared};
 use super::window::{Moment, ParcelId};
 use crate::destination::Destination;
-use crate::destination::answer::Refusal;
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Lineage, RunId};
-use crate::domain::key::KeyHash;
+use crate::points;
 use crate::shutdown::Tasks;
 use crate::snapshot::Error;
 use crate::snapshot::journal::Journal;
@@ -51,7 +48,8 @@ pub struct Settings {
 /// The delivery of one run.
 #[derive(Debug)]
 pub struct Delivery {
-    dispatch: Dispatch,
+    /// Where operations are put in, and what tells how they ended. A stop is [`Delivery::drain`] or [`Delivery::abort`].
+    pub dispatch: Dispatch,
     shared: Arc<Shared>,
     drain_timeout: Duration,
     sync: Tasks<Result<(), Error>>,
@@ -104,29 +102,12 @@ impl Delivery {
         }
     }
 
-    /// Where operations are put in; unsent at once if the delivery is stopping.
-    pub fn dispatch(&mut self) -> &mut Dispatch {
-        &mut self.dispatch
-    }
-
-    /// As [`Dispatch::withdraw`].
-    pub fn withdraw(&mut self, key_hash: KeyHash, key: &[u8]) -> bool {
-        self.dispatch.withdraw(key_hash, key)
-    }
-
-    /// Whether another batch may be pushed; the reader waits by calling `progress` until it is so.
-    pub fn has_room(&self) -> bool {
-        self.dispatch.has_room()
-    }
-
-    /// As [`Dispatch::is_idle`].
-    pub fn is_idle(&self) -> bool {
-        self.dispatch.is_idle()
-    }
-
     /// Nothing new is sent; what is in flight has until the drain's timeout. Idempotent.
     pub fn drain(&mut self) {
-        self.deadline.get_or_insert(Instant::now() + self.drain_timeout);
+        let is_limited = !points::is_planted("drain_without_limit");
+        if is_limited {
+            self.deadline.get_or_insert(Instant::now() + self.drain_timeout);
+        }
         self.dispatch.stop();
         self.recall();
     }
@@ -140,20 +121,6 @@ impl Delivery {
             dropped.task.abort();
         }
         self.dispatch.abort();
-    }
-
-    /// Why no record will succeed, if the destination said so; nothing new is sent from then on.
-    pub fn halted(&self) -> Option<&Refusal> {
-        self.dispatch.halted()
-    }
-
-    pub fn counts(&self) -> Counts {
-        self.dispatch.counts()
-    }
-
-    /// What was refused, and what requests came to instead of receipts.
-    pub fn notes(&mut self) -> &mut Notes {
-        self.dispatch.notes()
     }
 
     /// Makes one step: writes what ended, begins a sync, or waits for the next thing to happen; for ever if idle.

@@ -92,7 +92,8 @@ impl Lane {
     }
 
     /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, whatever was
-    /// refused before them, and other retries of rejections last. Also how many were left out, as they need a proof and there is none.
+    /// refused before them, and other retries of rejections last. Also how many were left out, as they need a proof and
+    /// there is none.
     pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
         let all = self.late.len();
         let mut late = std::mem::take(self).late;

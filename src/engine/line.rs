@@ -153,7 +153,7 @@ impl<'a> Line<'a> {
         let mut readers = self.readers.take().expect("a line is read once");
         loop {
             self.show(progress).await?;
-            if self.delivery.halted().is_some() {
+            if self.delivery.dispatch.halted().is_some() {
                 return Ok(End::Stopped);
             }
             self.begin_journal().await?;
@@ -161,11 +161,11 @@ impl<'a> Line<'a> {
             tokio::select! {
                 biased;
                 () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
-                stepped = self.delivery.progress(journal), if !self.delivery.is_idle() => stepped?,
-                chunk = readers.next(), if self.delivery.has_room() => match chunk {
+                stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
+                chunk = readers.next(), if self.delivery.dispatch.has_room() => match chunk {
                     Some(chunk) => {
                         let journal = self.prepared.snapshot.journal();
-                        self.course.take(&chunk, self.delivery.dispatch(), journal);
+                        self.course.take(&chunk, &mut self.delivery.dispatch, journal);
                     }
                     None => break,
                 },
@@ -225,21 +225,21 @@ impl<'a> Line<'a> {
     pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
         self.course.end_read(end.is_proven());
         while self.course.has_late() && self.make_room(progress).await? {
-            self.course.push_late(self.delivery.dispatch());
+            self.course.push_late(&mut self.delivery.dispatch);
         }
         self.settle(progress).await
     }
 
     /// Waits until delivery can take more; false if the run is being stopped or has halted.
     async fn make_room(&mut self, progress: &Progress) -> Result<bool, Error> {
-        while !self.is_ending() && !self.delivery.has_room() {
+        while !self.is_ending() && !self.delivery.dispatch.has_room() {
             self.step(progress).await?;
         }
         Ok(!self.is_ending())
     }
 
     fn is_ending(&self) -> bool {
-        self.shutdown.stage() > Stage::Running || self.delivery.halted().is_some()
+        self.shutdown.stage() > Stage::Running || self.delivery.dispatch.halted().is_some()
     }
 
     /// Tells delivery how far a stop has come, and whoever asks that the run is draining.
@@ -270,7 +270,7 @@ impl<'a> Line<'a> {
 
     async fn step(&mut self, progress: &Progress) -> Result<(), Error> {
         let stage = self.heed().await?;
-        if self.delivery.is_idle() {
+        if self.delivery.dispatch.is_idle() {
             return Ok(());
         }
         self.begin_journal().await?;
@@ -309,10 +309,10 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn settle(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.delivery.dispatch().seal();
+        self.delivery.dispatch.seal();
         loop {
             self.step(progress).await?;
-            if self.delivery.is_idle() {
+            if self.delivery.dispatch.is_idle() {
                 return Ok(());
             }
         }
@@ -320,7 +320,7 @@ impl<'a> Line<'a> {
 
     /// A run that the destination halted has failed, however its read ended.
     pub fn halt(&self, end: End) -> End {
-        match self.delivery.halted() {
+        match self.delivery.dispatch.halted() {
             Some(refusal) if !matches!(end, End::Failed(_)) => {
                 let (code, message) = (&refusal.code, &refusal.message);
                 let place = report::place(self.order);
@@ -332,7 +332,7 @@ impl<'a> Line<'a> {
 
     /// Shows how far the run has come, and writes it down now and then.
     async fn show(&mut self, progress: &Progress) -> Result<(), Error> {
-        let counts = self.delivery.counts();
+        let counts = self.delivery.dispatch.counts();
         let rows = u64::try_from(self.course.intake.counts.rows).unwrap_or(0);
         progress.set(rows, counts.delivered, counts.rejected, counts.in_flight);
         if self.recorded.elapsed() >= RECORD_EVERY {
@@ -352,8 +352,8 @@ impl<'a> Line<'a> {
     /// The store cannot be written.
     pub async fn note(&mut self, store: &Store, report: &mut Report) -> Result<(), Error> {
         let mut notes = std::mem::take(&mut self.course.intake.notes);
-        notes.extend(report::undelivered(self.delivery.notes()));
-        report.explain(self.order, self.delivery.notes().troubles(), self.stage());
+        notes.extend(report::undelivered(self.delivery.dispatch.notes()));
+        report.explain(self.order, self.delivery.dispatch.notes().troubles(), self.stage());
         let name = |note: &RecordNote| {
             let why = note.message.as_deref().filter(|message| !message.is_empty());
             format!("`{}` {}", note.key, why.or(note.code.as_deref()).unwrap_or_default())

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
@@ -18,11 +19,15 @@ use crate::destination::Destination;
 use crate::destination::Encoder;
 use crate::domain::column::Column;
 use crate::domain::entry::Operation;
-use crate::shutdown::Tasks;
+use crate::points;
+use crate::shutdown::{Tasks, blocking};
 use crate::source;
 
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
+
+/// How long a planted defect waits for a query that would never end.
+const PLANTED_WAIT: Duration = Duration::from_secs(5);
 
 /// One examined batch, its operations rendered.
 #[derive(Debug)]
@@ -63,6 +68,9 @@ impl QueryRuntime {
 impl Drop for QueryRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
+            if points::is_planted("stop_waits_for_query") {
+                return blocking(|| runtime.shutdown_timeout(PLANTED_WAIT));
+            }
             runtime.shutdown_background();
         }
     }
@@ -155,7 +163,8 @@ async fn read(
     Ok(())
 }
 
-/// Renders what is to be sent. A record that could never be deleted again, as its key cannot stand in the path, is invalid from the start.
+/// Renders what is to be sent. A record that could never be deleted again, as its key cannot stand in the path, is
+/// invalid from the start.
 pub fn render(
     examined: Examined,
     columns: &[Column<'_>],

@@ -231,17 +231,17 @@ impl Disk for LocalDisk {
 impl DiskFile for File {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self;
-        file.write_all(bytes).or_else(|error| ignored("write_error_ignored", error))
+        file.write_all(bytes).or_else(|error| unless(is_planted("write_error_ignored"), error))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data().or_else(|error| ignored("fsync_error_ignored", error))
+        self.sync_data().or_else(|error| unless(is_planted("fsync_error_ignored"), error))
     }
 }
 
-/// The error, unless the defect is planted that ignores it.
-fn ignored(defect: &'static str, error: io::Error) -> io::Result<()> {
-    if is_planted(defect) { Ok(()) } else { Err(error) }
+/// The error, unless a planted defect ignores it.
+fn unless(is_ignored: bool, error: io::Error) -> io::Result<()> {
+    if is_ignored { Ok(()) } else { Err(error) }
 }
 
 impl DiskView for File {

@@ -42,8 +42,8 @@ pub struct Summary {
     /// Processes that were asked to stop.
     stops: u64,
     /// The longest that one of them took beyond the moment it was asked.
-    longest_stop: Duration,
-    failures: Vec<String>,
+    pub longest_stop: Duration,
+    pub failures: Vec<String>,
 }
 
 impl Summary {

@@ -13,8 +13,10 @@ mod damage;
 mod evidence;
 mod kills;
 mod planted;
+mod record;
 mod runner;
 mod simulator;
+mod soak;
 mod strace;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::evidence::Part;
+use self::record::Asked;
 use self::simulator::Extent;
 
 /// Plays faults to counterflow and judges what it did.
@@ -50,20 +54,33 @@ enum Ask {
     Simulator(Simulator),
     /// Defects planted in the product, each of which a scenario must find
     Planted,
-    /// Everything, whole, and `tests/EVIDENCE.md` written anew
-    Evidence {
-        #[arg(long, default_value_t = 10_000)]
-        kills: u64,
-        #[arg(long, default_value_t = 1_000_000)]
-        histories: u64,
-    },
-    /// Scenarios and random kills again and again, and a table of what came of it
+    /// Everything, whole, and `tests/EVIDENCE.md` written anew as it goes on
+    Evidence(Evidence),
+    /// Kills, histories and scenarios in turns, and a table of what came of them
     Soak {
         /// How long
         minutes: u64,
+        /// The first seed, of the kills and of the histories; a random one if none is given
         #[arg(long)]
         seed: Option<u64>,
+        /// All points of scenarios that play a sample of theirs
+        #[arg(long)]
+        all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct Evidence {
+    #[arg(long, default_value_t = 10_000)]
+    kills: u64,
+    #[arg(long, default_value_t = 1_000_000)]
+    histories: u64,
+    /// The first seed, of the kills and of the histories
+    #[arg(long, default_value_t = 1_000_000)]
+    seed: u64,
+    /// These parts alone; the others stay on the page as they are
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +125,11 @@ const HISTORIES: u64 = 20_000;
 
 fn main() -> ExitCode {
     let command = Command::parse();
+    let wrong = [catalogue::unsound(), planted::unsound()].concat();
+    if !wrong.is_empty() {
+        eprintln!("the kit is not as it must be:\n{}", wrong.join("\n"));
+        return ExitCode::FAILURE;
+    }
     if command.all {
         catalogue::be_exhaustive();
     }
@@ -124,35 +146,25 @@ fn main() -> ExitCode {
             }
         }
         Some(Ask::Simulator(asked)) => simulator::play(asked.seed, asked.extent()),
-        Some(Ask::Planted) => planted::is_found(&planted::play()),
-        Some(Ask::Evidence { kills, histories }) => write_evidence(kills, histories),
-        Some(Ask::Soak { minutes, seed }) => {
-            catalogue::be_exhaustive();
-            runner::soak(Duration::from_secs(60 * minutes), seed.unwrap_or_else(rand::random))
+        Some(Ask::Planted) => planted::is_found(&planted::play(&|_| {})),
+        Some(Ask::Evidence(Evidence { kills, histories, seed, only })) => {
+            let parts = if only.is_empty() { Part::ALL.to_vec() } else { only };
+            record::play(&Asked { parts, kills, histories, seed })
+        }
+        Some(Ask::Soak { minutes, seed, all }) => {
+            if all {
+                catalogue::be_exhaustive();
+            }
+            // Short enough to be typed.
+            let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+            soak::play(Duration::from_secs(60 * minutes), seed)
         }
         None if command.names.is_empty() => {
             simulator::play(1, Extent::Histories(HISTORIES))
-                & runner::sum_up(&runner::play(&catalogue::all()))
-                & planted::is_found(&planted::play())
+                & runner::sum_up(&runner::play(&catalogue::all(), &|_| {}))
+                & planted::is_found(&planted::play(&|_| {}))
         }
         None => runner::play_named(&command.names),
     };
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Plays everything and writes down what came of it, whatever it is.
-fn write_evidence(kills: u64, histories: u64) -> bool {
-    catalogue::be_exhaustive();
-    let scenarios = runner::play(&catalogue::all());
-    let killed = kills::play(1_000_000, kills);
-    let is_simulated = simulator::play(1, Extent::Histories(histories));
-    let planted = planted::play();
-    let is_well =
-        is_simulated & runner::sum_up(&scenarios) & killed.is_well() & planted::is_found(&planted);
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let command = format!("cargo test --features faults --test faults -- {}", words.join(" "));
-    let evidence = evidence::Evidence { scenarios, figures: runner::figures(), planted, command };
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/EVIDENCE.md");
-    evidence.write(&path).expect("the page can be written");
-    is_well
 }

@@ -1,84 +1,271 @@
-//! Defects planted in the product, to see that the judge can judge: with each of them, the scenario named must fail.
+//! Defects planted in the product, to see that the judge can judge: with each of them, the scenario named must fail, and
+//! must say what is wrong. A scenario that fails for another reason has found nothing.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::catalogue;
 use crate::simulator;
 
-/// A defect (`counterflow::points::is_planted`) and the name of the scenario that must fail on it.
-pub const PLANTED: &[(&str, &str)] = &[
-    ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt"),
-    ("redirect_taken_for_success", "a redirect is never a receipt and no token is sent on"),
-    ("html_taken_for_success", "a 200 without the declared shape is never a receipt"),
-    ("batch_verdict", "an error inside of 200 or 207 is that record's alone"),
-    ("secret_in_error", "a refusal that repeats what was sent gives nothing of it away"),
-    ("unlimited_answer", "an answer without an end takes bounded memory"),
-    ("retry_after_ignored", "a Retry-After is waited for"),
-    ("counts_off_by_retry", "what was taken and dropped is sent again"),
-    ("two_in_flight_per_key", "an answer that comes too slowly is given up in time"),
-    ("retry_with_new_key", "what was applied without an answer is asserted again"),
-    ("delete_on_partial_read", "a file truncated during the read proves nothing"),
-    ("guard_skipped_at_zero_rows", "an empty read holds every delete whatever the guard allows"),
-    ("second_bad_read_released", "a file missing of the last complete set holds the deletes"),
-    ("vanished_file_ignored", "a partition missing of the last set holds the deletes"),
-    ("invalid_row_deleted", "a repeated key is neither sent nor deleted"),
-    ("repeated_key_sent", "a key that is repeated from the first run on is never sent"),
-    ("nulls_left_out", "a value that becomes NULL is sent as null"),
-    ("negative_zero_differs", "the same values in other types are sent no second time"),
-    ("decimal_scale_differs", "the same values in other types are sent no second time"),
-    ("rename_of_column_missed", "a column that is renamed sends every row under its new name"),
-    ("lock_not_taken", "a second process on one state is refused, by whatever path it comes"),
-    ("corrupt_read_as_empty", "over a damaged snapshot nothing is sent and the advice is named"),
-    ("missing_snapshot_read_as_empty", "a snapshot that is missing is never begun anew"),
+/// A defect (`counterflow::points::is_planted`), the name of the scenario that must fail on it, and words of what it must
+/// then say.
+type Row = (&'static str, &'static str, &'static str);
+
+pub const PLANTED: &[Row] = &[
+    ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt", "I4: "),
+    ("redirect_taken_for_success", "a redirect is never a receipt and no token is sent on", "I3: "),
+    ("html_taken_for_success", "a 200 without the declared shape is never a receipt", "I3: "),
+    ("batch_verdict", "an error inside of 200 or 207 is that record's alone", "I3: "),
+    ("secret_in_error", "a refusal that repeats what was sent gives nothing of it away", "I12: "),
+    ("unlimited_answer", "an answer without an end takes bounded memory", "the process took"),
+    ("retry_after_ignored", "a Retry-After is waited for", "`Retry-After: 2` with 429"),
+    ("counts_off_by_retry", "what was taken and dropped is sent again", "I10: "),
+    ("two_in_flight_per_key", "an answer that comes too slowly is given up in time", "I6: "),
+    ("retry_with_new_key", "what was applied without an answer is asserted again", "I7: "),
+    ("delete_on_partial_read", "a file truncated during the read proves nothing", "I5: "),
+    (
+        "guard_skipped_at_zero_rows",
+        "an empty read holds every delete whatever the guard allows",
+        "I13: ",
+    ),
+    (
+        "second_bad_read_released",
+        "a file missing of the last complete set holds the deletes",
+        "I5: ",
+    ),
+    ("vanished_file_ignored", "a partition missing of the last set holds the deletes", "I5: "),
+    ("invalid_row_deleted", "a repeated key is neither sent nor deleted", "I5: "),
+    (
+        "repeated_key_sent",
+        "a key that is repeated from the first run on is never sent",
+        "a repeated key was sent",
+    ),
+    ("nulls_left_out", "a value that becomes NULL is sent as null", "I1: "),
+    ("negative_zero_differs", "the same values in other types are sent no second time", "I8: "),
+    ("decimal_scale_differs", "the same values in other types are sent no second time", "I8: "),
+    (
+        "rename_of_column_missed",
+        "a column that is renamed sends every row under its new name",
+        "I11: ",
+    ),
+    (
+        "lock_not_taken",
+        "a second process on one state is refused, by whatever path it comes",
+        "a second process went on",
+    ),
+    (
+        "corrupt_read_as_empty",
+        "over a damaged snapshot nothing is sent and the advice is named",
+        "a run went on over what is damaged",
+    ),
+    (
+        "missing_snapshot_read_as_empty",
+        "a snapshot that is missing is never begun anew",
+        "a run went on over what is damaged",
+    ),
     (
         "fsync_error_ignored",
         "a read, write or sync that fails ends the run with a word and loses nothing",
+        "a run went on over a call that failed",
     ),
-    ("write_error_ignored", "no space at any write ends the run with a word and loses nothing"),
+    (
+        "write_error_ignored",
+        "no space at any write ends the run with a word and loses nothing",
+        "and a remedy in",
+    ),
     (
         "store_recreated",
         "a broken or missing state database halts with advice and is left as it is",
+        "is not said",
     ),
-    ("older_generation_accepted", "an older generation put back is refused"),
-    ("copy_accepted", "a state that was restored from a backup is refused until it is rebaselined"),
-    ("foreign_file_accepted", "the snapshot of another state is refused"),
+    (
+        "older_generation_accepted",
+        "an older generation put back is refused",
+        "a run went on over what is damaged",
+    ),
+    (
+        "copy_accepted",
+        "a state that was restored from a backup is refused until it is rebaselined",
+        "a run went on over what is damaged",
+    ),
+    (
+        "foreign_file_accepted",
+        "the snapshot of another state is refused",
+        "`does not belong to the snapshot of `people`` is not said",
+    ),
     (
         "trigger_during_run_lost",
         "schedule, API and Sync Now at once during a run are one run behind it",
+        "one waits, and the others join it",
     ),
+    ("stop_waits_for_query", "a stop never waits for a query that does not yield", "A5: it took"),
+    ("drain_without_limit", "a signal while sending ends within the drain limit", "A4: it took"),
+    (
+        "proxy_honoured",
+        "a proxy in the environment is sent nothing",
+        "the token was sent elsewhere",
+    ),
+    (
+        "redirect_followed",
+        "a redirect is never a receipt and no token is sent on",
+        "the token was sent on",
+    ),
+    ("unsent_called_delivered", "a refused connection leaves nothing in doubt", "I2: "),
+    ("unchanged_sent_again", "what was taken and dropped is sent again", "I8: "),
 ];
 
-/// A defect, the scenario that must find it, and what it said; `None` where it found nothing.
-pub type Found = (String, String, Option<String>);
+/// Plants that are played at once; they wait for processes more than they work.
+const SIDE_BY_SIDE: usize = 4;
 
-/// Plays each scenario with its defect.
-pub fn play() -> Vec<Found> {
-    let program = std::env::current_exe().expect("this program has a path");
-    let find = |(defect, scenario): &(&str, &str)| {
-        let mut command = Command::new(&program);
-        // Not by the name that the library reads, so that the judge itself has no defect.
-        command.arg(scenario).env("KIT_DEFECT", defect).stdin(Stdio::null());
-        let played = command.output().expect("this program can be started again");
-        let said = String::from_utf8_lossy(&played.stdout);
-        let mut lines = said.lines().skip_while(|line| !line.starts_with("FAILED"));
-        // The line itself, the place of the panic, and what it says.
-        let why = lines.by_ref().skip(2).find(|line| line.chars().any(char::is_alphanumeric));
-        // What this machine cannot play says so, and nothing was missed.
-        let lacking = said.lines().find(|line| line.starts_with("not measured"));
-        let why = why.or(lacking);
-        match why {
-            Some(why) if lacking.is_some() => println!("not measured {defect}: {}", why.trim()),
-            Some(why) => println!("found        {defect} by `{scenario}`: {}", why.trim()),
-            None => println!("MISSED       {defect} by `{scenario}`:\n{said}"),
-        }
-        let why = why.map(|why| why.trim().chars().take(200).collect());
-        ((*defect).to_owned(), (*scenario).to_owned(), why)
+/// What came of a plant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// It was found, and this was said.
+    Found(String),
+    /// The scenario passed, or failed for another reason.
+    Missed(String),
+    NotMeasured(String),
+}
+
+/// A plant that was played.
+#[derive(Debug, Clone)]
+pub struct Played {
+    pub defect: &'static str,
+    /// The scenario that must find it, or the simulator.
+    pub by: &'static str,
+    /// What must be said.
+    pub words: String,
+    pub came: Came,
+}
+
+/// Plays each scenario with its defect, and the simulator with each of its own. `heed` is told of each.
+pub fn play(heed: &(dyn Fn(&Played) + Sync)) -> Vec<Played> {
+    let next = AtomicUsize::new(0);
+    let played = Mutex::new(Vec::new());
+    let take = |one: Played| {
+        show(&one);
+        heed(&one);
+        played.lock().expect("nothing panics with the lock").push(one);
     };
-    PLANTED.iter().map(find).chain(simulator::planted::play()).collect()
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while let Some(row) = PLANTED.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    take(play_one(*row));
+                }
+            });
+        }
+    });
+    simulator::planted::play().for_each(take);
+    played.into_inner().expect("nothing panics with the lock")
+}
+
+fn play_one((defect, scenario, words): Row) -> Played {
+    let mut command = again();
+    // Not by the name that the library reads, so that the judge itself has no defect.
+    command.arg(scenario).env("KIT_DEFECT", defect);
+    let output = command.output().expect("this program can be started again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let came = match said.lines().find_map(|line| line.strip_prefix("not measured ")) {
+        Some(lacking) => Came::NotMeasured(lacking.to_owned()),
+        None => judged(&said, words),
+    };
+    Played { defect, by: scenario, words: words.to_owned(), came }
+}
+
+/// Whether a scenario failed with these words. What follows after them, the story and the requests, names much that is as
+/// it must be.
+fn judged(said: &str, words: &str) -> Came {
+    let failed = said.lines().skip_while(|line| !line.starts_with("FAILED")).skip(1);
+    let failure: Vec<&str> = failed.take_while(|line| *line != "the story:").collect();
+    match failure.iter().find(|line| line.contains(words)) {
+        Some(line) => Came::Found(line.trim().to_owned()),
+        None => Came::Missed(said.to_owned()),
+    }
+}
+
+/// This program, to be started again.
+pub fn again() -> Command {
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn show(Played { defect, by, words, came }: &Played) {
+    match came {
+        Came::Found(said) => println!("found        {defect} by `{by}`: {said}"),
+        Came::Missed(said) => {
+            println!("MISSED       {defect} by `{by}`, without `{words}`:\n{said}")
+        }
+        Came::NotMeasured(lacking) => println!("not measured {defect}: {lacking}"),
+    }
 }
 
 /// Prints how many were missed, and says whether none was.
-pub fn is_found(found: &[Found]) -> bool {
-    let missed = found.iter().filter(|(_, _, said)| said.is_none()).count();
-    println!("{} planted, {missed} missed", found.len());
+pub fn is_found(played: &[Played]) -> bool {
+    let count = |is_so: fn(&Came) -> bool| played.iter().filter(|one| is_so(&one.came)).count();
+    let missed = count(|came| matches!(came, Came::Missed(_)));
+    let lacking = count(|came| matches!(came, Came::NotMeasured(_)));
+    println!("{} planted, {missed} missed, {lacking} not measured", played.len());
     missed == 0
+}
+
+/// What is wrong with the tables of planted defects: a scenario that is not there or not one alone, a defect that `src/`
+/// does not know, words that say nothing, an invariant that no plant must break.
+pub fn unsound() -> Vec<String> {
+    let known = defects_of_the_product();
+    let mut wrong = Vec::new();
+    let mut broken = BTreeSet::new();
+    for (defect, scenario, words) in PLANTED {
+        let named = catalogue::all().iter().filter(|one| one.is_named(scenario)).count();
+        if named != 1 {
+            wrong.push(format!(
+                "`{defect}` names `{scenario}`, and {named} scenarios are called so"
+            ));
+        }
+        if words.trim().len() < 3 {
+            wrong.push(format!("`{defect}` is found by the words `{words}`, which say nothing"));
+        }
+        broken.extend(invariant(words));
+    }
+    for (_, invariants) in simulator::planted::PLANTED {
+        broken.extend(invariants.iter().filter_map(|word| invariant(word)));
+    }
+    let planted: BTreeSet<&str> = PLANTED.iter().map(|(defect, ..)| *defect).collect();
+    let planted = planted.into_iter().chain(simulator::planted::PLANTED.map(|(defect, _)| defect));
+    let planted: BTreeSet<String> = planted.map(str::to_owned).collect();
+    wrong.extend(planted.difference(&known).map(|defect| format!("`{defect}` is not in `src`")));
+    wrong.extend(known.difference(&planted).map(|defect| format!("nothing must find `{defect}`")));
+    let unbroken = (1..=13).filter(|number| !broken.contains(number));
+    wrong.extend(unbroken.map(|number| format!("no planted defect must break I{number}")));
+    wrong
+}
+
+/// The number of the invariant that words begin with.
+fn invariant(words: &str) -> Option<u32> {
+    let digits = words.strip_prefix('I')?;
+    let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}
+
+/// Every name that the product asks `is_planted` for.
+fn defects_of_the_product() -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+            let path = entry.expect("the entry can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("points.rs") {
+                let text = std::fs::read_to_string(path).expect("the file is text");
+                let asked = text.split("is_planted(\"").skip(1);
+                known.extend(asked.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+            }
+        }
+    }
+    known
 }

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use crate::catalogue::{self, Scenario};
-use crate::kills;
 
 /// Scenarios that are played at once; they wait for processes more than they work.
 const SIDE_BY_SIDE: usize = 4;
@@ -44,32 +44,56 @@ pub fn figure(said: impl Into<String>) {
     FIGURES.lock().expect("nothing panics with the lock").push(said);
 }
 
-/// The figures so far.
-pub fn figures() -> Vec<String> {
-    FIGURES.lock().expect("nothing panics with the lock").clone()
+/// The figures since they were last taken.
+pub fn take_figures() -> Vec<String> {
+    std::mem::take(&mut FIGURES.lock().expect("nothing panics with the lock"))
 }
 
-/// Plays these; what came of each, in their order.
-pub fn play(scenarios: &[Scenario]) -> Vec<Ended> {
+/// How often it is said what goes on.
+const NEWS_EVERY: Duration = Duration::from_secs(60);
+
+/// Plays these; what came of each, in their order. `heed` is told of each as it ends. What takes long is named meanwhile.
+pub fn play(scenarios: &[Scenario], heed: &(dyn Fn(&Ended) + Sync)) -> Vec<Ended> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(BTreeMap::new());
+    let going = Mutex::new(BTreeMap::new());
+    let lock_going = || going.lock().expect("nothing panics with the lock");
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_over.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
+                say_what_takes_long(&lock_going());
+            }
+        });
         for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
+            let over = over.clone();
+            let (next, results) = (&next, &results);
+            scope.spawn(move || {
+                let _until_the_end = over;
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(scenario) = scenarios.get(number).copied() else { return };
                     let begun = Instant::now();
+                    lock_going().insert(number, (scenario, begun));
                     let came = play_one(&scenario);
+                    lock_going().remove(&number);
                     let result = Ended { scenario, came, took: begun.elapsed() };
                     show(&result);
+                    heed(&result);
                     results.lock().expect("nothing panics with the lock").insert(number, result);
                 }
             });
         }
+        drop(over);
     });
     let results = results.into_inner().expect("nothing panics with the lock");
     results.into_values().collect()
+}
+
+fn say_what_takes_long(going: &BTreeMap<usize, (Scenario, Instant)>) {
+    for (scenario, begun) in going.values().filter(|(_, begun)| begun.elapsed() >= NEWS_EVERY) {
+        println!("going on     {scenario} (for {:.0} s)", begun.elapsed().as_secs_f64());
+    }
 }
 
 /// Prints how many did what, and says whether none failed.
@@ -81,14 +105,20 @@ pub fn sum_up(results: &[Ended]) -> bool {
     failed == 0
 }
 
-/// Plays those that are named by any of these words.
+/// Plays those that are named by any of these words; a word that is one's whole name names no other.
 pub fn play_named(words: &[String]) -> bool {
-    let mut named = catalogue::all();
-    named.retain(|scenario| words.iter().any(|word| scenario.is_named(word)));
+    let all = catalogue::all();
+    let is_whole = |word: &str| all.iter().any(|scenario| scenario.name == word);
+    let is_named = |scenario: &Scenario, word: &str| match is_whole(word) {
+        true => scenario.name == word,
+        false => scenario.is_named(word),
+    };
+    let mut named = all.clone();
+    named.retain(|scenario| words.iter().any(|word| is_named(scenario, word)));
     if named.is_empty() {
         eprintln!("no scenario is called so; `list` names them all");
     }
-    !named.is_empty() && sum_up(&play(&named))
+    !named.is_empty() && sum_up(&play(&named, &|_| {}))
 }
 
 /// Plays one.
@@ -100,27 +130,6 @@ pub fn play_one(scenario: &Scenario) -> Came {
         Ok(()) => Came::Passed,
         Err(said) => Came::Failed(format!("{said}\nagain: {}", scenario.replay())),
     }
-}
-
-/// Plays everything again and again with new seeds for as long as `time`, and prints a table.
-pub fn soak(time: Duration, seed: u64) -> bool {
-    let begun = Instant::now();
-    let (mut rounds, mut is_well) = (0, true);
-    let mut killed = kills::Summary::default();
-    println!("seed {seed}");
-    while begun.elapsed() < time {
-        is_well &= sum_up(&play(&catalogue::all()));
-        while is_well && begun.elapsed() < time {
-            killed.add(&kills::play(seed.wrapping_add(killed.stories), 500));
-            is_well &= killed.is_well();
-        }
-        rounds += 1;
-        if !is_well {
-            break;
-        }
-    }
-    println!("{rounds} rounds of the catalogue\n{killed}");
-    is_well
 }
 
 /// Runs `play`; what its panic said, with the place.

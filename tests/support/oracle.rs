@@ -1,9 +1,10 @@
 //! The oracle destination: a server in the test process that applies what it is asked, plays faults, remembers all.
 //!
-//! It runs on a thread and runtime of its own, so that tests may block. `POST /contacts/batch` with
-//! `{"records": [...]}` upserts, `POST /contacts/batch/archive` with `{"ids": [...]}` deletes; both are answered
-//! record by record. `DELETE /contacts/KEY` deletes one record whose key is one field of text. A request is written down, judged and applied in one step under one lock, so that what a test
-//! sees after waiting is never half done. Not responsible for judging the journal: see `check`.
+//! It runs on a thread and runtime of its own, so that tests may block. `POST /contacts/batch` with `{"records":
+//! [...]}` upserts, `POST /contacts/batch/archive` with `{"ids": [...]}` deletes; both are answered record by record.
+//! `DELETE /contacts/KEY` deletes one record whose key is one field of text. A request is written down, judged and
+//! applied in one step under one lock, so that what a test sees after waiting is never half done. Not responsible for
+//! judging the journal: see `check`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -244,7 +244,7 @@ async fn write(
 
 /// Writes until the client is gone; so much at most, that a client without a limit does not take the machine down.
 async fn endless(wire: &mut Wire, is_head: bool, piece: usize, pause: Duration) -> io::Result<()> {
-    const MOST: usize = 1 << 29;
+    const MOST: usize = 1 << 27;
     let head = "HTTP/1.1 200 Played\r\ncontent-type: application/json\r\n";
     wire.write(head.as_bytes()).await?;
     let piece = if is_head {

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::delivery::Counts;
 use crate::delivery::batch::Item;
 use crate::delivery::limits::Limits;
 use crate::destination::definition::{
@@ -85,18 +86,18 @@ impl Fixture {
     fn push(&mut self, numbers: Range<u32>) {
         for number in numbers {
             let (key, fragment) = (key(number), format!(r#"{{"id":{number}}}"#));
-            self.delivery.dispatch().push(Operation::Upsert, &item(&key, &fragment));
+            self.delivery.dispatch.push(Operation::Upsert, &item(&key, &fragment));
         }
     }
 
     async fn finish(&mut self) -> Counts {
-        self.delivery.dispatch().seal();
-        while !self.delivery.is_idle() {
+        self.delivery.dispatch.seal();
+        while !self.delivery.dispatch.is_idle() {
             self.delivery.progress(self.snapshot.journal()).await.unwrap();
         }
         let waits = self.delivery.progress(self.snapshot.journal()).now_or_never();
         assert!(waits.is_none(), "an idle delivery waits");
-        self.delivery.counts()
+        self.delivery.dispatch.counts()
     }
 
     fn entry(&mut self, number: u32) -> Option<Entry> {
@@ -202,7 +203,7 @@ async fn all_is_delivered_and_confirmed() {
     assert_eq!(counts, expected);
     let entry = it.entry(94).unwrap();
     assert!(entry.doubt.is_none() && entry.confirmed.unwrap().fingerprint == 7);
-    assert_eq!(it.snapshot.header().next_batch, it.delivery.dispatch().next_batch());
+    assert_eq!(it.snapshot.header().next_batch, it.delivery.dispatch.next_batch());
 }
 
 #[tokio::test]
@@ -223,7 +224,7 @@ async fn the_one_bad_record_is_found_and_named() {
     it.push(0..8);
     let counts = it.finish().await;
     assert_eq!((counts.delivered, counts.rejected), (7, 1));
-    let rejections = it.delivery.notes().take_rejected();
+    let rejections = it.delivery.dispatch.notes().take_rejected();
     assert_eq!(rejections[0].0, key(5));
     assert_eq!((rejections.len(), rejections[0].2.code.as_str()), (1, "422"));
     let entry = it.entry(5).unwrap();
@@ -236,9 +237,9 @@ async fn a_lost_answer_leaves_doubt() {
     it.push(0..4);
     let counts = it.finish().await;
     assert_eq!((counts.unknown, counts.requests), (4, 1));
-    let unknown = it.delivery.notes().take_unknown();
+    let unknown = it.delivery.dispatch.notes().take_unknown();
     assert_eq!((unknown.len(), unknown[3].2.code.as_str()), (4, "lost"));
-    assert_eq!((unknown[3].0.clone(), it.delivery.notes().troubles().len()), (key(3), 1));
+    assert_eq!((unknown[3].0.clone(), it.delivery.dispatch.notes().troubles().len()), (key(3), 1));
     assert!(it.entry(3).unwrap().doubt.is_some());
 }
 
@@ -246,7 +247,7 @@ async fn a_lost_answer_leaves_doubt() {
 async fn an_answer_in_the_drain_counts_and_the_rest_is_unsent() {
     let mut it = Fixture::new(|_, _| Some(200), true, 1, Repeat::Natural).await;
     it.push(0..6);
-    it.delivery.dispatch().seal();
+    it.delivery.dispatch.seal();
     for _ in 0..2 {
         tokio::select! {
             biased;
@@ -270,7 +271,7 @@ async fn a_refusal_of_everything_halts() {
     let mut it = Fixture::new(|_, _| Some(401), false, 1, Repeat::Natural).await;
     it.push(0..50);
     let counts = it.finish().await;
-    assert_eq!(it.delivery.halted().unwrap().code, "401");
+    assert_eq!(it.delivery.dispatch.halted().unwrap().code, "401");
     assert_eq!(counts.unsent, 50);
     assert!(counts.requests <= 2);
     assert_eq!(it.entry(0), None);
@@ -280,21 +281,21 @@ async fn a_refusal_of_everything_halts() {
 async fn a_withdrawn_record_is_not_sent_unless_its_intent_is_made() {
     let mut it = Fixture::new(|_, _| Some(200), false, 2, Repeat::Natural).await;
     it.push(0..5);
-    assert!(it.delivery.withdraw(key::hash(&key(0)), &key(0)));
-    assert!(it.delivery.withdraw(key::hash(&key(4)), &key(4)));
-    assert!(!it.delivery.withdraw(key::hash(&key(4)), &key(4)));
+    assert!(it.delivery.dispatch.withdraw(key::hash(&key(0)), &key(0)));
+    assert!(it.delivery.dispatch.withdraw(key::hash(&key(4)), &key(4)));
+    assert!(!it.delivery.dispatch.withdraw(key::hash(&key(4)), &key(4)));
     let counts = it.finish().await;
     assert_eq!((counts.delivered, it.entry(0)), (3, None));
-    assert!(!it.delivery.withdraw(key::hash(&key(1)), &key(1)));
+    assert!(!it.delivery.dispatch.withdraw(key::hash(&key(1)), &key(1)));
 }
 
 #[tokio::test]
 async fn the_reader_is_held_back_until_batches_have_left() {
     let mut it = Fixture::new(|_, _| Some(200), false, 1, Repeat::Natural).await;
-    assert!(it.delivery.has_room());
+    assert!(it.delivery.dispatch.has_room());
     it.push(0..9);
-    assert!(!it.delivery.has_room());
-    while !it.delivery.has_room() {
+    assert!(!it.delivery.dispatch.has_room());
+    while !it.delivery.dispatch.has_room() {
         it.delivery.progress(it.snapshot.journal()).await.unwrap();
     }
     assert_eq!(it.finish().await.delivered, 9);
@@ -305,11 +306,15 @@ async fn nothing_leaves_when_its_intent_cannot_be_made_durable() {
     for failing in [1, 2, 3] {
         let mut it = Fixture::new(|_, _| Some(200), false, 1, Repeat::Natural).await;
         it.push(0..6);
-        it.delivery.dispatch().seal();
+        it.delivery.dispatch.seal();
         it.disk.fail_at(failing, true);
         while it.delivery.progress(it.snapshot.journal()).await.is_ok() {}
-        assert!(it.delivery.is_idle());
-        assert_eq!(it.delivery.counts(), Counts { unsent: 6, ..Counts::default() }, "{failing}");
+        assert!(it.delivery.dispatch.is_idle());
+        assert_eq!(
+            it.delivery.dispatch.counts(),
+            Counts { unsent: 6, ..Counts::default() },
+            "{failing}"
+        );
         assert!(it.heard.requests.lock().unwrap().is_empty());
     }
 }

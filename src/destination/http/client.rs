@@ -34,20 +34,29 @@ pub(super) fn build(connection: &Connection) -> Result<Client, Error> {
     let connect_timeout = connection.connect_timeout.min(connection.request_timeout * 9 / 10);
     let mut builder = Client::builder()
         .user_agent(concat!("counterflow/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
+        .redirect(redirects())
         .retry(retry::never())
-        .no_proxy()
         .referer(false)
         .connect_timeout(connect_timeout)
         .timeout(connection.request_timeout)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tcp_nodelay(true);
+    if !points::is_planted("proxy_honoured") {
+        builder = builder.no_proxy();
+    }
     if !connection.base_url.starts_with("https:") {
         // Loading the system's certificates takes time and fails where there are none.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|error| Error::Client(root(&error)))
+}
+
+fn redirects() -> redirect::Policy {
+    match () {
+        () if points::is_planted("redirect_followed") => redirect::Policy::default(),
+        () => redirect::Policy::none(),
+    }
 }
 
 impl Http {
@@ -65,7 +74,7 @@ impl Http {
                 let status = response.status().as_u16();
                 let wait =
                     response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let wait = wait.and_then(|text| retry_after(text, SystemTime::now()));
+                let wait = wait.and_then(|text| retry_after(text, points::wall_clock()));
                 let body = match read(response).await {
                     Ok(body) => body,
                     Err(attempt) => {

@@ -30,14 +30,14 @@ impl Line<'_> {
     pub async fn delete(&mut self, progress: &Progress) -> Result<(), Error> {
         self.course.queue_deletes();
         while self.course.has_deletes() && self.make_room(progress).await? {
-            self.course.push_delete(self.delivery.dispatch());
+            self.course.push_delete(&mut self.delivery.dispatch);
         }
         self.settle(progress).await
     }
 
     /// The counts as they stand; they add up once nothing is waiting or in flight.
     pub fn tally(&self) -> Tally {
-        self.course.tally(self.delivery.counts())
+        self.course.tally(self.delivery.dispatch.counts())
     }
 
     /// Folds the journal into the next generation; closes the epoch where it was confirmed and the run was not stopped.
@@ -52,7 +52,7 @@ impl Line<'_> {
     ) -> Result<(), Error> {
         let invalid_keys = Some(self.course.invalid_keys());
         let baseline = prepare::baseline(&self.prepared, self.run, invalid_keys);
-        let next_batch = self.delivery.dispatch().next_batch();
+        let next_batch = self.delivery.dispatch.next_batch();
         let is_proven = end.is_proven();
         let closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
         self.course.intake.forget_keys();

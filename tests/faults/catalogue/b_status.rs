@@ -150,8 +150,9 @@ fn no_proxy(scenario: &Scenario) {
     let environment = names.map(|name| (name, elsewhere.base_url())).to_vec();
     let mut case = Case::new(&scenario.replay(), Setup { environment, ..Setup::default() });
     case.write(&people(1..=20));
-    case.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let report = case.sync(&[]);
     assert_eq!(elsewhere.connections(), 0, "the token was sent elsewhere");
+    report.expect(0, "succeeded", &[("delivered", 20)]);
     case.judge();
 }
 
@@ -169,7 +170,9 @@ fn redirects(scenario: &Scenario) {
             let fault = Fault::Redirect(code, location.to_owned());
             let fault = if code == 302 { fault.applied() } else { fault };
             case.oracle.always(fault);
-            let report = case.sync(&[]).expect(1, "failed", &[("delivered", 0), ("requests", 1)]);
+            let report = case.sync(&[]);
+            assert_eq!(elsewhere.connections(), 0, "the token was sent on");
+            let report = report.expect(1, "failed", &[("delivered", 0), ("requests", 1)]);
             assert!(report.word("error").contains(&code.to_string()), "{report:#?}");
             case.oracle.clear_faults();
             seen += 1;
@@ -179,7 +182,6 @@ fn redirects(scenario: &Scenario) {
             }
         }
     }
-    assert_eq!(elsewhere.connections(), 0, "the token was sent on");
     // A delete that is redirected has not happened either.
     case.sync(&[]).expect(0, "succeeded", &[]);
     case.write(&people(1..=15));

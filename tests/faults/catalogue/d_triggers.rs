@@ -2,12 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use super::Scenario;
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
 use crate::support::judge::Left;
 use crate::support::people::{keys, people};
+use crate::support::process::Finished;
 use crate::support::server::Api;
 use crate::support::workspace::Setup;
 
@@ -25,6 +28,11 @@ pub const SCENARIOS: &[Scenario] = &[
         clocks_of_runs,
     ),
     Scenario::new("D4", "a clock that steps within a run changes nothing of it", step_within),
+    Scenario::new(
+        "D4",
+        "a Retry-After with a date is read by the clock, right or wrong, and nothing is lost",
+        dated_by_another_clock,
+    ),
     Scenario::new(
         "D4",
         "a record that was rejected under a clock far ahead is tried again once it is right",
@@ -55,17 +63,27 @@ fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Starte
         config = config.replacen(&mode, &with, 1);
     }
     case.workspace.write("counterflow.yaml", &config);
-    let step: Vec<(&str, &str)> = step.map(|step| (STEP, step)).into_iter().collect();
+    let log = ("RUST_LOG", "counterflow=debug");
+    let environment: Vec<(&str, &str)> =
+        step.map(|step| (STEP, step)).into_iter().chain([log]).collect();
     case.say(format!("serve {step:?}"));
-    let process = case.workspace.spawn_with(&["--format", "json", "serve"], &step);
+    let process = case.workspace.spawn_with(&["--format", "json", "serve"], &environment);
     let api = Api::of(&case.workspace, &process);
     (case.started(process), api)
 }
 
-fn end(case: &mut Case, server: Started) {
+fn end(case: &mut Case, server: Started) -> Finished {
     server.process.sigterm();
-    case.end(server).expect_code(0);
+    let finished = case.end(server).expect_code(0);
     case.workspace.write_config();
+    finished
+}
+
+/// The runs that the schedule asked for or joined, in order, as a server logged them.
+fn fired(finished: &Finished) -> Vec<u64> {
+    let lines = finished.stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let firings = lines.filter(|line: &Value| line["message"] == "schedule fires");
+    firings.filter_map(|line| line["run"].as_str()?.parse().ok()).collect()
 }
 
 /// The step after which a clock that began now reads so many seconds before a full minute.
@@ -110,7 +128,8 @@ fn triggers_at_once(scenario: &Scenario) {
     let report = case.workspace.report(beside).expect(0, "succeeded", &[]);
     assert_eq!(report.run(), behind.to_string());
     assert_eq!(case.oracle.record("[18]").map(|record| record["id"].clone()), Some(18.into()));
-    end(&mut case, server);
+    let fired = fired(&end(&mut case, server));
+    assert_eq!(fired, [behind], "the schedule fired, and joined the run that waits");
     case.judge();
 }
 
@@ -191,6 +210,30 @@ fn step_within(scenario: &Scenario) {
         let started = case.spawn_with(&[], &[(STEP, &format!("{by}:500"))]);
         let finished = case.end_within(started, Duration::from_secs(15));
         finished.expect_code(0);
+        case.judge();
+    }
+}
+
+/// A date that is to come is over for a clock that is ahead, and one that is over is far away for one that is behind.
+fn dated_by_another_clock(scenario: &Scenario) {
+    let date = |seconds: i64| {
+        let step = Duration::from_secs(seconds.unsigned_abs());
+        let now = SystemTime::now();
+        httpdate::fmt_http_date(if seconds < 0 { now - step } else { now + step })
+    };
+    for (by, at) in [(DAY, 3_600), (20_000 * DAY, 3_600), (-DAY, -60), (-20_000 * DAY, -60)] {
+        let mut case = Case::new(&scenario.replay(), setup());
+        case.write(&people(1..=12));
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        case.write(&people(3..=20));
+        case.oracle.on_next(Fault::retry_after(429, &date(at)));
+        let started = case.spawn_with(&[], &[(STEP, &format!("{by}:0"))]);
+        let finished = case.end_within(started, Duration::from_secs(15));
+        let report = finished.json();
+        let (code, unsent) = if by > 0 { (0, 0) } else { (1, 3) };
+        let seen = (finished.code, report["tally"]["unsent"].as_u64());
+        let print = case.print();
+        assert_eq!(seen, (Some(code), Some(unsent)), "a date {at} s from now, by {by} ms\n{print}");
         case.judge();
     }
 }

@@ -51,7 +51,7 @@ fn delivered(scenario: &Scenario, setup: Setup, all: &[Person]) -> Case {
 fn fails(case: &mut Case, words: &[&str]) {
     let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
     report.finished.expect_printed(words);
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
 }
 
 fn cut_parquet(scenario: &Scenario) {
@@ -87,7 +87,7 @@ fn broken_group(scenario: &Scenario) {
     case.written("a page in its middle is overwritten", &next);
     let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
     assert!(report.count("delivered") > 0, "it broke in its middle: {report:#?}");
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
     case.write(&next);
     case.judge();
 }
@@ -133,7 +133,7 @@ fn during_the_read(scenario: &Scenario, location: &str, change: Change) {
     case.oracle.release();
     let finished = case.end(started).expect_code(1);
     finished.expect_printed(&["did not prove its end", "nothing was deleted"]);
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
     assert!(case.oracle.record(&key(1)).is_some(), "{}", case.print());
     for joined in ["part-new.csv", "part-new.parquet"] {
         // It is there in one case only.
@@ -244,7 +244,7 @@ fn long_parquet(_: &Scenario) {
     let report = mirror.workspace.report(process).expect(1, "failed", &[("deletes", 0)]);
     let rows = report.count("rows_read");
     assert!(0 < rows && rows < 119_000, "it broke in its middle: {report:#?}");
-    assert!(mirror.oracle.deletes().is_empty(), "I5\n{}", mirror.oracle.print());
+    assert!(mirror.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", mirror.oracle.print());
     std::fs::write(&path, &whole).expect("it can be written");
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[("deleted", 20)]);
     mirror.assert_at_rest();
@@ -268,7 +268,7 @@ fn cut_while_sending(case: &mut Case, length: u64, word: &str) {
     let rows = finished.json()["tally"]["rows_read"].as_u64().expect("a count");
     let held = case.people().len() as u64;
     assert!(0 < rows && rows < held, "{rows} of {held} rows were read before the end");
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
 }
 
 fn missing_file(scenario: &Scenario) {
@@ -281,10 +281,11 @@ fn missing_file(scenario: &Scenario) {
         case.written("one file of three is gone", &left);
         // A second bad read never passes because the first was bad too.
         for more in [&[][..], &[], &["--full"], &[]] {
-            let report = case.sync(more).expect(4, "partial", &[("held", 20), ("deleted", 0)]);
+            let report = case.sync(more);
+            assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
+            let report = report.expect(4, "partial", &[("held", 20), ("deleted", 0)]);
             assert!(report.json["holds"].to_string().contains("vanished_files"), "{report:#?}");
         }
-        assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
         // It is back, and one of its rows is gone indeed.
         let back: Vec<Person> = all.iter().copied().filter(|one| one.id != 20).collect();
         case.write(&back);
@@ -309,9 +310,10 @@ fn missing_partition(scenario: &Scenario) {
     let left: Vec<Person> = all.iter().copied().filter(|one| one.id % 3 != 1).collect();
     case.written("one partition of three is gone", &left);
     for _ in 0..3 {
-        case.sync(&[]).expect(4, "partial", &[("held", 20), ("deleted", 0)]);
+        let report = case.sync(&[]);
+        assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
+        report.expect(4, "partial", &[("held", 20), ("deleted", 0)]);
     }
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
     std::fs::rename(&aside, &day).expect("the folder can be put back");
     case.write(&all);
     case.judge();
@@ -346,7 +348,7 @@ fn rewritten(scenario: &Scenario) {
     // As many files again, and the marker is not there.
     case.workspace.write_file("part-more.parquet", &people(58..=58));
     case.sync(&[]).expect(4, "partial", &[("held", 19), ("deleted", 0)]);
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
     for part in ["part-more.parquet", "part-new-0.parquet", "part-new-2.parquet"] {
         std::fs::remove_file(case.workspace.path().join(part)).expect("the file is there");
     }

@@ -93,7 +93,11 @@ fn cut_within_last_line(_: &Scenario) {
                 report.finished.expect_printed(&["ends within a line"]);
             }
         }
-        assert!(mirror.oracle.deletes().is_empty(), "I5\n{}", mirror.oracle.print());
+        assert!(
+            mirror.oracle.deletes().is_empty(),
+            "I5: rows were deleted\n{}",
+            mirror.oracle.print()
+        );
         mirror.workspace.write(FORMATS[0], &text(1_250));
         mirror.workspace.sync(&[]).expect(0, "succeeded", &[("held", 0), ("deletes", 0)]);
         assert_eq!(mirror.oracle.table(), whole);
@@ -170,7 +174,7 @@ fn broken(scenario: &Scenario, location: &'static str, broken: impl Fn(&Path)) {
         let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
         report.finished.expect_printed(&["part-1"]);
     }
-    assert!(case.oracle.deletes().is_empty(), "I5\n{}", case.print());
+    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
     case.write(&left);
     case.sync(&[]).expect(0, "succeeded", &[("deleted", 30)]);
     case.judge();

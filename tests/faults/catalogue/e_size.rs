@@ -1,5 +1,5 @@
-//! E8. One long value, many columns, many rows. What is played with each change is small; `COUNTERFLOW_FULL_SIZE=1` in the
-//! environment asks for the sizes of the catalogue. The peak of the process's memory is printed, in MiB.
+//! E8. One long value, many columns, many rows. What is played with each change is small; `--all` asks for more. The peak
+//! of the process's memory is a figure, in MiB.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
 use serde_json::{Value, json};
 
-use super::Scenario;
 use super::e_shrink::{FORMATS, open_guard};
+use super::{Scenario, is_exhaustive};
+use crate::runner;
 use crate::support::parquet;
 use crate::support::table::Mirror;
 use crate::support::workspace::{Report, Setup};
@@ -22,7 +23,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 fn sized<T>(usual: T, full: T) -> T {
-    if std::env::var_os("COUNTERFLOW_FULL_SIZE").is_some() { full } else { usual }
+    if is_exhaustive() { full } else { usual }
 }
 
 /// Runs to the end and prints the greatest memory that the process ever had in use, in MiB.
@@ -35,7 +36,7 @@ fn measured(mirror: &Mirror, what: &str) -> (Report, u64) {
         process.is_running()
     });
     let peak = peak.get();
-    println!("E8: {what}: at most {peak} MiB in use");
+    runner::figure(format!("E8: {what}: at most {peak} MiB in use"));
     assert!(peak > 0, "the memory was measured");
     (mirror.workspace.report(process), peak)
 }

@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_query;
 mod a_stop;
 mod b_names;
 mod b_records;
@@ -27,7 +28,9 @@ mod e_statements;
 mod e_upgrade;
 mod e_values;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a machine must have for a scenario; an error says what it lacks.
@@ -56,15 +59,24 @@ impl Scenario {
         Scenario { need: Some(need), ..self }
     }
 
-    /// The command that plays this scenario alone.
+    /// The command that plays this scenario alone, and as much of it as is played now.
     pub fn replay(&self) -> String {
-        format!("cargo test --features faults --test faults -- '{}'", self.name)
+        let all = if is_exhaustive() { " --all" } else { "" };
+        format!("{COMMAND} {}{all}", quoted(self.name))
     }
 
     /// Whether `word` is the id or a part of the name.
     pub fn is_named(&self, word: &str) -> bool {
         self.id == word || self.name.contains(word)
     }
+}
+
+/// What the kit is started by.
+pub const COMMAND: &str = "cargo test --features faults --test faults --";
+
+/// The text as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 impl fmt::Display for Scenario {
@@ -78,6 +90,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_query::SCENARIOS,
         a_stop::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
@@ -103,6 +116,24 @@ pub fn all() -> Vec<Scenario> {
         e_values::SCENARIOS,
     ]
     .concat()
+}
+
+/// What is wrong with the catalogue: two scenarios of one name, or a name that a shell would read as another.
+pub fn unsound() -> Vec<String> {
+    let all = all();
+    let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
+    let mut wrong = Vec::new();
+    if names.len() != all.len() {
+        wrong.push(format!("{} scenarios have {} names", all.len(), names.len()));
+    }
+    let words: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    let script = format!("printf '%s\\n' {}", words.join(" "));
+    let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
+    let read = String::from_utf8_lossy(&output.stdout);
+    if !read.lines().eq(names.iter().copied()) {
+        wrong.push("a replay command would name another scenario".to_owned());
+    }
+    wrong
 }
 
 static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);

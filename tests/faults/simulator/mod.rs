@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 
 use self::judge::Broken;
 use self::plan::Plan;
-use self::world::{Statistics, World};
+pub use self::world::Statistics;
+use self::world::World;
 use crate::runner;
 
 /// A history in which an invariant does not hold.

@@ -101,8 +101,8 @@ impl Numbers {
         self.batches.clear();
     }
 
-    /// A run begins or is over: a key whose row is another one now is not repeated. `row` says the content of a key's row, if it is
-    /// valid, and whether there was one at all.
+    /// A run begins or is over: a key whose row is another one now is not repeated. `row` says the content of a
+    /// key's row, if it is valid, and whether there was one at all.
     pub fn keep_same(&mut self, row: impl Fn(&i64) -> (Option<Fingerprint>, bool)) {
         let is_same = |key: &i64, (operation, content, _): &Sent| match row(key) {
             (Some(now), _) => *operation == Operation::Upsert && now == *content,

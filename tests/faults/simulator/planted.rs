@@ -1,8 +1,6 @@
 //! Defects planted in the product, each of which the simulator has to find: the judge is judged.
 
-use std::process::{Command, Stdio};
-
-use crate::planted::Found;
+use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
 pub const PLANTED: [(&str, &[&str]); 12] = [
@@ -23,13 +21,12 @@ pub const PLANTED: [(&str, &[&str]); 12] = [
 /// Histories within which each is found.
 const WITHIN: u64 = 2_000;
 
-/// Plays histories with each defect planted, in a process of its own. Prints a line each.
-pub fn play() -> impl Iterator<Item = Found> {
+/// Plays histories with each defect planted, in a process of its own.
+pub fn play() -> impl Iterator<Item = Played> {
     PLANTED.iter().map(|(defect, invariants)| {
-        let me = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new(me);
+        let mut command = again();
         command.args(["simulator", "--count", &WITHIN.to_string()]);
-        command.env("COUNTERFLOW_DEFECT", defect).stdin(Stdio::null());
+        command.env("COUNTERFLOW_DEFECT", defect);
         let output = command.output().expect("this program can be started again");
         let said = String::from_utf8_lossy(&output.stdout);
         let is_expected = |line: &&str| {
@@ -38,10 +35,10 @@ pub fn play() -> impl Iterator<Item = Found> {
         };
         let why = said.lines().find(is_expected);
         let last = said.lines().find(|line| line.starts_with("simulator:")).unwrap_or_default();
-        match why {
-            Some(why) => println!("found        {defect} by the simulator: {why} ({last})"),
-            None => println!("MISSED       {defect} by the simulator:\n{said}"),
-        }
-        ((*defect).to_owned(), "the simulator".to_owned(), why.map(str::to_owned))
+        let came = match why {
+            Some(why) => Came::Found(format!("{why} ({last})")),
+            None => Came::Missed(said.into_owned()),
+        };
+        Played { defect, by: "the simulator", words: invariants.join(" or "), came }
     })
 }
