@@ -45,6 +45,17 @@ pub const PLANTED: &[(&str, &str)] = &[
         "trigger_during_run_lost",
         "schedule, API and Sync Now at once during a run are one run behind it",
     ),
+    ("delete_put_off", "what was applied without an answer is asserted again"),
+    ("unchanged_row_sent", "what was applied without an answer is asserted again"),
+    ("epoch_closed_over_unknown", "what was applied without an answer is asserted again"),
+    ("row_counted_twice", "what was applied without an answer is asserted again"),
+    ("batch_cut_short", "a record that was refused and never taken is not deleted when it leaves"),
+    ("run_not_named", "a record that was refused and never taken is not deleted when it leaves"),
+    (
+        "refused_record_deleted",
+        "a record that was refused and never taken is not deleted when it leaves",
+    ),
+    ("secret_in_error", "a server tells of a refusal without what was sent"),
 ];
 
 /// A defect, the scenario that must find it, and what it said; `None` where it found nothing.
