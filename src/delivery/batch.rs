@@ -161,6 +161,7 @@ impl Batcher {
         let json = (item.fragment.len() as u64).saturating_sub(u64::from(item.target_len));
         let comma = u64::from(!self.open.is_empty());
         let is_full = self.open.len() >= self.limits.records.max(1)
+            || self.open.len() == 1 && points::is_planted("batch_cut_short")
             || self.overhead + self.bytes + comma + json > self.limits.bytes;
         let closed = if is_full { self.close() } else { None };
         self.bytes += json + u64::from(!self.open.is_empty());

@@ -3,6 +3,7 @@
 use super::entry::{Entry, Fingerprint, Operation};
 use super::id::{Epoch, Instant};
 use super::sync::Mode;
+use crate::points;
 
 /// What to do with a row that was read and is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,8 @@ pub fn present(
     let is_confirmed = entry
         .confirmed
         .is_some_and(|confirmed| confirmed.fingerprint == fingerprint && confirmed.epoch == epoch);
-    if is_confirmed {
+    if is_confirmed && !(fingerprint.is_multiple_of(3) && points::is_planted("unchanged_row_sent"))
+    {
         Present::Unchanged { has_rejection: entry.rejection.is_some() || entry.held.is_some() }
     } else {
         Present::Upsert(Reason::Fresh)
@@ -88,7 +90,7 @@ pub fn present(
 
 /// Decides for an entry without a row, after positive proof that the read was complete. Invalid rows count as met.
 pub fn absent(entry: &Entry, mode: Mode, epoch: Epoch, now: Instant) -> Absent {
-    if !entry.is_possibly_at_destination() {
+    if !entry.is_possibly_at_destination() && !points::is_planted("refused_record_deleted") {
         return Absent::Forget;
     }
     match mode {

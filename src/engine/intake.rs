@@ -70,6 +70,9 @@ impl Counts {
         for uncounted in [self.unchanged, self.waived, self.upserts, deferred] {
             self.invalid += uncounted.min(0);
         }
+        if points::is_planted("row_counted_twice") && self.unchanged > 0 {
+            (self.rows, self.unchanged) = (self.rows + 1, self.unchanged + 1);
+        }
         let positive = |count: i64| u64::try_from(count).unwrap_or(0);
         Tally {
             rows_read: positive(self.rows),

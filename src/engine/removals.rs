@@ -6,6 +6,7 @@ use crate::domain::guard::{self, HoldCause};
 use crate::domain::id::{Epoch, Instant, RunId};
 use crate::domain::sync::{Definition, Sync};
 use crate::domain::tally::Tally;
+use crate::points;
 use crate::snapshot::header::Header;
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
@@ -63,9 +64,16 @@ pub fn sort(
                 let is_released = entry.held.is_some_and(|held| {
                     header.releases.iter().any(|release| held.was_held_in(release.run))
                 });
-                if is_released { removals.delete.push(place) } else { others.push(place) }
+                let is_taken_for = points::is_planted("release_covers_others");
+                let is_covered = is_taken_for && !header.releases.is_empty();
+                let list =
+                    if is_released || is_covered { &mut removals.delete } else { &mut others };
+                list.push(place);
             }
         }
+    }
+    if others.len() > 1 && points::is_planted("delete_put_off") {
+        others.pop();
     }
     if others.is_empty() {
         return removals;

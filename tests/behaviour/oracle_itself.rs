@@ -215,21 +215,6 @@ fn idempotency_keys_are_judged_by_i7() {
 }
 
 #[test]
-fn snapshot_and_destination_are_compared_by_i3_and_i4() {
-    let oracle = Oracle::start(&["id"]);
-    let (one, two) = (Person::new(1, 1), Person::new(2, 1));
-    say(&oracle, UPSERT, "a", &upsert(&[one]));
-    oracle.on_next(Fault::ApplyThenDrop);
-    say(&oracle, UPSERT, "b", &upsert(&[two]));
-    oracle.assert_snapshot_not_ahead([(one.key().as_str(), &one.record())]);
-    assert!(fails(|| oracle.assert_snapshot_not_ahead([(two.key().as_str(), &two.record())])));
-    oracle.assert_delivered([(one.key().as_str(), &one.record())]);
-    assert!(fails(|| oracle.assert_delivered([(two.key().as_str(), &two.record())])));
-    oracle.assert_destination_known(|key| key == one.key() || key == two.key());
-    assert!(fails(|| oracle.assert_destination_known(|key| key == one.key())));
-}
-
-#[test]
 fn a_wrong_token_and_a_wrong_shape_are_refused_and_written_down() {
     let oracle = Oracle::start(&["id"]);
     let wrong = [

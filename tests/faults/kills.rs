@@ -266,9 +266,10 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
             case.say(format!("SIG{signal}"));
             started.process.signal(signal);
             let asked = Instant::now();
-            case.end_within(started, DRAIN + GRACE);
+            let finished = case.end_within(started, DRAIN + GRACE);
+            let took = finished.ended.saturating_duration_since(asked);
             summary.stops += 1;
-            summary.longest_stop = summary.longest_stop.max(asked.elapsed());
+            summary.longest_stop = summary.longest_stop.max(took);
         }
         _ => {
             let started = case.spawn(more);

@@ -114,6 +114,18 @@ pub const PLANTED: &[Row] = &[
     ),
     ("unsent_called_delivered", "a refused connection leaves nothing in doubt", "I2: "),
     ("unchanged_sent_again", "what was taken and dropped is sent again", "I8: "),
+    ("delete_put_off", "what was applied without an answer is asserted again", "I"),
+    ("unchanged_row_sent", "what was applied without an answer is asserted again", "I"),
+    ("epoch_closed_over_unknown", "what was applied without an answer is asserted again", "I"),
+    ("row_counted_twice", "what was applied without an answer is asserted again", "I"),
+    ("batch_cut_short", "a record that was refused and never taken is not deleted when it leaves", "I"),
+    ("run_not_named", "a record that was refused and never taken is not deleted when it leaves", "I"),
+    (
+        "refused_record_deleted",
+        "a record that was refused and never taken is not deleted when it leaves",
+        "I5: ",
+    ),
+    ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
 ];
 
 /// Plants that are played at once; they wait for processes more than they work.

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use counterflow::domain::id::{Epoch, RunId};
 use serde_json::Value;
 
 use super::SOON;
-use super::known;
+use super::known::{self, Entries};
 use super::oracle::Oracle;
 use super::people::{Person, key, people};
 use super::process::{Finished, Process};
@@ -32,11 +33,13 @@ pub struct Case {
     pub(super) discarded: BTreeSet<String>,
     /// Keys that people ever let go: the first record under them is new again.
     pub(super) ever_discarded: BTreeSet<String>,
-    /// Runs whose deletes a person has released.
-    pub(super) releases: usize,
+    /// Keys whose deletes a person has released, and which have not been found in the source since.
+    released: BTreeSet<String>,
     /// Processes that ended without a word.
     pub(super) crashes: usize,
     last_run: u64,
+    /// Of runs up to this one the store tells nothing, or gives their numbers again.
+    pub(super) forgotten: u64,
 }
 
 /// One process that could run the sync.
@@ -46,11 +49,15 @@ pub(super) struct Attempt {
     pub sources: std::ops::RangeInclusive<usize>,
     /// The numbers of the runs that it sent requests for.
     pub runs: Vec<u64>,
-    /// Entries possibly at the destination before it.
-    pub entries: usize,
-    /// A person had released what was held.
-    pub is_released: bool,
+    /// The snapshot before it.
+    pub entries: Entries,
+    /// The epoch after it.
+    pub epoch: Option<Epoch>,
+    /// Keys that a person had released before it.
+    pub released: BTreeSet<String>,
     pub report: Option<Report>,
+    /// What the last run that it made to its end says of itself: its report, or its document where it was a server's.
+    pub ended: Option<Value>,
 }
 
 /// A process that was started for a case.
@@ -62,11 +69,12 @@ pub struct Started {
 }
 
 /// What was so before a process was started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Before {
     first_source: usize,
-    entries: usize,
-    is_released: bool,
+    entries: Entries,
+    released: BTreeSet<String>,
+    is_server: bool,
 }
 
 impl Case {
@@ -82,6 +90,11 @@ impl Case {
         for id in CO_WRITER {
             oracle.plant(Person::new(id, 1).record());
         }
+        Case::alone(replay, oracle, base_url, setup)
+    }
+
+    /// As `at`, without a co-writer: rows of any shape.
+    pub fn alone(replay: &str, oracle: Oracle, base_url: String, setup: Setup) -> Case {
         let workspace = Workspace::at(base_url, setup);
         Case {
             oracle,
@@ -92,9 +105,10 @@ impl Case {
             attempts: Vec::new(),
             discarded: BTreeSet::new(),
             ever_discarded: BTreeSet::new(),
-            releases: 0,
+            released: BTreeSet::new(),
             crashes: 0,
             last_run: 0,
+            forgotten: 0,
         }
     }
 
@@ -163,7 +177,7 @@ impl Case {
     /// Starts the server.
     pub fn spawn_serve(&mut self) -> Started {
         self.say("serve");
-        let before = self.before();
+        let before = Before { is_server: true, ..self.before() };
         let process = self.workspace.spawn(&["--format", "json", "serve"]);
         Started { process, before, may_abort: false }
     }
@@ -176,14 +190,14 @@ impl Case {
 
     /// Takes in a process that can run the sync and has changed nothing yet.
     pub fn started(&mut self, process: Process) -> Started {
-        Started { process, before: self.before(), may_abort: false }
+        let before = Before { is_server: true, ..self.before() };
+        Started { process, before, may_abort: false }
     }
 
     fn before(&self) -> Before {
         let entries = known::entries(&self.workspace).unwrap_or_default();
-        let entries = entries.values().filter(|entry| entry.is_possibly_at_destination()).count();
         let first_source = self.sources.len().saturating_sub(1);
-        Before { first_source, entries, is_released: self.releases > 0 }
+        Before { first_source, entries, released: self.released.clone(), is_server: false }
     }
 
     /// Waits for the end of a process and looks at what it left. A report is asked of one that ended by itself.
@@ -200,6 +214,22 @@ impl Case {
         self.assert_ended_well(&finished, may_abort);
         self.take(&finished, before);
         finished
+    }
+
+    /// As `end`; `mend` puts the state right before it is looked at.
+    #[track_caller]
+    pub fn end_and_mend(&mut self, started: Started, mend: impl FnOnce()) -> Finished {
+        let Started { process, before, may_abort } = started;
+        let finished = self.workspace.end(process, SOON * 4);
+        mend();
+        self.assert_ended_well(&finished, may_abort);
+        self.take(&finished, before);
+        finished
+    }
+
+    /// The store has lost what it knew of runs since some commit: their counts are not asked for.
+    pub fn runs_are_lost(&mut self) {
+        self.forgotten = self.last_run;
     }
 
     /// Kills a process, whatever it is doing.
@@ -229,13 +259,21 @@ impl Case {
     /// A person releases what run `run` held; the run that follows is the case's as any other.
     #[track_caller]
     pub fn release(&mut self, run: &str) -> Finished {
-        self.releases += 1;
         self.say(format!("release {run}"));
+        let number = RunId(run.parse().expect("a run is a number"));
+        let held = known::entries(&self.workspace).unwrap_or_default();
+        let held = held.into_iter().filter(|(_, e)| e.held.is_some_and(|h| h.was_held_in(number)));
+        let held: BTreeSet<String> = held.map(|(key, _)| key).collect();
+        let mut before = self.before();
+        before.released.extend(held.iter().cloned());
         let args = ["--format", "json", "release", run, "-m", "they may go"];
-        let before = self.before();
         let process = self.workspace.spawn(&args);
         let finished = self.end(Started { process, before, may_abort: false });
-        self.releases -= 1;
+        // Of a word that was refused nothing stands.
+        if !matches!(finished.code, Some(2 | 5)) {
+            self.released.extend(held);
+            self.found_again();
+        }
         finished
     }
 
@@ -282,7 +320,7 @@ impl Case {
     }
 
     fn take(&mut self, finished: &Finished, before: Before) {
-        let Before { first_source: first, entries, is_released } = before;
+        let Before { first_source: first, entries, released, is_server } = before;
         let json: Option<Value> = serde_json::from_str(finished.stdout.trim()).ok();
         let report = json.filter(|json| json["outcome"].is_string());
         let said = report.as_ref().map_or("no report".to_owned(), |json| {
@@ -295,14 +333,40 @@ impl Case {
         let runs = requests.iter().filter_map(|request| request.sent.run.as_ref()?.parse().ok());
         let runs: BTreeSet<u64> = runs.filter(|run| *run > self.last_run).collect();
         self.last_run = runs.last().copied().unwrap_or(self.last_run);
+        let ended = match is_server && !runs.is_empty() {
+            true => self.runs().into_iter().find(|run| is_among(run, &runs)),
+            false => report.clone(),
+        };
         self.attempts.push(Attempt {
             sources: first..=self.sources.len().saturating_sub(1),
             runs: runs.into_iter().collect(),
             entries,
-            is_released,
+            epoch: known::view(&self.workspace).map(|view| view.header().epoch),
+            released,
             report: report.map(|json| Report { finished: finished.clone(), json }),
+            ended,
         });
+        self.found_again();
         let wrong = self.wrong_after_a_process();
         assert!(wrong.is_empty(), "{wrong:#?}\n{}", self.print());
     }
+
+    /// A released key that a run has found in the source again is released no more.
+    fn found_again(&mut self) {
+        let Some(Attempt { sources, ended: Some(ended), .. }) = self.attempts.last() else {
+            return;
+        };
+        let outcome = ended["outcome"].as_str().or(ended["phase"].as_str());
+        if !matches!(outcome, Some("succeeded" | "partial")) || sources.start() != sources.end() {
+            return;
+        }
+        if let Some(read) = self.sources.get(*sources.end()) {
+            let read: BTreeSet<String> = read.iter().map(|person| person.key()).collect();
+            self.released.retain(|key| !read.contains(key));
+        }
+    }
+}
+
+fn is_among(run: &Value, runs: &BTreeSet<u64>) -> bool {
+    run["run"].as_u64().is_some_and(|number| runs.contains(&number))
 }

@@ -56,36 +56,6 @@ impl Oracle {
         }
     }
 
-    /// I3: each key that is said to be confirmed with a record was delivered so, by an answer that was sent whole, and
-    /// no later receipt says otherwise.
-    #[track_caller]
-    pub fn assert_snapshot_not_ahead<'a>(
-        &self,
-        confirmed: impl IntoIterator<Item = (&'a str, &'a Value)>,
-    ) {
-        let requests = self.requests();
-        for (key, record) in confirmed {
-            let last = receipts(&requests).rfind(|operation| operation.key == key);
-            let is_so =
-                last.is_some_and(|last| last.asked == Asked::Upsert && last.record == *record);
-            assert!(is_so, "I3: the snapshot is ahead at {key}: {last:?}\n{}", self.print());
-        }
-    }
-
-    /// I4: each of our keys at the destination is known or in doubt.
-    #[track_caller]
-    pub fn assert_destination_known(&self, is_known: impl Fn(&str) -> bool) {
-        let planted = self.planted();
-        let unknown: Vec<String> =
-            self.table().into_keys().filter(|key| !planted.contains_key(key)).collect();
-        let unknown: Vec<&String> = unknown.iter().filter(|key| !is_known(key)).collect();
-        assert!(
-            unknown.is_empty(),
-            "I4: unknowingly at the destination: {unknown:?}\n{}",
-            self.print()
-        );
-    }
-
     /// I5: every delete that was asked is of a key that may be deleted.
     #[track_caller]
     pub fn assert_deletes_only(&self, may_be_deleted: &BTreeSet<String>) {
@@ -102,22 +72,6 @@ impl Oracle {
         let operations = requests.iter().flat_map(|request| &request.sent.operations);
         let deletes = operations.filter(|operation| operation.asked == Asked::Delete);
         deletes.map(|operation| operation.key.clone()).collect()
-    }
-
-    /// I2: every one of these states was delivered, or a newer one of the same key.
-    #[track_caller]
-    pub fn assert_delivered<'a>(&self, states: impl IntoIterator<Item = (&'a str, &'a Value)>) {
-        let counter = |record: &Value| record.get("counter").and_then(Value::as_u64);
-        let requests = self.requests();
-        for (key, record) in states {
-            let is_delivered =
-                receipts(&requests).filter(|operation| operation.key == key).any(|operation| {
-                    operation.asked == Asked::Delete
-                        || operation.record == *record
-                        || counter(&operation.record) > counter(record)
-                });
-            assert!(is_delivered, "I2: {key} was never delivered as {record}\n{}", self.print());
-        }
     }
 }
 

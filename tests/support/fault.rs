@@ -204,11 +204,12 @@ impl Script {
 
     /// The fault for this request; taken out of the script where it stands there once.
     pub fn choose(&mut self, sent: &Sent) -> Fault {
-        if let Some(fault) = self.by_number.remove(&sent.number) {
-            return fault;
+        // One that has nothing to say about this request stays, and is known as one that never fired.
+        if self.by_number.get(&sent.number).is_some_and(|fault| fault.concerns(sent)) {
+            return self.by_number.remove(&sent.number).expect("it was there");
         }
-        if let Some(fault) = self.next.pop_front() {
-            return fault;
+        if self.next.front().is_some_and(|fault| fault.concerns(sent)) {
+            return self.next.pop_front().expect("it was there");
         }
         for standing in &mut self.standing {
             if (standing.holds_for)(sent) && standing.fault.concerns(sent) {

@@ -14,16 +14,23 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
 use super::people::Person;
 use super::workspace::Workspace;
 
+/// What a snapshot says, by the key as the oracle shows it.
+pub type Entries = BTreeMap<String, Entry>;
+
 /// The entries of the sync `people`, by the key as the oracle shows it, as the next run will find them; `None` before the
 /// first commit.
-pub fn entries(workspace: &Workspace) -> Option<BTreeMap<String, Entry>> {
-    let view = view(workspace)?;
-    let mut entries = BTreeMap::new();
+pub fn entries(workspace: &Workspace) -> Option<Entries> {
+    view(workspace).map(|view| entries_of(&view))
+}
+
+/// The entries of a snapshot.
+pub fn entries_of(view: &View) -> Entries {
+    let mut entries = Entries::new();
     let visited = view.visit(|key, entry| {
         entries.insert(shown(key), entry);
     });
     visited.expect("a snapshot that the product left can be read");
-    Some(entries)
+    entries
 }
 
 /// The sync's snapshot as the next run will find it.

@@ -1,12 +1,17 @@
 //! The fault kit: an oracle destination, a checker of its journal, the real binary as a process, a workspace for it.
 
+pub mod after;
+pub mod asked;
+pub mod canaries;
 pub mod case;
 pub mod certificates;
 pub mod check;
+pub mod counts;
 pub mod fault;
 pub mod front;
 pub mod journal;
 pub mod judge;
+pub mod kinds;
 pub mod known;
 pub mod names;
 pub mod oracle;

@@ -237,6 +237,11 @@ impl Oracle {
         self.state().journal.table.clone()
     }
 
+    /// How many records the final table has.
+    pub fn count_held(&self) -> usize {
+        self.state().journal.table.len()
+    }
+
     /// The record at the destination under this key.
     pub fn record(&self, key: &str) -> Option<Value> {
         self.state().journal.table.get(key).cloned()

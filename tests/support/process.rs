@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// Between two looks at what no event tells of.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// A running process; killed when dropped.
 pub struct Process {
     child: Child,
@@ -26,6 +29,7 @@ pub struct Finished {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    pub ended: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +105,7 @@ impl Process {
         let mut peak = 0;
         while self.is_running() {
             peak = peak.max(self.most_memory());
-            std::thread::yield_now();
+            std::thread::sleep(LOOK_AGAIN);
         }
         peak
     }
@@ -153,6 +157,7 @@ impl Process {
             stdout,
             stderr,
             took: self.started.elapsed(),
+            ended: Instant::now(),
         }
     }
 

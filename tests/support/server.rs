@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::SOON;
 use super::process::{Finished, Process};
 use super::workspace::Workspace;
+use super::{SOON, canaries};
+
+/// Between two questions about what no event tells of.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A server that is ready, and its process.
 pub struct Server<'w> {
@@ -99,6 +102,7 @@ impl Api {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes).into_owned();
+        canaries::assert_none(&text, "an answer");
         let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Answered {
@@ -168,6 +172,6 @@ pub fn until_within<T>(limit: Duration, what: &str, ask: &mut dyn FnMut() -> Opt
             return answer;
         }
         assert!(begun.elapsed() < limit, "waited for {limit:?} in vain: {what}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_AGAIN);
     }
 }

@@ -1,29 +1,49 @@
-//! Tables of any shape, as CSV or Parquet, and a mirror of one that is checked by the oracle's table alone.
+//! Tables of any shape, as CSV or Parquet, and a mirror of one, which the judge looks at whenever it is at rest.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use serde_json::Value;
 
+use super::case::Case;
 use super::check::check_mirror;
 use super::journal::key_of;
 use super::oracle::Oracle;
 use super::parquet;
-use super::workspace::{Report, Setup, Workspace};
+use super::workspace::{Report, Setup};
 
-/// A mirror of one table; keys are those fields of the records by which the oracle knows them.
+/// More records than these are too many for the judge, who copies the journal.
+const MOST_JUDGED: usize = 50_000;
+
+/// A mirror of one table; keys are those fields of the records by which the oracle knows them. It is a case whose sources
+/// are not known to the judge: what it should hold is said by the scenario, all else is the judge's.
 pub struct Mirror {
-    pub oracle: Oracle,
-    pub workspace: Workspace,
+    case: Case,
     key: Vec<String>,
+}
+
+impl Deref for Mirror {
+    type Target = Case;
+
+    fn deref(&self) -> &Case {
+        &self.case
+    }
+}
+
+impl DerefMut for Mirror {
+    fn deref_mut(&mut self) -> &mut Case {
+        &mut self.case
+    }
 }
 
 impl Mirror {
     pub fn new(key: &[&str], setup: Setup) -> Mirror {
         let oracle = Oracle::start(key);
-        let workspace = Workspace::new(&oracle, setup);
-        Mirror { oracle, workspace, key: key.iter().map(|&field| field.to_owned()).collect() }
+        let base_url = oracle.base_url();
+        let case = Case::alone("the scenario of that name", oracle, base_url, setup);
+        Mirror { case, key: key.iter().map(|&field| field.to_owned()).collect() }
     }
 
     /// Writes the table anew where the setup says. `rows` is an array of arrays of integers, text and NULL.
@@ -85,14 +105,18 @@ impl Mirror {
         report
     }
 
-    /// I8: the source is unchanged, so nothing is sent.
+    /// I8: the source is unchanged, so nothing is sent; and nothing else is broken that the judge looks at.
     #[track_caller]
     pub fn assert_at_rest(&self) {
         let before = self.oracle.request_count();
         let report = self.workspace.sync(&[]);
         let sent = self.oracle.request_count() - before;
-        assert!(sent == 0, "I8: {sent} requests in a clean state\n{}", self.oracle.print());
+        assert!(sent == 0, "I8: {sent} requests in a clean state
+{}", self.oracle.print());
         report.expect(0, "succeeded", &[("requests", 0), ("upserts", 0)]);
+        if self.oracle.count_held() <= MOST_JUDGED {
+            self.assert_unbroken();
+        }
     }
 
     /// A command is refused, names these words, and sends nothing.

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::fault::Fault;
 use super::oracle::Oracle;
 use super::parquet;
-use super::people::{CANARY, Person, csv};
+use super::people::{Person, csv};
 use super::process::{Finished, Process};
-use super::{SOON, TOKEN};
+use super::{SOON, TOKEN, canaries};
 
 /// What a scenario's config says; the rest is the same for all.
 #[derive(Debug, Clone)]
@@ -253,16 +253,12 @@ syncs:
         self.end(self.spawn(args), Duration::from_secs(120))
     }
 
-    /// Waits for a process of this workspace and makes sure that it printed no secret and no personal data (I12).
+    /// Waits for a process of this workspace and makes sure that it printed and left no secret and no personal data (I12).
     #[track_caller]
     pub fn end(&self, process: Process, timeout: Duration) -> Finished {
         let finished = process.wait(timeout);
-        for canary in [TOKEN, CANARY] {
-            assert!(
-                !finished.printed().contains(canary),
-                "I12: `{canary}` was printed: {finished:#?}"
-            );
-        }
+        canaries::assert_none(&finished.printed(), "what was printed");
+        canaries::assert_none_within(&self.state());
         finished
     }
 
@@ -319,6 +315,7 @@ syncs:
                 return run;
             }
             assert!(begun.elapsed() < SOON, "waited in vain: {run:#}");
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -333,23 +330,7 @@ syncs:
     /// Makes sure that no file of the state holds a canary: only keys and hashes are stored (I12).
     #[track_caller]
     pub fn assert_state_holds_no_canary(&self) {
-        let mut folders = vec![self.state()];
-        let mut files = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).expect("the state can be read").flatten() {
-                if entry.path().is_dir() {
-                    folders.push(entry.path());
-                    continue;
-                }
-                files += 1;
-                let bytes = std::fs::read(entry.path()).expect("a file of the state can be read");
-                for canary in [TOKEN, CANARY] {
-                    let is_there =
-                        bytes.windows(canary.len()).any(|part| part == canary.as_bytes());
-                    assert!(!is_there, "I12: `{canary}` is in {}", entry.path().display());
-                }
-            }
-        }
+        let files = canaries::assert_none_within(&self.state());
         assert!(files > 0, "the state has files");
     }
 }

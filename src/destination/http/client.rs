@@ -127,7 +127,9 @@ impl Http {
         let mut request = reqwest::Request::new(prepared.method.clone(), url);
         let headers = request.headers_mut();
         headers.clone_from(&prepared.headers);
-        headers.insert("x-counterflow-run", HeaderValue::try_from(&outgoing.run).ok()?);
+        if !points::is_planted("run_not_named") {
+            headers.insert("x-counterflow-run", HeaderValue::try_from(&outgoing.run).ok()?);
+        }
         headers.insert("x-counterflow-attempt", HeaderValue::from(outgoing.attempt));
         if let Some(name) = &prepared.idempotency_header {
             let key = HeaderValue::try_from(&outgoing.idempotency_key).ok()?;

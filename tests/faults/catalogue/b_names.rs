@@ -72,7 +72,7 @@ fn slow(scenario: &Scenario) {
         let asked = server.asked();
         let report = case.sync(&[]).expect(1, "partial", &[("delivered", 0), ("unknown", 0)]);
         let took = report.finished.took;
-        assert!(took < Duration::from_secs(8), "it took {took:?}\n{}", case.print());
+        assert!(took < Duration::from_secs(20), "it took {took:?}\n{}", case.print());
         assert!(server.asked() > asked, "nobody asked");
     }
     assert_eq!(front.connections(), connections, "{}", case.print());

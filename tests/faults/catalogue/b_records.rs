@@ -8,6 +8,7 @@ use crate::support::case::Case;
 use crate::support::fault::{Body, Fault};
 use crate::support::judge::Left;
 use crate::support::people::{Person, key, keys, people};
+use crate::support::server::Api;
 use crate::support::workspace::{PER_RECORD, Setup};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -17,6 +18,12 @@ pub const SCENARIOS: &[Scenario] = &[
         poison,
     ),
     Scenario::new("B10", "a refusal that repeats what was sent gives nothing of it away", echo),
+    Scenario::new("B10", "a server tells of a refusal without what was sent", echo_of_server),
+    Scenario::new(
+        "B10",
+        "a record that was refused and never taken is not deleted when it leaves",
+        refused_and_gone,
+    ),
     Scenario::new("B11", "an error inside of 200 or 207 is that record's alone", errors_inside),
     Scenario::new("B11", "a record that is busy is tried again, and it alone", busy),
     Scenario::new("B11", "another number of results than of records is no receipt", wrong_count),
@@ -79,6 +86,38 @@ fn echo(scenario: &Scenario) {
     case.sync(&[]).expect(3, "partial", &[("rejected", 1)]);
     case.run(&["rejected", "people"]).expect_code(0).expect_printed(&["422"]);
     case.judge_leaving(&rejected(4));
+}
+
+/// Each answer of the server is looked at as it comes.
+fn echo_of_server(scenario: &Scenario) {
+    let head = "server: { listen: \"127.0.0.1:0\" }";
+    let mut case = Case::new(&scenario.replay(), Setup { head, attempts: 1, ..Setup::default() });
+    case.write(&people(1..=3));
+    let started = case.spawn_serve();
+    let server = Api::of(&case.workspace, &started.process);
+    for code in [500, 403, 422] {
+        case.oracle.always(Fault::Echo(code));
+        let run = server.run("{}");
+        let ended = server.ended(run);
+        assert_eq!(ended["tally"]["delivered"], 0, "{ended:#}");
+        for path in ["/api/v1/runs", "/api/v1/syncs/people", "/api/v1/syncs", "/metrics", "/"] {
+            server.get(path);
+        }
+        case.oracle.clear_faults();
+    }
+    started.process.sigterm();
+    case.end(started);
+    case.judge();
+}
+
+fn refused_and_gone(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup::default());
+    case.write(&people(1..=12));
+    case.oracle.always(Fault::RejectKeys(keys([7]), "invalid_email".into()));
+    case.sync(&[]).expect(3, "partial", &[("delivered", 11), ("rejected", 1)]);
+    case.write(&people((1..=6).chain(8..=12)));
+    case.sync(&[]).expect(0, "succeeded", &[("deletes", 0), ("requests", 0)]);
+    case.judge();
 }
 
 fn errors_inside(scenario: &Scenario) {

@@ -146,6 +146,7 @@ fn lose_log(case: &mut Case, point: &str) -> Copy {
     assert!(log.metadata().is_ok_and(|log| log.len() > 0), "a kill leaves the log");
     std::fs::remove_file(log).expect("it is there");
     case.say("the database's log is lost");
+    case.runs_are_lost();
     kept
 }
 

@@ -191,13 +191,17 @@ fn taken_away(scenario: &Scenario) {
         std::fs::rename(&state, &aside).expect("a folder can be moved");
         case.say("the state folder is moved away");
         case.oracle.release();
-        let finished = case.workspace.end(started.process, SOON).expect_code(1);
-        assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
         if is_put_back {
-            let _ = std::fs::remove_dir_all(&state);
-            std::fs::rename(&aside, &state).expect("a folder can be moved");
+            let put_back = || {
+                let _ = std::fs::remove_dir_all(&state);
+                std::fs::rename(&aside, &state).expect("a folder can be moved");
+            };
+            let finished = case.end_and_mend(started, put_back).expect_code(1);
+            assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
             case.judge();
         } else {
+            let finished = case.workspace.end(started.process, SOON).expect_code(1);
+            assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
             assert!(!state.join("counterflow.db").exists(), "no other state was begun");
         }
     }

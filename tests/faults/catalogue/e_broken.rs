@@ -347,6 +347,7 @@ fn rewritten(scenario: &Scenario) {
     }
     // As many files again, and the marker is not there.
     case.workspace.write_file("part-more.parquet", &people(58..=58));
+    case.written("a third file holds one row", &[left, people(58..=58)].concat());
     case.sync(&[]).expect(4, "partial", &[("held", 19), ("deleted", 0)]);
     assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
     for part in ["part-more.parquet", "part-new-0.parquet", "part-new-2.parquet"] {

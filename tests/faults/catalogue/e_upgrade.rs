@@ -2,6 +2,7 @@
 //!
 //! They were made once and are never made anew, as they stand for what is out there. For a new version,
 //! `COUNTERFLOW_MAKE_STATES=FOLDER` in the environment makes the scenario write a set into `FOLDER` before it plays.
+//! Not for the judge: the oracle has not seen what the earlier version sent, so that each confirmed entry would be ahead.
 
 use std::path::{Path, PathBuf};
 

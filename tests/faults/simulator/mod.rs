@@ -9,6 +9,7 @@
 mod chance;
 mod fixture;
 mod flights;
+mod held;
 mod judge;
 mod numbers;
 mod plan;

@@ -3,7 +3,7 @@
 use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
-pub const PLANTED: [(&str, &[&str]); 12] = [
+pub const PLANTED: [(&str, &[&str]); 18] = [
     ("snapshot_before_receipt", &["I3"]),
     ("no_intent", &["I3", "I4"]),
     ("intent_after_send", &["I3", "I4"]),
@@ -16,6 +16,12 @@ pub const PLANTED: [(&str, &[&str]); 12] = [
     ("invalid_row_deleted", &["I5"]),
     ("delete_on_partial_read", &["I5"]),
     ("sync_removed", &["I3", "I4", "I9"]),
+    ("release_covers_others", &["I13"]),
+    ("delete_put_off", &["I1", "I2"]),
+    ("unchanged_row_sent", &["I7"]),
+    ("epoch_closed_over_unknown", &["I11"]),
+    ("row_counted_twice", &["I10", "tally"]),
+    ("refused_record_deleted", &["I5"]),
 ];
 
 /// Histories within which each is found.

@@ -161,7 +161,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     let must = world.judge.must;
     let mut is_forced = false;
     if run.is_full {
-        world.judge.must = Must::Either;
+        world.judge.either_if(false);
         is_forced = opening::force(&mut snapshot)?;
         if is_forced {
             world.count("full resyncs");
@@ -192,7 +192,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
             world.count("changes of the mapping");
             world.judge.numbers.clear();
         }
-        world.judge.must = Must::Either;
+        world.judge.either_if(false);
         world.judge.recorded_mapping = None;
     }
     if snapshot.header().baseline.is_none() {
@@ -345,8 +345,10 @@ impl Session<'_> {
         let closing = self.course.close(end.is_proven(), tally, was_stopped, baseline, next_batch);
         let judge = &mut self.world.judge;
         judge.recorded_mapping = None;
+        // Only a commit that may end the epoch leaves open, until it is made, what comes next.
         if self.facts.kind == Kind::Full {
-            judge.must = Must::Either;
+            let has_rest = tally.unsent + tally.unknown > 0;
+            judge.either_if(end.is_proven() && !was_stopped && !has_rest);
         }
         self.snapshot.journal().write()?;
         self.snapshot.commit(|header| closing.change(header, run))?;
@@ -355,7 +357,11 @@ impl Session<'_> {
         let World { judge, target, .. } = &mut *self.world;
         self.is_committed = true;
         judge.committed(&self.facts, tally, ended, target)?;
-        judge.snapshot(&entries(self.snapshot.view())?, self.snapshot.header(), target)?;
+        let after = entries(self.snapshot.view())?;
+        judge.snapshot(&after, self.snapshot.header(), target)?;
+        if is_proven && !was_stopped && tally.unsent == 0 {
+            judge.named(&self.facts, &after, target)?;
+        }
         self.tally(tally);
         if self.facts.reading.repeated.iter().any(|key| self.facts.asked.contains_key(key)) {
             self.world.count("rows repeated after they had left");

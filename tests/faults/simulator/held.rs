@@ -1,0 +1,66 @@
+//! I1 and I2: what the destination holds after a run, against what the run read.
+
+use counterflow::domain::sync::Mode;
+
+use super::fixture;
+use super::judge::{Broken, Entries, Facts, Judge, broken};
+use super::target::Target;
+
+impl Judge {
+    /// I2: a proven run that was not stopped leaves what it read, save the keys that the snapshot names.
+    pub fn named(&self, facts: &Facts, after: &Entries, target: &Target) -> Result<(), Broken> {
+        let is_named = |key: &i64| {
+            after.get(key).is_some_and(|entry| {
+                entry.rejection.is_some()
+                    || entry.doubt.is_some()
+                    || entry.waiver.is_some()
+                    || entry.held.is_some()
+            })
+        };
+        for (key, value) in &facts.reading.valid {
+            if is_named(key) || target.overtaken.contains(key) {
+                continue;
+            }
+            let wanted = fixture::content(facts.mapping, *key, *value);
+            let there = target.held.get(key).map(|held| held.content.as_str());
+            if there != Some(wanted.as_str()) {
+                let what = format!("key {key} is {there:?}, not {wanted}, and is not named");
+                return broken("I2", what);
+            }
+        }
+        let ours = target.held.keys().filter(|key| !self.is_excused(**key, target));
+        let mut gone = ours.filter(|key| !facts.reading.met.contains(key) && !is_named(key));
+        match gone.next().filter(|_| facts.now.mode == Mode::Mirror) {
+            Some(key) => broken("I2", format!("key {key} is there still, and is not named")),
+            None => Ok(()),
+        }
+    }
+
+    /// I1 and I2: the destination holds every valid row that was read.
+    pub fn covers(
+        &self,
+        invariant: &'static str,
+        facts: &Facts,
+        target: &Target,
+    ) -> Result<(), Broken> {
+        for (key, value) in
+            facts.reading.valid.iter().filter(|(key, _)| !target.overtaken.contains(key))
+        {
+            let wanted = fixture::content(facts.mapping, *key, *value);
+            let there = target.held.get(key).map(|held| held.content.as_str());
+            if there != Some(wanted.as_str()) {
+                return broken(invariant, format!("key {key} should be {wanted} and is {there:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I1 of a mirror: it holds nothing else of ours.
+    pub fn mirrors(&self, facts: &Facts, target: &Target) -> Result<(), Broken> {
+        let ours = target.held.keys().filter(|key| !self.is_excused(**key, target));
+        match ours.into_iter().find(|key| !facts.reading.met.contains(key)) {
+            Some(key) => broken("I1", format!("key {key} is at the destination still")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The judge over requests: what each run asked for, and whether it had to; after each process, and over all at the end.
+//!
+//! | invariant | what is looked at |
+//! |---|---|
+//! | I5 | a deleted key was in the snapshot, in doubt or sent before, and is in no source that the run read |
+//! | I6 | each request belongs to a run; a key is asked for in one way in a run, as the source held it |
+//! | I7 | repetitions are excused, in all and one by one |
+//! | I8 | what the snapshot held as read is not asked for again within an epoch |
+//! | I13 | deletes beyond what a person released are within the guard |
+//!
+//! Not responsible for what the process left (after.rs).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use counterflow::domain::entry::Entry;
+
+use super::case::{Attempt, Case};
+use super::journal::{Asked, Made, Operation, Request};
+use super::judge::{by_key, is_of, number, run_of};
+use super::known;
+use super::people::Person;
+use super::workspace::Report;
+
+impl Case {
+    /// All of it.
+    pub(super) fn wrong_requests(&self, runs: &[Value]) -> Vec<String> {
+        let requests = self.oracle.requests();
+        let mut wrong = self.of_nobody(&requests, runs);
+        wrong.extend(deleted_unsent(&requests));
+        wrong.extend(asked_in_two_ways(&requests));
+        wrong.extend(self.asked_again(&requests));
+        wrong.extend(self.too_many_redundant(&requests, runs));
+        wrong
+    }
+
+    /// What one process asked for, by the snapshot and the sources of that moment.
+    pub(super) fn wrong_of(&self, attempt: &Attempt, requests: &[Request]) -> Vec<String> {
+        let ours: Vec<&Request> = requests.iter().filter(|r| is_of(r, attempt)).collect();
+        let mut wrong = self.not_as_read(attempt, &ours);
+        wrong.extend(never_ours(attempt, &ours));
+        wrong.extend(self.beyond_guard(attempt, &ours));
+        wrong.extend(needless(attempt, &ours));
+        wrong
+    }
+
+    /// I6: operations that no run can have intended.
+    fn of_nobody(&self, requests: &[Request], runs: &[Value]) -> Vec<String> {
+        let stored: BTreeSet<u64> = runs.iter().filter_map(number).collect();
+        let is_ours = |request: &Request| {
+            let is_stored = run_of(request).is_some_and(|run| stored.contains(&run));
+            is_stored || self.attempts.iter().any(|a| is_of(request, a))
+        };
+        let asking = requests.iter().filter(|request| !request.sent.operations.is_empty());
+        let of_nobody = asking.filter(|request| !is_ours(request));
+        of_nobody
+            .map(|r| format!("I6: request {} is of no run: {:?}", r.sent.number, r.sent.run))
+            .collect()
+    }
+
+    /// I5 and I6: what was sent is what the run read, and what was deleted it did not find.
+    fn not_as_read(&self, attempt: &Attempt, ours: &[&Request]) -> Vec<String> {
+        let read: Vec<_> = self.read_by(attempt).iter().map(|people| by_key(people)).collect();
+        let mut wrong = Vec::new();
+        if read.is_empty() {
+            return wrong;
+        }
+        for operation in ours.iter().flat_map(|request| &request.sent.operations) {
+            let Operation { key, record, .. } = operation;
+            let holds = |read: &BTreeMap<String, Vec<Value>>| {
+                read.get(key).is_some_and(|states| states.contains(record))
+            };
+            match operation.asked {
+                Asked::Upsert if !read.iter().any(holds) => {
+                    wrong.push(format!("I6: {key} was sent as the source did not hold it"));
+                }
+                Asked::Delete if read.iter().all(|read| read.contains_key(key)) => {
+                    wrong.push(format!("I5: {key} was deleted, and the source held it"));
+                }
+                _ => {}
+            }
+        }
+        wrong
+    }
+
+    /// I13: the deletes of each run, but for those that a person had released, are within the guard.
+    fn beyond_guard(&self, attempt: &Attempt, ours: &[&Request]) -> Vec<String> {
+        let Some(most) = self.deletes_allowed(attempt) else { return Vec::new() };
+        let mut deleted = BTreeMap::<Option<u64>, BTreeSet<&str>>::new();
+        for (request, operation) in operations(ours) {
+            if operation.asked == Asked::Delete && !attempt.released.contains(&operation.key) {
+                deleted.entry(run_of(request)).or_default().insert(&operation.key);
+            }
+        }
+        deleted.retain(|_, keys| keys.len() > most);
+        let say = |(run, keys): (Option<u64>, BTreeSet<&str>)| {
+            format!(
+                "I13: run {run:?} deletes {} that nobody released, and the guard allows {most}",
+                { keys.len() }
+            )
+        };
+        deleted.into_iter().map(say).collect()
+    }
+
+    /// The guard of the setup, in keys. A percentage is of the entries before the run and of those that it adds. `None`
+    /// where the kit does not know the source.
+    fn deletes_allowed(&self, attempt: &Attempt) -> Option<usize> {
+        let added = self.read_by(attempt).iter().map(Vec::len).max()?;
+        let before = attempt.entries.values().filter(|e| e.is_possibly_at_destination()).count();
+        let percent = |percent: usize| (before.max(added) * percent).div_ceil(100);
+        Some(match self.workspace.setup.max_deletes {
+            None => percent(10).max(10),
+            Some(limit) => match limit.strip_suffix('%') {
+                Some(share) => percent(share.parse().expect("a whole percentage")),
+                None => limit.parse().expect("a number of rows"),
+            },
+        })
+    }
+
+    /// I7, one by one: within a run a key is not asked for again after its receipt. Whether an answer that was slow, or
+    /// ended in a reset, was read in time, nobody knows.
+    fn asked_again(&self, requests: &[Request]) -> Vec<String> {
+        let limit = self.workspace.setup.request_timeout.map(seconds);
+        let mut received = BTreeMap::<(u64, &str), &Request>::new();
+        let mut wrong = Vec::new();
+        for request in requests {
+            let Some(run) = run_of(request) else { continue };
+            let is_prompt = request.fault == "None" || request.fault.starts_with("RejectKeys");
+            let is_receipt = request.is_receipt && request.is_answered_whole && is_prompt;
+            for (operation, made) in request.operations() {
+                let key = operation.key.as_str();
+                if let Some(before) = received.get(&(run, key)) {
+                    let apart = request.sent.at.saturating_duration_since(before.sent.at);
+                    if limit.is_none_or(|limit| apart < limit) {
+                        let (first, second) = (before.sent.number, request.sent.number);
+                        wrong.push(format!(
+                            "I7: run {run} asks for {key} in request {second}, and had its receipt in {first}"
+                        ));
+                    }
+                }
+                if is_receipt && made != Made::NotApplied {
+                    received.insert((run, key), request);
+                }
+            }
+        }
+        wrong
+    }
+
+    /// I7: each redundant operation repeats one that was applied and whose answer was lost, that a report calls unknown or
+    /// counts as retried, or that was in flight at a crash or when nothing could be noted any more. The first record of a
+    /// key in an epoch is none.
+    fn too_many_redundant(&self, requests: &[Request], runs: &[Value]) -> Option<String> {
+        let setup = &self.workspace.setup;
+        let window = usize::try_from(setup.batch * setup.concurrency).unwrap_or(usize::MAX);
+        // Of an answer that is reset after it was written nobody knows whether it was read.
+        let is_lost = |request: &&Request| {
+            let is_read = request.is_receipt && request.is_answered_whole;
+            let is_doubtful = !is_read || request.fault.starts_with("AnswerThenReset");
+            request.is_applied() && is_doubtful
+        };
+        let lost: usize =
+            requests.iter().filter(is_lost).map(|request| request.sent.operations.len()).sum();
+        let reports = || self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+        let failed = reports().filter(|report| report.json["outcome"] == "failed").count();
+        let told = |report: &Report| {
+            report.count("unknown") + report.count("retries") * u64::from(setup.batch)
+        };
+        let told = usize::try_from(reports().map(told).sum::<u64>()).unwrap_or(usize::MAX);
+        let redundant = self.repeated_in_epochs(requests, runs);
+        let most = (self.crashes + failed) * window + lost + told;
+        (redundant > most).then(|| format!("I7: {redundant} redundant, at most {most} are excused"))
+    }
+
+    /// Whether the source held a key of both requests otherwise between them: then another intent may have come between.
+    pub(super) fn was_otherwise(&self, last: &Request, next: &Request) -> bool {
+        let place = |request: &Request| self.attempts.iter().position(|one| is_of(request, one));
+        let (Some(first), Some(second)) = (place(last), place(next)) else { return false };
+        let between = self.attempts[first..=second].iter();
+        let mut sources = between.flat_map(|attempt| self.read_by(attempt));
+        sources.any(|people| {
+            let held = by_key(people);
+            next.sent.operations.iter().any(|operation| match operation.asked {
+                Asked::Upsert => {
+                    held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()])
+                }
+                Asked::Delete => held.contains_key(&operation.key),
+            })
+        })
+    }
+
+    /// Redundant operations on keys that were delivered in the same epoch before.
+    fn repeated_in_epochs(&self, requests: &[Request], runs: &[Value]) -> usize {
+        let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
+        let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
+        let (mut delivered, mut last, mut redundant) = (BTreeSet::new(), 0, 0);
+        for request in requests {
+            let Some(run) = run_of(request) else { continue };
+            if run > last && opening.range(last + 1..=run).next().is_some() {
+                delivered.clear();
+            }
+            last = last.max(run);
+            for (operation, made) in request.operations() {
+                let key = operation.key.as_str();
+                let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
+                redundant += usize::from(made == Made::Redundant && is_known);
+                if matches!(made, Made::Applied | Made::Redundant) {
+                    delivered.insert(key);
+                }
+            }
+        }
+        redundant
+    }
+}
+
+/// I6: in a run each key is asked for in one way.
+fn asked_in_two_ways(requests: &[Request]) -> Vec<String> {
+    let mut asked = BTreeMap::<(u64, &str), &Operation>::new();
+    let mut wrong = Vec::new();
+    for request in requests {
+        let Some(run) = run_of(request) else { continue };
+        for operation in &request.sent.operations {
+            let first = asked.entry((run, &operation.key)).or_insert(operation);
+            if *first != operation {
+                let key = &operation.key;
+                wrong.push(format!("I6: run {run} asks for {key} in two ways"));
+            }
+        }
+    }
+    wrong
+}
+
+/// I5: a key that is deleted was sent before. Of a request that was lost before it was read nobody knows what it sent.
+fn deleted_unsent(requests: &[Request]) -> Vec<String> {
+    let mut sent = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for request in requests {
+        if request.sent.operations.is_empty() {
+            break;
+        }
+        for Operation { asked, key, .. } in &request.sent.operations {
+            if *asked == Asked::Upsert {
+                sent.insert(key);
+            } else if !sent.contains(key) {
+                wrong.push(format!("I5: {key} is deleted, and was never sent"));
+            }
+        }
+    }
+    wrong
+}
+
+/// I5: a key that a run deletes was in the snapshot or in doubt, or an earlier run of the same process had sent it.
+fn never_ours(attempt: &Attempt, ours: &[&Request]) -> Vec<String> {
+    let mut sent = BTreeMap::<&str, u64>::new();
+    let mut wrong = Vec::new();
+    for (request, operation) in operations(ours) {
+        let (key, run) = (operation.key.as_str(), run_of(request).unwrap_or(0));
+        let was_known = attempt.entries.get(key).is_some_and(Entry::is_possibly_at_destination);
+        let was_sent = sent.get(key).is_some_and(|first| *first < run);
+        match operation.asked {
+            Asked::Upsert => drop(sent.entry(key).or_insert(run)),
+            Asked::Delete if !was_known && !was_sent => {
+                wrong.push(format!("I5: run {run} deletes {key}, which this sync had never sent"));
+            }
+            Asked::Delete => {}
+        }
+    }
+    wrong
+}
+
+/// I8: a record that the snapshot held so, confirmed in the epoch of the run and in no doubt, need not be sent. Where a
+/// process made one run; between two of them the snapshot moves.
+fn needless(attempt: &Attempt, ours: &[&Request]) -> Vec<String> {
+    let [run] = attempt.runs[..] else { return Vec::new() };
+    let mut upserts = BTreeMap::<&str, Person>::new();
+    for (_, operation) in operations(ours) {
+        if operation.asked == Asked::Upsert
+            && let Some(person) = Person::of(&operation.record)
+        {
+            upserts.insert(&operation.key, person);
+        }
+    }
+    let people: Vec<Person> = upserts.values().copied().collect();
+    let fingerprints = known::fingerprints(&people);
+    let is_needless = |key: &str, fingerprint: u128| {
+        let Some(entry) = attempt.entries.get(key) else { return false };
+        let confirmed = entry.confirmed.filter(|confirmed| Some(confirmed.epoch) == attempt.epoch);
+        let is_settled = entry.doubt.is_none() && entry.rejection.is_none();
+        is_settled && confirmed.is_some_and(|known| known.fingerprint == fingerprint)
+    };
+    let needless = upserts.keys().zip(fingerprints).filter(|(key, f)| is_needless(key, *f));
+    needless
+        .map(|(key, _)| format!("I8: run {run} sends {key}, which had changed in nothing"))
+        .collect()
+}
+
+fn operations<'r>(requests: &[&'r Request]) -> impl Iterator<Item = (&'r Request, &'r Operation)> {
+    requests.iter().flat_map(|&request| request.sent.operations.iter().map(move |o| (request, o)))
+}
+
+/// A whole number of seconds or milliseconds of a config.
+fn seconds(said: &str) -> Duration {
+    let number = |unit: &str| said.strip_suffix(unit)?.parse::<u64>().ok();
+    let milliseconds = number("ms").map(Duration::from_millis);
+    milliseconds.or_else(|| number("s").map(Duration::from_secs)).unwrap_or_default()
+}
