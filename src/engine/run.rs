@@ -14,6 +14,7 @@ use super::report::Report;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
 use crate::domain::run::{self, Outcome, Phase};
+use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage};
 use crate::store::Store;
 
@@ -48,6 +49,7 @@ async fn execute(
     report: &mut Report,
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Starting).await?;
+    points::reached(Point::RunStarted);
     let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
         return Ok(());
@@ -82,10 +84,12 @@ async fn follow(
         line.deliver_late(&end, progress).await?;
     }
     if end.allows_deletes() {
+        points::reached(Point::BeforeDeletes);
         line.sort_removals();
         line.delete(progress).await?;
     }
     line.enter_drain().await?;
+    points::reached(Point::DrainBegun);
     line.settle(progress).await?;
     store.set_phase(report.run, Phase::Committing).await?;
     end = line.halt(end);

@@ -3,7 +3,9 @@
 
 mod a_calls;
 mod a_crash;
+mod a_signals;
 mod a_stop;
+mod a_stop_api;
 mod b_names;
 mod b_records;
 mod b_status;
@@ -78,7 +80,9 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_signals::SCENARIOS,
         a_stop::SCENARIOS,
+        a_stop_api::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_status::SCENARIOS,
