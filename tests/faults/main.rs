@@ -16,6 +16,7 @@ mod planted;
 mod runner;
 mod simulator;
 mod strace;
+mod synced;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_power;
 mod a_signals;
 mod a_stop;
 mod a_stop_api;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_power::SCENARIOS,
         a_signals::SCENARIOS,
         a_stop::SCENARIOS,
         a_stop_api::SCENARIOS,
