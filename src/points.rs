@@ -2,7 +2,8 @@
 //!
 //! All of it exists only with the feature `faults`, which no release build can have; without it every call is empty and
 //! gone. What is asked for stands in the environment: `COUNTERFLOW_END_AT=point:n` ends the process when the point is
-//! reached for the n-th time, counted from 1; `COUNTERFLOW_DEFECT=name` plants one defect;
+//! reached for the n-th time, counted from 1; `COUNTERFLOW_HOLD_AT=point:n:file` makes the file then and goes no further
+//! until a stop was heard, the file is gone, or ten seconds have passed; `COUNTERFLOW_DEFECT=name` plants one defect;
 //! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked.
 
 use std::time::SystemTime;
@@ -10,8 +11,12 @@ use std::time::SystemTime;
 /// A moment of the protocol: before or after what cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// A run is written down as begun, and nothing of it was opened.
-    RunBegun,
+    /// The state is this process's; nothing was recovered yet, and no run is begun.
+    StateOwned,
+    /// The run is shown as starting; its snapshot is not open yet.
+    RunStarted,
+    /// Some rows were read and compared; what they ask for may be on its way already.
+    RowsTaken,
     /// The intents of some batches are about to be written.
     BeforeIntent,
     /// They were written, and are not synced yet.
@@ -24,6 +29,10 @@ pub enum Point {
     AnswerRead,
     /// Receipts were written to the journal.
     ReceiptWritten,
+    /// All upserts are on their way, and the deletes are about to follow.
+    BeforeDeletes,
+    /// Nothing new is given out; requests may be in flight.
+    DrainBegun,
     /// The commit has begun: the journal is complete.
     CommitBegun,
     /// The new segments are durable, and no manifest names them.
@@ -40,14 +49,18 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of a run.
-    pub const ALL: [Point; 13] = [
-        Point::RunBegun,
+    pub const ALL: [Point; 17] = [
+        Point::StateOwned,
+        Point::RunStarted,
+        Point::RowsTaken,
         Point::BeforeIntent,
         Point::IntentWritten,
         Point::IntentDurable,
         Point::BeforeRequest,
         Point::AnswerRead,
         Point::ReceiptWritten,
+        Point::BeforeDeletes,
+        Point::DrainBegun,
         Point::CommitBegun,
         Point::SegmentsWritten,
         Point::ManifestWritten,
@@ -59,13 +72,17 @@ impl Point {
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
-            Point::RunBegun => "run_begun",
+            Point::StateOwned => "state_owned",
+            Point::RunStarted => "run_started",
+            Point::RowsTaken => "rows_taken",
             Point::BeforeIntent => "before_intent",
             Point::IntentWritten => "intent_written",
             Point::IntentDurable => "intent_durable",
             Point::BeforeRequest => "before_request",
             Point::AnswerRead => "answer_read",
             Point::ReceiptWritten => "receipt_written",
+            Point::BeforeDeletes => "before_deletes",
+            Point::DrainBegun => "drain_begun",
             Point::CommitBegun => "commit_begun",
             Point::SegmentsWritten => "segments_written",
             Point::ManifestWritten => "manifest_written",
@@ -76,13 +93,20 @@ impl Point {
     }
 }
 
-/// Ends the process here if the environment says so, without a word to anybody, as a kill would.
+/// Ends the process here if the environment says so, without a word to anybody, as a kill would; or holds it here.
 #[inline]
 pub fn reached(point: Point) {
     #[cfg(feature = "faults")]
     played::reached(point);
     #[cfg(not(feature = "faults"))]
     let _ = point;
+}
+
+/// A stop was heard: nothing is held any longer.
+#[inline]
+pub fn stop_heard() {
+    #[cfg(feature = "faults")]
+    played::stop_heard();
 }
 
 /// Whether the environment plants the defect of this name.
@@ -108,19 +132,53 @@ pub fn wall_clock() -> SystemTime {
 
 #[cfg(feature = "faults")]
 mod played {
+    use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::{Duration, Instant, SystemTime};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::Point;
+    use crate::shutdown::blocking;
+
+    /// The longest that a point is held.
+    const LONGEST_HOLD: Duration = Duration::from_secs(10);
+    /// Between two looks at whether it is still to be held.
+    const LOOK: Duration = Duration::from_millis(1);
 
     /// A point's name, and how often it is still to be reached.
-    static END_AT: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
+    struct Countdown {
+        name: String,
+        left: AtomicU64,
+    }
+
+    impl Countdown {
+        fn of(name: &str, count: &str) -> Countdown {
+            assert!(Point::ALL.iter().any(|point| point.name() == name), "no such point: {name}");
+            let left = AtomicU64::new(count.parse().expect("n is a number"));
+            Countdown { name: name.to_owned(), left }
+        }
+
+        /// Whether this is the time to act.
+        fn is_at(&self, point: Point) -> bool {
+            self.name == point.name() && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        }
+    }
+
+    static END_AT: LazyLock<Option<Countdown>> = LazyLock::new(|| {
         let said = std::env::var("COUNTERFLOW_END_AT").ok()?;
         let (name, count) = said.split_once(':').expect("COUNTERFLOW_END_AT is `point:n`");
-        assert!(Point::ALL.iter().any(|point| point.name() == name), "no such point: {name}");
-        Some((name.to_owned(), AtomicU64::new(count.parse().expect("n is a number"))))
+        Some(Countdown::of(name, count))
     });
+
+    /// The file shows that the point is held.
+    static HOLD_AT: LazyLock<Option<(Countdown, PathBuf)>> = LazyLock::new(|| {
+        let said = std::env::var("COUNTERFLOW_HOLD_AT").ok()?;
+        let mut parts = said.splitn(3, ':');
+        let mut part = || parts.next().expect("COUNTERFLOW_HOLD_AT is `point:n:file`");
+        Some((Countdown::of(part(), part()), PathBuf::from(part())))
+    });
+
+    static IS_STOP_HEARD: AtomicBool = AtomicBool::new(false);
 
     /// The step, and when it is made.
     static CLOCK_STEP: LazyLock<Option<(i64, Instant)>> = LazyLock::new(|| {
@@ -134,12 +192,28 @@ mod played {
         LazyLock::new(|| std::env::var("COUNTERFLOW_DEFECT").ok());
 
     pub fn reached(point: Point) {
-        if let Some((name, left)) = &*END_AT
-            && name == point.name()
-            && left.fetch_sub(1, Ordering::Relaxed) == 1
-        {
+        if END_AT.as_ref().is_some_and(|end| end.is_at(point)) {
             std::process::abort();
         }
+        if let Some((countdown, file)) = &*HOLD_AT
+            && countdown.is_at(point)
+        {
+            blocking(|| hold(file));
+        }
+    }
+
+    /// The other tasks of the runtime go on meanwhile, those that hear a stop among them.
+    fn hold(file: &Path) {
+        let begun = Instant::now();
+        std::fs::write(file, "").expect("the file that shows the hold can be written");
+        let is_held = || !IS_STOP_HEARD.load(Ordering::Acquire) && file.exists();
+        while is_held() && begun.elapsed() < LONGEST_HOLD {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    pub fn stop_heard() {
+        IS_STOP_HEARD.store(true, Ordering::Release);
     }
 
     /// A step beyond what the system can say leaves the clock at 1970.

@@ -11,6 +11,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::points;
+
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -45,6 +47,7 @@ impl Stopper {
             }
             rises
         });
+        points::stop_heard();
     }
 
     pub fn stage(&self) -> Stage {

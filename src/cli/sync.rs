@@ -27,6 +27,7 @@ use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
+use crate::points::{self, Point};
 use crate::shutdown;
 use crate::store::Audited;
 
@@ -75,6 +76,7 @@ async fn attempt(
         }
         Err(failure) => return Err(failure),
     };
+    points::reached(Point::StateOwned);
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
     if asked.keeps_snapshot {

@@ -22,7 +22,7 @@ use crate::destination::definition::{Repeat, Request};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Phase;
-use crate::points;
+use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store};
@@ -166,6 +166,7 @@ impl<'a> Line<'a> {
                     Some(chunk) => {
                         let journal = self.prepared.snapshot.journal();
                         self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        points::reached(Point::RowsTaken);
                     }
                     None => break,
                 },

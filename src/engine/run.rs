@@ -50,7 +50,7 @@ async fn execute(
     report: &mut Report,
 ) -> Result<(), Error> {
     store.begin(report.run, order.is_full).await?;
-    points::reached(Point::RunBegun);
+    points::reached(Point::RunStarted);
     let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
         return Ok(());
@@ -85,10 +85,12 @@ async fn follow(
         line.deliver_late(&end, progress).await?;
     }
     if end.allows_deletes() {
+        points::reached(Point::BeforeDeletes);
         line.sort_removals();
         line.delete(progress).await?;
     }
     line.enter_drain().await?;
+    points::reached(Point::DrainBegun);
     line.settle(progress).await?;
     store.set_phase(report.run, Phase::Committing).await?;
     end = line.halt(end);

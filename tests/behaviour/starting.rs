@@ -160,7 +160,7 @@ fn a_full_resync_that_was_killed_and_then_stopped_is_owed_to_the_next_run_i11() 
     let oracle = Oracle::start(&["id"]);
     let workspace = mirror(&oracle);
     let args = ["--format", "json", "sync", "people", "--full"];
-    let process = workspace.spawn_with(&args, &[("COUNTERFLOW_END_AT", "run_begun:1")]);
+    let process = workspace.spawn_with(&args, &[("COUNTERFLOW_END_AT", "run_started:1")]);
     assert!(workspace.end(process, SOON).signal.is_some(), "it was ended while starting");
     assert_eq!(workspace.json(&["runs"])[0]["phase"], json!("starting"));
     workspace.run(&["stop", "people", "--yes"]).expect_code(0);

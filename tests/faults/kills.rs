@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use counterflow::points::Point;
 use rand::rngs::SmallRng;
@@ -264,8 +264,7 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
             until(case, &started, |journal| journal.requests.len() >= before + nth);
             let signal = *["TERM", "INT"].choose(random).expect("there are two");
             case.say(format!("SIG{signal}"));
-            started.process.signal(signal);
-            let asked = Instant::now();
+            let asked = started.process.signal_at(signal);
             let finished = case.end_within(started, DRAIN + GRACE);
             let took = finished.ended.saturating_duration_since(asked);
             summary.stops += 1;

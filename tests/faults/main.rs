@@ -18,6 +18,7 @@ mod runner;
 mod simulator;
 mod soak;
 mod strace;
+mod synced;
 
 use std::process::ExitCode;
 use std::time::Duration;

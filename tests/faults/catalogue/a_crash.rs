@@ -1,4 +1,4 @@
-//! A. Crash: kills at random, at each point of the protocol, within recovery; a power cut; memory that ends.
+//! A. Crash: kills at random, at each point of the protocol, within recovery; memory that ends.
 
 use counterflow::points::Point;
 
@@ -22,7 +22,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A7", "a row that returns after an unanswered delete is sent again", undelete),
     Scenario::new("A8", "a process that runs out of memory loses nothing", out_of_memory),
     Scenario::new("A8", "a query beyond its memory limit fails by name", beyond_memory_limit),
-    Scenario::new("A9", "intents that a power cut has torn or dropped are not missed", power_cut),
 ];
 
 /// Kills in one play of the catalogue.
@@ -170,33 +169,4 @@ fn beyond_memory_limit(scenario: &Scenario) {
     report.finished.expect_printed(&["memory_limit"]);
     case.workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
     case.judge();
-}
-
-/// Nothing has left when the intents are written and not yet synced: whatever a power cut leaves of them will do.
-fn power_cut(scenario: &Scenario) {
-    let journal = |case: &Case| {
-        let folder = case.workspace.state().join("snapshots").join("people");
-        let names = std::fs::read_dir(folder).expect("the snapshot has a folder");
-        let paths = names.map(|entry| entry.expect("a folder can be read").path());
-        let is_journal = |path: &std::path::PathBuf| path.to_string_lossy().contains("journal");
-        paths.filter(is_journal).max().expect("there is a journal")
-    };
-    let left = |case: &mut Case| {
-        let end_at = format!("{}:1", Point::IntentWritten.name());
-        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
-        assert!(case.end(started).signal.is_some(), "the process was ended");
-        std::fs::read(journal(case)).expect("the journal can be read")
-    };
-    let whole = left(&mut Case::changed(&scenario.replay(), Setup::default())).len();
-    assert!(whole > 100, "there are intents in the journal: {whole} bytes");
-    for (cut, zeroes) in (0..=whole).step_by(whole / 12).flat_map(|cut| [(cut, 0), (cut, 64)]) {
-        let mut case = Case::changed(&scenario.replay(), Setup::default());
-        let mut bytes = left(&mut case);
-        bytes.truncate(cut);
-        bytes.resize(cut + zeroes, 0);
-        case.say(format!("a power cut leaves {cut} bytes of the journal and {zeroes} zeroes"));
-        std::fs::write(journal(&case), bytes).expect("the journal can be written");
-        case.sync(&[]).expect(0, "succeeded", &[]);
-        case.judge();
-    }
 }

@@ -25,16 +25,19 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A free port for each server.
-const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
-const GRACE: Duration = Duration::from_secs(1);
-const SIGNALS: [(&str, i32); 2] = [("TERM", 143), ("INT", 130)];
+pub const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
+pub const GRACE: Duration = Duration::from_secs(1);
+pub const SIGNALS: [(&str, i32); 2] = [("TERM", 143), ("INT", 130)];
 
 /// Sends a signal and makes sure of the exit code and of the time until then.
-fn end_by(case: &mut Case, started: Started, (signal, code): (&str, i32), limit: Duration) {
+pub fn end_by(
+    case: &mut Case,
+    started: Started,
+    (signal, code): (&'static str, i32),
+    limit: Duration,
+) {
     case.say(format!("SIG{signal}"));
-    started.process.signal(signal);
-    // Of this process alone: neither the program that sends the signal nor the judge is measured.
-    let asked = Instant::now();
+    let asked = started.process.signal_at(signal);
     let finished = case.end(started);
     let took = finished.ended.saturating_duration_since(asked);
     assert!(

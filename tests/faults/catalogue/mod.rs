@@ -4,7 +4,10 @@
 mod a_calls;
 mod a_crash;
 mod a_query;
+mod a_power;
+mod a_signals;
 mod a_stop;
+mod a_stop_api;
 mod b_names;
 mod b_records;
 mod b_status;
@@ -91,7 +94,10 @@ pub fn all() -> Vec<Scenario> {
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
         a_query::SCENARIOS,
+        a_power::SCENARIOS,
+        a_signals::SCENARIOS,
         a_stop::SCENARIOS,
+        a_stop_api::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_status::SCENARIOS,
