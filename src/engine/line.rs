@@ -288,7 +288,7 @@ impl<'a> Line<'a> {
     /// Before the first intent the journal is made, and the store notes that there is one: from then on it is missed where
     /// it is gone.
     async fn begin_journal(&mut self) -> Result<(), Error> {
-        if self.is_journaled || self.delivery.is_idle() {
+        if self.is_journaled || self.delivery.dispatch.is_idle() {
             return Ok(());
         }
         let begun = blocking(|| self.prepared.snapshot.journal().begin());
