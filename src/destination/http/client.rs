@@ -4,13 +4,15 @@
 //! proxy of the environment); what was sent without a full answer is unknown, and only what never connected is not
 //! applied; errors carry no address, since paths hold keys.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect, retry};
 use secrecy::ExposeSecret as _;
 
+use super::credentials::Current;
 use super::loss::{lost, root};
 use super::outcome::{Answer, Asked, judge, retry_after};
 use super::scrub::Scrub;
@@ -19,6 +21,7 @@ use crate::destination::Outgoing;
 use crate::destination::answer::{Attempt, Judgement, Refusal};
 use crate::destination::definition::Connection;
 use crate::points;
+use crate::shutdown::blocking;
 
 /// Bytes of the longest answer that is read; a longer one is no receipt.
 pub(super) const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
@@ -56,7 +59,8 @@ impl Http {
         let Some(prepared) = self.prepared(outgoing.operation) else {
             return halted("request", format!("no `{}` is declared", outgoing.operation.word()));
         };
-        let Some(request) = self.request(prepared, outgoing) else {
+        let credentials = self.credentials.current();
+        let Some(request) = self.request(prepared, outgoing, &credentials) else {
             return halted("request", "the address or a header cannot be sent".to_owned());
         };
         match self.client.execute(request).await {
@@ -73,13 +77,28 @@ impl Http {
                     }
                 };
                 let answer = Answer { status, retry_after: wait, body: &body };
-                self.judged(prepared, outgoing, &answer)
+                self.renewed(self.judged(prepared, outgoing, &answer), &credentials)
             }
         }
     }
 
+    /// A request that was refused for its credentials was not applied, and may be tried again where there are others now.
+    fn renewed(&self, attempt: Attempt, used: &Arc<Current>) -> Attempt {
+        match attempt.judgement {
+            Judgement::Halt(refusal)
+                if attempt.status == Some(401) && blocking(|| self.credentials.renew(used)) =>
+            {
+                let message = format!("the secret has changed since; {}", refusal.message);
+                let judgement = Judgement::NotApplied(Refusal { message, ..refusal });
+                Attempt { judgement, ..attempt }
+            }
+            _ => attempt,
+        }
+    }
+
     fn judged(&self, prepared: &Prepared, outgoing: &Outgoing, answer: &Answer<'_>) -> Attempt {
-        let secrets = self.secrets.iter().chain(&self.hidden);
+        let credentials = self.credentials.current();
+        let secrets = credentials.all_secrets().chain(&self.hidden);
         let secrets: Vec<&str> = secrets.map(|secret| secret.expose_secret()).collect();
         let path = outgoing.path.as_deref();
         let scrub = Scrub::new(&outgoing.body, path, &prepared.constants, &secrets);
@@ -107,7 +126,12 @@ impl Http {
         self.judged(prepared, outgoing, &Answer { status, retry_after, body })
     }
 
-    fn request(&self, prepared: &Prepared, outgoing: &Outgoing) -> Option<reqwest::Request> {
+    fn request(
+        &self,
+        prepared: &Prepared,
+        outgoing: &Outgoing,
+        credentials: &Current,
+    ) -> Option<reqwest::Request> {
         let url = match (&prepared.url, &outgoing.path) {
             (Some(url), _) => url.clone(),
             (None, Some(path)) if path.starts_with('/') => {
@@ -118,6 +142,9 @@ impl Http {
         let mut request = reqwest::Request::new(prepared.method.clone(), url);
         let headers = request.headers_mut();
         headers.clone_from(&prepared.headers);
+        if let Some(authorization) = &credentials.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         headers.insert("x-counterflow-run", HeaderValue::try_from(&outgoing.run).ok()?);
         headers.insert("x-counterflow-attempt", HeaderValue::from(outgoing.attempt));
         if let Some(name) = &prepared.idempotency_header {
@@ -179,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::destination::answer::RecordVerdict;
-    use crate::destination::definition::{Auth, Decode, Requests};
+    use crate::destination::definition::{Auth, Decode, Renewal, Requests};
     use crate::destination::http::tests::{connection, fields, requests};
     use crate::domain::entry::Operation;
     use crate::shutdown::Tasks;
@@ -379,6 +406,36 @@ mod tests {
             assert_eq!(code(&attempt).0, "halt", "{answer}");
             assert_eq!(requests.len(), 1, "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_refused_secret_is_read_anew_and_only_another_one_is_tried_b14() {
+        let refused = "HTTP/1.1 401 No\r\nconnection: close\r\n\r\n{\"message\":\"canary-token, canary-next\"}";
+        let server = server(Play::Answer(refused)).await;
+        let kept = Arc::new(Mutex::new("canary-token"));
+        let read = Arc::clone(&kept);
+        let http = http_at(&format!("http://{}", server.address), |connection, _| {
+            let read = move || {
+                let token = *read.lock().expect("no test panics with it");
+                Some(Auth::Bearer(token.to_owned().into()))
+            };
+            connection.renewal = Some(Renewal::new(read));
+        });
+        assert_eq!(code(&http.send(&upsert()).await), ("halt", "401"));
+        let old = http.credentials.current();
+        *kept.lock().expect("no test panics with it") = "canary-next";
+        assert_eq!(code(&http.send(&upsert()).await), ("not applied", "401"));
+        assert!(http.credentials.renew(&old), "one that was in flight meanwhile is tried too");
+        let attempt = http.send(&upsert()).await;
+        assert_eq!(code(&attempt), ("halt", "401"));
+        let Judgement::Halt(refusal) = attempt.judgement else { panic!() };
+        assert!(!refusal.message.contains("canary"), "{}", refusal.message);
+        let requests = server.requests.lock().expect("no test panics with it");
+        let tokens = ["canary-token", "canary-token", "canary-next"];
+        for (request, token) in requests.iter().zip(tokens) {
+            assert!(request.contains(&format!("authorization: Bearer {token}\r\n")), "{request}");
+        }
+        assert_eq!(requests.len(), 3);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod a_crash;
 mod a_stop;
 mod b_names;
 mod b_records;
+mod b_secret;
 mod b_status;
 mod b_tls;
 mod b_wire;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Scenario> {
         a_stop::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
+        b_secret::SCENARIOS,
         b_status::SCENARIOS,
         b_tls::SCENARIOS,
         b_wire::SCENARIOS,
