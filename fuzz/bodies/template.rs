@@ -94,5 +94,6 @@ pub fn connection(base_url: &str) -> Connection {
         account: None,
         written: None,
         hidden: Vec::new(),
+        renewal: None,
     }
 }

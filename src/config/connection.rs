@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -12,7 +13,7 @@ use super::raw_forms::Named;
 use super::validate::Check;
 use super::{Connection, reference, units};
 use crate::delivery::limits::{Limits, Retry};
-use crate::destination::definition::{self, Auth, is_credential_name};
+use crate::destination::definition::{self, Auth, Renewal, is_credential_name};
 
 const CONCURRENCY: u32 = 4;
 const CONNECT_TIMEOUT: &str = "10s";
@@ -88,10 +89,12 @@ fn http_connection(
     let names_account = child(pointer, if raw.account.is_some() { "account" } else { "base_url" });
     let written = check.document.written_reference(&names_account);
     let base_url = url.map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let auth = auth(check, &child(pointer, "auth"), raw, is_loopback);
     definition::Connection {
         name: name.to_owned(),
         base_url: base_url.unwrap_or_default(),
-        auth: auth(check, &child(pointer, "auth"), raw, is_loopback),
+        renewal: renewal(check.folder, raw, &auth),
+        auth,
         headers: headers(check, &child(pointer, "headers"), raw.headers.as_ref()),
         connect_timeout,
         request_timeout,
@@ -181,6 +184,25 @@ fn auth(check: &mut Check, pointer: &str, raw: &RawHttp, is_loopback: bool) -> A
             Auth::None
         }
     }
+}
+
+/// What reads a secret's file anew. A variable of the environment stays what it is as long as the process goes on.
+fn renewal(folder: &Path, raw: &RawHttp, auth: &Auth) -> Option<Renewal> {
+    let raw = raw.auth.as_ref()?;
+    let text = match auth {
+        Auth::None => None,
+        Auth::Bearer(_) => raw.bearer.clone(),
+        Auth::Basic { .. } => raw.basic.as_ref()?.password.clone(),
+    };
+    let text = text.filter(|text| text.starts_with("file:"))?;
+    let (folder, auth) = (folder.to_owned(), auth.clone());
+    Some(Renewal::new(move || {
+        let secret = reference::secret(&text, &folder, false, &|_| None).ok()?;
+        Some(match &auth {
+            Auth::Basic { user, .. } => Auth::Basic { user: user.clone(), password: secret },
+            Auth::Bearer(_) | Auth::None => Auth::Bearer(secret),
+        })
+    }))
 }
 
 fn secret(

@@ -3,6 +3,7 @@
 //! This is the shape that grows to every API of the field: more bodies, more ways to name a record in an answer, more
 //! verdicts are new arms here. Whatever the file can say and this cannot is refused by `validate` by name.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -25,6 +26,8 @@ pub struct Connection {
     pub written: Option<String>,
     /// What references in the file stand for, other than in `auth`.
     pub hidden: Vec<SecretString>,
+    /// Where `auth` may change while the process goes on.
+    pub renewal: Option<Renewal>,
 }
 
 /// Headers may be credentials, and addresses may hold some: they are not printed.
@@ -47,6 +50,21 @@ pub enum Auth {
     None,
     Bearer(SecretString),
     Basic { user: String, password: SecretString },
+}
+
+/// Reads credentials anew from where they are kept.
+#[derive(Clone)]
+pub struct Renewal(Arc<dyn Fn() -> Option<Auth> + Send + Sync>);
+
+impl Renewal {
+    pub fn new(read: impl Fn() -> Option<Auth> + Send + Sync + 'static) -> Renewal {
+        Renewal(Arc::new(read))
+    }
+
+    /// The credentials as they are now; `None` where they cannot be read. Blocks.
+    pub fn read(&self) -> Option<Auth> {
+        (self.0)()
+    }
 }
 
 /// The requests of one sync.

@@ -128,6 +128,7 @@ fn order(name: &str) -> Order {
             account: None,
             written: None,
             hidden: Vec::new(),
+            renewal: None,
         },
         requests: destination::Requests { upsert, delete: None },
         limits,

@@ -139,6 +139,7 @@ fn destination(base_url: &str, records: u32, repeat: Repeat) -> Destination {
         account: None,
         written: None,
         hidden: Vec::new(),
+        renewal: None,
     };
     let upsert = crate::destination::definition::Request {
         method: Method::Post,

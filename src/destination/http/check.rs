@@ -101,7 +101,7 @@ impl Problems {
         let is_sendable = match &connection.auth {
             Auth::None => true,
             Auth::Bearer(token) if token.expose_secret().trim().is_empty() => false,
-            Auth::Bearer(_) => super::authorization(&connection.auth).is_some(),
+            Auth::Bearer(_) => super::credentials::authorization(&connection.auth).is_some(),
             Auth::Basic { user, .. } => !user.contains(':'),
         };
         if !is_sendable {

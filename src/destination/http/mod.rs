@@ -5,6 +5,7 @@
 
 pub mod check;
 mod client;
+mod credentials;
 pub mod encoder;
 mod fold;
 mod loss;
@@ -13,20 +14,18 @@ mod receipt;
 mod scrub;
 mod template;
 
-use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Url;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use self::check::Problem;
+use self::credentials::Credentials;
 use self::encoder::Encoder;
 use self::template::{Scope, Segment, Template};
-use crate::destination::definition::{
-    Auth, Body, Connection, Method, OutcomeRule, Request, Requests, is_credential_name,
-};
+use crate::destination::definition::{Body, Connection, Method, OutcomeRule, Request, Requests};
 use crate::domain::entry::Operation;
 
 /// Why a destination cannot be built.
@@ -48,8 +47,7 @@ pub struct Http {
     delete: Option<Prepared>,
     identity: String,
     rendering: String,
-    /// What authorises us: credentials and headers that look like some.
-    secrets: Vec<SecretString>,
+    credentials: Credentials,
     /// What references stand for elsewhere: never to be repeated either.
     hidden: Vec<SecretString>,
 }
@@ -59,6 +57,7 @@ struct Prepared {
     method: reqwest::Method,
     /// Where the path is the same for all.
     url: Option<Url>,
+    /// But `Authorization`.
     headers: HeaderMap,
     idempotency_header: Option<HeaderName>,
     encoder: Encoder,
@@ -101,7 +100,7 @@ impl Http {
             delete: requests.delete.as_ref().map(|delete| prepare(delete, true)).transpose()?,
             identity: identity(connection, &requests.upsert),
             rendering: rendering(&requests.upsert, fields),
-            secrets: secrets(connection),
+            credentials: Credentials::new(connection),
             hidden: hidden(connection, requests),
         })
     }
@@ -123,12 +122,13 @@ impl Http {
 
     /// See [`super::Destination::credentials_hash`]; HMAC-SHA256 in hex.
     pub fn credentials_hash(&self, lineage: u128) -> Option<String> {
-        if self.secrets.is_empty() {
+        let current = self.credentials.current();
+        if current.secrets.is_empty() {
             return None;
         }
         let mut hash = Hmac::<Sha256>::new_from_slice(&lineage.to_be_bytes())
             .expect("HMAC takes a key of any length");
-        for secret in &self.secrets {
+        for secret in &current.secrets {
             let secret = secret.expose_secret().as_bytes();
             hash.update(&secret.len().to_be_bytes());
             hash.update(secret);
@@ -216,7 +216,7 @@ impl Prepared {
     }
 }
 
-/// The headers every attempt has; the request's own win over the connection's, both over ours.
+/// The headers every attempt has beside `Authorization`; the request's own win over the connection's, both over ours.
 fn headers(connection: &Connection, request: &Request) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -231,44 +231,7 @@ fn headers(connection: &Connection, request: &Request) -> HeaderMap {
             headers.insert(name, value);
         }
     }
-    if let Some(value) = authorization(&connection.auth) {
-        headers.insert(AUTHORIZATION, value);
-    }
     headers
-}
-
-/// The value of `Authorization`; `None` without credentials, or if they cannot stand in a header.
-fn authorization(auth: &Auth) -> Option<HeaderValue> {
-    let text = match auth {
-        Auth::None => return None,
-        Auth::Bearer(token) => format!("Bearer {}", token.expose_secret()),
-        Auth::Basic { user, password } => format!("Basic {}", basic(user, password)),
-    };
-    let mut value = HeaderValue::try_from(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-fn basic(user: &str, password: &SecretString) -> String {
-    let pair = format!("{user}:{}", password.expose_secret());
-    base64::engine::general_purpose::STANDARD.encode(pair)
-}
-
-/// What must never be repeated by a destination, and what tells one account from another.
-fn secrets(connection: &Connection) -> Vec<SecretString> {
-    let mut secrets: Vec<SecretString> = match &connection.auth {
-        Auth::None => Vec::new(),
-        Auth::Bearer(token) => vec![token.clone()],
-        Auth::Basic { user, password } => {
-            vec![password.clone(), basic(user, password).into()]
-        }
-    };
-    for (name, value) in &connection.headers {
-        if is_credential_name(name) {
-            secrets.push(value.clone().into());
-        }
-    }
-    secrets
 }
 
 /// What references stand for, as far as there is something to hide.
@@ -334,7 +297,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::destination::definition::{
-        BatchLimits, Decode, Idempotency, Repeat, StatusMatch, Then,
+        Auth, BatchLimits, Decode, Idempotency, Renewal, Repeat, StatusMatch, Then,
+        is_credential_name,
     };
 
     pub fn connection(base_url: &str, auth: Auth) -> Connection {
@@ -348,6 +312,7 @@ pub(super) mod tests {
             account: None,
             written: None,
             hidden: Vec::new(),
+            renewal: None,
         }
     }
 
@@ -470,6 +435,17 @@ pub(super) mod tests {
         let mut bare = connection("http://crm.example.com", Auth::None);
         bare.headers.clear();
         assert_eq!(http(&bare, &requests()).credentials_hash(1), None);
+    }
+
+    #[test]
+    fn credentials_are_read_anew_when_a_run_begins_if_they_can_be() {
+        let mut connection = connection("http://crm.example.com", bearer("a"));
+        let hash = |connection: &Connection| http(connection, &requests()).credentials_hash(1);
+        let first = hash(&connection);
+        connection.renewal = Some(Renewal::new(|| None));
+        assert_eq!(hash(&connection), first);
+        connection.renewal = Some(Renewal::new(|| Some(bearer("b"))));
+        assert_ne!(hash(&connection), first);
     }
 
     #[test]

@@ -180,6 +180,7 @@ pub fn connection() -> Connection {
         account: None,
         written: None,
         hidden: Vec::new(),
+        renewal: None,
     }
 }
 

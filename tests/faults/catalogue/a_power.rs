@@ -33,15 +33,21 @@ fn power_cut(scenario: &Scenario) {
         let is_journal = |path: &std::path::PathBuf| path.to_string_lossy().contains("journal");
         paths.filter(is_journal).max().expect("there is a journal")
     };
-    let left = |case: &mut Case| {
-        let end_at = format!("{}:1", Point::IntentWritten.name());
+    let left_at = |case: &mut Case, point: Point| {
+        let end_at = format!("{}:1", point.name());
         let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
         assert!(case.end(started).signal.is_some(), "the process was ended");
         std::fs::read(journal(case)).expect("the journal can be read")
     };
+    let left = |case: &mut Case| left_at(case, Point::IntentWritten);
     let whole = left(&mut Case::changed(&scenario.replay(), Setup::default())).len();
-    assert!(whole > 100, "there are intents in the journal: {whole} bytes");
-    for (cut, zeroes) in (0..=whole).step_by(whole / 12).flat_map(|cut| [(cut, 0), (cut, 64)]) {
+    // Its beginning is synced before anything that matters is written.
+    let fresh = &mut Case::changed(&scenario.replay(), Setup::default());
+    let begun = left_at(fresh, Point::BeforeIntent).len();
+    assert!(begun > 0 && whole > begun + 100, "there are intents: {begun} and {whole} bytes");
+    for (cut, zeroes) in
+        (begun..=whole).step_by((whole - begun) / 12).flat_map(|cut| [(cut, 0), (cut, 64)])
+    {
         let mut case = Case::changed(&scenario.replay(), Setup::default());
         let mut bytes = left(&mut case);
         bytes.truncate(cut);

@@ -31,7 +31,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("B13", "a proxy in the environment is sent nothing", no_proxy),
     Scenario::new("B13", "a redirect is never a receipt and no token is sent on", redirects),
     Scenario::new("B14", "a refusal of everything halts the run and loses nothing", refusals),
-    Scenario::new("B14", "a token rotated in mid-run halts, and the next run goes on", rotated),
+    Scenario::new(
+        "B14",
+        "a token that is refused before its file has the new one halts, and the next run goes on",
+        rotated,
+    ),
     Scenario::new("B15", "a status counts only where it is declared", undeclared),
     Scenario::new("B15", "a 202 counts where it is declared", declared),
 ];
@@ -219,8 +223,8 @@ fn refusals(scenario: &Scenario) {
     case.judge();
 }
 
-/// The secret is read when the process starts: a run that began before the rotation halts, whatever it had in flight is
-/// kept, and the next process reads the new one.
+/// The file still holds the old secret when it is read anew: the run halts, whatever it had in flight is kept, and the
+/// next process reads the new one.
 fn rotated(scenario: &Scenario) {
     let setup = Setup {
         bearer: "file:token",

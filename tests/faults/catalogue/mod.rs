@@ -10,6 +10,7 @@ mod a_stop;
 mod a_stop_api;
 mod b_names;
 mod b_records;
+mod b_secret;
 mod b_status;
 mod b_tls;
 mod b_wire;
@@ -100,6 +101,7 @@ pub fn all() -> Vec<Scenario> {
         a_stop_api::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
+        b_secret::SCENARIOS,
         b_status::SCENARIOS,
         b_tls::SCENARIOS,
         b_wire::SCENARIOS,

@@ -56,6 +56,7 @@ fn build(mapping: usize) -> Destination {
         account: Some("one".to_owned()),
         written: None,
         hidden: Vec::new(),
+        renewal: None,
     };
     let request = || Request {
         method: Method::Post,
