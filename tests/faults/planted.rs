@@ -47,9 +47,9 @@ pub const PLANTED: &[(&str, &str)] = &[
     ),
     ("delete_put_off", "what was applied without an answer is asserted again"),
     ("unchanged_row_sent", "what was applied without an answer is asserted again"),
-    ("epoch_closed_over_unknown", "what was applied without an answer is asserted again"),
+    ("epoch_closed_over_unknown", "an answer that comes too slowly is given up in time"),
     ("row_counted_twice", "what was applied without an answer is asserted again"),
-    ("batch_cut_short", "a record that was refused and never taken is not deleted when it leaves"),
+    ("batch_cut_short", "a file missing of the last complete set holds the deletes"),
     ("run_not_named", "a record that was refused and never taken is not deleted when it leaves"),
     (
         "refused_record_deleted",
