@@ -215,6 +215,18 @@ fn idempotency_keys_are_judged_by_i7() {
 }
 
 #[test]
+fn a_fault_that_does_not_concern_a_request_waits_and_is_known_as_never_played() {
+    let oracle = Oracle::start(&["id"]);
+    let (one, two) = (Person::new(1, 1), Person::new(2, 1));
+    oracle.on_next(Fault::RejectKeys([two.key()].into(), "E".to_owned()));
+    say(&oracle, UPSERT, "a", &upsert(&[one]));
+    assert!(fails(|| oracle.assert_faults_fired()));
+    say(&oracle, UPSERT, "b", &upsert(&[two]));
+    oracle.assert_faults_fired();
+    assert_eq!(oracle.record(&two.key()), None);
+}
+
+#[test]
 fn a_wrong_token_and_a_wrong_shape_are_refused_and_written_down() {
     let oracle = Oracle::start(&["id"]);
     let wrong = [

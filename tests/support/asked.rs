@@ -29,7 +29,9 @@ impl Case {
     pub(super) fn wrong_requests(&self, runs: &[Value]) -> Vec<String> {
         let requests = self.oracle.requests();
         let mut wrong = self.of_nobody(&requests, runs);
-        wrong.extend(deleted_unsent(&requests));
+        if self.attempts.is_empty() {
+            wrong.extend(deleted_unsent(&requests));
+        }
         wrong.extend(asked_in_two_ways(&requests));
         wrong.extend(self.asked_again(&requests));
         wrong.extend(self.too_many_redundant(&requests, runs));
@@ -231,7 +233,8 @@ fn asked_in_two_ways(requests: &[Request]) -> Vec<String> {
     wrong
 }
 
-/// I5: a key that is deleted was sent before. Of a request that was lost before it was read nobody knows what it sent.
+/// I5, where no process was killed: a key that is deleted was sent before. Of a request that was lost before it was read
+/// nobody knows what it sent.
 fn deleted_unsent(requests: &[Request]) -> Vec<String> {
     let mut sent = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -60,8 +60,8 @@ impl Case {
             let mut said = against_requests(&tally, &ours);
             said.extend(wrong_sum(&tally));
             // A run that failed before it began, on a full disk, may wait in the queue still: its last report counts.
-            let reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
-            let report = reports.filter(|report| report.json["run"].as_u64() == Some(run)).last();
+            let mut reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+            let report = reports.rfind(|report| report.json["run"].as_u64() == Some(run));
             if report.is_some_and(|r| tally.is_final() && r.json["tally"] != *tally.counts) {
                 said.push("another tally than its report".to_owned());
             }

@@ -95,7 +95,7 @@ fn echo_of_server(scenario: &Scenario) {
     case.write(&people(1..=3));
     let started = case.spawn_serve();
     let server = Api::of(&case.workspace, &started.process);
-    for code in [500, 403, 422] {
+    for code in [500, 403, 401] {
         case.oracle.always(Fault::Echo(code));
         let run = server.run("{}");
         let ended = server.ended(run);
