@@ -36,6 +36,9 @@ impl Part {
     }
 }
 
+/// What of the environment plants a defect, in the product or in the judge.
+const PLANTED_BY: [&str; 2] = ["KIT_DEFECT", "COUNTERFLOW_DEFECT"];
+
 /// Since when, at which commit and by which command a part is played.
 #[derive(Debug)]
 pub struct Origin {
@@ -46,10 +49,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Now, by the command that this process was started with.
+    /// Now, by the command and with the planted defect that this process was started with.
     pub fn now() -> Origin {
         let words: Vec<String> = std::env::args().skip(1).map(|word| word_of(&word)).collect();
-        let command = format!("{COMMAND} {}", words.join(" "));
+        let set = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value} "));
+        let planted: String = PLANTED_BY.into_iter().filter_map(set).collect();
+        let command = format!("{planted}{COMMAND} {}", words.join(" "));
         Origin { commit: commit(), command, begun: SystemTime::now(), since: Instant::now() }
     }
 
@@ -143,6 +148,17 @@ pub fn cell(text: &str) -> String {
     let is_cut = line.chars().count() > LONGEST;
     let line: String = line.chars().take(LONGEST).collect();
     format!("{}{}", line.replace('|', "\\|"), if is_cut { " ..." } else { "" })
+}
+
+/// A failure as a cell: what is wrong, without the story and the requests, and the command that plays it again.
+pub fn failure(said: &str) -> String {
+    let what = said.split("the story:").next().unwrap_or_default();
+    let again = said.lines().rev().find_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("again: ").or_else(|| line.strip_prefix("replay: "))
+    });
+    let again = again.map_or(String::new(), |command| format!("; again: `{command}`"));
+    format!("{}{again}", cell(what))
 }
 
 /// What failures among so many independent trials say of the rate.

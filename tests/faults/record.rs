@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::catalogue;
-use crate::evidence::{Origin, Page, Part, bound, cell};
+use crate::evidence::{Origin, Page, Part, bound, cell, failure};
 use crate::kills;
 use crate::planted;
 use crate::runner::{self, Came, Ended};
@@ -85,7 +85,7 @@ fn scenarios(ended: &[Ended], figures: &[String]) -> String {
     for Ended { scenario, came, took } in ended {
         let came = match came {
             Came::Passed => format!("passed in {:.1} s", took.as_secs_f64()),
-            Came::Failed(said) => format!("**failed**: {}", cell(said)),
+            Came::Failed(said) => format!("**failed**: {}", failure(said)),
             Came::NotMeasured(why) => format!("not measured: {}", cell(why)),
         };
         let _ = writeln!(body, "| {} | {} | {came} |", scenario.id, scenario.name);
@@ -141,7 +141,7 @@ fn of_kills(page: &mut Page, seed: u64, kills: u64) -> bool {
         let came =
             format!("{summary}; seeds {seed} to {last}; {}", bound(failures, stories, "stories"));
         let body: String =
-            summary.failures.iter().map(|said| format!("- {}\n", cell(said))).collect();
+            summary.failures.iter().map(|said| format!("- {}\n", failure(said))).collect();
         page.write(Part::Kills, &origin, is_over, &came, &body);
         println!("             after {:.0} s: {summary}", origin.took().as_secs_f64());
         if is_over {
@@ -161,7 +161,7 @@ fn of_histories(page: &mut Page, seed: u64, histories: u64) -> bool {
         let last = seed + played.saturating_sub(1);
         let bounded = bound(failed.len() as u64, played, "histories");
         let came = format!("{played} histories, seeds {seed} to {last}; {bounded}");
-        let mut body: String = failed.iter().map(|said| format!("- {}\n", cell(said))).collect();
+        let mut body: String = failed.iter().map(|said| format!("- {}\n", failure(said))).collect();
         body.push_str("\n| in them | times |\n|---|---|\n");
         statistics.iter().for_each(|(what, count)| {
             let _ = writeln!(body, "| {what} | {count} |");
@@ -174,7 +174,8 @@ fn of_histories(page: &mut Page, seed: u64, histories: u64) -> bool {
         let summary = simulator::many(seed + played, Extent::Histories(wanted));
         if !summary.is_well() {
             println!("{summary}");
-            failed.push(summary.to_string());
+            let lacking = || format!("never happened: {}", summary.missing().join(", "));
+            failed.push(summary.violation.as_ref().map_or_else(lacking, ToString::to_string));
         }
         for (what, count) in &summary.statistics {
             *statistics.entry(what).or_default() += count;

@@ -11,7 +11,7 @@ use crate::simulator::{self, Extent};
 /// What one turn plays of each.
 const KILLS: u64 = 30;
 const HISTORIES: u64 = 2_000;
-const SCENARIOS: usize = 8;
+const SCENARIOS: usize = 4;
 
 /// What came of a soak.
 #[derive(Debug, Default)]

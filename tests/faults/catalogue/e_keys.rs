@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Scenario;
-use super::e_shrink::{FORMATS, open_guard};
+use super::e_shrink::{FORMATS, assert_none_deleted, open_guard};
 use crate::support::case::Case;
 use crate::support::people::{Person, people};
 use crate::support::table::Mirror;
@@ -40,7 +40,7 @@ fn repeated(scenario: &Scenario) {
             let report = report.expect(4, "partial", &counts);
             report.finished.expect_printed(&["`3`", "`4`", "`5`", "more than once"]);
         }
-        assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
+        assert_none_deleted(&case);
         let mut mended = people(1..=20);
         mended[3].counter = 4;
         case.write(&mended);

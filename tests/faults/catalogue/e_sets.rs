@@ -7,7 +7,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array};
 use serde_json::json;
 
 use super::Scenario;
-use super::e_shrink::{FORMATS, open_guard};
+use super::e_shrink::{FORMATS, assert_none_deleted, open_guard};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::fault::Fault;
@@ -174,7 +174,7 @@ fn broken(scenario: &Scenario, location: &'static str, broken: impl Fn(&Path)) {
         let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
         report.finished.expect_printed(&["part-1"]);
     }
-    assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
+    assert_none_deleted(&case);
     case.write(&left);
     case.sync(&[]).expect(0, "succeeded", &[("deleted", 30)]);
     case.judge();

@@ -24,6 +24,13 @@ pub fn open_guard(location: &str) -> Setup {
     Setup { location: location.to_owned(), max_deletes: Some("100%"), ..Setup::default() }
 }
 
+/// I5, before the judge looks: nothing was deleted so far.
+#[track_caller]
+pub fn assert_none_deleted(case: &Case) {
+    let deleted = case.oracle.deletes();
+    assert!(deleted.is_empty(), "I5: {deleted:?} were deleted\n{}", case.print());
+}
+
 fn empty_read(scenario: &Scenario) {
     for location in FORMATS {
         let mut case = Case::new(&scenario.replay(), open_guard(location));
@@ -61,7 +68,7 @@ fn empty_filter(scenario: &Scenario) {
         }
         case.write(&all);
         case.sync(&[]).expect(0, "succeeded", &[("held", 0), ("requests", 0)]);
-        assert!(case.oracle.deletes().is_empty(), "I5: rows were deleted\n{}", case.print());
+        assert_none_deleted(&case);
         case.judge();
     }
 }
