@@ -120,6 +120,8 @@ fn quoted(arguments: &str) -> Vec<Vec<u8>> {
                 Some('n') => bytes.push(b'\n'),
                 Some('r') => bytes.push(b'\r'),
                 Some('t') => bytes.push(b'\t'),
+                Some('v') => bytes.push(0x0b),
+                Some('f') => bytes.push(0x0c),
                 Some('0') => bytes.push(0),
                 Some(other) => bytes.extend(other.to_string().into_bytes()),
             }

@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_memory;
 mod a_power;
 mod a_signals;
 mod a_stop;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_memory::SCENARIOS,
         a_power::SCENARIOS,
         a_signals::SCENARIOS,
         a_stop::SCENARIOS,
