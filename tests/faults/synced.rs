@@ -204,8 +204,8 @@ pub fn commits(steps: &[Step]) -> Result<Checked, String> {
             .chain([renaming.from.as_str()])
             .collect();
         for path in &written {
-            let writes = steps.iter().filter(is_ours).filter(|step| step.is_write());
-            let Some(last) = writes.filter(|step| step.path == **path).next_back() else {
+            let mut writes = steps.iter().filter(is_ours).filter(|step| step.is_write());
+            let Some(last) = writes.rfind(|step| step.path == **path) else {
                 return Err(format!("`{path}` was renamed, and never written"));
             };
             if !synced(path, last, Some(renaming)) {

@@ -84,6 +84,8 @@ fn wanted(call: &Call) -> Wanted {
     match (call.kind(), call.file.as_str()) {
         // SQLite folds its log when it is closed; where it cannot, the log is whole, and is read at the next start.
         _ if call.is_closing => Wanted::Success,
+        // Nor what it could not remove, at its opening; where it matters, the next one does.
+        (Kind::Remove, "counterflow.db-wal" | "counterflow.db-shm") => Wanted::Success,
         // SQLite does not say that it could not sync the folder when it made its files.
         (Kind::Sync, "") => Wanted::Success,
         // After the listing at the opening, which takes two calls, a snapshot that was set aside is looked for, to give the
