@@ -86,7 +86,9 @@ pub fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> 
         numbers.take_while(|number| *number < count).map(|number| (number, work(number))).collect()
     };
     let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(count)).map(|_| scope.spawn(take)).collect();
+        let another = |_| std::thread::Builder::new().spawn_scoped(scope, take).ok();
+        // Where the system gives no more threads, those that there are do it.
+        let others: Vec<_> = (1..cores.min(count)).map_while(another).collect();
         let mut done: Vec<_> = take();
         for other in others {
             done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -220,6 +220,9 @@ impl Disk for LocalDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        if is_planted("folder_not_synced") {
+            return Ok(());
+        }
         File::open(&self.directory)?.sync_all()
     }
 
@@ -235,6 +238,9 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if is_planted("files_not_synced") {
+            return Ok(());
+        }
         self.sync_data().or_else(|error| unless(is_planted("fsync_error_ignored"), error))
     }
 }

@@ -18,6 +18,20 @@ pub fn limited(limit: &str) -> Vec<String> {
     words(&["prlimit", limit])
 }
 
+/// From now on a process gets `headroom` bytes of memory to write in, and no more; whether it was still there.
+pub fn limit_data(process: u32, headroom: u64) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let has = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let Some(has) = has.and_then(|has| has.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+    else {
+        return false;
+    };
+    let mut limiting = Command::new("prlimit");
+    limiting.args(["--pid", &process.to_string(), &format!("--data={}", (has << 10) + headroom)]);
+    limiting.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    limiting.status().is_ok_and(|status| status.success())
+}
+
 /// The words as commands take them.
 pub fn borrowed(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()

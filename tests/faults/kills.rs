@@ -1,9 +1,10 @@
 //! The real binary, killed at random: a story is made from a seed, and every seed tells the same story again as far as
 //! the machine's timing lets it.
 //!
-//! A story changes the source, runs the sync, and ends the process: at a random time, at the n-th request or answer that
-//! the oracle sees, at the n-th hit of a point of the protocol, by a signal that asks it to stop, or not at all. Meanwhile
-//! the oracle plays a mix of faults. At the end the judge looks at everything.
+//! A story changes the source, runs the sync, by itself or in the server, and ends the process: at a random time, at the
+//! n-th request or answer that the oracle sees, at the n-th hit of a point of the protocol, by a signal that asks it to
+//! stop, or not at all. Meanwhile the oracle plays a mix of faults, and now and then a person releases or discards what is
+//! held. At the end the judge looks at everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,8 +21,10 @@ use crate::runner::{self, catch};
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
+use crate::support::judge::Left;
 use crate::support::known;
-use crate::support::people::{Person, people};
+use crate::support::people::{Person, key, people};
+use crate::support::server::{Api, until as until_so};
 use crate::support::workspace::Setup;
 
 /// Holds that a story may end with, one after the other.
@@ -33,6 +36,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long a drain may take in these stories; `Setup::drain_timeout` in words.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Ids that a destination may reject.
+const REJECTED: [u32; 12] = [1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 41, 45];
+
 /// What came of many stories.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -41,6 +47,10 @@ pub struct Summary {
     kills: BTreeMap<&'static str, u64>,
     /// Processes that were asked to stop.
     stops: u64,
+    /// Processes that were the server.
+    served: u64,
+    /// Decisions of people on what was held, while faults went on.
+    decisions: u64,
     /// The longest that one of them took beyond the moment it was asked.
     pub longest_stop: Duration,
     pub failures: Vec<String>,
@@ -61,6 +71,8 @@ impl Summary {
             *self.kills.entry(moment).or_default() += count;
         }
         self.stops += other.stops;
+        self.served += other.served;
+        self.decisions += other.decisions;
         self.longest_stop = self.longest_stop.max(other.longest_stop);
         self.failures.extend(other.failures.iter().cloned());
     }
@@ -68,13 +80,13 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { stories, kills, stops, failures, .. } = self;
+        let Summary { stories, kills, stops, served, decisions, failures, .. } = self;
         let longest = self.longest_stop.as_secs_f64();
         let kills: Vec<String> =
             kills.iter().map(|(moment, count)| format!("{count} by {moment}")).collect();
         write!(
             f,
-            "{} kills ({}) in {stories} stories; {stops} stops, the longest {longest:.2} s; {} failures",
+            "{} kills ({}) in {stories} stories; {served} servers, {decisions} decisions; {stops} stops, the longest {longest:.2} s; {} failures",
             self.kills(),
             kills.join(", "),
             failures.len()
@@ -133,6 +145,8 @@ fn tell(seed: u64, summary: &mut Summary) {
         drain_timeout: "2s",
         request_timeout: Some("1s"),
         longest_time: "2s",
+        location: if random.random_bool(0.3) { "people.parquet" } else { "people.csv" }.to_owned(),
+        head: "server: { listen: \"127.0.0.1:0\" }",
         ..Setup::default()
     };
     let mut case = Case::new(&replay, setup);
@@ -150,21 +164,61 @@ fn tell(seed: u64, summary: &mut Summary) {
         case.say(format!("the oracle plays {mix:?}"));
         case.oracle.mix(random.random(), mix);
         run(&mut case, &mut random, summary);
+        decide(&mut case, &mut random, summary);
     }
     let_go(&mut case);
-    case.judge();
+    let rejected = if is_mirror(&case) { BTreeSet::new() } else { left_rejected(&case, &held) };
+    case.judge_leaving(&Left { rejected, held: BTreeSet::new() });
+}
+
+fn is_mirror(case: &Case) -> bool {
+    case.workspace.setup.mode == "mirror"
+}
+
+/// Rejected, and gone from the source since: where nothing is deleted, what was said of them stands.
+fn left_rejected(case: &Case, held: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let entries = known::entries(&case.workspace).unwrap_or_default();
+    let rejected = entries.iter().filter(|(_, entry)| entry.rejection.is_some());
+    let ids = rejected.map(|(key, _)| id(key));
+    ids.filter(|id| REJECTED.contains(id) && !held.contains(id)).collect()
+}
+
+/// Of a key as the oracle shows it.
+fn id(key: &str) -> u32 {
+    key.trim_matches(['[', ']']).parse().expect("people have numbers")
 }
 
 /// All faults are over, and a person releases what the guard has held.
 fn let_go(case: &mut Case) {
     case.oracle.clear_faults();
     case.oracle.release();
+    // In a new epoch what was rejected is due again.
+    case.sync(&["--full"]);
     for _ in 0..HOLDS {
         case.sync(&[]);
-        let hold = known::view(&case.workspace).and_then(|view| view.header().hold.clone());
-        let Some(hold) = hold else { return };
-        case.release(&hold.run.to_string());
+        let Some(run) = held_in(case) else { return };
+        case.release(&run);
     }
+}
+
+/// The run whose deletes are held, if any are.
+fn held_in(case: &Case) -> Option<String> {
+    let view = known::view(&case.workspace)?;
+    view.header().hold.as_ref().map(|hold| hold.run.to_string())
+}
+
+/// Now and then a person looks at what is held, while faults go on, and lets it go or keeps it for good.
+fn decide(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
+    let Some(run) = held_in(case).filter(|_| random.random_bool(0.8)) else { return };
+    summary.decisions += 1;
+    if random.random_bool(0.5) {
+        case.release(&run);
+        return;
+    }
+    let entries = known::entries(&case.workspace).unwrap_or_default();
+    let held = entries.iter().filter(|(_, entry)| entry.held.is_some());
+    let ids: Vec<u32> = held.map(|(key, _)| id(key)).collect();
+    case.discard(&run, ids);
 }
 
 /// Rows come, change, go, and return to what they were.
@@ -207,7 +261,9 @@ fn faults(random: &mut SmallRng) -> Vec<(f64, Fault)> {
         Fault::status(401),
         Fault::Redirect(307, "http://127.0.0.1:9/elsewhere".to_owned()),
         Fault::ApplyThenHold,
+        Fault::ApplyLate,
         Fault::Hold,
+        Fault::RejectKeys(REJECTED.map(key).into(), "no".to_owned()),
         Fault::status(503),
         Fault::retry_after(429, "0"),
         Fault::TooLarge413(3),
@@ -228,7 +284,8 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
     let more: &[&str] = if random.random_bool(0.15) { &["--full"] } else { &[] };
     let before = case.oracle.request_count();
     let nth = random.random_range(1..=6);
-    match random.random_range(0..10) {
+    match random.random_range(0..12) {
+        10 | 11 => serve(case, random, summary),
         0..=2 => {
             let started = case.spawn(more);
             // Not a wait: the moment of the kill, from before the state is opened to beyond the end.
@@ -275,6 +332,32 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
             case.end(started);
         }
     }
+}
+
+/// The server makes the run, and is killed, asked to stop, or asked once the run has ended.
+fn serve(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
+    let nth = random.random_range(1..=6);
+    let before = case.oracle.request_count();
+    let started = case.spawn_serve();
+    let server = Api::of(&case.workspace, &started.process);
+    let body = if random.random_bool(0.15) { r#"{"full": true}"# } else { "{}" };
+    let run = server.run(body);
+    until_so("the run has come far enough", || {
+        let document = server.get(&format!("/api/v1/runs/{run}")).expect(200).json;
+        let is_ended = document["is_ended"] == true;
+        (is_ended || case.oracle.request_count() >= before + nth).then_some(())
+    });
+    summary.served += 1;
+    match random.random_range(0..4) {
+        0 | 1 => return kill(case, started, summary, "server"),
+        2 => drop(server.ended(run)),
+        _ => {}
+    }
+    case.say("SIGTERM");
+    let asked = started.process.signal_at("TERM");
+    case.end_within(started, DRAIN + GRACE);
+    summary.stops += 1;
+    summary.longest_stop = summary.longest_stop.max(asked.elapsed());
 }
 
 fn kill(case: &mut Case, started: Started, summary: &mut Summary, moment: &'static str) {

@@ -118,7 +118,11 @@ pub const PLANTED: &[Row] = &[
     ("epoch_closed_over_unknown", "an answer that comes too slowly is given up in time", "I"),
     ("row_counted_twice", "what was applied without an answer is asserted again", "I"),
     ("batch_cut_short", "a file missing of the last complete set holds the deletes", "I"),
-    ("run_not_named", "a record that was refused and never taken is not deleted when it leaves", "I"),
+    (
+        "run_not_named",
+        "a record that was refused and never taken is not deleted when it leaves",
+        "I",
+    ),
     (
         "refused_record_deleted",
         "a record that was refused and never taken is not deleted when it leaves",

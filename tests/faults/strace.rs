@@ -4,7 +4,7 @@
 //! A call is known by its name, its file, and how often the thread has made it on that file: that is how strace counts.
 //! Threads take turns, so that a call may not be met in a story told again; whether it was is in the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 /// What a call does to a file. The question mark: not every machine has the call.
 pub const TRACED: &str = "?open,openat,read,pread64,write,pwrite64,?pwritev,ftruncate,fsync,fdatasync,getdents64,\
                           ?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat,sendto,writev";
+
+/// Where SQLite writes each change first.
+const LOG_OF_STORE: &str = "counterflow.db-wal";
 
 /// Calls that send; of them the thread's count alone is known, not the socket.
 const SENDING: [&str; 2] = ["sendto", "writev"];
@@ -22,17 +25,62 @@ pub struct Call {
     pub name: String,
     /// Beneath the state's folder; empty for the folder itself, and for what is sent.
     pub file: String,
+    /// Of a renaming, the old name; by the new one alone strace does not find it.
+    from: Option<String>,
     /// Counted from 1.
     pub nth: usize,
     /// It can make a file or a folder.
     pub is_creating: bool,
-    /// No thread makes it again on this file.
-    pub is_last: bool,
+    /// It is made when the last change of the state database is durable: SQLite folds its log.
+    pub is_closing: bool,
+}
+
+/// What a call does, whatever its name is on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Open,
+    Read,
+    Write,
+    Resize,
+    Sync,
+    List,
+    MakeFolder,
+    Rename,
+    Remove,
+    Send,
+}
+
+impl Kind {
+    /// By the name of a call that is traced.
+    fn of(name: &str) -> Kind {
+        let families = [
+            ("open", Kind::Open),
+            ("read", Kind::Read),
+            ("pread", Kind::Read),
+            ("writev", Kind::Send),
+            ("send", Kind::Send),
+            ("write", Kind::Write),
+            ("pwrite", Kind::Write),
+            ("ftruncate", Kind::Resize),
+            ("fsync", Kind::Sync),
+            ("fdatasync", Kind::Sync),
+            ("getdents", Kind::List),
+            ("mkdir", Kind::MakeFolder),
+            ("rename", Kind::Rename),
+            ("unlink", Kind::Remove),
+        ];
+        let found = families.iter().find(|(family, _)| name.starts_with(family));
+        found.unwrap_or_else(|| panic!("`{name}` is traced, and of no kind")).1
+    }
 }
 
 impl Call {
+    pub fn kind(&self) -> Kind {
+        Kind::of(&self.name)
+    }
+
     pub fn is_sending(&self) -> bool {
-        SENDING.contains(&self.name.as_str())
+        self.kind() == Kind::Send
     }
 }
 
@@ -75,8 +123,8 @@ pub fn failing(call: &Call, state: &Path, error: &str, is_lasting: bool, log: &s
 }
 
 fn injecting(call: &Call, state: &Path, what: &str, when: &str, log: &str) -> Vec<String> {
-    let Call { name, file, .. } = call;
-    let path = state.join(file);
+    let Call { name, file, from, .. } = call;
+    let path = from.as_ref().map_or_else(|| state.join(file), |from| state.join(from));
     let path = path.to_str().expect("the paths of the kit are plain").trim_end_matches('/');
     let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{what}:when={when}"));
     let rest = ["-e", &trace, "-e", &inject];
@@ -102,8 +150,11 @@ pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
     let bytes = std::fs::read(log).expect("strace has written its log");
     let text = String::from_utf8_lossy(&bytes);
     let mut counts = BTreeMap::<(String, String, String), usize>::new();
-    let mut calls = BTreeSet::new();
-    for line in text.lines() {
+    // The line of the log that first had it.
+    let mut calls = BTreeMap::<Call, usize>::new();
+    // The line that made the last change of the store durable.
+    let (mut is_durable, mut last_change) = (true, 0);
+    for (place, line) in text.lines().enumerate() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((name, arguments)) = rest.trim_start().split_once('(') else { continue };
         let Some(path) = path(name, arguments) else { continue };
@@ -115,13 +166,26 @@ pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
         let nth = counts.entry((thread.to_owned(), name.to_owned(), file.clone())).or_default();
         *nth += 1;
         let is_creating = name.starts_with("mkdir") || arguments.contains("O_CREAT");
-        calls.insert(Call { name: name.to_owned(), file, nth: *nth, is_creating, is_last: false });
+        let old = arguments.split('"').nth(1).filter(|_| name.starts_with("rename"));
+        let from = old.and_then(|old| Path::new(old).strip_prefix(state).ok());
+        let from = from.map(|from| from.to_string_lossy().into_owned());
+        let name = name.to_owned();
+        let call = Call { name, file, from, nth: *nth, is_creating, is_closing: false };
+        match call.kind() {
+            Kind::Write if call.file == LOG_OF_STORE => is_durable = false,
+            Kind::Sync if call.file == LOG_OF_STORE && !is_durable => {
+                is_durable = true;
+                last_change = place;
+            }
+            _ => {}
+        }
+        calls.entry(call).or_insert(place);
     }
-    let calls: Vec<Call> = calls.into_iter().collect();
-    let is_same = |one: &Call, other: &Call| one.name == other.name && one.file == other.file;
-    let is_last =
-        |call: &Call| !calls.iter().any(|other| is_same(call, other) && other.nth > call.nth);
-    calls.iter().map(|call| Call { is_last: is_last(call), ..call.clone() }).collect()
+    let is_closing =
+        |call: &Call, place| call.file.starts_with("counterflow.db") && place > last_change;
+    let close =
+        |(call, place): (Call, usize)| Call { is_closing: is_closing(&call, place), ..call };
+    calls.into_iter().map(close).collect()
 }
 
 /// The path that a call is about: of a renaming, the new one.

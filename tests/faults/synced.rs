@@ -120,6 +120,8 @@ fn quoted(arguments: &str) -> Vec<Vec<u8>> {
                 Some('n') => bytes.push(b'\n'),
                 Some('r') => bytes.push(b'\r'),
                 Some('t') => bytes.push(b'\t'),
+                Some('v') => bytes.push(0x0b),
+                Some('f') => bytes.push(0x0c),
                 Some('0') => bytes.push(0),
                 Some(other) => bytes.extend(other.to_string().into_bytes()),
             }
@@ -202,8 +204,8 @@ pub fn commits(steps: &[Step]) -> Result<Checked, String> {
             .chain([renaming.from.as_str()])
             .collect();
         for path in &written {
-            let writes = steps.iter().filter(is_ours).filter(|step| step.is_write());
-            let Some(last) = writes.filter(|step| step.path == **path).next_back() else {
+            let mut writes = steps.iter().filter(is_ours).filter(|step| step.is_write());
+            let Some(last) = writes.rfind(|step| step.path == **path) else {
                 return Err(format!("`{path}` was renamed, and never written"));
             };
             if !synced(path, last, Some(renaming)) {

@@ -111,8 +111,12 @@ impl Mirror {
         let before = self.oracle.request_count();
         let report = self.workspace.sync(&[]);
         let sent = self.oracle.request_count() - before;
-        assert!(sent == 0, "I8: {sent} requests in a clean state
-{}", self.oracle.print());
+        assert!(
+            sent == 0,
+            "I8: {sent} requests in a clean state
+{}",
+            self.oracle.print()
+        );
         report.expect(0, "succeeded", &[("requests", 0), ("upserts", 0)]);
         if self.oracle.count_held() <= MOST_JUDGED {
             self.assert_unbroken();

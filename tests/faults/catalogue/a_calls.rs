@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use crate::calls::{self, Story, case_of};
-use crate::strace::{self, Call};
+use crate::strace::{self, Call, Kind};
 
 pub const SCENARIOS: &[Scenario] = &[Scenario::new(
     "A3",
@@ -12,20 +12,11 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::new(
 .needing(strace::is_there)];
 
 /// What changes something beyond the process.
-const CHANGING: [&str; 9] = [
-    "write",
-    "pwrite64",
-    "ftruncate",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "unlink",
-    "sendto",
-    "writev",
-];
+const CHANGING: [Kind; 6] =
+    [Kind::Write, Kind::Resize, Kind::Sync, Kind::Rename, Kind::Remove, Kind::Send];
 
 fn at_each_call(scenario: &Scenario) {
-    let is_wanted = |call: &Call| call.is_creating || CHANGING.contains(&call.name.as_str());
+    let is_wanted = |call: &Call| call.is_creating || CHANGING.contains(&call.kind());
     calls::each(scenario, "a kill", is_wanted, |story, call| kill(scenario, story, call));
 }
 

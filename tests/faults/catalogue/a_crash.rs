@@ -1,10 +1,9 @@
-//! A. Crash: kills at random, at each point of the protocol, within recovery; memory that ends.
+//! A. Crash: kills at random, at each point of the protocol, within recovery; what kills leave in doubt.
 
 use counterflow::points::Point;
 
 use super::Scenario;
 use crate::kills;
-use crate::runner;
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
@@ -20,8 +19,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A7", "an orphan is deleted though no receipt ever named it", orphan),
     Scenario::new("A7", "a value that returns to the one before is sent again", aba),
     Scenario::new("A7", "a row that returns after an unanswered delete is sent again", undelete),
-    Scenario::new("A8", "a process that runs out of memory loses nothing", out_of_memory),
-    Scenario::new("A8", "a query beyond its memory limit fails by name", beyond_memory_limit),
 ];
 
 /// Kills in one play of the catalogue.
@@ -134,39 +131,5 @@ fn undelete(scenario: &Scenario) {
     case.kill(started);
     assert_eq!(case.oracle.record(&key(3)), None, "the delete was applied");
     case.write(&people(1..=3));
-    case.judge();
-}
-
-/// The address space of the process ends somewhere between its start and its end.
-fn out_of_memory(scenario: &Scenario) {
-    let mut died = 0;
-    let mut died_sending = 0;
-    for megabytes in [180, 220, 260, 300, 350, 400, 500, 650, 800] {
-        let setup = Setup { batch: 50, ..Setup::default() };
-        let mut case = Case::new(&scenario.replay(), setup);
-        case.write(&people(1..=2_000));
-        let limit = format!("--as={}", megabytes << 20);
-        let started = case.spawn_under(&["prlimit", &limit], &[], &[]);
-        let is_dead = case.end(started).code != Some(0);
-        died += u32::from(is_dead);
-        died_sending += u32::from(is_dead && case.oracle.request_count() > 0);
-        case.judge();
-    }
-    runner::figure(format!("A8: {died} of 9 processes died, {died_sending} of them while sending"));
-    assert!(died > 1, "the limit was never met");
-}
-
-fn beyond_memory_limit(scenario: &Scenario) {
-    let setup = Setup {
-        sql: "SELECT DISTINCT a.id * 100000 + b.id AS id, a.counter, a.checksum, a.email FROM people a CROSS JOIN people b"
-            .to_owned(),
-        head: "memory_limit: 16MiB",
-        ..Setup::default()
-    };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=3_000));
-    let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0)]);
-    report.finished.expect_printed(&["memory_limit"]);
-    case.workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
     case.judge();
 }

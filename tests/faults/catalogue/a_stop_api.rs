@@ -40,6 +40,9 @@ enum By {
 
 const BOTH: [By; 2] = [By::Api, By::Command];
 
+/// Whether a fault is played on a request.
+type Concerned = fn(&Sent) -> bool;
+
 /// What a run is doing when the stop comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doing {
@@ -76,8 +79,8 @@ impl Doing {
     }
 
     /// What the oracle plays meanwhile, to which requests.
-    fn fault(self) -> Option<(fn(&Sent) -> bool, Fault)> {
-        let is_delete: fn(&Sent) -> bool =
+    fn fault(self) -> Option<(Concerned, Fault)> {
+        let is_delete: Concerned =
             |sent| sent.operations.iter().any(|operation| operation.asked == Asked::Delete);
         match self {
             Doing::Sending => Some((|_| true, Fault::ApplyThenHold)),

@@ -3,8 +3,9 @@
 
 mod a_calls;
 mod a_crash;
-mod a_query;
+mod a_memory;
 mod a_power;
+mod a_query;
 mod a_signals;
 mod a_stop;
 mod a_stop_api;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Scenario> {
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
         a_query::SCENARIOS,
+        a_memory::SCENARIOS,
         a_power::SCENARIOS,
         a_signals::SCENARIOS,
         a_stop::SCENARIOS,
