@@ -34,7 +34,10 @@ impl Case {
         }
         wrong.extend(asked_in_two_ways(&requests));
         wrong.extend(self.asked_again(&requests));
-        wrong.extend(self.too_many_redundant(&requests, runs));
+        // What excuses a repetition stands in reports, which a case without processes of its own has not.
+        if !self.attempts.is_empty() {
+            wrong.extend(self.too_many_redundant(&requests, runs));
+        }
         wrong
     }
 
