@@ -81,7 +81,6 @@ const MOMENTS: &[Moment] = &[
     moment(COMMITTING, Story::Changes, Point::ManifestWritten, 1),
     moment(COMMITTING, Story::Changes, Point::ManifestRenamed, 1),
     moment(COMMITTING, Story::Changes, Point::BeforePruning, 1),
-    moment(COMMITTING, Story::Changes, Point::BeforeRemembering, 2),
 ];
 
 /// A stop that comes then is too late to change what the run came to.
