@@ -51,7 +51,7 @@ fn delivered(scenario: &Scenario, setup: Setup, all: &[Person]) -> Case {
 fn fails(case: &mut Case, words: &[&str]) {
     let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
     report.finished.expect_printed(words);
-    assert_none_deleted(&case);
+    assert_none_deleted(case);
 }
 
 fn cut_parquet(scenario: &Scenario) {
@@ -268,7 +268,7 @@ fn cut_while_sending(case: &mut Case, length: u64, word: &str) {
     let rows = finished.json()["tally"]["rows_read"].as_u64().expect("a count");
     let held = case.people().len() as u64;
     assert!(0 < rows && rows < held, "{rows} of {held} rows were read before the end");
-    assert_none_deleted(&case);
+    assert_none_deleted(case);
 }
 
 fn missing_file(scenario: &Scenario) {
