@@ -128,6 +128,16 @@ pub const PLANTED: &[Row] = &[
         "a record that was refused and never taken is not deleted when it leaves",
         "I5: ",
     ),
+    (
+        "files_not_synced",
+        "a manifest is named only when all it names is safe, and nothing is removed before it is",
+        "A9: ",
+    ),
+    (
+        "folder_not_synced",
+        "a manifest is named only when all it names is safe, and nothing is removed before it is",
+        "A9: ",
+    ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
 ];
 

@@ -87,7 +87,7 @@ fn broken_group(scenario: &Scenario) {
     case.written("a page in its middle is overwritten", &next);
     let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
     assert!(report.count("delivered") > 0, "it broke in its middle: {report:#?}");
-    assert_none_deleted(case);
+    assert_none_deleted(&case);
     case.write(&next);
     case.judge();
 }
@@ -133,7 +133,7 @@ fn during_the_read(scenario: &Scenario, location: &str, change: Change) {
     case.oracle.release();
     let finished = case.end(started).expect_code(1);
     finished.expect_printed(&["did not prove its end", "nothing was deleted"]);
-    assert_none_deleted(case);
+    assert_none_deleted(&case);
     assert!(case.oracle.record(&key(1)).is_some(), "{}", case.print());
     for joined in ["part-new.csv", "part-new.parquet"] {
         // It is there in one case only.
@@ -282,7 +282,7 @@ fn missing_file(scenario: &Scenario) {
         // A second bad read never passes because the first was bad too.
         for more in [&[][..], &[], &["--full"], &[]] {
             let report = case.sync(more);
-            assert_none_deleted(case);
+            assert_none_deleted(&case);
             let report = report.expect(4, "partial", &[("held", 20), ("deleted", 0)]);
             assert!(report.json["holds"].to_string().contains("vanished_files"), "{report:#?}");
         }
@@ -311,7 +311,7 @@ fn missing_partition(scenario: &Scenario) {
     case.written("one partition of three is gone", &left);
     for _ in 0..3 {
         let report = case.sync(&[]);
-        assert_none_deleted(case);
+        assert_none_deleted(&case);
         report.expect(4, "partial", &[("held", 20), ("deleted", 0)]);
     }
     std::fs::rename(&aside, &day).expect("the folder can be put back");
@@ -349,7 +349,7 @@ fn rewritten(scenario: &Scenario) {
     case.workspace.write_file("part-more.parquet", &people(58..=58));
     case.written("a third file holds one row", &[left, people(58..=58)].concat());
     case.sync(&[]).expect(4, "partial", &[("held", 19), ("deleted", 0)]);
-    assert_none_deleted(case);
+    assert_none_deleted(&case);
     for part in ["part-more.parquet", "part-new-0.parquet", "part-new-2.parquet"] {
         std::fs::remove_file(case.workspace.path().join(part)).expect("the file is there");
     }
