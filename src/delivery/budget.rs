@@ -1,48 +1,98 @@
 //! What one connection bears, shared by all its syncs: requests in flight, and requests in a period of time.
+//!
+//! One queue of requests: those of a sync of higher priority leave first, and none waits for ever (`domain::priority`).
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 use super::limits::{Limits, Rate};
+use crate::domain::priority::{Line, Priority};
 
 /// Made once for each connection.
 #[derive(Debug)]
 pub struct Budget {
-    places: Arc<Semaphore>,
+    places: Mutex<Places>,
     limiter: Option<(DefaultDirectRateLimiter, DefaultClock)>,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: u32,
+    waiting: Line<(), oneshot::Sender<Permit>>,
 }
 
 /// One request may be in flight; dropped when it ended.
 #[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+#[must_use = "the place is free again as soon as this is dropped"]
+pub struct Permit(Arc<Budget>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
 
 impl Budget {
     pub fn new(limits: &Limits) -> Arc<Budget> {
-        let concurrency = usize::try_from(limits.concurrency.max(1)).unwrap_or(usize::MAX);
         let clock = DefaultClock::default();
         let limiter = limits.rate.map(|rate| {
             (RateLimiter::direct_with_clock(quota(rate), clock.clone()), clock.clone())
         });
-        let places = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Budget { places, limiter })
+        let places = Places { free: limits.concurrency.max(1), waiting: Line::default() };
+        Arc::new(Budget { places: Mutex::new(places), limiter })
     }
 
     /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
-    pub async fn acquire(&self) -> Permit {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
+    pub async fn acquire(self: &Arc<Budget>, priority: Priority) -> Permit {
+        let permit = match self.take_or_wait(priority) {
+            Ok(permit) => permit,
+            Err(turn) => turn.await.expect("whoever waits is let in, or has gone"),
+        };
         if let Some((limiter, clock)) = &self.limiter {
             while let Err(not_until) = limiter.check() {
                 let wait = not_until.wait_time_from(clock.now());
                 tokio::time::sleep(wait.max(Duration::from_micros(1))).await;
             }
         }
-        Permit(place)
+        permit
+    }
+
+    fn take_or_wait(
+        self: &Arc<Budget>,
+        priority: Priority,
+    ) -> Result<Permit, oneshot::Receiver<Permit>> {
+        let mut places = self.places();
+        if places.free > 0 {
+            places.free -= 1;
+            return Ok(Permit(Arc::clone(self)));
+        }
+        let (admit, turn) = oneshot::channel();
+        places.waiting.push(priority, (), admit);
+        Err(turn)
+    }
+
+    /// Gives a place to whoever is next and still waits; free, where nobody does.
+    fn release(self: &Arc<Budget>) {
+        let mut places = self.places();
+        while let Some(admit) = places.waiting.take(|()| true) {
+            if admit.is_closed() {
+                continue;
+            }
+            // Without the lock: who has gone meanwhile drops the permit, which comes here again.
+            drop(places);
+            drop(admit.send(Permit(Arc::clone(self))));
+            return;
+        }
+        places.free += 1;
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("nobody panics while counting places")
     }
 }
 
@@ -74,18 +124,40 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_free_again_when_its_permit_is_dropped() {
         let budget = Budget::new(&limits(1, None));
-        let first = budget.acquire().await;
-        assert!(budget.acquire().now_or_never().is_none());
+        let first = budget.acquire(Priority::Normal).await;
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none());
         drop(first);
-        assert!(budget.acquire().now_or_never().is_some());
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_goes_to_the_higher_priority_and_never_to_whoever_has_gone_e4() {
+        let budget = Budget::new(&limits(1, None));
+        let held = budget.acquire(Priority::Normal).await;
+        let mut low = Box::pin(budget.acquire(Priority::Low));
+        let mut gone = Box::pin(budget.acquire(Priority::High));
+        let mut late = Box::pin(budget.acquire(Priority::High));
+        let mut high = Box::pin(budget.acquire(Priority::High));
+        for one in [&mut low, &mut gone, &mut late, &mut high] {
+            assert!(one.now_or_never().is_none());
+        }
+        drop(gone);
+        drop(held);
+        // It was given a place, and goes before it has heard of it.
+        drop(late);
+        assert!((&mut low).now_or_never().is_none());
+        let held = (&mut high).now_or_never().expect("it is let in");
+        drop(held);
+        drop((&mut low).now_or_never().expect("it is let in"));
+        assert!(budget.acquire(Priority::Low).now_or_never().is_some(), "no place is lost");
     }
 
     #[tokio::test]
     async fn a_request_beyond_the_rate_waits() {
         let rate = Rate { requests: 2, per: Duration::from_secs(7200) };
         let budget = Budget::new(&limits(9, Some(rate)));
-        drop(budget.acquire().await);
-        assert!(budget.acquire().now_or_never().is_none());
+        drop(budget.acquire(Priority::Normal).await);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none());
     }
 
     #[test]

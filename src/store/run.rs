@@ -30,6 +30,14 @@ pub struct Stop {
     pub message: Option<String>,
 }
 
+/// A run that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    pub sync: String,
+    pub choice: Option<Choice>,
+    pub trigger: Trigger,
+}
+
 /// One run, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
@@ -72,6 +80,12 @@ const REQUEST_STOP: &str = "
     WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
 const GOING: &str = "SELECT min(id) FROM runs WHERE sync = ? AND finished_at IS NULL";
 const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
+const LAST_SUCCESS: &str = "
+    SELECT finished_at FROM runs
+    WHERE sync = ? AND (phase LIKE '%\"succeeded\"%' OR phase LIKE '%\"skipped\"%')
+    ORDER BY id DESC LIMIT 1";
+const STOPPED: &str =
+    "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
 
 impl Store {
     /// A new run of the sync, in the queue, with the next number.
@@ -82,19 +96,36 @@ impl Store {
         trigger: Trigger,
         now: Instant,
     ) -> Result<RunId, Error> {
+        let new = NewRun { sync: sync.to_owned(), choice, trigger };
+        Ok(self.create_runs(&[new], now).await?[0])
+    }
+
+    /// New runs in the queue, with the next numbers, in one write: all of them, or none.
+    pub async fn create_runs(&self, new: &[NewRun], now: Instant) -> Result<Vec<RunId>, Error> {
         let mut transaction = self.write().await?;
-        let created = query(CREATE)
-            .bind(sync)
-            .bind(json(&trigger))
-            .bind(choice.map(|choice| json(&choice)))
-            .bind(json(&Phase::InQueue))
-            .bind(now.0)
-            .bind(json(&Tally::default()))
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| self.failure(error))?;
+        let mut runs = Vec::with_capacity(new.len());
+        for NewRun { sync, choice, trigger } in new {
+            let created = query(CREATE)
+                .bind(sync.clone())
+                .bind(json(trigger))
+                .bind(choice.map(|choice| json(&choice)))
+                .bind(json(&Phase::InQueue))
+                .bind(now.0)
+                .bind(json(&Tally::default()))
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| self.failure(error))?;
+            runs.push(RunId(self.natural("id", created.last_insert_rowid())?));
+        }
         self.commit(transaction).await?;
-        Ok(RunId(self.natural("id", created.last_insert_rowid())?))
+        Ok(runs)
+    }
+
+    /// All runs without an end that were asked to stop, the oldest first.
+    pub async fn stopped(&self) -> Result<Vec<RunRow>, Error> {
+        let rows = query(STOPPED).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
     }
 
     /// Takes the run to its next phase.
@@ -199,6 +230,16 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         row.map(|row| self.run_row(&row)).transpose()
+    }
+
+    /// When the sync's newest run that succeeded, or was skipped as nothing was to be done, ended.
+    pub async fn last_success(&self, sync: &str) -> Result<Option<Instant>, Error> {
+        let at: Option<Option<i64>> = sqlx::query_scalar(LAST_SUCCESS)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        Ok(at.flatten().map(Instant))
     }
 
     /// All runs without an end, the oldest first.

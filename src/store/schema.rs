@@ -7,11 +7,16 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::Error;
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 2] =
-    [include_str!("../../sql/state/001.sql"), include_str!("../../sql/state/002.sql")];
+const VERSIONS: [&str; 4] = [
+    include_str!("../../sql/state/001.sql"),
+    include_str!("../../sql/state/002.sql"),
+    // Version 3 changes nothing.
+    "PRAGMA user_version = 3;",
+    include_str!("../../sql/state/004.sql"),
+];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 2;
+pub(super) const NEWEST: i64 = 4;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;
