@@ -159,7 +159,7 @@ async fn stored(
     let has_owner = StateLock::is_held(&config.state)?;
     let Some(store) = store else { return Ok(Stored { has_owner, ..Stored::default() }) };
     // Before the runs that ended, so that one that ends meanwhile is not overlooked.
-    let mut unfinished = store.unfinished().await?;
+    let mut unfinished = store.begun_or_of(name).await?;
     let what_for = what_for(config, sync, &unfinished, has_owner);
     unfinished.retain(|run| run.sync == name);
     let ended = ended(store, name).await?;
@@ -169,7 +169,7 @@ async fn stored(
     Ok(Stored { ended, unfinished, what_for, pause, source, known, has_owner })
 }
 
-/// What a run of this sync that is queued waits for. `unfinished`: of all syncs.
+/// What a run of this sync that is queued waits for. `unfinished`: of all syncs, at least those that have begun.
 fn what_for(config: &Config, sync: &SyncConfig, unfinished: &[RunRow], has_owner: bool) -> String {
     if !has_owner {
         return "the next start of a server or a sync".to_owned();

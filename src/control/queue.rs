@@ -97,8 +97,8 @@ pub struct Queue {
     going: usize,
     /// Runs that go, of each group that has some.
     going_of: BTreeMap<String, usize>,
-    /// The sync that starts up.
-    starting: Option<String>,
+    /// The run that starts up.
+    starting: Option<RunId>,
 }
 
 impl Wish {
@@ -196,29 +196,28 @@ impl Queue {
         let waiting = self.waiting(&sync).expect("whoever stands in line has a waiting run");
         self.waiting -= 1;
         self.count_going(&sync, true);
-        self.starting = Some(sync.clone());
+        self.starting = Some(waiting.run);
         self.lanes.insert(sync.clone(), Lane::Running(waiting.run));
         Some((sync, waiting))
     }
 
     /// The run has started up, or does no longer keep others from it.
-    pub fn started(&mut self, sync: &str) {
-        if self.starting.as_deref() == Some(sync) {
-            self.starting = None;
-        }
+    pub fn started(&mut self, run: RunId) {
+        self.starting = self.starting.filter(|starting| *starting != run);
     }
 
     /// A run that was going has ended.
     pub fn ended(&mut self, sync: &str) {
-        match self.lanes.remove(sync) {
-            Some(Lane::Running(_)) => {}
-            Some(Lane::RunningWithNext(_, waiting)) => {
+        let run = match self.lanes.remove(sync) {
+            Some(Lane::Running(run)) => run,
+            Some(Lane::RunningWithNext(run, waiting)) => {
                 self.lanes.insert(sync.to_owned(), Lane::Queued(waiting));
                 self.stand_in_line(sync);
+                run
             }
             Some(Lane::Queued(_)) | None => panic!("Q1: only a run that was going can end"),
-        }
-        self.started(sync);
+        };
+        self.started(run);
         self.count_going(sync, false);
     }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
 use super::handle::{Command, Inbox, Readiness, Refused};
@@ -72,15 +73,22 @@ pub struct Service {
     owed: BTreeMap<String, Trigger>,
     tasks: Tasks<Report>,
     /// Waits for the end of start-ups.
-    starts: Tasks<String>,
-    going: BTreeMap<RunId, Stopper>,
+    starts: Tasks<RunId>,
+    going: BTreeMap<RunId, Going>,
+}
+
+/// A run that goes.
+struct Going {
+    stopper: Stopper,
+    /// Waits for the end of its start-up.
+    start: AbortHandle,
 }
 
 enum Event {
     Drain,
     Command(Command),
     Ended(Box<Report>),
-    Started(String),
+    Started(RunId),
     Time,
     Watch,
 }
@@ -141,7 +149,7 @@ impl Service {
                 biased;
                 () = shutdown.reached(Stage::Draining) => Event::Drain,
                 Some(report) = self.tasks.next() => Event::Ended(Box::new(report)),
-                Some(sync) = self.starts.next() => Event::Started(sync),
+                Some(run) = self.starts.next() => Event::Started(run),
                 () = self.clock.wait(self.timetable.next()) => Event::Time,
                 _ = watch.tick() => Event::Watch,
                 // Last, so that no flood of them holds up the rest.
@@ -150,7 +158,7 @@ impl Service {
             match event {
                 Event::Drain => break,
                 Event::Ended(report) => self.ended(*report).await,
-                Event::Started(sync) => self.queue.started(&sync),
+                Event::Started(run) => self.queue.started(run),
                 Event::Command(Command::Run { sync, wish, reply }) => {
                     let answer = self.trigger(&sync, wish).await;
                     // Whoever asked may be gone; the trigger stands all the same.
@@ -186,18 +194,19 @@ impl Service {
             let Wish { is_full, trigger } = wish;
             let order = Order { is_full, trigger, ..standing.order.clone() };
             let (stopper, shutdown) = shutdown::channel();
-            self.going.insert(run, stopper.clone());
             tracing::info!(sync, %run, %trigger, is_full, "run begins");
             let (store, work) = (self.store.clone(), Arc::clone(&self.work));
             let progress = Arc::new(Progress::default());
             let starting = Arc::clone(&progress);
-            self.starts.spawn(async move {
+            let name = sync.clone();
+            let start = self.starts.spawn(async move {
                 let started = tokio::time::timeout(START_UP, starting.wait_for_start()).await;
                 if started.is_err() {
-                    tracing::debug!(sync, %run, "a start-up takes long, others begin beside it");
+                    tracing::debug!(sync = name, %run, "a start-up takes long, others begin beside it");
                 }
-                sync
+                run
             });
+            self.going.insert(run, Going { stopper: stopper.clone(), start });
             self.tasks.spawn(async move {
                 let mut stops = Tasks::default();
                 let told = move || tracing::info!(%run, "stopped by a command");
@@ -240,7 +249,9 @@ impl Service {
             None => tracing::info!(sync, %run, %outcome, rows_read, delivered, "run ended"),
         }
         self.queue.ended(sync);
-        self.going.remove(&run);
+        if let Some(Going { start, .. }) = self.going.remove(&run) {
+            start.abort();
+        }
         if report.is_halt {
             self.disable_halted(sync, &report).await;
         }
@@ -328,7 +339,7 @@ impl Service {
         let mut deadline = tokio::time::Instant::now() + longest;
         let mut stage = Stage::Draining;
         loop {
-            self.going.values().for_each(|stopper| stopper.raise(stage));
+            self.going.values().for_each(|going| going.stopper.raise(stage));
             let report = tokio::select! {
                 biased;
                 ended = self.tasks.next() => match ended {

@@ -13,16 +13,25 @@ use tokio::sync::oneshot;
 use super::limits::{Limits, Rate};
 use crate::domain::priority::{Line, Priority};
 
+const WHOLE: &str = "nobody panics while counting places";
+/// The rate is looked at again, as it may have been changed.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Made once for each connection.
 #[derive(Debug)]
 pub struct Budget {
     places: Mutex<Places>,
-    limiter: Option<(DefaultDirectRateLimiter, DefaultClock)>,
+    limiter: Mutex<Option<Arc<Limiter>>>,
 }
 
 #[derive(Debug)]
+struct Limiter(DefaultDirectRateLimiter, DefaultClock);
+
+#[derive(Debug)]
 struct Places {
-    free: u32,
+    limit: u32,
+    /// May be above the limit for a while after that was lowered.
+    taken: u32,
     waiting: Line<(), oneshot::Sender<Permit>>,
 }
 
@@ -39,12 +48,17 @@ impl Drop for Permit {
 
 impl Budget {
     pub fn new(limits: &Limits) -> Arc<Budget> {
-        let clock = DefaultClock::default();
-        let limiter = limits.rate.map(|rate| {
-            (RateLimiter::direct_with_clock(quota(rate), clock.clone()), clock.clone())
-        });
-        let places = Places { free: limits.concurrency.max(1), waiting: Line::default() };
+        let places =
+            Places { limit: limits.concurrency.max(1), taken: 0, waiting: Line::default() };
+        let limiter = Mutex::new(limits.rate.map(Limiter::new));
         Arc::new(Budget { places: Mutex::new(places), limiter })
+    }
+
+    /// Puts other limits in place of those there are; requests that are in flight stay so, those that wait go by the new ones.
+    pub fn change(self: &Arc<Budget>, limits: &Limits) {
+        *self.limiter.lock().expect(WHOLE) = limits.rate.map(Limiter::new);
+        self.places().limit = limits.concurrency.max(1);
+        self.admit();
     }
 
     /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
@@ -53,13 +67,17 @@ impl Budget {
             Ok(permit) => permit,
             Err(turn) => turn.await.expect("whoever waits is let in, or has gone"),
         };
-        if let Some((limiter, clock)) = &self.limiter {
-            while let Err(not_until) = limiter.check() {
-                let wait = not_until.wait_time_from(clock.now());
-                tokio::time::sleep(wait.max(Duration::from_micros(1))).await;
-            }
+        while let Some(wait) = self.wait_for_rate() {
+            tokio::time::sleep(wait.clamp(Duration::from_micros(1), LONGEST_WAIT)).await;
         }
         permit
+    }
+
+    /// How long a request is to wait for the rate; `None`: it may go, and its turn is taken.
+    fn wait_for_rate(&self) -> Option<Duration> {
+        let limiter = self.limiter.lock().expect(WHOLE).clone()?;
+        let Limiter(limiter, clock) = limiter.as_ref();
+        limiter.check().err().map(|not_until| not_until.wait_time_from(clock.now()))
     }
 
     fn take_or_wait(
@@ -67,8 +85,8 @@ impl Budget {
         priority: Priority,
     ) -> Result<Permit, oneshot::Receiver<Permit>> {
         let mut places = self.places();
-        if places.free > 0 {
-            places.free -= 1;
+        if places.taken < places.limit {
+            places.taken += 1;
             return Ok(Permit(Arc::clone(self)));
         }
         let (admit, turn) = oneshot::channel();
@@ -76,23 +94,40 @@ impl Budget {
         Err(turn)
     }
 
-    /// Gives a place to whoever is next and still waits; free, where nobody does.
     fn release(self: &Arc<Budget>) {
-        let mut places = self.places();
-        while let Some(admit) = places.waiting.take(|()| true) {
-            if admit.is_closed() {
-                continue;
-            }
-            // Without the lock: who has gone meanwhile drops the permit, which comes here again.
-            drop(places);
+        self.places().taken -= 1;
+        self.admit();
+    }
+
+    /// Gives the places that are free to whoever is next and still waits.
+    fn admit(self: &Arc<Budget>) {
+        while let Some(admit) = self.next() {
+            // Without the lock: who has gone meanwhile drops the permit, which is a release.
             drop(admit.send(Permit(Arc::clone(self))));
-            return;
         }
-        places.free += 1;
+    }
+
+    /// Whoever is next, with a place taken for it, if one is free.
+    fn next(&self) -> Option<oneshot::Sender<Permit>> {
+        let mut places = self.places();
+        if places.taken >= places.limit {
+            return None;
+        }
+        let admit = std::iter::from_fn(|| places.waiting.take(|()| true));
+        let admit = admit.into_iter().find(|admit| !admit.is_closed())?;
+        places.taken += 1;
+        Some(admit)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().expect("nobody panics while counting places")
+        self.places.lock().expect(WHOLE)
+    }
+}
+
+impl Limiter {
+    fn new(rate: Rate) -> Arc<Limiter> {
+        let clock = DefaultClock::default();
+        Arc::new(Limiter(RateLimiter::direct_with_clock(quota(rate), clock.clone()), clock))
     }
 }
 
@@ -150,6 +185,21 @@ mod tests {
         drop(held);
         drop((&mut low).now_or_never().expect("it is let in"));
         assert!(budget.acquire(Priority::Low).now_or_never().is_some(), "no place is lost");
+    }
+
+    #[tokio::test]
+    async fn changed_limits_count_for_those_that_wait_e3() {
+        let budget = Budget::new(&limits(1, None));
+        let held = budget.acquire(Priority::Normal).await;
+        let mut waits = Box::pin(budget.acquire(Priority::Normal));
+        assert!((&mut waits).now_or_never().is_none());
+        budget.change(&limits(2, None));
+        let second = (&mut waits).now_or_never().expect("there are two places now");
+        budget.change(&limits(1, None));
+        drop(held);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none(), "one is one too many");
+        drop(second);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -84,6 +84,9 @@ const LAST_SUCCESS: &str = "
     SELECT finished_at FROM runs
     WHERE sync = ? AND (phase LIKE '%\"succeeded\"%' OR phase LIKE '%\"skipped\"%')
     ORDER BY id DESC LIMIT 1";
+const BEGUN_OR_OF: &str = "
+    SELECT * FROM runs
+    WHERE finished_at IS NULL AND (sync = ? OR phase NOT LIKE '%\"in_queue\"%') ORDER BY id";
 const STOPPED: &str =
     "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
 
@@ -119,6 +122,14 @@ impl Store {
         }
         self.commit(transaction).await?;
         Ok(runs)
+    }
+
+    /// The runs without an end that have begun, and those of the sync that have not, the oldest first: what a question about
+    /// the sync needs, however many wait.
+    pub async fn begun_or_of(&self, sync: &str) -> Result<Vec<RunRow>, Error> {
+        let rows = query(BEGUN_OR_OF).bind(sync.to_owned()).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
     }
 
     /// All runs without an end that were asked to stop, the oldest first.

@@ -19,7 +19,7 @@ fn queue_of(running: usize) -> Queue {
 /// What begins next, and has started up at once.
 fn begin(queue: &mut Queue) -> Option<(String, Waiting)> {
     let begun = queue.begin()?;
-    queue.started(&begun.0);
+    queue.started(begun.1.run);
     Some(begun)
 }
 
@@ -117,9 +117,9 @@ fn the_second_enters_start_up_when_the_first_is_running_b3() {
     }
     assert_eq!(queue.begin().unwrap().0, "a");
     assert_eq!(queue.begin(), None, "Q4");
-    queue.started("b");
+    queue.started(RunId(2));
     assert_eq!(queue.begin(), None, "Q4: another's start-up is none");
-    queue.started("a");
+    queue.started(RunId(1));
     assert_eq!(queue.begin().unwrap().0, "b");
     queue.ended("b");
     assert_eq!(queue.begin().unwrap().0, "c", "one that ends starts up no more");
@@ -189,6 +189,8 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 struct Model {
     is_going: bool,
     is_starting: bool,
+    /// The last that began.
+    run: u64,
     /// A trigger came since the last run began: whether one of them asked for a full run.
     owed: Option<bool>,
 }
@@ -252,7 +254,8 @@ proptest! {
             let at = NAMES.iter().position(|name| *name == sync).unwrap();
             assert!(!model[at].is_going, "Q1");
             assert_eq!(model[at].owed, Some(began.wish.is_full), "Q2: all that was asked, and no more");
-            model[at] = Model { is_going: true, is_starting: true, owed: None };
+            model[at] =
+                Model { is_going: true, is_starting: true, run: began.run.0, owed: None };
             true
         };
         for step in steps {
@@ -272,7 +275,7 @@ proptest! {
                 }
                 Step::Begin => drop(begin(&mut queue, &mut model)),
                 Step::Started(at) => {
-                    queue.started(NAMES[at]);
+                    queue.started(RunId(model[at].run));
                     model[at].is_starting = false;
                 }
                 Step::End(at) if model[at].is_going => {
@@ -294,8 +297,8 @@ proptest! {
         // All that is owed is granted once those before have ended.
         while model.iter().any(|one| one.is_going || one.owed.is_some()) {
             while begin(&mut queue, &mut model) {
-                for (name, one) in NAMES.iter().zip(&mut model) {
-                    queue.started(name);
+                for one in &mut model {
+                    queue.started(RunId(one.run));
                     one.is_starting = false;
                 }
             }

@@ -10,6 +10,27 @@ async fn started(store: &Store) -> RunId {
 }
 
 #[tokio::test]
+async fn runs_are_created_together_and_a_question_finds_what_it_needs_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let new = |sync: &str| NewRun { sync: sync.into(), choice: None, trigger: Trigger::Schedule };
+    let runs = store.create_runs(&[new("a"), new("b"), new("c")], Instant(1)).await.unwrap();
+    store.set_phase(runs[1], Phase::Starting).await.unwrap();
+    let ids = |rows: Vec<RunRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.begun_or_of("a").await.unwrap()), runs[..2]);
+    assert_eq!(ids(store.begun_or_of("b").await.unwrap()), runs[1..2]);
+    assert_eq!(ids(store.stopped().await.unwrap()), []);
+    store.request_stop("c", false, "ada", None).await.unwrap();
+    assert_eq!(ids(store.stopped().await.unwrap()), runs[2..]);
+    assert_eq!(store.last_success("b").await.unwrap(), None);
+    for phase in [Phase::Reading, Phase::Committing] {
+        store.set_phase(runs[1], phase).await.unwrap();
+    }
+    store.finish(runs[1], Outcome::Succeeded, &Tally::default(), None, Instant(9)).await.unwrap();
+    assert_eq!(store.last_success("b").await.unwrap(), Some(Instant(9)));
+}
+
+#[tokio::test]
 async fn the_last_run_whose_kind_is_known_is_found_behind_any_number_of_others() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
