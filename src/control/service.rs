@@ -166,6 +166,8 @@ impl Service {
                 }
                 Event::Time => self.fire().await,
                 Event::Watch => {
+                    // A step of the clock is seen here: the wait for a time begins anew with each event.
+                    self.fire().await;
                     self.end_pauses().await;
                     self.pay_owed().await;
                     self.drop_stopped().await;
