@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::{Pause, RunRow};
+use crate::store::{DisabledSource, Pause, RunRow};
 
 /// One run with all that is stored of it.
 pub fn run(run: &RunRow) -> Value {
@@ -24,8 +24,20 @@ pub fn run(run: &RunRow) -> Value {
 
 /// A pause or a resume that stands.
 pub fn pause(pause: &Pause) -> Value {
-    let Pause { is_paused, message, who, at, .. } = pause;
-    json!({ "is_paused": is_paused, "since": at.to_string(), "who": who, "message": message })
+    let Pause { is_paused, message, who, at, until, .. } = pause;
+    json!({
+        "is_paused": is_paused,
+        "since": at.to_string(),
+        "until": until.map(|until| until.to_string()),
+        "who": who,
+        "message": message,
+    })
+}
+
+/// A source that is disabled.
+pub fn source(disabled: &DisabledSource) -> Value {
+    let DisabledSource { source, message, who, at } = disabled;
+    json!({ "source": source, "since": at.to_string(), "who": who, "message": message })
 }
 
 /// The error and its causes in one line; a cause that its effect has quoted already is not repeated.

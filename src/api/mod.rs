@@ -6,10 +6,12 @@
 
 mod access;
 pub mod document;
+pub mod groups;
 mod listener;
 mod probes;
 mod problem;
 mod runs;
+pub mod sources;
 pub mod status;
 mod syncs;
 
@@ -66,6 +68,14 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/syncs/{sync}/pause", post(syncs::pause))
         .route("/api/v1/syncs/{sync}/resume", post(syncs::resume))
         .route("/api/v1/connections", get(syncs::connections))
+        .route("/api/v1/groups", get(groups::list))
+        .route("/api/v1/groups/{group}", get(groups::one))
+        .route("/api/v1/groups/{group}/start", post(groups::start))
+        .route("/api/v1/groups/{group}/stop", post(groups::stop))
+        .route("/api/v1/sources", get(sources::list))
+        .route("/api/v1/sources/{source}", get(sources::one))
+        .route("/api/v1/sources/{source}/disable", post(sources::disable))
+        .route("/api/v1/sources/{source}/enable", post(sources::enable))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
         .fallback(|| async { Problem::no_path() })

@@ -54,7 +54,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
         let status = match &refused {
             Refused::UnknownSync(_) => StatusCode::NOT_FOUND,
-            Refused::Paused(_) => StatusCode::CONFLICT,
+            Refused::Closed(_) => StatusCode::CONFLICT,
             Refused::Starting | Refused::Draining | Refused::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

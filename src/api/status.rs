@@ -6,9 +6,11 @@
 use serde_json::{Value, json};
 
 use super::document::{self, chain};
-use crate::config::{Config, SyncConfig};
-use crate::control::pausing::{Paused, paused, standing};
-use crate::control::service::RUNS_AT_ONCE;
+use crate::config::{Config, Schedule, SyncConfig};
+use crate::control::disabling::{Closed, closed};
+use crate::control::pausing::{Paused, standing};
+use crate::control::queue::Place;
+use crate::control::waiting::{Begun, wait};
 use crate::domain::id::{Instant, Lineage};
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
@@ -16,7 +18,7 @@ use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
 use crate::snapshot::{self, View};
-use crate::store::{self, Pause, RunRow, StateLock, Store};
+use crate::store::{self, DisabledSource, Pause, RunRow, StateLock, Store};
 
 /// Fire times that are shown of each schedule.
 pub const FIRINGS: usize = 5;
@@ -31,6 +33,8 @@ pub struct Status<'c> {
     /// What the status follows from, for that of a connection.
     pub facts: Facts,
     pub paused: Option<Paused>,
+    /// Its source is disabled, though it is not paused by itself.
+    pub source: Option<DisabledSource>,
     /// The last pause or resume, unless the config has overruled it.
     pub pause: Option<Pause>,
     /// The last that ended.
@@ -51,9 +55,10 @@ struct Stored {
     /// The last, and behind it the last that was not cancelled, if that is another.
     ended: Vec<RunRow>,
     unfinished: Vec<RunRow>,
-    /// Runs of all syncs that have begun; counted only where a run of this one waits.
-    begun: usize,
+    /// What a run of this sync that is queued waits for.
+    what_for: String,
     pause: Option<Pause>,
+    source: Option<DisabledSource>,
     /// Its lineage and generation.
     known: Option<(Lineage, u64)>,
     has_owner: bool,
@@ -71,7 +76,7 @@ impl<'c> Status<'c> {
     ) -> Status<'c> {
         let name = &sync.sync.name;
         let stored = match store {
-            Ok(store) => stored(config, store, name).await.map_err(|error| chain(&error)),
+            Ok(store) => stored(config, store, sync).await.map_err(|error| chain(&error)),
             Err(why) => Err(why.to_owned()),
         };
         let (stored, store_error) = match stored {
@@ -79,9 +84,10 @@ impl<'c> Status<'c> {
             Err(why) => (Stored::default(), Some(why)),
         };
         let pause = standing(stored.pause.clone(), sync.paused);
-        let paused = paused(name, pause.clone(), sync.paused);
-        let next = match &sync.schedule {
-            Some(schedule) if paused.is_none() => schedule.timing().next(now, FIRINGS),
+        let closed = closed(name, pause.clone(), sync.paused, stored.source.as_ref(), now);
+        let timing = sync.schedule.as_ref().and_then(Schedule::timing);
+        let next = match timing {
+            Some(timing) if closed.is_none() => timing.next(now, FIRINGS),
             _ => Vec::new(),
         };
         let header = header(config, name, stored.known).await;
@@ -89,12 +95,20 @@ impl<'c> Status<'c> {
         let facts = Facts {
             is_reinitializing,
             unreadable,
-            disabled: paused.as_ref().map(|paused| format!("paused {}", paused.why())),
+            disabled: closed.as_ref().map(Closed::why),
             is_scheduled: sync.schedule.is_some(),
+            fail_above_rejected: sync.fail_above_rejected,
+            resumed: stored.resumed(pause.as_ref()),
             ..stored.facts(name)
+        };
+        let (paused, source) = match closed {
+            Some(Closed::Paused(paused)) => (Some(paused), None),
+            Some(Closed::Source { disabled, .. }) => (None, Some(disabled)),
+            None => (None, None),
         };
         Status {
             sync,
+            source,
             status: status::status(std::slice::from_ref(&facts)),
             facts,
             paused,
@@ -118,6 +132,9 @@ impl<'c> Status<'c> {
             "is_paused": self.paused.is_some(),
             "is_paused_in_config": self.sync.paused,
             "pause": self.pause.as_ref().map(document::pause),
+            "disabled_source": self.source.as_ref().map(document::source),
+            "group": self.sync.group,
+            "priority": self.sync.priority,
             "last_run": self.last.as_ref().map(document::run),
             "unfinished": self.unfinished.iter().map(document::run).collect::<Vec<_>>(),
             "has_owner": self.has_owner,
@@ -128,6 +145,7 @@ impl<'c> Status<'c> {
                 "run": hold.run, "keys": hold.keys, "causes": hold.causes,
             })),
             "snapshot_error": self.header.as_ref().err(),
+            "after": self.sync.schedule.as_ref().and_then(Schedule::after),
             "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
@@ -136,19 +154,44 @@ impl<'c> Status<'c> {
 async fn stored(
     config: &Config,
     store: Option<&Store>,
-    name: &str,
+    sync: &SyncConfig,
 ) -> Result<Stored, store::Error> {
+    let name = sync.sync.name.as_str();
     let has_owner = StateLock::is_held(&config.state)?;
     let Some(store) = store else { return Ok(Stored { has_owner, ..Stored::default() }) };
     // Before the runs that ended, so that one that ends meanwhile is not overlooked.
-    let mut unfinished = store.unfinished_of(name).await?;
-    let is_waiting = unfinished.iter().any(|run| run.phase == Phase::InQueue);
-    let begun = if is_waiting { store.begun().await? } else { 0 };
+    let mut unfinished = store.begun_or_of(name).await?;
+    let what_for = what_for(config, sync, &unfinished, has_owner);
+    unfinished.retain(|run| run.sync == name);
     let ended = ended(store, name).await?;
     unfinished.retain(|run| ended.iter().all(|ended| ended.id != run.id));
     let (pause, known) = (store.pause(name).await?, store.known(name).await?);
     let known = known.map(|(lineage, generation, _)| (lineage, generation));
-    Ok(Stored { ended, unfinished, begun, pause, known, has_owner })
+    let source = store.disabled_sources().await?.remove(&sync.sync.model.source);
+    Ok(Stored { ended, unfinished, what_for, pause, source, known, has_owner })
+}
+
+/// What a run of this sync that is queued waits for. `unfinished`: of all syncs, at least those that have begun.
+fn what_for(config: &Config, sync: &SyncConfig, unfinished: &[RunRow], has_owner: bool) -> String {
+    if !has_owner {
+        return "the next start of a server or a sync".to_owned();
+    }
+    let begun: Vec<Begun> = unfinished
+        .iter()
+        .filter(|run| run.phase != Phase::InQueue)
+        .map(|run| Begun {
+            sync: &run.sync,
+            run: run.id,
+            group: config.sync(&run.sync).and_then(|sync| sync.group.as_deref()),
+            is_starting: run.phase == Phase::Starting,
+        })
+        .collect();
+    let place = Place {
+        connection: sync.sync.connection.clone(),
+        group: sync.group.clone(),
+        priority: sync.priority,
+    };
+    wait(&config.limits(), &sync.sync.name, &place, &begun).to_string()
 }
 
 /// The last run that ended, and behind it the last that was not cancelled, if that is another.
@@ -182,7 +225,7 @@ impl Stored {
             let is_restart = is_recovery && self.has_owner;
             match row.phase {
                 Phase::InQueue => {
-                    let what_for = self.what_for();
+                    let what_for = self.what_for.clone();
                     facts.waiting = Some(Waiting { run: row.id, is_restart, what_for });
                 }
                 _ if self.has_owner => facts.going = Some(Going { run: row.id, is_restart }),
@@ -199,15 +242,14 @@ impl Stored {
         facts
     }
 
-    /// What a run of this sync that is queued waits for.
-    fn what_for(&self) -> String {
-        if !self.has_owner {
-            "the next start of a server or a sync".to_owned()
-        } else if self.begun >= RUNS_AT_ONCE {
-            format!("one of the {} runs that go; at most {RUNS_AT_ONCE} go at once", self.begun)
-        } else {
-            "its turn".to_owned()
-        }
+    /// When it was resumed and by whom, if no run has come to a result since.
+    fn resumed(&self, pause: Option<&Pause>) -> Option<String> {
+        let resumed = pause.filter(|pause| !pause.is_paused)?;
+        let result = self.ended.iter().find(|run| !is_cancelled(run));
+        let since = result.and_then(|run| run.finished_at);
+        since
+            .is_none_or(|since| since < resumed.at)
+            .then(|| format!("{} by {}", resumed.at, resumed.who))
     }
 }
 
@@ -299,11 +341,20 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_waits_says_for_which_limit() {
-        let unfinished = vec![row(9, Trigger::Api, Phase::InQueue)];
-        let stored = Stored { unfinished, has_owner: true, begun: 4, ..Stored::default() };
-        let (found, reason) = word(&stored);
-        assert_eq!(found, Word::InQueue);
-        assert!(reason.contains("run 9") && reason.contains("at most 4"), "{reason}");
+    fn a_resume_counts_until_a_run_that_ended_after_it() {
+        let pause = |is_paused, at| Pause {
+            is_paused,
+            configured: false,
+            message: None,
+            who: "ada".to_owned(),
+            at: Instant(at),
+            until: None,
+        };
+        let ended = vec![row(1, Trigger::Api, Phase::Ended(Outcome::Failed))];
+        let stored = Stored { ended, ..Stored::default() };
+        assert!(stored.resumed(Some(&pause(false, 2))).unwrap().ends_with("by ada"));
+        assert_eq!(stored.resumed(Some(&pause(false, 1))), None);
+        assert_eq!(stored.resumed(Some(&pause(true, 2))), None);
+        assert_eq!(stored.resumed(None), None);
     }
 }

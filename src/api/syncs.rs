@@ -17,12 +17,14 @@ use crate::control::commands;
 use crate::control::handle::Readiness;
 use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
+use crate::control::until::ending;
+use crate::domain::id::Instant;
 use crate::domain::run::Trigger;
 use crate::domain::status::status;
 use crate::engine::run::now;
 
 /// Who gave a command that came over HTTP, until there are tokens that say it.
-const WHO: &str = "api";
+pub(super) const WHO: &str = "api";
 
 /// Where every sync stands.
 pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
@@ -61,7 +63,7 @@ pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem>
     Ok(Json(Value::Array(documents)))
 }
 
-async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
+pub(super) async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
     let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
     let is_starting = app.handle.readiness() == Readiness::Starting;
     Ok(Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await)
@@ -129,6 +131,17 @@ struct Why {
     message: String,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Pause {
+    message: String,
+    /// A duration such as `2h` after which the pause ends by itself.
+    #[serde(rename = "for")]
+    lasting: Option<String>,
+    /// Or an instant such as `2026-05-04T12:00:00Z`.
+    until: Option<String>,
+}
+
 /// Pauses the sync: 202 while a run of it drains, else 200. One that is paused stays as it is.
 pub async fn pause(
     State(app): State<App>,
@@ -136,7 +149,10 @@ pub async fn pause(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    set_paused(&app, sync?.0, read(&headers, &body?)?, true).await
+    let Pause { message, lasting, until } = read(&headers, &body?)?;
+    let until = ending(lasting.as_deref(), until.as_deref(), now())
+        .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))?;
+    set_paused(&app, sync?.0, &message, true, until).await
 }
 
 /// Resumes the sync: its schedule goes on. One that is not paused stays as it is.
@@ -146,22 +162,22 @@ pub async fn resume(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    set_paused(&app, sync?.0, read(&headers, &body?)?, false).await
+    let Why { message } = read(&headers, &body?)?;
+    set_paused(&app, sync?.0, &message, false, None).await
 }
 
 async fn set_paused(
     app: &App,
     sync: String,
-    why: Why,
+    message: &str,
     is_paused: bool,
+    until: Option<Instant>,
 ) -> Result<Response, Problem> {
     let configured = app.config.sync(&sync).ok_or_else(|| Problem::no_sync(&sync))?.paused;
-    let message = why.message.trim();
-    if message.is_empty() {
-        let detail = "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    let asked = pausing::Asked { sync: &sync, is_paused, configured, who: WHO, message };
+    let message = said(message)?;
+    let (who, is_start) = (WHO, false);
+    let asked =
+        pausing::Asked { sync: &sync, is_paused, configured, who, message, until, is_start };
     let (run, is_changed) = match pausing::change(&app.store, asked, now()).await? {
         Came::Changed(run) => (run, true),
         Came::Already(_) => (None, false),
@@ -178,8 +194,23 @@ async fn set_paused(
     Ok((status, Json(document)).into_response())
 }
 
+/// The message of a command that wants one.
+pub(super) fn said(message: &str) -> Result<&str, Problem> {
+    match message.trim() {
+        "" => {
+            let detail =
+                "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
+        }
+        message => Ok(message),
+    }
+}
+
 /// A JSON body, or the default where there is none.
-fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());
     }

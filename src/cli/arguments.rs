@@ -63,6 +63,12 @@ pub enum Command {
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: String,
+        /// Resume by itself after so long, such as 30m, 2h or 3d
+        #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
+        lasting: Option<String>,
+        /// Resume by itself at this instant, such as 2026-05-04T12:00:00Z
+        #[arg(long, value_name = "INSTANT")]
+        until: Option<String>,
     },
     /// Resume a sync that is paused: its schedule goes on
     Resume {
@@ -70,6 +76,16 @@ pub enum Command {
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: String,
+    },
+    /// Start or stop all syncs of a group, or show how it stands
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// Disable a source, so that none of its syncs runs, or enable it
+    Source {
+        #[command(subcommand)]
+        command: SourceCommand,
     },
     /// Let the deletes held in a run go: reads again, and deletes those still gone
     Release {
@@ -135,6 +151,50 @@ pub enum Command {
     Version,
 }
 
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum GroupCommand {
+    /// Resume every sync of the group that is paused, and run each that does nothing
+    Start {
+        name: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Pause every sync of the group: what is in flight is finished first
+    Stop {
+        name: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Show how each group stands
+    Status { name: Option<String> },
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum SourceCommand {
+    /// Disable a source: what its syncs have in flight is finished first, and none of them runs until it is enabled
+    Disable {
+        name: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+    },
+    /// Enable a source that is disabled: the schedules of its syncs go on
+    Enable {
+        name: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: String,
+    },
+}
+
 /// A reason that says something.
 fn message(text: &str) -> Result<String, &'static str> {
     match text.trim() {
@@ -186,6 +246,9 @@ mod tests {
             "release 7 --message=",
             "pause crm",
             "resume crm --message=",
+            "source disable lake",
+            "source enable lake --message=",
+            "pause crm -m why --for 2h --until 2026-05-04T12:00:00Z",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

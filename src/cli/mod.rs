@@ -14,6 +14,7 @@ mod demo;
 mod exit;
 mod explain;
 mod failure;
+mod group;
 mod init;
 pub mod order;
 mod output;
@@ -24,6 +25,7 @@ mod rejected;
 mod report_text;
 mod runs;
 mod serve;
+mod source;
 mod state;
 mod status;
 mod stop;
@@ -108,12 +110,17 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
         }
-        Command::Pause { sync, message } => {
-            pause::run(&place, output, pause::Asked { sync, is_paused: true, message }).await
+        Command::Pause { sync, message, lasting, until } => {
+            let asked = pause::Asked { sync, is_paused: true, message, lasting, until };
+            pause::run(&place, output, asked).await
         }
         Command::Resume { sync, message } => {
-            pause::run(&place, output, pause::Asked { sync, is_paused: false, message }).await
+            let (lasting, until) = (None, None);
+            let asked = pause::Asked { sync, is_paused: false, message, lasting, until };
+            pause::run(&place, output, asked).await
         }
+        Command::Group { command } => group::run(&place, output, command).await,
+        Command::Source { command } => source::run(&place, output, command).await,
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,
         Command::Discard { run, message, yes } => {

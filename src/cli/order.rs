@@ -36,6 +36,7 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
         requests: sync.requests.clone(),
         limits: connection.limits,
         budget,
+        priority: sync.priority,
         is_full: false,
         keeps_snapshot: false,
         trigger: Trigger::Manual,

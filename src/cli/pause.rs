@@ -13,7 +13,8 @@ use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::{address, stop, time};
 use crate::control::pausing::{self, Came, Paused};
-use crate::domain::id::RunId;
+use crate::control::until;
+use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Phase;
 use crate::store::{self, Store};
 
@@ -24,9 +25,13 @@ pub struct Asked {
     /// Pause; else resume.
     pub is_paused: bool,
     pub message: String,
+    /// For how long, or until when, a pause is.
+    pub lasting: Option<String>,
+    pub until: Option<String>,
 }
 
 pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
+    ending(&asked)?;
     let configured = configured(place, &asked.sync).await?;
     if let Some(store) = place.beside().await? {
         return change(place, output, &store, &asked, configured).await;
@@ -49,6 +54,13 @@ async fn configured(place: &Place, sync: &str) -> Result<bool, Failure> {
     }
 }
 
+fn ending(asked: &Asked) -> Result<Option<Instant>, Failure> {
+    let ending = until::ending(asked.lasting.as_deref(), asked.until.as_deref(), time::now());
+    ending.map_err(|problem| {
+        Failure::usage(problem.replace("`for`", "`--for`").replace("`until`", "`--until`"))
+    })
+}
+
 async fn change(
     place: &Place,
     output: &Output,
@@ -56,10 +68,11 @@ async fn change(
     asked: &Asked,
     configured: bool,
 ) -> Result<Exit, Failure> {
-    let Asked { sync, is_paused, message } = asked;
+    let Asked { sync, is_paused, message, .. } = asked;
     let who = time::who();
-    let is_paused = *is_paused;
-    let command = pausing::Asked { sync, is_paused, configured, who: &who, message };
+    let (is_paused, until) = (*is_paused, ending(asked)?);
+    let command =
+        pausing::Asked { sync, is_paused, configured, who: &who, message, until, is_start: false };
     let came = pausing::change(store, command, time::now()).await?;
     let ended = match came {
         Came::Changed(Some(run)) => Some((run, end(place, store, sync, run).await?)),
@@ -69,18 +82,20 @@ async fn change(
         "sync": sync,
         "is_paused": is_paused,
         "is_changed": matches!(came, Came::Changed(_)),
+        "until": until.map(|until| until.to_string()),
         "run": ended.map(|(run, _)| run),
         "phase": ended.map(|(_, phase)| phase.to_string()),
     });
+    let end = until.map_or(String::new(), |until| format!(" until {until}"));
     output.answer(&document, || match (&came, ended) {
         (Came::Already(standing), _) => already(sync, standing.as_ref()),
         (Came::Changed(_), Some((run, phase))) if phase.is_ended() => {
-            format!("`{sync}` is paused; run {run}: {phase}")
+            format!("`{sync}` is paused{end}; run {run}: {phase}")
         }
         (Came::Changed(_), Some((run, _))) => {
-            format!("`{sync}` is paused; no process goes on with run {run}")
+            format!("`{sync}` is paused{end}; no process goes on with run {run}")
         }
-        (Came::Changed(_), None) if is_paused => format!("`{sync}` is paused"),
+        (Came::Changed(_), None) if is_paused => format!("`{sync}` is paused{end}"),
         (Came::Changed(_), None) => {
             format!("`{sync}` is resumed; `counterflow status {sync}` says when it runs next")
         }
@@ -96,7 +111,7 @@ fn already(sync: &str, standing: Option<&Paused>) -> String {
 }
 
 /// Waits until the run has drained; its last phase. Where nobody owns the state, nothing goes on, and it stays as it is.
-async fn end(place: &Place, store: &Store, sync: &str, run: RunId) -> Result<Phase, Failure> {
+pub async fn end(place: &Place, store: &Store, sync: &str, run: RunId) -> Result<Phase, Failure> {
     if stop::is_abandoned(place)? {
         return Ok(store.run(run).await?.ok_or(store::Error::NoRun(run))?.phase);
     }
@@ -106,7 +121,6 @@ async fn end(place: &Place, store: &Store, sync: &str, run: RunId) -> Result<Pha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::Instant;
     use crate::store::Pause;
 
     #[test]
@@ -117,6 +131,7 @@ mod tests {
             message: Some("the CRM moves".into()),
             who: "ada".into(),
             at: Instant(0),
+            until: None,
         };
         let paused = Paused { sync: "crm".into(), by: Some(by) };
         assert_eq!(

@@ -59,7 +59,14 @@ async fn serve(
         address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
     let work = Arc::new(Engine { store: owned.store.clone() });
     let standing = standing(config)?;
-    let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
+    let mut service = Service::new(
+        owned.store.clone(),
+        standing,
+        config.limits(),
+        Arc::new(WallClock),
+        work,
+        inbox,
+    );
     service.arm().await?;
     say(output, address, &service.next_firings().await?);
     let (stopper, shutdown) = shutdown::channel();
@@ -95,8 +102,15 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
 fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
     let mut all = Vec::new();
     for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
-        let schedule = sync.schedule.as_ref().map(Schedule::timing);
-        all.push(Standing { order, schedule, is_paused: sync.paused });
+        all.push(Standing {
+            order,
+            schedule: sync.schedule.as_ref().and_then(Schedule::timing),
+            is_paused: sync.paused,
+            after: sync.schedule.as_ref().and_then(Schedule::after).map(str::to_owned),
+            starts_now: sync.starts_now,
+            group: sync.group.clone(),
+            disable_after_halts: sync.disable_after_halts,
+        });
     }
     Ok(all)
 }

@@ -10,6 +10,7 @@ use super::output::Output;
 use super::state::{self, Place};
 use super::time;
 use crate::api::status::Status;
+use crate::config::Schedule;
 use crate::domain::run::Phase;
 use crate::domain::status;
 use crate::snapshot::header::Header;
@@ -78,6 +79,9 @@ fn human(status: &Status<'_>) -> String {
     }
     if let Ok(Some(header)) = &status.header {
         text.push_str(&known(header));
+    }
+    if let Some(first) = status.sync.schedule.as_ref().and_then(Schedule::after) {
+        let _ = writeln!(text, "  runs after `{first}` has succeeded");
     }
     if !status.next.is_empty() {
         let next: Vec<String> = status.next.iter().map(ToString::to_string).collect();

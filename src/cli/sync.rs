@@ -3,6 +3,7 @@
 //! Not responsible for the run itself. Invariant: signals are heard before anything is begun, so that none ends the
 //! process in the middle of a run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::SyncConfig;
-use crate::control::pausing::{Paused, paused};
-use crate::control::queue::{Needed, Queue, Wish};
+use crate::control::disabling::closed;
+use crate::control::pausing::{Paused, end_what_is_over};
+use crate::control::queue::{Limits, Needed, Queue, Wish};
 use crate::control::service::take_in;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
@@ -103,8 +105,12 @@ fn kept(sync: &str) -> Audited {
 pub async fn refuse_paused(owned: &Owned, sync: &SyncConfig) -> Result<(), Failure> {
     let name = &sync.sync.name;
     owned.store.forget_outdated_pause(name, sync.paused).await?;
-    match paused(name, owned.store.pause(name).await?, sync.paused) {
-        Some(paused) => Err(Failure::usage(paused.to_string())),
+    let now = time::now();
+    end_what_is_over(&owned.store, name, now).await?;
+    let (pause, sources) = (owned.store.pause(name).await?, owned.store.disabled_sources().await?);
+    let source = sources.get(&sync.sync.model.source);
+    match closed(name, pause, sync.paused, source, now) {
+        Some(closed) => Err(Failure::usage(closed.to_string())),
         None => Ok(()),
     }
 }
@@ -143,7 +149,7 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     let store = &owned.store;
     let left = recovery::survey(store, time::now()).await?;
     // Nothing of it begins here but the run that was asked for.
-    let mut queue = Queue::new(1);
+    let mut queue = Queue::new(Limits::one(), BTreeMap::new());
     for row in left.queued {
         let wish = Wish::of(&row);
         if queue.needed(&row.sync, wish) == Needed::NewRun {

@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::control::queue;
 use crate::control::schedule::Schedule as Timing;
 use crate::delivery::limits::Limits;
+use crate::domain::priority::Priority;
 use crate::{destination, domain, source};
 
 mod connection;
@@ -26,6 +28,7 @@ mod raw_request;
 mod reference;
 mod request;
 mod scalar;
+mod sequence;
 mod shape;
 mod stations;
 mod sync;
@@ -60,6 +63,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
+    /// Runs that go at once in a server.
+    pub max_running: usize,
+    /// Groups by name, with how many of their runs go at once where that has a limit.
+    pub groups: BTreeMap<String, Option<usize>>,
     /// By name; without those whose secrets are not there and were not asked for.
     pub connections: BTreeMap<String, Connection>,
     /// In the order of the file.
@@ -69,6 +76,23 @@ pub struct Config {
 impl Config {
     pub fn sync(&self, name: &str) -> Option<&SyncConfig> {
         self.syncs.iter().find(|sync| sync.sync.name == name)
+    }
+
+    /// The syncs of a group.
+    pub fn syncs_of<'c>(&'c self, group: &'c str) -> impl Iterator<Item = &'c SyncConfig> {
+        self.syncs.iter().filter(move |sync| sync.group.as_deref() == Some(group))
+    }
+
+    /// The syncs that read this source.
+    pub fn readers_of<'c>(&'c self, source: &'c str) -> impl Iterator<Item = &'c SyncConfig> {
+        self.syncs.iter().filter(move |sync| sync.sync.model.source == source)
+    }
+
+    /// How many runs go at once.
+    pub fn limits(&self) -> queue::Limits {
+        let limit = |(name, most): (&String, &Option<usize>)| most.map(|most| (name.clone(), most));
+        let groups = self.groups.iter().filter_map(limit).collect();
+        queue::Limits { running: self.max_running, groups }
     }
 
     pub fn source_of(&self, sync: &SyncConfig) -> &source::definition::Definition {
@@ -95,6 +119,14 @@ pub struct SyncConfig {
     pub sync: domain::sync::Sync,
     pub requests: destination::definition::Requests,
     pub schedule: Option<Schedule>,
+    /// It is run at once when it is new.
+    pub starts_now: bool,
+    pub group: Option<String>,
+    pub priority: Priority,
+    /// A partial run with more rejected records than this counts as failed.
+    pub fail_above_rejected: Option<u64>,
+    /// 0 for never.
+    pub disable_after_halts: u32,
     /// The initial value: a recorded pause or resume wins until it changes.
     pub paused: bool,
     pub shared: bool,
@@ -110,16 +142,27 @@ pub enum Schedule {
         time_zone: String,
     },
     Every(Duration),
+    /// When this sync has succeeded.
+    After(String),
 }
 
 impl Schedule {
-    /// The schedule, ready to be asked when it fires.
-    pub fn timing(&self) -> Timing {
+    /// The schedule, ready to be asked when it fires; `None` where that is not a matter of time.
+    pub fn timing(&self) -> Option<Timing> {
         match self {
             Schedule::Cron { line, time_zone } => {
-                Timing::parse(line, time_zone).expect("the config has checked it")
+                Some(Timing::parse(line, time_zone).expect("the config has checked it"))
             }
-            Schedule::Every(interval) => Timing::every(*interval),
+            Schedule::Every(interval) => Some(Timing::every(*interval)),
+            Schedule::After(_) => None,
+        }
+    }
+
+    /// The sync that this one comes after.
+    pub fn after(&self) -> Option<&str> {
+        match self {
+            Schedule::After(first) => Some(first),
+            Schedule::Cron { .. } | Schedule::Every(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 /// Keys by the place they will have; `*` stands for any name.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["telemetry", "delivery_log", "log", "defaults", "presets", "groups"]),
+    ("", &["telemetry", "delivery_log", "log", "defaults", "presets"]),
     ("/server", &["auth", "token", "tls"]),
     (
         "/sources/*",
@@ -76,11 +76,7 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "/syncs/*",
         &[
-            "group",
             "keep_values",
-            "priority",
-            "start",
-            "fail_above_rejected",
             "insert",
             "update",
             "add",
@@ -91,7 +87,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "captures",
             "job",
             "session",
-            "after",
             "cursor",
             "waivers",
             "group_by",
@@ -102,7 +97,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "sample",
         ],
     ),
-    ("/syncs/*/schedule", &["interval", "after", "start"]),
     ("/syncs/*/guard", &["max_upserts", "max_changes", "max_rejected"]),
     (
         "/syncs/*/{request}",

@@ -28,6 +28,8 @@ pub struct RawConfig {
     /// Queries with a primary key, by name.
     #[schemars(required)]
     pub models: Option<Named<RawModel>>,
+    /// Syncs that share a limit and are started and stopped together, by name.
+    pub groups: Option<Named<RawGroup>>,
     /// Accounts at APIs, by name; syncs share them.
     #[schemars(required)]
     pub connections: Option<Named<RawConnection>>,
@@ -42,6 +44,18 @@ pub struct RawConfig {
 pub struct RawServer {
     /// Address and port, `127.0.0.1:8080` unless said.
     pub listen: Option<String>,
+    /// Runs that go at once, of all syncs together; 4 unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
+    pub max_running: Option<Whole>,
+}
+
+/// Syncs that name it as their `group`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGroup {
+    /// Runs of its syncs that go at once; no limit but the server's unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 1000))]
+    pub max_running: Option<Whole>,
 }
 
 /// A source; exactly one kind.
@@ -179,6 +193,18 @@ pub struct RawSync {
     #[schemars(required)]
     pub mode: Option<RawMode>,
     pub schedule: Option<RawSchedule>,
+    /// `now`: a sync that never ran is run at once; else it waits for its schedule.
+    pub start: Option<RawStart>,
+    /// The name of a group.
+    pub group: Option<String>,
+    /// `high`, `normal` or `low`, beside other syncs of the connection; `normal` unless said.
+    pub priority: Option<RawPriority>,
+    /// A partial run with more rejected records than this makes the sync Failed; none does unless said.
+    #[schemars(extend("maximum" = 1_000_000_000_000_u64))]
+    pub fail_above_rejected: Option<Whole>,
+    /// After so many runs in a row that halted the sync is paused, with the reason; 5 unless said, 0 for never.
+    #[schemars(extend("maximum" = 1000))]
+    pub disable_after_halts: Option<Whole>,
     /// Fields of the destination object and the SQL expressions that fill them, taken as they stand; every column of
     /// the model under its own name unless said.
     pub mapping: Option<Named<String>>,
@@ -213,6 +239,20 @@ pub enum RawMode {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+pub enum RawStart {
+    Now,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawPriority {
+    High,
+    Normal,
+    Low,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum RawCheckKeys {
     Streaming,
     First,
@@ -226,6 +266,8 @@ pub struct RawSchedule {
     pub cron: Option<String>,
     /// An interval such as `15m`, in place of `cron`; it is counted from midnight UTC of the first of January 1970.
     pub every: Option<String>,
+    /// Another sync, whose success starts this one, in place of `cron`.
+    pub after: Option<String>,
     /// An IANA name such as `Europe/Berlin` that `cron` goes by; `UTC` unless said.
     pub time_zone: Option<String>,
 }

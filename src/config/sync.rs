@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{child, parent};
-use super::raw::{RawCheckKeys, RawConfig, RawMode, RawSchedule, RawSync};
+use super::raw::{RawCheckKeys, RawConfig, RawMode, RawPriority, RawSchedule, RawSync};
 use super::raw_forms::NumberOrText;
 use super::request::{self, Fields};
 use super::validate::{Check, known};
@@ -11,9 +11,11 @@ use super::{Schedule, SyncConfig, template, units};
 use crate::control::schedule::{SHORTEST, Schedule as Timing};
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
+use crate::domain::priority::Priority;
 use crate::domain::sync::{CheckKeys, Mapped, Mode, Model, RunLimits, Sync, delivered_key};
 
 const MAX_INVALID: u64 = 1_000;
+const HALTS: u32 = 5;
 const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 pub fn syncs(
@@ -51,6 +53,11 @@ fn one(
         raw.connection.as_deref(),
         &connections,
     );
+    let groups = known(config.groups.as_ref());
+    check.refers(&at("group"), "/groups", "group", raw.group.as_deref(), &groups);
+    let syncs = known(config.syncs.as_ref());
+    let after = raw.schedule.as_ref().and_then(|schedule| schedule.after.as_deref());
+    check.refers(&child(&at("schedule"), "after"), "/syncs", "sync", after, &syncs);
     let schedule = raw.schedule.as_ref().and_then(|raw| schedule(check, &at("schedule"), raw));
     let mapping = mapping(check, &at("mapping"), raw);
     let key = key(check, &at("key"), raw, &mapping);
@@ -102,6 +109,15 @@ fn one(
         },
         requests: Requests { upsert: upsert??, delete: delete.flatten() },
         schedule,
+        starts_now: raw.start.is_some(),
+        group: raw.group.clone(),
+        priority: match raw.priority {
+            Some(RawPriority::High) => Priority::High,
+            Some(RawPriority::Normal) | None => Priority::Normal,
+            Some(RawPriority::Low) => Priority::Low,
+        },
+        fail_above_rejected: raw.fail_above_rejected.map(|number| number.0),
+        disable_after_halts: raw.disable_after_halts.map_or(HALTS, |number| number.small()),
         paused: raw.paused.unwrap_or(false),
         shared: raw.shared.unwrap_or(false),
     })
@@ -109,13 +125,20 @@ fn one(
 
 fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Option<Schedule> {
     let at = |key: &str| child(pointer, key);
+    if let Some(first) = &raw.after {
+        let other = [("cron", raw.cron.is_some()), ("every", raw.every.is_some())];
+        if let Some((other, _)) = other.iter().find(|(_, is_said)| *is_said) {
+            let what = format!("both `after` and `{other}`");
+            check.report_key(&at("after"), what, "keep one of the two");
+            return None;
+        }
+        no_time_zone(check, pointer, raw, "goes by another sync");
+        return Some(Schedule::After(first.clone()));
+    }
     match (&raw.cron, &raw.every) {
         (Some(line), None) => Some(cron(check, pointer, raw, line)),
         (None, Some(text)) => {
-            if raw.time_zone.is_some() {
-                let what = "`time_zone` is for `cron`, and this schedule is an interval";
-                check.report_key(&at("time_zone"), what, "remove it");
-            }
+            no_time_zone(check, pointer, raw, "is an interval");
             let interval = check.unit(&at("every"), Some(text), units::duration)?;
             if interval < SHORTEST {
                 let what = format!("`{}` is too short", check.document.written(&at("every")));
@@ -130,11 +153,18 @@ fn schedule(check: &mut Check, pointer: &str, raw: &RawSchedule) -> Option<Sched
         }
         (None, None) => {
             if !check.document.has_problem_within(pointer) {
-                let remedy = "add `cron: \"*/15 * * * *\"` or `every: 15m`";
+                let remedy = "add `cron: \"*/15 * * * *\"`, `every: 15m` or `after: SYNC`";
                 check.report_key(pointer, "a schedule that never fires", remedy);
             }
             None
         }
+    }
+}
+
+fn no_time_zone(check: &mut Check, pointer: &str, raw: &RawSchedule, what: &str) {
+    if raw.time_zone.is_some() {
+        let what = format!("`time_zone` is for `cron`, and this schedule {what}");
+        check.report_key(&child(pointer, "time_zone"), what, "remove it");
     }
 }
 

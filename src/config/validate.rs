@@ -8,16 +8,18 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::document::{Document, child};
-use super::raw::{RawConfig, RawModel, RawSource, RawTable};
+use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, connection, resolved, stations, sync, units};
+use super::{Config, connection, resolved, sequence, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
 
 const MIN_MEMORY: u64 = 16 << 20;
+/// Each run may take the memory limit.
+const MAX_RUNNING: usize = 4;
 
 /// What every check has at hand.
 pub struct Check<'a> {
@@ -129,6 +131,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
     let models = models(check, raw);
     let connections = connection::connections(check, raw);
     let syncs = sync::syncs(check, raw, &models);
+    sequence::check(check, &syncs);
     stations::ask(check, raw, &sources, &models, &connections, &syncs);
     Config {
         path: path.to_owned(),
@@ -136,6 +139,8 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         state: super::state(check.folder, raw.state.as_deref()),
         memory_limit,
         listen: listen(check, raw),
+        max_running: max_running(raw),
+        groups: groups(check, raw),
         sources,
         connections,
         syncs,
@@ -164,6 +169,18 @@ fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
         );
     }
     address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
+}
+
+fn max_running(raw: &RawConfig) -> usize {
+    let said = raw.server.as_ref().and_then(|server| server.max_running);
+    said.and_then(|most| usize::try_from(most.small()).ok()).unwrap_or(MAX_RUNNING)
+}
+
+fn groups(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Option<usize>> {
+    let Some(groups) = &raw.groups else { return BTreeMap::new() };
+    check.names("/groups", groups);
+    let most = |group: &RawGroup| usize::try_from(group.max_running?.small()).ok();
+    groups.0.iter().map(|(name, group)| (name.clone(), most(group))).collect()
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::pausing::Paused;
+use super::disabling::Closed;
 use super::queue::Wish;
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
@@ -43,8 +43,9 @@ pub struct Accepted {
 pub enum Refused {
     #[error("there is no sync `{0}`; `GET /api/v1/syncs` lists those there are")]
     UnknownSync(String),
+    /// It is paused, or its source is disabled.
     #[error("{0}")]
-    Paused(Paused),
+    Closed(Closed),
     #[error("the server is starting; ask again when `/ready` answers 200")]
     Starting,
     #[error("the server is shutting down; ask again when it is back")]

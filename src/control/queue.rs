@@ -1,17 +1,22 @@
 //! Which sync runs now, which waits, and what a trigger comes to.
 //!
 //! Pure: no IO, no clock, no async; the caller makes durable what [`Queue::needed`] names before it says
-//! [`Queue::accept`]. Not here: when schedules fire (`timetable`), what else a run may wait for. Guards:
+//! [`Queue::accept`]. One line for each connection, by priority (`domain::priority`); the connections take turns. Not here:
+//! when schedules fire (`timetable`), how a wait is told (`waiting`). Guards:
 //!
 //! - **Q1** a sync never has two runs going;
 //! - **Q2** a trigger that was accepted is followed by a run that begins after it, at least as strong, unless that run
 //!   is withdrawn;
-//! - **Q3** no more runs go at once than the limit, and no more than one waits behind each sync.
+//! - **Q3** no more runs go at once than the limit, none more of a group than its limit, and no more than one waits
+//!   behind each sync;
+//! - **Q4** one run starts up at a time;
+//! - **Q5** a connection that has a run that may begin is passed over at most once by each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::domain::id::RunId;
 use crate::domain::kind::{Choice, Kind, KindReason};
+use crate::domain::priority::{Line, Priority};
 use crate::domain::run::{Phase, Trigger};
 use crate::points::is_planted;
 use crate::store::RunRow;
@@ -42,6 +47,23 @@ pub enum Needed {
     Nothing(RunId),
 }
 
+/// How many runs go at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all syncs.
+    pub running: usize,
+    /// Of the syncs of each group that has a limit.
+    pub groups: BTreeMap<String, usize>,
+}
+
+/// Where a sync stands in line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    pub connection: String,
+    pub group: Option<String>,
+    pub priority: Priority,
+}
+
 /// A sync that is not idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
@@ -50,14 +72,33 @@ enum Lane {
     RunningWithNext(RunId, Waiting),
 }
 
+/// The syncs of one connection whose run waits and none of whose runs goes.
+#[derive(Debug, Default)]
+struct Connection {
+    line: Line<Option<String>, String>,
+    /// When it last had a turn: the number of that turn.
+    served: u64,
+}
+
 /// All syncs of one process.
 #[derive(Debug)]
 pub struct Queue {
-    limit: usize,
+    limits: Limits,
+    /// By sync.
+    places: BTreeMap<String, Place>,
     /// By sync; one that is not here is idle.
     lanes: BTreeMap<String, Lane>,
-    /// Syncs with a waiting run, in the order of acceptance.
-    line: VecDeque<String>,
+    /// By name.
+    connections: BTreeMap<String, Connection>,
+    turns: u64,
+    /// Runs that wait.
+    waiting: usize,
+    /// Runs that go.
+    going: usize,
+    /// Runs that go, of each group that has some.
+    going_of: BTreeMap<String, usize>,
+    /// The run that starts up.
+    starting: Option<RunId>,
 }
 
 impl Wish {
@@ -79,10 +120,27 @@ impl Wish {
     }
 }
 
+impl Limits {
+    /// Nothing goes at once, as where one run is made by hand.
+    pub fn one() -> Limits {
+        Limits { running: 1, groups: BTreeMap::new() }
+    }
+}
+
 impl Queue {
-    /// An idle queue that lets `limit` runs go at once.
-    pub fn new(limit: usize) -> Queue {
-        Queue { limit, lanes: BTreeMap::new(), line: VecDeque::new() }
+    /// An idle queue. A sync without a place has a connection of its own, which has no name.
+    pub fn new(limits: Limits, places: BTreeMap<String, Place>) -> Queue {
+        Queue {
+            limits,
+            places,
+            lanes: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            turns: 0,
+            waiting: 0,
+            going: 0,
+            going_of: BTreeMap::new(),
+            starting: None,
+        }
     }
 
     /// What a trigger of this sync would need.
@@ -114,49 +172,71 @@ impl Queue {
                 Lane::RunningWithNext(going, merged(waiting))
             }
         };
+        if lane.is_none() {
+            self.stand_in_line(sync);
+        }
         if matches!(lane, None | Some(Lane::Running(_))) {
-            self.line.push_back(sync.to_owned());
+            self.waiting += 1;
         }
         self.lanes.insert(sync.to_owned(), next);
     }
 
-    /// The next run that may begin, which is going from then on.
+    /// The next run that may begin, which starts up from then on, and goes.
     pub fn begin(&mut self) -> Option<(String, Waiting)> {
-        if self.going() >= self.limit {
+        if self.going >= self.limits.running || self.starting.is_some() {
             return None;
         }
-        let is_free = |sync: &String| matches!(self.lanes.get(sync), Some(Lane::Queued(_)));
-        let sync = self.line.remove(self.line.iter().position(is_free)?)?;
+        let Queue { limits, going_of, connections, turns, .. } = &mut *self;
+        let may_go = |group: &Option<String>| has_place(limits, going_of, group.as_deref());
+        let ready = connections.values_mut().filter(|connection| connection.line.has(may_go));
+        let next = ready.min_by_key(|connection| connection.served)?;
+        let sync = next.line.take(may_go).expect("somebody of it may go");
+        *turns += 1;
+        next.served = *turns;
         let waiting = self.waiting(&sync).expect("whoever stands in line has a waiting run");
+        self.waiting -= 1;
+        self.count_going(&sync, true);
+        self.starting = Some(waiting.run);
         self.lanes.insert(sync.clone(), Lane::Running(waiting.run));
         Some((sync, waiting))
     }
 
+    /// The run has started up, or does no longer keep others from it.
+    pub fn started(&mut self, run: RunId) {
+        self.starting = self.starting.filter(|starting| *starting != run);
+    }
+
     /// A run that was going has ended.
     pub fn ended(&mut self, sync: &str) {
-        match self.lanes.remove(sync) {
-            Some(Lane::Running(_)) => {}
-            Some(Lane::RunningWithNext(_, waiting)) => {
+        let run = match self.lanes.remove(sync) {
+            Some(Lane::Running(run)) => run,
+            Some(Lane::RunningWithNext(run, waiting)) => {
                 self.lanes.insert(sync.to_owned(), Lane::Queued(waiting));
+                self.stand_in_line(sync);
+                run
             }
             Some(Lane::Queued(_)) | None => panic!("Q1: only a run that was going can end"),
-        }
+        };
+        self.started(run);
+        self.count_going(sync, false);
     }
 
     /// Takes a waiting run out, as it was stopped before it began; false if it waits no more.
     pub fn withdraw(&mut self, sync: &str, run: RunId) -> bool {
-        let left = match self.lanes.get(sync).copied() {
-            Some(Lane::Queued(waiting)) if waiting.run == run => None,
+        match self.lanes.get(sync).copied() {
+            Some(Lane::Queued(waiting)) if waiting.run == run => {
+                self.lanes.remove(sync);
+                let connection = self.places.get(sync).map_or("", |place| &place.connection);
+                if let Some(connection) = self.connections.get_mut(connection) {
+                    connection.line.remove(|known| known == sync);
+                }
+            }
             Some(Lane::RunningWithNext(going, waiting)) if waiting.run == run => {
-                Some(Lane::Running(going))
+                self.lanes.insert(sync.to_owned(), Lane::Running(going));
             }
             _ => return false,
-        };
-        match left {
-            Some(lane) => self.lanes.insert(sync.to_owned(), lane),
-            None => self.lanes.remove(sync),
-        };
-        self.line.retain(|known| known != sync);
+        }
+        self.waiting -= 1;
         true
     }
 
@@ -170,198 +250,41 @@ impl Queue {
 
     /// How many runs wait.
     pub fn len(&self) -> usize {
-        self.line.len()
+        self.waiting
     }
 
     /// Whether no run waits.
     pub fn is_empty(&self) -> bool {
-        self.line.is_empty()
+        self.waiting == 0
     }
 
     /// How many runs are going.
     pub fn going(&self) -> usize {
-        self.lanes.values().filter(|lane| !matches!(lane, Lane::Queued(_))).count()
+        self.going
     }
+
+    fn stand_in_line(&mut self, sync: &str) {
+        let place = self.places.get(sync).cloned().unwrap_or_default();
+        let connection = self.connections.entry(place.connection).or_default();
+        connection.line.push(place.priority, place.group, sync.to_owned());
+    }
+
+    fn count_going(&mut self, sync: &str, is_more: bool) {
+        let change = |count: &mut usize| if is_more { *count += 1 } else { *count -= 1 };
+        change(&mut self.going);
+        if let Some(group) = self.places.get(sync).and_then(|place| place.group.clone()) {
+            change(self.going_of.entry(group).or_default());
+        }
+    }
+}
+
+/// Whether one more run of the group may go.
+fn has_place(limits: &Limits, going: &BTreeMap<String, usize>, group: Option<&str>) -> bool {
+    group.is_none_or(|group| {
+        let limit = limits.groups.get(group).copied().unwrap_or(usize::MAX);
+        going.get(group).copied().unwrap_or_default() < limit
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SOME: Wish = Wish { is_full: false, trigger: Trigger::Schedule };
-    const FULL: Wish = Wish { is_full: true, trigger: Trigger::Api };
-
-    fn waiting(run: u64, wish: Wish) -> Waiting {
-        Waiting { run: RunId(run), wish }
-    }
-
-    #[test]
-    fn what_a_trigger_comes_to_in_every_state_of_its_sync() {
-        let queued = |wish| {
-            let mut queue = Queue::new(1);
-            queue.accept("crm", wish, RunId(1));
-            queue
-        };
-        let running = |next: Option<Wish>| {
-            let mut queue = queued(SOME);
-            queue.begin().unwrap();
-            next.into_iter().for_each(|wish| queue.accept("crm", wish, RunId(2)));
-            queue
-        };
-        for (queue, wish, needed) in [
-            (Queue::new(1), SOME, Needed::NewRun),
-            (Queue::new(1), FULL, Needed::NewRun),
-            (queued(SOME), SOME, Needed::Nothing(RunId(1))),
-            (queued(SOME), FULL, Needed::Stronger(RunId(1))),
-            (queued(FULL), SOME, Needed::Nothing(RunId(1))),
-            (queued(FULL), FULL, Needed::Nothing(RunId(1))),
-            (running(None), SOME, Needed::NewRun),
-            (running(None), FULL, Needed::NewRun),
-            (running(Some(SOME)), SOME, Needed::Nothing(RunId(2))),
-            (running(Some(SOME)), FULL, Needed::Stronger(RunId(2))),
-            (running(Some(FULL)), SOME, Needed::Nothing(RunId(2))),
-        ] {
-            assert_eq!(queue.needed("crm", wish), needed, "{queue:?} {wish:?}");
-        }
-    }
-
-    #[test]
-    fn a_trigger_during_a_run_waits_behind_it_and_the_stronger_kind_wins() {
-        let mut queue = Queue::new(4);
-        queue.accept("crm", SOME, RunId(1));
-        assert_eq!(queue.begin(), Some(("crm".to_owned(), waiting(1, SOME))));
-        queue.accept("crm", SOME, RunId(2));
-        queue.accept("crm", FULL, RunId(2));
-        queue.accept("crm", SOME, RunId(2));
-        assert_eq!(queue.begin(), None, "Q1");
-        queue.ended("crm");
-        let stronger = Wish { is_full: true, ..SOME };
-        assert_eq!(queue.begin(), Some(("crm".to_owned(), waiting(2, stronger))));
-        queue.ended("crm");
-        assert_eq!((queue.begin(), queue.going(), queue.len()), (None, 0, 0));
-    }
-
-    #[test]
-    fn the_limit_holds_and_those_who_wait_come_in_order() {
-        let mut queue = Queue::new(1);
-        for (run, sync) in [(1, "a"), (2, "b"), (3, "c")] {
-            queue.accept(sync, SOME, RunId(run));
-        }
-        assert_eq!(queue.begin().unwrap().0, "a");
-        queue.accept("a", SOME, RunId(4));
-        assert_eq!(queue.begin(), None, "Q3");
-        for next in ["b", "c", "a"] {
-            queue.ended(if next == "b" {
-                "a"
-            } else if next == "c" {
-                "b"
-            } else {
-                "c"
-            });
-            assert_eq!(queue.begin().unwrap().0, next);
-        }
-    }
-
-    #[test]
-    fn a_run_is_withdrawn_only_while_it_waits() {
-        let mut queue = Queue::new(1);
-        queue.accept("crm", FULL, RunId(1));
-        assert!(!queue.withdraw("crm", RunId(9)));
-        assert!(queue.withdraw("crm", RunId(1)));
-        assert_eq!((queue.begin(), queue.len()), (None, 0));
-        queue.accept("crm", SOME, RunId(2));
-        queue.begin().unwrap();
-        assert!(!queue.withdraw("crm", RunId(2)));
-        queue.accept("crm", FULL, RunId(3));
-        assert!(queue.withdraw("crm", RunId(3)));
-        assert_eq!((queue.going(), queue.len()), (1, 0));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Trigger(usize, bool),
-        Begin,
-        End(usize),
-        Withdraw(usize),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..4_usize, any::<bool>()).prop_map(|(sync, is_full)| Step::Trigger(sync, is_full)),
-            3 => Just(Step::Begin),
-            3 => (0..4_usize).prop_map(Step::End),
-            1 => (0..4_usize).prop_map(Step::Withdraw),
-        ]
-    }
-
-    /// What the invariants say, written down naively for one sync.
-    #[derive(Debug, Default, Clone, Copy)]
-    struct Model {
-        is_going: bool,
-        /// A trigger came since the last run began: whether one of them asked for a full run.
-        owed: Option<bool>,
-    }
-
-    proptest! {
-        #[test]
-        fn no_sync_overlaps_nothing_accepted_is_lost_and_all_is_bounded_q1_q2_q3(
-            steps in proptest::collection::vec(step(), 0..200),
-            limit in 1..4_usize,
-        ) {
-            const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-            let mut queue = Queue::new(limit);
-            let mut model = [Model::default(); 4];
-            let mut last = 0;
-            let begin = |queue: &mut Queue, model: &mut [Model; 4]| {
-                let Some((sync, began)) = queue.begin() else { return false };
-                let at = NAMES.iter().position(|name| *name == sync).unwrap();
-                assert!(!model[at].is_going, "Q1");
-                assert_eq!(model[at].owed, Some(began.wish.is_full), "Q2: all that was asked, and no more");
-                model[at] = Model { is_going: true, owed: None };
-                true
-            };
-            for step in steps {
-                match step {
-                    Step::Trigger(at, is_full) => {
-                        let wish = Wish { is_full, ..SOME };
-                        let run = match queue.needed(NAMES[at], wish) {
-                            Needed::NewRun => {
-                                last += 1;
-                                RunId(last)
-                            }
-                            Needed::Stronger(run) | Needed::Nothing(run) => run,
-                        };
-                        queue.accept(NAMES[at], wish, run);
-                        let owed = &mut model[at].owed;
-                        *owed = Some(owed.unwrap_or(false) || is_full);
-                    }
-                    Step::Begin => drop(begin(&mut queue, &mut model)),
-                    Step::End(at) if model[at].is_going => {
-                        queue.ended(NAMES[at]);
-                        model[at].is_going = false;
-                    }
-                    Step::End(_) => {}
-                    Step::Withdraw(at) => {
-                        let waiting = queue.waiting(NAMES[at]);
-                        assert_eq!(waiting.is_some(), model[at].owed.is_some(), "Q2");
-                        if let Some(waiting) = waiting {
-                            assert!(queue.withdraw(NAMES[at], waiting.run));
-                            model[at].owed = None;
-                        }
-                    }
-                }
-                prop_assert!(queue.going() <= limit && queue.len() <= NAMES.len(), "Q3");
-                prop_assert_eq!(queue.going(), model.iter().filter(|one| one.is_going).count());
-            }
-            // All that is owed is granted once those before have ended.
-            while model.iter().any(|one| one.is_going || one.owed.is_some()) {
-                while begin(&mut queue, &mut model) {}
-                let at = model.iter().position(|one| one.is_going).expect("Q2: somebody may run");
-                queue.ended(NAMES[at]);
-                model[at].is_going = false;
-            }
-        }
-    }
-}
+mod tests;

@@ -1,39 +1,45 @@
 //! The loop that owns queue and timetable: triggers in, runs begun, their ends heard, all drained at the end.
 //!
-//! Pure rules are in `queue` and `timetable`, the run is the engine's. Invariants: a trigger is durable before it is
+//! Pure rules are in `queue` and `timetable`, the run is the engine's; what is done at the start is in `arming`, how triggers
+//! become runs in `triggers`. Invariants: a trigger is durable before it is
 //! answered; a trigger that was accepted survives the process, as its run stays In Queue in the store; a run that fails
 //! or panics ends nothing but itself.
+
+mod arming;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
-use super::handle::{Accepted, Command, Inbox, Readiness, Refused};
-use super::pausing::paused;
-use super::queue::{Needed, Queue, Waiting, Wish};
+use super::handle::{Command, Inbox, Readiness, Refused};
+use super::pausing::{self, SELF, end_what_is_over};
+use super::queue::{Limits, Place, Queue, Waiting, Wish};
 use super::schedule::Schedule;
 use super::stopping;
 use super::timetable::Timetable;
 use super::work::{Clock, Work};
-use crate::domain::id::{Instant, RunId};
+use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
-use crate::domain::tally::Tally;
 use crate::engine::order::Order;
+use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 use crate::store::{self, Store};
+use triggers::not_begun;
 
-/// Runs of one process that go at once; each may take the config's memory limit.
-pub const RUNS_AT_ONCE: usize = 4;
-/// How often waiting runs are looked up for a stop command.
-const STOPS: Duration = Duration::from_millis(500);
+pub use triggers::take_in;
+
+/// How often waiting runs are looked up for a stop command, and pauses for their end.
+const WATCH: Duration = Duration::from_millis(500);
+/// How long a start-up keeps others from starting up; one that takes longer goes on beside them.
+const START_UP: Duration = Duration::from_secs(30);
 /// For the commit after a drain.
 const GRACE: Duration = Duration::from_secs(15);
-/// In milliseconds: when a firing that could not be stored is tried again.
-const RETRY: i64 = 10_000;
 
 /// A sync as the service knows it.
 #[derive(Debug, Clone)]
@@ -43,31 +49,13 @@ pub struct Standing {
     pub schedule: Option<Schedule>,
     /// What the config says; a recorded pause or resume wins until that changes.
     pub is_paused: bool,
-}
-
-/// Takes a trigger into the queue: what it needs is durable first, so that a kill between the two loses nothing.
-///
-/// # Errors
-/// The store cannot be written; then the trigger is not accepted.
-pub async fn take_in(
-    store: &Store,
-    queue: &mut Queue,
-    sync: &str,
-    wish: Wish,
-    now: Instant,
-) -> Result<Accepted, store::Error> {
-    let needed = queue.needed(sync, wish);
-    let run = match needed {
-        Needed::NewRun => store.create_run(sync, wish.choice(), wish.trigger, now).await?,
-        Needed::Stronger(run) => {
-            let choice = wish.choice().expect("only a full run is stronger");
-            store.set_choice(run, choice).await?;
-            run
-        }
-        Needed::Nothing(run) => run,
-    };
-    queue.accept(sync, wish, run);
-    Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+    /// The sync whose success starts this one.
+    pub after: Option<String>,
+    /// It runs at once when it is new.
+    pub starts_now: bool,
+    pub group: Option<String>,
+    /// After so many halts in a row it is paused; never, if 0.
+    pub disable_after_halts: u32,
 }
 
 /// The service, before its loop.
@@ -79,26 +67,60 @@ pub struct Service {
     inbox: Inbox,
     queue: Queue,
     timetable: Timetable,
+    /// Whose success starts which syncs.
+    followers: BTreeMap<String, Vec<String>>,
+    /// Syncs that are to run as soon as that can be stored and they are not paused.
+    owed: BTreeMap<String, Trigger>,
     tasks: Tasks<Report>,
-    going: BTreeMap<RunId, Stopper>,
+    /// Waits for the end of start-ups.
+    starts: Tasks<RunId>,
+    going: BTreeMap<RunId, Going>,
+}
+
+/// A run that goes.
+struct Going {
+    stopper: Stopper,
+    /// Waits for the end of its start-up.
+    start: AbortHandle,
 }
 
 enum Event {
     Drain,
     Command(Command),
     Ended(Box<Report>),
+    Started(RunId),
     Time,
-    Stops,
+    Watch,
+}
+
+impl Standing {
+    fn place(&self) -> Place {
+        Place {
+            connection: self.order.sync.connection.clone(),
+            group: self.group.clone(),
+            priority: self.order.priority,
+        }
+    }
 }
 
 impl Service {
     pub fn new(
         store: Store,
         syncs: Vec<Standing>,
+        limits: Limits,
         clock: Arc<dyn Clock>,
         work: Arc<dyn Work>,
         inbox: Inbox,
     ) -> Service {
+        let mut followers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for standing in &syncs {
+            if let Some(first) = &standing.after {
+                let name = standing.order.sync.name.clone();
+                followers.entry(first.clone()).or_default().push(name);
+            }
+        }
+        let place = |standing: &Standing| (standing.order.sync.name.clone(), standing.place());
+        let places = syncs.iter().map(place).collect();
         let by_name = |standing: Standing| (standing.order.sync.name.clone(), standing);
         Service {
             store,
@@ -106,98 +128,50 @@ impl Service {
             clock,
             work,
             inbox,
-            queue: Queue::new(RUNS_AT_ONCE),
+            queue: Queue::new(limits, places),
             timetable: Timetable::default(),
+            followers,
+            owed: BTreeMap::new(),
             tasks: Tasks::default(),
+            starts: Tasks::default(),
             going: BTreeMap::new(),
         }
-    }
-
-    /// Takes up what an earlier process left, and arms the schedules.
-    ///
-    /// # Errors
-    /// The store cannot be read or written.
-    pub async fn arm(&mut self) -> Result<(), store::Error> {
-        let now = self.clock.now();
-        let left = recovery::survey(&self.store, now).await?;
-        let names: Vec<String> = self.syncs.keys().cloned().collect();
-        // Before anything new is put into the store.
-        for name in &names {
-            self.store.forget_outdated_pause(name, self.syncs[name].is_paused).await?;
-            if let Some(schedule) = self.syncs[name].schedule.clone() {
-                let last = self.store.runs(Some(name), 1, None).await?;
-                let resumed = self.store.pause(name).await?.filter(|pause| !pause.is_paused);
-                // What was missed while it was paused is not caught up on.
-                let resumed = resumed.map(|pause| pause.at).unwrap_or_default();
-                let last = last.first().map(|run| run.started_at.max(resumed));
-                self.timetable.add(name, schedule, last, now);
-            }
-        }
-        for row in left.queued {
-            let wish = Wish::of(&row);
-            if let Some(refused) = self.refusal(&row.sync).await? {
-                self.cancel(row.id, &not_begun(&refused)).await?;
-            } else if self.queue.needed(&row.sync, wish) == Needed::NewRun {
-                self.queue.accept(&row.sync, wish, row.id);
-            } else {
-                self.take_in(&row.sync, wish).await?;
-                self.cancel(row.id, "another run of the sync waits already").await?;
-            }
-        }
-        for row in left.begun {
-            // The run that goes on is durable first: a kill between the two loses nothing.
-            if row.stop.is_none() && self.refusal(&row.sync).await?.is_none() {
-                let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
-                let next = self.take_in(&row.sync, wish).await?.run;
-                tracing::info!(sync = row.sync, interrupted = %row.id, %next, "recovered");
-            }
-            recovery::interrupt(&self.store, &row, now).await?;
-        }
-        Ok(())
-    }
-
-    /// When each sync with a schedule fires next, unless it is paused.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn next_firings(&self) -> Result<Vec<(String, Instant)>, store::Error> {
-        let mut firings = Vec::new();
-        for name in self.syncs.keys() {
-            if let Some(next) = self.timetable.next_of(name)
-                && self.refusal(name).await?.is_none()
-            {
-                firings.push((name.clone(), next));
-            }
-        }
-        Ok(firings)
     }
 
     /// Serves until `shutdown` drains, and then until every run has ended; false if some were given up on.
     pub async fn serve(mut self, mut shutdown: Shutdown) -> bool {
         self.inbox.readiness.send_replace(Readiness::Ready);
-        let mut stops = tokio::time::interval(STOPS);
-        stops.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = tokio::time::interval(WATCH);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin().await;
             let event = tokio::select! {
                 biased;
                 () = shutdown.reached(Stage::Draining) => Event::Drain,
                 Some(report) = self.tasks.next() => Event::Ended(Box::new(report)),
+                Some(run) = self.starts.next() => Event::Started(run),
                 () = self.clock.wait(self.timetable.next()) => Event::Time,
-                _ = stops.tick(), if !self.queue.is_empty() => Event::Stops,
+                _ = watch.tick() => Event::Watch,
                 // Last, so that no flood of them holds up the rest.
                 Some(command) = self.inbox.commands.recv() => Event::Command(command),
             };
             match event {
                 Event::Drain => break,
-                Event::Ended(report) => self.ended(*report),
+                Event::Ended(report) => self.ended(*report).await,
+                Event::Started(run) => self.queue.started(run),
                 Event::Command(Command::Run { sync, wish, reply }) => {
                     let answer = self.trigger(&sync, wish).await;
                     // Whoever asked may be gone; the trigger stands all the same.
                     let _ = reply.send(answer);
                 }
                 Event::Time => self.fire().await,
-                Event::Stops => self.drop_stopped().await,
+                Event::Watch => {
+                    // A step of the clock is seen here: the wait for a time begins anew with each event.
+                    self.fire().await;
+                    self.end_pauses().await;
+                    self.pay_owed().await;
+                    self.drop_stopped().await;
+                }
             }
         }
         self.inbox.readiness.send_replace(Readiness::Draining);
@@ -222,14 +196,24 @@ impl Service {
             let Wish { is_full, trigger } = wish;
             let order = Order { is_full, trigger, ..standing.order.clone() };
             let (stopper, shutdown) = shutdown::channel();
-            self.going.insert(run, stopper.clone());
             tracing::info!(sync, %run, %trigger, is_full, "run begins");
             let (store, work) = (self.store.clone(), Arc::clone(&self.work));
+            let progress = Arc::new(Progress::default());
+            let starting = Arc::clone(&progress);
+            let name = sync.clone();
+            let start = self.starts.spawn(async move {
+                let started = tokio::time::timeout(START_UP, starting.wait_for_start()).await;
+                if started.is_err() {
+                    tracing::debug!(sync = name, %run, "a start-up takes long, others begin beside it");
+                }
+                run
+            });
+            self.going.insert(run, Going { stopper: stopper.clone(), start });
             self.tasks.spawn(async move {
                 let mut stops = Tasks::default();
                 let told = move || tracing::info!(%run, "stopped by a command");
                 stops.spawn(stopping::heed(store, run, stopper, told));
-                work.run(order, run, shutdown).await
+                work.run(order, run, progress, shutdown).await
             });
         }
     }
@@ -259,7 +243,7 @@ impl Service {
         }
     }
 
-    fn ended(&mut self, report: Report) {
+    async fn ended(&mut self, report: Report) {
         let Report { run, ref sync, outcome, ref tally, .. } = report;
         let (delivered, rows_read) = (tally.delivered, tally.rows_read);
         match &report.error {
@@ -267,60 +251,76 @@ impl Service {
             None => tracing::info!(sync, %run, %outcome, rows_read, delivered, "run ended"),
         }
         self.queue.ended(sync);
-        self.going.remove(&run);
+        if let Some(Going { start, .. }) = self.going.remove(&run) {
+            start.abort();
+        }
+        if report.is_halt {
+            self.disable_halted(sync, &report).await;
+        }
+        if matches!(outcome, Outcome::Succeeded | Outcome::Skipped) {
+            for follower in self.followers.get(sync).into_iter().flatten() {
+                self.owed.insert(follower.clone(), Trigger::Sequence);
+            }
+            self.pay_owed().await;
+        }
         self.inbox.reports.keep(report);
     }
 
-    async fn trigger(&mut self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
-        match self.refusal(sync).await? {
-            Some(refused) => Err(refused),
-            None => Ok(self.take_in(sync, wish).await?),
-        }
-    }
-
-    /// Why no run of the sync may be asked for, if there is a reason.
-    async fn refusal(&self, sync: &str) -> Result<Option<Refused>, store::Error> {
-        let Some(standing) = self.syncs.get(sync) else {
-            return Ok(Some(Refused::UnknownSync(sync.to_owned())));
-        };
-        let recorded = self.store.pause(sync).await?;
-        Ok(paused(sync, recorded, standing.is_paused).map(Refused::Paused))
-    }
-
-    /// Makes the trigger durable, then queues it.
-    async fn take_in(&mut self, sync: &str, wish: Wish) -> Result<Accepted, store::Error> {
-        // A run that was stopped while it waited answers no later trigger.
-        if let Some(Waiting { run, .. }) = self.queue.waiting(sync)
-            && let Some(stop) = self.store.run(run).await?.and_then(|row| row.stop)
-        {
-            self.cancel(run, &recovery::never_began(&stop)).await?;
-            self.queue.withdraw(sync, run);
-        }
-        take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
-    }
-
-    async fn fire(&mut self) {
-        let now = self.clock.now();
-        for sync in self.timetable.due(now) {
-            let wish = Wish { is_full: false, trigger: Trigger::Schedule };
-            match self.trigger(&sync, wish).await {
-                Ok(Accepted { run, .. }) => tracing::debug!(sync, %run, "schedule fires"),
-                Err(Refused::Store(error)) => {
-                    tracing::error!(sync, %error, "a schedule fired and could not be stored; it is tried again");
-                    self.timetable.put_off(&sync, now.plus(RETRY));
-                }
-                Err(refused) => tracing::debug!(sync, %refused, "schedule does not fire"),
+    /// Pauses a sync of which so many runs in a row halted that the next would too.
+    async fn disable_halted(&self, sync: &str, report: &Report) {
+        let Some(standing) = self.syncs.get(sync) else { return };
+        let count = standing.disable_after_halts;
+        let disabled = async {
+            let since = self.store.pause(sync).await?.map(|pause| pause.at).unwrap_or_default();
+            if count == 0 || !self.store.has_halted(sync, since, count).await? {
+                return Ok(());
             }
+            let why = report.error.as_deref().unwrap_or("without an error");
+            let message =
+                format!("{count} runs in a row halted, the last was {}: {why}", report.run);
+            tracing::warn!(sync, message, "disabled; `counterflow resume` enables it again");
+            let asked = pausing::Asked {
+                sync,
+                is_paused: true,
+                configured: standing.is_paused,
+                who: SELF,
+                message: &message,
+                until: None,
+                is_start: false,
+            };
+            pausing::change(&self.store, asked, self.clock.now()).await.map(drop)
+        };
+        if let Err::<(), store::Error>(error) = disabled.await {
+            tracing::error!(sync, %error, "a sync whose runs halt could not be disabled");
+        }
+    }
+
+    /// Resumes syncs whose pause was to end by now.
+    async fn end_pauses(&self) {
+        let now = self.clock.now();
+        let ended = async {
+            for sync in self.store.ended_pauses(now).await? {
+                if end_what_is_over(&self.store, &sync, now).await? {
+                    tracing::info!(sync, "the pause is over, and the sync resumed");
+                }
+            }
+            Ok(())
+        };
+        if let Err::<(), store::Error>(error) = ended.await {
+            tracing::warn!(%error, "pauses that are over could not be ended");
         }
     }
 
     /// Ends waiting runs that were asked to stop.
     async fn drop_stopped(&mut self) {
-        let unfinished = match self.store.unfinished().await {
-            Ok(unfinished) => unfinished,
+        if self.queue.is_empty() {
+            return;
+        }
+        let stopped = match self.store.stopped().await {
+            Ok(stopped) => stopped,
             Err(error) => return tracing::warn!(%error, "stop commands could not be looked for"),
         };
-        for row in unfinished {
+        for row in stopped {
             let Some(stop) = &row.stop else { continue };
             if self.queue.waiting(&row.sync).is_some_and(|waiting| waiting.run == row.id) {
                 match self.cancel(row.id, &recovery::never_began(stop)).await {
@@ -333,13 +333,6 @@ impl Service {
         }
     }
 
-    /// Ends a run that never began.
-    async fn cancel(&self, run: RunId, why: &str) -> Result<(), store::Error> {
-        let now = self.clock.now();
-        tracing::info!(%run, why, "run dropped");
-        self.store.finish(run, Outcome::Cancelled, &Tally::default(), Some(why), now).await
-    }
-
     /// Waits for the end of every run within one deadline: the longest drain, and some time to commit. What waits stays
     /// In Queue for the next start.
     async fn drain(mut self, mut shutdown: Shutdown) -> bool {
@@ -348,7 +341,7 @@ impl Service {
         let mut deadline = tokio::time::Instant::now() + longest;
         let mut stage = Stage::Draining;
         loop {
-            self.going.values().for_each(|stopper| stopper.raise(stage));
+            self.going.values().for_each(|going| going.stopper.raise(stage));
             let report = tokio::select! {
                 biased;
                 ended = self.tasks.next() => match ended {
@@ -370,7 +363,7 @@ impl Service {
                 }
             };
             let (sync, run, outcome) = (report.sync.clone(), report.run, report.outcome);
-            self.ended(report);
+            self.ended(report).await;
             if outcome == Outcome::Cancelled && !self.is_stopped(run).await {
                 self.go_on_later(&sync, run).await;
             }
@@ -388,14 +381,6 @@ impl Service {
                 tracing::error!(sync, %run, %error, "the run that goes on could not be stored")
             }
         }
-    }
-}
-
-/// Why a run that waited is dropped.
-fn not_begun(refused: &Refused) -> String {
-    match refused {
-        Refused::Paused(paused) => paused.to_string(),
-        _ => "the sync is no longer in the config".to_owned(),
     }
 }
 

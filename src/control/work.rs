@@ -31,8 +31,14 @@ pub trait Clock: Send + Sync {
 
 /// Carries runs out.
 pub trait Work: Send + Sync {
-    /// Runs `order` to its end and records that under `run`, whatever happens.
-    fn run(&self, order: Order, run: RunId, shutdown: Shutdown) -> BoxFuture<'static, Report>;
+    /// Runs `order` to its end and records that under `run`, whatever happens; says in `progress` how far it is.
+    fn run(
+        &self,
+        order: Order,
+        run: RunId,
+        progress: Arc<Progress>,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, Report>;
 }
 
 /// The clock of the machine.
@@ -59,14 +65,19 @@ pub struct Engine {
 }
 
 impl Work for Engine {
-    fn run(&self, order: Order, run: RunId, shutdown: Shutdown) -> BoxFuture<'static, Report> {
+    fn run(
+        &self,
+        order: Order,
+        run: RunId,
+        progress: Arc<Progress>,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, Report> {
         let store = self.store.clone();
         async move {
             let runtime = Handle::current();
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
-                let progress = Arc::new(Progress::default());
                 let ended = engine::run::run(&store, order, run, shutdown, progress);
                 let ended = AssertUnwindSafe(Box::pin(ended)).catch_unwind();
                 match runtime.block_on(ended) {

@@ -1,48 +1,133 @@
 //! What one connection bears, shared by all its syncs: requests in flight, and requests in a period of time.
+//!
+//! One queue of requests: those of a sync of higher priority leave first, and none waits for ever (`domain::priority`).
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 
 use super::limits::{Limits, Rate};
+use crate::domain::priority::{Line, Priority};
+
+const WHOLE: &str = "nobody panics while counting places";
+/// The rate is looked at again, as it may have been changed.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Made once for each connection.
 #[derive(Debug)]
 pub struct Budget {
-    places: Arc<Semaphore>,
-    limiter: Option<(DefaultDirectRateLimiter, DefaultClock)>,
+    places: Mutex<Places>,
+    limiter: Mutex<Option<Arc<Limiter>>>,
+}
+
+#[derive(Debug)]
+struct Limiter(DefaultDirectRateLimiter, DefaultClock);
+
+#[derive(Debug)]
+struct Places {
+    limit: u32,
+    /// May be above the limit for a while after that was lowered.
+    taken: u32,
+    waiting: Line<(), oneshot::Sender<Permit>>,
 }
 
 /// One request may be in flight; dropped when it ended.
 #[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+#[must_use = "the place is free again as soon as this is dropped"]
+pub struct Permit(Arc<Budget>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
 
 impl Budget {
     pub fn new(limits: &Limits) -> Arc<Budget> {
-        let concurrency = usize::try_from(limits.concurrency.max(1)).unwrap_or(usize::MAX);
-        let clock = DefaultClock::default();
-        let limiter = limits.rate.map(|rate| {
-            (RateLimiter::direct_with_clock(quota(rate), clock.clone()), clock.clone())
-        });
-        let places = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Budget { places, limiter })
+        let places =
+            Places { limit: limits.concurrency.max(1), taken: 0, waiting: Line::default() };
+        let limiter = Mutex::new(limits.rate.map(Limiter::new));
+        Arc::new(Budget { places: Mutex::new(places), limiter })
+    }
+
+    /// Puts other limits in place of those there are; requests that are in flight stay so, those that wait go by the new ones.
+    pub fn change(self: &Arc<Budget>, limits: &Limits) {
+        *self.limiter.lock().expect(WHOLE) = limits.rate.map(Limiter::new);
+        self.places().limit = limits.concurrency.max(1);
+        self.admit();
     }
 
     /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
-    pub async fn acquire(&self) -> Permit {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
-        if let Some((limiter, clock)) = &self.limiter {
-            while let Err(not_until) = limiter.check() {
-                let wait = not_until.wait_time_from(clock.now());
-                tokio::time::sleep(wait.max(Duration::from_micros(1))).await;
-            }
+    pub async fn acquire(self: &Arc<Budget>, priority: Priority) -> Permit {
+        let permit = match self.take_or_wait(priority) {
+            Ok(permit) => permit,
+            Err(turn) => turn.await.expect("whoever waits is let in, or has gone"),
+        };
+        while let Some(wait) = self.wait_for_rate() {
+            tokio::time::sleep(wait.clamp(Duration::from_micros(1), LONGEST_WAIT)).await;
         }
-        Permit(place)
+        permit
+    }
+
+    /// How long a request is to wait for the rate; `None`: it may go, and its turn is taken.
+    fn wait_for_rate(&self) -> Option<Duration> {
+        let limiter = self.limiter.lock().expect(WHOLE).clone()?;
+        let Limiter(limiter, clock) = limiter.as_ref();
+        limiter.check().err().map(|not_until| not_until.wait_time_from(clock.now()))
+    }
+
+    fn take_or_wait(
+        self: &Arc<Budget>,
+        priority: Priority,
+    ) -> Result<Permit, oneshot::Receiver<Permit>> {
+        let mut places = self.places();
+        if places.taken < places.limit {
+            places.taken += 1;
+            return Ok(Permit(Arc::clone(self)));
+        }
+        let (admit, turn) = oneshot::channel();
+        places.waiting.push(priority, (), admit);
+        Err(turn)
+    }
+
+    fn release(self: &Arc<Budget>) {
+        self.places().taken -= 1;
+        self.admit();
+    }
+
+    /// Gives the places that are free to whoever is next and still waits.
+    fn admit(self: &Arc<Budget>) {
+        while let Some(admit) = self.next() {
+            // Without the lock: who has gone meanwhile drops the permit, which is a release.
+            drop(admit.send(Permit(Arc::clone(self))));
+        }
+    }
+
+    /// Whoever is next, with a place taken for it, if one is free.
+    fn next(&self) -> Option<oneshot::Sender<Permit>> {
+        let mut places = self.places();
+        if places.taken >= places.limit {
+            return None;
+        }
+        let admit = std::iter::from_fn(|| places.waiting.take(|()| true));
+        let admit = admit.into_iter().find(|admit| !admit.is_closed())?;
+        places.taken += 1;
+        Some(admit)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect(WHOLE)
+    }
+}
+
+impl Limiter {
+    fn new(rate: Rate) -> Arc<Limiter> {
+        let clock = DefaultClock::default();
+        Arc::new(Limiter(RateLimiter::direct_with_clock(quota(rate), clock.clone()), clock))
     }
 }
 
@@ -74,18 +159,55 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_free_again_when_its_permit_is_dropped() {
         let budget = Budget::new(&limits(1, None));
-        let first = budget.acquire().await;
-        assert!(budget.acquire().now_or_never().is_none());
+        let first = budget.acquire(Priority::Normal).await;
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none());
         drop(first);
-        assert!(budget.acquire().now_or_never().is_some());
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_goes_to_the_higher_priority_and_never_to_whoever_has_gone_e4() {
+        let budget = Budget::new(&limits(1, None));
+        let held = budget.acquire(Priority::Normal).await;
+        let mut low = Box::pin(budget.acquire(Priority::Low));
+        let mut gone = Box::pin(budget.acquire(Priority::High));
+        let mut late = Box::pin(budget.acquire(Priority::High));
+        let mut high = Box::pin(budget.acquire(Priority::High));
+        for one in [&mut low, &mut gone, &mut late, &mut high] {
+            assert!(one.now_or_never().is_none());
+        }
+        drop(gone);
+        drop(held);
+        // It was given a place, and goes before it has heard of it.
+        drop(late);
+        assert!((&mut low).now_or_never().is_none());
+        let held = (&mut high).now_or_never().expect("it is let in");
+        drop(held);
+        drop((&mut low).now_or_never().expect("it is let in"));
+        assert!(budget.acquire(Priority::Low).now_or_never().is_some(), "no place is lost");
+    }
+
+    #[tokio::test]
+    async fn changed_limits_count_for_those_that_wait_e3() {
+        let budget = Budget::new(&limits(1, None));
+        let held = budget.acquire(Priority::Normal).await;
+        let mut waits = Box::pin(budget.acquire(Priority::Normal));
+        assert!((&mut waits).now_or_never().is_none());
+        budget.change(&limits(2, None));
+        let second = (&mut waits).now_or_never().expect("there are two places now");
+        budget.change(&limits(1, None));
+        drop(held);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none(), "one is one too many");
+        drop(second);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn a_request_beyond_the_rate_waits() {
         let rate = Rate { requests: 2, per: Duration::from_secs(7200) };
         let budget = Budget::new(&limits(9, Some(rate)));
-        drop(budget.acquire().await);
-        assert!(budget.acquire().now_or_never().is_none());
+        drop(budget.acquire(Priority::Normal).await);
+        assert!(budget.acquire(Priority::Normal).now_or_never().is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::window::ParcelId;
 use crate::destination::answer::Attempt;
 use crate::destination::{Destination, Outgoing};
 use crate::domain::id::{Lineage, RunId};
+use crate::domain::priority::Priority;
 use crate::points::{self, Point};
 
 const WAITING: u8 = 0;
@@ -40,6 +41,7 @@ impl Gate {
 pub(super) struct Shared {
     pub destination: Arc<Destination>,
     pub budget: Arc<Budget>,
+    pub priority: Priority,
     pub lineage: Lineage,
     pub sync: String,
     pub run: RunId,
@@ -61,7 +63,7 @@ pub(super) struct Ended {
 impl Request {
     pub async fn make(self, shared: Arc<Shared>) -> Ended {
         let parcel = self.sending.parcel;
-        let permit = shared.budget.acquire().await;
+        let permit = shared.budget.acquire(shared.priority).await;
         let outgoing = self.sending.outgoing(&shared);
         let left = Instant::now();
         if !self.gate.pass(LEFT) {

@@ -22,6 +22,8 @@ use crate::destination::Destination;
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Lineage, RunId};
+use crate::domain::key::KeyHash;
+use crate::domain::priority::Priority;
 use crate::points;
 use crate::shutdown::Tasks;
 use crate::snapshot::Error;
@@ -32,6 +34,8 @@ use crate::snapshot::journal::Journal;
 pub struct Settings {
     pub destination: Arc<Destination>,
     pub budget: Arc<Budget>,
+    /// Of the sync, beside others of its connection.
+    pub priority: Priority,
     /// Requests of this run in flight at once; at least 1.
     pub concurrency: u32,
     pub retry: Retry,
@@ -82,7 +86,7 @@ pub fn batchers(destination: &Destination) -> [Option<Batcher>; 2] {
 
 impl Delivery {
     pub fn new(settings: Settings) -> Delivery {
-        let Settings { destination, budget, lineage, sync, run, .. } = settings;
+        let Settings { destination, budget, priority, lineage, sync, run, .. } = settings;
         let dispatch = Dispatch::new(Terms {
             concurrency: settings.concurrency,
             retry: settings.retry,
@@ -92,7 +96,7 @@ impl Delivery {
         });
         Delivery {
             dispatch,
-            shared: Arc::new(Shared { destination, budget, lineage, sync, run }),
+            shared: Arc::new(Shared { destination, budget, priority, lineage, sync, run }),
             drain_timeout: settings.drain_timeout,
             sync: Tasks::default(),
             requests: Tasks::default(),

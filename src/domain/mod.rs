@@ -8,6 +8,7 @@ pub mod guard;
 pub mod id;
 pub mod key;
 pub mod kind;
+pub mod priority;
 pub mod render;
 pub mod run;
 pub mod status;

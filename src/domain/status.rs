@@ -90,6 +90,8 @@ pub struct Facts {
     pub disabled: Option<String>,
     pub going: Option<Going>,
     pub waiting: Option<Waiting>,
+    /// It was resumed or started since its last result: when and by whom.
+    pub resumed: Option<String>,
     /// The newest first, back to the first that is not Cancelled; what comes after that does not matter.
     pub results: Vec<Finished>,
     /// A partial run with more rejected records than this counts as failed; without it, none does: it has committed, and
@@ -126,8 +128,20 @@ impl Facts {
     fn restart(&self) -> Option<String> {
         let going = self.going.filter(|going| going.is_restart).map(|going| going.run);
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.is_restart);
-        let run = going.or(waiting.map(|waiting| waiting.run))?;
-        Some(format!("run {run} takes up what was left when the process before ended"))
+        if let Some(run) = going.or(waiting.map(|waiting| waiting.run)) {
+            return Some(format!("run {run} takes up what was left when the process before ended"));
+        }
+        let resumed = self.resumed.as_ref()?;
+        let what = match (self.going, &self.waiting) {
+            (Some(Going { run, .. }), _) => format!("its first run since, {run}, goes"),
+            (None, Some(Waiting { run, what_for, .. })) => {
+                format!("its first run since, {run}, waits for {what_for}")
+            }
+            (None, None) if self.is_scheduled => "its schedule is on".to_owned(),
+            // Nothing restarts: nobody has asked for a run.
+            (None, None) => return None,
+        };
+        Some(format!("resumed {resumed}; {what}"))
     }
 
     fn queued(&self) -> Option<String> {
@@ -337,14 +351,31 @@ mod tests {
         assert!(reason.contains("run 3"), "{reason}");
     }
 
+    #[test]
+    fn whoever_was_resumed_is_restarting_until_a_result_where_a_run_is_to_come_b10() {
+        let resumed = Facts { resumed: Some("by ada".into()), ..sync("crm", &[(1, Failed)]) };
+        let Status { word, reason } = status(std::slice::from_ref(&resumed));
+        assert_eq!(
+            (word, reason.as_str()),
+            (Word::Restarting, "resumed by ada; its schedule is on")
+        );
+        let asked = Facts { is_scheduled: false, ..resumed.clone() };
+        assert_eq!(status(std::slice::from_ref(&asked)).word, Word::Failed);
+        assert_eq!(status(&[Facts { waiting: waiting(2), ..asked }]).word, Word::Restarting);
+        let beside = [sync("ads", &[(2, Succeeded)]), going(resumed, 3)];
+        assert_eq!(status(&beside).reason, "`crm`: resumed by ada; its first run since, 3, goes");
+    }
+
     fn any_facts() -> impl Strategy<Value = Facts> {
         let seldom = || prop::bool::weighted(0.15);
         let outcomes = vec![Succeeded, Partial, Failed, Cancelled, Interrupted, Skipped];
         let results = prop::collection::vec((prop::sample::select(outcomes), 0..3_u64), 0..4);
         let run = || prop::option::weighted(0.4, any::<bool>());
         let limit = prop::option::of(0..3_u64);
-        (seldom(), seldom(), prop::bool::weighted(0.4), run(), run(), results, limit, any::<bool>())
-            .prop_map(|(starts, broken, disabled, going, waiting, results, limit, scheduled)| {
+        let flags = (seldom(), seldom(), prop::bool::weighted(0.4), seldom());
+        (flags, run(), run(), results, limit, any::<bool>()).prop_map(
+            |(flags, going, waiting, results, limit, scheduled)| {
+                let (starts, broken, disabled, resumed) = flags;
                 Facts {
                     sync: "crm".to_owned(),
                     is_reinitializing: starts,
@@ -356,6 +387,7 @@ mod tests {
                         is_restart,
                         what_for: "its turn".to_owned(),
                     }),
+                    resumed: resumed.then(|| "by ada".to_owned()),
                     results: (1..)
                         .map(RunId)
                         .zip(results)
@@ -369,15 +401,18 @@ mod tests {
                     fail_above_rejected: limit,
                     is_scheduled: scheduled,
                 }
-            })
+            },
+        )
     }
 
     /// The rows of the table, each by itself: whether the word applies, whatever else does.
     fn applies(word: Word, syncs: &[Facts]) -> bool {
         let on = || syncs.iter().filter(|facts| facts.disabled.is_none());
         let is_restart = |facts: &Facts| {
+            let is_asked = facts.going.is_some() || facts.waiting.is_some() || facts.is_scheduled;
             facts.going.is_some_and(|run| run.is_restart)
                 || facts.waiting.as_ref().is_some_and(|run| run.is_restart)
+                || facts.resumed.is_some() && is_asked
         };
         let has_failed = |facts: &Facts| {
             let mut results = facts.results.iter().filter(|run| run.outcome != Cancelled);

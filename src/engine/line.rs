@@ -106,6 +106,7 @@ impl<'a> Line<'a> {
         let delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
             budget: Arc::clone(&order.budget),
+            priority: order.priority,
             concurrency: order.limits.concurrency,
             retry: order.limits.retry,
             upsert_repeat: repeat(&order.requests.upsert),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::delivery::Budget;
 use crate::delivery::limits::Limits;
 use crate::destination::definition::{Connection, Requests};
+use crate::domain::priority::Priority;
 use crate::domain::run::Trigger;
 use crate::domain::sync::Sync;
 use crate::source;
@@ -18,6 +19,8 @@ pub struct Order {
     pub limits: Limits,
     /// Made from the connection's limits once in a process, and shared by all syncs of the connection.
     pub budget: Arc<Budget>,
+    /// Of its requests, beside those of other syncs of the connection.
+    pub priority: Priority,
     /// Force Full Resync.
     pub is_full: bool,
     /// A person says that the snapshot is true of another key or destination than it was made under.

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 /// Live counts of a run, for a progress bar and for questions while it goes on.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -7,6 +9,7 @@ pub struct Progress {
     delivered: AtomicU64,
     rejected: AtomicU64,
     in_flight: AtomicU64,
+    has_started: watch::Sender<bool>,
 }
 
 impl Progress {
@@ -25,6 +28,18 @@ impl Progress {
     /// Records in requests that have no answer yet.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The run has started up: it reads.
+    pub fn started(&self) {
+        self.has_started.send_replace(true);
+    }
+
+    /// Resolves once the run has started up; never, if it ends before that. Cancel-safe.
+    pub async fn wait_for_start(&self) {
+        let mut has_started = self.has_started.subscribe();
+        let waited = has_started.wait_for(|has_started| *has_started).await;
+        waited.expect("the sender is part of this");
     }
 
     pub(super) fn set(&self, rows_read: u64, delivered: u64, rejected: u64, in_flight: u64) {

@@ -37,6 +37,9 @@ pub struct Report {
     /// The run failed by what the config says. Not part of the document: its words say so.
     #[serde(skip)]
     pub is_config_fault: bool,
+    /// The run failed so that no later one does better before a person has done something. Not part of the document.
+    #[serde(skip)]
+    pub is_halt: bool,
 }
 
 /// What the destination did instead of giving a receipt.
@@ -83,6 +86,7 @@ impl Report {
             troubles: Vec::new(),
             error: None,
             is_config_fault: false,
+            is_halt: false,
         }
     }
 

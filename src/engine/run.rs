@@ -32,6 +32,12 @@ pub async fn run(
         report.outcome = Outcome::Failed;
         report.is_config_fault = error.is_config_fault();
         report.error = Some(error.to_string());
+        report.is_halt = is_halt(&error);
+        if report.is_halt
+            && let Err(error) = store.mark_halted(run).await
+        {
+            tracing::warn!(%run, %error, "a halt could not be stored as one");
+        }
     }
     let error = report.error.as_deref();
     let finished = store.finish(run, report.outcome, &report.tally, error, now()).await;
@@ -40,6 +46,19 @@ pub async fn run(
         report.error.get_or_insert_with(|| error.to_string());
     }
     report
+}
+
+/// Whether no later run can do better before a person has done something. A source or a destination that is away comes back.
+fn is_halt(error: &Error) -> bool {
+    error.is_config_fault()
+        || matches!(
+            error,
+            Error::Halted(_)
+                | Error::DefinitionChanged(..)
+                | Error::EncodingChanged(..)
+                | Error::OlderStore { .. }
+                | Error::Copied(_)
+        )
 }
 
 async fn execute(
@@ -80,6 +99,7 @@ async fn follow(
     report: &mut Report,
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Reading).await?;
+    progress.started();
     let mut end = line.read(progress).await?;
     if !matches!(end, End::Stopped) {
         line.deliver_late(&end, progress).await?;

@@ -9,8 +9,11 @@
 //! - a run's phase changes only by a legal step, checked in the transaction that stores it;
 //! - a damaged, missing, foreign or newer database is named and left as it is, never recreated.
 
+mod armed;
 mod audit;
+mod disabled;
 mod error;
+mod halt;
 pub mod lock;
 mod note;
 mod open;
@@ -29,11 +32,12 @@ use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
 pub use audit::Audited;
+pub use disabled::DisabledSource;
 pub use error::Error;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use pause::{Pause, Recorded};
-pub use run::{RunRow, Stop, StopRequest};
+pub use run::{NewRun, RunRow, Stop, StopRequest};
 
 /// The state database of one directory. Cheap to clone; clones share the connections.
 ///

@@ -3,6 +3,8 @@
 //! Not responsible for whether a sync is paused (`control::pausing`). Invariants: a record, the requests to stop that come
 //! with a pause, and the audit are one write; a record takes the place of the one that its writer knew, and of no other.
 
+use std::collections::BTreeMap;
+
 use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
 
@@ -19,6 +21,8 @@ pub struct Pause {
     pub message: Option<String>,
     pub who: String,
     pub at: Instant,
+    /// When it ends by itself; of a pause only.
+    pub until: Option<Instant>,
 }
 
 /// What came of recording a pause or a resume.
@@ -30,14 +34,18 @@ pub enum Recorded {
     Overtaken,
 }
 
-const PAUSE: &str = "SELECT paused, configured, message, who, at FROM pauses WHERE sync = ?";
+const PAUSE: &str = "SELECT paused, configured, message, who, at, until FROM pauses WHERE sync = ?";
+const PAUSES: &str = "SELECT sync, paused, configured, message, who, at, until FROM pauses";
+const ENDED: &str = "SELECT sync FROM pauses WHERE until <= ? AND paused = 1 ORDER BY until";
 const SET_PAUSE: &str = "
-    INSERT INTO pauses (sync, paused, configured, message, who, at) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO pauses (sync, paused, configured, message, who, at, until)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (sync) DO UPDATE SET paused = excluded.paused, configured = excluded.configured,
-    message = excluded.message, who = excluded.who, at = excluded.at";
+    message = excluded.message, who = excluded.who, at = excluded.at, until = excluded.until";
 const FORGET_OUTDATED: &str = "DELETE FROM pauses WHERE sync = ? AND configured <> ?";
 
-type PauseColumns = (bool, bool, Option<String>, String, i64);
+type PauseColumns = (bool, bool, Option<String>, String, i64, Option<i64>);
+type NamedColumns = (String, bool, bool, Option<String>, String, i64, Option<i64>);
 
 impl Store {
     /// The last recorded pause or resume of the sync.
@@ -48,6 +56,27 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         Ok(row.map(pause))
+    }
+
+    /// The last recorded pause or resume of every sync that has one, by sync.
+    pub async fn pauses(&self) -> Result<BTreeMap<String, Pause>, Error> {
+        let rows: Vec<NamedColumns> = sqlx::query_as(PAUSES)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let named = rows.into_iter().map(|(sync, paused, configured, message, who, at, until)| {
+            (sync, pause((paused, configured, message, who, at, until)))
+        });
+        Ok(named.collect())
+    }
+
+    /// The syncs with a recorded pause that was to end by `now`. One indexed read.
+    pub async fn ended_pauses(&self, now: Instant) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar(ENDED)
+            .bind(now.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))
     }
 
     /// Records a pause or a resume in the place of `known`, with its audit; a pause asks the sync's unfinished runs to
@@ -70,6 +99,7 @@ impl Store {
             .bind(message.as_deref())
             .bind(who.as_str())
             .bind(at.0)
+            .bind(next.until.map(|until| until.0))
             .execute(&mut *transaction)
             .await
             .map_err(|error| self.failure(error))?;
@@ -117,8 +147,8 @@ impl Store {
     }
 }
 
-fn pause((is_paused, configured, message, who, at): PauseColumns) -> Pause {
-    Pause { is_paused, configured, message, who, at: Instant(at) }
+fn pause((is_paused, configured, message, who, at, until): PauseColumns) -> Pause {
+    Pause { is_paused, configured, message, who, at: Instant(at), until: until.map(Instant) }
 }
 
 #[cfg(test)]
@@ -134,7 +164,23 @@ mod tests {
             message: Some("the CRM moves".to_owned()),
             who: "ada".to_owned(),
             at: Instant(at),
+            until: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_over_is_found_by_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let until = |until| Pause { until: Some(Instant(until)), ..paused(1) };
+        store.record_pause("late", None, &until(90)).await.unwrap();
+        store.record_pause("soon", None, &until(50)).await.unwrap();
+        store.record_pause("ever", None, &paused(1)).await.unwrap();
+        assert_eq!(store.ended_pauses(Instant(49)).await.unwrap(), Vec::<String>::new());
+        assert_eq!(store.ended_pauses(Instant(90)).await.unwrap(), ["soon", "late"]);
+        assert_eq!(store.pause("soon").await.unwrap(), Some(until(50)));
+        let all = store.pauses().await.unwrap();
+        assert_eq!((all.len(), &all["late"]), (3, &until(90)));
     }
 
     #[tokio::test]

@@ -31,6 +31,14 @@ pub struct Stop {
     pub message: Option<String>,
 }
 
+/// A run that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    pub sync: String,
+    pub choice: Option<Choice>,
+    pub trigger: Trigger,
+}
+
 /// One run, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
@@ -68,12 +76,20 @@ const RUNS: &str = "
     ORDER BY id DESC LIMIT ?3";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const UNFINISHED_OF: &str = "SELECT * FROM runs WHERE sync = ? AND finished_at IS NULL ORDER BY id";
-const BEGUN: &str = "SELECT count(*) FROM runs WHERE finished_at IS NULL AND phase IN (?, ?, ?, ?)";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
     WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
 const GOING: &str = "SELECT min(id) FROM runs WHERE sync = ? AND finished_at IS NULL";
 const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
+const LAST_SUCCESS: &str = "
+    SELECT finished_at FROM runs
+    WHERE sync = ? AND (phase LIKE '%\"succeeded\"%' OR phase LIKE '%\"skipped\"%')
+    ORDER BY id DESC LIMIT 1";
+const BEGUN_OR_OF: &str = "
+    SELECT * FROM runs
+    WHERE finished_at IS NULL AND (sync = ? OR phase NOT LIKE '%\"in_queue\"%') ORDER BY id";
+const STOPPED: &str =
+    "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
 
 impl Store {
     /// A new run of the sync, in the queue, with the next number.
@@ -84,19 +100,44 @@ impl Store {
         trigger: Trigger,
         now: Instant,
     ) -> Result<RunId, Error> {
+        let new = NewRun { sync: sync.to_owned(), choice, trigger };
+        Ok(self.create_runs(&[new], now).await?[0])
+    }
+
+    /// New runs in the queue, with the next numbers, in one write: all of them, or none.
+    pub async fn create_runs(&self, new: &[NewRun], now: Instant) -> Result<Vec<RunId>, Error> {
         let mut transaction = self.write().await?;
-        let created = query(CREATE)
-            .bind(sync)
-            .bind(json(&trigger))
-            .bind(choice.map(|choice| json(&choice)))
-            .bind(json(&Phase::InQueue))
-            .bind(now.0)
-            .bind(json(&Tally::default()))
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| self.failure(error))?;
+        let mut runs = Vec::with_capacity(new.len());
+        for NewRun { sync, choice, trigger } in new {
+            let created = query(CREATE)
+                .bind(sync.clone())
+                .bind(json(trigger))
+                .bind(choice.map(|choice| json(&choice)))
+                .bind(json(&Phase::InQueue))
+                .bind(now.0)
+                .bind(json(&Tally::default()))
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| self.failure(error))?;
+            runs.push(RunId(self.natural("id", created.last_insert_rowid())?));
+        }
         self.commit(transaction).await?;
-        Ok(RunId(self.natural("id", created.last_insert_rowid())?))
+        Ok(runs)
+    }
+
+    /// The runs without an end that have begun, and those of the sync that have not, the oldest first: what a question about
+    /// the sync needs, however many wait.
+    pub async fn begun_or_of(&self, sync: &str) -> Result<Vec<RunRow>, Error> {
+        let rows = query(BEGUN_OR_OF).bind(sync.to_owned()).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// All runs without an end that were asked to stop, the oldest first.
+    pub async fn stopped(&self) -> Result<Vec<RunRow>, Error> {
+        let rows = query(STOPPED).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
     }
 
     /// Takes the run to its next phase.
@@ -210,6 +251,16 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
+    /// When the sync's newest run that succeeded, or was skipped as nothing was to be done, ended.
+    pub async fn last_success(&self, sync: &str) -> Result<Option<Instant>, Error> {
+        let at: Option<Option<i64>> = sqlx::query_scalar(LAST_SUCCESS)
+            .bind(sync)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        Ok(at.flatten().map(Instant))
+    }
+
     /// All runs without an end, the oldest first.
     pub async fn unfinished(&self) -> Result<Vec<RunRow>, Error> {
         let rows = query(UNFINISHED)
@@ -227,17 +278,6 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
-    }
-
-    /// How many runs of all syncs have begun and not ended.
-    pub async fn begun(&self) -> Result<usize, Error> {
-        let mut count = sqlx::query_scalar(BEGUN);
-        for phase in [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing] {
-            count = count.bind(json(&phase));
-        }
-        let count: i64 =
-            count.fetch_one(&self.readers).await.map_err(|error| self.failure(error))?;
-        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Asks the sync's unfinished runs to stop, the going one and any queued behind it, and appends to the audit log, both

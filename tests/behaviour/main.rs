@@ -9,6 +9,7 @@ mod bad_input;
 mod changes;
 mod check_keys;
 mod commands;
+mod control_plane;
 mod definition;
 mod deletes;
 mod delivered_key;

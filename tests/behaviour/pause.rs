@@ -84,7 +84,7 @@ fn a_sync_is_paused_before_it_ever_ran_and_json_says_what_came_of_it() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
     workspace.write_people(&people(1..=3));
-    let answered = |is_paused: bool, is_changed: bool| json!({ "sync": "people", "is_paused": is_paused, "is_changed": is_changed, "run": null, "phase": null });
+    let answered = |is_paused: bool, is_changed: bool| json!({ "sync": "people", "is_paused": is_paused, "is_changed": is_changed, "until": null, "run": null, "phase": null });
     for is_changed in [true, false] {
         assert_eq!(
             workspace.json(&["pause", "people", "-m", "agree first"]),

@@ -85,8 +85,8 @@ fn structural_problems_name_place_and_remedy() {
         ),
         (
             "mode: mirror",
-            "mode: mirror\n    group: x",
-            "syncs.people.group",
+            "mode: mirror\n    keep_values: true",
+            "syncs.people.keep_values",
             "not built yet",
             "remove it",
         ),

@@ -10,14 +10,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::*;
 use crate::control::handle::{self, Handle};
 use crate::control::pausing::{self, Came};
+use crate::control::queue;
 use crate::delivery::Budget;
 use crate::delivery::limits::{Limits, Retry};
 use crate::destination::definition as destination;
 use crate::domain::guard::MaxDeletes;
+use crate::domain::id::Instant;
+use crate::domain::priority::Priority;
 use crate::domain::run::Phase;
 use crate::domain::sync::{CheckKeys, Mode, Model, RunLimits, Sync};
+use crate::domain::tally::Tally;
 use crate::{source, store};
 
+const RUNS_AT_ONCE: usize = 4;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const SOME: Wish = Wish { is_full: false, trigger: Trigger::Api };
@@ -46,6 +51,7 @@ impl Clock for ByHand {
 struct Began {
     order: Order,
     run: RunId,
+    progress: Arc<Progress>,
     end: oneshot::Sender<Outcome>,
 }
 
@@ -55,10 +61,19 @@ struct Told {
 }
 
 impl Work for Told {
-    fn run(&self, order: Order, run: RunId, mut shutdown: Shutdown) -> BoxFuture<'static, Report> {
+    fn run(
+        &self,
+        order: Order,
+        run: RunId,
+        progress: Arc<Progress>,
+        mut shutdown: Shutdown,
+    ) -> BoxFuture<'static, Report> {
         let (store, (end, ended)) = (self.store.clone(), oneshot::channel());
         let sync = order.sync.name.clone();
-        self.began.send(Began { order, run, end }).unwrap();
+        if !sync.starts_with("slow") {
+            progress.started();
+        }
+        self.began.send(Began { order, run, progress, end }).unwrap();
         let whole = async move {
             store.set_phase(run, Phase::Starting).await.unwrap();
             let outcome = tokio::select! {
@@ -133,6 +148,7 @@ fn order(name: &str) -> Order {
         requests: destination::Requests { upsert, delete: None },
         limits,
         budget: Budget::new(&limits),
+        priority: Priority::Normal,
         is_full: false,
         keeps_snapshot: false,
         trigger: Trigger::Manual,
@@ -150,7 +166,7 @@ struct Bench {
     stopper: Stopper,
 }
 
-/// Syncs by name, with the cron line of those that have one.
+/// Syncs by name, with the cron line of those that have one, `after NAME`, or `now`.
 async fn bench(
     store: &Store,
     syncs: &[(&str, Option<&str>)],
@@ -159,14 +175,23 @@ async fn bench(
     let (clock, time) = watch::channel(Instant(now));
     let (told, began) = mpsc::unbounded_channel();
     let (handle, inbox) = handle::channel();
-    let standing = syncs.iter().map(|(name, cron)| Standing {
+    let standing = syncs.iter().map(|(name, line)| Standing {
         order: order(name),
-        schedule: cron.map(|line| Schedule::parse(line, "UTC").unwrap()),
+        schedule: line
+            .filter(|line| line.contains('*'))
+            .map(|line| Schedule::parse(line, "UTC").unwrap()),
         is_paused: name.starts_with("paused"),
+        after: line.and_then(|line| line.strip_prefix("after ")).map(str::to_owned),
+        starts_now: *line == Some("now"),
+        group: name.starts_with("grouped").then(|| "group".to_owned()),
+        disable_after_halts: 2,
     });
+    let groups = BTreeMap::from([("group".to_owned(), 1)]);
+    let limits = queue::Limits { running: RUNS_AT_ONCE, groups };
     let work = Arc::new(Told { store: store.clone(), began: told });
     let clock_by_hand = Arc::new(ByHand(time));
-    let mut service = Service::new(store.clone(), standing.collect(), clock_by_hand, work, inbox);
+    let mut service =
+        Service::new(store.clone(), standing.collect(), limits, clock_by_hand, work, inbox);
     service.arm().await.unwrap();
     let (stopper, shutdown) = shutdown::channel();
     let store = store.clone();
@@ -199,6 +224,8 @@ impl Bench {
         }
     }
 }
+
+mod control_plane;
 
 #[tokio::test]
 async fn triggers_during_a_run_are_one_run_behind_it_of_the_stronger_kind() {
@@ -391,7 +418,7 @@ async fn what_cannot_run_is_refused_by_name_and_stores_nothing() {
     let story = async {
         tokio::task::yield_now().await;
         assert!(matches!(bench.handle.run("nobody", SOME).await, Err(Refused::UnknownSync(_))));
-        assert!(matches!(bench.handle.run("paused", SOME).await, Err(Refused::Paused(_))));
+        assert!(matches!(bench.handle.run("paused", SOME).await, Err(Refused::Closed(_))));
         bench.stopper.raise(Stage::Draining);
     };
     tokio::join!(service.serve(shutdown), story);
@@ -399,7 +426,15 @@ async fn what_cannot_run_is_refused_by_name_and_stores_nothing() {
 }
 
 async fn say(store: &Store, is_paused: bool, message: &str, now: i64) -> Came {
-    let asked = pausing::Asked { sync: "crm", is_paused, configured: false, who: "ada", message };
+    let asked = pausing::Asked {
+        sync: "crm",
+        is_paused,
+        configured: false,
+        who: "ada",
+        message,
+        until: None,
+        is_start: false,
+    };
     pausing::change(store, asked, Instant(now)).await.unwrap()
 }
 
@@ -423,7 +458,7 @@ async fn a_pause_drains_drops_what_waits_and_silences_the_schedule_until_a_resum
         assert!(refused.contains("by ada: lunch"), "{refused}");
         bench.clock.send_replace(Instant(5 * HOUR));
         // The answer comes after the ticks: time goes before commands.
-        assert!(matches!(bench.handle.run("crm", SOME).await, Err(Refused::Paused(_))));
+        assert!(matches!(bench.handle.run("crm", SOME).await, Err(Refused::Closed(_))));
         say(&store, false, "back", 5 * HOUR).await;
         bench.clock.send_replace(Instant(6 * HOUR - 1));
         bench.none_begins();

@@ -21,6 +21,7 @@ use crate::destination::http::Http;
 use crate::domain::entry::Entry;
 use crate::domain::id::Epoch;
 use crate::domain::key;
+use crate::domain::priority::Priority;
 use crate::snapshot::Snapshot;
 use crate::snapshot::memory_disk::MemoryDisk;
 
@@ -70,6 +71,7 @@ impl Fixture {
         let delivery = Delivery::new(Settings {
             destination: Arc::new(destination(&address, records, repeat)),
             budget: Budget::new(&limits),
+            priority: Priority::Normal,
             concurrency: 2,
             retry: RETRY,
             upsert_repeat: repeat,

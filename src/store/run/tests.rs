@@ -10,6 +10,27 @@ async fn started(store: &Store) -> RunId {
 }
 
 #[tokio::test]
+async fn runs_are_created_together_and_a_question_finds_what_it_needs_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let new = |sync: &str| NewRun { sync: sync.into(), choice: None, trigger: Trigger::Schedule };
+    let runs = store.create_runs(&[new("a"), new("b"), new("c")], Instant(1)).await.unwrap();
+    store.set_phase(runs[1], Phase::Starting).await.unwrap();
+    let ids = |rows: Vec<RunRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.begun_or_of("a").await.unwrap()), runs[..2]);
+    assert_eq!(ids(store.begun_or_of("b").await.unwrap()), runs[1..2]);
+    assert_eq!(ids(store.stopped().await.unwrap()), []);
+    store.request_stop("c", false, "ada", None).await.unwrap();
+    assert_eq!(ids(store.stopped().await.unwrap()), runs[2..]);
+    assert_eq!(store.last_success("b").await.unwrap(), None);
+    for phase in [Phase::Reading, Phase::Committing] {
+        store.set_phase(runs[1], phase).await.unwrap();
+    }
+    store.finish(runs[1], Outcome::Succeeded, &Tally::default(), None, Instant(9)).await.unwrap();
+    assert_eq!(store.last_success("b").await.unwrap(), Some(Instant(9)));
+}
+
+#[tokio::test]
 async fn a_full_resync_is_owed_from_its_beginning_until_it_is_granted_i11() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
@@ -190,15 +211,16 @@ async fn what_goes_is_found_without_looking_at_other_syncs_or_at_what_ended() {
     let ended = started(&store).await;
     store.finish(ended, Outcome::Failed, &Tally::default(), None, Instant(2)).await.unwrap();
     store.create_run("ads", None, Trigger::Api, Instant(3)).await.unwrap();
+    let ids = |rows: Vec<RunRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
     for phase in [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing] {
         if phase != Phase::Starting {
             store.set_phase(run, phase).await.unwrap();
         }
-        assert_eq!(store.begun().await.unwrap(), 1, "{phase}");
+        assert_eq!(ids(store.begun_or_of("nobody").await.unwrap()), [run], "{phase}");
     }
-    let ids = |rows: Vec<RunRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!(ids(store.unfinished_of("crm").await.unwrap()), [run]);
-    for (statement, index) in [(UNFINISHED_OF, "unfinished_runs"), (BEGUN, "going_runs")] {
+    for (statement, index) in [(UNFINISHED_OF, "unfinished_runs"), (BEGUN_OR_OF, "unfinished_runs")]
+    {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

@@ -1,0 +1,217 @@
+//! Starts or stops all syncs of a group, or shows how groups stand.
+//!
+//! A start is the server's where there is one, as only it can run several syncs; without one it resumes them. A stop waits for
+//! what drains. Not responsible for what either is (`control::grouping`).
+
+use std::fmt::Write;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::arguments::GroupCommand;
+use super::beside::Server;
+use super::confirm::confirm;
+use super::exit::Exit;
+use super::failure::{Cause, Failure};
+use super::output::Output;
+use super::state::{self, Owned, Place};
+use super::{address, pause, source, time};
+use crate::api::groups::{document, member_document};
+use crate::api::status::Status;
+use crate::config::Config;
+use crate::control::grouping::{self, Member};
+use crate::domain::id::RunId;
+use crate::store::Store;
+
+pub async fn run(place: &Place, output: &Output, command: GroupCommand) -> Result<Exit, Failure> {
+    let config = place.config_for(None)?;
+    match command {
+        GroupCommand::Status { name } => status(place, output, &config, name.as_deref()).await,
+        GroupCommand::Start { name, message, yes } => {
+            let count = count(&config, &name)?;
+            confirm(&format!("Start all {count} syncs of group `{name}`?"), yes)?;
+            start(place, output, &config, &name, message.as_deref()).await
+        }
+        GroupCommand::Stop { name, message, yes } => {
+            let count = count(&config, &name)?;
+            confirm(&format!("Stop and pause all {count} syncs of group `{name}`?"), yes)?;
+            stop(place, output, &config, &name, message.as_deref()).await
+        }
+    }
+}
+
+fn count(config: &Config, name: &str) -> Result<usize, Failure> {
+    if config.groups.contains_key(name) {
+        return Ok(config.syncs_of(name).count());
+    }
+    let names: Vec<&str> = config.groups.keys().map(String::as_str).collect();
+    let path = config.path.display();
+    Err(Failure::usage(match names.as_slice() {
+        [] => format!("there is no group `{name}`, nor any other, in `{path}`"),
+        names => format!("there is no group `{name}` in `{path}`; it has `{}`", names.join("`, `")),
+    }))
+}
+
+async fn start(
+    place: &Place,
+    output: &Output,
+    config: &Config,
+    name: &str,
+    message: Option<&str>,
+) -> Result<Exit, Failure> {
+    if let Some(server) = address::of_owner(&config.state) {
+        let said = json!({ "message": message });
+        let answer = Server::at(server.address)?.command(&path(name, "start"), &said).await?;
+        output.answer(&answer, || started(name, &answer));
+        return Ok(Exit::Done);
+    }
+    let members = on_state(place, config, name, true, message).await?;
+    let documents: Vec<Value> = members.iter().map(|one| member_document(one, None)).collect();
+    let answer = json!({ "group": name, "state": "resumed", "syncs": documents });
+    output.answer(&answer, || {
+        format!(
+            "group `{name}` is resumed; no server runs, `counterflow serve` begins its schedules"
+        )
+    });
+    Ok(Exit::Done)
+}
+
+fn path(group: &str, command: &str) -> String {
+    let group = utf8_percent_encode(group, NON_ALPHANUMERIC);
+    format!("/api/v1/groups/{group}/{command}")
+}
+
+/// What the server says of each sync.
+fn members(answer: &Value) -> Vec<Member> {
+    let member = |one: &Value| Member {
+        sync: one["sync"].as_str().unwrap_or_default().to_owned(),
+        is_changed: one["is_changed"].as_bool().unwrap_or_default(),
+        run: one["run"].as_u64().map(RunId),
+    };
+    answer["syncs"].as_array().into_iter().flatten().map(member).collect()
+}
+
+fn started(name: &str, answer: &Value) -> String {
+    let mut text = format!("group `{name}` is started\n");
+    for one in answer["syncs"].as_array().into_iter().flatten() {
+        let sync = one["sync"].as_str().unwrap_or_default();
+        let _ = match (one["run"].as_u64(), one["refused"].as_str()) {
+            (Some(run), _) => writeln!(text, "  `{sync}`: run {run}"),
+            (None, Some(why)) => writeln!(text, "  {why}"),
+            (None, None) => writeln!(text, "  `{sync}`"),
+        };
+    }
+    text
+}
+
+async fn stop(
+    place: &Place,
+    output: &Output,
+    config: &Config,
+    name: &str,
+    message: Option<&str>,
+) -> Result<Exit, Failure> {
+    let members = match address::of_owner(&config.state) {
+        Some(server) => {
+            let said = json!({ "message": message });
+            let answer = Server::at(server.address)?.command(&path(name, "stop"), &said).await?;
+            members(&answer)
+        }
+        None => on_state(place, config, name, false, message).await?,
+    };
+    let mut ended = Vec::new();
+    let mut documents = Vec::new();
+    for member in &members {
+        let mut document = member_document(member, None);
+        if let Some(run) = member.run
+            && let Some(store) = place.beside().await?
+        {
+            let phase = pause::end(place, &store, &member.sync, run).await?;
+            document["phase"] = json!(phase.to_string());
+            ended.push((member.sync.as_str(), run, phase));
+        }
+        documents.push(document);
+    }
+    let answer = json!({ "group": name, "state": "stopped", "syncs": documents });
+    output.answer(&answer, || {
+        let changed = members.iter().filter(|member| member.is_changed).count();
+        let mut text = format!("group `{name}` is stopped; {changed} syncs were paused\n");
+        for (sync, run, phase) in ended {
+            text.push_str(&source::drained(sync, run, phase));
+        }
+        text
+    });
+    Ok(Exit::Done)
+}
+
+/// Changes all syncs of the group in the state, which is made where there is none.
+async fn on_state(
+    place: &Place,
+    config: &Config,
+    name: &str,
+    is_start: bool,
+    message: Option<&str>,
+) -> Result<Vec<Member>, Failure> {
+    if let Some(store) = place.beside().await? {
+        return change(&store, config, name, is_start, message).await;
+    }
+    let Owned { store, .. } = &state::own(config).await?;
+    let changed = change(store, config, name, is_start, message).await;
+    store.close().await;
+    changed
+}
+
+async fn change(
+    store: &Store,
+    config: &Config,
+    group: &str,
+    is_start: bool,
+    message: Option<&str>,
+) -> Result<Vec<Member>, Failure> {
+    let who = time::who();
+    let message = message.unwrap_or(if is_start { "started" } else { "stopped" });
+    let command = grouping::Command { group, is_start, who: &who, message };
+    let syncs: Vec<(&str, bool)> =
+        config.syncs_of(group).map(|sync| (sync.sync.name.as_str(), sync.paused)).collect();
+    Ok(grouping::change(store, command, &syncs, time::now()).await?)
+}
+
+async fn status(
+    place: &Place,
+    output: &Output,
+    config: &Config,
+    name: Option<&str>,
+) -> Result<Exit, Failure> {
+    if let Some(name) = name {
+        count(config, name)?;
+    }
+    let store = match place.beside().await {
+        Ok(store) => Ok(store),
+        Err(Failure { cause: Cause::Text(why), .. }) => Err(why),
+        Err(failure) => return Err(failure),
+    };
+    let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
+    let mut documents = Vec::new();
+    for group in config.groups.keys().filter(|group| name.is_none_or(|name| name == *group)) {
+        let mut statuses = Vec::new();
+        for sync in config.syncs_of(group) {
+            statuses.push(Status::read(config, store, sync, false, time::now()).await);
+        }
+        documents.push(document(config, group, &statuses));
+    }
+    output.answer(&Value::Array(documents.clone()), || {
+        documents.iter().map(human).collect::<Vec<_>>().join("\n")
+    });
+    Ok(if store.is_err() { Exit::Failed } else { Exit::Done })
+}
+
+fn human(group: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (status, reason) = (word(&group["status"]), word(&group["status_reason"]));
+    let mut text = format!("{}: {status}, {reason}\n", word(&group["group"]));
+    for sync in group["syncs"].as_array().into_iter().flatten() {
+        let (name, status) = (word(&sync["sync"]), word(&sync["status"]));
+        let _ = writeln!(text, "  {name}: {status}, {}", word(&sync["status_reason"]));
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! Starting and stopping all syncs of a group at once.
+//!
+//! Works in the process that runs and beside it. Not responsible for asking for the runs of a start: only a server can.
+//! Invariant: each sync is changed as by its own command, and audited so; one that is so already is left as it is.
+
+use super::pausing::{self, Asked, Came};
+use crate::domain::id::{Instant, RunId};
+use crate::store::{Audited, Error, Store};
+
+/// A command to a group.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    pub group: &'a str,
+    /// Start; else stop.
+    pub is_start: bool,
+    pub who: &'a str,
+    pub message: &'a str,
+}
+
+/// What the command came to for one sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub sync: String,
+    pub is_changed: bool,
+    /// Of a stop: the oldest of the runs that it ends. Of a start: the run that goes or waits already.
+    pub run: Option<RunId>,
+}
+
+/// Stops or starts every sync, given with what the config says of its being paused. A stop is a pause; a start ends it, and is
+/// written down for a sync that does nothing as well, so that its next result is told apart from its last.
+///
+/// # Errors
+/// The store cannot be read or written; then the syncs before have changed.
+pub async fn change(
+    store: &Store,
+    command: Command<'_>,
+    syncs: &[(&str, bool)],
+    now: Instant,
+) -> Result<Vec<Member>, Error> {
+    let Command { group, is_start, who, message } = command;
+    let audited = Audited {
+        at: now,
+        who: who.to_owned(),
+        command: format!("group {} {group}", if is_start { "start" } else { "stop" }),
+        sync: None,
+        run: None,
+        message: Some(message.replace(char::is_control, " ")),
+    };
+    store.audit(&audited).await?;
+    let unfinished = store.unfinished().await?;
+    let message = format!("group `{group}`: {message}");
+    let mut members = Vec::new();
+    for (sync, configured) in syncs {
+        let going = unfinished.iter().find(|run| run.sync == *sync && run.stop.is_none());
+        let asked = Asked {
+            sync,
+            is_paused: !is_start,
+            configured: *configured,
+            who,
+            message: &message,
+            until: None,
+            is_start: is_start && going.is_none(),
+        };
+        let came = pausing::change(store, asked, now).await?;
+        let run = match came {
+            Came::Changed(run) if !is_start => run,
+            _ => going.filter(|_| is_start).map(|run| run.id),
+        };
+        let is_changed = matches!(came, Came::Changed(_));
+        members.push(Member { sync: (*sync).to_owned(), is_changed, run });
+    }
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::Trigger;
+    use crate::store::StopRequest;
+
+    #[tokio::test]
+    async fn all_of_a_group_stop_and_start_and_a_second_command_changes_nothing_b4() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let run = store.create_run("a", None, Trigger::Api, Instant(0)).await.unwrap();
+        let syncs = [("a", false), ("b", false), ("c", true)];
+        let say = |is_start| {
+            let command = Command { group: "crm", is_start, who: "ada", message: "night" };
+            change(&store, command, &syncs, Instant(1))
+        };
+        let member = |sync: &str, is_changed, run| Member { sync: sync.into(), is_changed, run };
+        let stopped = say(false).await.unwrap();
+        let expected =
+            [member("a", true, Some(run)), member("b", true, None), member("c", false, None)];
+        assert_eq!(stopped, expected);
+        assert_eq!(store.stop_requested(run).await.unwrap(), Some(StopRequest::Drain));
+        assert!(say(false).await.unwrap().iter().all(|member| !member.is_changed));
+        let started = say(true).await.unwrap();
+        assert!(started.iter().all(|member| member.is_changed && member.run.is_none()));
+        let run = store.create_run("b", None, Trigger::Api, Instant(2)).await.unwrap();
+        let again = say(true).await.unwrap();
+        assert_eq!(again[1], member("b", false, Some(run)), "what goes already is left alone");
+        let log = store.audit_log(20).await.unwrap();
+        let commands = log.iter().filter(|one| one.command == "group stop crm").count();
+        assert_eq!(commands, 2);
+        let pause = log.iter().find(|one| one.command == "pause").unwrap();
+        assert_eq!(pause.message.as_deref(), Some("group `crm`: night"));
+    }
+}

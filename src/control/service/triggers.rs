@@ -1,0 +1,161 @@
+//! How triggers become runs in the queue: one by one as they are asked for, and all that are due together in one write.
+//!
+//! Invariants: what a trigger needs is durable before the queue knows of it, so that a kill between the two loses nothing;
+//! nothing is taken in for a sync that is paused or whose source is disabled.
+
+use std::collections::BTreeMap;
+
+use super::Service;
+use crate::control::disabling::{Closed, Recorded, closed};
+use crate::control::handle::{Accepted, Refused};
+use crate::control::queue::{Needed, Queue, Waiting, Wish};
+use crate::domain::id::Instant;
+use crate::domain::run::Trigger;
+use crate::engine::recovery;
+use crate::store::{self, NewRun, Store};
+
+/// In milliseconds: when a firing that could not be stored is tried again.
+const RETRY: i64 = 10_000;
+
+/// Takes one trigger into the queue.
+///
+/// # Errors
+/// The store cannot be written; then the trigger is not accepted.
+pub async fn take_in(
+    store: &Store,
+    queue: &mut Queue,
+    sync: &str,
+    wish: Wish,
+    now: Instant,
+) -> Result<Accepted, store::Error> {
+    let needed = queue.needed(sync, wish);
+    let run = match needed {
+        Needed::NewRun => store.create_run(sync, wish.choice(), wish.trigger, now).await?,
+        Needed::Stronger(run) => {
+            let choice = wish.choice().expect("only a full run is stronger");
+            store.set_choice(run, choice).await?;
+            run
+        }
+        Needed::Nothing(run) => run,
+    };
+    queue.accept(sync, wish, run);
+    Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+}
+
+impl Service {
+    pub(super) async fn trigger(&mut self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+        if let Some(refused) = self.refusal(sync).await? {
+            return Err(refused);
+        }
+        let accepted = self.take_in(sync, wish).await?;
+        self.owed.remove(sync);
+        Ok(accepted)
+    }
+
+    /// Why no run of the sync may be asked for, if there is a reason.
+    pub(super) async fn refusal(&self, sync: &str) -> Result<Option<Refused>, store::Error> {
+        let Some(standing) = self.syncs.get(sync) else {
+            return Ok(Some(Refused::UnknownSync(sync.to_owned())));
+        };
+        let pause = self.store.pause(sync).await?;
+        let sources = self.store.disabled_sources().await?;
+        let source = sources.get(&standing.order.sync.model.source);
+        let closed = closed(sync, pause, standing.is_paused, source, self.clock.now());
+        Ok(closed.map(Refused::Closed))
+    }
+
+    /// As [`Service::refusal`], of a sync that is known, by what has been read.
+    pub(super) fn closed_by(&self, recorded: &Recorded, sync: &str) -> Option<Closed> {
+        let standing = self.syncs.get(sync)?;
+        let source = &standing.order.sync.model.source;
+        recorded.closed(sync, source, standing.is_paused, self.clock.now())
+    }
+
+    /// Makes the trigger durable, then queues it.
+    pub(super) async fn take_in(
+        &mut self,
+        sync: &str,
+        wish: Wish,
+    ) -> Result<Accepted, store::Error> {
+        // A run that was stopped while it waited answers no later trigger.
+        if let Some(Waiting { run, .. }) = self.queue.waiting(sync)
+            && let Some(stop) = self.store.run(run).await?.and_then(|row| row.stop)
+        {
+            self.cancel(run, &recovery::never_began(&stop)).await?;
+            self.queue.withdraw(sync, run);
+        }
+        take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
+    }
+
+    /// Takes in all that is due.
+    pub(super) async fn fire(&mut self) {
+        let now = self.clock.now();
+        let due = self.timetable.due(now);
+        let wishes = due.iter().map(|sync| (sync.clone(), Trigger::Schedule)).collect();
+        if let Err(error) = self.take_in_all(wishes).await {
+            tracing::error!(%error, "schedules fired and could not be stored; they are tried again");
+            for sync in due {
+                self.timetable.put_off(&sync, now.plus(RETRY));
+            }
+        }
+    }
+
+    /// Takes in what is owed; what could not be stored stays owed, and so does the first run of a sync that is paused.
+    pub(super) async fn pay_owed(&mut self) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let mut owed = std::mem::take(&mut self.owed);
+        match self.take_in_all(owed.clone()).await {
+            Ok(closed) => {
+                let is_kept = |sync: &String, trigger: &mut Trigger| {
+                    *trigger == Trigger::Schedule && closed.contains(sync)
+                };
+                owed.retain(is_kept);
+            }
+            Err(error) => tracing::error!(%error, "runs that are due could not be stored"),
+        }
+        owed.append(&mut self.owed);
+        self.owed = owed;
+    }
+
+    /// Takes in triggers of several syncs, whose new runs are one write; the syncs that are closed, of which none was taken in.
+    async fn take_in_all(
+        &mut self,
+        triggers: BTreeMap<String, Trigger>,
+    ) -> Result<Vec<String>, store::Error> {
+        if triggers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let recorded = Recorded::read(&self.store).await?;
+        // A run that was stopped while it waited answers no later trigger.
+        self.drop_stopped().await;
+        let (mut closed, mut new) = (Vec::new(), Vec::new());
+        for (sync, trigger) in triggers {
+            if let Some(why) = self.closed_by(&recorded, &sync) {
+                tracing::debug!(sync, %why, "a trigger is not taken in");
+                closed.push(sync);
+            } else if self.queue.waiting(&sync).is_none() {
+                new.push(NewRun { sync, choice: None, trigger });
+            }
+        }
+        let runs = if new.is_empty() {
+            Vec::new()
+        } else {
+            self.store.create_runs(&new, self.clock.now()).await?
+        };
+        for (NewRun { sync, trigger, .. }, run) in new.into_iter().zip(runs) {
+            tracing::debug!(sync, %run, %trigger, "in queue");
+            self.queue.accept(&sync, Wish { is_full: false, trigger }, run);
+        }
+        Ok(closed)
+    }
+}
+
+/// Why a run that waited is dropped.
+pub(super) fn not_begun(refused: &Refused) -> String {
+    match refused {
+        Refused::Closed(closed) => closed.to_string(),
+        _ => "the sync is no longer in the config".to_owned(),
+    }
+}

@@ -1,0 +1,89 @@
+//! When a pause ends by itself, from what was said: for how long, or until when. Pure: the time is passed in.
+
+use jiff::Timestamp;
+
+use crate::domain::id::Instant;
+
+const SECOND: i64 = 1_000;
+const DAY: i64 = 86_400 * SECOND;
+/// In days.
+const LONGEST: i64 = 366;
+
+/// The end of a pause that begins `now`; `None` where none was said.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+pub fn ending(
+    lasting: Option<&str>,
+    until: Option<&str>,
+    now: Instant,
+) -> Result<Option<Instant>, String> {
+    match (lasting, until) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            Err("both `for` and `until` say when the pause ends; keep one of the two".to_owned())
+        }
+        (Some(lasting), None) => span(lasting).map(|span| Some(now.plus(span))),
+        (None, Some(until)) => {
+            let usual =
+                "write an instant such as `2026-05-04T12:00:00Z` or with an offset, `+02:00`";
+            let at: Timestamp =
+                until.parse().map_err(|_| format!("`until` cannot be read; {usual}"))?;
+            let at = Instant(at.as_millisecond());
+            if at <= now {
+                return Err(format!("`until` has passed: it is {now}; {usual} to come"));
+            }
+            if at > now.plus(LONGEST * DAY) {
+                return Err(too_long());
+            }
+            Ok(Some(at))
+        }
+    }
+}
+
+fn too_long() -> String {
+    format!("the pause would last more than {LONGEST} days; leave its end out instead")
+}
+
+/// In milliseconds.
+fn span(text: &str) -> Result<i64, String> {
+    let remedy =
+        || "`for` cannot be read; write a number and `s`, `m`, `h` or `d`, such as `2h`".to_owned();
+    let unit = text.chars().last().ok_or_else(remedy)?;
+    let each = match unit {
+        's' => SECOND,
+        'm' => 60 * SECOND,
+        'h' => 3_600 * SECOND,
+        'd' => DAY,
+        _ => return Err(remedy()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| remedy())?;
+    match i64::from(number).saturating_mul(each) {
+        0 => Err(remedy()),
+        span if span > LONGEST * DAY => Err(too_long()),
+        span => Ok(span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_span_from_now_or_an_instant_to_come() {
+        let now = Instant(1_000_000);
+        let of = |lasting, until| ending(lasting, until, now);
+        assert_eq!(of(None, None), Ok(None));
+        for (text, span) in [("90s", 90_000), ("2h", 7_200_000), ("1m", 60_000), ("3d", 3 * DAY)] {
+            assert_eq!(of(Some(text), None), Ok(Some(now.plus(span))), "{text}");
+        }
+        assert_eq!(of(None, Some("1970-01-01T01:20:00+01:00")), Ok(Some(Instant(1_200_000))));
+        for text in ["", "h", "2", "0s", "-1h", "2 h", "1.5h", "2ä", "367d", "4000000000d"] {
+            assert!(of(Some(text), None).is_err(), "{text}");
+        }
+        for text in ["1970-01-01T00:00:00Z", "tomorrow", "1975-01-01T00:00:00Z", "12:00"] {
+            assert!(of(None, Some(text)).is_err(), "{text}");
+        }
+        assert!(of(Some("2h"), Some("1970-01-01T01:00:00Z")).unwrap_err().contains("keep one"));
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run that is In Queue waits for, in words: the first of the limits that is in its way.
+//!
+//! Pure, over the runs that go, as the store has them: the same words come from the server and from a process beside it.
+//! Not responsible for the limits themselves (`queue`).
+
+use std::fmt;
+
+use super::queue::{Limits, Place};
+use crate::domain::id::RunId;
+
+/// A run that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun<'a> {
+    pub sync: &'a str,
+    pub run: RunId,
+    /// That of its sync.
+    pub group: Option<&'a str>,
+    /// It starts up.
+    pub is_starting: bool,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// The run of its own sync that goes.
+    Own(RunId),
+    /// The limit of all runs.
+    Limit { going: usize, limit: usize },
+    /// The limit of its group.
+    Group { group: String, limit: usize },
+    /// Another's start-up.
+    StartUp { sync: String, run: RunId },
+    /// Nothing but its turn.
+    Turn { connection: String },
+}
+
+/// The first of the limits that is in the way of this sync's run.
+pub fn wait(limits: &Limits, sync: &str, place: &Place, begun: &[Begun]) -> Wait {
+    if let Some(own) = begun.iter().find(|run| run.sync == sync) {
+        return Wait::Own(own.run);
+    }
+    if begun.len() >= limits.running {
+        return Wait::Limit { going: begun.len(), limit: limits.running };
+    }
+    if let Some(group) = &place.group
+        && let Some(limit) = limits.groups.get(group)
+        && begun.iter().filter(|run| run.group == Some(group)).count() >= *limit
+    {
+        return Wait::Group { group: group.clone(), limit: *limit };
+    }
+    match begun.iter().find(|run| run.is_starting) {
+        Some(Begun { sync, run, .. }) => Wait::StartUp { sync: (*sync).to_owned(), run: *run },
+        None => Wait::Turn { connection: place.connection.clone() },
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Own(run) => write!(f, "the end of run {run}"),
+            Wait::Limit { going, limit } => write!(
+                f,
+                "one of the {going} runs that go; at most {limit} go at once (`max_running` of `server`)"
+            ),
+            Wait::Group { group, limit } => write!(
+                f,
+                "a place in group `{group}`; at most {limit} of it go at once (its `max_running`)"
+            ),
+            Wait::StartUp { sync, run } => {
+                write!(f, "the start-up of `{sync}`, run {run}; one starts up at a time")
+            }
+            Wait::Turn { connection } => write!(f, "its turn in the queue of `{connection}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn begun<'a>(sync: &'a str, group: Option<&'a str>, is_starting: bool) -> Begun<'a> {
+        Begun { sync, run: RunId(7), group, is_starting }
+    }
+
+    #[test]
+    fn the_first_limit_that_is_in_the_way_is_named_b9() {
+        let limits = Limits { running: 3, groups: BTreeMap::from([("night".to_owned(), 1)]) };
+        let place = Place {
+            connection: "crm".to_owned(),
+            group: Some("night".to_owned()),
+            ..Place::default()
+        };
+        let told = |begun: &[Begun]| wait(&limits, "a", &place, begun).to_string();
+        assert_eq!(told(&[]), "its turn in the queue of `crm`");
+        let other = begun("b", None, false);
+        assert_eq!(told(&[other]), "its turn in the queue of `crm`");
+        let starts = begun("c", Some("day"), true);
+        assert!(told(&[other, starts]).starts_with("the start-up of `c`, run 7;"));
+        let same = begun("d", Some("night"), true);
+        assert!(told(&[other, same]).starts_with("a place in group `night`; at most 1"));
+        assert!(told(&[other, same, starts]).contains("the 3 runs that go; at most 3"));
+        assert_eq!(told(&[begun("a", None, false), other, same]), "the end of run 7");
+    }
+}
