@@ -18,17 +18,13 @@ pub struct Stop<'a> {
 /// The store cannot be written.
 pub async fn stop(store: &Store, stop: Stop<'_>, now: Instant) -> Result<Option<RunId>, Error> {
     let Stop { sync, is_now, who, message } = stop;
-    let Some(run) = store.request_stop(sync, is_now, who, message).await? else {
-        return Ok(None);
-    };
     let audited = Audited {
         at: now,
         who: who.to_owned(),
         command: if is_now { "stop --now" } else { "stop" }.to_owned(),
         sync: Some(sync.to_owned()),
-        run: Some(run),
+        run: None,
         message: message.map(str::to_owned),
     };
-    store.audit(&audited).await?;
-    Ok(Some(run))
+    store.ask_stop(sync, is_now, &audited).await
 }

@@ -12,7 +12,8 @@ use super::pausing::Paused;
 use super::queue::Wish;
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
-use crate::store;
+use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
 
 /// Commands that wait to be heard.
 const COMMANDS: usize = 64;
@@ -58,7 +59,20 @@ pub enum Refused {
 /// What the service can be asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Run { sync: String, wish: Wish, reply: oneshot::Sender<Result<Accepted, Refused>> },
+    Run {
+        sync: String,
+        wish: Wish,
+        given: Option<Given>,
+        reply: oneshot::Sender<Result<Accepted, Refused>>,
+    },
+}
+
+/// Who asked for a run and why, for the audit; and the store as the command writes it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub who: String,
+    pub message: Option<String>,
+    pub store: Store,
 }
 
 /// Talks to the service. Cheap to clone.
@@ -67,6 +81,7 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     readiness: watch::Receiver<Readiness>,
     reports: Reports,
+    metrics: Metrics,
 }
 
 /// The service's end of its handles.
@@ -75,6 +90,7 @@ pub struct Inbox {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) reports: Reports,
+    pub(super) metrics: Metrics,
 }
 
 /// The last reports of this process's runs.
@@ -86,8 +102,10 @@ pub fn channel() -> (Handle, Inbox) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (tell, readiness) = watch::channel(Readiness::Starting);
     let reports = Reports::default();
-    let handle = Handle { commands: sender, readiness, reports: reports.clone() };
-    (handle, Inbox { commands, readiness: tell, reports })
+    let metrics = Metrics::default();
+    let (reports_kept, counted) = (reports.clone(), metrics.clone());
+    let handle = Handle { commands: sender, readiness, reports, metrics };
+    (handle, Inbox { commands, readiness: tell, reports: reports_kept, metrics: counted })
 }
 
 impl Handle {
@@ -96,13 +114,25 @@ impl Handle {
     /// # Errors
     /// The trigger was not taken in, and nothing has changed.
     pub async fn run(&self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+        self.ask(sync, wish, None).await
+    }
+
+    /// As [`Handle::run`], for a command: its audit is written with the trigger, or there is no trigger.
+    ///
+    /// # Errors
+    /// The trigger was not taken in, and nothing has changed.
+    pub async fn run_for(&self, sync: &str, wish: Wish, given: Given) -> Result<Accepted, Refused> {
+        self.ask(sync, wish, Some(given)).await
+    }
+
+    async fn ask(&self, sync: &str, wish: Wish, given: Option<Given>) -> Result<Accepted, Refused> {
         match self.readiness() {
             Readiness::Starting => return Err(Refused::Starting),
             Readiness::Draining => return Err(Refused::Draining),
             Readiness::Ready => {}
         }
         let (reply, answer) = oneshot::channel();
-        let command = Command::Run { sync: sync.to_owned(), wish, reply };
+        let command = Command::Run { sync: sync.to_owned(), wish, given, reply };
         self.commands.try_send(command).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
@@ -113,6 +143,11 @@ impl Handle {
 
     pub fn readiness(&self) -> Readiness {
         *self.readiness.borrow()
+    }
+
+    /// What is counted of this process's runs.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What a run of this process came to, while it is remembered.

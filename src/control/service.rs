@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, sleep_until};
 
-use super::handle::{Accepted, Command, Inbox, Readiness, Refused};
+use super::handle::{Accepted, Command, Given, Inbox, Readiness, Refused};
 use super::pausing::paused;
 use super::queue::{Needed, Queue, Waiting, Wish};
 use super::schedule::Schedule;
@@ -24,7 +24,7 @@ use crate::engine::order::Order;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
-use crate::store::{self, Store};
+use crate::store::{self, Audited, Store};
 
 /// Runs of one process that go at once; each may take the config's memory limit.
 pub const RUNS_AT_ONCE: usize = 4;
@@ -65,6 +65,39 @@ pub async fn take_in(
             run
         }
         Needed::Nothing(run) => run,
+    };
+    queue.accept(sync, wish, run);
+    Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+}
+
+/// As [`take_in`], for a command: its audit is written with what the trigger needs, or neither is.
+async fn take_in_for(
+    given: &Given,
+    queue: &mut Queue,
+    sync: &str,
+    wish: Wish,
+    now: Instant,
+) -> Result<Accepted, store::Error> {
+    let Given { who, message, store } = given;
+    let audited = Audited {
+        at: now,
+        who: who.clone(),
+        command: if wish.is_full { "sync --full" } else { "sync" }.to_owned(),
+        sync: Some(sync.to_owned()),
+        run: None,
+        message: message.clone(),
+    };
+    let needed = queue.needed(sync, wish);
+    let run = match needed {
+        Needed::NewRun => store.ask_run(sync, wish.choice(), wish.trigger, now, &audited).await?,
+        Needed::Stronger(run) => {
+            store.ask_waiting(run, wish.choice(), &audited).await?;
+            run
+        }
+        Needed::Nothing(run) => {
+            store.ask_waiting(run, None, &audited).await?;
+            run
+        }
     };
     queue.accept(sync, wish, run);
     Ok(Accepted { run, is_joined: needed != Needed::NewRun })
@@ -191,8 +224,8 @@ impl Service {
             match event {
                 Event::Drain => break,
                 Event::Ended(report) => self.ended(*report),
-                Event::Command(Command::Run { sync, wish, reply }) => {
-                    let answer = self.trigger(&sync, wish).await;
+                Event::Command(Command::Run { sync, wish, given, reply }) => {
+                    let answer = self.trigger(&sync, wish, given.as_ref()).await;
                     // Whoever asked may be gone; the trigger stands all the same.
                     let _ = reply.send(answer);
                 }
@@ -268,13 +301,19 @@ impl Service {
         }
         self.queue.ended(sync);
         self.going.remove(&run);
+        self.inbox.metrics.ended(sync, outcome, tally);
         self.inbox.reports.keep(report);
     }
 
-    async fn trigger(&mut self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+    async fn trigger(
+        &mut self,
+        sync: &str,
+        wish: Wish,
+        given: Option<&Given>,
+    ) -> Result<Accepted, Refused> {
         match self.refusal(sync).await? {
             Some(refused) => Err(refused),
-            None => Ok(self.take_in(sync, wish).await?),
+            None => Ok(self.take_in_for(sync, wish, given).await?),
         }
     }
 
@@ -289,6 +328,16 @@ impl Service {
 
     /// Makes the trigger durable, then queues it.
     async fn take_in(&mut self, sync: &str, wish: Wish) -> Result<Accepted, store::Error> {
+        self.take_in_for(sync, wish, None).await
+    }
+
+    /// As `take_in`, with the audit of the command that asked, where one did.
+    async fn take_in_for(
+        &mut self,
+        sync: &str,
+        wish: Wish,
+        given: Option<&Given>,
+    ) -> Result<Accepted, store::Error> {
         // A run that was stopped while it waited answers no later trigger.
         if let Some(Waiting { run, .. }) = self.queue.waiting(sync)
             && let Some(stop) = self.store.run(run).await?.and_then(|row| row.stop)
@@ -296,14 +345,18 @@ impl Service {
             self.cancel(run, &recovery::never_began(&stop)).await?;
             self.queue.withdraw(sync, run);
         }
-        take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
+        let now = self.clock.now();
+        match given {
+            None => take_in(&self.store, &mut self.queue, sync, wish, now).await,
+            Some(given) => take_in_for(given, &mut self.queue, sync, wish, now).await,
+        }
     }
 
     async fn fire(&mut self) {
         let now = self.clock.now();
         for sync in self.timetable.due(now) {
             let wish = Wish { is_full: false, trigger: Trigger::Schedule };
-            match self.trigger(&sync, wish).await {
+            match self.trigger(&sync, wish, None).await {
                 Ok(Accepted { run, .. }) => tracing::debug!(sync, %run, "schedule fires"),
                 Err(Refused::Store(error)) => {
                     tracing::error!(sync, %error, "a schedule fired and could not be stored; it is tried again");

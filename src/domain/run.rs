@@ -32,16 +32,22 @@ pub enum Outcome {
     Skipped,
 }
 
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        match self {
             Outcome::Succeeded => "succeeded",
             Outcome::Partial => "partial",
             Outcome::Failed => "failed",
             Outcome::Cancelled => "cancelled",
             Outcome::Interrupted => "interrupted",
             Outcome::Skipped => "skipped",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
     }
 }
 

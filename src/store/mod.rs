@@ -1,4 +1,4 @@
-//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit.
+//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit, tokens, keys of commands.
 //!
 //! [`Store`] is a narrow asynchronous interface over one embedded SQLite file; the next step is PostgreSQL behind
 //! the same functions, so no SQL, connection or row of the database leaves this room. What the destination is known
@@ -10,6 +10,7 @@
 //! - a damaged, missing, foreign or newer database is named and left as it is, never recreated.
 
 mod audit;
+mod command;
 mod error;
 pub mod lock;
 mod note;
@@ -20,20 +21,24 @@ mod planted;
 mod run;
 mod schema;
 mod sync;
+mod token;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
-pub use audit::Audited;
+pub use audit::{AuditFilter, Audited};
+pub use command::{Claim, Mark, Used};
 pub use error::Error;
 pub use lock::{Holder, StateLock};
-pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use note::{NOTES_PER_VERDICT, NoteFilter, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use pause::{Pause, Recorded};
-pub use run::{RunRow, Stop, StopRequest};
+pub use run::{RunFilter, RunRow, Stop, StopRequest};
+pub use token::{Made, Scope, Token};
 
 /// The state database of one directory. Cheap to clone; clones share the connections.
 ///
@@ -45,6 +50,8 @@ pub struct Store {
     /// One connection: writers of this process wait here, in order, not for SQLite's lock.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The command that writes belong to.
+    mark: Option<Arc<Mark>>,
 }
 
 impl Store {
@@ -74,8 +81,15 @@ impl Store {
         self.commit(transaction).await
     }
 
-    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
-        transaction.commit().await.map_err(|error| self.failure(error))
+    async fn commit(&self, mut transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
+        if let Some(mark) = &self.mark {
+            self.claim(&mut transaction, mark).await?;
+        }
+        transaction.commit().await.map_err(|error| self.failure(error))?;
+        if let Some(mark) = &self.mark {
+            mark.set_written();
+        }
+        Ok(())
     }
 
     fn failure(&self, error: sqlx::Error) -> Error {

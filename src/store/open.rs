@@ -84,7 +84,7 @@ impl Store {
             if (!is_immutable || is_at_rest) && inspect(options.clone(), &path, false).await.is_ok()
             {
                 let (writer, readers) = (pool(1, options.clone()), pool(READERS, options));
-                return Ok(Store { path, writer, readers });
+                return Ok(Store { path, writer, readers, mark: None });
             }
         }
         Err(Error::Io { path, source: refusal })
@@ -93,7 +93,7 @@ impl Store {
     fn connect(path: PathBuf) -> Store {
         let options = durable(&path);
         let readers = options.clone().pragma("query_only", "ON");
-        Store { path, writer: pool(1, options), readers: pool(READERS, readers) }
+        Store { path, writer: pool(1, options), readers: pool(READERS, readers), mark: None }
     }
 }
 

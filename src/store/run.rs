@@ -6,8 +6,9 @@
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Row, Transaction};
 
+use super::audit::statement;
 use super::note::RUNS_WITH_NOTES;
-use super::{Error, Store, json, query, stored};
+use super::{Audited, Error, Statement, Store, json, query, stored};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
@@ -47,6 +48,16 @@ pub struct RunRow {
     pub stop: Option<Stop>,
 }
 
+/// Which runs are asked for; an empty one asks for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    pub sync: Option<String>,
+    pub phase: Option<Phase>,
+    pub trigger: Option<Trigger>,
+    /// Runs with a smaller number, for the next page.
+    pub before: Option<RunId>,
+}
+
 const CREATE: &str =
     "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
 const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
@@ -63,6 +74,15 @@ const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
+const FILTERED: &str = "
+    SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
+    AND (?3 IS NULL OR phase = ?3) AND (?4 IS NULL OR trigger = ?4)
+    ORDER BY id DESC LIMIT ?5";
+const LAST_SUCCESSES: &str = "
+    SELECT value, (SELECT max(at) FROM (
+        SELECT max(finished_at) AS at FROM runs WHERE sync = value AND phase = ?2
+        UNION ALL SELECT max(finished_at) FROM runs WHERE sync = value AND phase = ?3))
+    FROM json_each(?1)";
 const LAST_CHOSEN: &str = "
     SELECT * FROM runs WHERE sync = ? AND finished_at IS NOT NULL AND choice IS NOT NULL
     ORDER BY id DESC LIMIT 1";
@@ -72,6 +92,17 @@ const REQUEST_STOP: &str = "
     WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
 const GOING: &str = "SELECT min(id) FROM runs WHERE sync = ? AND finished_at IS NULL";
 const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
+
+/// What puts a new run into the queue.
+fn create(sync: &str, choice: Option<Choice>, trigger: Trigger, now: Instant) -> Statement {
+    query(CREATE)
+        .bind(sync.to_owned())
+        .bind(json(&trigger))
+        .bind(choice.map(|choice| json(&choice)))
+        .bind(json(&Phase::InQueue))
+        .bind(now.0)
+        .bind(json(&Tally::default()))
+}
 
 impl Store {
     /// A new run of the sync, in the queue, with the next number.
@@ -83,18 +114,63 @@ impl Store {
         now: Instant,
     ) -> Result<RunId, Error> {
         let mut transaction = self.write().await?;
-        let created = query(CREATE)
-            .bind(sync)
-            .bind(json(&trigger))
-            .bind(choice.map(|choice| json(&choice)))
-            .bind(json(&Phase::InQueue))
-            .bind(now.0)
-            .bind(json(&Tally::default()))
+        let created = create(sync, choice, trigger, now)
             .execute(&mut *transaction)
             .await
             .map_err(|error| self.failure(error))?;
         self.commit(transaction).await?;
         Ok(RunId(self.natural("id", created.last_insert_rowid())?))
+    }
+
+    /// As [`Store::create_run`], with the audit of the command that asks for it; `audited.run` is set to the new run.
+    pub async fn ask_run(
+        &self,
+        sync: &str,
+        choice: Option<Choice>,
+        trigger: Trigger,
+        now: Instant,
+        audited: &Audited,
+    ) -> Result<RunId, Error> {
+        let mut transaction = self.write().await?;
+        let created = create(sync, choice, trigger, now)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let run = RunId(self.natural("id", created.last_insert_rowid())?);
+        let audited = Audited { run: Some(run), ..audited.clone() };
+        let audit = statement(&audited).execute(&mut *transaction).await;
+        audit.map_err(|error| self.failure(error))?;
+        self.commit(transaction).await?;
+        Ok(run)
+    }
+
+    /// A trigger that a run which waits will answer, with the audit of the command that asks for it; a stronger `choice`
+    /// takes the place of that run's own.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] if there is none such, or it is finished.
+    pub async fn ask_waiting(
+        &self,
+        run: RunId,
+        choice: Option<Choice>,
+        audited: &Audited,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        if let Some(choice) = choice {
+            let updated = query(SET_CHOICE)
+                .bind(stored(run.0))
+                .bind(json(&choice))
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| self.failure(error))?;
+            if updated.rows_affected() == 0 {
+                return Err(Error::NoRun(run));
+            }
+        }
+        let audited = Audited { run: Some(run), ..audited.clone() };
+        let audit = statement(&audited).execute(&mut *transaction).await;
+        audit.map_err(|error| self.failure(error))?;
+        self.commit(transaction).await
     }
 
     /// Takes the run to its next phase.
@@ -201,6 +277,33 @@ impl Store {
         row.map(|row| self.run_row(&row)).transpose()
     }
 
+    /// Runs, the newest first, as many as `limit`.
+    pub async fn runs_by(&self, filter: &RunFilter, limit: u32) -> Result<Vec<RunRow>, Error> {
+        let rows = query(FILTERED)
+            .bind(filter.sync.clone())
+            .bind(filter.before.map(|run| stored(run.0)))
+            .bind(filter.phase.map(|phase| json(&phase)))
+            .bind(filter.trigger.map(|trigger| json(&trigger)))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// When each of these syncs last came to a success, where one did.
+    pub async fn last_successes(&self, syncs: &[&str]) -> Result<Vec<(String, Instant)>, Error> {
+        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(LAST_SUCCESSES)
+            .bind(json(&syncs))
+            .bind(json(&Phase::Ended(Outcome::Succeeded)))
+            .bind(json(&Phase::Ended(Outcome::Skipped)))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let successes = rows.into_iter().filter_map(|(sync, at)| Some((sync, Instant(at?))));
+        Ok(successes.collect())
+    }
+
     /// All runs without an end, the oldest first.
     pub async fn unfinished(&self) -> Result<Vec<RunRow>, Error> {
         let rows = query(UNFINISHED)
@@ -221,6 +324,26 @@ impl Store {
     ) -> Result<Option<RunId>, Error> {
         let mut transaction = self.write().await?;
         let oldest = self.stop_within(&mut transaction, sync, now, who, message).await?;
+        self.commit(transaction).await?;
+        Ok(oldest)
+    }
+
+    /// As [`Store::request_stop`], with the audit of the command in the same write; nothing is written where nothing goes.
+    pub async fn ask_stop(
+        &self,
+        sync: &str,
+        now: bool,
+        audited: &Audited,
+    ) -> Result<Option<RunId>, Error> {
+        let mut transaction = self.write().await?;
+        let (who, message) = (audited.who.as_str(), audited.message.as_deref());
+        let oldest = self.stop_within(&mut transaction, sync, now, who, message).await?;
+        if oldest.is_none() {
+            return Ok(None);
+        }
+        let audited = Audited { run: oldest, ..audited.clone() };
+        let audit = statement(&audited).execute(&mut *transaction).await;
+        audit.map_err(|error| self.failure(error))?;
         self.commit(transaction).await?;
         Ok(oldest)
     }

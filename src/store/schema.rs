@@ -7,11 +7,14 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::Error;
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 2] =
-    [include_str!("../../sql/state/001.sql"), include_str!("../../sql/state/002.sql")];
+const VERSIONS: [&str; 3] = [
+    include_str!("../../sql/state/001.sql"),
+    include_str!("../../sql/state/002.sql"),
+    include_str!("../../sql/state/006.sql"),
+];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 2;
+pub(super) const NEWEST: i64 = 3;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;
@@ -32,6 +35,8 @@ pub(super) async fn raise(
         for version in VERSIONS.iter().skip(known) {
             sqlx::raw_sql(*version).execute(&mut *transaction).await?;
         }
+        let newest = format!("PRAGMA user_version = {NEWEST}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(newest)).execute(&mut *transaction).await?;
         transaction.commit().await
     };
     let raised = raised.await.map_err(|error| Error::database(path, error));
