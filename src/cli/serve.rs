@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
+use super::time::now;
 use super::{address, order};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
@@ -24,6 +25,7 @@ use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::shutdown::{self, Stage, Stopper, Tasks};
+use crate::store::{Store, Token};
 
 /// How long open connections may hold up the end.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -47,17 +49,19 @@ async fn serve(
     hash: Option<String>,
     signals: Signals,
 ) -> Result<Exit, Failure> {
-    let (listener, address) = listen(config.listen).await?;
+    admit(&owned.store, config.server.listen).await?;
+    let (listener, address) = listen(config.server.listen).await?;
     let (handle, inbox) = handle::channel();
-    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle };
     let (close, mut closing) = shutdown::channel();
+    let live = handle.live().clone();
+    let app = App::new(Arc::clone(config), owned.store.clone(), handle, closing.clone());
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
     let announced =
         address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
-    let work = Arc::new(Engine { store: owned.store.clone() });
+    let work = Arc::new(Engine { store: owned.store.clone(), live });
     let standing = standing(config)?;
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
     service.arm().await?;
@@ -79,6 +83,18 @@ async fn serve(
         None if is_clean => Exit::Done,
         None => Exit::Failed,
     })
+}
+
+/// An address that others can reach needs a token that is good.
+async fn admit(store: &Store, wanted: SocketAddr) -> Result<(), Failure> {
+    let is_good = |token: &Token| token.is_valid(now());
+    if wanted.ip().is_loopback() || store.tokens().await?.iter().any(is_good) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{wanted} can be reached from other machines, and there is no token that is good; make one with `counterflow \
+         token create NAME --scope admin`, or listen on a loopback address in `server.listen`"
+    )))
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

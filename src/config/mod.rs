@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ mod raw_request;
 mod reference;
 mod request;
 mod scalar;
+mod server;
 mod shape;
 mod stations;
 mod sync;
@@ -57,13 +59,23 @@ pub struct Config {
     pub state: PathBuf,
     /// In bytes.
     pub memory_limit: Option<u64>,
-    pub listen: SocketAddr,
+    pub server: Server,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
     /// By name; without those whose secrets are not there and were not asked for.
     pub connections: BTreeMap<String, Connection>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
+}
+
+/// The HTTP interface of `serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Names by which clients reach it besides its address, in lower case.
+    pub hosts: Vec<String>,
+    /// Requests of one caller in a second.
+    pub rate: NonZeroU32,
 }
 
 impl Config {

@@ -4,7 +4,6 @@
 //! config with problems is not handed out. What shape has reported already is not reported again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::document::{Document, child};
@@ -12,7 +11,7 @@ use super::raw::{RawConfig, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, connection, resolved, stations, sync, units};
+use super::{Config, connection, resolved, server, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
@@ -135,7 +134,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         folder: check.folder.to_owned(),
         state: super::state(check.folder, raw.state.as_deref()),
         memory_limit,
-        listen: listen(check, raw),
+        server: server::server(check, raw),
         sources,
         connections,
         syncs,
@@ -145,25 +144,6 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
 /// The names of a section, for references to it.
 pub fn known<T>(section: Option<&Named<T>>) -> Vec<&str> {
     section.map(|named| named.0.iter().map(|(name, _)| name.as_str()).collect()).unwrap_or_default()
-}
-
-fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
-    let text = raw.server.as_ref().and_then(|server| server.listen.as_deref());
-    let parse = |text: &str| {
-        let remedy = "write an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`";
-        text.parse().map_err(|_| remedy.to_owned())
-    };
-    let address: Option<SocketAddr> = check.unit("/server/listen", text, parse);
-    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
-        let what =
-            format!("`{address}` can be reached from other machines, which is not built yet");
-        check.report(
-            "/server/listen",
-            what,
-            "listen on a loopback address such as `127.0.0.1:8080`",
-        );
-    }
-    address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {

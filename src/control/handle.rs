@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::live::Live;
 use super::pausing::Paused;
 use super::queue::Wish;
 use crate::domain::id::RunId;
@@ -82,6 +83,7 @@ pub struct Handle {
     readiness: watch::Receiver<Readiness>,
     reports: Reports,
     metrics: Metrics,
+    live: Live,
 }
 
 /// The service's end of its handles.
@@ -104,7 +106,8 @@ pub fn channel() -> (Handle, Inbox) {
     let reports = Reports::default();
     let metrics = Metrics::default();
     let (reports_kept, counted) = (reports.clone(), metrics.clone());
-    let handle = Handle { commands: sender, readiness, reports, metrics };
+    let live = Live::default();
+    let handle = Handle { commands: sender, readiness, reports, metrics, live };
     (handle, Inbox { commands, readiness: tell, reports: reports_kept, metrics: counted })
 }
 
@@ -143,6 +146,11 @@ impl Handle {
 
     pub fn readiness(&self) -> Readiness {
         *self.readiness.borrow()
+    }
+
+    /// The counts of runs that go.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// What is counted of this process's runs.

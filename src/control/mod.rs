@@ -3,6 +3,7 @@
 pub mod commands;
 mod cron_line;
 pub mod handle;
+pub mod live;
 pub mod pausing;
 pub mod queue;
 pub mod schedule;

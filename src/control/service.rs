@@ -354,10 +354,16 @@ impl Service {
 
     async fn fire(&mut self) {
         let now = self.clock.now();
+        let overdue = self.timetable.overdue(now);
         for sync in self.timetable.due(now) {
             let wish = Wish { is_full: false, trigger: Trigger::Schedule };
             match self.trigger(&sync, wish, None).await {
-                Ok(Accepted { run, .. }) => tracing::debug!(sync, %run, "schedule fires"),
+                Ok(Accepted { run, .. }) => {
+                    tracing::debug!(sync, %run, "schedule fires");
+                    let due = overdue.get(&sync).map_or(now, |due| *due);
+                    let late_by = self.clock.now().0.saturating_sub(due.0);
+                    self.inbox.metrics.fired(u64::try_from(late_by).unwrap_or_default());
+                }
                 Err(Refused::Store(error)) => {
                     tracing::error!(sync, %error, "a schedule fired and could not be stored; it is tried again");
                     self.timetable.put_off(&sync, now.plus(RETRY));

@@ -1,19 +1,18 @@
 //! What the service stands on: the clock, and the carrying out of a run. Tests put others in their place.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::live::Live;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Outcome;
 use crate::domain::tally::Tally;
 use crate::engine;
 use crate::engine::order::Order;
-use crate::engine::progress::Progress;
 use crate::engine::report::Report;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::store::Store;
@@ -56,17 +55,19 @@ impl Clock for WallClock {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub store: Store,
+    /// Where the counts of runs that go are to be seen.
+    pub live: Live,
 }
 
 impl Work for Engine {
     fn run(&self, order: Order, run: RunId, shutdown: Shutdown) -> BoxFuture<'static, Report> {
-        let store = self.store.clone();
+        let (store, live) = (self.store.clone(), self.live.clone());
         async move {
             let runtime = Handle::current();
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
-                let progress = Arc::new(Progress::default());
+                let (progress, _going) = live.begin(run);
                 let ended = engine::run::run(&store, order, run, shutdown, progress);
                 let ended = AssertUnwindSafe(Box::pin(ended)).catch_unwind();
                 match runtime.block_on(ended) {

@@ -15,7 +15,7 @@ pub const RUNS_WITH_NOTES: u32 = 50;
 const VERDICTS: u32 = 4;
 
 /// What became of the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Refused for good by the destination.
