@@ -39,7 +39,7 @@ struct Asked {
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u32>,
     /// Before this entry, for the next page.
-    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     before: Option<u64>,
 }
 

@@ -37,8 +37,8 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The path of the events.
 pub fn routes(routes: Routes) -> Routes {
     let route = Route::get("/api/v1/runs/{run}/events", "run_events", "A run while it goes");
-    let says = "Events `progress` and `end`, each with a run and its counts as JSON";
-    routes.add(route.text(200, says, "text/event-stream"), get(watch))
+    let says = "A run and its counts, whenever something changed and at its end";
+    routes.add(route.events(says, &["progress", "end"]), get(watch))
 }
 
 /// How far a run has come.
@@ -66,7 +66,7 @@ struct Counts {
     rows_read: u64,
     delivered: u64,
     rejected: u64,
-    /// Records in requests that have no answer yet.
+    /// Requests that have no answer yet.
     in_flight: u64,
 }
 

@@ -26,8 +26,6 @@ use crate::store::{Scope, Token};
 
 /// Who asks where no token was ever made.
 pub const LOCAL: &str = "local";
-/// Requests without a good token, of all together, in a second.
-const GUESSES: u32 = 10;
 /// Bytes of all headers.
 const HEADERS: usize = 16 << 10;
 
@@ -51,16 +49,15 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// `rate`: requests of one caller in a second.
+    /// `rate`: requests of one caller in a second; also those of all together that show no good token.
     pub fn new(scopes: Scopes, rate: NonZeroU32, is_loopback: bool) -> Gate {
-        let guesses = NonZeroU32::new(GUESSES).expect("it is not zero");
         Gate {
             scopes,
             callers: RateLimiter::hashmap_with_clock(
                 Quota::per_second(rate),
                 DefaultClock::default(),
             ),
-            guesses: RateLimiter::direct(Quota::per_second(guesses)),
+            guesses: RateLimiter::direct(Quota::per_second(rate)),
             is_loopback,
         }
     }

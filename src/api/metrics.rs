@@ -42,7 +42,7 @@ pub const NAMES: [(&str, &str, &str); 17] = [
     ("counterflow_ready", "gauge", "1 when triggers are taken in"),
     ("counterflow_runs_queued", "gauge", "Runs that wait"),
     ("counterflow_runs_running", "gauge", "Runs that go"),
-    ("counterflow_records_in_flight", "gauge", "Records in requests without an answer yet"),
+    ("counterflow_requests_in_flight", "gauge", "Requests to destinations without an answer yet"),
     (
         "counterflow_schedule_lateness_seconds",
         "histogram",
@@ -108,7 +108,7 @@ async fn show(State(app): State<App>) -> Result<Response, Problem> {
     page.one("counterflow_ready", &[], f64::from(u8::from(is_ready)));
     page.one("counterflow_runs_queued", &[], count(queued as u64));
     page.one("counterflow_runs_running", &[], count((unfinished.len() - queued) as u64));
-    page.one("counterflow_records_in_flight", &[], count(app.handle.live().in_flight()));
+    page.one("counterflow_requests_in_flight", &[], count(app.handle.live().in_flight()));
     let counts = app.handle.metrics().counts();
     page.lateness(&counts);
     page.totals(&app, &counts);

@@ -109,7 +109,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         .parameters()
         .map(|name| {
             let schema = match name {
-                "run" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+                "run" => json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
                 _ => json!({ "type": "string", "minLength": 1 }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
@@ -179,6 +179,14 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
         let content = match answer {
             Answer::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
             Answer::Text(kind) => json!({ *kind: { "schema": { "type": "string" } } }),
+            Answer::Events(names) => json!({ "text/event-stream": { "schema": {
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": { "type": "string", "enum": names },
+                    "data": { "type": "string", "contentMediaType": "application/json" },
+                },
+            } } }),
         };
         responses.insert(status.to_string(), json!({ "description": says, "content": content }));
     }

@@ -22,6 +22,8 @@ pub enum Answer {
     Json(SchemaOf),
     /// Text of this media type.
     Text(&'static str),
+    /// Server-sent events of these names, each with a JSON document.
+    Events(&'static [&'static str]),
 }
 
 /// One path, asked in one way.
@@ -107,6 +109,12 @@ impl Route {
     #[must_use]
     pub fn text(mut self, status: u16, says: &'static str, kind: &'static str) -> Route {
         self.answers.push((status, says, Answer::Text(kind)));
+        self
+    }
+
+    #[must_use]
+    pub fn events(mut self, says: &'static str, names: &'static [&'static str]) -> Route {
+        self.answers.push((200, says, Answer::Events(names)));
         self
     }
 

@@ -64,7 +64,7 @@ struct Asked {
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u32>,
     /// Before this run, for the next page.
-    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     before: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ struct AskedRecords {
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u32>,
     /// Before this note, for the next page.
-    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     before: Option<u64>,
 }
 

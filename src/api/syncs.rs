@@ -168,11 +168,11 @@ async fn stop(
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Reason")]
+#[schemars(rename = "Reason", extend("required" = ["message"]))]
 struct Why {
     /// Why.
     #[serde(default)]
-    #[schemars(required, extend("pattern" = "[!-~]"))]
+    #[schemars(extend("pattern" = r"\S"))]
     message: String,
 }
 

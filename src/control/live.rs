@@ -30,7 +30,7 @@ impl Live {
         self.0.lock().expect(WHOLE).get(&run).cloned()
     }
 
-    /// Records of all runs in requests that have no answer yet.
+    /// Requests of all runs that have no answer yet.
     pub fn in_flight(&self) -> u64 {
         self.0.lock().expect(WHOLE).values().map(|progress| progress.in_flight()).sum()
     }

@@ -254,7 +254,7 @@ fn values_are_checked_for_meaning() {
         (
             "sources:",
             "server: {hosts: [\"sync.example.com:8080\"]}\nsources:",
-            "server.hosts.0",
+            "server.hosts[0]",
             "`sync.example.com:8080`",
             "between",
         ),
