@@ -75,12 +75,25 @@ pub fn routes(routes: Routes) -> Routes {
 
 /// The statuses as they were a moment ago.
 #[derive(Debug, Default)]
-pub struct Statuses(Mutex<Option<(Instant, Vec<(String, Word, bool)>)>>);
+pub struct Statuses(Mutex<Option<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    statuses: Vec<OfStatus>,
+}
+
+#[derive(Debug, Clone)]
+struct OfStatus {
+    sync: String,
+    word: Word,
+    is_scheduled: bool,
+}
 
 impl Statuses {
-    async fn of(&self, app: &App) -> Vec<(String, Word, bool)> {
+    async fn of(&self, app: &App) -> Vec<OfStatus> {
         let mut kept = self.0.lock().await;
-        if let Some((at, statuses)) = &*kept
+        if let Some(Kept { at, statuses }) = &*kept
             && at.elapsed() < CURRENT
             && app.handle.readiness() == Readiness::Ready
         {
@@ -90,9 +103,10 @@ impl Statuses {
         for sync in &app.config.syncs {
             let status = standing(app, sync).await;
             let is_scheduled = sync.schedule.is_some() && status.facts.disabled.is_none();
-            statuses.push((sync.sync.name.clone(), status.status.word, is_scheduled));
+            let (sync, word) = (sync.sync.name.clone(), status.status.word);
+            statuses.push(OfStatus { sync, word, is_scheduled });
         }
-        *kept = Some((Instant::now(), statuses.clone()));
+        *kept = Some(Kept { at: Instant::now(), statuses: statuses.clone() });
         statuses
     }
 }
@@ -201,9 +215,9 @@ impl Page {
         }
     }
 
-    fn statuses(&mut self, statuses: &[(String, Word, bool)]) {
+    fn statuses(&mut self, statuses: &[OfStatus]) {
         self.head("counterflow_sync_status");
-        for (sync, status, _) in statuses {
+        for OfStatus { sync, word: status, .. } in statuses {
             for word in StatusWord::ALL {
                 let labels = [("sync", sync.as_str()), ("status", &word.to_string())];
                 let has = f64::from(u8::from(word == *status));
@@ -211,7 +225,7 @@ impl Page {
             }
         }
         self.head("counterflow_sync_scheduled");
-        for (sync, _, is_scheduled) in statuses {
+        for OfStatus { sync, is_scheduled, .. } in statuses {
             let is_scheduled = f64::from(u8::from(*is_scheduled));
             self.sample("counterflow_sync_scheduled", &[("sync", sync)], is_scheduled);
         }

@@ -1,7 +1,7 @@
 //! Syncs: how they stand, and the commands to run, stop, pause and resume them.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::By;
-use super::extract::{FromBody, FromPath};
+use super::extract::{FromBody, FromPath, FromQuery, limit};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
 use super::shape::Standing;
@@ -25,6 +25,10 @@ use crate::domain::run::Trigger;
 use crate::engine::run::now;
 use crate::store::Scope;
 
+/// Syncs of one answer, where the question does not say.
+const USUAL: u32 = 100;
+const MOST: u32 = 500;
+
 /// The paths of syncs.
 pub fn routes(routes: Routes) -> Routes {
     let one = Route::get("/api/v1/syncs/{sync}", "sync", "Where one sync stands");
@@ -35,7 +39,8 @@ pub fn routes(routes: Routes) -> Routes {
     routes
         .add(
             Route::get("/api/v1/syncs", "syncs", "Where every sync stands")
-                .json::<Vec<Standing>>(200, "All syncs, in the order of the config"),
+                .query::<Asked>()
+                .json::<Vec<Standing>>(200, "A page of syncs, in the order of the config"),
             get(list),
         )
         .add(one.json::<Standing>(200, "The sync"), get(self::one))
@@ -64,13 +69,40 @@ pub fn routes(routes: Routes) -> Routes {
         )
 }
 
-/// Where every sync stands.
-async fn list(State(app): State<App>) -> Json<Value> {
-    let mut documents = Vec::new();
-    for sync in &app.config.syncs {
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u32>,
+    /// Behind this sync, for the next page.
+    after: Option<String>,
+}
+
+/// Where every sync stands, a page at a time: each is looked up.
+async fn list(
+    State(app): State<App>,
+    FromQuery(Asked { limit: most, after }): FromQuery<Asked>,
+) -> Result<([(HeaderName, String); 1], Json<Value>), Problem> {
+    let most = limit(most, USUAL, MOST)?;
+    let syncs = &app.config.syncs;
+    let first = match &after {
+        None => 0,
+        Some(name) => {
+            let found = syncs.iter().position(|sync| sync.sync.name == *name);
+            found.ok_or_else(|| Problem::no_sync(name))? + 1
+        }
+    };
+    let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
+    let (mut documents, mut last) = (Vec::new(), None);
+    for sync in page {
         documents.push(standing(&app, sync).await.to_json());
+        last = Some(&sync.sync.name);
     }
-    Json(Value::Array(documents))
+    let is_more = first + documents.len() < syncs.len();
+    let link = last
+        .filter(|_| is_more)
+        .map(|last| format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""));
+    Ok(([(header::LINK, link.unwrap_or_default())], Json(Value::Array(documents))))
 }
 
 /// Where one sync stands.
@@ -172,7 +204,7 @@ async fn stop(
 struct Why {
     /// Why.
     #[serde(default)]
-    #[schemars(extend("pattern" = r"\S"))]
+    #[schemars(extend("pattern" = r"[^\s\x00-\x1f\x7f-\x9f]"))]
     message: String,
 }
 
@@ -216,12 +248,11 @@ async fn set_paused(
     is_paused: bool,
 ) -> Result<Response, Problem> {
     let configured = app.config.sync(&sync).ok_or_else(|| Problem::no_sync(&sync))?.paused;
-    let message = why.message.trim();
-    if message.is_empty() {
+    let Some(message) = on_one_line(Some(why.message)) else {
         let detail = "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    let asked = pausing::Asked { sync: &sync, is_paused, configured, who: &who, message };
+    };
+    let asked = pausing::Asked { sync: &sync, is_paused, configured, who: &who, message: &message };
     let (run, is_changed) = match pausing::change(&store, asked, now()).await? {
         Came::Changed(run) => (run, true),
         Came::Already(_) => (None, false),
@@ -246,7 +277,8 @@ mod tests {
     async fn everything_is_server_reinitializing_while_the_service_starts() {
         let folder = tempfile::tempdir().unwrap();
         let app = crate::api::tests::app(folder.path()).await;
-        let Json(syncs) = list(State(app.clone())).await;
+        let asked = FromQuery(Asked::default());
+        let (_, Json(syncs)) = list(State(app.clone()), asked).await.unwrap();
         let connections = crate::api::connections::documents(&app).await;
         let connections = serde_json::to_value(connections).unwrap();
         for documents in [syncs, connections] {

@@ -194,7 +194,7 @@ fn whatever_is_wrong_with_a_pause_over_http_is_a_problem_and_changes_nothing() {
         let path = format!("/api/v1/syncs/people/{command}");
         let nobody = format!("/api/v1/syncs/nobody/{command}");
         server.post(&nobody, &why("x")).expect_problem(404, &["`nobody`"]);
-        for silent in ["", "{}", r#"{"message": " "}"#] {
+        for silent in ["", "{}", r#"{"message": " "}"#, r#"{"message": "\u008f\n"}"#] {
             server.post(&path, silent).expect_problem(422, &["`message`", "say why"]);
         }
         server.post(&path, r#"{"message": 7}"#).expect_problem(422, &["body"]);
