@@ -120,7 +120,7 @@ async fn once(
     if !response.status().is_success() {
         return Ok(response);
     }
-    if !mark.has_written() {
+    if !mark.is_audited() {
         store.audit(&without_effect(caller.who, subject, &body, at)).await?;
     }
     match &mark.claim {

@@ -1,3 +1,7 @@
+//! Why a request was not granted, for every reason there is, in one form (RFC 9457).
+//!
+//! Invariant: the detail names the remedy, and holds no secret and no row.
+
 use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};

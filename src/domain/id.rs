@@ -1,3 +1,5 @@
+//! Numbers and instants that name things: runs, epochs, batches, intents, lineages. Who gives them out is elsewhere.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

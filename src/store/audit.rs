@@ -1,3 +1,7 @@
+//! The audit log: which commands were given, by whom, why and when. It only grows; triggers in the database hold that.
+//!
+//! Not responsible for what counts as a command. A command writes its line in the transaction of its effect.
+
 use serde::Serialize;
 
 use super::{Error, Statement, Store, query, stored};

@@ -1,4 +1,4 @@
-//! Commands that came with an idempotency key, and whether a command wrote anything at all.
+//! Commands that came with an idempotency key, and whether a command was audited.
 //!
 //! A [`Mark`] goes with a store that is [`Store::marked`]: the first write through it claims the command's key in the
 //! same transaction, so that a crash between the effect and the answer is no second effect. Not responsible for what is
@@ -33,7 +33,7 @@ pub struct Claim {
 #[derive(Debug, Default)]
 pub struct Mark {
     pub claim: Option<Claim>,
-    has_written: AtomicBool,
+    is_audited: AtomicBool,
 }
 
 impl Mark {
@@ -41,13 +41,9 @@ impl Mark {
         Arc::new(Mark { claim, ..Mark::default() })
     }
 
-    /// Whether anything was committed on behalf of the command.
-    pub fn has_written(&self) -> bool {
-        self.has_written.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn set_written(&self) {
-        self.has_written.store(true, Ordering::SeqCst);
+    /// Whether a line of the audit log was committed on behalf of the command.
+    pub fn is_audited(&self) -> bool {
+        self.is_audited.load(Ordering::SeqCst)
     }
 }
 
@@ -75,6 +71,7 @@ const FORGET_OLD: &str = "
     OR at < (SELECT at FROM command_keys ORDER BY at DESC LIMIT 1 OFFSET ?2)";
 const USED: &str =
     "SELECT request, status, answer, audit FROM command_keys WHERE who = ? AND key = ? AND at > ?";
+const NEWEST_AUDIT: &str = "SELECT max(id) FROM audit";
 const AUDITED: &str =
     "SELECT at, who, command, sync, run, message FROM audit WHERE id = ? AND who = ?";
 
@@ -145,23 +142,34 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Claims the key of the command that this write belongs to.
-    pub(super) async fn claim(
+    /// Commits a write of a command: its key is claimed with the first that has an effect and its audit.
+    pub(super) async fn commit_marked(
         &self,
-        transaction: &mut Transaction<'static, Sqlite>,
+        mut transaction: Transaction<'static, Sqlite>,
         mark: &Mark,
     ) -> Result<(), Error> {
-        let Some(claim) = mark.claim.as_ref().filter(|_| !mark.has_written()) else {
-            return Ok(());
-        };
-        query(CLAIM)
-            .bind(claim.who.as_str())
-            .bind(claim.key.as_str())
-            .bind(claim.request.as_str())
-            .bind(claim.at.0)
-            .execute(&mut **transaction)
+        // Only this transaction writes now, so that what is newer than what others see is its own.
+        let own: Option<i64> = sqlx::query_scalar(NEWEST_AUDIT)
+            .fetch_one(&mut *transaction)
             .await
             .map_err(|error| self.failure(error))?;
+        let seen: Option<i64> = sqlx::query_scalar(NEWEST_AUDIT)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let is_audited = own > seen;
+        if let Some(claim) = mark.claim.as_ref().filter(|_| is_audited) {
+            query(CLAIM)
+                .bind(claim.who.as_str())
+                .bind(claim.key.as_str())
+                .bind(claim.request.as_str())
+                .bind(claim.at.0)
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| self.failure(error))?;
+        }
+        transaction.commit().await.map_err(|error| self.failure(error))?;
+        mark.is_audited.fetch_or(is_audited, Ordering::SeqCst);
         Ok(())
     }
 
@@ -207,10 +215,12 @@ mod tests {
         let store = Store::open(directory.path()).await.unwrap();
         let mark = Mark::new(Some(claim("k", 5)));
         let marked = store.marked(Arc::clone(&mark));
-        assert!(!mark.has_written());
+        marked.set_pins("crm", "{}").await.unwrap();
+        assert!(!mark.is_audited());
+        assert_eq!(store.used_key("ci", "k", Instant(6)).await.unwrap(), None);
         let given = audited(9);
         let run = marked.ask_run("crm", None, Trigger::Api, Instant(5), &given).await.unwrap();
-        assert!(mark.has_written());
+        assert!(mark.is_audited());
         let used = store.used_key("ci", "k", Instant(6)).await.unwrap().unwrap();
         assert_eq!((used.answer, used.audited.unwrap().run), (None, Some(run)));
         store.keep_answer(&claim("k", 5), 202, "{}").await.unwrap();

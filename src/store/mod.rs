@@ -81,15 +81,11 @@ impl Store {
         self.commit(transaction).await
     }
 
-    async fn commit(&self, mut transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
-        if let Some(mark) = &self.mark {
-            self.claim(&mut transaction, mark).await?;
+    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
+        match &self.mark {
+            Some(mark) => self.commit_marked(transaction, mark).await,
+            None => transaction.commit().await.map_err(|error| self.failure(error)),
         }
-        transaction.commit().await.map_err(|error| self.failure(error))?;
-        if let Some(mark) = &self.mark {
-            mark.set_written();
-        }
-        Ok(())
     }
 
     fn failure(&self, error: sqlx::Error) -> Error {

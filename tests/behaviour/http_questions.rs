@@ -101,8 +101,10 @@ impl Events {
     fn of(api: &Api, run: u64) -> Events {
         let mut stream = TcpStream::connect(&api.address).expect("the server listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
-        let head =
-            format!("GET /api/v1/runs/{run}/events HTTP/1.1\r\nHost: {}\r\n\r\n", api.address);
+        let head = format!(
+            "GET /api/v1/runs/{run}/events HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            api.address
+        );
         stream.write_all(head.as_bytes()).expect("it is sent");
         Events(BufReader::new(stream))
     }
