@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderName;
+use axum::response::AppendHeaders;
 use axum::routing::get;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::App;
 use super::extract::{FromQuery, limit};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
-use super::runs::next;
+use super::runs::{Page, next};
 use crate::domain::id::RunId;
 use crate::store::{AuditFilter, Audited};
 
@@ -68,7 +68,7 @@ impl From<(u64, Audited)> for Entry {
 async fn list(
     State(app): State<App>,
     FromQuery(Asked { sync, who, limit: most, before }): FromQuery<Asked>,
-) -> Result<([(HeaderName, String); 1], Json<Vec<Entry>>), Problem> {
+) -> Result<Page<Entry>, Problem> {
     let most = limit(most, USUAL, MOST)?;
     let filter = AuditFilter { sync, who, before };
     let page = app.store.audit_page(&filter, most).await?;
@@ -76,5 +76,5 @@ async fn list(
     let query =
         sync.map(|sync| ("sync", sync)).into_iter().chain(who.map(|who| ("who", who))).collect();
     let link = next("/api/v1/audit", query, most, page.len(), page.last().map(|(id, _)| *id));
-    Ok(([link], Json(page.into_iter().map(Entry::from).collect())))
+    Ok((AppendHeaders(link), Json(page.into_iter().map(Entry::from).collect())))
 }

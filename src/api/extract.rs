@@ -63,7 +63,11 @@ pub fn limit(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Problem> 
     Ok(limit)
 }
 
-fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+/// A JSON object, or the default where there is no body.
+///
+/// # Errors
+/// It is not declared as JSON, is none, or does not have what is asked for.
+pub fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());
     }

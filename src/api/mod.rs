@@ -1,6 +1,6 @@
 //! The HTTP interface: questions and commands.
 //!
-//! Every path is one entry of [`routes`] and one function in the file of its resource. A request passes, in this order:
+//! Every path is one entry of `routes` and one function in the file of its resource. A request passes, in this order:
 //! `access` (is it for us, in time), `gate` (who asks, how often, may they), `command` (once, audited), the function.
 //!
 //! Not responsible for what a command does (`control`), nor for how the documents look on the command line, which

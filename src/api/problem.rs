@@ -113,7 +113,8 @@ impl From<Refused> for Problem {
             }
             Refused::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Problem::new(status, refused.to_string())
+        let problem = Problem::new(status, refused.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE { problem.after(1) } else { problem }
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
+use axum::response::AppendHeaders;
 use axum::routing::get;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,10 @@ struct Asked {
 }
 
 /// A page, and the way to the next.
-type Page<T> = ([(HeaderName, String); 1], Json<Vec<T>>);
+pub type Page<T> = (AppendHeaders<Next>, Json<Vec<T>>);
+
+/// The header with the way to the next page, where there is one.
+pub type Next = Option<(HeaderName, String)>;
 
 /// Runs, the newest first.
 async fn list(
@@ -91,7 +95,7 @@ async fn list(
     query.extend(phase.map(|phase| ("phase", phase.to_string())));
     query.extend(trigger.map(|trigger| ("trigger", trigger.to_string())));
     let link = next("/api/v1/runs", query, most, rows.len(), rows.last().map(|row| row.id.0));
-    Ok(([link], Json(rows.iter().map(Run::from).collect())))
+    Ok((AppendHeaders(link), Json(rows.iter().map(Run::from).collect())))
 }
 
 /// The header with the next page; without one where this page is not full.
@@ -101,17 +105,16 @@ pub fn next(
     most: u32,
     found: usize,
     last: Option<u64>,
-) -> (HeaderName, String) {
-    let link = last.filter(|_| u32::try_from(found).is_ok_and(|found| found >= most)).map(|last| {
-        let mut text = format!("<{path}?limit={most}&before={last}");
-        for (name, value) in query {
-            let set = percent_encoding::NON_ALPHANUMERIC;
-            let value = percent_encoding::utf8_percent_encode(&value, set);
-            text.push_str(&format!("&{name}={value}"));
-        }
-        format!("{text}>; rel=\"next\"")
-    });
-    (header::LINK, link.unwrap_or_default())
+) -> Next {
+    let is_full = u32::try_from(found).is_ok_and(|found| found >= most);
+    let last = last.filter(|_| is_full)?;
+    let mut link = format!("<{path}?limit={most}&before={last}");
+    for (name, value) in query {
+        let set = percent_encoding::NON_ALPHANUMERIC;
+        let value = percent_encoding::utf8_percent_encode(&value, set);
+        link.push_str(&format!("&{name}={value}"));
+    }
+    Some((header::LINK, format!("{link}>; rel=\"next\"")))
 }
 
 /// A run, with its report if it ended in this process.
@@ -206,5 +209,5 @@ async fn records(
         let store::RecordNote { key, verdict, operation, code, message } = record;
         Record { note, run, key, verdict, operation, code, message }
     });
-    Ok(([link], Json(records.collect())))
+    Ok((AppendHeaders(link), Json(records.collect())))
 }

@@ -1,8 +1,8 @@
 //! Syncs: how they stand, and the commands to run, stop, pause and resume them.
 
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
@@ -13,6 +13,7 @@ use super::command::By;
 use super::extract::{FromBody, FromPath, FromQuery, limit};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
+use super::runs::Next;
 use super::shape::Standing;
 use super::status::Status;
 use super::{App, document};
@@ -82,7 +83,7 @@ struct Asked {
 async fn list(
     State(app): State<App>,
     FromQuery(Asked { limit: most, after }): FromQuery<Asked>,
-) -> Result<([(HeaderName, String); 1], Json<Value>), Problem> {
+) -> Result<(AppendHeaders<Next>, Json<Value>), Problem> {
     let most = limit(most, USUAL, MOST)?;
     let syncs = &app.config.syncs;
     let first = match &after {
@@ -99,10 +100,10 @@ async fn list(
         last = Some(&sync.sync.name);
     }
     let is_more = first + documents.len() < syncs.len();
-    let link = last
-        .filter(|_| is_more)
-        .map(|last| format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""));
-    Ok(([(header::LINK, link.unwrap_or_default())], Json(Value::Array(documents))))
+    let link = last.filter(|_| is_more).map(|last| {
+        (header::LINK, format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""))
+    });
+    Ok((AppendHeaders(link), Json(Value::Array(documents))))
 }
 
 /// Where one sync stands.

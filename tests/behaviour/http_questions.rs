@@ -56,7 +56,7 @@ fn lists_come_in_pages_and_by_what_is_asked() {
     assert_eq!(of("trigger=schedule"), Value::Array(vec![]));
     server.get("/api/v1/runs?phase=green").expect_problem(400, &["`green`", "`succeeded`"]);
     let syncs = server.get("/api/v1/syncs?limit=1").expect(200);
-    assert_eq!(next(&syncs.head), None, "there is one sync");
+    assert!(!syncs.head.contains("link:"), "there is one sync: {syncs:#?}");
     server.get("/api/v1/syncs?after=nobody").expect_problem(404, &["`nobody`"]);
     let behind = server.get("/api/v1/syncs?after=people").expect(200).json;
     assert_eq!(behind, Value::Array(vec![]));
