@@ -3,6 +3,8 @@
 //! The level comes from `RUST_LOG` where it is set, else from how often `--verbose` was said. Not here: progress
 //! bars (`cli`).
 
+pub mod metrics;
+
 use std::io::IsTerminal;
 
 use tracing::Subscriber;

@@ -1,10 +1,10 @@
 //! Who is heard, and for how long.
 //!
 //! A page in somebody's browser can send requests to this machine. It is kept out by what it cannot change: the `Host`
-//! it was made to believe in (DNS rebinding) and its own `Origin`. Tokens are not built yet, so that the server listens on
-//! loopback addresses only.
+//! it was made to believe in (DNS rebinding) and its own `Origin`. Not responsible for who asks (`gate`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -18,9 +18,18 @@ use super::problem::Problem;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The names of this machine.
+#[derive(Debug)]
+pub struct Names {
+    /// Where we listen.
+    pub ours: IpAddr,
+    /// What else we are called, by the config; in lower case, without a port.
+    pub hosts: Vec<String>,
+}
+
 /// Lets a request through that names this machine, and that no foreign page sent.
-pub async fn to_us(address: SocketAddr, request: Request, next: Next) -> Response {
-    match check(address.ip(), request.uri(), request.headers()) {
+pub async fn to_us(names: Arc<Names>, request: Request, next: Next) -> Response {
+    match check(&names, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -37,7 +46,7 @@ pub async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-fn check(ours: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn check(ours: &Names, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let hosts = headers.get_all(header::HOST).iter().collect::<Vec<_>>();
     let host = match hosts.as_slice() {
         [one] => one.to_str().ok(),
@@ -51,7 +60,8 @@ fn check(ours: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     };
     let refuse = |what: &str, name: HeaderName| {
         let detail = format!(
-            "`{name}: {what}` is not this machine; use `localhost` or the address that the server listens on"
+            "`{name}: {what}` is not this machine; use `localhost`, the address that the server listens on, or a name that \
+             `server.hosts` in the config has"
         );
         Err(Problem::new(StatusCode::FORBIDDEN, detail))
     };
@@ -66,12 +76,13 @@ fn check(ours: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn is_our_origin(ours: IpAddr, origin: &str) -> bool {
-    origin.strip_prefix("http://").is_some_and(|authority| is_ours(ours, authority))
+fn is_our_origin(ours: &Names, origin: &str) -> bool {
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| is_ours(ours, authority))
 }
 
 /// Whether the authority names this machine. Its port may be another one: it may be forwarded.
-fn is_ours(ours: IpAddr, authority: &str) -> bool {
+fn is_ours(names: &Names, authority: &str) -> bool {
     let Ok(authority) = authority.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {
         return false;
@@ -79,8 +90,12 @@ fn is_ours(ours: IpAddr, authority: &str) -> bool {
     let host = authority.host();
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback() || ip == ours,
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
+        // Where we listen on every address, any of them is ours; no page's name turns into an address.
+        Ok(ip) => ip.is_loopback() || ip == names.ours || names.ours.is_unspecified(),
+        Err(_) => {
+            let is_named = names.hosts.iter().any(|name| host.eq_ignore_ascii_case(name));
+            is_named || host.eq_ignore_ascii_case("localhost")
+        }
     }
 }
 
@@ -88,17 +103,28 @@ fn is_ours(ours: IpAddr, authority: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn names(ours: [u8; 4]) -> Names {
+        Names { ours: ours.into(), hosts: vec!["sync.example.com".to_owned()] }
+    }
+
     fn status(host: Option<&str>, origin: Option<&str>) -> Option<u16> {
         let mut headers = HeaderMap::new();
         host.map(|host| headers.insert(header::HOST, host.parse().unwrap()));
         origin.map(|origin| headers.insert(header::ORIGIN, origin.parse().unwrap()));
-        let checked = check([127, 0, 0, 1].into(), &Uri::from_static("/health"), &headers);
+        let checked = check(&names([127, 0, 0, 1]), &Uri::from_static("/health"), &headers);
         checked.err().map(|problem| problem.into_response().status().as_u16())
     }
 
     #[test]
     fn only_requests_that_name_this_machine_are_heard() {
-        for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "127.0.0.1", "[::1]:9"] {
+        for host in [
+            "localhost",
+            "LocalHost:8080",
+            "127.0.0.1:8080",
+            "127.0.0.1",
+            "[::1]:9",
+            "SYNC.example.com",
+        ] {
             assert_eq!(status(Some(host), None), None, "{host}");
         }
         for host in [
@@ -114,9 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_ours_where_all_are_and_a_name_only_where_it_is_named() {
+        let all = names([0, 0, 0, 0]);
+        assert!(is_ours(&all, "10.1.2.3:8080") && is_ours(&all, "sync.example.com"));
+        assert!(!is_ours(&all, "evil.example"));
+    }
+
+    #[test]
     fn the_authority_of_http_2_is_taken_where_no_host_was_sent() {
         let checked = |uri: &'static str| {
-            check([127, 0, 0, 1].into(), &Uri::from_static(uri), &HeaderMap::new())
+            check(&names([127, 0, 0, 1]), &Uri::from_static(uri), &HeaderMap::new())
                 .err()
                 .map(|problem| problem.into_response().status().as_u16())
         };
@@ -129,6 +162,7 @@ mod tests {
     fn a_page_from_elsewhere_is_refused() {
         let ours = Some("localhost:8080");
         assert_eq!(status(ours, Some("http://localhost:8080")), None);
+        assert_eq!(status(ours, Some("https://sync.example.com")), None);
         for origin in ["https://evil.example", "null", "http://evil.example:8080", ""] {
             assert_eq!(status(ours, Some(origin)), Some(403), "{origin}");
         }

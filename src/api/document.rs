@@ -1,43 +1,165 @@
 //! The documents that both the API and the command line show.
 
-use serde_json::{Value, json};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::store::{DisabledSource, Pause, RunRow};
+use crate::domain::id::RunId;
+use crate::domain::kind::{Kind, KindReason};
+use crate::domain::run::{Outcome, Phase, Trigger};
+use crate::domain::tally::Tally;
+use crate::store::{self, RunRow};
 
 /// One run with all that is stored of it.
-pub fn run(run: &RunRow) -> Value {
-    json!({
-        "run": run.id,
-        "sync": run.sync,
-        "trigger": run.trigger,
-        "kind": run.choice.map(|choice| choice.kind),
-        "reason": run.choice.map(|choice| choice.reason),
-        "phase": run.phase.to_string(),
-        "started_at": run.started_at.to_string(),
-        "finished_at": run.finished_at.map(|at| at.to_string()),
-        "tally": run.tally,
-        "error": run.error,
-        "stopped_by": run.stop.as_ref().map(|stop| &stop.who),
-        "stop_message": run.stop.as_ref().and_then(|stop| stop.message.as_ref()),
-    })
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Run {
+    pub run: RunId,
+    pub sync: String,
+    pub trigger: Trigger,
+    /// `null` until the snapshot has been asked.
+    pub kind: Option<Kind>,
+    pub reason: Option<KindReason>,
+    pub phase: PhaseWord,
+    #[schemars(extend("format" = "date-time"))]
+    pub started_at: String,
+    #[schemars(extend("format" = "date-time"))]
+    pub finished_at: Option<String>,
+    pub tally: Tally,
+    pub error: Option<String>,
+    pub stopped_by: Option<String>,
+    pub stop_message: Option<String>,
+}
+
+impl From<&RunRow> for Run {
+    fn from(row: &RunRow) -> Run {
+        Run {
+            run: row.id,
+            sync: row.sync.clone(),
+            trigger: row.trigger,
+            kind: row.choice.map(|choice| choice.kind),
+            reason: row.choice.map(|choice| choice.reason),
+            phase: PhaseWord(row.phase),
+            started_at: row.started_at.to_string(),
+            finished_at: row.finished_at.map(|at| at.to_string()),
+            tally: row.tally,
+            error: row.error.clone(),
+            stopped_by: row.stop.as_ref().map(|stop| stop.who.clone()),
+            stop_message: row.stop.as_ref().and_then(|stop| stop.message.clone()),
+        }
+    }
+}
+
+/// A phase, or how it ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseWord(pub Phase);
+
+impl PhaseWord {
+    fn all() -> impl Iterator<Item = Phase> {
+        let going =
+            [Phase::InQueue, Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
+        let ended = [
+            Outcome::Succeeded,
+            Outcome::Partial,
+            Outcome::Failed,
+            Outcome::Cancelled,
+            Outcome::Interrupted,
+            Outcome::Skipped,
+        ];
+        going.into_iter().chain(ended.map(Phase::Ended))
+    }
+}
+
+impl Serialize for PhaseWord {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PhaseWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PhaseWord, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let phase = PhaseWord::all().find(|phase| phase.to_string() == word);
+        phase.map(PhaseWord).ok_or_else(|| {
+            let words: Vec<String> = PhaseWord::all().map(|phase| format!("`{phase}`")).collect();
+            serde::de::Error::custom(format!(
+                "`{word}` is no phase; use one of {}",
+                words.join(", ")
+            ))
+        })
+    }
+}
+
+impl JsonSchema for PhaseWord {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Phase".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<String> = PhaseWord::all().map(|phase| phase.to_string()).collect();
+        json_schema!({ "type": "string", "enum": words })
+    }
 }
 
 /// A pause or a resume that stands.
-pub fn pause(pause: &Pause) -> Value {
-    let Pause { is_paused, message, who, at, until, .. } = pause;
-    json!({
-        "is_paused": is_paused,
-        "since": at.to_string(),
-        "until": until.map(|until| until.to_string()),
-        "who": who,
-        "message": message,
-    })
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Pause {
+    pub is_paused: bool,
+    #[schemars(extend("format" = "date-time"))]
+    pub since: String,
+    /// When it ends by itself.
+    #[schemars(extend("format" = "date-time"))]
+    pub until: Option<String>,
+    pub who: String,
+    pub message: Option<String>,
+}
+
+impl From<&store::Pause> for Pause {
+    fn from(pause: &store::Pause) -> Pause {
+        Pause {
+            is_paused: pause.is_paused,
+            since: pause.at.to_string(),
+            until: pause.until.map(|until| until.to_string()),
+            who: pause.who.clone(),
+            message: pause.message.clone(),
+        }
+    }
 }
 
 /// A source that is disabled.
-pub fn source(disabled: &DisabledSource) -> Value {
-    let DisabledSource { source, message, who, at } = disabled;
-    json!({ "source": source, "since": at.to_string(), "who": who, "message": message })
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct DisabledSource {
+    pub source: String,
+    #[schemars(extend("format" = "date-time"))]
+    pub since: String,
+    pub who: String,
+    pub message: String,
+}
+
+impl From<&store::DisabledSource> for DisabledSource {
+    fn from(disabled: &store::DisabledSource) -> DisabledSource {
+        let store::DisabledSource { source, message, who, at } = disabled.clone();
+        DisabledSource { source, since: at.to_string(), who, message }
+    }
+}
+
+/// The document of a run.
+pub fn run(run: &RunRow) -> Value {
+    json(Run::from(run))
+}
+
+/// The document of a pause or a resume.
+pub fn pause(pause: &store::Pause) -> Value {
+    json(Pause::from(pause))
+}
+
+/// The document of a source that is disabled.
+pub fn source(disabled: &store::DisabledSource) -> Value {
+    json(DisabledSource::from(disabled))
+}
+
+/// A document as a value.
+pub fn json(document: impl Serialize) -> Value {
+    serde_json::to_value(document).expect("documents are plain data and always JSON")
 }
 
 /// The error and its causes in one line; a cause that its effect has quoted already is not repeated.

@@ -1,62 +1,147 @@
 //! Groups: their status over their syncs, and the commands that start and stop all of them.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::routing::{get, post};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::command::By;
+use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
+use super::reason::on_one_line;
+use super::routes::{Route, Routes};
+use super::shape::StatusWord;
 use super::status::Status;
-use super::syncs::{WHO, read, standing};
+use super::syncs::standing;
 use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member};
 use crate::control::handle::{Readiness, Refused};
 use crate::control::queue::Wish;
+use crate::domain::id::RunId;
 use crate::domain::run::Trigger;
 use crate::domain::status::status;
 use crate::engine::run::now;
+use crate::store::Scope;
 
-/// Every group and its status.
-pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let mut documents = Vec::new();
-    for group in app.config.groups.keys() {
-        documents.push(group_document(&app, group).await?);
+/// The paths of groups.
+pub fn routes(routes: Routes) -> Routes {
+    let list_all = Route::get("/api/v1/groups", "groups", "Every group over its syncs");
+    let one = Route::get("/api/v1/groups/{group}", "group", "One group");
+    let start = Route::post(
+        Scope::Write,
+        "/api/v1/groups/{group}/start",
+        "start_group",
+        "Resume every sync of it, and run each that does nothing",
+    );
+    let stop = Route::post(
+        Scope::Write,
+        "/api/v1/groups/{group}/stop",
+        "stop_group",
+        "Pause every sync of it",
+    );
+    routes
+        .add(list_all.json::<Vec<Group>>(200, "All groups, by name"), get(list))
+        .add(one.json::<Group>(200, "The group"), get(self::one))
+        .add(
+            start
+                .body::<Why>()
+                .json::<Changed>(200, "Done before, of which the first answer was lost")
+                .json::<Changed>(202, "The runs of its syncs are durable"),
+            post(self::start),
+        )
+        .add(
+            stop.body::<Why>()
+                .json::<Changed>(200, "Its syncs are paused")
+                .json::<Changed>(202, "Its syncs are paused, and runs drain"),
+            post(self::stop),
+        )
+}
+
+/// A group and how it stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Group {
+    group: String,
+    status: StatusWord,
+    status_reason: String,
+    /// Runs of its syncs that go at once, where that has a limit of its own.
+    max_running: Option<usize>,
+    syncs: Vec<SyncOfGroup>,
+}
+
+/// How one sync of a group stands.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SyncOfGroup {
+    sync: String,
+    status: StatusWord,
+    status_reason: String,
+}
+
+/// What a command came to for each sync of a group.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GroupChanged")]
+struct Changed {
+    group: String,
+    /// `started` or `stopped`; `done` where the first answer was lost.
+    state: &'static str,
+    syncs: Vec<MemberChanged>,
+}
+
+/// What a command came to for one sync.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MemberChanged {
+    sync: String,
+    is_changed: bool,
+    /// Of a stop: the oldest of the runs that it ends. Of a start: the run that goes or waits.
+    run: Option<RunId>,
+    /// Why no run of it was begun, where there is a reason.
+    refused: Option<String>,
+}
+
+impl From<Member> for MemberChanged {
+    fn from(member: Member) -> MemberChanged {
+        let Member { sync, is_changed, run } = member;
+        MemberChanged { sync, is_changed, run, refused: None }
     }
-    Ok(Json(Value::Array(documents)))
 }
 
-/// One group and its status.
-pub async fn one(
-    State(app): State<App>,
-    group: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Path(group) = group?;
-    members(&app.config, &group)?;
-    Ok(Json(group_document(&app, &group).await?))
-}
-
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "GroupRequest")]
 struct Why {
     /// Why; may be left out.
     message: Option<String>,
 }
 
+/// Every group and its status.
+async fn list(State(app): State<App>) -> Json<Vec<Group>> {
+    let mut documents = Vec::new();
+    for group in app.config.groups.keys() {
+        documents.push(found(&app, group).await);
+    }
+    Json(documents)
+}
+
+/// One group and its status.
+async fn one(
+    State(app): State<App>,
+    FromPath(group): FromPath<String>,
+) -> Result<Json<Group>, Problem> {
+    members(&app.config, &group)?;
+    Ok(Json(found(&app, &group).await))
+}
+
 /// Starts every sync of the group: one that is paused is resumed, and each that does nothing is run. 202 once its runs are
 /// durable.
-pub async fn start(
+async fn start(
     State(app): State<App>,
-    group: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(group): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
-    let Path(group) = group?;
-    let Why { message } = read(&headers, &body?)?;
     let syncs = members(&app.config, &group)?;
     // Before anything is changed.
     match app.handle.readiness() {
@@ -64,93 +149,78 @@ pub async fn start(
         Readiness::Draining => return Err(Refused::Draining.into()),
         Readiness::Ready => {}
     }
-    let mut members = say(&app, &group, true, message.as_deref(), &syncs).await?;
-    let mut documents = Vec::new();
-    for member in &mut members {
-        let mut refused = None;
+    let message = on_one_line(message).unwrap_or_else(|| "started".to_owned());
+    let why = format!("group `{group}`: {message}");
+    let mut changed = Vec::new();
+    for member in say(&by, &group, true, &message, &syncs).await? {
+        let mut member = MemberChanged::from(member);
         if member.run.is_none() {
-            match app.handle.run(&member.sync, Wish { is_full: false, trigger: Trigger::Api }).await
-            {
+            let wish = Wish { is_full: false, trigger: Trigger::Api };
+            match app.handle.run_for(&member.sync, wish, by.given(Some(why.clone()))).await {
                 Ok(accepted) => member.run = Some(accepted.run),
-                Err(why @ Refused::Closed(_)) => refused = Some(why.to_string()),
+                Err(why @ Refused::Closed(_)) => member.refused = Some(why.to_string()),
                 Err(why) => return Err(why.into()),
             }
         }
-        documents.push(member_document(member, refused.as_deref()));
+        changed.push(member);
     }
-    let document = json!({ "group": group, "state": "started", "syncs": documents });
+    let document = Changed { group, state: "started", syncs: changed };
     Ok((StatusCode::ACCEPTED, Json(document)).into_response())
 }
 
 /// Stops every sync of the group: it is paused, and what goes drains. 202 while something does, else 200.
-pub async fn stop(
+async fn stop(
     State(app): State<App>,
-    group: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(group): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
-    let Path(group) = group?;
-    let Why { message } = read(&headers, &body?)?;
     let syncs = members(&app.config, &group)?;
-    let members = say(&app, &group, false, message.as_deref(), &syncs).await?;
+    let message = on_one_line(message).unwrap_or_else(|| "stopped".to_owned());
+    let members = say(&by, &group, false, &message, &syncs).await?;
     let is_draining = members.iter().any(|member| member.run.is_some());
-    let documents: Vec<Value> =
-        members.iter().map(|member| member_document(member, None)).collect();
-    let document = json!({ "group": group, "state": "stopped", "syncs": documents });
+    let syncs = members.into_iter().map(MemberChanged::from).collect();
     let status = if is_draining { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(document)).into_response())
+    Ok((status, Json(Changed { group, state: "stopped", syncs })).into_response())
 }
 
 async fn say(
-    app: &App,
+    By { who, store }: &By,
     group: &str,
     is_start: bool,
-    message: Option<&str>,
+    message: &str,
     syncs: &[&SyncConfig],
 ) -> Result<Vec<Member>, Problem> {
-    let usual = if is_start { "started" } else { "stopped" };
-    let message = message.map(str::trim).filter(|message| !message.is_empty()).unwrap_or(usual);
-    let command = grouping::Command { group, is_start, who: WHO, message };
+    let command = grouping::Command { group, is_start, who, message };
     let named: Vec<(&str, bool)> =
         syncs.iter().map(|sync| (sync.sync.name.as_str(), sync.paused)).collect();
-    Ok(grouping::change(&app.store, command, &named, now()).await?)
+    Ok(grouping::change(store, command, &named, now()).await?)
 }
 
-/// What a command came to for one sync.
-pub fn member_document(member: &Member, refused: Option<&str>) -> Value {
-    let Member { sync, is_changed, run } = member;
-    json!({ "sync": sync, "is_changed": is_changed, "run": run, "refused": refused })
-}
-
-async fn group_document(app: &App, group: &str) -> Result<Value, Problem> {
+async fn found(app: &App, group: &str) -> Group {
     let mut statuses = Vec::new();
     for sync in app.config.syncs_of(group) {
-        statuses.push(standing(app, &sync.sync.name).await?);
+        statuses.push(standing(app, sync).await);
     }
-    Ok(document(&app.config, group, &statuses))
+    document(&app.config, group, &statuses)
 }
 
 /// A group as the API and the command line show it; `statuses`: of its syncs.
-pub fn document(config: &Config, group: &str, statuses: &[Status<'_>]) -> Value {
+pub fn document(config: &Config, group: &str, statuses: &[Status<'_>]) -> Group {
     let facts: Vec<_> = statuses.iter().map(|status| status.facts.clone()).collect();
     let status = status(&facts);
-    let syncs: Vec<Value> = statuses
-        .iter()
-        .map(|one| {
-            json!({
-                "sync": one.sync.sync.name,
-                "status": one.status.word.to_string(),
-                "status_reason": one.status.reason,
-            })
-        })
-        .collect();
-    json!({
-        "group": group,
-        "status": status.word.to_string(),
-        "status_reason": status.reason,
-        "max_running": config.groups.get(group).copied().flatten(),
-        "syncs": syncs,
-    })
+    let of_sync = |one: &Status<'_>| SyncOfGroup {
+        sync: one.sync.sync.name.clone(),
+        status: StatusWord(one.status.word),
+        status_reason: one.status.reason.clone(),
+    };
+    Group {
+        group: group.to_owned(),
+        status: StatusWord(status.word),
+        status_reason: status.reason,
+        max_running: config.groups.get(group).copied().flatten(),
+        syncs: statuses.iter().map(of_sync).collect(),
+    }
 }
 
 fn members<'a>(config: &'a Config, group: &'a str) -> Result<Vec<&'a SyncConfig>, Problem> {

@@ -83,6 +83,15 @@ impl Listener for Bounded {
     }
 }
 
+impl Connection {
+    /// Whoever is written to, as with events, is not silent.
+    fn spoke(&mut self, written: &Poll<io::Result<usize>>) {
+        if self.head == Head::Whole && matches!(written, Poll::Ready(Ok(_))) {
+            self.silence.as_mut().reset(Instant::now() + SILENCE);
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -108,7 +117,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.spoke(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -124,7 +135,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.spoke(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,45 +1,115 @@
-//! The HTTP interface: questions and commands on a loopback address.
+//! The HTTP interface: questions and commands.
+//!
+//! Every path is one entry of `routes` and one function in the file of its resource. A request passes, in this order:
+//! `access` (is it for us, in time), `gate` (who asks, how often, may they), `command` (once, audited), the function.
 //!
 //! Not responsible for what a command does (`control`), nor for how the documents look on the command line, which
-//! prints the same ones. Invariants: every answer but a success is a problem (RFC 9457) that names the remedy; body, time
-//! and connections have a bound; only requests that name this machine are heard.
+//! prints the same ones. Invariants: every answer but a success is a problem (RFC 9457) that names the remedy; body,
+//! headers, time, connections, watchers and requests in a second have a bound; only requests that name this machine are
+//! heard.
 
 mod access;
+mod audit;
+mod command;
+mod connections;
 pub mod document;
+mod events;
+mod extract;
+mod gate;
 pub mod groups;
 mod listener;
+mod metrics;
+mod openapi;
 mod probes;
 mod problem;
+mod reason;
+mod routes;
 mod runs;
-pub mod sources;
+mod shape;
+mod sources;
 pub mod status;
 mod syncs;
+pub mod token;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{Json, Router};
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::control::handle::Handle;
+use crate::domain::id::Instant;
+use crate::engine::run::now;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
+use access::Names;
+pub use audit::Entry;
+use command::Keys;
+use gate::Gate;
 use listener::Bounded;
+use metrics::Statuses;
 use problem::Problem;
+use routes::Routes;
 
 /// Bytes of a request's body.
 const BODY: usize = 64 << 10;
 
-/// What answers are made from.
+/// What answers are made from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
     pub config: Arc<Config>,
     pub store: Store,
     pub handle: Handle,
+    /// Reached when the server closes its connections.
+    closing: Shutdown,
+    started_at: Instant,
+    gate: Arc<Gate>,
+    keys: Keys,
+    watchers: Arc<Semaphore>,
+    statuses: Arc<Statuses>,
+    /// The OpenAPI document.
+    paths: Arc<Value>,
+}
+
+impl App {
+    /// `closing` is raised when connections are to end.
+    pub fn new(config: Arc<Config>, store: Store, handle: Handle, closing: Shutdown) -> App {
+        let routes = all();
+        let is_loopback = config.server.listen.ip().is_loopback();
+        App {
+            gate: Arc::new(Gate::new(routes.scopes(), config.server.rate, is_loopback)),
+            paths: Arc::new(openapi::document(&routes.all)),
+            started_at: now(),
+            keys: Keys::default(),
+            watchers: Arc::new(Semaphore::new(events::WATCHERS)),
+            statuses: Arc::default(),
+            config,
+            store,
+            handle,
+            closing,
+        }
+    }
+}
+
+/// Every path that is described; those of other wires are merged in [`router`].
+fn all() -> Routes {
+    Routes::default()
+        .with(probes::routes)
+        .with(metrics::routes)
+        .with(syncs::routes)
+        .with(connections::routes)
+        .with(groups::routes)
+        .with(sources::routes)
+        .with(runs::routes)
+        .with(events::routes)
+        .with(audit::routes)
+        .with(openapi::routes)
 }
 
 /// Serves until `end`, and then until every request is answered.
@@ -57,31 +127,81 @@ pub async fn serve(
 
 /// All paths. `address`: where the server listens.
 pub fn router(app: App, address: SocketAddr) -> Router {
-    Router::new()
-        .route("/health", get(probes::health))
-        .route("/ready", get(probes::ready))
-        .route("/version", get(probes::version))
-        .route("/api/v1/syncs", get(syncs::list))
-        .route("/api/v1/syncs/{sync}", get(syncs::one))
-        .route("/api/v1/syncs/{sync}/run", post(syncs::run))
-        .route("/api/v1/syncs/{sync}/stop", post(syncs::stop))
-        .route("/api/v1/syncs/{sync}/pause", post(syncs::pause))
-        .route("/api/v1/syncs/{sync}/resume", post(syncs::resume))
-        .route("/api/v1/connections", get(syncs::connections))
-        .route("/api/v1/groups", get(groups::list))
-        .route("/api/v1/groups/{group}", get(groups::one))
-        .route("/api/v1/groups/{group}/start", post(groups::start))
-        .route("/api/v1/groups/{group}/stop", post(groups::stop))
-        .route("/api/v1/sources", get(sources::list))
-        .route("/api/v1/sources/{source}", get(sources::one))
-        .route("/api/v1/sources/{source}/disable", post(sources::disable))
-        .route("/api/v1/sources/{source}/enable", post(sources::enable))
-        .route("/api/v1/runs", get(runs::list))
-        .route("/api/v1/runs/{run}", get(runs::one))
+    let names = Names { ours: address.ip(), hosts: app.config.server.hosts.clone() };
+    let names = Arc::new(names);
+    all()
+        .router
         .fallback(|| async { Problem::no_path() })
         .method_not_allowed_fallback(|| async { Problem::no_method() })
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn_with_state(app.clone(), command::carried_out))
+        .layer(from_fn_with_state(app.clone(), gate::guard))
         .layer(from_fn(access::in_time))
-        .layer(from_fn(move |request, next| access::to_us(address, request, next)))
+        .layer(from_fn(move |request, next| access::to_us(Arc::clone(&names), request, next)))
         .with_state(app)
+}
+
+async fn document_of_paths(State(app): State<App>) -> Json<Value> {
+    Json(Value::clone(&app.paths))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::control::handle;
+    use crate::{config, shutdown};
+
+    /// The example's config over a state of its own, with a service that never began.
+    pub(crate) async fn app(state: &Path) -> App {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
+        let mut config = config::load_for(&example, None).unwrap();
+        config.state = state.to_owned();
+        let store = Store::open(state).await.unwrap();
+        let (handle, _inbox) = handle::channel();
+        let (_stopper, closing) = shutdown::channel();
+        App::new(Arc::new(config), store, handle, closing)
+    }
+
+    #[tokio::test]
+    async fn what_syncs_say_of_themselves_is_what_the_document_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path()).await;
+        let mut schema = app.paths["components"].clone();
+        let document = json_of_all(&app).await;
+        schema = serde_json::json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "array", "items": { "$ref": "#/components/schemas/Sync" }, "components": schema,
+        });
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new());
+        let known = &app.paths["components"]["schemas"]["Sync"]["properties"];
+        for name in document[0].as_object().unwrap().keys() {
+            assert!(known.get(name).is_some(), "`{name}` is described");
+        }
+    }
+
+    async fn json_of_all(app: &App) -> Value {
+        let mut all = Vec::new();
+        for sync in &app.config.syncs {
+            all.push(syncs::standing(app, sync).await.to_json());
+        }
+        Value::Array(all)
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_a_success() {
+        let routes = all().all;
+        let mut names: Vec<&str> = routes.iter().map(|route| route.id).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), routes.len());
+        for route in &routes {
+            assert!(route.answers.iter().any(|(status, ..)| *status < 300), "{}", route.id);
+            assert_eq!(route.scope.is_none(), ["/health", "/ready"].contains(&route.path));
+        }
+    }
 }

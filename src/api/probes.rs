@@ -1,29 +1,87 @@
+//! Whether the process lives, whether it is ready, and what it is.
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::problem::Problem;
+use super::routes::{Route, Routes};
 use crate::control::handle::{Readiness, Refused};
 
-/// The process is alive.
-pub async fn health() -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+/// The paths of the probes.
+pub fn routes(routes: Routes) -> Routes {
+    let (health, ready) = (
+        Route::get("/health", "health", "Whether the process lives").open(),
+        Route::get("/ready", "ready", "Whether triggers are taken in").open(),
+    );
+    routes
+        .add(health.json::<Alive>(200, "It lives"), get(self::health))
+        .add(ready.json::<Ready>(200, "They are"), get(self::ready))
+        .add(
+            Route::get("/version", "version", "Which version runs")
+                .json::<Version>(200, "The version"),
+            get(version),
+        )
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Alive {
+    /// `alive`.
+    status: &'static str,
+}
+
+/// What was looked at, without names: whoever asks is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Ready {
+    /// `ready`.
+    status: &'static str,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Check {
+    /// `recovery`, `schedules` or `state`.
+    check: &'static str,
+    is_met: bool,
+    detail: &'static str,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Version {
+    version: &'static str,
+}
+
+async fn health() -> Json<Alive> {
+    Json(Alive { status: "alive" })
 }
 
 /// Triggers are taken in: the state is ours and can be written, and what an earlier process left is recovered.
-pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     match app.handle.readiness() {
-        Readiness::Starting => Err(Refused::Starting.into()),
-        Readiness::Draining => Err(Refused::Draining.into()),
-        Readiness::Ready => match app.store.probe().await {
-            Ok(()) => Ok(Json(json!({ "status": "ready" }))),
-            Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-        },
+        Readiness::Starting => return Err(Problem::from(Refused::Starting).after(1)),
+        Readiness::Draining => return Err(Problem::from(Refused::Draining).after(5)),
+        Readiness::Ready => {}
     }
+    if let Err(error) = app.store.probe().await {
+        // Whoever asks is answered, and a path is not for everybody.
+        tracing::warn!(%error, "the state cannot be written");
+        let detail = "the state cannot be written; the server's log says why";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(5));
+    }
+    let met = |check, detail| Check { check, is_met: true, detail };
+    let checks = vec![
+        met("recovery", "what an earlier process left is taken up"),
+        met("schedules", "schedules are armed"),
+        met("state", "the state is ours and can be written"),
+    ];
+    Ok(Json(Ready { status: "ready", checks }).into_response())
 }
 
-pub async fn version() -> Json<Value> {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION") }))
+async fn version() -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION") })
 }

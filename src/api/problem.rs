@@ -1,7 +1,14 @@
+//! Why a request was not granted, for every reason there is, in one form (RFC 9457).
+//!
+//! Invariant: the detail names the remedy, and holds no secret and no row.
+
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::control::handle::Refused;
 use crate::store;
@@ -11,17 +18,54 @@ use crate::store;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    /// When to ask again, in whole seconds.
+    retry_after: Option<u64>,
+}
+
+/// How a problem is written.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "Problem")]
+pub struct Body {
+    /// Always `about:blank`: the status says what kind it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    /// What is wrong; and what to do about it.
+    detail: String,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into() }
+        Problem { status, detail: detail.into(), retry_after: None }
+    }
+
+    /// Nobody is known by what was sent.
+    pub fn unauthorized(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// There is a limit, and it is reached for so long.
+    pub fn too_often(wait: Duration, what: &str) -> Problem {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = seconds.max(1);
+        let detail = format!("{what}; ask again in {seconds} s");
+        Problem {
+            retry_after: Some(seconds),
+            ..Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
+    /// As this problem, with a time after which to ask again.
+    #[must_use]
+    pub fn after(self, seconds: u64) -> Problem {
+        Problem { retry_after: Some(seconds), ..self }
     }
 
     pub fn no_path() -> Problem {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "there is nothing at this path; begin at `/api/v1/syncs`, `/api/v1/connections`, `/api/v1/runs`, `/ready` or `/version`",
+            "there is nothing at this path; begin at `/api/v1/syncs` or `/api/v1/runs`; `/api/v1/openapi.json` has all paths",
         )
     }
 
@@ -39,14 +83,23 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Problem"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
+        let body = Body {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Problem"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        let body = serde_json::to_string(&body).expect("a problem is plain text");
         let headers = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, headers, body.to_string()).into_response()
+        let mut response = (self.status, headers, body).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -60,7 +113,8 @@ impl From<Refused> for Problem {
             }
             Refused::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Problem::new(status, refused.to_string())
+        let problem = Problem::new(status, refused.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE { problem.after(1) } else { problem }
     }
 }
 

@@ -1,105 +1,140 @@
 //! Sources: whether each is disabled and by whom, and the commands that change it.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::routing::{get, post};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use super::command::By;
+use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
-use super::syncs::{WHO, read, said};
+use super::reason::{Why, said};
+use super::routes::{Route, Routes};
 use super::{App, document};
-use crate::control::disabling::one_line;
+use crate::domain::id::RunId;
 use crate::engine::run::now;
-use crate::store::DisabledSource;
+use crate::store::{DisabledSource, Scope};
+
+/// The paths of sources.
+pub fn routes(routes: Routes) -> Routes {
+    let list_all = Route::get("/api/v1/sources", "sources", "Every source");
+    let one = Route::get("/api/v1/sources/{source}", "source", "One source");
+    let disable = Route::post(
+        Scope::Write,
+        "/api/v1/sources/{source}/disable",
+        "disable_source",
+        "Have no sync read it",
+    );
+    let enable = Route::post(
+        Scope::Write,
+        "/api/v1/sources/{source}/enable",
+        "enable_source",
+        "Have syncs read it again",
+    );
+    routes
+        .add(list_all.json::<Vec<Source>>(200, "All sources, by name"), get(list))
+        .add(one.json::<Source>(200, "The source"), get(self::one))
+        .add(
+            disable
+                .needed_body::<Why>()
+                .json::<Changed>(200, "It is disabled")
+                .json::<Changed>(202, "It is disabled, and runs drain"),
+            post(self::disable),
+        )
+        .add(
+            enable.needed_body::<Why>().json::<Changed>(200, "It is not disabled"),
+            post(self::enable),
+        )
+}
+
+/// A source, and whether it is disabled.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Source {
+    source: String,
+    is_disabled: bool,
+    disabled: Option<document::DisabledSource>,
+    /// That read it.
+    syncs: Vec<String>,
+}
+
+/// What a command came to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SourceChanged")]
+struct Changed {
+    #[serde(flatten)]
+    source: Source,
+    /// It was not so before.
+    is_changed: bool,
+    /// Those that drain: the oldest of each sync that reads it.
+    runs: Vec<RunId>,
+}
 
 /// Every source, and whether it is disabled.
-pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn list(State(app): State<App>) -> Result<Json<Vec<Source>>, Problem> {
     let mut documents = Vec::new();
     for source in app.config.sources.keys() {
-        documents.push(source_document(&app, source).await?);
+        documents.push(found(&app, source).await?);
     }
-    Ok(Json(Value::Array(documents)))
+    Ok(Json(documents))
 }
 
 /// One source.
-pub async fn one(
+async fn one(
     State(app): State<App>,
-    source: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Path(source) = source?;
-    find(&app, &source)?;
-    Ok(Json(source_document(&app, &source).await?))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Why {
-    message: String,
+    FromPath(source): FromPath<String>,
+) -> Result<Json<Source>, Problem> {
+    Ok(Json(found(&app, &source).await?))
 }
 
 /// Disables the source: what its syncs have in flight is finished, and none of them runs. 202 while something drains, else
 /// 200. One that is disabled stays as it is.
-pub async fn disable(
+async fn disable(
     State(app): State<App>,
-    source: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(source): FromPath<String>,
+    Extension(By { who, store }): Extension<By>,
+    FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
-    let Path(source) = source?;
-    let Why { message } = read(&headers, &body?)?;
-    find(&app, &source)?;
-    let message = one_line(said(&message)?);
-    let next = DisabledSource { source: source.clone(), message, who: WHO.to_owned(), at: now() };
-    let syncs: Vec<&str> =
-        app.config.readers_of(&source).map(|sync| sync.sync.name.as_str()).collect();
-    let runs = app.store.disable_source(&next, &syncs).await?;
+    let Source { syncs, .. } = found(&app, &source).await?;
+    let message = said(message)?;
+    let next = DisabledSource { source: source.clone(), message, who, at: now() };
+    let syncs: Vec<&str> = syncs.iter().map(String::as_str).collect();
+    let runs = store.disable_source(&next, &syncs).await?;
     let is_changed = runs.is_some();
     let runs = runs.unwrap_or_default();
     let status = if runs.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut document = source_document(&app, &source).await?;
-    document["is_changed"] = json!(is_changed);
-    document["runs"] = json!(runs);
-    Ok((status, Json(document)).into_response())
+    let source = found(&app, &source).await?;
+    Ok((status, Json(Changed { source, is_changed, runs })).into_response())
 }
 
 /// Enables the source: the schedules of its syncs go on. One that is not disabled stays as it is.
-pub async fn enable(
+async fn enable(
     State(app): State<App>,
-    source: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Path(source) = source?;
-    let Why { message } = read(&headers, &body?)?;
-    find(&app, &source)?;
-    let message = one_line(said(&message)?);
-    let is_changed = app.store.enable_source(&source, &message, WHO, now()).await?;
-    let mut document = source_document(&app, &source).await?;
-    document["is_changed"] = json!(is_changed);
-    Ok(Json(document))
+    FromPath(source): FromPath<String>,
+    Extension(By { who, store }): Extension<By>,
+    FromBody(Why { message }): FromBody<Why>,
+) -> Result<Json<Changed>, Problem> {
+    found(&app, &source).await?;
+    let message = said(message)?;
+    let is_changed = store.enable_source(&source, &message, &who, now()).await?;
+    let source = found(&app, &source).await?;
+    Ok(Json(Changed { source, is_changed, runs: Vec::new() }))
 }
 
-fn find(app: &App, source: &str) -> Result<(), Problem> {
-    if app.config.sources.contains_key(source) {
-        return Ok(());
+async fn found(app: &App, source: &str) -> Result<Source, Problem> {
+    if !app.config.sources.contains_key(source) {
+        let detail =
+            format!("there is no source `{source}`; `GET /api/v1/sources` lists those there are");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
-    let detail =
-        format!("there is no source `{source}`; `GET /api/v1/sources` lists those there are");
-    Err(Problem::new(StatusCode::NOT_FOUND, detail))
-}
-
-async fn source_document(app: &App, source: &str) -> Result<Value, Problem> {
     let disabled = app.store.disabled_sources().await?.remove(source);
-    let syncs: Vec<&str> =
-        app.config.readers_of(source).map(|sync| sync.sync.name.as_str()).collect();
-    Ok(json!({
-        "source": source,
-        "is_disabled": disabled.is_some(),
-        "disabled": disabled.as_ref().map(document::source),
-        "syncs": syncs,
-    }))
+    let syncs = app.config.readers_of(source).map(|sync| sync.sync.name.clone()).collect();
+    Ok(Source {
+        source: source.to_owned(),
+        is_disabled: disabled.is_some(),
+        disabled: disabled.as_ref().map(document::DisabledSource::from),
+        syncs,
+    })
 }

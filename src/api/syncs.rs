@@ -1,100 +1,169 @@
-//! Syncs and their connections: how they stand, and the commands to run and to stop syncs.
+//! Syncs: how they stand, and the commands to run, stop, pause and resume them.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::command::By;
+use super::extract::{FromBody, FromPath, FromQuery, limit};
 use super::problem::Problem;
+use super::reason::{Why, on_one_line, said};
+use super::routes::{Route, Routes};
+use super::runs::Next;
+use super::shape::Standing;
 use super::status::Status;
 use super::{App, document};
 use crate::control::commands;
 use crate::control::handle::Readiness;
 use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
-use crate::control::until::ending;
-use crate::domain::id::Instant;
+use crate::control::until::{Wrong, ending};
+use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Trigger;
-use crate::domain::status::status;
 use crate::engine::run::now;
+use crate::store::Scope;
 
-/// Who gave a command that came over HTTP, until there are tokens that say it.
-pub(super) const WHO: &str = "api";
+/// Syncs of one answer, where the question does not say.
+const USUAL: u32 = 100;
+const MOST: u32 = 500;
 
-/// Where every sync stands.
-pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let mut documents = Vec::new();
-    for sync in &app.config.syncs {
-        documents.push(standing(&app, &sync.sync.name).await?.to_json());
+/// The paths of syncs.
+pub fn routes(routes: Routes) -> Routes {
+    let one = Route::get("/api/v1/syncs/{sync}", "sync", "Where one sync stands");
+    let run = Route::post(Scope::Run, "/api/v1/syncs/{sync}/run", "run_sync", "Sync Now");
+    let stop = Route::post(Scope::Run, "/api/v1/syncs/{sync}/stop", "stop_sync", "Stop Now");
+    let pause = Route::post(Scope::Write, "/api/v1/syncs/{sync}/pause", "pause_sync", "Pause");
+    let resume = Route::post(Scope::Write, "/api/v1/syncs/{sync}/resume", "resume_sync", "Resume");
+    routes
+        .add(
+            Route::get("/api/v1/syncs", "syncs", "Where every sync stands")
+                .query::<Asked>()
+                .json::<Vec<Standing>>(200, "A page of syncs, in the order of the config"),
+            get(list),
+        )
+        .add(one.json::<Standing>(200, "The sync"), get(self::one))
+        .add(
+            run.body::<Run>()
+                .json::<Queued>(200, "Done before, of which the first answer was lost")
+                .json::<Queued>(202, "The run that will answer it is durable"),
+            post(self::run),
+        )
+        .add(
+            stop.body::<Stop>()
+                .json::<Stopping>(200, "Nothing goes")
+                .json::<Stopping>(202, "What goes drains, what waits is dropped"),
+            post(self::stop),
+        )
+        .add(
+            pause
+                .needed_body::<Pause>()
+                .json::<Changed>(200, "It is paused")
+                .json::<Changed>(202, "It is paused, and a run drains"),
+            post(self::pause),
+        )
+        .add(
+            resume.needed_body::<Why>().json::<Changed>(200, "It is not paused"),
+            post(self::resume),
+        )
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u32>,
+    /// Behind this sync, for the next page.
+    after: Option<String>,
+}
+
+/// Where every sync stands, a page at a time: each is looked up.
+async fn list(
+    State(app): State<App>,
+    FromQuery(Asked { limit: most, after }): FromQuery<Asked>,
+) -> Result<(AppendHeaders<Next>, Json<Value>), Problem> {
+    let most = limit(most, USUAL, MOST)?;
+    let syncs = &app.config.syncs;
+    let first = match &after {
+        None => 0,
+        Some(name) => {
+            let found = syncs.iter().position(|sync| sync.sync.name == *name);
+            found.ok_or_else(|| Problem::no_sync(name))? + 1
+        }
+    };
+    let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
+    let (mut documents, mut last) = (Vec::new(), None);
+    for sync in page {
+        documents.push(standing(&app, sync).await.to_json());
+        last = Some(&sync.sync.name);
     }
-    Ok(Json(Value::Array(documents)))
+    let is_more = first + documents.len() < syncs.len();
+    let link = last.filter(|_| is_more).map(|last| {
+        (header::LINK, format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""))
+    });
+    Ok((AppendHeaders(link), Json(Value::Array(documents))))
 }
 
 /// Where one sync stands.
-pub async fn one(
+async fn one(
     State(app): State<App>,
-    sync: Result<Path<String>, PathRejection>,
+    FromPath(name): FromPath<String>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(standing(&app, &sync?.0).await?.to_json()))
+    let sync = app.config.sync(&name).ok_or_else(|| Problem::no_sync(&name))?;
+    Ok(Json(standing(&app, sync).await.to_json()))
 }
 
-/// Every connection and its status over its syncs.
-pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let mut documents = Vec::new();
-    for name in app.config.connections.keys() {
-        let (mut facts, mut syncs) = (Vec::new(), Vec::new());
-        for sync in app.config.syncs.iter().filter(|sync| sync.sync.connection == *name) {
-            facts.push(standing(&app, &sync.sync.name).await?.facts);
-            syncs.push(&sync.sync.name);
-        }
-        let status = status(&facts);
-        documents.push(json!({
-            "connection": name,
-            "status": status.word.to_string(),
-            "status_reason": status.reason,
-            "syncs": syncs,
-        }));
-    }
-    Ok(Json(Value::Array(documents)))
-}
-
-pub(super) async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
-    let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
+/// Where a sync stands now.
+pub async fn standing<'a>(app: &App, sync: &'a crate::config::SyncConfig) -> Status<'a> {
     let is_starting = app.handle.readiness() == Readiness::Starting;
-    Ok(Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await)
+    Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "RunRequest")]
 struct Run {
     /// Force Full Resync.
     full: bool,
+    /// Why, for the audit log.
+    message: Option<String>,
+}
+
+/// A trigger that was taken in.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Queued {
+    /// The run that will answer it.
+    run: RunId,
+    sync: String,
+    /// `queued`; `done` where the first answer was lost.
+    state: &'static str,
+    /// The run waited already, for an earlier trigger.
+    #[serde(default)]
+    is_joined: bool,
 }
 
 /// Sync Now, or Force Full Resync: 202 once the run is durable.
-pub async fn run(
+async fn run(
     State(app): State<App>,
-    sync: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(sync): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Run { full, message }): FromBody<Run>,
 ) -> Result<Response, Problem> {
-    let Path(sync) = sync?;
-    let Run { full } = read(&headers, &body?)?;
-    let accepted = app.handle.run(&sync, Wish { is_full: full, trigger: Trigger::Api }).await?;
+    let wish = Wish { is_full: full, trigger: Trigger::Api };
+    let accepted = app.handle.run_for(&sync, wish, by.given(on_one_line(message))).await?;
     let run = accepted.run;
-    let document =
-        json!({ "run": run, "sync": sync, "state": "queued", "is_joined": accepted.is_joined });
+    let document = Queued { run, sync, state: "queued", is_joined: accepted.is_joined };
     let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
     Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "StopRequest")]
 struct Stop {
     /// Drop what is in flight too.
     now: bool,
@@ -102,162 +171,139 @@ struct Stop {
     message: Option<String>,
 }
 
+/// What a stop came to.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Stopping {
+    /// The oldest run that it ends.
+    run: Option<RunId>,
+    sync: String,
+    /// `stopping` or `idle`; `done` where the first answer was lost.
+    state: &'static str,
+}
+
 /// Stops what goes and what waits: 202, or 200 where nothing does.
-pub async fn stop(
+async fn stop(
     State(app): State<App>,
-    sync: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(sync): FromPath<String>,
+    Extension(By { who, store }): Extension<By>,
+    FromBody(Stop { now: is_now, message }): FromBody<Stop>,
 ) -> Result<Response, Problem> {
-    let Path(sync) = sync?;
-    let Stop { now: is_now, message } = read(&headers, &body?)?;
     if app.config.sync(&sync).is_none() {
         return Err(Problem::no_sync(&sync));
     }
-    let message = message.as_deref();
-    let stop = commands::Stop { sync: &sync, is_now, who: WHO, message };
-    let run = commands::stop(&app.store, stop, now()).await?;
+    let message = on_one_line(message);
+    let stop = commands::Stop { sync: &sync, is_now, who: &who, message: message.as_deref() };
+    let run = commands::stop(&store, stop, now()).await?;
     let (status, state) = match run {
         Some(_) => (StatusCode::ACCEPTED, "stopping"),
         None => (StatusCode::OK, "idle"),
     };
-    let document = json!({ "run": run, "sync": sync, "state": state });
-    Ok((status, Json(document)).into_response())
+    Ok((status, Json(Stopping { run, sync, state })).into_response())
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Why {
-    message: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(
+    rename = "PauseRequest",
+    extend("required" = ["message"], "not" = {
+        "properties": { "for": { "type": "string" }, "until": { "type": "string" } },
+        "required": ["for", "until"],
+    })
+)]
 struct Pause {
+    /// Why.
+    #[serde(default)]
+    #[schemars(extend("pattern" = r"[^\s\x00-\x1f\x7f-\x9f]"))]
     message: String,
     /// A duration such as `2h` after which the pause ends by itself.
     #[serde(rename = "for")]
+    #[schemars(extend("pattern" = "^[1-9][0-9]{0,8}[smhd]$"))]
     lasting: Option<String>,
     /// Or an instant such as `2026-05-04T12:00:00Z`.
+    #[schemars(extend("format" = "date-time"))]
     until: Option<String>,
 }
 
+/// What a pause or a resume came to.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Changed {
+    sync: String,
+    is_paused: bool,
+    /// It was not so before.
+    is_changed: bool,
+    /// The run that drains.
+    run: Option<RunId>,
+    pause: Option<document::Pause>,
+}
+
 /// Pauses the sync: 202 while a run of it drains, else 200. One that is paused stays as it is.
-pub async fn pause(
+async fn pause(
     State(app): State<App>,
-    sync: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(sync): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Pause { message, lasting, until }): FromBody<Pause>,
 ) -> Result<Response, Problem> {
-    let Pause { message, lasting, until } = read(&headers, &body?)?;
-    let until = ending(lasting.as_deref(), until.as_deref(), now())
-        .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))?;
-    set_paused(&app, sync?.0, &message, true, until).await
+    let until = ending(lasting.as_deref(), until.as_deref(), now()).map_err(|wrong| {
+        let status = match wrong {
+            Wrong::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Wrong::Time(_) => StatusCode::CONFLICT,
+        };
+        Problem::new(status, wrong.to_string())
+    })?;
+    set_paused(&app, by, sync, message, true, until).await
 }
 
 /// Resumes the sync: its schedule goes on. One that is not paused stays as it is.
-pub async fn resume(
+async fn resume(
     State(app): State<App>,
-    sync: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    FromPath(sync): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
-    let Why { message } = read(&headers, &body?)?;
-    set_paused(&app, sync?.0, &message, false, None).await
+    set_paused(&app, by, sync, message, false, None).await
 }
 
 async fn set_paused(
     app: &App,
+    By { who, store }: By,
     sync: String,
-    message: &str,
+    message: String,
     is_paused: bool,
     until: Option<Instant>,
 ) -> Result<Response, Problem> {
     let configured = app.config.sync(&sync).ok_or_else(|| Problem::no_sync(&sync))?.paused;
     let message = said(message)?;
-    let (who, is_start) = (WHO, false);
-    let asked =
-        pausing::Asked { sync: &sync, is_paused, configured, who, message, until, is_start };
-    let (run, is_changed) = match pausing::change(&app.store, asked, now()).await? {
+    let asked = pausing::Asked {
+        sync: &sync,
+        is_paused,
+        configured,
+        who: &who,
+        message: &message,
+        until,
+        is_start: false,
+    };
+    let (run, is_changed) = match pausing::change(&store, asked, now()).await? {
         Came::Changed(run) => (run, true),
         Came::Already(_) => (None, false),
     };
     let pause = pausing::standing(app.store.pause(&sync).await?, configured);
-    let document = json!({
-        "sync": sync,
-        "is_paused": is_paused,
-        "is_changed": is_changed,
-        "run": run,
-        "pause": pause.as_ref().map(document::pause),
-    });
+    let pause = pause.as_ref().map(document::Pause::from);
     let status = if run.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(document)).into_response())
-}
-
-/// The message of a command that wants one.
-pub(super) fn said(message: &str) -> Result<&str, Problem> {
-    match message.trim() {
-        "" => {
-            let detail =
-                "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
-        }
-        message => Ok(message),
-    }
-}
-
-/// A JSON body, or the default where there is none.
-pub(super) fn read<T: DeserializeOwned + Default>(
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        let detail = "the body is not declared as JSON; send `Content-Type: application/json`";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    let refuse = |status, what: &str| {
-        Problem::new(status, format!("the body cannot be read: {what}; send a JSON object"))
-    };
-    let read = serde_json::from_slice(body).map_err(|error| {
-        let status = match error.classify() {
-            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        refuse(status, &error.to_string())
-    })?;
-    // Fields are read from a list too, by their order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "it is no object"));
-    }
-    Ok(read)
+    Ok((status, Json(Changed { sync, is_paused, is_changed, run, pause })).into_response())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path as FilePath;
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config;
-    use crate::control::handle;
-    use crate::store::Store;
 
     #[tokio::test]
     async fn everything_is_server_reinitializing_while_the_service_starts() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
-        let example = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml");
-        let mut config = config::load_for(&example, None).unwrap();
-        config.state = folder.path().to_owned();
-        let (handle, _inbox) = handle::channel();
-        let app = App { config: Arc::new(config), store, handle };
-        let Json(syncs) = list(State(app.clone())).await.unwrap();
-        let Json(connections) = connections(State(app)).await.unwrap();
+        let app = crate::api::tests::app(folder.path()).await;
+        let asked = FromQuery(Asked::default());
+        let (_, Json(syncs)) = list(State(app.clone()), asked).await.unwrap();
+        let connections = crate::api::connections::documents(&app).await;
+        let connections = serde_json::to_value(connections).unwrap();
         for documents in [syncs, connections] {
             let documents = documents.as_array().unwrap();
             assert!(!documents.is_empty());

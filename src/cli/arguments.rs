@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use super::output::Format;
+use crate::store::Scope;
 
 /// A reverse-ETL sync engine that never loses a row and never deletes without proof.
 #[derive(Debug, Parser)]
@@ -130,6 +131,16 @@ pub enum Command {
         #[arg(long)]
         run: Option<u64>,
     },
+    /// List the commands that were given, by whom and why, the newest first
+    Audit {
+        sync: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Make, list and revoke tokens for the HTTP interface
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Show what is known of one record; a key of several fields is written `a/b`
     Explain { sync: String, key: String },
     /// Watch a sync being stopped and killed against a destination that misbehaves, and nothing lost
@@ -195,6 +206,77 @@ pub enum SourceCommand {
     },
 }
 
+/// What can be done with tokens.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; its secret is printed once
+    Create {
+        /// By which the audit log names it
+        #[arg(value_parser = token_name)]
+        name: String,
+        /// How much it may do; each scope may also do what those before it may
+        #[arg(long, value_enum)]
+        scope: TokenScope,
+        /// After how long it opens nothing any more, such as `12h` or `90d`
+        #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+        expires: Option<std::time::Duration>,
+    },
+    /// List all tokens that were ever made
+    List,
+    /// End a token for good
+    Revoke { name: String },
+}
+
+/// How much a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenScope {
+    /// Ask
+    Read,
+    /// Begin and stop runs
+    Run,
+    /// Change what runs: pauses, groups, sources, connections, decisions
+    Write,
+    /// Everything
+    Admin,
+}
+
+impl From<TokenScope> for Scope {
+    fn from(scope: TokenScope) -> Scope {
+        match scope {
+            TokenScope::Read => Scope::Read,
+            TokenScope::Run => Scope::Run,
+            TokenScope::Write => Scope::Write,
+            TokenScope::Admin => Scope::Admin,
+        }
+    }
+}
+
+/// `90d`, `12h` or `30m`; at most ten years.
+fn lifetime(text: &str) -> Result<std::time::Duration, &'static str> {
+    const REMEDY: &str = "write a number and `d`, `h` or `m`, such as `90d`; at most `3650d`";
+    let unit = text.chars().last().filter(char::is_ascii).ok_or(REMEDY)?;
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| REMEDY)?;
+    let seconds = match unit {
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        _ => return Err(REMEDY),
+    };
+    let seconds = number.checked_mul(seconds).ok_or(REMEDY)?;
+    let is_some = (1..=3_650 * 86_400).contains(&seconds);
+    is_some.then(|| std::time::Duration::from_secs(seconds)).ok_or(REMEDY)
+}
+
+/// A name that can stand in an audit log, and is not that of nobody.
+fn token_name(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.@".contains(&b));
+    if !is_name || text == "local" {
+        return Err("use 1 to 64 letters, digits, `_`, `-`, `.` and `@`; `local` is taken");
+    }
+    Ok(text.to_owned())
+}
+
 /// A reason that says something.
 fn message(text: &str) -> Result<String, &'static str> {
     match text.trim() {
@@ -258,7 +340,19 @@ mod tests {
 
     #[test]
     fn words_that_are_no_command_are_refused() {
-        for line in ["", "synch crm", "sync", "release seven -m why", "runs --limit 0"] {
+        for line in [
+            "",
+            "synch crm",
+            "sync",
+            "release seven -m why",
+            "runs --limit 0",
+            "audit --limit 0",
+            "token create local --scope read",
+            "token create a/b --scope read",
+            "token create ci",
+            "token create ci --scope all",
+            "token create ci --scope read --expires soon",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

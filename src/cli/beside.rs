@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ use crate::domain::run::Phase;
 use crate::engine::report::Report;
 use crate::store::RunRow;
 
+/// The variable with the token that a server is shown.
+const TOKEN: &str = "COUNTERFLOW_TOKEN";
 const POLL: Duration = Duration::from_millis(200);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,7 +45,12 @@ struct Asked {
 
 impl Server {
     pub fn at(address: SocketAddr) -> Result<Server, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token()? {
+            headers.insert(AUTHORIZATION, token);
+        }
         let client = reqwest::Client::builder()
+            .default_headers(headers)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
@@ -137,6 +145,20 @@ impl Server {
     }
 }
 
+/// What a server is shown, where it needs a token.
+fn token() -> Result<Option<HeaderValue>, Failure> {
+    let Some(secret) = std::env::var(TOKEN).ok().filter(|secret| !secret.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.trim())).map_err(|_| {
+        Failure::usage(format!(
+            "`{TOKEN}` holds no token; set it to what `counterflow token create` printed"
+        ))
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
 /// The document of an answer; `None` if there was no answer.
 async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
     let Ok(response) = request.send().await else { return Ok(None) };
@@ -150,6 +172,9 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failu
     let text = format!("the server refused ({}): {detail}", status.as_u16());
     // A sync that is not there, or paused: the same exit code as without a server.
     Err(match status.as_u16() {
+        401 | 403 => {
+            Failure::usage(format!("{text}; the command line takes its token from `{TOKEN}`"))
+        }
         404 | 409 => Failure::usage(text),
         _ => Failure::failed(text),
     })

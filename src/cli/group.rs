@@ -16,7 +16,8 @@ use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::{address, pause, source, time};
-use crate::api::groups::{document, member_document};
+use crate::api::document::json as to_json;
+use crate::api::groups::{MemberChanged, document};
 use crate::api::status::Status;
 use crate::config::Config;
 use crate::control::grouping::{self, Member};
@@ -66,7 +67,7 @@ async fn start(
         return Ok(Exit::Done);
     }
     let members = on_state(place, config, name, true, message).await?;
-    let documents: Vec<Value> = members.iter().map(|one| member_document(one, None)).collect();
+    let documents: Vec<MemberChanged> = members.into_iter().map(MemberChanged::from).collect();
     let answer = json!({ "group": name, "state": "resumed", "syncs": documents });
     output.answer(&answer, || {
         format!(
@@ -122,7 +123,7 @@ async fn stop(
     let mut ended = Vec::new();
     let mut documents = Vec::new();
     for member in &members {
-        let mut document = member_document(member, None);
+        let mut document = to_json(MemberChanged::from(member.clone()));
         if let Some(run) = member.run
             && let Some(store) = place.beside().await?
         {
@@ -197,7 +198,7 @@ async fn status(
         for sync in config.syncs_of(group) {
             statuses.push(Status::read(config, store, sync, false, time::now()).await);
         }
-        documents.push(document(config, group, &statuses));
+        documents.push(to_json(document(config, group, &statuses)));
     }
     output.answer(&Value::Array(documents.clone()), || {
         documents.iter().map(human).collect::<Vec<_>>().join("\n")

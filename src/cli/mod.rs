@@ -6,6 +6,7 @@
 
 mod address;
 mod arguments;
+mod audit;
 mod bar;
 mod beside;
 mod confirm;
@@ -34,6 +35,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod time;
+mod token;
 mod validate;
 mod version;
 
@@ -135,6 +137,8 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Demo { seed, keep, serve, listen } => {
             demo::run(output, demo::Asked { seed, keep, serve, listen }).await
         }
+        Command::Audit { sync, limit } => audit::run(&place, output, sync, limit).await,
+        Command::Token(command) => token::run(&place, output, command).await,
         Command::Explain { sync, key } => explain::run(&place, output, &sync, &key).await,
     };
     match ended {

@@ -57,7 +57,9 @@ async fn configured(place: &Place, sync: &str) -> Result<bool, Failure> {
 fn ending(asked: &Asked) -> Result<Option<Instant>, Failure> {
     let ending = until::ending(asked.lasting.as_deref(), asked.until.as_deref(), time::now());
     ending.map_err(|problem| {
-        Failure::usage(problem.replace("`for`", "`--for`").replace("`until`", "`--until`"))
+        Failure::usage(
+            problem.to_string().replace("`for`", "`--for`").replace("`until`", "`--until`"),
+        )
     })
 }
 

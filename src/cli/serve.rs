@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
+use super::time::now;
 use super::{address, order};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
@@ -24,6 +25,7 @@ use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::shutdown::{self, Stage, Stopper, Tasks};
+use crate::store::{Store, Token};
 
 /// How long open connections may hold up the end.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -47,10 +49,11 @@ async fn serve(
     hash: Option<String>,
     signals: Signals,
 ) -> Result<Exit, Failure> {
-    let (listener, address) = listen(config.listen).await?;
+    admit(&owned.store, config.server.listen).await?;
+    let (listener, address) = listen(config.server.listen).await?;
     let (handle, inbox) = handle::channel();
-    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle };
     let (close, mut closing) = shutdown::channel();
+    let app = App::new(Arc::clone(config), owned.store.clone(), handle, closing.clone());
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
@@ -86,6 +89,18 @@ async fn serve(
         None if is_clean => Exit::Done,
         None => Exit::Failed,
     })
+}
+
+/// An address that others can reach needs a token that is good.
+async fn admit(store: &Store, wanted: SocketAddr) -> Result<(), Failure> {
+    let is_good = |token: &Token| token.is_valid(now());
+    if wanted.ip().is_loopback() || store.tokens().await?.iter().any(is_good) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{wanted} can be reached from other machines, and there is no token that is good; make one with `counterflow \
+         token create NAME --scope admin`, or listen on a loopback address in `server.listen`"
+    )))
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

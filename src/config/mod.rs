@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ mod reference;
 mod request;
 mod scalar;
 mod sequence;
+mod server;
 mod shape;
 mod stations;
 mod sync;
@@ -60,17 +62,27 @@ pub struct Config {
     pub state: PathBuf,
     /// In bytes.
     pub memory_limit: Option<u64>,
-    pub listen: SocketAddr,
+    pub server: Server,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
-    /// Runs that go at once in a server.
-    pub max_running: usize,
     /// Groups by name, with how many of their runs go at once where that has a limit.
     pub groups: BTreeMap<String, Option<usize>>,
     /// By name; without those whose secrets are not there and were not asked for.
     pub connections: BTreeMap<String, Connection>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
+}
+
+/// The HTTP interface of `serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Names by which clients reach it besides its address, in lower case.
+    pub hosts: Vec<String>,
+    /// Requests of one caller in a second.
+    pub rate: NonZeroU32,
+    /// Runs that go at once.
+    pub max_running: usize,
 }
 
 impl Config {
@@ -92,7 +104,7 @@ impl Config {
     pub fn limits(&self) -> queue::Limits {
         let limit = |(name, most): (&String, &Option<usize>)| most.map(|most| (name.clone(), most));
         let groups = self.groups.iter().filter_map(limit).collect();
-        queue::Limits { running: self.max_running, groups }
+        queue::Limits { running: self.server.max_running, groups }
     }
 
     pub fn source_of(&self, sync: &SyncConfig) -> &source::definition::Definition {

@@ -42,8 +42,12 @@ pub struct RawConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawServer {
-    /// Address and port, `127.0.0.1:8080` unless said.
+    /// Address and port, `127.0.0.1:8080` unless said. One that is not loopback needs a token.
     pub listen: Option<String>,
+    /// Names, without a port, by which clients reach the server besides its address.
+    pub hosts: Option<Vec<String>>,
+    /// Requests of one caller, such as `100/s`; `500/s` unless said.
+    pub rate_limit: Option<String>,
     /// Runs that go at once, of all syncs together; 4 unless said.
     #[schemars(extend("minimum" = 1, "maximum" = 1000))]
     pub max_running: Option<Whole>,

@@ -4,7 +4,6 @@
 //! config with problems is not handed out. What shape has reported already is not reported again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::document::{Document, child};
@@ -12,14 +11,12 @@ use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, connection, resolved, sequence, stations, sync, units};
+use super::{Config, connection, resolved, sequence, server, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
 
 const MIN_MEMORY: u64 = 16 << 20;
-/// Each run may take the memory limit.
-const MAX_RUNNING: usize = 4;
 
 /// What every check has at hand.
 pub struct Check<'a> {
@@ -138,8 +135,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         folder: check.folder.to_owned(),
         state: super::state(check.folder, raw.state.as_deref()),
         memory_limit,
-        listen: listen(check, raw),
-        max_running: max_running(raw),
+        server: server::server(check, raw),
         groups: groups(check, raw),
         sources,
         connections,
@@ -150,30 +146,6 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
 /// The names of a section, for references to it.
 pub fn known<T>(section: Option<&Named<T>>) -> Vec<&str> {
     section.map(|named| named.0.iter().map(|(name, _)| name.as_str()).collect()).unwrap_or_default()
-}
-
-fn listen(check: &mut Check, raw: &RawConfig) -> SocketAddr {
-    let text = raw.server.as_ref().and_then(|server| server.listen.as_deref());
-    let parse = |text: &str| {
-        let remedy = "write an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`";
-        text.parse().map_err(|_| remedy.to_owned())
-    };
-    let address: Option<SocketAddr> = check.unit("/server/listen", text, parse);
-    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
-        let what =
-            format!("`{address}` can be reached from other machines, which is not built yet");
-        check.report(
-            "/server/listen",
-            what,
-            "listen on a loopback address such as `127.0.0.1:8080`",
-        );
-    }
-    address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
-}
-
-fn max_running(raw: &RawConfig) -> usize {
-    let said = raw.server.as_ref().and_then(|server| server.max_running);
-    said.and_then(|most| usize::try_from(most.small()).ok()).unwrap_or(MAX_RUNNING)
 }
 
 fn groups(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Option<usize>> {

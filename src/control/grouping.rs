@@ -1,11 +1,12 @@
 //! Starting and stopping all syncs of a group at once.
 //!
 //! Works in the process that runs and beside it. Not responsible for asking for the runs of a start: only a server can.
-//! Invariant: each sync is changed as by its own command, and audited so; one that is so already is left as it is.
+//! Invariant: each sync is changed as by its own command, and audited so, all of them or none; one that is so already is
+//! left as it is.
 
-use super::pausing::{self, Asked, Came};
+use super::pausing::{self, Asked};
 use crate::domain::id::{Instant, RunId};
-use crate::store::{Audited, Error, Store};
+use crate::store::{Audited, Error, PauseChange, Store};
 
 /// A command to a group.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ pub struct Member {
 /// written down for a sync that does nothing as well, so that its next result is told apart from its last.
 ///
 /// # Errors
-/// The store cannot be read or written; then the syncs before have changed.
+/// The store cannot be read or written; then nothing has changed.
 pub async fn change(
     store: &Store,
     command: Command<'_>,
@@ -46,30 +47,35 @@ pub async fn change(
         run: None,
         message: Some(message.replace(char::is_control, " ")),
     };
-    store.audit(&audited).await?;
-    let unfinished = store.unfinished().await?;
     let message = format!("group `{group}`: {message}");
-    let mut members = Vec::new();
-    for (sync, configured) in syncs {
-        let going = unfinished.iter().find(|run| run.sync == *sync && run.stop.is_none());
-        let asked = Asked {
-            sync,
-            is_paused: !is_start,
-            configured: *configured,
-            who,
-            message: &message,
-            until: None,
-            is_start: is_start && going.is_none(),
-        };
-        let came = pausing::change(store, asked, now).await?;
-        let run = match came {
-            Came::Changed(run) if !is_start => run,
-            _ => going.filter(|_| is_start).map(|run| run.id),
-        };
-        let is_changed = matches!(came, Came::Changed(_));
-        members.push(Member { sync: (*sync).to_owned(), is_changed, run });
+    loop {
+        let (unfinished, pauses) = (store.unfinished().await?, store.pauses().await?);
+        let (mut members, mut changes) = (Vec::new(), Vec::new());
+        for (sync, configured) in syncs {
+            let going = unfinished.iter().find(|run| run.sync == *sync && run.stop.is_none());
+            let asked = Asked {
+                sync,
+                is_paused: !is_start,
+                configured: *configured,
+                who,
+                message: &message,
+                until: None,
+                is_start: is_start && going.is_none(),
+            };
+            let known = pauses.get(*sync).cloned();
+            let next = pausing::next(asked, known.clone(), now);
+            let (sync, is_changed) = ((*sync).to_owned(), next.is_ok());
+            let run = going.filter(|_| is_start).map(|run| run.id);
+            members.push(Member { sync: sync.clone(), is_changed, run });
+            changes.extend(next.map(|next| PauseChange { sync, known, next }));
+        }
+        let Some(runs) = store.record_pauses(&audited, &changes).await? else { continue };
+        if !is_start {
+            let changed = members.iter_mut().filter(|member| member.is_changed);
+            changed.zip(runs).for_each(|(member, run)| member.run = run);
+        }
+        return Ok(members);
     }
-    Ok(members)
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disabling::Closed;
+use super::live::Live;
 use super::queue::Wish;
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
-use crate::store;
+use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
 
 /// Commands that wait to be heard.
 const COMMANDS: usize = 64;
@@ -59,7 +61,20 @@ pub enum Refused {
 /// What the service can be asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    Run { sync: String, wish: Wish, reply: oneshot::Sender<Result<Accepted, Refused>> },
+    Run {
+        sync: String,
+        wish: Wish,
+        given: Option<Given>,
+        reply: oneshot::Sender<Result<Accepted, Refused>>,
+    },
+}
+
+/// Who asked for a run and why, for the audit; and the store as the command writes it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub who: String,
+    pub message: Option<String>,
+    pub store: Store,
 }
 
 /// Talks to the service. Cheap to clone.
@@ -68,6 +83,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     readiness: watch::Receiver<Readiness>,
     reports: Reports,
+    metrics: Metrics,
+    live: Live,
 }
 
 /// The service's end of its handles.
@@ -76,6 +93,8 @@ pub struct Inbox {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) reports: Reports,
+    pub(super) metrics: Metrics,
+    pub(super) live: Live,
 }
 
 /// The last reports of this process's runs.
@@ -86,9 +105,15 @@ pub(super) struct Reports(Arc<Mutex<VecDeque<Report>>>);
 pub fn channel() -> (Handle, Inbox) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (tell, readiness) = watch::channel(Readiness::Starting);
-    let reports = Reports::default();
-    let handle = Handle { commands: sender, readiness, reports: reports.clone() };
-    (handle, Inbox { commands, readiness: tell, reports })
+    let (reports, metrics, live) = (Reports::default(), Metrics::default(), Live::default());
+    let inbox = Inbox {
+        commands,
+        readiness: tell,
+        reports: reports.clone(),
+        metrics: metrics.clone(),
+        live: live.clone(),
+    };
+    (Handle { commands: sender, readiness, reports, metrics, live }, inbox)
 }
 
 impl Handle {
@@ -97,13 +122,25 @@ impl Handle {
     /// # Errors
     /// The trigger was not taken in, and nothing has changed.
     pub async fn run(&self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+        self.ask(sync, wish, None).await
+    }
+
+    /// As [`Handle::run`], for a command: its audit is written with the trigger, or there is no trigger.
+    ///
+    /// # Errors
+    /// The trigger was not taken in, and nothing has changed.
+    pub async fn run_for(&self, sync: &str, wish: Wish, given: Given) -> Result<Accepted, Refused> {
+        self.ask(sync, wish, Some(given)).await
+    }
+
+    async fn ask(&self, sync: &str, wish: Wish, given: Option<Given>) -> Result<Accepted, Refused> {
         match self.readiness() {
             Readiness::Starting => return Err(Refused::Starting),
             Readiness::Draining => return Err(Refused::Draining),
             Readiness::Ready => {}
         }
         let (reply, answer) = oneshot::channel();
-        let command = Command::Run { sync: sync.to_owned(), wish, reply };
+        let command = Command::Run { sync: sync.to_owned(), wish, given, reply };
         self.commands.try_send(command).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
@@ -114,6 +151,16 @@ impl Handle {
 
     pub fn readiness(&self) -> Readiness {
         *self.readiness.borrow()
+    }
+
+    /// The counts of runs that go.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// What is counted of this process's runs.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What a run of this process came to, while it is remembered.

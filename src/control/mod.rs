@@ -5,6 +5,7 @@ mod cron_line;
 pub mod disabling;
 pub mod grouping;
 pub mod handle;
+pub mod live;
 pub mod pausing;
 pub mod queue;
 pub mod schedule;

@@ -95,25 +95,36 @@ pub async fn end_what_is_over(store: &Store, sync: &str, now: Instant) -> Result
 /// # Errors
 /// The store cannot be read or written; then nothing has changed.
 pub async fn change(store: &Store, asked: Asked<'_>, now: Instant) -> Result<Came, Error> {
-    let Asked { sync, is_paused, configured, who, message, is_start, .. } = asked;
-    let until = asked.until.filter(|_| is_paused);
-    // One line, as it is shown on terminals and comes from whoever reaches the server.
-    let message = Some(message.replace(char::is_control, " "));
-    let next = Pause { is_paused, configured, message, who: who.to_owned(), at: now, until };
     loop {
-        let known = store.pause(sync).await?;
-        let standing = paused(sync, known.clone(), configured, now);
-        // One that is to end at another time than the one that stands is another pause.
-        let is_other = standing.as_ref().and_then(|paused| paused.by.as_ref());
-        let is_other = is_paused && is_other.is_some_and(|pause| pause.until != until);
-        let is_start = is_start && !is_paused;
-        if standing.is_some() == is_paused && !is_other && !is_start {
-            return Ok(Came::Already(standing));
-        }
-        if let Recorded::Done(run) = store.record_pause(sync, known.as_ref(), &next).await? {
+        let known = store.pause(asked.sync).await?;
+        let next = match next(asked, known.clone(), now) {
+            Ok(next) => next,
+            Err(standing) => return Ok(Came::Already(standing)),
+        };
+        if let Recorded::Done(run) = store.record_pause(asked.sync, known.as_ref(), &next).await? {
             return Ok(Came::Changed(run));
         }
     }
+}
+
+/// What is to be recorded in the place of `known`.
+///
+/// # Errors
+/// Nothing: it is so already, with the pause that stands.
+pub fn next(asked: Asked<'_>, known: Option<Pause>, now: Instant) -> Result<Pause, Option<Paused>> {
+    let Asked { sync, is_paused, configured, who, message, is_start, .. } = asked;
+    let until = asked.until.filter(|_| is_paused);
+    let standing = paused(sync, known, configured, now);
+    // One that is to end at another time than the one that stands is another pause.
+    let is_other = standing.as_ref().and_then(|paused| paused.by.as_ref());
+    let is_other = is_paused && is_other.is_some_and(|pause| pause.until != until);
+    let is_start = is_start && !is_paused;
+    if standing.is_some() == is_paused && !is_other && !is_start {
+        return Err(standing);
+    }
+    // One line, as it is shown on terminals and comes from whoever reaches the server.
+    let message = Some(message.replace(char::is_control, " "));
+    Ok(Pause { is_paused, configured, message, who: who.to_owned(), at: now, until })
 }
 
 impl Paused {

@@ -25,7 +25,6 @@ use super::work::{Clock, Work};
 use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
 use crate::engine::order::Order;
-use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
@@ -159,8 +158,8 @@ impl Service {
                 Event::Drain => break,
                 Event::Ended(report) => self.ended(*report).await,
                 Event::Started(run) => self.queue.started(run),
-                Event::Command(Command::Run { sync, wish, reply }) => {
-                    let answer = self.trigger(&sync, wish).await;
+                Event::Command(Command::Run { sync, wish, given, reply }) => {
+                    let answer = self.trigger(&sync, wish, given.as_ref()).await;
                     // Whoever asked may be gone; the trigger stands all the same.
                     let _ = reply.send(answer);
                 }
@@ -198,7 +197,7 @@ impl Service {
             let (stopper, shutdown) = shutdown::channel();
             tracing::info!(sync, %run, %trigger, is_full, "run begins");
             let (store, work) = (self.store.clone(), Arc::clone(&self.work));
-            let progress = Arc::new(Progress::default());
+            let (progress, going) = self.inbox.live.begin(run);
             let starting = Arc::clone(&progress);
             let name = sync.clone();
             let start = self.starts.spawn(async move {
@@ -210,6 +209,7 @@ impl Service {
             });
             self.going.insert(run, Going { stopper: stopper.clone(), start });
             self.tasks.spawn(async move {
+                let _going = going;
                 let mut stops = Tasks::default();
                 let told = move || tracing::info!(%run, "stopped by a command");
                 stops.spawn(stopping::heed(store, run, stopper, told));
@@ -263,6 +263,7 @@ impl Service {
             }
             self.pay_owed().await;
         }
+        self.inbox.metrics.ended(sync, outcome, tally);
         self.inbox.reports.keep(report);
     }
 

@@ -59,6 +59,12 @@ impl Timetable {
         }
     }
 
+    /// When those that are due at `now` were to fire.
+    pub fn overdue(&self, now: Instant) -> BTreeMap<String, Instant> {
+        let due = self.entries.iter().filter_map(|(sync, entry)| Some((sync.clone(), entry.next?)));
+        due.filter(|(_, next)| *next <= now).collect()
+    }
+
     /// When anything is due next.
     pub fn next(&self) -> Option<Instant> {
         self.entries.values().filter_map(|entry| entry.next).min()

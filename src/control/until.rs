@@ -9,6 +9,17 @@ const DAY: i64 = 86_400 * SECOND;
 /// In days.
 const LONGEST: i64 = 366;
 
+/// Why there is no such end, with the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// What was said is none.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is none at this time.
+    #[error("{0}")]
+    Time(String),
+}
+
 /// The end of a pause that begins `now`; `None` where none was said.
 ///
 /// # Errors
@@ -17,21 +28,24 @@ pub fn ending(
     lasting: Option<&str>,
     until: Option<&str>,
     now: Instant,
-) -> Result<Option<Instant>, String> {
+) -> Result<Option<Instant>, Wrong> {
     match (lasting, until) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => {
-            Err("both `for` and `until` say when the pause ends; keep one of the two".to_owned())
+            let both = "both `for` and `until` say when the pause ends; keep one of the two";
+            Err(Wrong::Unreadable(both.to_owned()))
         }
         (Some(lasting), None) => span(lasting).map(|span| Some(now.plus(span))),
         (None, Some(until)) => {
             let usual =
                 "write an instant such as `2026-05-04T12:00:00Z` or with an offset, `+02:00`";
-            let at: Timestamp =
-                until.parse().map_err(|_| format!("`until` cannot be read; {usual}"))?;
+            let at: Timestamp = until
+                .parse()
+                .map_err(|_| Wrong::Unreadable(format!("`until` cannot be read; {usual}")))?;
             let at = Instant(at.as_millisecond());
             if at <= now {
-                return Err(format!("`until` has passed: it is {now}; {usual} to come"));
+                let why = format!("`until` has passed: it is {now}; {usual} to come");
+                return Err(Wrong::Time(why));
             }
             if at > now.plus(LONGEST * DAY) {
                 return Err(too_long());
@@ -41,14 +55,17 @@ pub fn ending(
     }
 }
 
-fn too_long() -> String {
-    format!("the pause would last more than {LONGEST} days; leave its end out instead")
+fn too_long() -> Wrong {
+    let why = format!("the pause would last more than {LONGEST} days; leave its end out instead");
+    Wrong::Time(why)
 }
 
 /// In milliseconds.
-fn span(text: &str) -> Result<i64, String> {
-    let remedy =
-        || "`for` cannot be read; write a number and `s`, `m`, `h` or `d`, such as `2h`".to_owned();
+fn span(text: &str) -> Result<i64, Wrong> {
+    let remedy = || {
+        let what = "`for` cannot be read; write a number and `s`, `m`, `h` or `d`, such as `2h`";
+        Wrong::Unreadable(what.to_owned())
+    };
     let unit = text.chars().last().ok_or_else(remedy)?;
     let each = match unit {
         's' => SECOND,
@@ -57,9 +74,12 @@ fn span(text: &str) -> Result<i64, String> {
         'd' => DAY,
         _ => return Err(remedy()),
     };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| remedy())?;
-    match i64::from(number).saturating_mul(each) {
-        0 => Err(remedy()),
+    let digits = &text[..text.len() - 1];
+    let is_number = (1..=9).contains(&digits.len())
+        && !digits.starts_with('0')
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let number: i64 = digits.parse().ok().filter(|_| is_number).ok_or_else(remedy)?;
+    match number.saturating_mul(each) {
         span if span > LONGEST * DAY => Err(too_long()),
         span => Ok(span),
     }
@@ -78,12 +98,19 @@ mod tests {
             assert_eq!(of(Some(text), None), Ok(Some(now.plus(span))), "{text}");
         }
         assert_eq!(of(None, Some("1970-01-01T01:20:00+01:00")), Ok(Some(Instant(1_200_000))));
-        for text in ["", "h", "2", "0s", "-1h", "2 h", "1.5h", "2ä", "367d", "4000000000d"] {
+        for text in
+            ["", "h", "2", "0s", "-1h", "2 h", "1.5h", "2ä", "367d", "4000000000d", "+2h", "02h"]
+        {
             assert!(of(Some(text), None).is_err(), "{text}");
         }
         for text in ["1970-01-01T00:00:00Z", "tomorrow", "1975-01-01T00:00:00Z", "12:00"] {
             assert!(of(None, Some(text)).is_err(), "{text}");
         }
-        assert!(of(Some("2h"), Some("1970-01-01T01:00:00Z")).unwrap_err().contains("keep one"));
+        assert!(
+            of(Some("2h"), Some("1970-01-01T01:00:00Z"))
+                .unwrap_err()
+                .to_string()
+                .contains("keep one")
+        );
     }
 }

@@ -22,7 +22,6 @@ use crate::destination::Destination;
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Lineage, RunId};
-use crate::domain::key::KeyHash;
 use crate::domain::priority::Priority;
 use crate::points;
 use crate::shutdown::Tasks;

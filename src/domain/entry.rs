@@ -12,7 +12,7 @@ use crate::points;
 pub type Fingerprint = u128;
 
 /// What we ask of the destination. The numbers are those of the journal and the segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     Upsert,

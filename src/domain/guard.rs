@@ -16,7 +16,7 @@ pub enum MaxDeletes {
 }
 
 /// Why deletes are held. The numbers are for the message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldCause {
     /// More removals than the guard allows.

@@ -1,9 +1,23 @@
+//! Numbers and instants that name things: runs, epochs, batches, intents, lineages. Who gives them out is elsewhere.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 /// The number of a run, unique within one state; given out by the store in the order of starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct RunId(pub u64);
 

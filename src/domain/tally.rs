@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// What one run read, asked and got.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(default)]
 pub struct Tally {
     pub rows_read: u64,

@@ -25,7 +25,7 @@ impl Progress {
         self.rejected.load(Ordering::Relaxed)
     }
 
-    /// Records in requests that have no answer yet.
+    /// Requests that have no answer yet.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
     }

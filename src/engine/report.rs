@@ -16,7 +16,7 @@ use crate::shutdown::Stage;
 use crate::store::{RecordNote, Verdict};
 
 /// What a run came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Report {
     pub run: RunId,
     pub sync: String,
@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 /// What the destination did instead of giving a receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Trouble {
     pub connection: String,
     /// Scheme, host and port: a path may hold a secret.

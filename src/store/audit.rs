@@ -1,7 +1,20 @@
+//! The audit log: which commands were given, by whom, why and when. It only grows; triggers in the database hold that.
+//!
+//! Not responsible for what counts as a command. A command writes its line in the transaction of its effect.
+
 use serde::Serialize;
 
 use super::{Error, Statement, Store, query, stored};
 use crate::domain::id::{Instant, RunId};
+
+/// Which entries of the audit log are asked for; an empty one asks for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub sync: Option<String>,
+    pub who: Option<String>,
+    /// Entries with a smaller number, for the next page.
+    pub before: Option<u64>,
+}
 
 /// One command of a person or a program. Never changed nor removed once written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,7 +33,14 @@ const AUDIT: &str =
 const AUDIT_LOG: &str =
     "SELECT at, who, command, sync, run, message FROM audit ORDER BY id DESC LIMIT ?";
 
+const AUDIT_PAGE: &str = "
+    SELECT id, at, who, command, sync, run, message FROM audit
+    WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR who = ?2) AND (?3 IS NULL OR id < ?3)
+    ORDER BY id DESC LIMIT ?4";
+
 type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
+
+type PageColumns = (i64, i64, String, String, Option<String>, Option<i64>, Option<String>);
 
 impl Store {
     /// Appends to the audit log.
@@ -40,6 +60,28 @@ impl Store {
             Ok(Audited { at: Instant(at), who, command, sync, run, message })
         });
         log.collect()
+    }
+
+    /// A page of the audit log, the newest first, each entry with its number.
+    pub async fn audit_page(
+        &self,
+        filter: &AuditFilter,
+        limit: u32,
+    ) -> Result<Vec<(u64, Audited)>, Error> {
+        let rows: Vec<PageColumns> = sqlx::query_as(AUDIT_PAGE)
+            .bind(filter.sync.as_deref())
+            .bind(filter.who.as_deref())
+            .bind(filter.before.map(stored))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let page = rows.into_iter().map(|(id, at, who, command, sync, run, message)| {
+            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
+            let audited = Audited { at: Instant(at), who, command, sync, run, message };
+            Ok((self.natural("id", id)?, audited))
+        });
+        page.collect()
     }
 }
 
@@ -74,6 +116,16 @@ mod tests {
         store.audit(&audited(2, "resume")).await.unwrap();
         assert_eq!(store.audit_log(10).await.unwrap(), [audited(2, "resume"), audited(1, "pause")]);
         assert_eq!(store.audit_log(1).await.unwrap(), [audited(2, "resume")]);
+        let page = |before, who: Option<&str>| AuditFilter {
+            before,
+            who: who.map(str::to_owned),
+            sync: Some("crm".to_owned()),
+        };
+        let first = store.audit_page(&page(None, Some("ada")), 1).await.unwrap();
+        assert_eq!(first, [(2, audited(2, "resume"))]);
+        let second = store.audit_page(&page(Some(2), None), 1).await.unwrap();
+        assert_eq!(second, [(1, audited(1, "pause"))]);
+        assert_eq!(store.audit_page(&page(None, Some("eve")), 9).await.unwrap(), []);
         for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'eve'"] {
             assert!(store.execute(query(statement)).await.is_err(), "{statement}");
         }

@@ -1,4 +1,4 @@
-//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit.
+//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit, tokens, keys of commands.
 //!
 //! [`Store`] is a narrow asynchronous interface over one embedded SQLite file; the next step is PostgreSQL behind
 //! the same functions, so no SQL, connection or row of the database leaves this room. What the destination is known
@@ -11,6 +11,7 @@
 
 mod armed;
 mod audit;
+mod command;
 mod disabled;
 mod error;
 mod halt;
@@ -23,21 +24,25 @@ mod planted;
 mod run;
 mod schema;
 mod sync;
+mod token;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
-pub use audit::Audited;
+pub use audit::{AuditFilter, Audited};
+pub use command::{Claim, Mark, Used};
 pub use disabled::DisabledSource;
 pub use error::Error;
 pub use lock::{Holder, StateLock};
-pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
-pub use pause::{Pause, Recorded};
-pub use run::{NewRun, RunRow, Stop, StopRequest};
+pub use note::{NOTES_PER_VERDICT, NoteFilter, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use pause::{Pause, PauseChange, Recorded};
+pub use run::{NewRun, RunFilter, RunRow, Stop, StopRequest};
+pub use token::{Made, Scope, Token};
 
 /// The state database of one directory. Cheap to clone; clones share the connections.
 ///
@@ -51,6 +56,8 @@ pub struct Store {
     /// One connection: writers of this process wait here, in order, not for SQLite's lock.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The command that writes belong to.
+    mark: Option<Arc<Mark>>,
 }
 
 impl Store {
@@ -81,7 +88,10 @@ impl Store {
     }
 
     async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
-        transaction.commit().await.map_err(|error| self.failure(error))
+        match &self.mark {
+            Some(mark) => self.commit_marked(transaction, mark).await,
+            None => transaction.commit().await.map_err(|error| self.failure(error)),
+        }
     }
 
     fn failure(&self, error: sqlx::Error) -> Error {

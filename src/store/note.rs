@@ -15,7 +15,7 @@ pub const RUNS_WITH_NOTES: u32 = 50;
 const VERDICTS: u32 = 4;
 
 /// What became of the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Refused for good by the destination.
@@ -47,6 +47,16 @@ pub struct RunNote {
     pub note: RecordNote,
 }
 
+/// Which notes are asked for; an empty filter asks for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NoteFilter {
+    pub sync: Option<String>,
+    pub run: Option<RunId>,
+    pub verdict: Option<Verdict>,
+    /// Notes with a smaller number, for the next page.
+    pub before: Option<u64>,
+}
+
 /// Inserts nothing once the run has enough notes of the verdict.
 const NOTE: &str = "
     INSERT INTO record_notes (run, sync, key, verdict, operation, code, message)
@@ -56,6 +66,12 @@ const NOTES: &str = "
     SELECT run, key, verdict, operation, code, message FROM record_notes
     WHERE sync = ?1 AND (?2 IS NULL OR run = ?2) ORDER BY run DESC, id LIMIT ?3";
 
+const NOTES_PAGE: &str = "
+    SELECT id, run, key, verdict, operation, code, message FROM record_notes
+    WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR run = ?2) AND (?3 IS NULL OR verdict = ?3)
+    AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT ?5";
+
+type PageColumns = (i64, i64, String, String, Option<String>, Option<String>, Option<String>);
 type NoteColumns = (i64, String, String, Option<String>, Option<String>, Option<String>);
 
 impl Store {
@@ -105,6 +121,31 @@ impl Store {
             Ok(RunNote { run: RunId(self.natural("run", run)?), note })
         });
         notes.collect()
+    }
+
+    /// A page of notes, the newest first, each with its number.
+    pub async fn notes_page(
+        &self,
+        filter: &NoteFilter,
+        limit: u32,
+    ) -> Result<Vec<(u64, RunNote)>, Error> {
+        let rows: Vec<PageColumns> = sqlx::query_as(NOTES_PAGE)
+            .bind(filter.sync.as_deref())
+            .bind(filter.run.map(|run| stored(run.0)))
+            .bind(filter.verdict.map(|verdict| json(&verdict)))
+            .bind(filter.before.map(stored))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let page = rows.into_iter().map(|(id, run, key, verdict, operation, code, message)| {
+            let operation = operation.map(|json| self.restore("operation", &json)).transpose()?;
+            let verdict = self.restore("verdict", &verdict)?;
+            let note = RecordNote { key, verdict, operation, code, message };
+            let run = RunId(self.natural("run", run)?);
+            Ok((self.natural("id", id)?, RunNote { run, note }))
+        });
+        page.collect()
     }
 }
 
@@ -162,6 +203,12 @@ mod tests {
         store.note_records(last, "crm", &[note("b".into(), Verdict::Unknown)]).await.unwrap();
         let keys = |notes: Vec<RunNote>| notes.into_iter().map(|n| n.note.key).collect::<Vec<_>>();
         assert_eq!(keys(store.record_notes("crm", None).await.unwrap()), ["b", "a"]);
+        let page =
+            |before| NoteFilter { sync: Some("crm".into()), before, ..NoteFilter::default() };
+        let newest = store.notes_page(&page(None), 1).await.unwrap().remove(0);
+        assert_eq!(newest.1.note.key, "b");
+        let next = store.notes_page(&page(Some(newest.0)), 5).await.unwrap();
+        assert_eq!(keys(next.into_iter().map(|(_, note)| note).collect()), ["a"]);
         store.finish(last, Outcome::Failed, &tally, None, Instant(2)).await.unwrap();
         assert_eq!(keys(store.record_notes("crm", None).await.unwrap()), ["b"]);
     }

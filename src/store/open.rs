@@ -85,7 +85,7 @@ impl Store {
                 && let Ok(version) = inspect(options.clone(), &path, false).await
             {
                 let (writer, readers) = (pool(1, options.clone()), pool(READERS, options));
-                return Ok(Store { path, version, writer, readers });
+                return Ok(Store { path, version, writer, readers, mark: None });
             }
         }
         Err(Error::Io { path, source: refusal })
@@ -94,7 +94,8 @@ impl Store {
     fn connect(path: PathBuf, version: i64) -> Store {
         let options = durable(&path);
         let readers = options.clone().pragma("query_only", "ON");
-        Store { path, version, writer: pool(1, options), readers: pool(READERS, readers) }
+        let (writer, readers) = (pool(1, options), pool(READERS, readers));
+        Store { path, version, writer, readers, mark: None }
     }
 }
 

@@ -25,6 +25,14 @@ pub struct Pause {
     pub until: Option<Instant>,
 }
 
+/// What is to be recorded of one sync, in the place of what was `known`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseChange {
+    pub sync: String,
+    pub known: Option<Pause>,
+    pub next: Pause,
+}
+
 /// What came of recording a pause or a resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
@@ -88,25 +96,60 @@ impl Store {
         next: &Pause,
     ) -> Result<Recorded, Error> {
         let mut transaction = self.write().await?;
-        if self.pause_within(&mut transaction, sync).await?.as_ref() != known {
+        let recorded = self.pause_within(&mut transaction, sync, known, next).await?;
+        if recorded != Recorded::Overtaken {
+            self.commit(transaction).await?;
+        }
+        Ok(recorded)
+    }
+
+    /// As [`Store::record_pause`], of several syncs in one write with the audit of the command to all of them; the runs
+    /// that end by each, or `None` if another command was quicker, and nothing is changed.
+    pub async fn record_pauses(
+        &self,
+        audited: &Audited,
+        changes: &[PauseChange],
+    ) -> Result<Option<Vec<Option<RunId>>>, Error> {
+        let mut transaction = self.write().await?;
+        let mut runs = Vec::with_capacity(changes.len());
+        for PauseChange { sync, known, next } in changes {
+            match self.pause_within(&mut transaction, sync, known.as_ref(), next).await? {
+                Recorded::Done(run) => runs.push(run),
+                Recorded::Overtaken => return Ok(None),
+            }
+        }
+        let audit = statement(audited).execute(&mut *transaction).await;
+        audit.map_err(|error| self.failure(error))?;
+        self.commit(transaction).await?;
+        Ok(Some(runs))
+    }
+
+    async fn pause_within(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        sync: &str,
+        known: Option<&Pause>,
+        next: &Pause,
+    ) -> Result<Recorded, Error> {
+        if self.known_within(transaction, sync).await?.as_ref() != known {
             return Ok(Recorded::Overtaken);
         }
         let Pause { is_paused, message, who, at, .. } = next;
         query(SET_PAUSE)
-            .bind(sync)
-            .bind(is_paused)
+            .bind(sync.to_owned())
+            .bind(*is_paused)
             .bind(next.configured)
-            .bind(message.as_deref())
-            .bind(who.as_str())
+            .bind(message.clone())
+            .bind(who.clone())
             .bind(at.0)
             .bind(next.until.map(|until| until.0))
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
         let mut run = None;
         if *is_paused {
             let why = message.as_ref().map_or("paused".to_owned(), |why| format!("paused: {why}"));
-            run = self.stop_within(&mut transaction, sync, false, who, Some(&why)).await?;
+            run = self.stop_within(transaction, sync, false, who, Some(&why)).await?;
         }
         let audited = Audited {
             at: *at,
@@ -116,9 +159,8 @@ impl Store {
             run,
             message: message.clone(),
         };
-        let audit = statement(&audited).execute(&mut *transaction).await;
+        let audit = statement(&audited).execute(&mut **transaction).await;
         audit.map_err(|error| self.failure(error))?;
-        self.commit(transaction).await?;
         Ok(Recorded::Done(run))
     }
 
@@ -133,7 +175,7 @@ impl Store {
         }
     }
 
-    async fn pause_within(
+    async fn known_within(
         &self,
         transaction: &mut Transaction<'static, Sqlite>,
         sync: &str,

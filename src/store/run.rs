@@ -8,7 +8,7 @@ use sqlx::{Row, Transaction};
 
 use super::audit::statement;
 use super::note::RUNS_WITH_NOTES;
-use super::{Audited, Error, Store, json, query, stored};
+use super::{Audited, Error, Statement, Store, json, query, stored};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
@@ -56,6 +56,16 @@ pub struct RunRow {
     pub stop: Option<Stop>,
 }
 
+/// Which runs are asked for; an empty one asks for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    pub sync: Option<String>,
+    pub phase: Option<Phase>,
+    pub trigger: Option<Trigger>,
+    /// Runs with a smaller number, for the next page.
+    pub before: Option<RunId>,
+}
+
 const CREATE: &str =
     "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
 const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
@@ -74,6 +84,15 @@ const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     ORDER BY id DESC LIMIT ?3";
+const FILTERED: &str = "
+    SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
+    AND (?3 IS NULL OR phase = ?3) AND (?4 IS NULL OR trigger = ?4)
+    ORDER BY id DESC LIMIT ?5";
+const LAST_SUCCESSES: &str = "
+    SELECT value, (SELECT max(at) FROM (
+        SELECT max(finished_at) AS at FROM runs WHERE sync = value AND phase = ?2
+        UNION ALL SELECT max(finished_at) FROM runs WHERE sync = value AND phase = ?3))
+    FROM json_each(?1)";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const UNFINISHED_OF: &str = "SELECT * FROM runs WHERE sync = ? AND finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
@@ -90,6 +109,17 @@ const BEGUN_OR_OF: &str = "
     WHERE finished_at IS NULL AND (sync = ? OR phase NOT LIKE '%\"in_queue\"%') ORDER BY id";
 const STOPPED: &str =
     "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
+
+/// What puts a new run into the queue.
+fn create(sync: &str, choice: Option<Choice>, trigger: Trigger, now: Instant) -> Statement {
+    query(CREATE)
+        .bind(sync.to_owned())
+        .bind(json(&trigger))
+        .bind(choice.map(|choice| json(&choice)))
+        .bind(json(&Phase::InQueue))
+        .bind(now.0)
+        .bind(json(&Tally::default()))
+}
 
 impl Store {
     /// A new run of the sync, in the queue, with the next number.
@@ -109,13 +139,7 @@ impl Store {
         let mut transaction = self.write().await?;
         let mut runs = Vec::with_capacity(new.len());
         for NewRun { sync, choice, trigger } in new {
-            let created = query(CREATE)
-                .bind(sync.clone())
-                .bind(json(trigger))
-                .bind(choice.map(|choice| json(&choice)))
-                .bind(json(&Phase::InQueue))
-                .bind(now.0)
-                .bind(json(&Tally::default()))
+            let created = create(sync, *choice, *trigger, now)
                 .execute(&mut *transaction)
                 .await
                 .map_err(|error| self.failure(error))?;
@@ -259,6 +283,33 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         Ok(at.flatten().map(Instant))
+    }
+
+    /// Runs, the newest first, as many as `limit`.
+    pub async fn runs_by(&self, filter: &RunFilter, limit: u32) -> Result<Vec<RunRow>, Error> {
+        let rows = query(FILTERED)
+            .bind(filter.sync.clone())
+            .bind(filter.before.map(|run| stored(run.0)))
+            .bind(filter.phase.map(|phase| json(&phase)))
+            .bind(filter.trigger.map(|trigger| json(&trigger)))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
+    /// When each of these syncs last came to a success, where one did.
+    pub async fn last_successes(&self, syncs: &[&str]) -> Result<Vec<(String, Instant)>, Error> {
+        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(LAST_SUCCESSES)
+            .bind(json(&syncs))
+            .bind(json(&Phase::Ended(Outcome::Succeeded)))
+            .bind(json(&Phase::Ended(Outcome::Skipped)))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        let successes = rows.into_iter().filter_map(|(sync, at)| Some((sync, Instant(at?))));
+        Ok(successes.collect())
     }
 
     /// All runs without an end, the oldest first.
@@ -421,5 +472,6 @@ impl Store {
     }
 }
 
+mod asked;
 #[cfg(test)]
 mod tests;

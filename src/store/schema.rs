@@ -7,15 +7,16 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::Error;
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 5] = [
     include_str!("../../sql/state/001.sql"),
     include_str!("../../sql/state/002.sql"),
     include_str!("../../sql/state/003.sql"),
     include_str!("../../sql/state/004.sql"),
+    include_str!("../../sql/state/005.sql"),
 ];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 4;
+pub(super) const NEWEST: i64 = 5;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;

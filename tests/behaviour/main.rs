@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "shared with tests/faults; each uses a part of it")]
 mod support;
 
+mod access;
 mod bad_input;
 mod changes;
 mod check_keys;
@@ -23,6 +24,8 @@ mod fuzzing;
 mod golden;
 mod guard;
 mod holds;
+mod http_commands;
+mod http_questions;
 mod invalid;
 mod oracle_itself;
 mod pause;

@@ -181,7 +181,7 @@ fn a_run_that_is_stopped_in_its_middle_is_gone_on_with_in_its_kind() {
     server.wait_for_phase(first, "draining");
     oracle.release();
     let stopped = server.ended(first);
-    assert_eq!((&stopped["phase"], &stopped["stopped_by"]), (&"cancelled".into(), &"api".into()));
+    assert_eq!((&stopped["phase"], &stopped["stopped_by"]), (&"cancelled".into(), &"local".into()));
     assert_eq!(stopped["tally"]["delivered"], 40, "receipts of the drain count");
 
     // Once more, by the command line; whoever waits beside for the run hears that it was stopped.

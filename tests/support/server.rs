@@ -87,8 +87,25 @@ impl Api {
         self.ask("POST", path, &[("Content-Type", "application/json")], body)
     }
 
-    /// One request over a connection of its own; a `Host` among the headers takes the place of the right one.
+    /// As [`Api::ask_once`], again where the server says that it is asked too often.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
+        loop {
+            let answered = self.ask_once(method, path, headers, body);
+            if answered.status != 429 {
+                return answered;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// One request over a connection of its own; a `Host` among the headers takes the place of the right one.
+    pub fn ask_once(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answered {
         let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");

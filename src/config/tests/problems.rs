@@ -246,11 +246,19 @@ fn values_are_checked_for_meaning() {
         ),
         (
             "sources:",
-            "server: {listen: \"0.0.0.0:8080\"}\nsources:",
+            "server: {listen: \"localhost:8080\"}\nsources:",
             "server.listen",
-            "`0.0.0.0:8080`",
-            "loopback",
+            "`localhost:8080`",
+            "IP address",
         ),
+        (
+            "sources:",
+            "server: {hosts: [\"sync.example.com:8080\"]}\nsources:",
+            "server.hosts[0]",
+            "`sync.example.com:8080`",
+            "between",
+        ),
+        ("sources:", "server: {rate_limit: often}\nsources:", "server.rate_limit", "`often`", "/s"),
         (
             "cron: \"*/15 * * * *\"",
             "cron: \"0 0 30 2 *\"",

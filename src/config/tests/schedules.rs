@@ -140,5 +140,8 @@ fn limits_priorities_and_what_a_first_run_waits_for_become_values() {
     assert_eq!(config.syncs_of("night").count(), 1);
     let usual = load_text(GOOD).unwrap();
     let sync = usual.sync("people").unwrap();
-    assert_eq!((usual.max_running, sync.disable_after_halts, sync.starts_now), (4, 5, false));
+    assert_eq!(
+        (usual.server.max_running, sync.disable_after_halts, sync.starts_now),
+        (4, 5, false)
+    );
 }

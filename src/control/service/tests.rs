@@ -20,6 +20,7 @@ use crate::domain::priority::Priority;
 use crate::domain::run::Phase;
 use crate::domain::sync::{CheckKeys, Mode, Model, RunLimits, Sync};
 use crate::domain::tally::Tally;
+use crate::engine::progress::Progress;
 use crate::{source, store};
 
 const RUNS_AT_ONCE: usize = 4;

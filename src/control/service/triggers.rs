@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use super::Service;
 use crate::control::disabling::{Closed, Recorded, closed};
-use crate::control::handle::{Accepted, Refused};
+use crate::control::handle::{Accepted, Given, Refused};
 use crate::control::queue::{Needed, Queue, Waiting, Wish};
 use crate::domain::id::Instant;
 use crate::domain::run::Trigger;
 use crate::engine::recovery;
-use crate::store::{self, NewRun, Store};
+use crate::store::{self, Audited, NewRun, Store};
 
 /// In milliseconds: when a firing that could not be stored is tried again.
 const RETRY: i64 = 10_000;
@@ -42,12 +42,50 @@ pub async fn take_in(
     Ok(Accepted { run, is_joined: needed != Needed::NewRun })
 }
 
+/// As [`take_in`], for a command: its audit is written with what the trigger needs, or neither is.
+async fn take_in_for(
+    given: &Given,
+    queue: &mut Queue,
+    sync: &str,
+    wish: Wish,
+    now: Instant,
+) -> Result<Accepted, store::Error> {
+    let Given { who, message, store } = given;
+    let audited = Audited {
+        at: now,
+        who: who.clone(),
+        command: if wish.is_full { "sync --full" } else { "sync" }.to_owned(),
+        sync: Some(sync.to_owned()),
+        run: None,
+        message: message.clone(),
+    };
+    let needed = queue.needed(sync, wish);
+    let run = match needed {
+        Needed::NewRun => store.ask_run(sync, wish.choice(), wish.trigger, now, &audited).await?,
+        Needed::Stronger(run) => {
+            store.ask_waiting(run, wish.choice(), &audited).await?;
+            run
+        }
+        Needed::Nothing(run) => {
+            store.ask_waiting(run, None, &audited).await?;
+            run
+        }
+    };
+    queue.accept(sync, wish, run);
+    Ok(Accepted { run, is_joined: needed != Needed::NewRun })
+}
+
 impl Service {
-    pub(super) async fn trigger(&mut self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
+    pub(super) async fn trigger(
+        &mut self,
+        sync: &str,
+        wish: Wish,
+        given: Option<&Given>,
+    ) -> Result<Accepted, Refused> {
         if let Some(refused) = self.refusal(sync).await? {
             return Err(refused);
         }
-        let accepted = self.take_in(sync, wish).await?;
+        let accepted = self.take_in_for(sync, wish, given).await?;
         self.owed.remove(sync);
         Ok(accepted)
     }
@@ -77,6 +115,16 @@ impl Service {
         sync: &str,
         wish: Wish,
     ) -> Result<Accepted, store::Error> {
+        self.take_in_for(sync, wish, None).await
+    }
+
+    /// As `take_in`, with the audit of the command that asked, where one did.
+    async fn take_in_for(
+        &mut self,
+        sync: &str,
+        wish: Wish,
+        given: Option<&Given>,
+    ) -> Result<Accepted, store::Error> {
         // A run that was stopped while it waited answers no later trigger.
         if let Some(Waiting { run, .. }) = self.queue.waiting(sync)
             && let Some(stop) = self.store.run(run).await?.and_then(|row| row.stop)
@@ -84,18 +132,33 @@ impl Service {
             self.cancel(run, &recovery::never_began(&stop)).await?;
             self.queue.withdraw(sync, run);
         }
-        take_in(&self.store, &mut self.queue, sync, wish, self.clock.now()).await
+        let now = self.clock.now();
+        match given {
+            None => take_in(&self.store, &mut self.queue, sync, wish, now).await,
+            Some(given) => take_in_for(given, &mut self.queue, sync, wish, now).await,
+        }
     }
 
     /// Takes in all that is due.
     pub(super) async fn fire(&mut self) {
         let now = self.clock.now();
+        let overdue = self.timetable.overdue(now);
         let due = self.timetable.due(now);
         let wishes = due.iter().map(|sync| (sync.clone(), Trigger::Schedule)).collect();
-        if let Err(error) = self.take_in_all(wishes).await {
-            tracing::error!(%error, "schedules fired and could not be stored; they are tried again");
-            for sync in due {
-                self.timetable.put_off(&sync, now.plus(RETRY));
+        match self.take_in_all(wishes).await {
+            Ok(closed) => {
+                let stored = self.clock.now();
+                for sync in due.iter().filter(|sync| !closed.contains(sync)) {
+                    let was_due = overdue.get(sync).map_or(now, |due| *due);
+                    let late_by = stored.0.saturating_sub(was_due.0);
+                    self.inbox.metrics.fired(u64::try_from(late_by).unwrap_or_default());
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "schedules fired and could not be stored; they are tried again");
+                for sync in due {
+                    self.timetable.put_off(&sync, now.plus(RETRY));
+                }
             }
         }
     }

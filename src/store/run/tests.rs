@@ -20,7 +20,7 @@ async fn runs_are_created_together_and_a_question_finds_what_it_needs_of_them() 
     assert_eq!(ids(store.begun_or_of("a").await.unwrap()), runs[..2]);
     assert_eq!(ids(store.begun_or_of("b").await.unwrap()), runs[1..2]);
     assert_eq!(ids(store.stopped().await.unwrap()), []);
-    store.request_stop("c", false, "ada", None).await.unwrap();
+    store.request_stop("c", false, "ada", None, Instant(0)).await.unwrap();
     assert_eq!(ids(store.stopped().await.unwrap()), runs[2..]);
     assert_eq!(store.last_success("b").await.unwrap(), None);
     for phase in [Phase::Reading, Phase::Committing] {
