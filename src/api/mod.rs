@@ -10,6 +10,7 @@ mod listener;
 mod probes;
 mod problem;
 mod runs;
+mod sample;
 pub mod status;
 mod syncs;
 
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::control::handle::Handle;
+use crate::control::sampling::Samples;
 use crate::store::Store;
 use listener::Bounded;
 use problem::Problem;
@@ -38,6 +40,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub store: Store,
     pub handle: Handle,
+    pub samples: Samples,
 }
 
 /// Serves until `end`, and then until every request is answered.
@@ -62,6 +65,7 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/syncs", get(syncs::list))
         .route("/api/v1/syncs/{sync}", get(syncs::one))
         .route("/api/v1/syncs/{sync}/run", post(syncs::run))
+        .route("/api/v1/syncs/{sync}/sample", post(sample::begin))
         .route("/api/v1/syncs/{sync}/stop", post(syncs::stop))
         .route("/api/v1/syncs/{sync}/pause", post(syncs::pause))
         .route("/api/v1/syncs/{sync}/resume", post(syncs::resume))

@@ -10,6 +10,7 @@ use crate::config::{Config, SyncConfig};
 use crate::control::pausing::{Paused, paused, standing};
 use crate::control::service::RUNS_AT_ONCE;
 use crate::domain::id::{Instant, Lineage};
+use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
 use crate::shutdown::Tasks;
@@ -48,7 +49,7 @@ pub struct Status<'c> {
 /// What the store has of a sync.
 #[derive(Debug, Default)]
 struct Stored {
-    /// The last, and behind it the last that was not cancelled, if that is another.
+    /// The last, and behind it the last that says how the sync does, if that is another.
     ended: Vec<RunRow>,
     unfinished: Vec<RunRow>,
     /// Runs of all syncs that have begun.
@@ -149,7 +150,7 @@ async fn stored(
     Ok(Stored { ended, unfinished, begun, pause, known, has_owner })
 }
 
-/// The last run that ended, and behind it the last that was not cancelled, if that is another.
+/// The last run that ended, and behind it the last that says how the sync does, if that is another.
 async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
     let (mut ended, mut before) = (Vec::new(), None);
     loop {
@@ -157,7 +158,7 @@ async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
         let Some(oldest) = page.last() else { return Ok(ended) };
         before = Some(oldest.id);
         for run in page.into_iter().filter(|run| run.phase.is_ended()) {
-            let is_result = !is_cancelled(&run);
+            let is_result = is_result(&run);
             if is_result || ended.is_empty() {
                 ended.push(run);
             }
@@ -172,7 +173,7 @@ impl Stored {
     /// What follows from the runs.
     fn facts(&self, sync: &str) -> Facts {
         let mut facts = Facts { sync: sync.to_owned(), ..Facts::default() };
-        let mut results = self.ended.iter().filter(|run| !is_cancelled(run));
+        let mut results = self.ended.iter().filter(|run| is_result(run));
         let is_interrupted = results.next().is_some_and(is_interrupted);
         for row in &self.unfinished {
             // A trigger that waited goes on with what was interrupted, and so does what is asked for after it.
@@ -209,8 +210,9 @@ impl Stored {
     }
 }
 
-fn is_cancelled(row: &RunRow) -> bool {
-    row.phase == Phase::Ended(Outcome::Cancelled)
+/// Whether a run that ended says how its sync does: neither a cancelled one nor a sample of some rows.
+fn is_result(row: &RunRow) -> bool {
+    row.phase != Phase::Ended(Outcome::Cancelled) && !row.choice.is_some_and(Choice::is_sample)
 }
 
 fn is_interrupted(row: &RunRow) -> bool {
@@ -219,6 +221,9 @@ fn is_interrupted(row: &RunRow) -> bool {
 
 fn finished(row: &RunRow) -> Option<Finished> {
     let Phase::Ended(outcome) = row.phase else { return None };
+    if row.choice.is_some_and(Choice::is_sample) {
+        return None;
+    }
     let rejected = row.tally.rejected;
     Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
 }

@@ -179,7 +179,10 @@ async fn set_paused(
 }
 
 /// A JSON body, or the default where there is none.
-fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());
     }
@@ -213,7 +216,9 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::control::handle;
+    use crate::control::turns::Turns;
+    use crate::control::work::Engine;
+    use crate::control::{handle, sampling};
     use crate::store::Store;
 
     #[tokio::test]
@@ -224,7 +229,9 @@ mod tests {
         let mut config = config::load_for(&example, None).unwrap();
         config.state = folder.path().to_owned();
         let (handle, _inbox) = handle::channel();
-        let app = App { config: Arc::new(config), store, handle };
+        let engine = Engine { store: store.clone(), turns: Turns::default() };
+        let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
+        let app = App { config: Arc::new(config), store, handle, samples };
         let Json(syncs) = list(State(app.clone())).await.unwrap();
         let Json(connections) = connections(State(app)).await.unwrap();
         for documents in [syncs, connections] {

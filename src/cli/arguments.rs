@@ -42,6 +42,22 @@ pub enum Command {
         #[arg(long)]
         keep_snapshot: bool,
     },
+    /// Send chosen rows, whatever the delta says, also while the sync is paused; never deletes
+    Sample {
+        sync: String,
+        /// So many rows at most
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// The row with this key, as `status` and `rejected` show it; may be said several times
+        #[arg(long, value_name = "KEY", conflicts_with_all = ["limit", "condition"])]
+        key: Vec<String>,
+        /// The rows with the keys in this file, one a line
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["limit", "condition"])]
+        keys: Option<PathBuf>,
+        /// The rows for which this SQL over the model's columns holds, such as `plan = 'pro'`
+        #[arg(long = "where", value_name = "SQL")]
+        condition: Option<String>,
+    },
     /// Run syncs by their schedules and on request over HTTP, until a signal
     Serve,
     /// Stop the run of a sync: what is in flight is finished first

@@ -23,6 +23,7 @@ mod rebaseline;
 mod rejected;
 mod report_text;
 mod runs;
+mod sample;
 mod serve;
 mod state;
 mod status;
@@ -113,6 +114,10 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Resume { sync, message } => {
             pause::run(&place, output, pause::Asked { sync, is_paused: false, message }).await
+        }
+        Command::Sample { sync, limit, key, keys, condition } => {
+            let asked = sample::Asked { limit, key, keys, condition };
+            sample::run(&place, output, &sync, asked).await
         }
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,

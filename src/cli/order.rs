@@ -38,6 +38,7 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
         budget,
         is_full: false,
         keeps_snapshot: false,
+        chosen: None,
         trigger: Trigger::Manual,
         state: config.state.clone(),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),

@@ -18,11 +18,14 @@ use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::{address, order};
 use crate::api::{self, App};
-use crate::config::{Config, Schedule};
+use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::handle;
+use crate::control::sampling;
 use crate::control::service::{Service, Standing};
+use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::engine::order::Order;
 use crate::shutdown::{self, Stage, Stopper, Tasks};
 
 /// How long open connections may hold up the end.
@@ -49,7 +52,10 @@ async fn serve(
 ) -> Result<Exit, Failure> {
     let (listener, address) = listen(config.listen).await?;
     let (handle, inbox) = handle::channel();
-    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle };
+    let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
+    let orders = order::orders(config);
+    let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders.clone());
+    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle, samples };
     let (close, mut closing) = shutdown::channel();
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
@@ -57,8 +63,8 @@ async fn serve(
     }));
     let announced =
         address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
-    let work = Arc::new(Engine { store: owned.store.clone() });
-    let standing = standing(config)?;
+    let work = Arc::new(engine);
+    let standing = standing(config, orders);
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
     service.arm().await?;
     say(output, address, &service.next_firings().await?);
@@ -66,7 +72,8 @@ async fn serve(
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();
     hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
-    let is_clean = Box::pin(service.serve(shutdown)).await;
+    let carried = carrier.serve(shutdown.clone());
+    let (is_clean, ()) = tokio::join!(Box::pin(service.serve(shutdown)), Box::pin(carried));
     close.raise(Stage::Draining);
     if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
         tracing::warn!("connections were still open, and are cut");
@@ -92,13 +99,12 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
     Ok((listener, address))
 }
 
-fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
-    let mut all = Vec::new();
-    for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
+fn standing(config: &Config, orders: Vec<Order>) -> Vec<Standing> {
+    let standing = |(order, sync): (Order, &SyncConfig)| {
         let schedule = sync.schedule.as_ref().map(Schedule::timing);
-        all.push(Standing { order, schedule, is_paused: sync.paused });
-    }
-    Ok(all)
+        Standing { order, schedule, is_paused: sync.paused }
+    };
+    orders.into_iter().zip(&config.syncs).map(standing).collect()
 }
 
 fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {

@@ -115,6 +115,11 @@ impl Handle {
         *self.readiness.borrow()
     }
 
+    /// Remembers what a run came to that was carried out beside the service.
+    pub(super) fn keep(&self, report: Report) {
+        self.reports.keep(report);
+    }
+
     /// What a run of this process came to, while it is remembered.
     pub fn report(&self, run: RunId) -> Option<Report> {
         self.reports.find(run)

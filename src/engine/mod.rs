@@ -1,5 +1,6 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod columns;
 pub mod course;
 pub mod decisions;
 pub mod intake;
@@ -17,3 +18,4 @@ pub mod recovery;
 pub mod removals;
 pub mod report;
 pub mod run;
+pub mod sampling;

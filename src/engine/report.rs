@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::order::Order;
+use super::sampling::Sampling;
 use crate::delivery::notes::{self, Notes};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::RunId;
@@ -33,6 +34,9 @@ pub struct Report {
     /// What requests came to instead of a receipt, most frequent first; also those whose records got through later.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
+    /// What became of each record of a sample, at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Sampling>,
     pub error: Option<String>,
     /// The run failed by what the config says. Not part of the document: its words say so.
     #[serde(skip)]
@@ -81,6 +85,7 @@ impl Report {
             holds: Vec::new(),
             examples: Vec::new(),
             troubles: Vec::new(),
+            records: Vec::new(),
             error: None,
             is_config_fault: false,
         }

@@ -65,7 +65,7 @@ const RUNS: &str = "
     ORDER BY id DESC LIMIT ?3";
 const LAST_CHOSEN: &str = "
     SELECT * FROM runs WHERE sync = ? AND finished_at IS NOT NULL AND choice IS NOT NULL
-    ORDER BY id DESC LIMIT 1";
+    AND json_extract(choice, '$.reason') <> 'sample' ORDER BY id DESC LIMIT 1";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
     UPDATE runs SET stop = ?2, stop_who = ?3, stop_message = ?4
@@ -191,7 +191,7 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
-    /// The sync's newest finished run whose kind is known, or was asked for.
+    /// The sync's newest finished run whose kind is known, or was asked for; no sample.
     pub async fn last_chosen(&self, sync: &str) -> Result<Option<RunRow>, Error> {
         let row = query(LAST_CHOSEN)
             .bind(sync)

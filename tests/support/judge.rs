@@ -162,7 +162,8 @@ impl Case {
     /// I2: after a run that succeeded, the destination holds what it read.
     fn undelivered(&self, attempt: &Attempt) -> Vec<String> {
         let succeeded = attempt.report.as_ref().is_some_and(|r| r.json["outcome"] == "succeeded");
-        if !succeeded || attempt.sources.start() != attempt.sources.end() {
+        let is_sample = attempt.report.as_ref().is_some_and(|r| r.json["reason"] == "sample");
+        if !succeeded || is_sample || attempt.sources.start() != attempt.sources.end() {
             return Vec::new();
         }
         let mut wanted = expected(&self.sources[*attempt.sources.start()]);
@@ -287,8 +288,10 @@ impl Case {
     /// Redundant operations on keys that were delivered in the same epoch before.
     fn repeated_in_epochs(&self, requests: &[Request]) -> usize {
         let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
-        let opening: BTreeSet<u64> =
-            self.runs().iter().filter(opens_epoch).filter_map(number).collect();
+        let runs = self.runs();
+        let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
+        // What a sample sends was asked for, whatever was delivered before.
+        let samples: BTreeSet<u64> = runs.iter().filter(is_sample).filter_map(number).collect();
         let (mut delivered, mut last, mut redundant) = (BTreeSet::new(), 0, 0);
         for request in requests {
             let Some(run) = run_of(request) else { continue };
@@ -299,7 +302,8 @@ impl Case {
             for (operation, made) in request.operations() {
                 let key = operation.key.as_str();
                 let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
-                redundant += usize::from(made == Made::Redundant && is_known);
+                let is_asked_for = samples.contains(&run);
+                redundant += usize::from(made == Made::Redundant && is_known && !is_asked_for);
                 if matches!(made, Made::Applied | Made::Redundant) {
                     delivered.insert(key);
                 }
@@ -376,7 +380,7 @@ impl Case {
         // The runs of the epoch, as far as they are known.
         let mut chain = Vec::new();
         let runs = self.runs();
-        for run in runs.iter().rev() {
+        for run in runs.iter().rev().filter(|run| !is_sample(run)) {
             let (Some(kind), Some(number)) = (run["kind"].as_str(), number(run)) else { continue };
             if let Some(kept) = unfinished
                 && kept != kind
@@ -441,6 +445,11 @@ fn run_of(request: &Request) -> Option<u64> {
 
 fn is_of(request: &Request, attempt: &Attempt) -> bool {
     run_of(request).is_some_and(|run| attempt.runs.contains(&run))
+}
+
+/// A sample is no iteration of its sync, and has no part in the order of kinds.
+fn is_sample(run: &&Value) -> bool {
+    run["reason"] == "sample"
 }
 
 fn number(run: &Value) -> Option<u64> {

@@ -134,6 +134,7 @@ fn order(name: &str) -> Order {
         budget: Budget::new(&limits),
         is_full: false,
         keeps_snapshot: false,
+        chosen: None,
         trigger: Trigger::Manual,
         state: "state".into(),
         memory_limit: 1,
