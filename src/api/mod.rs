@@ -5,7 +5,9 @@
 //! and connections have a bound; only requests that name this machine are heard.
 
 mod access;
+mod backlog;
 pub mod document;
+mod forget;
 mod listener;
 mod probes;
 mod problem;
@@ -68,6 +70,8 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/syncs/{sync}/sample", post(sample::begin))
         .route("/api/v1/syncs/{sync}/stop", post(syncs::stop))
         .route("/api/v1/syncs/{sync}/pause", post(syncs::pause))
+        .route("/api/v1/syncs/{sync}/discard-backlog", post(backlog::discard))
+        .route("/api/v1/syncs/{sync}/forget", post(forget::forget))
         .route("/api/v1/syncs/{sync}/resume", post(syncs::resume))
         .route("/api/v1/connections", get(syncs::connections))
         .route("/api/v1/runs", get(runs::list))

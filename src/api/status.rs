@@ -13,11 +13,12 @@ use crate::domain::id::{Instant, Lineage};
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
+use crate::engine::backlog;
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
 use crate::snapshot::{self, View};
-use crate::store::{self, Pause, RunRow, StateLock, Store};
+use crate::store::{self, Audited, Pause, RunRow, StateLock, Store};
 
 /// Fire times that are shown of each schedule.
 pub const FIRINGS: usize = 5;
@@ -37,6 +38,8 @@ pub struct Status<'c> {
     /// The last that ended.
     pub last: Option<RunRow>,
     pub unfinished: Vec<RunRow>,
+    /// When the backlog was last discarded, and why.
+    pub discarded: Option<Audited>,
     /// Whether a process has the state; if none has, nothing goes on, whatever an unfinished run's phase says.
     pub has_owner: bool,
     /// Why runs and pauses cannot be read.
@@ -55,6 +58,7 @@ struct Stored {
     /// Runs of all syncs that have begun.
     begun: usize,
     pause: Option<Pause>,
+    discarded: Option<Audited>,
     known: Option<(Lineage, u64)>,
     has_owner: bool,
 }
@@ -102,6 +106,7 @@ impl<'c> Status<'c> {
             has_owner: stored.has_owner,
             last: stored.ended.into_iter().next(),
             unfinished: stored.unfinished,
+            discarded: stored.discarded,
             store_error,
             header,
             next,
@@ -120,6 +125,9 @@ impl<'c> Status<'c> {
             "pause": self.pause.as_ref().map(document::pause),
             "last_run": self.last.as_ref().map(document::run),
             "unfinished": self.unfinished.iter().map(document::run).collect::<Vec<_>>(),
+            "discarded_backlog": self.discarded.as_ref().map(|one| json!({
+                "at": one.at.to_string(), "who": one.who, "message": one.message,
+            })),
             "has_owner": self.has_owner,
             "store_error": self.store_error,
             "entries": header.map(|header| header.entries),
@@ -147,7 +155,8 @@ async fn stored(
     let ended = ended(store, name).await?;
     unfinished.retain(|run| ended.iter().all(|ended| ended.id != run.id));
     let (pause, known) = (store.pause(name).await?, store.known(name).await?);
-    Ok(Stored { ended, unfinished, begun, pause, known, has_owner })
+    let discarded = store.last_audited(name, backlog::COMMAND).await?;
+    Ok(Stored { ended, unfinished, begun, pause, discarded, known, has_owner })
 }
 
 /// The last run that ended, and behind it the last that says how the sync does, if that is another.

@@ -22,7 +22,7 @@ use crate::domain::status::status;
 use crate::engine::run::now;
 
 /// Who gave a command that came over HTTP, until there are tokens that say it.
-const WHO: &str = "api";
+pub(super) const WHO: &str = "api";
 
 /// Where every sync stands.
 pub async fn list(State(app): State<App>) -> Result<Json<Value>, Problem> {

@@ -30,6 +30,11 @@ pub enum Command {
     Init,
     /// Check the config file and name everything that is wrong with it
     Validate,
+    /// Test connections: address, TLS, credentials; sends no row
+    Doctor {
+        /// All of them unless said
+        connection: Option<String>,
+    },
     /// Show what a run would do; sends and changes nothing
     Plan { sync: String },
     /// Run a sync here, or in the running server, and wait for its end
@@ -79,6 +84,12 @@ pub enum Command {
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: String,
+        /// Decide that what waits now shall never be sent; asks first
+        #[arg(long)]
+        discard_backlog: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "discard_backlog")]
+        yes: bool,
     },
     /// Resume a sync that is paused: its schedule goes on
     Resume {
@@ -110,6 +121,16 @@ pub enum Command {
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Remove what is left of a sync that is no longer in the config: snapshot, pause, runs
+    Forget {
+        sync: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,

@@ -115,6 +115,12 @@ impl Server {
         said.ok_or_else(|| self.gone())
     }
 
+    /// Gives the server a command; its answer.
+    pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
+    }
+
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {
         let path = format!("/api/v1/runs/{run}");
         let mut failures = 0;

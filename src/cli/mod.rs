@@ -6,14 +6,17 @@
 
 mod address;
 mod arguments;
+mod backlog;
 mod bar;
 mod beside;
 mod confirm;
 mod decide;
 mod demo;
+mod doctor;
 mod exit;
 mod explain;
 mod failure;
+mod forget;
 mod init;
 pub mod order;
 mod output;
@@ -99,6 +102,7 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
     let place = Place::new(arguments.config);
     let ended = match arguments.command {
         Command::Validate => validate::run(&place, output),
+        Command::Doctor { connection } => doctor::run(&place, output, connection.as_deref()).await,
         Command::Init => init::run(&place, output),
         Command::Version => Ok(version::run(output)),
         Command::Plan { sync } => plan::run(&place, output, &sync).await,
@@ -109,8 +113,13 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
         }
-        Command::Pause { sync, message } => {
-            pause::run(&place, output, pause::Asked { sync, is_paused: true, message }).await
+        Command::Pause { sync, message, discard_backlog, yes } => {
+            let asked = pause::Asked { sync, is_paused: true, message };
+            if discard_backlog {
+                backlog::run(&place, output, asked, yes).await
+            } else {
+                pause::run(&place, output, asked).await
+            }
         }
         Command::Resume { sync, message } => {
             pause::run(&place, output, pause::Asked { sync, is_paused: false, message }).await
@@ -126,6 +135,9 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Rebaseline { sync, message, yes } => {
             rebaseline::run(&place, output, &sync, &message, yes).await
+        }
+        Command::Forget { sync, message, yes } => {
+            forget::run(&place, output, &sync, message.as_deref(), yes).await
         }
         Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
         Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,

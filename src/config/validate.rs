@@ -138,6 +138,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         listen: listen(check, raw),
         sources,
         connections,
+        absent: BTreeMap::new(),
         syncs,
     }
 }

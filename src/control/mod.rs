@@ -2,6 +2,7 @@
 
 pub mod commands;
 mod cron_line;
+pub mod discarding;
 pub mod handle;
 pub mod pausing;
 pub mod queue;

@@ -1,8 +1,12 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod backlog;
 pub mod columns;
 pub mod course;
 pub mod decisions;
+pub mod doctor;
+pub mod forgetting;
+pub mod identity;
 pub mod intake;
 pub mod key_pass;
 pub mod late;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use super::columns::Columns;
+use super::identity;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
@@ -45,6 +46,11 @@ pub enum Error {
         .folder.display()
     )]
     Folder { folder: PathBuf, source: std::io::Error },
+    #[error(
+        "cannot remove the folder `{}`: {source}; make the disk usable again (permissions), then forget the sync again",
+        .folder.display()
+    )]
+    Unremoved { folder: PathBuf, source: std::io::Error },
     #[error("the system gives no threads to read with: {0}; see `ulimit -u`, then run again")]
     Threads(#[from] std::io::Error),
     #[error(
@@ -86,6 +92,11 @@ pub enum Error {
     )]
     NotHeld { sync: String, run: RunId },
     #[error(
+        "{place} was asked for its account and did not say it: `{code}` {message}; nothing was sent, `counterflow doctor \
+         {connection}` tests the connection"
+    )]
+    Unidentified { place: String, connection: String, code: String, message: String },
+    #[error(
         "`{0}` has never run to know what the destination holds, and neither a sample nor a waiver comes before that: \
          `counterflow sync {0}` first"
     )]
@@ -96,6 +107,8 @@ pub enum Error {
     NothingChosen(String),
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
+    #[error("{0}")]
+    Refused(String),
     #[error("{0}")]
     Halted(String),
     #[error("the read did not prove its end: {0}; nothing was deleted, run the sync again")]
@@ -234,7 +247,8 @@ pub async fn compare(
     let selection = Selection { fields, key, is_keys_only: false, condition, limit };
     let reading = read(order, selection, pins, query).await?;
     let columns = Columns::of(&reading);
-    let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
+    let connection = identity::identified(order).await?;
+    let http = Http::new(&connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;

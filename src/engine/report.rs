@@ -138,14 +138,14 @@ pub fn place(order: &Order) -> String {
 }
 
 /// Scheme, host and port of a base URL.
-fn address(base_url: &str) -> &str {
+pub(super) fn address(base_url: &str) -> &str {
     let host = base_url.find("://").map_or(0, |at| at + 3);
     let end = base_url[host..].find(['/', '?', '#']).map_or(base_url.len(), |at| host + at);
     // A user and a password are refused by `validate`; this is for what was never validated.
     if base_url[..end].contains('@') { "an address with a password" } else { &base_url[..end] }
 }
 
-fn remedy(code: &str) -> &'static str {
+pub(super) fn remedy(code: &str) -> &'static str {
     match code {
         "connect" => "check that the destination is up and that `base_url` is its address",
         "dns" => "check the host in `base_url` and this machine's name server",

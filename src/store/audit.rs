@@ -20,6 +20,10 @@ const AUDIT: &str =
 const AUDIT_LOG: &str =
     "SELECT at, who, command, sync, run, message FROM audit ORDER BY id DESC LIMIT ?";
 
+const LAST: &str = "
+    SELECT at, who, command, sync, run, message FROM audit WHERE sync = ? AND command = ?
+    ORDER BY id DESC LIMIT 1";
+
 type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
 
 impl Store {
@@ -35,11 +39,24 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let log = rows.into_iter().map(|(at, who, command, sync, run, message)| {
-            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
-            Ok(Audited { at: Instant(at), who, command, sync, run, message })
-        });
-        log.collect()
+        rows.into_iter().map(|row| self.audited(row)).collect()
+    }
+
+    /// The last time that this command was given to the sync.
+    pub async fn last_audited(&self, sync: &str, command: &str) -> Result<Option<Audited>, Error> {
+        let row: Option<AuditColumns> = sqlx::query_as(LAST)
+            .bind(sync)
+            .bind(command)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|row| self.audited(row)).transpose()
+    }
+
+    fn audited(&self, row: AuditColumns) -> Result<Audited, Error> {
+        let (at, who, command, sync, run, message) = row;
+        let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
+        Ok(Audited { at: Instant(at), who, command, sync, run, message })
     }
 }
 
@@ -74,6 +91,9 @@ mod tests {
         store.audit(&audited(2, "resume")).await.unwrap();
         assert_eq!(store.audit_log(10).await.unwrap(), [audited(2, "resume"), audited(1, "pause")]);
         assert_eq!(store.audit_log(1).await.unwrap(), [audited(2, "resume")]);
+        let last = store.last_audited("crm", "pause").await.unwrap();
+        assert_eq!(last, Some(audited(1, "pause")));
+        assert_eq!(store.last_audited("ads", "pause").await.unwrap(), None);
         for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'eve'"] {
             assert!(store.execute(query(statement)).await.is_err(), "{statement}");
         }

@@ -11,6 +11,7 @@
 
 mod audit;
 mod error;
+mod forget;
 pub mod lock;
 mod note;
 mod open;
@@ -30,6 +31,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
 pub use audit::Audited;
 pub use error::Error;
+pub use forget::Rows;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use pause::{Pause, Recorded};

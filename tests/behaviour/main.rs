@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "shared with tests/faults; each uses a part of it")]
 mod support;
 
+mod backlog;
 mod bad_input;
 mod changes;
 mod check_keys;
@@ -17,11 +18,13 @@ mod doubt;
 mod epochs;
 mod flights;
 mod foretold;
+mod forget;
 #[cfg(feature = "faults")]
 mod fuzzing;
 mod golden;
 mod guard;
 mod holds;
+mod identity;
 mod invalid;
 mod oracle_itself;
 mod pause;

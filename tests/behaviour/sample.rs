@@ -9,7 +9,7 @@ use crate::support::fault::Fault;
 use crate::support::journal::Asked;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, expected, people};
-use crate::support::server::Server;
+use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const SAMPLE: &str = "/api/v1/syncs/people/sample";
@@ -187,8 +187,13 @@ fn a_server_carries_a_sample_out_also_for_a_paused_sync_and_behind_a_run_that_go
     assert_eq!(standing["phase"], "in queue", "one at a time works on a sync");
     oracle.release();
     assert_eq!(server.ended(going)["phase"], "succeeded");
-    let sampled = server.ended(sampled);
-    assert_eq!(records(&sampled["report"]), ended(&[("1", "delivered"), ("2", "delivered")]));
+    // The report comes a moment after the end.
+    let path = format!("/api/v1/runs/{sampled}");
+    let report = until("the report is there", || {
+        let report = server.get(&path).expect(200).json["report"].clone();
+        (!report.is_null()).then_some(report)
+    });
+    assert_eq!(records(&report), ended(&[("1", "delivered"), ("2", "delivered")]));
     server.post("/api/v1/syncs/people/pause", r#"{"message": "wait"}"#).expect(200);
     let beside = sample(&workspace, 0, &["--key", "3"]);
     assert_eq!(records(&beside), ended(&[("3", "delivered")]));

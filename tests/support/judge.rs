@@ -33,6 +33,8 @@ pub struct Left {
     pub rejected: BTreeSet<u32>,
     /// Deletes that wait for a person.
     pub held: BTreeSet<u32>,
+    /// Changes that a person has decided not to send.
+    pub waived: BTreeSet<u32>,
 }
 
 impl Case {
@@ -100,6 +102,7 @@ impl Case {
         for (what, named, declared) in [
             ("rejected", named(&|entry| entry.rejection.is_some()), declared(&left.rejected)),
             ("held", named(&|entry| entry.held.is_some()), declared(&left.held)),
+            ("waived", named(&|entry| entry.waiver.is_some()), declared(&left.waived)),
         ] {
             let wanted: BTreeSet<&String> = declared.iter().collect();
             assert_eq!(named, wanted, "I1: other keys are {what}\n{}", self.print());
@@ -114,6 +117,7 @@ impl Case {
                 || late.contains(key)
                 || declared(&left.rejected).contains(key)
                 || declared(&left.held).contains(key)
+                || declared(&left.waived).contains(key)
                 || self.discarded.contains(key)
         };
         let (mut wanted, mut table) = (expected(people), self.oracle.table());
@@ -168,7 +172,9 @@ impl Case {
         }
         let mut wanted = expected(&self.sources[*attempt.sources.start()]);
         let (table, late) = (self.oracle.table(), self.oracle.late());
-        wanted.retain(|key, _| !late.contains(key));
+        let entries = known::entries(&self.workspace).unwrap_or_default();
+        let is_waived = |key: &String| entries.get(key).is_some_and(|one| one.waiver.is_some());
+        wanted.retain(|key, _| !late.contains(key) && !is_waived(key));
         let differences = check::differences(&wanted, &table, false);
         differences.into_iter().map(|difference| format!("I2: {difference}")).collect()
     }

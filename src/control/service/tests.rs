@@ -126,6 +126,7 @@ fn order(name: &str) -> Order {
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(1),
             account: None,
+            identify: None,
             written: None,
             hidden: Vec::new(),
         },

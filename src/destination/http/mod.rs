@@ -7,6 +7,7 @@ pub mod check;
 mod client;
 pub mod encoder;
 mod fold;
+pub mod identify;
 mod loss;
 mod outcome;
 mod receipt;
@@ -223,16 +224,24 @@ fn headers(connection: &Connection, request: &Request) -> HeaderMap {
     if request.body != Body::None {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    for (name, value) in connection.headers.iter().chain(&request.headers) {
+    headers.extend(headers_of(&connection.headers));
+    headers.extend(headers_of(&request.headers));
+    if let Some(value) = authorization(&connection.auth) {
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers
+}
+
+/// Headers as the config has them; a later one of a name takes the place of an earlier.
+fn headers_of(written: &[(String, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
         if let (Ok(name), Ok(mut value)) =
             (HeaderName::try_from(name), HeaderValue::try_from(value))
         {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-    }
-    if let Some(value) = authorization(&connection.auth) {
-        headers.insert(AUTHORIZATION, value);
     }
     headers
 }
@@ -346,6 +355,7 @@ pub(super) mod tests {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(20),
             account: None,
+            identify: None,
             written: None,
             hidden: Vec::new(),
         }

@@ -17,7 +17,7 @@ impl Line<'_> {
             rows_read: self.course.intake.counts.tally().rows_read,
             invalid_keys: self.course.invalid_keys(),
             credentials: self.prepared.destination.credentials_hash(header.lineage.0),
-            declares_account: self.order.connection.account.is_some(),
+            declares_account: self.order.connection.knows_account(),
         };
         self.course.sort_removals(&self.order.sync, header, &facts, self.started);
         self.course.record_removals(self.run, self.prepared.snapshot.journal());
