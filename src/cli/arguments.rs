@@ -135,6 +135,11 @@ pub enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Change connections
+    Connection {
+        #[command(subcommand)]
+        command: ConnectionCommand,
+    },
     /// Show each sync: its last run, what is held, when it runs next
     Status { sync: Option<String> },
     /// List runs, the newest first
@@ -170,6 +175,30 @@ pub enum Command {
     },
     /// Show the version
     Version,
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum ConnectionCommand {
+    /// Let syncs write over another connection from now on: rewrites the config file, and begins their snapshots afresh
+    Replace {
+        old: String,
+        new: String,
+        /// Only this sync; may be said several times
+        #[arg(long, value_name = "SYNC", conflicts_with = "group")]
+        sync: Vec<String>,
+        /// Only the syncs of this group
+        #[arg(long)]
+        group: Option<String>,
+        /// The other account holds what the snapshots say all the same
+        #[arg(long)]
+        keep_snapshot: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+    },
 }
 
 /// A reason that says something.

@@ -24,6 +24,7 @@ mod pause;
 mod plan;
 mod rebaseline;
 mod rejected;
+mod replace;
 mod report_text;
 mod runs;
 mod sample;
@@ -43,7 +44,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, ConnectionCommand};
 use exit::Exit;
 use failure::Failure;
 use output::{Format, Output};
@@ -138,6 +139,13 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Forget { sync, message, yes } => {
             forget::run(&place, output, &sync, message.as_deref(), yes).await
+        }
+        Command::Connection { command } => {
+            let ConnectionCommand::Replace { old, new, sync, group, keep_snapshot, yes, message } =
+                command;
+            let which = replace::Which { syncs: sync, group };
+            let asked = replace::Asked { old, new, which, keep_snapshot, yes, message };
+            replace::run(&place, output, asked).await
         }
         Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
         Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,

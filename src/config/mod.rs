@@ -25,6 +25,7 @@ mod raw_forms;
 mod raw_request;
 mod reference;
 mod request;
+pub mod rewrite;
 mod scalar;
 mod shape;
 mod stations;

@@ -1,3 +1,7 @@
+//! The audit log: who gave which command, when and why.
+//!
+//! Not responsible for what is audited. Invariant: what was written is never changed nor removed; the database refuses it.
+
 use serde::Serialize;
 
 use super::{Error, Statement, Store, query, stored};

@@ -30,6 +30,7 @@ mod oracle_itself;
 mod pause;
 mod receipts;
 mod rejections;
+mod replace;
 mod sample;
 mod secrets;
 mod serve;

@@ -289,7 +289,7 @@ fn hidden(connection: &Connection, requests: &Requests) -> Vec<SecretString> {
 
 /// The account and the object. It is stored and shown: where references stand in the file it is what is written there,
 /// and a hash tells what they stand for.
-fn identity(connection: &Connection, upsert: &Request) -> String {
+pub fn identity(connection: &Connection, upsert: &Request) -> String {
     let account = connection.account.as_ref().unwrap_or(&connection.base_url);
     if connection.written.is_none() && upsert.written.is_none() {
         return format!("{account} {}", upsert.path);
