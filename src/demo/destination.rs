@@ -225,7 +225,7 @@ impl Shared {
             return Decision::refusal(StatusCode::UNAUTHORIZED, "say that your token is `demo`");
         }
         if (method, path) == (&Method::GET, "/me") {
-            let account = serde_json::json!({ "account": { "id": "demo" } });
+            let account = serde_json::json!({ "account": { "id": "airport" } });
             let answer = Answer::Response(axum::Json(account).into_response());
             return Decision { answer, applied: None, turn: None };
         }
