@@ -92,6 +92,7 @@ pub fn connection(base_url: &str) -> Connection {
         connect_timeout: std::time::Duration::from_secs(1),
         request_timeout: std::time::Duration::from_secs(2),
         account: None,
+        identify: None,
         written: None,
         hidden: Vec::new(),
         renewal: None,

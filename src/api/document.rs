@@ -142,6 +142,21 @@ impl From<&store::DisabledSource> for DisabledSource {
     }
 }
 
+/// When the backlog of a sync was last discarded, and why.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Discarded {
+    #[schemars(extend("format" = "date-time"))]
+    pub at: String,
+    pub who: String,
+    pub message: Option<String>,
+}
+
+/// The document of a backlog that was discarded.
+pub fn discarded(audited: &store::Audited) -> Value {
+    let store::Audited { at, who, message, .. } = audited.clone();
+    json(Discarded { at: at.to_string(), who, message })
+}
+
 /// The document of a run.
 pub fn run(run: &RunRow) -> Value {
     json(Run::from(run))

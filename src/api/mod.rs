@@ -10,11 +10,13 @@
 
 mod access;
 mod audit;
+mod backlog;
 mod command;
 mod connections;
 pub mod document;
 mod events;
 mod extract;
+mod forget;
 mod gate;
 pub mod groups;
 mod listener;
@@ -25,6 +27,7 @@ mod problem;
 mod reason;
 mod routes;
 mod runs;
+mod sample;
 mod shape;
 mod sources;
 pub mod status;
@@ -44,6 +47,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::control::handle::Handle;
+use crate::control::sampling::Samples;
 use crate::domain::id::Instant;
 use crate::engine::run::now;
 use crate::shutdown::Shutdown;
@@ -66,6 +70,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub store: Store,
     pub handle: Handle,
+    pub samples: Samples,
     /// Reached when the server closes its connections.
     closing: Shutdown,
     started_at: Instant,
@@ -79,7 +84,13 @@ pub struct App {
 
 impl App {
     /// `closing` is raised when connections are to end.
-    pub fn new(config: Arc<Config>, store: Store, handle: Handle, closing: Shutdown) -> App {
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        handle: Handle,
+        samples: Samples,
+        closing: Shutdown,
+    ) -> App {
         let routes = all();
         let is_loopback = config.server.listen.ip().is_loopback();
         App {
@@ -92,6 +103,7 @@ impl App {
             config,
             store,
             handle,
+            samples,
             closing,
         }
     }
@@ -103,6 +115,9 @@ fn all() -> Routes {
         .with(probes::routes)
         .with(metrics::routes)
         .with(syncs::routes)
+        .with(sample::routes)
+        .with(backlog::routes)
+        .with(forget::routes)
         .with(connections::routes)
         .with(groups::routes)
         .with(sources::routes)
@@ -150,7 +165,9 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::control::handle;
+    use crate::control::turns::Turns;
+    use crate::control::work::Engine;
+    use crate::control::{handle, sampling};
     use crate::{config, shutdown};
 
     /// The example's config over a state of its own, with a service that never began.
@@ -161,7 +178,9 @@ pub(crate) mod tests {
         let store = Store::open(state).await.unwrap();
         let (handle, _inbox) = handle::channel();
         let (_stopper, closing) = shutdown::channel();
-        App::new(Arc::new(config), store, handle, closing)
+        let engine = Engine { store: store.clone(), turns: Turns::default() };
+        let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
+        App::new(Arc::new(config), store, handle, samples, closing)
     }
 
     #[tokio::test]

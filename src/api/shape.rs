@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use super::document::{DisabledSource, Pause, Run};
+use super::document::{DisabledSource, Discarded, Pause, Run};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::RunId;
 use crate::domain::priority::Priority;
@@ -66,6 +66,8 @@ pub struct Standing {
     /// The last that ended.
     last_run: Option<Run>,
     unfinished: Vec<Run>,
+    /// When its backlog was last discarded.
+    discarded_backlog: Option<Discarded>,
     /// Whether a process has the state.
     has_owner: bool,
     store_error: Option<String>,

@@ -12,13 +12,15 @@ use crate::control::pausing::{Paused, standing};
 use crate::control::queue::Place;
 use crate::control::waiting::{Begun, wait};
 use crate::domain::id::{Instant, Lineage};
+use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
+use crate::engine::backlog;
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::Header;
 use crate::snapshot::{self, View};
-use crate::store::{self, DisabledSource, Pause, RunRow, StateLock, Store};
+use crate::store::{self, Audited, DisabledSource, Pause, RunRow, StateLock, Store};
 
 /// Fire times that are shown of each schedule.
 pub const FIRINGS: usize = 5;
@@ -40,6 +42,8 @@ pub struct Status<'c> {
     /// The last that ended.
     pub last: Option<RunRow>,
     pub unfinished: Vec<RunRow>,
+    /// When the backlog was last discarded, and why.
+    pub discarded: Option<Audited>,
     /// Whether a process has the state; if none has, nothing goes on, whatever an unfinished run's phase says.
     pub has_owner: bool,
     /// Why runs and pauses cannot be read.
@@ -52,13 +56,14 @@ pub struct Status<'c> {
 /// What the store has of a sync.
 #[derive(Debug, Default)]
 struct Stored {
-    /// The last, and behind it the last that was not cancelled, if that is another.
+    /// The last, and behind it the last that says how the sync does, if that is another.
     ended: Vec<RunRow>,
     unfinished: Vec<RunRow>,
     /// What a run of this sync that is queued waits for.
     what_for: String,
     pause: Option<Pause>,
     source: Option<DisabledSource>,
+    discarded: Option<Audited>,
     /// Its lineage and generation.
     known: Option<(Lineage, u64)>,
     has_owner: bool,
@@ -116,6 +121,7 @@ impl<'c> Status<'c> {
             has_owner: stored.has_owner,
             last: stored.ended.into_iter().next(),
             unfinished: stored.unfinished,
+            discarded: stored.discarded,
             store_error,
             header,
             next,
@@ -137,6 +143,7 @@ impl<'c> Status<'c> {
             "priority": self.sync.priority,
             "last_run": self.last.as_ref().map(document::run),
             "unfinished": self.unfinished.iter().map(document::run).collect::<Vec<_>>(),
+            "discarded_backlog": self.discarded.as_ref().map(document::discarded),
             "has_owner": self.has_owner,
             "store_error": self.store_error,
             "entries": header.map(|header| header.entries),
@@ -168,7 +175,8 @@ async fn stored(
     let (pause, known) = (store.pause(name).await?, store.known(name).await?);
     let known = known.map(|(lineage, generation, _)| (lineage, generation));
     let source = store.disabled_sources().await?.remove(&sync.sync.model.source);
-    Ok(Stored { ended, unfinished, what_for, pause, source, known, has_owner })
+    let discarded = store.last_audited(name, backlog::COMMAND).await?;
+    Ok(Stored { ended, unfinished, what_for, pause, source, discarded, known, has_owner })
 }
 
 /// What a run of this sync that is queued waits for. `unfinished`: of all syncs, at least those that have begun.
@@ -194,7 +202,7 @@ fn what_for(config: &Config, sync: &SyncConfig, unfinished: &[RunRow], has_owner
     wait(&config.limits(), &sync.sync.name, &place, &begun).to_string()
 }
 
-/// The last run that ended, and behind it the last that was not cancelled, if that is another.
+/// The last run that ended, and behind it the last that says how the sync does, if that is another.
 async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
     let (mut ended, mut before) = (Vec::new(), None);
     loop {
@@ -202,7 +210,7 @@ async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
         let Some(oldest) = page.last() else { return Ok(ended) };
         before = Some(oldest.id);
         for run in page.into_iter().filter(|run| run.phase.is_ended()) {
-            let is_result = !is_cancelled(&run);
+            let is_result = is_result(&run);
             if is_result || ended.is_empty() {
                 ended.push(run);
             }
@@ -217,7 +225,7 @@ impl Stored {
     /// What follows from the runs.
     fn facts(&self, sync: &str) -> Facts {
         let mut facts = Facts { sync: sync.to_owned(), ..Facts::default() };
-        let mut results = self.ended.iter().filter(|run| !is_cancelled(run));
+        let mut results = self.ended.iter().filter(|run| is_result(run));
         let is_interrupted = results.next().is_some_and(is_interrupted);
         for row in &self.unfinished {
             // A trigger that waited goes on with what was interrupted, and so does what is asked for after it.
@@ -245,7 +253,7 @@ impl Stored {
     /// When it was resumed and by whom, if no run has come to a result since.
     fn resumed(&self, pause: Option<&Pause>) -> Option<String> {
         let resumed = pause.filter(|pause| !pause.is_paused)?;
-        let result = self.ended.iter().find(|run| !is_cancelled(run));
+        let result = self.ended.iter().find(|run| is_result(run));
         let since = result.and_then(|run| run.finished_at);
         since
             .is_none_or(|since| since < resumed.at)
@@ -253,8 +261,9 @@ impl Stored {
     }
 }
 
-fn is_cancelled(row: &RunRow) -> bool {
-    row.phase == Phase::Ended(Outcome::Cancelled)
+/// Whether a run that ended says how its sync does: neither a cancelled one nor a sample of some rows.
+fn is_result(row: &RunRow) -> bool {
+    row.phase != Phase::Ended(Outcome::Cancelled) && !row.choice.is_some_and(Choice::is_sample)
 }
 
 fn is_interrupted(row: &RunRow) -> bool {
@@ -263,6 +272,9 @@ fn is_interrupted(row: &RunRow) -> bool {
 
 fn finished(row: &RunRow) -> Option<Finished> {
     let Phase::Ended(outcome) = row.phase else { return None };
+    if row.choice.is_some_and(Choice::is_sample) {
+        return None;
+    }
     let rejected = row.tally.rejected;
     Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
 }

@@ -31,6 +31,11 @@ pub enum Command {
     Init,
     /// Check the config file and name everything that is wrong with it
     Validate,
+    /// Test connections: address, TLS, credentials; sends no row
+    Doctor {
+        /// All of them unless said
+        connection: Option<String>,
+    },
     /// Show what a run would do; sends and changes nothing
     Plan { sync: String },
     /// Run a sync here, or in the running server, and wait for its end
@@ -42,6 +47,22 @@ pub enum Command {
         /// The key or the destination changed, and the destination holds what the snapshot says all the same
         #[arg(long)]
         keep_snapshot: bool,
+    },
+    /// Send chosen rows, whatever the delta says, also while the sync is paused; never deletes
+    Sample {
+        sync: String,
+        /// So many rows at most
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// The row with this key, as `status` and `rejected` show it; may be said several times
+        #[arg(long, value_name = "KEY", conflicts_with_all = ["limit", "condition"])]
+        key: Vec<String>,
+        /// The rows with the keys in this file, one a line
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["limit", "condition"])]
+        keys: Option<PathBuf>,
+        /// The rows for which this SQL over the model's columns holds, such as `plan = 'pro'`
+        #[arg(long = "where", value_name = "SQL")]
+        condition: Option<String>,
     },
     /// Run syncs by their schedules and on request over HTTP, until a signal
     Serve,
@@ -70,6 +91,12 @@ pub enum Command {
         /// Resume by itself at this instant, such as 2026-05-04T12:00:00Z
         #[arg(long, value_name = "INSTANT")]
         until: Option<String>,
+        /// Decide that what waits now shall never be sent; asks first
+        #[arg(long)]
+        discard_backlog: bool,
+        /// Do not ask
+        #[arg(long, short, requires = "discard_backlog")]
+        yes: bool,
     },
     /// Resume a sync that is paused: its schedule goes on
     Resume {
@@ -114,6 +141,21 @@ pub enum Command {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Remove what is left of a sync that is no longer in the config: snapshot, pause, runs
+    Forget {
+        sync: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Change connections
+    Connection {
+        #[command(subcommand)]
+        command: ConnectionCommand,
     },
     /// Show each sync: its last run, what is held, when it runs next
     Status { sync: Option<String> },
@@ -275,6 +317,30 @@ fn token_name(text: &str) -> Result<String, &'static str> {
         return Err("use 1 to 64 letters, digits, `_`, `-`, `.` and `@`; `local` is taken");
     }
     Ok(text.to_owned())
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum ConnectionCommand {
+    /// Let syncs write over another connection from now on: rewrites the config file, and begins their snapshots afresh
+    Replace {
+        old: String,
+        new: String,
+        /// Only this sync; may be said several times
+        #[arg(long, value_name = "SYNC", conflicts_with = "group")]
+        sync: Vec<String>,
+        /// Only the syncs of this group
+        #[arg(long)]
+        group: Option<String>,
+        /// The other account holds what the snapshots say all the same
+        #[arg(long)]
+        keep_snapshot: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+    },
 }
 
 /// A reason that says something.

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
+use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
 use crate::engine::report::Report;
@@ -66,12 +67,39 @@ impl Server {
         output: &Output,
         sync: &str,
         is_full: bool,
-        mut signals: Signals,
+        signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
         let path = format!("/api/v1/syncs/{sync}/run");
-        let body = json!({ "full": is_full }).to_string();
+        let body = json!({ "full": is_full });
+        self.carried_out(place, output, sync, &path, &body, signals).await
+    }
+
+    /// Has the server send chosen rows of the sync, its name fit for a path, and waits for the end of that run.
+    pub async fn sample(
+        &self,
+        place: &Place,
+        output: &Output,
+        sync: &str,
+        chosen: &Chosen,
+        signals: Signals,
+    ) -> Result<(Report, Exit), Failure> {
+        let path = format!("/api/v1/syncs/{sync}/sample");
+        let body = serde_json::to_value(chosen).expect("a choice is plain data and always JSON");
+        self.carried_out(place, output, sync, &path, &body, signals).await
+    }
+
+    async fn carried_out(
+        &self,
+        place: &Place,
+        output: &Output,
+        sync: &str,
+        path: &str,
+        body: &Value,
+        mut signals: Signals,
+    ) -> Result<(Report, Exit), Failure> {
+        let body = body.to_string();
         let request =
-            self.client.post(self.url(&path)).header("content-type", "application/json").body(body);
+            self.client.post(self.url(path)).header("content-type", "application/json").body(body);
         let accepted = answer(request).await?.ok_or_else(|| self.gone())?;
         let run = accepted["run"].as_u64().map(RunId).ok_or_else(|| self.gone())?;
         output.aside(&format!(
@@ -95,7 +123,12 @@ impl Server {
         said.ok_or_else(|| self.gone())
     }
 
-    /// A command with a JSON body; what the server answers.
+    /// Asks the server; its answer.
+    pub async fn question(&self, path: &str) -> Result<Value, Failure> {
+        answer(self.client.get(self.url(path))).await?.ok_or_else(|| self.gone())
+    }
+
+    /// Gives the server a command; its answer.
     pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
@@ -175,7 +208,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failu
         401 | 403 => {
             Failure::usage(format!("{text}; the command line takes its token from `{TOKEN}`"))
         }
-        404 | 409 => Failure::usage(text),
+        404 | 409 | 422 => Failure::usage(text),
         _ => Failure::failed(text),
     })
 }

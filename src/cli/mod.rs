@@ -7,14 +7,17 @@
 mod address;
 mod arguments;
 mod audit;
+mod backlog;
 mod bar;
 mod beside;
 mod confirm;
 mod decide;
 mod demo;
+mod doctor;
 mod exit;
 mod explain;
 mod failure;
+mod forget;
 mod group;
 mod init;
 pub mod order;
@@ -23,8 +26,10 @@ mod pause;
 mod plan;
 mod rebaseline;
 mod rejected;
+mod replace;
 mod report_text;
 mod runs;
+mod sample;
 mod serve;
 mod source;
 mod state;
@@ -43,7 +48,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, ConnectionCommand};
 use exit::Exit;
 use failure::Failure;
 use output::{Format, Output};
@@ -102,6 +107,7 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
     let place = Place::new(arguments.config);
     let ended = match arguments.command {
         Command::Validate => validate::run(&place, output),
+        Command::Doctor { connection } => doctor::run(&place, output, connection.as_deref()).await,
         Command::Init => init::run(&place, output),
         Command::Version => Ok(version::run(output)),
         Command::Plan { sync } => plan::run(&place, output, &sync).await,
@@ -112,9 +118,13 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Stop { sync, now, yes, message } => {
             stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
         }
-        Command::Pause { sync, message, lasting, until } => {
+        Command::Pause { sync, message, lasting, until, discard_backlog, yes } => {
             let asked = pause::Asked { sync, is_paused: true, message, lasting, until };
-            pause::run(&place, output, asked).await
+            if discard_backlog {
+                backlog::run(&place, output, asked, yes).await
+            } else {
+                pause::run(&place, output, asked).await
+            }
         }
         Command::Resume { sync, message } => {
             let (lasting, until) = (None, None);
@@ -123,6 +133,10 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Group { command } => group::run(&place, output, command).await,
         Command::Source { command } => source::run(&place, output, command).await,
+        Command::Sample { sync, limit, key, keys, condition } => {
+            let asked = sample::Asked { limit, key, keys, condition };
+            sample::run(&place, output, &sync, asked).await
+        }
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,
         Command::Discard { run, message, yes } => {
@@ -130,6 +144,16 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Rebaseline { sync, message, yes } => {
             rebaseline::run(&place, output, &sync, &message, yes).await
+        }
+        Command::Forget { sync, message, yes } => {
+            forget::run(&place, output, &sync, message.as_deref(), yes).await
+        }
+        Command::Connection { command } => {
+            let ConnectionCommand::Replace { old, new, sync, group, keep_snapshot, yes, message } =
+                command;
+            let which = replace::Which { syncs: sync, group };
+            let asked = replace::Asked { old, new, which, keep_snapshot, yes, message };
+            replace::run(&place, output, asked).await
         }
         Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
         Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,

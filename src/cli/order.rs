@@ -39,6 +39,7 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
         priority: sync.priority,
         is_full: false,
         keeps_snapshot: false,
+        chosen: None,
         trigger: Trigger::Manual,
         state: config.state.clone(),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),

@@ -4,7 +4,7 @@
 //! server works by the config it was started with.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::beside::Server;
 use super::exit::Exit;
@@ -31,14 +31,28 @@ pub struct Asked {
 }
 
 pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
-    ending(&asked)?;
+    let changed = carry_out(place, &asked).await?;
+    output.answer(&changed.document, || changed.words);
+    Ok(Exit::Done)
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Changed {
+    pub document: Value,
+    pub words: String,
+}
+
+/// Pauses or resumes, and waits for the end of the run that a pause ends.
+pub async fn carry_out(place: &Place, asked: &Asked) -> Result<Changed, Failure> {
+    ending(asked)?;
     let configured = configured(place, &asked.sync).await?;
     if let Some(store) = place.beside().await? {
-        return change(place, output, &store, &asked, configured).await;
+        return change(place, &store, asked, configured).await;
     }
     // There is no state yet.
     let Owned { store, .. } = &state::own(&place.config_for(None)?).await?;
-    let changed = change(place, output, store, &asked, configured).await;
+    let changed = change(place, store, asked, configured).await;
     store.close().await;
     changed
 }
@@ -65,11 +79,10 @@ fn ending(asked: &Asked) -> Result<Option<Instant>, Failure> {
 
 async fn change(
     place: &Place,
-    output: &Output,
     store: &Store,
     asked: &Asked,
     configured: bool,
-) -> Result<Exit, Failure> {
+) -> Result<Changed, Failure> {
     let Asked { sync, is_paused, message, .. } = asked;
     let who = time::who();
     let (is_paused, until) = (*is_paused, ending(asked)?);
@@ -89,7 +102,7 @@ async fn change(
         "phase": ended.map(|(_, phase)| phase.to_string()),
     });
     let end = until.map_or(String::new(), |until| format!(" until {until}"));
-    output.answer(&document, || match (&came, ended) {
+    let words = match (&came, ended) {
         (Came::Already(standing), _) => already(sync, standing.as_ref()),
         (Came::Changed(_), Some((run, phase))) if phase.is_ended() => {
             format!("`{sync}` is paused{end}; run {run}: {phase}")
@@ -101,8 +114,8 @@ async fn change(
         (Came::Changed(_), None) => {
             format!("`{sync}` is resumed; `counterflow status {sync}` says when it runs next")
         }
-    });
-    Ok(Exit::Done)
+    };
+    Ok(Changed { document, words })
 }
 
 fn already(sync: &str, standing: Option<&Paused>) -> String {

@@ -6,9 +6,10 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
 use super::time;
+use crate::config::Config;
 use crate::snapshot;
 use crate::source::Pins;
-use crate::store::Audited;
+use crate::store::{Audited, Store};
 
 /// Sets the snapshot aside, whatever its state. The archive comes before the forgetting: a crash between the two leaves
 /// a snapshot that is missing, never one that is taken for new.
@@ -37,11 +38,7 @@ pub async fn run(
         message: Some(message.to_owned()),
     };
     owned.store.audit(&audited).await?;
-    let disk = state::snapshot_disk(&config, name);
-    snapshot::archive(&disk, name, now).map_err(|error| Failure::of(&error))?;
-    owned.store.forget_known(name).await?;
-    // Types that were pinned by what was wrong are not to outlive it.
-    owned.store.set_pins(name, &no_pins()).await?;
+    set_aside(&owned.store, &config, name).await?;
     let folder = state::snapshot_folder(&config, name);
     output.answer(&json!({ "sync": name, "archived_in": folder.display().to_string() }), || {
         format!(
@@ -50,6 +47,15 @@ pub async fn run(
         )
     });
     Ok(Exit::Done)
+}
+
+/// Archives the snapshot and forgets it, in this order.
+pub async fn set_aside(store: &Store, config: &Config, name: &str) -> Result<(), Failure> {
+    let disk = state::snapshot_disk(config, name);
+    snapshot::archive(&disk, name, time::now()).map_err(|error| Failure::of(&error))?;
+    store.forget_known(name).await?;
+    // Types that were pinned by what was wrong are not to outlive it.
+    Ok(store.set_pins(name, &no_pins()).await?)
 }
 
 fn no_pins() -> String {

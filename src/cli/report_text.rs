@@ -6,6 +6,10 @@ use std::fmt::Write;
 
 use crate::domain::tally::Tally;
 use crate::engine::report::Report;
+use crate::engine::sampling::Sampling;
+
+/// Records of a sample that people see.
+const RECORDS: usize = 50;
 
 /// What a run came to, for people: a few lines, with what to do next.
 pub fn human(report: &Report) -> String {
@@ -24,7 +28,17 @@ pub fn human(report: &Report) -> String {
         let _ = writeln!(text, "    to make them:         counterflow release {run} -m WHY");
         let _ = writeln!(text, "    to never make them:   counterflow discard {run} -m WHY");
     }
-    for example in &report.examples {
+    for Sampling { key, ended, code, message } in report.records.iter().take(RECORDS) {
+        let why = [code.as_deref(), message.as_deref()].into_iter().flatten();
+        let why: String = why.map(|why| format!(" {why}")).collect();
+        let _ = writeln!(text, "    `{key}` {}{why}", ended.word());
+    }
+    if report.records.len() > RECORDS {
+        let more = report.records.len() - RECORDS;
+        let _ = writeln!(text, "    and {more} more; `--format json` lists 1,000");
+    }
+    let examples = report.examples.iter().filter(|_| report.records.is_empty());
+    for example in examples {
         let _ = writeln!(text, "    {example}");
     }
     if tally.rejected + tally.invalid + tally.unknown > 0 {

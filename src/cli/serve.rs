@@ -19,11 +19,14 @@ use super::stopping::{Cause, Signals};
 use super::time::now;
 use super::{address, order};
 use crate::api::{self, App};
-use crate::config::{Config, Schedule};
+use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::handle;
+use crate::control::sampling;
 use crate::control::service::{Service, Standing};
+use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::engine::order::Order;
 use crate::shutdown::{self, Stage, Stopper, Tasks};
 use crate::store::{Store, Token};
 
@@ -52,22 +55,23 @@ async fn serve(
     admit(&owned.store, config.server.listen).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let (handle, inbox) = handle::channel();
+    let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
+    let orders = order::orders(config);
+    let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders.clone());
     let (close, mut closing) = shutdown::channel();
-    let app = App::new(Arc::clone(config), owned.store.clone(), handle, closing.clone());
+    let app = App::new(Arc::clone(config), owned.store.clone(), handle, samples, closing.clone());
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
     let announced =
         address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
-    let work = Arc::new(Engine { store: owned.store.clone() });
-    let standing = standing(config)?;
     let mut service = Service::new(
         owned.store.clone(),
-        standing,
+        standing(config, orders),
         config.limits(),
         Arc::new(WallClock),
-        work,
+        Arc::new(engine),
         inbox,
     );
     service.arm().await?;
@@ -76,7 +80,8 @@ async fn serve(
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();
     hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
-    let is_clean = Box::pin(service.serve(shutdown)).await;
+    let carried = carrier.serve(shutdown.clone());
+    let (is_clean, ()) = tokio::join!(Box::pin(service.serve(shutdown)), Box::pin(carried));
     close.raise(Stage::Draining);
     if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
         tracing::warn!("connections were still open, and are cut");
@@ -114,20 +119,17 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
     Ok((listener, address))
 }
 
-fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
-    let mut all = Vec::new();
-    for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
-        all.push(Standing {
-            order,
-            schedule: sync.schedule.as_ref().and_then(Schedule::timing),
-            is_paused: sync.paused,
-            after: sync.schedule.as_ref().and_then(Schedule::after).map(str::to_owned),
-            starts_now: sync.starts_now,
-            group: sync.group.clone(),
-            disable_after_halts: sync.disable_after_halts,
-        });
-    }
-    Ok(all)
+fn standing(config: &Config, orders: Vec<Order>) -> Vec<Standing> {
+    let standing = |(order, sync): (Order, &SyncConfig)| Standing {
+        order,
+        schedule: sync.schedule.as_ref().and_then(Schedule::timing),
+        is_paused: sync.paused,
+        after: sync.schedule.as_ref().and_then(Schedule::after).map(str::to_owned),
+        starts_now: sync.starts_now,
+        group: sync.group.clone(),
+        disable_after_halts: sync.disable_after_halts,
+    };
+    orders.into_iter().zip(&config.syncs).map(standing).collect()
 }
 
 fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {

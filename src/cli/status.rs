@@ -14,7 +14,7 @@ use crate::config::Schedule;
 use crate::domain::run::Phase;
 use crate::domain::status;
 use crate::snapshot::header::Header;
-use crate::store::Pause;
+use crate::store::{Audited, Pause};
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
@@ -45,6 +45,13 @@ fn human(status: &Status<'_>) -> String {
     if let (None, Some(Pause { who, at, message, .. })) = (&status.paused, &status.pause) {
         let why = message.as_ref().map_or(String::new(), |why| format!(": {why}"));
         let _ = writeln!(text, "  resumed {at} by {who}{why}");
+    }
+    let is_waived = status.last.as_ref().is_some_and(|run| run.tally.waived > 0);
+    if let Some(Audited { at, who, message, .. }) =
+        status.discarded.as_ref().filter(|_| is_waived || status.paused.is_some())
+    {
+        let why = message.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "  its backlog was discarded {at} by {who}: {why}");
     }
     match &status.last {
         None if status.unfinished.is_empty() && status.store_error.is_none() => {

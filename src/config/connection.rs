@@ -10,10 +10,11 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::document::child;
 use super::raw::{RawConfig, RawConnection, RawHttp, RawRetry};
 use super::raw_forms::Named;
+use super::request::{POINTER_REMEDY, is_json_pointer};
 use super::validate::Check;
 use super::{Connection, reference, units};
 use crate::delivery::limits::{Limits, Retry};
-use crate::destination::definition::{self, Auth, Renewal, is_credential_name};
+use crate::destination::definition::{self, Auth, Identify, Renewal, is_credential_name};
 
 const CONCURRENCY: u32 = 4;
 const CONNECT_TIMEOUT: &str = "10s";
@@ -86,6 +87,7 @@ fn http_connection(
             "name the account, or remove the key",
         );
     }
+    let identify = identify(check, pointer, raw);
     let names_account = child(pointer, if raw.account.is_some() { "account" } else { "base_url" });
     let written = check.document.written_reference(&names_account);
     let base_url = url.map(|url| url.as_str().trim_end_matches('/').to_owned());
@@ -99,9 +101,30 @@ fn http_connection(
         connect_timeout,
         request_timeout,
         account: raw.account.clone(),
+        identify,
         written: written.map(|text| text.trim_end_matches('/').to_owned()),
         hidden: check.document.hidden_within(pointer),
     }
+}
+
+fn identify(check: &mut Check, pointer: &str, raw: &RawHttp) -> Option<Identify> {
+    let declared = raw.identify.as_ref()?;
+    let pointer = child(pointer, "identify");
+    if raw.account.is_some() {
+        check.report_key(&pointer, "both `account` and `identify`", "keep one of the two");
+    }
+    let (path, account) = (declared.get.clone()?, declared.account.clone()?);
+    if !path.starts_with('/') || path.contains(['#', ' ']) || path.chars().any(char::is_control) {
+        let at = child(&pointer, "get");
+        let what = format!("`{}` is not a path", check.document.written(&at));
+        check.report(&at, what, "begin with `/`, such as `/me`");
+    }
+    if !is_json_pointer(&account) {
+        let at = child(&pointer, "account");
+        let what = format!("`{}` is not a JSON pointer", check.document.written(&at));
+        check.report(&at, what, POINTER_REMEDY);
+    }
+    Some(Identify { path, pointer: account })
 }
 
 fn base_url(check: &mut Check, pointer: &str, text: Option<&str>) -> Option<Url> {

@@ -28,6 +28,7 @@ mod raw_forms;
 mod raw_request;
 mod reference;
 mod request;
+pub mod rewrite;
 mod scalar;
 mod sequence;
 mod server;
@@ -69,6 +70,8 @@ pub struct Config {
     pub groups: BTreeMap<String, Option<usize>>,
     /// By name; without those whose secrets are not there and were not asked for.
     pub connections: BTreeMap<String, Connection>,
+    /// What is not there of the others, in words, by their names.
+    pub absent: BTreeMap<String, Vec<String>>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
 }
@@ -252,10 +255,12 @@ fn read_text(
                 }
                 Wanted::None => false,
             };
+            let words = (!is_wanted).then(|| format!("{}; {}", problem.what, problem.remedy));
             if is_wanted {
                 document.problems.push(problem);
             }
             config.connections.remove(&connection);
+            config.absent.entry(connection).or_default().extend(words);
         }
         if document.problems.is_empty() {
             return Ok(config);

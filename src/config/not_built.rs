@@ -45,7 +45,6 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "/connections/*/http",
         &[
-            "identify",
             "tls",
             "proxy",
             "hosts",

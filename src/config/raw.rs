@@ -146,6 +146,20 @@ pub struct RawHttp {
     pub request_timeout: Option<String>,
     /// The account the credentials are for: says that a new secret is for the same account.
     pub account: Option<String>,
+    /// Asks for that account at the beginning of each run, in place of `account`.
+    pub identify: Option<RawIdentify>,
+}
+
+/// A request whose answer says which account the credentials are for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawIdentify {
+    /// The path that is asked, such as `/me`.
+    #[schemars(required)]
+    pub get: Option<String>,
+    /// A JSON pointer to the account in the answer, such as `/account/id`.
+    #[schemars(required)]
+    pub account: Option<String>,
 }
 
 /// Credentials; a secret is a reference, `${NAME}` or `file:PATH`.

@@ -324,10 +324,10 @@ fn per_record(check: &mut Check, pointer: &str, raw: &RawPerRecord) -> PerRecord
     PerRecord { by, items, status, delivered, retry, code, message }
 }
 
-const POINTER_REMEDY: &str =
+pub const POINTER_REMEDY: &str =
     "begin each step with `/`, such as `/results/0/status`; `\"\"` is the root";
 
-fn is_json_pointer(text: &str) -> bool {
+pub fn is_json_pointer(text: &str) -> bool {
     let is_escaped = text.match_indices('~').all(|(at, _)| text[at + 1..].starts_with(['0', '1']));
     (text.is_empty() || text.starts_with('/')) && is_escaped
 }

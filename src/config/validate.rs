@@ -139,6 +139,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         groups: groups(check, raw),
         sources,
         connections,
+        absent: BTreeMap::new(),
         syncs,
     }
 }

@@ -163,6 +163,12 @@ impl Handle {
         &self.metrics
     }
 
+    /// Remembers what a run came to that was carried out beside the service.
+    pub(super) fn keep(&self, report: Report) {
+        self.metrics.ended(&report.sync, report.outcome, &report.tally);
+        self.reports.keep(report);
+    }
+
     /// What a run of this process came to, while it is remembered.
     pub fn report(&self, run: RunId) -> Option<Report> {
         self.reports.find(run)

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::turns::Turns;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Outcome;
 use crate::domain::tally::Tally;
@@ -62,6 +63,8 @@ impl Clock for WallClock {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub store: Store,
+    /// Runs of one sync follow each other, whoever asked for them.
+    pub turns: Turns,
 }
 
 impl Work for Engine {
@@ -72,8 +75,9 @@ impl Work for Engine {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, Report> {
-        let store = self.store.clone();
+        let (store, turns) = (self.store.clone(), self.turns.clone());
         async move {
+            let _turn = turns.take(&order.sync.name).await;
             let runtime = Handle::current();
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {

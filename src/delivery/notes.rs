@@ -31,6 +31,8 @@ pub struct Trouble {
 pub struct Notes {
     rejected: Vec<Named>,
     unknown: Vec<Named>,
+    /// Where they are asked for.
+    delivered: Option<Vec<Vec<u8>>>,
     troubles: Vec<Trouble>,
 }
 
@@ -43,6 +45,16 @@ impl Notes {
     /// The records left unknown since the last call, at most 1,000.
     pub fn take_unknown(&mut self) -> Vec<Named> {
         std::mem::take(&mut self.unknown)
+    }
+
+    /// From now on the keys of delivered records are kept too.
+    pub fn keep_delivered(&mut self) {
+        self.delivered.get_or_insert_default();
+    }
+
+    /// The keys of records delivered since the last call, at most 1,000; none where they were not asked for.
+    pub fn take_delivered(&mut self) -> Vec<Vec<u8>> {
+        self.delivered.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What requests came to instead of a receipt, by code, most frequent first.
@@ -60,6 +72,14 @@ impl Notes {
         verdict: &Verdict,
         why: Option<&Refusal>,
     ) {
+        let all = || {
+            let place = |place| usize::try_from(place).expect("places are indices");
+            places.iter().cloned().flatten().map(place)
+        };
+        if let (Verdict::Delivered, Some(keys)) = (verdict, &mut self.delivered) {
+            let left = RECORDS.saturating_sub(keys.len());
+            keys.extend(all().take(left).map(|place| batch.key(&batch.records[place]).to_vec()));
+        }
         let (named, refusal) = match (verdict, why) {
             (Verdict::Rejected { code, message, .. }, _) => {
                 let refusal = Refusal { code: code.clone(), message: message.clone() };
@@ -69,8 +89,7 @@ impl Notes {
             _ => return,
         };
         let left = RECORDS.saturating_sub(named.len());
-        for place in places.iter().cloned().flatten().take(left) {
-            let place = usize::try_from(place).expect("places are indices");
+        for place in all().take(left) {
             let key = batch.key(&batch.records[place]).to_vec();
             named.push((key, batch.operation, refusal.clone()));
         }

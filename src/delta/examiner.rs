@@ -3,6 +3,7 @@
 //! Runs on the readers' threads, many at once, and shares nothing but the table. Unchanged rows cost no allocation
 //! each. Not here: rendering, batches, and the keys that are new (the run checks those for repetition).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::domain::column::Column;
 use crate::domain::decision::{self, Present, Reason};
 use crate::domain::entry::{Doubt, Entry, Fingerprint};
 use crate::domain::id::{Epoch, Instant};
-use crate::domain::key;
+use crate::domain::key::{self, Shown};
 use crate::points;
 
 /// Rows that are looked up together: few enough for what they need of the table to stay in a near cache.
@@ -31,6 +32,37 @@ pub struct Examiner {
     pub primary: Option<Primary>,
     pub epoch: Epoch,
     pub now: Instant,
+    pub scope: Scope,
+}
+
+/// Which rows are taken up, and whether the delta decides on them.
+#[derive(Debug, Default)]
+pub enum Scope {
+    /// All, by the delta.
+    #[default]
+    All,
+    /// Those with these delivered keys, as people are shown them, or all; they are sent whatever the delta says.
+    Chosen(Option<BTreeSet<String>>),
+    /// All that are still to be sent, also those that are not yet due.
+    Backlog,
+}
+
+impl Scope {
+    /// What becomes of a row on which the delta decided `present`.
+    #[inline]
+    fn decide(&self, present: Present, is_in_doubt: bool) -> Present {
+        match (self, present) {
+            (Scope::Chosen(_), Present::Unchanged { .. } | Present::Waived) => {
+                Present::Upsert(Reason::Fresh)
+            }
+            (Scope::Chosen(_), Present::Deferred) => Present::Upsert(Reason::RetryOfRejection),
+            (Scope::Backlog, Present::Deferred | Present::Upsert(_)) if !is_in_doubt => {
+                Present::Upsert(Reason::Fresh)
+            }
+            (Scope::Backlog, Present::Deferred) => Present::Upsert(Reason::RetryOfRejection),
+            _ => present,
+        }
+    }
 }
 
 /// The primary key of a model whose sync delivers another key.
@@ -44,7 +76,9 @@ pub struct Primary {
 /// What came of a batch.
 #[derive(Debug)]
 pub struct Examined {
+    /// Of all rows, also those that were not taken up.
     pub keys: Keys,
+    /// That were taken up.
     pub rows: u64,
     pub unchanged: u64,
     pub waived: u64,
@@ -97,10 +131,11 @@ impl Examiner {
     /// The primary keys of the read do not fit into their memory.
     pub fn examine(&self, columns: &[Column<'_>], rows: usize) -> Result<Examined, Full> {
         let keys = self.keys(&self.key, columns, rows);
+        let left_out = self.left_out(&keys);
         let fingerprints = self.fingerprinter.rows(columns, rows);
         let mut examined = Examined {
             keys,
-            rows: rows as u64,
+            rows: (rows - left_out.len()) as u64,
             unchanged: 0,
             waived: 0,
             deferred: 0,
@@ -116,11 +151,19 @@ impl Examiner {
             let group = first..rows.min(first + GROUP);
             self.find(&examined.keys, group.clone(), &mut found);
             for (row, (_, place)) in group.zip(&found) {
+                if !left_out.is_empty() && left_out.contains(&row) {
+                    continue;
+                }
                 self.row(row, fingerprints[row], *place, &mut examined);
             }
         }
         if let Some(primary) = &self.primary {
-            self.primary(primary, &self.keys(&primary.columns, columns, rows), &mut examined)?;
+            self.primary(
+                primary,
+                &self.keys(&primary.columns, columns, rows),
+                &left_out,
+                &mut examined,
+            )?;
         }
         Ok(examined)
     }
@@ -130,10 +173,26 @@ impl Examiner {
         Keys::new(&fields, rows)
     }
 
+    /// The rows that are not taken up.
+    fn left_out(&self, keys: &Keys) -> BTreeSet<usize> {
+        match &self.scope {
+            Scope::Chosen(Some(chosen)) => (0..keys.len())
+                .filter(|row| !chosen.contains(&Shown(keys.key(*row)).to_string()))
+                .collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// Comes after the delivered keys were sighted, so that whoever meets a primary key again finds what its first row
     /// came to.
-    fn primary(&self, primary: &Primary, keys: &Keys, examined: &mut Examined) -> Result<(), Full> {
-        for row in 0..keys.len() {
+    fn primary(
+        &self,
+        primary: &Primary,
+        keys: &Keys,
+        left_out: &BTreeSet<usize>,
+        examined: &mut Examined,
+    ) -> Result<(), Full> {
+        for row in (0..keys.len()).filter(|row| !left_out.contains(row)) {
             let own = examined.keys.key(row);
             if keys.is_null(row) {
                 examined.taken_back.push(self.taken_back(Invalid::Null, own.to_vec()));
@@ -212,6 +271,7 @@ impl Examiner {
                 (self.decide(entry, fingerprint), entry.doubt, entry.held.is_some())
             }
         };
+        let present = self.scope.decide(present, doubt.is_some());
         let sighting = match present {
             Present::Unchanged { .. } => Sighting::Unchanged,
             Present::Waived => Sighting::Waived,

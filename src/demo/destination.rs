@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -223,6 +223,11 @@ impl Shared {
         let credentials = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if !credentials.is_some_and(|given| CREDENTIALS.contains(&given)) {
             return Decision::refusal(StatusCode::UNAUTHORIZED, "say that your token is `demo`");
+        }
+        if (method, path) == (&Method::GET, "/me") {
+            let account = serde_json::json!({ "account": { "id": "airport" } });
+            let answer = Answer::Response(axum::Json(account).into_response());
+            return Decision { answer, applied: None, turn: None };
         }
         let asked = match Asked::read(method, path, body) {
             Ok(asked) => asked,

@@ -22,12 +22,37 @@ pub struct Connection {
     pub request_timeout: Duration,
     /// The account the credentials are for, where the user declares it.
     pub account: Option<String>,
+    /// How the API is asked for that account, where it is not declared.
+    pub identify: Option<Identify>,
     /// What names the account, as the file has it, where references stand in it: what they stand for may be a secret.
     pub written: Option<String>,
     /// What references in the file stand for, other than in `auth`.
     pub hidden: Vec<SecretString>,
     /// Where `auth` may change while the process goes on.
     pub renewal: Option<Renewal>,
+}
+
+/// A GET request whose answer says which account the credentials are for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identify {
+    /// Begins with `/`.
+    pub path: String,
+    /// JSON pointer to the account in the answer: text or a number.
+    pub pointer: String,
+}
+
+/// The path may hold a secret: it is not printed.
+impl std::fmt::Debug for Identify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identify").field("pointer", &self.pointer).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Whether it is known which account the credentials are for, so that a new secret says nothing.
+    pub fn knows_account(&self) -> bool {
+        self.account.is_some() || self.identify.is_some()
+    }
 }
 
 /// Headers may be credentials, and addresses may hold some: they are not printed.

@@ -52,7 +52,7 @@ impl std::fmt::Display for HoldCause {
                 write!(f, "{what} changed since the last run that held nothing")
             }
             HoldCause::CredentialsChanged => f.write_str(
-                "the connection's secret changed and it declares no `account:`; release if it is the same account, `rebaseline` if not",
+                "the connection's secret changed and it says neither `account:` nor `identify:`; release if it is the same account, `rebaseline` if not",
             ),
         }
     }

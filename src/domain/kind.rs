@@ -32,6 +32,8 @@ pub enum KindReason {
     MappingChanged,
     RenderingChanged,
     Rebaselined,
+    /// Only chosen rows are sent, whatever the delta says; nothing is said of the others.
+    Sample,
     /// Nothing asks for a full run.
     Usual,
 }
@@ -45,6 +47,7 @@ impl std::fmt::Display for KindReason {
             KindReason::MappingChanged => "the mapping changed",
             KindReason::RenderingChanged => "the rendering changed",
             KindReason::Rebaselined => "the snapshot was rebaselined",
+            KindReason::Sample => "a sample of chosen rows",
             KindReason::Usual => "changes since the last run",
         })
     }
@@ -69,6 +72,16 @@ pub struct Choice {
     pub kind: Kind,
     pub reason: KindReason,
     pub opens_epoch: bool,
+}
+
+impl Choice {
+    /// That of a sample, which opens no epoch and is no iteration of its sync.
+    pub const SAMPLE: Choice =
+        Choice { kind: Kind::Incremental, reason: KindReason::Sample, opens_epoch: false };
+
+    pub fn is_sample(self) -> bool {
+        self.reason == KindReason::Sample
+    }
 }
 
 /// Chooses the kind of the next run. A stopped run's kind is kept because its epoch stays open.

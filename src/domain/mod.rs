@@ -1,5 +1,6 @@
 //! Values and pure rules. No IO, no async, no clock.
 
+pub mod chosen;
 pub mod column;
 pub mod decision;
 pub mod entry;

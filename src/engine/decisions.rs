@@ -1,8 +1,10 @@
 //! A person's word on deletes that are held: released, or given up. Both are audited.
 
+use super::identity;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
+use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
 use crate::shutdown::blocking;
 use crate::snapshot::header::{Header, Release};
@@ -51,6 +53,29 @@ pub async fn discard(
     blocking(|| forget(&mut snapshot, &keys, others))?;
     prepare::remember(store, &snapshot).await?;
     Ok((keys.len() as u64, others))
+}
+
+/// Records that the snapshot is true of the connection of the order, though it was made under another one. What the
+/// deletes are judged by stays, so that the first ones are held. False where there is no snapshot.
+///
+/// # Errors
+/// The account cannot be asked for, or the snapshot cannot be written; then it is as it was.
+pub async fn keep_for_connection(store: &Store, order: &Order) -> Result<bool, Error> {
+    let connection = identity::identified(order).await?;
+    let destination = http::identity(&connection, &order.requests.upsert);
+    let mut snapshot = prepare::open(store, order).await?;
+    if snapshot.header().definition.is_none() {
+        return Ok(false);
+    }
+    blocking(|| {
+        snapshot.commit(|header| {
+            if let Some(definition) = &mut header.definition {
+                definition.destination = destination;
+            }
+        })
+    })?;
+    prepare::remember(store, &snapshot).await?;
+    Ok(true)
 }
 
 /// Writes the yes to the deletes that were held in `run` into the snapshot.

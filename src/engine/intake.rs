@@ -151,6 +151,11 @@ impl Intake {
         matches!(fate, Some(Fate::Pushed | Fate::Late | Fate::Left))
     }
 
+    /// Whether a pass before this read met keys of this hash more than once.
+    pub fn is_repeated(&self, hash: KeyHash) -> bool {
+        self.repeated.has(hash)
+    }
+
     /// Frees what was remembered of each key, once nothing more is taken in; the counts stay.
     pub fn forget_keys(&mut self) {
         self.fates = KeyMap::default();

@@ -1,4 +1,5 @@
-//! The pass over the key columns before anything is sent (`check_keys: first`).
+//! The pass over the key columns before anything is sent (`check_keys: first`, and for a sample, which sees but a part of
+//! the rows).
 //!
 //! It reads the model once more than the run does, only for its keys, and says which of them come more than once. It only
 //! adds caution: what it finds waits for the proven end of the run's own read, which checks every key again. So it needs
@@ -27,11 +28,12 @@ use crate::source::{self, Pins, Selection};
 /// # Errors
 /// As those of a read; the hashes of the keys need too much memory.
 pub async fn repeated(order: &Order, pins: &Pins, query: &QueryRuntime) -> Result<Repeated, Error> {
-    if order.sync.check_keys == CheckKeys::Streaming {
+    if order.sync.check_keys == CheckKeys::Streaming && order.chosen.is_none() {
         return Ok(Repeated::default());
     }
     let fields = order.sync.mapping.clone();
-    let selection = Selection { fields, key: order.sync.key.clone(), is_keys_only: true };
+    let key = order.sync.key.clone();
+    let selection = Selection { fields, key, is_keys_only: true, ..Selection::default() };
     let reading = prepare::read(order, selection, pins.clone(), query).await?;
     let limit = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
     let repetitions = Arc::new(Repetitions::new(&reading.key, &reading.primary_key, limit));

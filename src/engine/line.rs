@@ -15,8 +15,10 @@ use super::progress::Progress;
 use super::reading::Readers;
 use super::report::{self, Report};
 use super::run::now;
+use super::sampling::Sampled;
 
 use crate::delivery::{Delivery, Settings};
+use crate::delta::examiner::Scope;
 use crate::delta::repetitions::Repeated;
 use crate::destination::definition::{Repeat, Request};
 use crate::domain::guard::HoldCause;
@@ -24,6 +26,7 @@ use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Phase;
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
+use crate::snapshot::header::Header;
 use crate::source::{Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store};
 
@@ -37,6 +40,8 @@ const EXAMPLES: usize = 10;
 pub enum End {
     /// Complete, and proven so.
     Proven,
+    /// All rows of a sample were read; nothing is known of the others.
+    Chosen,
     Stopped,
     Failed(Error),
 }
@@ -61,6 +66,8 @@ pub struct Line<'a> {
     prepared: Prepared,
     readers: Option<Readers>,
     course: Course,
+    /// What became of the rows of a sample.
+    sampled: Option<Sampled>,
     delivery: Delivery,
     shutdown: Shutdown,
     vanished: Vec<String>,
@@ -86,14 +93,17 @@ impl<'a> Line<'a> {
     ) -> Result<Line<'a>, Error> {
         blocking(|| prepare::begin(&mut prepared, run))?;
         prepare::remember(store, &prepared.snapshot).await?;
-        let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
-        store.set_pins(&order.sync.name, &pins).await?;
+        if order.chosen.is_none() {
+            let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
+            store.set_pins(&order.sync.name, &pins).await?;
+        }
         let header = prepared.snapshot.header();
         let table = blocking(|| load(Some(prepared.snapshot.view()), header.epoch))?;
         let table = Arc::new(table);
         let started = now();
         let memory = order.memory_limit;
-        let examiner = prepared.columns.examiner(&table, header.epoch, started, memory);
+        let scope = order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(it.keys.clone()));
+        let examiner = prepared.columns.examiner_of(scope, &table, header.epoch, started, memory);
         let streams = std::mem::take(&mut prepared.streams);
         let readers = Readers::start(
             streams,
@@ -103,7 +113,7 @@ impl<'a> Line<'a> {
             prepared.query.handle(),
         );
         let repeat = |request: &Request| request.idempotency.repeat;
-        let delivery = Delivery::new(Settings {
+        let mut delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
             budget: Arc::clone(&order.budget),
             priority: order.priority,
@@ -119,7 +129,13 @@ impl<'a> Line<'a> {
         });
         let columns = prepared.columns.clone();
         let destination = Arc::clone(&prepared.destination);
-        let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
+        let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
+        let header = Header { reuse_floor, ..header.clone() };
+        let course = Course::new(&header, Arc::clone(&table), destination, columns, repeated);
+        let sampled = order.chosen.clone().map(Sampled::of);
+        if sampled.is_some() {
+            delivery.dispatch.notes().keep_delivered();
+        }
         Ok(Line {
             store,
             order,
@@ -127,6 +143,7 @@ impl<'a> Line<'a> {
             prepared,
             readers: Some(readers),
             course,
+            sampled,
             delivery,
             shutdown,
             vanished: Vec::new(),
@@ -166,6 +183,10 @@ impl<'a> Line<'a> {
                 chunk = readers.next(), if self.delivery.dispatch.has_room() => match chunk {
                     Some(chunk) => {
                         let journal = self.prepared.snapshot.journal();
+                        if let Some(sampled) = &mut self.sampled {
+                            let intake = &self.course.intake;
+                            sampled.meet(&chunk.examined, |hash| intake.is_repeated(hash));
+                        }
                         self.course.take(&chunk, &mut self.delivery.dispatch, journal);
                         points::reached(Point::RowsTaken);
                     }
@@ -192,6 +213,12 @@ impl<'a> Line<'a> {
             return End::Failed(Error::Unproven(unproven.reason));
         }
         let rows_read = self.course.intake.counts.tally().rows_read;
+        if self.order.chosen.is_some() {
+            return match rows_read {
+                0 => End::Failed(Error::NothingChosen(self.order.sync.model.name.clone())),
+                _ => End::Chosen,
+            };
+        }
         let header = self.prepared.snapshot.header();
         if let Err(error) =
             prepare::check_rows(&self.order.sync.model.name, Some(header), rows_read)
@@ -354,7 +381,11 @@ impl<'a> Line<'a> {
     /// The store cannot be written.
     pub async fn note(&mut self, store: &Store, report: &mut Report) -> Result<(), Error> {
         let mut notes = std::mem::take(&mut self.course.intake.notes);
+        let delivered = self.delivery.dispatch.notes().take_delivered();
         notes.extend(report::undelivered(self.delivery.dispatch.notes()));
+        if let Some(sampled) = self.sampled.take() {
+            report.records = sampled.came_to(&delivered, &notes);
+        }
         report.explain(self.order, self.delivery.dispatch.notes().troubles(), self.stage());
         let name = |note: &RecordNote| {
             let why = note.message.as_deref().filter(|message| !message.is_empty());

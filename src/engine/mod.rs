@@ -1,7 +1,12 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod backlog;
+pub mod columns;
 pub mod course;
 pub mod decisions;
+pub mod doctor;
+pub mod forgetting;
+pub mod identity;
 pub mod intake;
 pub mod key_pass;
 pub mod late;
@@ -17,3 +22,4 @@ pub mod recovery;
 pub mod removals;
 pub mod report;
 pub mod run;
+pub mod sampling;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::delivery::Budget;
 use crate::delivery::limits::Limits;
 use crate::destination::definition::{Connection, Requests};
+use crate::domain::chosen::Chosen;
 use crate::domain::priority::Priority;
 use crate::domain::run::Trigger;
 use crate::domain::sync::Sync;
@@ -25,6 +26,8 @@ pub struct Order {
     pub is_full: bool,
     /// A person says that the snapshot is true of another key or destination than it was made under.
     pub keeps_snapshot: bool,
+    /// A sample of these rows, and no run of all.
+    pub chosen: Option<Chosen>,
     pub trigger: Trigger,
     /// The state's folder; the sync's snapshot is in `snapshots/NAME` below it.
     pub state: PathBuf,

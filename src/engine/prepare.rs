@@ -6,24 +6,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use super::columns::Columns;
+use super::identity;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
-use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::delta::examiner::{Examiner, Primary};
-use crate::delta::fingerprint::Fingerprinter;
-use crate::delta::primary_keys::PrimaryKeys;
-use crate::delta::table::Table;
 use crate::destination::Destination;
 use crate::destination::http::Http;
-use crate::domain::column::carried;
+use crate::domain::chosen::Chosen;
 use crate::domain::file::FileFact;
-use crate::domain::id::{Epoch, Instant, RunId};
+use crate::domain::id::{Epoch, IntentNumber, RunId};
 use crate::domain::kind::Choice;
 use crate::domain::sync::{Definition, KeyField, Mapped};
-use crate::domain::value::{ENCODING_VERSION, Value};
+use crate::domain::value::ENCODING_VERSION;
 use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
@@ -48,6 +45,11 @@ pub enum Error {
         .folder.display()
     )]
     Folder { folder: PathBuf, source: std::io::Error },
+    #[error(
+        "cannot remove the folder `{}`: {source}; make the disk usable again (permissions), then forget the sync again",
+        .folder.display()
+    )]
+    Unremoved { folder: PathBuf, source: std::io::Error },
     #[error("the system gives no threads to read with: {0}; see `ulimit -u`, then run again")]
     Threads(#[from] std::io::Error),
     #[error(
@@ -88,8 +90,24 @@ pub enum Error {
         "no delete of `{sync}` was held in run {run}; `counterflow status {sync}` says what is held"
     )]
     NotHeld { sync: String, run: RunId },
+    #[error(
+        "{place} was asked for its account and did not say it: `{code}` {message}; nothing was sent, `counterflow doctor \
+         {connection}` tests the connection"
+    )]
+    Unidentified { place: String, connection: String, code: String, message: String },
+    #[error(
+        "`{0}` has never run to know what the destination holds, and neither a sample nor a waiver comes before that: \
+         `counterflow sync {0}` first"
+    )]
+    NeverRan(String),
+    #[error(
+        "no row of model `{0}` was chosen, and nothing was sent; `counterflow explain SYNC KEY` shows what is known of a key"
+    )]
+    NothingChosen(String),
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
+    #[error("{0}")]
+    Refused(String),
     #[error("{0}")]
     Halted(String),
     #[error("the read did not prove its end: {0}; nothing was deleted, run the sync again")]
@@ -112,6 +130,8 @@ pub struct Prepared {
     pub query: QueryRuntime,
     /// A person says that the snapshot is true of the definition as it is now.
     pub is_kept: bool,
+    /// Intents below this number are never repeated with their number.
+    pub reuse_floor: IntentNumber,
 }
 
 /// Opens everything, without changing anything but what recovery folds; `None` if the run was stopped meanwhile. A full
@@ -127,9 +147,13 @@ pub async fn prepare(
 ) -> Result<Option<Prepared>, Error> {
     let (mut snapshot, is_copied) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
-    let is_owed = store.is_full_owed(&order.sync.name).await?;
+    let is_sample = order.chosen.is_some();
+    if is_sample && snapshot.header().epoch == Epoch(0) {
+        return Err(Error::NeverRan(order.sync.name.clone()));
+    }
+    let is_owed = !is_sample && store.is_full_owed(&order.sync.name).await?;
     let order = &Order {
-        is_full: order.is_full || is_owed,
+        is_full: !is_sample && order.is_full || is_owed,
         // One word answers one question: it vouches for the copy, not for a definition that changed as well.
         keeps_snapshot: order.keeps_snapshot && !is_copied,
         ..order.clone()
@@ -151,8 +175,16 @@ pub async fn prepare(
     if is_forced {
         sent.choice = opening::after_force(sent.choice);
     }
+    let Header { next_batch, mut reuse_floor, .. } = *snapshot.header();
+    if is_sample {
+        // Content that is said otherwise by now is never repeated under an old number.
+        if sent.choice.opens_epoch {
+            reuse_floor = IntentNumber(next_batch.0);
+        }
+        sent.choice = Choice::SAMPLE;
+    }
     let Sent { columns, destination, definition, choice } = sent;
-    for function in &reading.volatile {
+    for function in reading.volatile.iter().filter(|_| !is_sample) {
         let model = &order.sync.model.name;
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
@@ -169,6 +201,7 @@ pub async fn prepare(
         proof: Some(proof),
         query,
         is_kept: order.keeps_snapshot,
+        reuse_floor,
     }))
 }
 
@@ -181,59 +214,6 @@ impl Error {
             Error::Source(source::Error::Definition(_) | source::Error::Mapping(_))
                 | Error::Destination(http::Error::Invalid(_))
         )
-    }
-}
-
-/// What the columns of a read are.
-#[derive(Debug, Clone)]
-pub struct Columns {
-    /// The first ones are the mapped fields, by these names.
-    pub fields: Vec<String>,
-    /// Those of the delivered key, in its order.
-    pub key: Vec<usize>,
-    pub key_types: Vec<DataType>,
-    /// Those of the model's primary key.
-    pub primary_key: Vec<usize>,
-}
-
-impl Columns {
-    fn of(reading: &Reading) -> Columns {
-        let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
-        Columns {
-            fields: reading.fields.iter().map(|field| field.name.clone()).collect(),
-            key: reading.key.clone(),
-            key_types: types.collect(),
-            primary_key: reading.primary_key.clone(),
-        }
-    }
-
-    /// Compares rows of these columns with `table`. `memory` is in bytes.
-    pub fn examiner(
-        &self,
-        table: &Arc<Table>,
-        epoch: Epoch,
-        now: Instant,
-        memory: u64,
-    ) -> Arc<Examiner> {
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let primary = (self.primary_key != self.key)
-            .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
-        Arc::new(Examiner {
-            table: Arc::clone(table),
-            fingerprinter: Fingerprinter::new(self.fields.iter().map(String::as_str)),
-            key: self.key.clone(),
-            primary,
-            epoch,
-            now,
-        })
-    }
-
-    /// The values of a delivered key as the columns carry them, by the number of the field; NULL for other fields.
-    pub fn value_of_key<'k>(&self, values: &[Value<'k>], field: usize) -> Value<'k> {
-        let position = self.key.iter().position(|index| *index == field);
-        let value =
-            position.and_then(|position| values.get(position).zip(self.key_types.get(position)));
-        value.map_or(Value::Null, |(value, data_type)| carried(*value, data_type))
     }
 }
 
@@ -265,9 +245,13 @@ pub async fn compare(
 ) -> Result<(Reading, Sent), Error> {
     let pins = pins(store, order).await?;
     let (fields, key) = (order.sync.mapping.clone(), order.sync.key.clone());
-    let reading = read(order, Selection { fields, key, is_keys_only: false }, pins, query).await?;
+    let chosen = order.chosen.clone().unwrap_or_default();
+    let Chosen { limit, condition, .. } = chosen;
+    let selection = Selection { fields, key, is_keys_only: false, condition, limit };
+    let reading = read(order, selection, pins, query).await?;
     let columns = Columns::of(&reading);
-    let http = Http::new(&order.connection, &order.requests, &columns.fields, &columns.key)?;
+    let connection = identity::identified(order).await?;
+    let http = Http::new(&connection, &order.requests, &columns.fields, &columns.key)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;

@@ -1,4 +1,5 @@
 use crate::domain::id::Instant;
+use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase};
 use crate::store::{Error, RunRow, Stop, Store};
 
@@ -20,15 +21,17 @@ pub fn never_began(stop: &Stop) -> String {
     format!("stopped before it began, by {}{why}", stop.who)
 }
 
-/// Finds what a dead process left behind, and ends queued runs that were asked to stop. Only the owner of the state may
-/// call this.
+/// Finds what a dead process left behind, and ends queued runs that were asked to stop, and samples: nobody waits for
+/// those any more, and the next run asserts what of them is in doubt. Only the owner of the state may call this.
 ///
 /// # Errors
 /// The store cannot be read or written.
 pub async fn survey(store: &Store, now: Instant) -> Result<Left, Error> {
     let mut left = Left::default();
     for row in store.unfinished().await? {
-        if row.phase != Phase::InQueue {
+        if row.choice.is_some_and(Choice::is_sample) {
+            interrupt(store, &row, now).await?;
+        } else if row.phase != Phase::InQueue {
             left.begun.push(row);
         } else if let Some(stop) = &row.stop {
             let why = never_began(stop);
@@ -63,12 +66,15 @@ mod tests {
         let queued = store.create_run("crm", None, Trigger::Api, Instant(0)).await.unwrap();
         let stopped = store.create_run("ads", None, Trigger::Api, Instant(0)).await.unwrap();
         store.request_stop("ads", false, "ada", None, Instant(0)).await.unwrap();
+        let sample = Some(Choice::SAMPLE);
+        let sample = store.create_run("crm", sample, Trigger::Api, Instant(0)).await.unwrap();
         let left = survey(&store, Instant(1)).await.unwrap();
         let ids = |rows: &[RunRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!((ids(&left.begun), ids(&left.queued)), (vec![begun], vec![queued]));
         interrupt(&store, &left.begun[0], Instant(1)).await.unwrap();
         for (run, phase) in [
             (begun, Phase::Ended(Outcome::Interrupted)),
+            (sample, Phase::Ended(Outcome::Interrupted)),
             (queued, Phase::InQueue),
             (stopped, Phase::Ended(Outcome::Cancelled)),
         ] {

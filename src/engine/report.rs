@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::order::Order;
+use super::sampling::Sampling;
 use crate::delivery::notes::{self, Notes};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::RunId;
@@ -33,6 +34,9 @@ pub struct Report {
     /// What requests came to instead of a receipt, most frequent first; also those whose records got through later.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
+    /// What became of each record of a sample, at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Sampling>,
     pub error: Option<String>,
     /// The run failed by what the config says. Not part of the document: its words say so.
     #[serde(skip)]
@@ -84,6 +88,7 @@ impl Report {
             holds: Vec::new(),
             examples: Vec::new(),
             troubles: Vec::new(),
+            records: Vec::new(),
             error: None,
             is_config_fault: false,
             is_halt: false,
@@ -137,14 +142,14 @@ pub fn place(order: &Order) -> String {
 }
 
 /// Scheme, host and port of a base URL.
-fn address(base_url: &str) -> &str {
+pub(super) fn address(base_url: &str) -> &str {
     let host = base_url.find("://").map_or(0, |at| at + 3);
     let end = base_url[host..].find(['/', '?', '#']).map_or(base_url.len(), |at| host + at);
     // A user and a password are refused by `validate`; this is for what was never validated.
     if base_url[..end].contains('@') { "an address with a password" } else { &base_url[..end] }
 }
 
-fn remedy(code: &str) -> &'static str {
+pub(super) fn remedy(code: &str) -> &'static str {
     match code {
         "connect" => "check that the destination is up and that `base_url` is its address",
         "dns" => "check the host in `base_url` and this machine's name server",

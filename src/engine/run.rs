@@ -125,6 +125,6 @@ async fn follow(
     report.outcome = run::outcome(&tally, was_stopped);
     match end {
         End::Failed(error) => Err(error),
-        End::Proven | End::Stopped => Ok(()),
+        End::Proven | End::Chosen | End::Stopped => Ok(()),
     }
 }

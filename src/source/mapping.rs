@@ -26,6 +26,10 @@ pub struct Selection {
     pub key: Vec<String>,
     /// Only the columns of the delivered key and of the primary key come out, computed as they are for whole rows.
     pub is_keys_only: bool,
+    /// Only rows for which this SQL over one row of the model holds.
+    pub condition: Option<String>,
+    /// Only so many rows, after the condition; which, is open.
+    pub limit: Option<u64>,
 }
 
 /// A mapped field and the type of its values.
@@ -79,6 +83,7 @@ pub(super) fn project(
         .alias(TableReference::bare(model.name.as_str()))
         .map_err(|error| Error::Definition(planning(&error, &place)))?;
     let schema = rows.schema().clone();
+    let rows = chosen(state, rows, &schema, selection)?;
     let mut outputs = outputs(state, &schema, &columns, selection)?;
     let names = outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
     if let Some(name) = repeated(&names) {
@@ -103,6 +108,26 @@ pub(super) fn project(
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| Error::Mapping(planning(&error, &format!("the mapping of {place}"))))?;
     Ok(Projected { plan, fields, key, primary_key })
+}
+
+/// The rows that the selection chooses.
+fn chosen(
+    state: &SessionState,
+    mut rows: LogicalPlanBuilder,
+    schema: &DFSchema,
+    selection: &Selection,
+) -> Result<LogicalPlanBuilder, Error> {
+    const PLACE: &str = "the condition";
+    let invalid = |error| Error::Mapping(planning(&error, PLACE));
+    if let Some(condition) = &selection.condition {
+        let condition = expression(state, schema, condition, PLACE, "a condition")?;
+        rows = rows.filter(condition).map_err(invalid)?;
+    }
+    if let Some(limit) = selection.limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        rows = rows.limit(0, Some(limit)).map_err(invalid)?;
+    }
+    Ok(rows)
 }
 
 /// One column of what comes out.
@@ -138,22 +163,29 @@ fn outputs(
         return Ok(own.collect());
     }
     let parse = |mapped: &Mapped| {
-        let expression = expression(state, schema, mapped)?;
+        let place = format!("the mapping of field `{}`", mapped.field);
+        let expression = expression(state, schema, &mapped.expression, &place, "a mapping")?;
         Ok(Output { name: mapped.field.clone(), expression })
     };
     selection.fields.iter().map(parse).collect()
 }
 
-fn expression(state: &SessionState, schema: &DFSchema, mapped: &Mapped) -> Result<Expr, Error> {
-    let place = format!("the mapping of field `{}`", mapped.field);
+/// One SQL expression over one row of the model. `place` and `what_it_is` are for its errors.
+fn expression(
+    state: &SessionState,
+    schema: &DFSchema,
+    sql: &str,
+    place: &str,
+    what_it_is: &str,
+) -> Result<Expr, Error> {
     let refuse = |what: &str| {
         Error::Mapping(format!(
-            "{place} has {what}; a mapping is computed from one row, so do that in the model's SQL"
+            "{place} has {what}; {what_it_is} is computed from one row, so do that in the model's SQL"
         ))
     };
-    let invalid = |error| Error::Mapping(planning(&error, &place));
-    let parsed = DFParser::parse_sql_into_expr_with_dialect(&mapped.expression, &GenericDialect {})
-        .map_err(invalid)?;
+    let invalid = |error| Error::Mapping(planning(&error, place));
+    let parsed =
+        DFParser::parse_sql_into_expr_with_dialect(sql, &GenericDialect {}).map_err(invalid)?;
     if parsed.alias.is_some() {
         return Err(Error::Mapping(format!("{place} has an alias; leave `AS` out")));
     }

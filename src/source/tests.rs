@@ -56,7 +56,7 @@ fn mapping(fields: &[(&str, &str)], key: &[&str]) -> Selection {
     Selection {
         fields: fields.iter().map(mapped).collect(),
         key: key.iter().map(|name| (*name).to_owned()).collect(),
-        is_keys_only: false,
+        ..Selection::default()
     }
 }
 

@@ -37,8 +37,11 @@ const AUDIT_PAGE: &str = "
     SELECT id, at, who, command, sync, run, message FROM audit
     WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR who = ?2) AND (?3 IS NULL OR id < ?3)
     ORDER BY id DESC LIMIT ?4";
+const LAST: &str = "
+    SELECT at, who, command, sync, run, message FROM audit WHERE sync = ? AND command = ?
+    ORDER BY id DESC LIMIT 1";
 
-type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
+pub(super) type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
 
 type PageColumns = (i64, i64, String, String, Option<String>, Option<i64>, Option<String>);
 
@@ -55,11 +58,24 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let log = rows.into_iter().map(|(at, who, command, sync, run, message)| {
-            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
-            Ok(Audited { at: Instant(at), who, command, sync, run, message })
-        });
-        log.collect()
+        rows.into_iter().map(|row| self.audited(row)).collect()
+    }
+
+    /// The last time that this command was given to the sync.
+    pub async fn last_audited(&self, sync: &str, command: &str) -> Result<Option<Audited>, Error> {
+        let row: Option<AuditColumns> = sqlx::query_as(LAST)
+            .bind(sync)
+            .bind(command)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        row.map(|row| self.audited(row)).transpose()
+    }
+
+    pub(super) fn audited(&self, row: AuditColumns) -> Result<Audited, Error> {
+        let (at, who, command, sync, run, message) = row;
+        let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
+        Ok(Audited { at: Instant(at), who, command, sync, run, message })
     }
 
     /// A page of the audit log, the newest first, each entry with its number.
@@ -77,8 +93,7 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         let page = rows.into_iter().map(|(id, at, who, command, sync, run, message)| {
-            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
-            let audited = Audited { at: Instant(at), who, command, sync, run, message };
+            let audited = self.audited((at, who, command, sync, run, message))?;
             Ok((self.natural("id", id)?, audited))
         });
         page.collect()
@@ -126,6 +141,9 @@ mod tests {
         let second = store.audit_page(&page(Some(2), None), 1).await.unwrap();
         assert_eq!(second, [(1, audited(1, "pause"))]);
         assert_eq!(store.audit_page(&page(None, Some("eve")), 9).await.unwrap(), []);
+        let last = store.last_audited("crm", "pause").await.unwrap();
+        assert_eq!(last, Some(audited(1, "pause")));
+        assert_eq!(store.last_audited("ads", "pause").await.unwrap(), None);
         for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'eve'"] {
             assert!(store.execute(query(statement)).await.is_err(), "{statement}");
         }

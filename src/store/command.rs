@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
 
+use super::audit::AuditColumns;
 use super::{Audited, Error, Store, query};
-use crate::domain::id::{Instant, RunId};
+use crate::domain::id::Instant;
 
 /// In milliseconds: how long the answer to a key stays.
 pub const KEPT: i64 = 24 * 60 * 60 * 1_000;
@@ -76,7 +77,6 @@ const AUDITED: &str =
     "SELECT at, who, command, sync, run, message FROM audit WHERE id = ? AND who = ?";
 
 type UsedColumns = (String, Option<i64>, Option<String>, Option<i64>);
-type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
 
 impl Store {
     /// The same store, whose writes belong to one command.
@@ -118,11 +118,7 @@ impl Store {
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        row.map(|(at, who, command, sync, run, message)| {
-            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
-            Ok(Audited { at: Instant(at), who, command, sync, run, message })
-        })
-        .transpose()
+        row.map(|row| self.audited(row)).transpose()
     }
 
     /// Keeps the answer to a key.
@@ -191,6 +187,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::RunId;
     use crate::domain::run::Trigger;
 
     fn claim(key: &str, at: i64) -> Claim {

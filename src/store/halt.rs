@@ -2,10 +2,11 @@ use super::{Error, Store, query, stored};
 use crate::domain::id::{Instant, RunId};
 
 const MARK: &str = "UPDATE runs SET halted = 1 WHERE id = ?";
-/// The sync's last runs with a result, the newest first: cancelled ones say nothing.
+/// The sync's last runs with a result, the newest first: cancelled ones and samples say nothing.
 const RESULTS: &str = "
     SELECT halted FROM runs
     WHERE sync = ?1 AND finished_at > ?2 AND phase NOT LIKE '%\"cancelled\"%'
+    AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
     ORDER BY id DESC LIMIT ?3";
 
 impl Store {

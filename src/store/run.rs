@@ -91,6 +91,7 @@ const FILTERED: &str = "
 const LAST_SUCCESSES: &str = "
     SELECT value, (SELECT max(at) FROM (
         SELECT max(finished_at) AS at FROM runs WHERE sync = value AND phase = ?2
+        AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
         UNION ALL SELECT max(finished_at) FROM runs WHERE sync = value AND phase = ?3))
     FROM json_each(?1)";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
@@ -103,6 +104,10 @@ const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
 const LAST_SUCCESS: &str = "
     SELECT finished_at FROM runs
     WHERE sync = ? AND (phase LIKE '%\"succeeded\"%' OR phase LIKE '%\"skipped\"%')
+    AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
+    ORDER BY id DESC LIMIT 1";
+const NEWEST: &str = "
+    SELECT * FROM runs WHERE sync = ? AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
     ORDER BY id DESC LIMIT 1";
 const BEGUN_OR_OF: &str = "
     SELECT * FROM runs
@@ -275,7 +280,13 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
-    /// When the sync's newest run that succeeded, or was skipped as nothing was to be done, ended.
+    /// The sync's newest run, samples aside: those are no runs of the sync as a whole.
+    pub async fn newest_run(&self, sync: &str) -> Result<Option<RunRow>, Error> {
+        let row = query(NEWEST).bind(sync.to_owned()).fetch_optional(&self.readers).await;
+        row.map_err(|error| self.failure(error))?.map(|row| self.run_row(&row)).transpose()
+    }
+
+    /// When the sync's newest run that succeeded, or was skipped as nothing was to be done, ended; samples aside.
     pub async fn last_success(&self, sync: &str) -> Result<Option<Instant>, Error> {
         let at: Option<Option<i64>> = sqlx::query_scalar(LAST_SUCCESS)
             .bind(sync)
@@ -299,7 +310,7 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
-    /// When each of these syncs last came to a success, where one did.
+    /// When each of these syncs last came to a success, samples aside, where one did.
     pub async fn last_successes(&self, syncs: &[&str]) -> Result<Vec<(String, Instant)>, Error> {
         let rows: Vec<(String, Option<i64>)> = sqlx::query_as(LAST_SUCCESSES)
             .bind(json(&syncs))

@@ -111,18 +111,18 @@ impl Store {
         let until = token.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
         let message = format!("`{}` may {}{until}", token.name, token.scope);
         let is_done =
-            self.audited(statement, "token create", by, token.created_at, message).await?;
+            self.with_audit(statement, "token create", by, token.created_at, message).await?;
         Ok(if is_done { Made::Done } else { Made::NameIsTaken })
     }
 
     /// Ends a token for good; false where there is none of that name that is not revoked already.
     pub async fn revoke_token(&self, name: &str, by: &str, now: Instant) -> Result<bool, Error> {
         let statement = query(REVOKE).bind(name.to_owned()).bind(now.0);
-        self.audited(statement, "token revoke", by, now, format!("`{name}`")).await
+        self.with_audit(statement, "token revoke", by, now, format!("`{name}`")).await
     }
 
     /// One statement with its audit; neither, and false, where it changes nothing.
-    async fn audited(
+    async fn with_audit(
         &self,
         change: Statement,
         command: &str,

@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod backlog;
 mod bad_input;
 mod changes;
 mod check_keys;
@@ -19,6 +20,7 @@ mod doubt;
 mod epochs;
 mod flights;
 mod foretold;
+mod forget;
 #[cfg(feature = "faults")]
 mod fuzzing;
 mod golden;
@@ -26,11 +28,14 @@ mod guard;
 mod holds;
 mod http_commands;
 mod http_questions;
+mod identity;
 mod invalid;
 mod oracle_itself;
 mod pause;
 mod receipts;
 mod rejections;
+mod replace;
+mod sample;
 mod secrets;
 mod serve;
 mod source_values;

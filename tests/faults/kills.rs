@@ -168,7 +168,7 @@ fn tell(seed: u64, summary: &mut Summary) {
     }
     let_go(&mut case);
     let rejected = if is_mirror(&case) { BTreeSet::new() } else { left_rejected(&case, &held) };
-    case.judge_leaving(&Left { rejected, held: BTreeSet::new() });
+    case.judge_leaving(&Left { rejected, ..Left::default() });
 }
 
 fn is_mirror(case: &Case) -> bool {

@@ -17,7 +17,7 @@ use counterflow::domain::entry::Entry;
 use super::case::{Attempt, Case};
 use super::check;
 use super::journal::{Asked, Operation, Request};
-use super::judge::{by_key, is_of};
+use super::judge::{by_key, is_of, is_sample};
 use super::known::{self, Entries};
 use super::people::Person;
 
@@ -90,14 +90,13 @@ impl Case {
         let unsent = ended["tally"]["unsent"].as_u64().unwrap_or(0);
         let is_named = |key: &String| {
             let is_open = |entry: &Entry| {
-                entry.rejection.is_some()
-                    || entry.doubt.is_some()
-                    || entry.held.is_some()
-                    || entry.waiver.is_some()
+                entry.rejection.is_some() || entry.doubt.is_some() || entry.held.is_some()
             };
-            outcome == "partial" && entries.get(key).is_some_and(is_open)
+            let entry = entries.get(key);
+            let is_waived = entry.is_some_and(|entry| entry.waiver.is_some());
+            is_waived || outcome == "partial" && entry.is_some_and(is_open)
         };
-        if !matches!(outcome, "succeeded" | "partial") {
+        if !matches!(outcome, "succeeded" | "partial") || is_sample(&ended) {
             return Vec::new();
         }
         let mut least: Option<Vec<String>> = None;

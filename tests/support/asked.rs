@@ -19,7 +19,7 @@ use counterflow::domain::entry::Entry;
 
 use super::case::{Attempt, Case};
 use super::journal::{Asked, Made, Operation, Request};
-use super::judge::{by_key, is_of, number, run_of};
+use super::judge::{by_key, is_of, is_sample, number, run_of};
 use super::known;
 use super::people::Person;
 use super::workspace::Report;
@@ -199,6 +199,8 @@ impl Case {
     fn repeated_in_epochs(&self, requests: &[Request], runs: &[Value]) -> usize {
         let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
         let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
+        // What a sample sends was asked for, whatever was delivered before.
+        let samples: BTreeSet<u64> = runs.iter().filter(is_sample).filter_map(number).collect();
         let (mut delivered, mut last, mut redundant) = (BTreeSet::new(), 0, 0);
         for request in requests {
             let Some(run) = run_of(request) else { continue };
@@ -209,7 +211,8 @@ impl Case {
             for (operation, made) in request.operations() {
                 let key = operation.key.as_str();
                 let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
-                redundant += usize::from(made == Made::Redundant && is_known);
+                let is_asked_for = samples.contains(&run);
+                redundant += usize::from(made == Made::Redundant && is_known && !is_asked_for);
                 if matches!(made, Made::Applied | Made::Redundant) {
                     delivered.insert(key);
                 }

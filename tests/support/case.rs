@@ -281,6 +281,11 @@ impl Case {
     #[track_caller]
     pub fn discard(&mut self, run: &str, ids: impl IntoIterator<Item = u32>) {
         self.run(&["discard", run, "-m", "they live on elsewhere", "--yes"]).expect_code(0);
+        self.let_go(ids);
+    }
+
+    /// These keys were let go of: what the destination holds under them is nobody's.
+    pub fn let_go(&mut self, ids: impl IntoIterator<Item = u32>) {
         self.discarded.extend(ids.into_iter().map(key));
         self.ever_discarded.extend(self.discarded.iter().cloned());
     }

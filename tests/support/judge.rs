@@ -33,6 +33,8 @@ pub struct Left {
     pub rejected: BTreeSet<u32>,
     /// Deletes that wait for a person.
     pub held: BTreeSet<u32>,
+    /// Changes that a person has decided not to send.
+    pub waived: BTreeSet<u32>,
 }
 
 impl Case {
@@ -107,6 +109,7 @@ impl Case {
         for (what, named, declared) in [
             ("rejected", named(&|entry| entry.rejection.is_some()), declared(&left.rejected)),
             ("held", named(&|entry| entry.held.is_some()), declared(&left.held)),
+            ("waived", named(&|entry| entry.waiver.is_some()), declared(&left.waived)),
         ] {
             let wanted: BTreeSet<&String> = declared.iter().collect();
             assert_eq!(named, wanted, "I1: other keys are {what}\n{}", self.print());
@@ -121,6 +124,7 @@ impl Case {
                 || late.contains(key)
                 || declared(&left.rejected).contains(key)
                 || declared(&left.held).contains(key)
+                || declared(&left.waived).contains(key)
                 || self.discarded.contains(key)
         };
         let (mut wanted, mut table) = (expected(people), self.oracle.table());
@@ -160,6 +164,11 @@ pub(super) fn run_of(request: &Request) -> Option<u64> {
 
 pub(super) fn is_of(request: &Request, attempt: &Attempt) -> bool {
     run_of(request).is_some_and(|run| attempt.runs.contains(&run))
+}
+
+/// A sample is no iteration of its sync, and has no part in the order of kinds.
+pub(super) fn is_sample(run: &&Value) -> bool {
+    run["reason"] == "sample"
 }
 
 pub(super) fn number(run: &Value) -> Option<u64> {

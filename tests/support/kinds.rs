@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::case::Case;
 use super::check;
-use super::judge::{number, run_of};
+use super::judge::{is_sample, number, run_of};
 
 impl Case {
     /// I11: a full run that was stopped, failed, was killed or left something unknown or unsent is followed by a full one,
@@ -16,7 +16,7 @@ impl Case {
         let mut unfinished: Option<(&str, &Value)> = None;
         // The runs of the epoch, as far as they are known.
         let mut chain = Vec::new();
-        for run in runs.iter().rev() {
+        for run in runs.iter().rev().filter(|run| !is_sample(run)) {
             let (Some(kind), Some(number)) = (run["kind"].as_str(), number(run)) else { continue };
             if let Some((kept, before)) = unfinished
                 && kept != kind

@@ -40,6 +40,11 @@ struct State {
     script: Script,
     /// The bearer tokens that are taken.
     tokens: Vec<String>,
+    /// What `GET /me` names as the account.
+    account: Value,
+    /// What the next questions are answered with instead.
+    answers: Vec<(u16, String)>,
+    questions: usize,
     connections: usize,
     /// Connections that have not ended.
     open: usize,
@@ -64,6 +69,9 @@ impl Oracle {
             journal: Journal::new(key_fields),
             script: Script::default(),
             tokens: [TOKEN, NEXT_TOKEN].map(str::to_owned).to_vec(),
+            account: json!("acme"),
+            answers: Vec::new(),
+            questions: 0,
             connections: 0,
             open: 0,
             probe: None,
@@ -105,6 +113,21 @@ impl Oracle {
     /// Takes this token from now on, and no other.
     pub fn take_only(&self, token: &str) {
         self.state().tokens = vec![token.to_owned()];
+    }
+
+    /// `GET /me` names this account from now on, at `/account/id`.
+    pub fn set_account(&self, account: Value) {
+        self.state().account = account;
+    }
+
+    /// Answers the next question with this status and body; several stand in a queue.
+    pub fn answer_question(&self, status: u16, body: &str) {
+        self.state().answers.push((status, body.to_owned()));
+    }
+
+    /// How often it was asked by GET; such questions are no requests of the journal.
+    pub fn question_count(&self) -> usize {
+        self.state().questions
     }
 
     /// Plays `fault` on the request with this number, counted from 1.
@@ -328,6 +351,13 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
             return;
         }
         let Ok(body) = wire.body(&head).await else { return };
+        if head.method == "GET" {
+            let answer = question(&shared, &head);
+            if wire.write(&answer.bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
         let decision = decide(&shared, connection, head, &body);
         let closes = if let Fault::CloseIdle(pause) = decision.fault { Some(pause) } else { None };
         match play::play(&shared, wire, decision).await {
@@ -343,6 +373,23 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
             }
             return;
         }
+    }
+}
+
+/// What a question comes to, of whoever has a token.
+fn question(shared: &Shared, head: &Head) -> Answer {
+    let mut state = shared.state();
+    state.questions += 1;
+    let given = head.header("authorization").and_then(|given| given.strip_prefix("Bearer "));
+    let is_known = given.is_some_and(|given| state.tokens.iter().any(|token| token == given));
+    if !state.answers.is_empty() {
+        let (status, body) = state.answers.remove(0);
+        return Answer::new(status, "application/json", body);
+    }
+    match (head.path.as_str(), is_known) {
+        ("/me", true) => Answer::json(200, &json!({ "account": { "id": state.account } })),
+        ("/me", false) => Answer::json(401, &json!({ "error": "refused" })),
+        _ => Answer::json(404, &json!({ "error": "refused" })),
     }
 }
 

@@ -54,8 +54,7 @@ impl Service {
         since: Option<Instant>,
     ) -> Result<(), store::Error> {
         let now = self.clock.now();
-        let last = self.store.runs(Some(name), 1, None).await?;
-        let last = last.first().map(|run| run.started_at);
+        let last = self.store.newest_run(name).await?.map(|run| run.started_at);
         // What was missed while it was paused is not caught up on.
         let resumed = pause.filter(|pause| !pause.is_paused).map(|pause| pause.at);
         let from = last.or(since).max(resumed).unwrap_or(now);

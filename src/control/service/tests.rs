@@ -142,6 +142,7 @@ fn order(name: &str) -> Order {
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(1),
             account: None,
+            identify: None,
             written: None,
             hidden: Vec::new(),
             renewal: None,
@@ -152,6 +153,7 @@ fn order(name: &str) -> Order {
         priority: Priority::Normal,
         is_full: false,
         keeps_snapshot: false,
+        chosen: None,
         trigger: Trigger::Manual,
         state: "state".into(),
         memory_limit: 1,
@@ -483,17 +485,4 @@ async fn a_run_that_was_taken_in_just_before_a_pause_does_not_begin() {
     let row = store.run(run).await.unwrap().unwrap();
     assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
     assert!(row.error.unwrap().contains("by ada: lunch"));
-}
-
-#[tokio::test]
-async fn ticks_missed_while_paused_are_not_caught_up_on_at_the_start() {
-    let (_folder, store) = open().await;
-    let old = store.create_run("crm", None, Trigger::Schedule, Instant(MINUTE)).await.unwrap();
-    store.finish(old, Outcome::Failed, &Tally::default(), None, Instant(MINUTE)).await.unwrap();
-    say(&store, true, "night", 2 * MINUTE).await;
-    say(&store, false, "morning", 72 * HOUR).await;
-    let (_bench, service, _shutdown) =
-        bench(&store, &[("crm", Some("0 * * * *"))], 72 * HOUR + 1).await;
-    let next = service.next_firings().await.unwrap();
-    assert_eq!(next, [("crm".to_owned(), Instant(73 * HOUR))]);
 }

@@ -139,6 +139,7 @@ fn destination(base_url: &str, records: u32, repeat: Repeat) -> Destination {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(20),
         account: None,
+        identify: None,
         written: None,
         hidden: Vec::new(),
         renewal: None,

@@ -170,7 +170,7 @@ impl Http {
 }
 
 /// Reads the answer to its end.
-async fn read(mut response: Response) -> Result<Bytes, Attempt> {
+pub(super) async fn read(mut response: Response) -> Result<Bytes, Attempt> {
     let too_long = || {
         let message = format!("the answer is longer than {LONGEST_ANSWER} bytes");
         unjudged(Judgement::Unknown(Refusal { code: "too_long".to_owned(), message }))

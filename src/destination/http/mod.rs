@@ -8,6 +8,7 @@ mod client;
 mod credentials;
 pub mod encoder;
 mod fold;
+pub mod identify;
 mod loss;
 mod outcome;
 mod receipt;
@@ -223,7 +224,15 @@ fn headers(connection: &Connection, request: &Request) -> HeaderMap {
     if request.body != Body::None {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    for (name, value) in connection.headers.iter().chain(&request.headers) {
+    headers.extend(headers_of(&connection.headers));
+    headers.extend(headers_of(&request.headers));
+    headers
+}
+
+/// Headers as the config has them; a later one of a name takes the place of an earlier.
+fn headers_of(written: &[(String, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
         if let (Ok(name), Ok(mut value)) =
             (HeaderName::try_from(name), HeaderValue::try_from(value))
         {
@@ -243,7 +252,7 @@ fn hidden(connection: &Connection, requests: &Requests) -> Vec<SecretString> {
 
 /// The account and the object. It is stored and shown: where references stand in the file it is what is written there,
 /// and a hash tells what they stand for.
-fn identity(connection: &Connection, upsert: &Request) -> String {
+pub fn identity(connection: &Connection, upsert: &Request) -> String {
     let account = connection.account.as_ref().unwrap_or(&connection.base_url);
     if connection.written.is_none() && upsert.written.is_none() {
         return format!("{account} {}", upsert.path);
@@ -310,6 +319,7 @@ pub(super) mod tests {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(20),
             account: None,
+            identify: None,
             written: None,
             hidden: Vec::new(),
             renewal: None,

@@ -19,6 +19,8 @@ pub struct Closing {
     is_confirmed: bool,
     /// Nothing is left of what was released.
     are_released_done: bool,
+    /// Only chosen rows were read: nothing is said of the sync.
+    is_sample: bool,
     /// Whether the removals were sorted: then what they held, and why.
     held: Option<(u64, Vec<HoldCause>)>,
 }
@@ -40,6 +42,7 @@ impl Course {
         Closing {
             baseline,
             next_batch,
+            is_sample: false,
             is_complete,
             is_confirmed: is_complete && !has_rest && !was_stopped
                 || was_stopped && points::is_planted("kind_not_stored"),
@@ -53,9 +56,17 @@ impl Course {
 }
 
 impl Closing {
+    /// That of a sample: its receipts count, and nothing is said of its sync.
+    pub fn of_sample(self) -> Closing {
+        Closing { is_sample: true, ..self }
+    }
+
     /// Closes the epoch where it was confirmed and the run was not stopped.
     pub fn change(self, header: &mut Header, run: RunId) {
         header.next_batch = self.next_batch;
+        if self.is_sample {
+            return;
+        }
         header.definition = Some(self.baseline.definition.clone());
         header.is_epoch_open &= !self.is_confirmed;
         let keys = self.held.as_ref().map_or(0, |(keys, _)| *keys);

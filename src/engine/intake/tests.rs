@@ -103,6 +103,7 @@ fn examine(chunks: &[Vec<Row>], order: &[usize], has_primary: bool) -> Vec<Chunk
         key: vec![0],
         primary,
         epoch: EPOCH,
+        scope: crate::delta::examiner::Scope::All,
         now: Instant(1_000),
     };
     let examine = |number: &usize| {

@@ -17,7 +17,7 @@ impl Line<'_> {
             rows_read: self.course.intake.counts.tally().rows_read,
             invalid_keys: self.course.invalid_keys(),
             credentials: self.prepared.destination.credentials_hash(header.lineage.0),
-            declares_account: self.order.connection.account.is_some(),
+            declares_account: self.order.connection.knows_account(),
         };
         self.course.sort_removals(&self.order.sync, header, &facts, self.started);
         self.course.record_removals(self.run, self.prepared.snapshot.journal());
@@ -54,7 +54,10 @@ impl Line<'_> {
         let baseline = prepare::baseline(&self.prepared, self.run, invalid_keys);
         let next_batch = self.delivery.dispatch.next_batch();
         let is_proven = end.is_proven();
-        let closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
+        let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
+        if self.order.chosen.is_some() {
+            closing = closing.of_sample();
+        }
         self.course.intake.forget_keys();
         let (snapshot, run) = (&mut self.prepared.snapshot, self.run);
         blocking(|| {

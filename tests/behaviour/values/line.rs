@@ -178,6 +178,7 @@ pub fn connection() -> Connection {
         connect_timeout: std::time::Duration::from_secs(1),
         request_timeout: std::time::Duration::from_secs(2),
         account: None,
+        identify: None,
         written: None,
         hidden: Vec::new(),
         renewal: None,

@@ -51,6 +51,7 @@ fn build(mapping: usize) -> Destination {
         base_url: "http://127.0.0.1:9".to_owned(),
         auth: Auth::None,
         headers: Vec::new(),
+        identify: None,
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(20),
         account: Some("one".to_owned()),

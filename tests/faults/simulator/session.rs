@@ -297,7 +297,7 @@ impl Session<'_> {
         self.commit(&end, &tally, was_stopped)?;
         let outcome = match end {
             End::Failed(_) => Outcome::Failed,
-            End::Proven | End::Stopped => run::outcome(&tally, was_stopped),
+            End::Proven | End::Chosen | End::Stopped => run::outcome(&tally, was_stopped),
         };
         Ok(Ended::Committed { outcome, tally })
     }

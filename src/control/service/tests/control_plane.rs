@@ -1,6 +1,7 @@
 //! One start-up at a time, groups, syncs that come after others, first runs, pauses that end, halts, and many at once.
 
 use super::*;
+use crate::domain::kind::Choice;
 use crate::store::DisabledSource;
 
 #[tokio::test]
@@ -266,4 +267,44 @@ async fn a_thousand_that_are_due_together_are_in_queue_by_one_write() {
     bench.clock.send_replace(Instant(2 * MINUTE));
     service.fire().await;
     assert_eq!(store.unfinished().await.unwrap().len(), 1_000);
+}
+
+#[tokio::test]
+async fn ticks_missed_while_paused_are_not_caught_up_on_at_the_start() {
+    let (_folder, store) = open().await;
+    let old = store.create_run("crm", None, Trigger::Schedule, Instant(MINUTE)).await.unwrap();
+    store.finish(old, Outcome::Failed, &Tally::default(), None, Instant(MINUTE)).await.unwrap();
+    say(&store, true, "night", 2 * MINUTE).await;
+    say(&store, false, "morning", 72 * HOUR).await;
+    let (_bench, service, _shutdown) =
+        bench(&store, &[("crm", Some("0 * * * *"))], 72 * HOUR + 1).await;
+    let next = service.next_firings().await.unwrap();
+    assert_eq!(next, [("crm".to_owned(), Instant(73 * HOUR))]);
+}
+
+#[tokio::test]
+async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
+    let (_folder, store) = open().await;
+    let end = |run, at| {
+        let store = store.clone();
+        async move {
+            let tally = Tally::default();
+            store.finish(run, Outcome::Succeeded, &tally, None, Instant(at)).await.unwrap();
+        }
+    };
+    let old = store.create_run("crm", None, Trigger::Schedule, Instant(HOUR)).await.unwrap();
+    store.begin(old, false).await.unwrap();
+    end(old, HOUR).await;
+    let sample = Some(Choice::SAMPLE);
+    let now = 3 * HOUR + MINUTE;
+    let sample = store.create_run("crm", sample, Trigger::Manual, Instant(now)).await.unwrap();
+    store.begin(sample, false).await.unwrap();
+    end(sample, now).await;
+    assert_eq!(store.last_success("crm").await.unwrap(), Some(Instant(HOUR)));
+    let successes = store.last_successes(&["crm"]).await.unwrap();
+    assert_eq!(successes, [("crm".to_owned(), Instant(HOUR))]);
+    let syncs = [("crm", Some("0 * * * *"))];
+    let (_bench, service, _shutdown) = bench(&store, &syncs, now + MINUTE).await;
+    let next = service.next_firings().await.unwrap();
+    assert!(next[0].1 <= Instant(now + MINUTE), "{next:?}");
 }

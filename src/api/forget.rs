@@ -1,0 +1,70 @@
+//! The command to remove what is left of a sync that is no longer in the config.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command::By;
+use super::extract::{FromBody, FromPath};
+use super::problem::Problem;
+use super::reason::on_one_line;
+use super::routes::{Route, Routes};
+use super::{App, document};
+use crate::engine::forgetting::{self, Left};
+use crate::store::Scope;
+
+/// The path of forgetting.
+pub fn routes(routes: Routes) -> Routes {
+    let forget = Route::post(
+        Scope::Admin,
+        "/api/v1/syncs/{sync}/forget",
+        "forget_sync",
+        "Remove what is left of a sync that is no longer in the config",
+    );
+    routes.add(forget.body::<Asked>().json::<Forgotten>(200, "It is gone"), post(self::forget))
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ForgetRequest")]
+struct Asked {
+    /// Why.
+    message: Option<String>,
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Forgotten {
+    sync: String,
+    removed: Left,
+}
+
+/// Forgets the sync: 404 where nothing is known of it, 409 while it is in the config or a run of it goes.
+async fn forget(
+    State(app): State<App>,
+    FromPath(sync): FromPath<String>,
+    Extension(By { who, store }): Extension<By>,
+    FromBody(Asked { message }): FromBody<Asked>,
+) -> Result<Json<Forgotten>, Problem> {
+    let refuse = |status, detail: String| Err(Problem::new(status, detail));
+    if app.config.sync(&sync).is_some() {
+        let detail = format!("`{sync}` is in the config; take it out of there first");
+        return refuse(StatusCode::CONFLICT, detail);
+    }
+    let engine = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, document::chain(&error));
+    let state = &app.config.state;
+    let left = forgetting::left(&store, state, &sync).await.map_err(engine)?;
+    if left.is_nothing() {
+        return refuse(StatusCode::NOT_FOUND, format!("nothing is known of a sync `{sync}`"));
+    }
+    if left.rows.unfinished > 0 {
+        let detail = format!("a run of `{sync}` has not ended; stop it, and ask again");
+        return refuse(StatusCode::CONFLICT, detail);
+    }
+    let message = on_one_line(message);
+    let gone = forgetting::forget(&store, state, &sync, message.as_deref(), &who).await;
+    Ok(Json(Forgotten { sync, removed: gone.map_err(engine)? }))
+}

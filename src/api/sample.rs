@@ -1,0 +1,114 @@
+//! The command to send chosen rows of a sync.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Extension, Json};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::command::By;
+use super::extract::{FromBody, FromPath};
+use super::problem::Problem;
+use super::routes::{Route, Routes};
+use crate::domain::chosen::Chosen;
+use crate::domain::id::RunId;
+use crate::store::Scope;
+
+/// The path of samples.
+pub fn routes(routes: Routes) -> Routes {
+    let sample = Route::post(
+        Scope::Run,
+        "/api/v1/syncs/{sync}/sample",
+        "sample_sync",
+        "Send chosen rows, whatever the delta says",
+    );
+    routes.add(
+        sample
+            .needed_body::<Rows>()
+            .json::<Queued>(200, "Done before, of which the first answer was lost")
+            .json::<Queued>(202, "The run that will answer it is durable"),
+        post(begin),
+    )
+}
+
+/// The rows, as they are described: `limit`, `where` or both, or `keys`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Rows(Chosen);
+
+impl JsonSchema for Rows {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SampleRequest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "limit": {
+                    "description": "So many rows at most; which, is open.",
+                    "type": ["integer", "null"], "minimum": 1, "maximum": u64::MAX,
+                },
+                "where": {
+                    "description": "SQL over one row of the model.",
+                    "type": ["string", "null"], "pattern": r"[^\s\x00-\x1f\x7f-\x9f]",
+                },
+                "keys": {
+                    "description": "Delivered keys, as they are shown.",
+                    "type": ["array", "null"], "minItems": 1, "items": { "type": "string" },
+                },
+            },
+            "oneOf": [
+                {
+                    "required": ["keys"],
+                    "properties": {
+                        "keys": { "type": "array" },
+                        "limit": { "type": "null" },
+                        "where": { "type": "null" },
+                    },
+                },
+                {
+                    "anyOf": [
+                        { "required": ["limit"], "properties": { "limit": { "type": "integer" } } },
+                        { "required": ["where"], "properties": { "where": { "type": "string" } } },
+                    ],
+                    "properties": { "keys": { "type": "null" } },
+                },
+            ],
+        })
+    }
+}
+
+/// A sample that was taken in.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SampleQueued")]
+struct Queued {
+    run: RunId,
+    sync: String,
+    /// `queued`; `done` where the first answer was lost.
+    state: &'static str,
+}
+
+/// Sends the rows that the body chooses, whatever the delta says, also while the sync is paused: 202 once the run is
+/// durable.
+async fn begin(
+    State(app): State<App>,
+    FromPath(sync): FromPath<String>,
+    Extension(by): Extension<By>,
+    FromBody(Rows(chosen)): FromBody<Rows>,
+) -> Result<Response, Problem> {
+    if app.config.sync(&sync).is_none() {
+        return Err(Problem::no_sync(&sync));
+    }
+    if let Some(fault) = chosen.fault() {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault));
+    }
+    let run = app.samples.begin(&sync, chosen, &by.given(None)).await?;
+    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
+    let document = Queued { run, sync, state: "queued" };
+    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+}

@@ -1,0 +1,62 @@
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::beside::Server;
+use super::confirm::confirm;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::{self, Place};
+use super::{address, time};
+use crate::engine::forgetting::{self, Left};
+
+/// Removes what is left of a sync that is no longer in the config, here or in the running server.
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    name: &str,
+    message: Option<&str>,
+    yes: bool,
+) -> Result<Exit, Failure> {
+    let config = place.config_for(None)?;
+    if config.sync(name).is_some() {
+        return Err(Failure::usage(format!(
+            "`{name}` is in `{}`; take it out of there first, or set its snapshot aside with `counterflow rebaseline {name}`",
+            place.file.display()
+        )));
+    }
+    let nothing = || {
+        Failure::usage(format!(
+            "nothing is known of a sync `{name}`; `counterflow runs` lists what ran"
+        ))
+    };
+    let Some(store) = place.beside().await? else { return Err(nothing()) };
+    let left = forgetting::left(&store, &config.state, name).await;
+    let left = left.map_err(|error| Failure::of(&error))?;
+    store.close().await;
+    if left.is_nothing() {
+        return Err(nothing());
+    }
+    let question = format!("{} of `{name}` are removed for good. Go on?", words(&left));
+    confirm(&question, yes)?;
+    if let Some(server) = address::of_owner(&config.state) {
+        let path = format!("/api/v1/syncs/{}/forget", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        Server::at(server.address)?.command(&path, &json!({ "message": message })).await?;
+    } else {
+        let owned = state::own(&config).await?;
+        let (store, who) = (&owned.store, time::who());
+        let gone = forgetting::forget(store, &config.state, name, message, &who).await;
+        store.close().await;
+        gone.map_err(|error| Failure::of(&error))?;
+    }
+    output.answer(&json!({ "sync": name, "removed": left }), || {
+        format!("`{name}` is forgotten; what the destination holds of it stays there")
+    });
+    Ok(Exit::Done)
+}
+
+fn words(left: &Left) -> String {
+    let snapshot = if left.has_snapshot { "the snapshot, " } else { "" };
+    let pause = if left.rows.has_pause { "the pause, " } else { "" };
+    format!("{snapshot}{pause}{} runs and all notes", left.rows.runs)
+}

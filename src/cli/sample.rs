@@ -1,0 +1,120 @@
+//! Sends chosen rows of a sync, here or in the running server, and tells what became of each.
+//!
+//! Not responsible for what a sample is (`engine`). A sync that is paused is no reason to refuse it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::address::{self, Address};
+use super::bar::Bar;
+use super::beside::Server;
+use super::exit::{self, Exit};
+use super::failure::Failure;
+use super::output::Output;
+use super::state::{self, Place};
+use super::stopping::{Signals, Watch};
+use super::{order, sync, time};
+use crate::domain::chosen::Chosen;
+use crate::domain::kind::Choice;
+use crate::domain::run::Trigger;
+use crate::engine::order::Order;
+use crate::engine::progress::Progress;
+use crate::engine::report::Report;
+use crate::engine::run::run as engine_run;
+use crate::engine::sampling::Ended;
+use crate::shutdown;
+
+/// Bytes of the longest file of keys.
+const LONGEST_FILE: u64 = 16 << 20;
+
+/// The rows that were asked for.
+#[derive(Debug)]
+pub struct Asked {
+    pub limit: Option<u64>,
+    pub key: Vec<String>,
+    pub keys: Option<PathBuf>,
+    pub condition: Option<String>,
+}
+
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    name: &str,
+    asked: Asked,
+) -> Result<Exit, Failure> {
+    let chosen = chosen(asked)?;
+    let config = place.config_for(None)?;
+    state::find(&config, name)?;
+    // Before anything is begun, so that no signal ends the process in its middle.
+    let signals = Signals::listen()?;
+    let (report, exit) = match address::of_owner(&config.state) {
+        Some(Address { address, .. }) => {
+            let server = Server::at(address)?;
+            Box::pin(server.sample(place, output, name, &chosen, signals)).await?
+        }
+        None => Box::pin(here(place, output, name, chosen, signals)).await?,
+    };
+    sync::print(output, &report);
+    let is_missing = report.records.iter().any(|record| record.ended == Ended::Missing);
+    Ok(if is_missing && exit == Exit::Done { Exit::Failed } else { exit })
+}
+
+async fn here(
+    place: &Place,
+    output: &Output,
+    name: &str,
+    chosen: Chosen,
+    signals: Signals,
+) -> Result<(Report, Exit), Failure> {
+    let config = place.config_for(Some(name))?;
+    let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
+    let order = Order { chosen: Some(chosen), ..order };
+    let owned = state::own(&config).await?;
+    sync::recover(&owned, output).await?;
+    let (choice, now) = (Some(Choice::SAMPLE), time::now());
+    let run = owned.store.create_run(name, choice, Trigger::Manual, now).await?;
+    let (stopper, shutdown) = shutdown::channel();
+    let watch = Watch::start(signals, owned.store.clone(), run, stopper);
+    let progress = Arc::new(Progress::default());
+    let bar = output.is_watched().then(|| Bar::start(name, Arc::clone(&progress)));
+    let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
+    drop(bar);
+    let exit = exit::of(&report, watch.cause());
+    drop(watch);
+    owned.store.close().await;
+    Ok((report, exit))
+}
+
+fn chosen(asked: Asked) -> Result<Chosen, Failure> {
+    let Asked { limit, key, keys, condition } = asked;
+    let has_keys = !key.is_empty() || keys.is_some();
+    let mut all: BTreeSet<String> = key.into_iter().collect();
+    if let Some(file) = keys {
+        all.extend(read(&file)?);
+    }
+    let chosen = Chosen { limit, keys: has_keys.then_some(all), condition };
+    match chosen.fault() {
+        Some(fault) => Err(Failure::usage(fault)),
+        None => Ok(chosen),
+    }
+}
+
+/// The keys of a file, one a line.
+fn read(file: &Path) -> Result<Vec<String>, Failure> {
+    let place = file.display();
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!(
+            "the keys in `{place}` cannot be read: {error}; name a text file, one key a line"
+        ))
+    };
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    if size > LONGEST_FILE {
+        return Err(Failure::usage(format!(
+            "`{place}` has {size} bytes, more than {LONGEST_FILE}; split it, or choose the rows with `--where`"
+        )));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}

@@ -1,0 +1,178 @@
+//! Samples that a server carries out: beside the queue, as they are for syncs that are paused too, one sync at a time.
+//!
+//! Not responsible for what a sample is (`engine`). Invariants: a sample is durable as a run before it is answered; it never
+//! goes beside a run of its sync ([`Turns`]); all have ended when [`Carrier::serve`] returns, unless they were given up on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::handle::{Given, Handle, Readiness, Refused};
+use super::stopping;
+use super::turns::Turns;
+use super::work::{Engine, Work as _};
+use crate::domain::chosen::Chosen;
+use crate::domain::id::RunId;
+use crate::domain::kind::Choice;
+use crate::domain::run::Trigger;
+use crate::engine::order::Order;
+use crate::engine::report::Report;
+use crate::engine::run::now;
+use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
+use crate::store::Audited;
+
+/// Samples that may wait to be taken up.
+const WAITING: usize = 16;
+/// How long their ends may hold up that of the server, once they were told to abort.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Asks for samples. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    handle: Handle,
+    turns: Turns,
+    orders: Orders,
+    asked: mpsc::Sender<(Order, RunId)>,
+}
+
+/// The orders of all syncs, an incremental run each, by name.
+type Orders = Arc<Mutex<BTreeMap<String, Order>>>;
+
+/// Carries them out.
+pub struct Carrier {
+    engine: Engine,
+    handle: Handle,
+    asked: mpsc::Receiver<(Order, RunId)>,
+    tasks: Tasks<Report>,
+    going: BTreeMap<RunId, Stopper>,
+}
+
+/// What asks for samples, and what carries them out.
+pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, Carrier) {
+    let (sender, asked) = mpsc::channel(WAITING);
+    let samples = Samples {
+        handle: handle.clone(),
+        turns: engine.turns.clone(),
+        orders: Orders::default(),
+        asked: sender,
+    };
+    samples.replace(orders);
+    let (tasks, going) = (Tasks::default(), BTreeMap::new());
+    (samples, Carrier { engine, handle, asked, tasks, going })
+}
+
+impl Samples {
+    /// Puts the orders of a config that was loaded anew in the place of the old ones.
+    pub fn replace(&self, orders: Vec<Order>) {
+        let by_name = orders.into_iter().map(|order| (order.sync.name.clone(), order)).collect();
+        *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = by_name;
+    }
+
+    /// The sync's order.
+    ///
+    /// # Errors
+    /// There is no such sync.
+    pub fn order(&self, sync: &str) -> Result<Order, Refused> {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.get(sync).cloned().ok_or_else(|| Refused::UnknownSync(sync.to_owned()))
+    }
+
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Whether the process takes commands in.
+    ///
+    /// # Errors
+    /// It is starting, or ending.
+    pub fn check_ready(&self) -> Result<(), Refused> {
+        match self.handle.readiness() {
+            Readiness::Starting => Err(Refused::Starting),
+            Readiness::Draining => Err(Refused::Draining),
+            Readiness::Ready => Ok(()),
+        }
+    }
+
+    /// Asks for a sample of the sync; its run, which is durable.
+    ///
+    /// # Errors
+    /// It was not taken in, and nothing has changed.
+    pub async fn begin(&self, sync: &str, chosen: Chosen, given: &Given) -> Result<RunId, Refused> {
+        self.check_ready()?;
+        let order = self.order(sync)?;
+        let place = self.asked.try_reserve().map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(()) => Refused::Busy,
+            mpsc::error::TrySendError::Closed(()) => Refused::Draining,
+        })?;
+        let (choice, now) = (Some(Choice::SAMPLE), now());
+        let audited = Audited {
+            at: now,
+            who: given.who.clone(),
+            command: "sample".to_owned(),
+            sync: Some(sync.to_owned()),
+            run: None,
+            message: given.message.clone(),
+        };
+        let run = given.store.ask_run(sync, choice, Trigger::Api, now, &audited).await?;
+        place.send((Order { chosen: Some(chosen), trigger: Trigger::Api, ..order }, run));
+        Ok(run)
+    }
+}
+
+impl Carrier {
+    /// Carries samples out until `shutdown` drains, and then until all have ended.
+    pub async fn serve(mut self, mut shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.reached(Stage::Draining) => break,
+                Some(report) = self.tasks.next() => self.ended(report),
+                Some((order, run)) = self.asked.recv() => self.begin(order, run),
+            }
+        }
+        self.asked.close();
+        // What was accepted ends too, if only as cancelled.
+        while let Ok((order, run)) = self.asked.try_recv() {
+            self.begin(order, run);
+        }
+        for stage in [Stage::Draining, Stage::Aborting] {
+            self.going.values().for_each(|stopper| stopper.raise(stage));
+            let all = async {
+                while let Some(report) = self.tasks.next().await {
+                    self.handle.keep(report);
+                }
+            };
+            tokio::select! {
+                biased;
+                () = all => return,
+                () = shutdown.reached(Stage::Aborting), if stage == Stage::Draining => {}
+                () = tokio::time::sleep(GRACE), if stage == Stage::Aborting => {}
+            }
+        }
+        tracing::error!("samples were given up on; they are recovered at the next start");
+    }
+
+    fn begin(&mut self, order: Order, run: RunId) {
+        let (stopper, shutdown) = shutdown::channel();
+        self.going.insert(run, stopper.clone());
+        tracing::info!(sync = order.sync.name, %run, "sample begins");
+        let engine = self.engine.clone();
+        let (progress, going) = self.handle.live().begin(run);
+        self.tasks.spawn(async move {
+            let _going = going;
+            let mut stops = Tasks::default();
+            let told = move || tracing::info!(%run, "stopped by a command");
+            stops.spawn(stopping::heed(engine.store.clone(), run, stopper, told));
+            engine.run(order, run, progress, shutdown).await
+        });
+    }
+
+    fn ended(&mut self, report: Report) {
+        let Report { run, ref sync, outcome, ref tally, .. } = report;
+        tracing::info!(sync, %run, %outcome, delivered = tally.delivered, "sample ended");
+        self.going.remove(&run);
+        self.handle.keep(report);
+    }
+}

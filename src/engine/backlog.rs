@@ -1,0 +1,234 @@
+//! The backlog of a sync: what its next run would send, and a person's decision that none of it shall be sent.
+//!
+//! Reads as a plan does. Not responsible for the pause that comes with it. Guards: a key in doubt is never waived, as the
+//! destination may hold something else than anybody knows; nothing is waived but after a complete, proven read, and no more
+//! than the person was shown; a waiver is for one content in one epoch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::intake::{Intake, Outlet};
+use super::loading::load;
+use super::order::Order;
+use super::prepare::{self, Error};
+use super::reading::{QueryRuntime, Readers};
+use super::run::now;
+use crate::delivery::Item;
+use crate::delta::examiner::Scope;
+use crate::delta::repetitions::Repeated;
+use crate::delta::table::Table;
+use crate::domain::decision::{self, Absent};
+use crate::domain::entry::{Fingerprint, Waiver};
+use crate::domain::id::{Epoch, IntentNumber};
+use crate::domain::key::KeyHash;
+use crate::shutdown::blocking;
+use crate::snapshot::record::Record;
+use crate::snapshot::{Snapshot, View};
+use crate::store::{Audited, Store};
+
+/// The word of the audit log.
+pub const COMMAND: &str = "pause --discard-backlog";
+
+/// How much waits.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backlog {
+    /// Rows that would be sent and can be waived.
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
+    pub changes: u64,
+    /// Records that would be deleted and can be discarded.
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
+    pub removals: u64,
+    /// Keys that may have been sent: the next run asserts them whatever is decided.
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
+    pub in_doubt: u64,
+}
+
+/// What waits, by its keys.
+struct Found {
+    waived: BTreeMap<Vec<u8>, Fingerprint>,
+    forgotten: Vec<Vec<u8>>,
+    in_doubt: u64,
+    /// Of those in doubt, deletes that are held.
+    still_held: u64,
+    epoch: Epoch,
+}
+
+impl Found {
+    fn backlog(&self) -> Backlog {
+        Backlog {
+            changes: self.waived.len() as u64,
+            removals: self.forgotten.len() as u64,
+            in_doubt: self.in_doubt,
+        }
+    }
+}
+
+/// Counts the backlog; writes nothing.
+///
+/// # Errors
+/// Whatever would keep a run from starting or its read from its end; or no waiver of now would count.
+pub async fn count(store: &Store, order: &Order) -> Result<Backlog, Error> {
+    let view = prepare::view(store.into(), order).await?;
+    let view = view.ok_or_else(|| Error::NeverRan(order.sync.name.clone()))?;
+    Ok(find(store, order, &view).await?.backlog())
+}
+
+/// Waives the changes of the backlog and discards its removals, as far as they are no more than was `shown`; what that came
+/// to. Only the owner of the state may call this, while no run of the sync goes.
+///
+/// # Errors
+/// As [`count`]; the backlog has grown; the audit log or the snapshot cannot be written. Then nothing is waived.
+pub async fn discard(
+    store: &Store,
+    order: &Order,
+    shown: Backlog,
+    message: &str,
+    who: &str,
+) -> Result<Backlog, Error> {
+    let mut snapshot = prepare::open(store, order).await?;
+    let found = find(store, order, snapshot.view()).await?;
+    let backlog = found.backlog();
+    let Backlog { changes, removals, .. } = backlog;
+    if changes > shown.changes || removals > shown.removals {
+        return Err(Error::Refused(format!(
+            "the backlog of `{}` has grown to {changes} changes and {removals} removals meanwhile; nothing was discarded, ask \
+             again",
+            order.sync.name
+        )));
+    }
+    let message = message.replace(char::is_control, " ");
+    let audited = Audited {
+        at: now(),
+        who: who.to_owned(),
+        command: COMMAND.to_owned(),
+        sync: Some(order.sync.name.clone()),
+        run: None,
+        message: Some(format!(
+            "{message} ({changes} changes waived, {removals} removals discarded)"
+        )),
+    };
+    store.audit(&audited).await?;
+    blocking(|| write(&mut snapshot, &found))?;
+    prepare::remember(store, &snapshot).await?;
+    Ok(backlog)
+}
+
+fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), crate::snapshot::Error> {
+    for (key, fingerprint) in &found.waived {
+        let waiver = Waiver { fingerprint: *fingerprint, epoch: found.epoch };
+        snapshot.journal().append(&Record::Waive { key, waiver });
+    }
+    for key in &found.forgotten {
+        snapshot.journal().append(&Record::Forget { key });
+    }
+    snapshot.journal().write()?;
+    let committed = snapshot.commit(|header| {
+        header.hold = header.hold.take().filter(|_| found.still_held > 0);
+        if let Some(hold) = &mut header.hold {
+            hold.keys = found.still_held;
+        }
+    });
+    committed.map(drop)
+}
+
+async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error> {
+    let name = &order.sync.name;
+    let header = view.header();
+    if header.epoch == Epoch(0) {
+        return Err(Error::NeverRan(name.clone()));
+    }
+    let is_full = store.is_full_owed(name).await?;
+    let order = &Order { is_full, chosen: None, ..order.clone() };
+    let query = QueryRuntime::start()?;
+    let (reading, sent) = prepare::compare(Some(store), order, Some(header), &query).await?;
+    if sent.choice.opens_epoch {
+        return Err(Error::Refused(format!(
+            "the next run of `{name}` sends every row again ({}), and no waiver of now would count in it; let it run first",
+            sent.choice.reason
+        )));
+    }
+    let epoch = header.epoch;
+    let table = Arc::new(blocking(|| load(Some(view), epoch))?);
+    let (started, memory) = (now(), order.memory_limit);
+    let examiner = sent.columns.examiner_of(Scope::Backlog, &table, epoch, started, memory);
+    let model = &order.sync.model.name;
+    let (streams, runtime) = (reading.partitions, query.handle());
+    let mut readers = Readers::start(streams, &examiner, &sent.destination, model, runtime);
+    let mut intake = Intake::new(IntentNumber(0), Repeated::default());
+    let mut waiting = Waiting::new(Arc::clone(&table), epoch);
+    while let Some(chunk) = readers.next().await {
+        intake.take(&chunk, &mut waiting);
+        if waiting.bytes > memory {
+            return Err(Error::Refused(format!(
+                "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
+            )));
+        }
+    }
+    readers.end().await?;
+    prepare::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
+    let verified = blocking(|| reading.proof.verify());
+    verified.map_err(|unproven| Error::Unproven(unproven.reason))?;
+    let mut found = Found {
+        in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64,
+        waived: waiting.waived,
+        forgotten: Vec::new(),
+        still_held: 0,
+        epoch,
+    };
+    for place in table.unmet() {
+        let entry = table.entry(place, epoch);
+        let absent = decision::absent(&entry, order.sync.mode, epoch, started);
+        match absent {
+            Absent::Keep | Absent::Forget => {}
+            Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
+                found.in_doubt += 1;
+                found.still_held += u64::from(entry.held.is_some());
+            }
+            Absent::Delete | Absent::Deferred => found.forgotten.push(table.key(place).to_vec()),
+        }
+    }
+    Ok(found)
+}
+
+/// Where the operations of the backlog go instead of away.
+struct Waiting {
+    table: Arc<Table>,
+    epoch: Epoch,
+    waived: BTreeMap<Vec<u8>, Fingerprint>,
+    in_doubt: BTreeSet<Vec<u8>>,
+    /// Of the keys, roughly.
+    bytes: u64,
+}
+
+impl Waiting {
+    fn new(table: Arc<Table>, epoch: Epoch) -> Waiting {
+        Waiting { table, epoch, waived: BTreeMap::new(), in_doubt: BTreeSet::new(), bytes: 0 }
+    }
+}
+
+impl Outlet for Waiting {
+    fn push(&mut self, item: &Item<'_>) {
+        const EACH: usize = 64;
+        let place = self.table.find(item.key_hash, item.key);
+        let entry = place.map(|place| self.table.entry(place, self.epoch));
+        self.bytes += (item.key.len() + EACH) as u64;
+        if entry.is_some_and(|entry| entry.doubt.is_some()) {
+            self.in_doubt.insert(item.key.to_vec());
+        } else {
+            self.waived.insert(item.key.to_vec(), item.fingerprint);
+        }
+    }
+
+    fn withdraw(&mut self, _hash: KeyHash, key: &[u8]) -> bool {
+        self.waived.remove(key);
+        self.in_doubt.remove(key);
+        true
+    }
+
+    fn note(&mut self, _record: &Record<'_>) {}
+}

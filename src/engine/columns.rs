@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+
+use crate::delta::examiner::{Examiner, Primary, Scope};
+use crate::delta::fingerprint::Fingerprinter;
+use crate::delta::primary_keys::PrimaryKeys;
+use crate::delta::table::Table;
+use crate::domain::column::carried;
+use crate::domain::id::{Epoch, Instant};
+use crate::domain::value::Value;
+use crate::source::Reading;
+
+/// What the columns of a read are.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// The first ones are the mapped fields, by these names.
+    pub fields: Vec<String>,
+    /// Those of the delivered key, in its order.
+    pub key: Vec<usize>,
+    pub key_types: Vec<DataType>,
+    /// Those of the model's primary key.
+    pub primary_key: Vec<usize>,
+}
+
+impl Columns {
+    pub(super) fn of(reading: &Reading) -> Columns {
+        let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
+        Columns {
+            fields: reading.fields.iter().map(|field| field.name.clone()).collect(),
+            key: reading.key.clone(),
+            key_types: types.collect(),
+            primary_key: reading.primary_key.clone(),
+        }
+    }
+
+    /// Compares rows of these columns with `table`. `memory` is in bytes.
+    pub fn examiner(
+        &self,
+        table: &Arc<Table>,
+        epoch: Epoch,
+        now: Instant,
+        memory: u64,
+    ) -> Arc<Examiner> {
+        self.examiner_of(Scope::All, table, epoch, now, memory)
+    }
+
+    /// As [`Columns::examiner`], of the rows of `scope`.
+    pub fn examiner_of(
+        &self,
+        scope: Scope,
+        table: &Arc<Table>,
+        epoch: Epoch,
+        now: Instant,
+        memory: u64,
+    ) -> Arc<Examiner> {
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let primary = (self.primary_key != self.key)
+            .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
+        Arc::new(Examiner {
+            table: Arc::clone(table),
+            fingerprinter: Fingerprinter::new(self.fields.iter().map(String::as_str)),
+            key: self.key.clone(),
+            primary,
+            epoch,
+            now,
+            scope,
+        })
+    }
+
+    /// The values of a delivered key as the columns carry them, by the number of the field; NULL for other fields.
+    pub fn value_of_key<'k>(&self, values: &[Value<'k>], field: usize) -> Value<'k> {
+        let position = self.key.iter().position(|index| *index == field);
+        let value =
+            position.and_then(|position| values.get(position).zip(self.key_types.get(position)));
+        value.map_or(Value::Null, |(value, data_type)| carried(*value, data_type))
+    }
+}

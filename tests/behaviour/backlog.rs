@@ -1,0 +1,151 @@
+//! A backlog that a person decides not to send: waivers for changes, discards for removals, and nothing for what is in doubt.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::case::Case;
+use crate::support::fault::Fault;
+use crate::support::judge::Left;
+use crate::support::people::{Person, people};
+use crate::support::server::Server;
+use crate::support::workspace::Setup;
+
+const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
+const DISCARD: [&str; 6] = ["pause", "people", "--discard-backlog", "-m", "bad data", "--yes"];
+
+fn setup() -> Setup {
+    Setup { head: HEAD, ..Setup::default() }
+}
+
+/// Delivered 1 to 12 once; the source now holds 3 to 15, four of them changed.
+fn waived_in(case: &mut Case) -> Left {
+    case.let_go([1, 2]);
+    Left { waived: [3, 4, 5, 6, 13, 14, 15].into(), ..Left::default() }
+}
+
+#[test]
+fn a_backlog_that_is_discarded_is_never_sent_and_later_changes_are_a6() {
+    let mut case = Case::changed("backlog", setup());
+    let sent = case.oracle.request_count();
+    let asked = case.run(&["pause", "people", "--discard-backlog", "-m", "bad data"]);
+    let words = ["7 changes", "2 records", "no longer be ours", "until a row changes", "--yes"];
+    asked.expect_code(2).expect_printed(&words);
+    // The pause stands, whatever came of the question; nothing was discarded.
+    assert_eq!(case.workspace.status()["is_paused"], true);
+    assert_eq!(case.workspace.json(&["plan", "people"])["tally"]["waived"], 0);
+    let done = case.run(&[&["--format", "json"], &DISCARD[..]].concat()).expect_code(0).json();
+    assert_eq!(done["backlog"], json!({ "waived": 7, "discarded": 2, "in_doubt": 0 }));
+    assert_eq!(case.oracle.request_count(), sent, "nothing is sent");
+    let left = waived_in(&mut case);
+    case.run(&["status"]).expect_printed(&["backlog was discarded", "bad data (7 changes waived"]);
+    case.run(&["explain", "people", "13"]).expect_printed(&["waived"]);
+    case.run(&["resume", "people", "-m", "clean now"]).expect_code(0);
+    let none = case.sync(&[]).expect_kind("incremental", "usual");
+    none.expect(0, "succeeded", &[("waived", 7), ("unchanged", 6), ("requests", 0)]);
+    case.run(&["status"]).expect_printed(&["bad data"]);
+    // A row that changes again is sent, and so is one that a sample names.
+    let mut next = case.people().to_vec();
+    next.iter_mut().filter(|person| person.id == 3).for_each(|person| person.counter = 3);
+    case.write(&next);
+    case.sync(&[]).expect(0, "succeeded", &[("waived", 6), ("delivered", 1)]);
+    case.run(&["sample", "people", "--key", "4"]).expect_code(0);
+    case.judge_leaving(&Left { waived: [5, 6, 13, 14, 15].into(), ..left });
+}
+
+#[test]
+fn a_full_resync_sends_what_was_waived_and_never_deletes_what_was_discarded() {
+    let mut case = Case::changed("backlog", setup());
+    case.run(&DISCARD).expect_code(0);
+    waived_in(&mut case);
+    case.run(&["resume", "people", "-m", "go"]).expect_code(0);
+    case.sync(&["--full"]).expect(
+        0,
+        "succeeded",
+        &[("delivered", 13), ("deletes", 0), ("waived", 0)],
+    );
+    case.judge();
+}
+
+#[test]
+fn what_is_in_doubt_cannot_be_waived_and_is_asserted_again() {
+    let setup = Setup { attempts: 1, repeat: "never", concurrency: 1, ..setup() };
+    let mut case = Case::changed("backlog", setup);
+    case.oracle.always(Fault::ApplyThenDrop);
+    case.sync(&[]);
+    case.oracle.clear_faults();
+    let mut next = case.people().to_vec();
+    next.push(Person::new(16, 1));
+    // In doubt with other content than it has now: no repetition, and no less in doubt.
+    next.iter_mut().filter(|person| person.id == 3).for_each(|person| person.counter = 5);
+    case.write(&next);
+    let done = case.run(&[&["--format", "json"], &DISCARD[..]].concat()).expect_code(0).json();
+    // What was never sent is waived; seven upserts and two deletes have no answer.
+    assert_eq!(done["backlog"], json!({ "waived": 1, "discarded": 0, "in_doubt": 9 }));
+    case.run(&["resume", "people", "-m", "go"]).expect_code(0);
+    case.judge_leaving(&Left { waived: BTreeSet::from([16]), ..Left::default() });
+}
+
+#[test]
+fn no_backlog_is_discarded_where_a_waiver_would_not_count() {
+    let mut case = Case::new("backlog", setup());
+    case.write(&people(1..=12));
+    let first = case.run(&DISCARD);
+    first.expect_code(1).expect_printed(&["has never run", "counterflow sync people"]);
+    case.run(&["resume", "people", "-m", "go"]).expect_code(0);
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let mapped = "    mapping: { id: id, counter: counter, checksum: checksum, email: email, n: id }\n    mode:";
+    let config = case.workspace.config();
+    case.workspace.write("counterflow.yaml", &config.replace("    mode:", mapped));
+    let words = ["sends every row again", "the mapping changed", "let it run first"];
+    case.run(&DISCARD).expect_code(1).expect_printed(&words);
+    case.workspace.write_config();
+    // An empty source is no backlog to give up unseen.
+    case.write(&[]);
+    let asked = case.run(&["pause", "people", "--discard-backlog", "-m", "x"]);
+    asked.expect_code(2).expect_printed(&["12 records", "no longer be ours"]);
+    case.run(&["resume", "people", "-m", "go"]).expect_code(0);
+    case.write(&people(1..=12));
+    case.judge();
+}
+
+#[test]
+fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
+    let mut case = Case::changed("backlog", Setup { max_deletes: Some("0"), ..setup() });
+    case.sync(&[]).expect(4, "partial", &[("held", 2)]);
+    let mut next = case.people().to_vec();
+    next[0].counter = 9;
+    case.write(&next);
+    {
+        let server = Server::start(&case.workspace);
+        let path = "/api/v1/syncs/people/discard-backlog";
+        let count = "/api/v1/syncs/people/backlog";
+        let decided = json!({ "shown": {}, "message": "why" }).to_string();
+        server.get(count).expect_problem(409, &["not paused"]);
+        server.post(path, &decided).expect_problem(409, &["not paused"]);
+        server.get("/api/v1/syncs/nobody/backlog").expect_problem(404, &["`nobody`"]);
+        let nobody = "/api/v1/syncs/nobody/discard-backlog";
+        server.post(nobody, &decided).expect_problem(404, &["`nobody`"]);
+        let refused = case.workspace.run(&DISCARD[..5]).expect_code(2);
+        refused.expect_printed(&["1 changes", "2 records", "--yes"]);
+        let counted = server.get(count).expect(200).json;
+        let expected = json!({ "sync": "people", "is_discarded": false, "changes": 1, "removals": 2, "in_doubt": 0 });
+        assert_eq!(counted, expected);
+        let shown = |changes: u64| {
+            json!({ "shown": { "changes": changes, "removals": 2 }, "message": "why" }).to_string()
+        };
+        server.post(path, &shown(0)).expect_problem(409, &["has grown to 1 changes"]);
+        let silent = json!({ "shown": {} }).to_string();
+        server.post(path, &silent).expect_problem(422, &["`message`"]);
+        let unseen = json!({ "message": "why" }).to_string();
+        server.post(path, &unseen).expect_problem(422, &["`shown`"]);
+        let done = case.workspace.run(&[&["--format", "json"], &DISCARD[..]].concat());
+        let done = done.expect_code(0).json();
+        assert_eq!(done["backlog"], json!({ "waived": 1, "discarded": 2, "in_doubt": 0 }));
+        assert_eq!(server.get("/api/v1/syncs/people").json["hold"], json!(null));
+        server.end().expect_code(0);
+    }
+    case.let_go([1, 2]);
+    case.run(&["resume", "people", "-m", "go"]).expect_code(0);
+    case.judge_leaving(&Left { waived: [3].into(), ..Left::default() });
+}
