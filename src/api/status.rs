@@ -89,6 +89,7 @@ impl<'c> Status<'c> {
             is_reinitializing,
             unreadable,
             disabled: paused.as_ref().map(|paused| format!("paused {}", paused.why())),
+            fail_above_rejected: sync.fail_above_rejected,
             is_scheduled: sync.schedule.is_some(),
             ..stored.facts(name)
         };
@@ -188,7 +189,7 @@ impl Stored {
                 _ => facts.results.push(Finished {
                     run: row.id,
                     outcome: Outcome::Interrupted,
-                    rejected: row.tally.rejected,
+                    rejected: row.tally.rejected + row.tally.deferred,
                     error: Some("the process ended before the run did".to_owned()),
                 }),
             }
@@ -219,7 +220,7 @@ fn is_interrupted(row: &RunRow) -> bool {
 
 fn finished(row: &RunRow) -> Option<Finished> {
     let Phase::Ended(outcome) = row.phase else { return None };
-    let rejected = row.tally.rejected;
+    let rejected = row.tally.rejected + row.tally.deferred;
     Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
 }
 

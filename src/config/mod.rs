@@ -98,6 +98,8 @@ pub struct SyncConfig {
     /// The initial value: a recorded pause or resume wins until it changes.
     pub paused: bool,
     pub shared: bool,
+    /// A partial run with more rejected records than this counts as failed; without it none does.
+    pub fail_above_rejected: Option<u64>,
 }
 
 /// When runs start by themselves. All of it was checked.

@@ -80,7 +80,6 @@ const KEYS: &[(&str, &[&str])] = &[
             "keep_values",
             "priority",
             "start",
-            "fail_above_rejected",
             "insert",
             "update",
             "add",

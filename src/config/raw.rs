@@ -192,6 +192,9 @@ pub struct RawSync {
     /// Null and repeated keys and unencodable values above this fail the run; 1000 unless said.
     #[schemars(extend("maximum" = 1_000_000_000_000_u64))]
     pub max_invalid: Option<Whole>,
+    /// A partial run with more rejected records than this counts as failed; without it none does.
+    #[schemars(extend("maximum" = 1_000_000_000_000_u64))]
+    pub fail_above_rejected: Option<Whole>,
     /// How long a stop waits for requests in flight; `30s` unless said.
     pub drain_timeout: Option<String>,
     /// Whether the sync begins paused; `false` unless said.

@@ -104,6 +104,7 @@ fn one(
         schedule,
         paused: raw.paused.unwrap_or(false),
         shared: raw.shared.unwrap_or(false),
+        fail_above_rejected: raw.fail_above_rejected.map(|most| most.0),
     })
 }
 
