@@ -12,6 +12,7 @@ mod problem;
 mod runs;
 pub mod status;
 mod syncs;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -68,10 +69,12 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/connections", get(syncs::connections))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
+        .merge(wire::router())
         .fallback(|| async { Problem::no_path() })
         .method_not_allowed_fallback(|| async { Problem::no_method() })
         .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn(access::in_time))
         .layer(from_fn(move |request, next| access::to_us(address, request, next)))
+        .layer(from_fn(wire::in_its_words))
         .with_state(app)
 }

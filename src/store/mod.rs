@@ -14,6 +14,7 @@ mod error;
 pub mod lock;
 mod note;
 mod open;
+mod page;
 mod pause;
 #[cfg(feature = "faults")]
 mod planted;
@@ -32,6 +33,7 @@ pub use audit::Audited;
 pub use error::Error;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use page::Span;
 pub use pause::{Pause, Recorded};
 pub use run::{RunRow, Stop, StopRequest};
 

@@ -306,7 +306,7 @@ impl Store {
         }
     }
 
-    fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
+    pub(super) fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
         let text = |column| row.try_get::<String, _>(column).map_err(|error| self.failure(error));
         let maybe =
             |column| row.try_get::<Option<String>, _>(column).map_err(|error| self.failure(error));

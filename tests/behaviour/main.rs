@@ -27,6 +27,7 @@ mod oracle_itself;
 mod pause;
 mod receipts;
 mod rejections;
+mod rudderstack;
 mod secrets;
 mod serve;
 mod source_values;
