@@ -39,7 +39,7 @@ pub fn object(body: &[u8]) -> Result<Value, Refusal> {
 /// The query of a list, as text: what is wrong with it is said in the words of the wire.
 #[derive(Debug, Default, Deserialize)]
 pub struct Query {
-    pub status: Option<String>,
+    status: Option<String>,
     started_after: Option<String>,
     started_before: Option<String>,
     per_page: Option<String>,

@@ -216,7 +216,7 @@ mod tests {
             let Json(sync) = one(State(app.clone()), ids, HeaderMap::new()).await.unwrap();
             assert_eq!(sync["status"], word, "{sync:#}");
         }
-        let query = asked::Query { status: Some("failed".to_owned()), ..asked::Query::default() };
+        let query = serde_json::from_value(json!({ "status": "failed" })).unwrap();
         let listed = list(State(app), Ok(Path(name)), HeaderMap::new(), Ok(Query(query))).await;
         let Json(listed) = listed.unwrap();
         assert_eq!(listed["paging"]["total"], 1, "{listed:#}");
