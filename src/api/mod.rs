@@ -5,6 +5,7 @@
 //! and connections have a bound; only requests that name this machine are heard.
 
 mod access;
+mod closing;
 pub mod document;
 mod listener;
 mod probes;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
@@ -72,6 +73,7 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .merge(wire::router())
         .fallback(|| async { Problem::no_path() })
         .method_not_allowed_fallback(|| async { Problem::no_method() })
+        .layer(from_fn_with_state(app.clone(), closing::while_open))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn(access::in_time))
         .layer(from_fn(move |request, next| access::to_us(address, request, next)))

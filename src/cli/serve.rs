@@ -1,32 +1,30 @@
 //! The server: state, HTTP and service put together, and taken apart in order.
 //!
-//! At the end: not ready and no new triggers → runs drain → HTTP closes → the address is taken down → the store closes.
-//! Not responsible for any of these parts. Invariants: signals are heard before anything is begun; the state is locked
-//! before the port is taken, and as long as anything runs.
+//! At the end: not ready, no commands and no new triggers → runs drain → telemetry is flushed → the state closes → the
+//! address is taken down and HTTP closes, which has answered until then. Not responsible for any of these parts, nor for
+//! the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the state is locked before
+//! the port is taken, and as long as anything runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::ending::Ending;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
-use super::{address, order};
+use super::{address, notify, order};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
 use crate::control::handle;
 use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
-use crate::shutdown::{self, Stage, Stopper, Tasks};
-
-/// How long open connections may hold up the end.
-const CLOSING: Duration = Duration::from_secs(5);
+use crate::shutdown::{self, Stage, Tasks};
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
@@ -62,18 +60,17 @@ async fn serve(
     let mut service = Service::new(owned.store.clone(), standing, Arc::new(WallClock), work, inbox);
     service.arm().await?;
     say(output, address, &service.next_firings().await?);
-    let (stopper, shutdown) = shutdown::channel();
-    let aborted = Arc::new(OnceLock::new());
-    let mut hearing = Tasks::default();
-    hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
-    let is_clean = Box::pin(service.serve(shutdown)).await;
-    close.raise(Stage::Draining);
-    if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
-        tracing::warn!("connections were still open, and are cut");
-    }
+    notify::ready();
+    let mut ending = Ending::listen(signals, config);
+    let drained = Box::pin(service.serve(ending.shutdown()));
+    let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
+    ending.within("telemetry is flushed", crate::telemetry::flush()).await;
+    ending.within("the state is closed", owned.store.close()).await;
     drop(announced);
+    close.raise(Stage::Draining);
+    ending.briefly("the connections end", http.next()).await;
     tracing::info!("the server has ended");
-    Ok(match aborted.get() {
+    Ok(match ending.aborted() {
         Some(Cause::Terminate) => Exit::Terminated,
         Some(_) => Exit::Interrupted,
         None if is_clean => Exit::Done,
@@ -114,15 +111,4 @@ fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
         }
         text
     });
-}
-
-/// The first signal drains, the second aborts and is the one that the exit code tells of.
-async fn hear(mut signals: Signals, stopper: Stopper, aborted: Arc<OnceLock<Cause>>) {
-    signals.next().await;
-    tracing::info!("shutting down: what is in flight is finished first; a second signal drops it");
-    stopper.raise(Stage::Draining);
-    let second = signals.next().await;
-    // Nobody else sets it.
-    let _ = aborted.set(second);
-    stopper.raise(Stage::Aborting);
 }

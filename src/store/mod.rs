@@ -56,6 +56,11 @@ impl Store {
         self.writer.close().await;
     }
 
+    /// Whether it was closed: nothing can be read or written any more.
+    pub fn is_closed(&self) -> bool {
+        self.writer.is_closed() || self.readers.is_closed()
+    }
+
     /// Whether the state could be written now: takes the turn of a writer, and gives it back.
     ///
     /// # Errors
