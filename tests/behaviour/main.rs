@@ -30,6 +30,7 @@ mod rejections;
 mod rudderstack;
 mod secrets;
 mod serve;
+mod shutdown;
 mod source_values;
 mod starting;
 mod statuses;
