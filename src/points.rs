@@ -32,6 +32,12 @@ pub enum Point {
     BeforePruning,
     /// The store is about to note the generation that it has to find from now on.
     BeforeRemembering,
+    /// The database of an older version was copied, under a temporary name.
+    StateCopied,
+    /// The copy is safe under its name.
+    StateKept,
+    /// The database was led to the newest version, and that is not committed yet.
+    StateRaised,
 }
 
 impl Point {
@@ -51,6 +57,10 @@ impl Point {
         Point::BeforeRemembering,
     ];
 
+    /// The points of opening a state that an older version wrote.
+    pub const OF_AN_UPGRADE: [Point; 3] =
+        [Point::StateCopied, Point::StateKept, Point::StateRaised];
+
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +76,9 @@ impl Point {
             Point::ManifestRenamed => "manifest_renamed",
             Point::BeforePruning => "before_pruning",
             Point::BeforeRemembering => "before_remembering",
+            Point::StateCopied => "state_copied",
+            Point::StateKept => "state_kept",
+            Point::StateRaised => "state_raised",
         }
     }
 }
@@ -112,7 +125,8 @@ mod played {
     static END_AT: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
         let said = std::env::var("COUNTERFLOW_END_AT").ok()?;
         let (name, count) = said.split_once(':').expect("COUNTERFLOW_END_AT is `point:n`");
-        assert!(Point::ALL.iter().any(|point| point.name() == name), "no such point: {name}");
+        let mut points = Point::ALL.iter().chain(&Point::OF_AN_UPGRADE);
+        assert!(points.any(|point| point.name() == name), "no such point: {name}");
         Some((name.to_owned(), AtomicU64::new(count.parse().expect("n is a number"))))
     });
 
@@ -152,8 +166,8 @@ mod tests {
     #[test]
     fn every_point_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<&str> =
-            Point::ALL.iter().map(|point| point.name()).collect();
-        assert_eq!(names.len(), Point::ALL.len());
+            Point::ALL.iter().chain(&Point::OF_AN_UPGRADE).map(|point| point.name()).collect();
+        assert_eq!(names.len(), Point::ALL.len() + Point::OF_AN_UPGRADE.len());
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod audit;
 mod error;
+mod keep;
 pub mod lock;
 mod note;
 mod open;

@@ -5,6 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::Error;
+use crate::points::{self, Point};
 
 /// From an empty file to the newest version.
 const VERSIONS: [&str; 2] =
@@ -32,6 +33,7 @@ pub(super) async fn raise(
         for version in VERSIONS.iter().skip(known) {
             sqlx::raw_sql(*version).execute(&mut *transaction).await?;
         }
+        points::reached(Point::StateRaised);
         transaction.commit().await
     };
     let raised = raised.await.map_err(|error| Error::database(path, error));

@@ -4,6 +4,7 @@
 mod a_calls;
 mod a_crash;
 mod a_stop;
+mod a_upgrade;
 mod b_names;
 mod b_records;
 mod b_status;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Scenario> {
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
         a_stop::SCENARIOS,
+        a_upgrade::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_status::SCENARIOS,
