@@ -65,7 +65,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let output = Output::new(arguments.format);
-    let log = match arguments.format {
+    let log = match arguments.log_format.unwrap_or(arguments.format) {
         Format::Human => crate::telemetry::LogFormat::Human,
         Format::Json => crate::telemetry::LogFormat::Json,
     };
