@@ -1,6 +1,6 @@
 //! The server: state, HTTP and service put together, and taken apart in order.
 //!
-//! At the end: not ready, no commands and no new triggers → runs drain → telemetry is flushed → the state closes → the
+//! At the end: not ready, no commands and no new triggers → runs drain → the delivery log is written → telemetry is flushed → the state closes → the
 //! address is taken down and HTTP closes, which has answered until then. Not responsible for any of these parts, nor for
 //! the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the state is locked before
 //! the port is taken, and as long as anything runs.
@@ -24,6 +24,7 @@ use crate::control::handle;
 use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::export::Exporter;
 use crate::shutdown::{self, Stage, Tasks};
 
 /// Serves until a signal; what the signals come to.
@@ -62,8 +63,12 @@ async fn serve(
     say(output, address, &service.next_firings().await?);
     notify::ready();
     let mut ending = Ending::listen(signals, config);
+    let exporter = order::exporter(config, &owned.store);
+    let mut exporting = Tasks::default();
+    exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
     let drained = Box::pin(service.serve(ending.shutdown()));
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
+    ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.within("telemetry is flushed", crate::telemetry::flush()).await;
     ending.within("the state is closed", owned.store.close()).await;
     drop(announced);
@@ -76,6 +81,14 @@ async fn serve(
         None if is_clean => Exit::Done,
         None => Exit::Failed,
     })
+}
+
+/// What the last runs came to; once those that are on their way are written.
+async fn export(exporter: Option<Exporter>, mut exporting: Tasks<()>) {
+    while exporting.next().await.is_some() {}
+    if let Some(exporter) = exporter {
+        exporter.last().await;
+    }
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

@@ -58,6 +58,7 @@ pub struct Config {
     /// In bytes.
     pub memory_limit: Option<u64>,
     pub listen: SocketAddr,
+    pub delivery_log: Option<DeliveryLog>,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
     /// By name; without those whose secrets are not there and were not asked for.
@@ -80,6 +81,16 @@ impl Config {
             .get(&sync.sync.connection)
             .expect("validation checked the connection's name")
     }
+}
+
+/// Where runs and receipts are exported to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryLog {
+    /// Absolute.
+    pub path: PathBuf,
+    pub every: Duration,
+    /// Bytes that may wait while the folder is away.
+    pub spool: u64,
 }
 
 /// An account and how much it bears.

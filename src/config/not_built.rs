@@ -2,7 +2,7 @@
 
 /// Keys by the place they will have; `*` stands for any name.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["telemetry", "delivery_log", "log", "defaults", "presets", "groups"]),
+    ("", &["telemetry", "log", "defaults", "presets", "groups"]),
     ("/server", &["auth", "token", "tls"]),
     (
         "/sources/*",

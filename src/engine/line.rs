@@ -16,6 +16,7 @@ use super::reading::Readers;
 use super::report::{self, Report};
 use super::run::now;
 
+use crate::delivery::spool::Spool;
 use crate::delivery::{Delivery, Settings};
 use crate::delta::repetitions::Repeated;
 use crate::destination::definition::{Repeat, Request};
@@ -101,7 +102,7 @@ impl<'a> Line<'a> {
             prepared.query.handle(),
         );
         let repeat = |request: &Request| request.idempotency.repeat;
-        let delivery = Delivery::new(Settings {
+        let mut delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
             budget: Arc::clone(&order.budget),
             concurrency: order.limits.concurrency,
@@ -114,6 +115,9 @@ impl<'a> Line<'a> {
             first_batch: header.next_batch,
             drain_timeout: order.sync.limits.drain_timeout,
         });
+        if let Some(spool) = order.spool.as_ref().and_then(|place| Spool::begin(place, run)) {
+            delivery.dispatch().log_to(spool);
+        }
         let columns = prepared.columns.clone();
         let destination = Arc::clone(&prepared.destination);
         let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);

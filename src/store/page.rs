@@ -1,7 +1,7 @@
 use sqlx::sqlite::Sqlite;
 
 use super::{Error, RunRow, Store, query, stored};
-use crate::domain::id::Instant;
+use crate::domain::id::{Instant, RunId};
 
 /// Which runs of a sync are asked for, by when they were started; both ends stand outside.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,21 @@ const COUNT: &str = "
     SELECT count(*) FROM runs WHERE sync = ?1
     AND (?2 IS NULL OR started_at > ?2) AND (?3 IS NULL OR started_at < ?3)";
 
+const ENDED: &str = "
+    SELECT * FROM runs WHERE id >= ?1 AND finished_at IS NOT NULL ORDER BY id LIMIT ?2";
+
 impl Store {
+    /// At most `limit` runs of any sync that have ended, the oldest first, from this number on.
+    pub async fn ended_from(&self, first: RunId, limit: u32) -> Result<Vec<RunRow>, Error> {
+        let rows = query(ENDED)
+            .bind(stored(first.0))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))?;
+        rows.iter().map(|row| self.run_row(row)).collect()
+    }
+
     /// At most `limit` runs, the newest first, behind the newest `offset` of them.
     pub async fn runs_within(
         &self,
@@ -55,7 +69,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::RunId;
     use crate::domain::run::Trigger;
 
     #[tokio::test]

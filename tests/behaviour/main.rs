@@ -12,6 +12,7 @@ mod commands;
 mod definition;
 mod deletes;
 mod delivered_key;
+mod delivery_log;
 mod demo;
 mod doubt;
 mod epochs;

@@ -136,6 +136,7 @@ fn order(name: &str) -> Order {
         keeps_snapshot: false,
         trigger: Trigger::Manual,
         state: "state".into(),
+        spool: None,
         memory_limit: 1,
     }
 }
