@@ -113,7 +113,7 @@ fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
 
 fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, %address, pid = std::process::id(), "the server is ready");
+    tracing::info!(version, service.version = version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
         next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });

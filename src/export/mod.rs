@@ -20,6 +20,8 @@ use crate::shutdown::{self, Shutdown, Stage};
 use crate::store::{self, RunRow, Store};
 use done::Done;
 
+/// How long the end of a process may wait for its last export; what is begun is written.
+const LAST: Duration = Duration::from_secs(4);
 /// Runs of one file.
 const RUNS: u32 = 10_000;
 /// After a failure the pause doubles up to this many times the usual one.
@@ -73,10 +75,18 @@ impl Exporter {
         }
     }
 
-    /// Exports once more, before the process ends; says why, where that cannot be.
+    /// Exports once more, before the process ends, within a bound; says why, where that cannot be.
     pub async fn last(&self) {
-        if let Err(error) = self.export().await {
-            tracing::warn!(%error, "the delivery log is not written out; it waits in its spool");
+        match tokio::time::timeout(LAST, self.export()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the delivery log is not written out; it waits in its spool");
+            }
+            Err(_elapsed) => {
+                tracing::warn!(
+                    "the delivery log is not written out in time; the rest waits in its spool"
+                );
+            }
         }
     }
 
@@ -92,6 +102,8 @@ impl Exporter {
             if some == 0 {
                 return Ok(exported);
             }
+            // Whoever bounds this is heard between two files.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -24,6 +24,7 @@ mod golden;
 mod guard;
 mod holds;
 mod invalid;
+mod operations;
 mod oracle_itself;
 mod pause;
 mod receipts;
