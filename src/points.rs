@@ -45,6 +45,12 @@ pub enum Point {
     BeforePruning,
     /// The store is about to note the generation that it has to find from now on.
     BeforeRemembering,
+    /// The database of an older version was copied, under a temporary name.
+    StateCopied,
+    /// The copy is safe under its name.
+    StateKept,
+    /// The database was led to the newest version, and that is not committed yet.
+    StateRaised,
 }
 
 impl Point {
@@ -69,6 +75,10 @@ impl Point {
         Point::BeforeRemembering,
     ];
 
+    /// The points of opening a state that an older version wrote.
+    pub const OF_AN_UPGRADE: [Point; 3] =
+        [Point::StateCopied, Point::StateKept, Point::StateRaised];
+
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
@@ -89,6 +99,9 @@ impl Point {
             Point::ManifestRenamed => "manifest_renamed",
             Point::BeforePruning => "before_pruning",
             Point::BeforeRemembering => "before_remembering",
+            Point::StateCopied => "state_copied",
+            Point::StateKept => "state_kept",
+            Point::StateRaised => "state_raised",
         }
     }
 }
@@ -153,7 +166,8 @@ mod played {
 
     impl Countdown {
         fn of(name: &str, count: &str) -> Countdown {
-            assert!(Point::ALL.iter().any(|point| point.name() == name), "no such point: {name}");
+            let mut points = Point::ALL.iter().chain(&Point::OF_AN_UPGRADE);
+            assert!(points.any(|point| point.name() == name), "no such point: {name}");
             let left = AtomicU64::new(count.parse().expect("n is a number"));
             Countdown { name: name.to_owned(), left }
         }
@@ -237,8 +251,8 @@ mod tests {
     #[test]
     fn every_point_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<&str> =
-            Point::ALL.iter().map(|point| point.name()).collect();
-        assert_eq!(names.len(), Point::ALL.len());
+            Point::ALL.iter().chain(&Point::OF_AN_UPGRADE).map(|point| point.name()).collect();
+        assert_eq!(names.len(), Point::ALL.len() + Point::OF_AN_UPGRADE.len());
     }
 
     #[test]

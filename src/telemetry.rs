@@ -49,6 +49,12 @@ pub fn start(format: LogFormat, verbose: u8) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Twice)
 }
 
+/// Brings what was said and is still on its way to where it goes. Lines of the log are written as they are said.
+pub async fn flush() {
+    // Standard error may be gone; there is nobody left to tell.
+    let _ = std::io::Write::flush(&mut std::io::stderr());
+}
+
 /// An empty variable counts as unset.
 fn filter(directives: Option<&str>, verbose: u8) -> Result<EnvFilter, Error> {
     if let Some(directives) = directives.filter(|text| !text.trim().is_empty()) {

@@ -6,7 +6,6 @@ ALTER TABLE pauses ADD COLUMN until INTEGER;
 CREATE INDEX pauses_that_end ON pauses (until) WHERE until IS NOT NULL;
 
 ALTER TABLE runs ADD COLUMN halted INTEGER NOT NULL DEFAULT 0 CHECK (halted IN (0, 1));
-DROP INDEX going_runs;
 CREATE INDEX stopped_runs ON runs (sync) WHERE finished_at IS NULL AND stop IS NOT NULL;
 
 CREATE TABLE disabled_sources (

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::gate::Caller;
 use super::problem::Problem;
-use super::{App, BODY};
+use super::{App, BODY, wire};
 use crate::control::handle::Given;
 use crate::domain::id::Instant;
 use crate::engine::run::now;
@@ -142,7 +142,8 @@ async fn subject(request: &mut Request) -> Subject {
     let pattern = pattern.unwrap_or_default();
     let command = pattern.rsplit('/').find(|part| !part.starts_with('{')).unwrap_or_default();
     match names.next() {
-        Some((name, value)) if name == "sync" => {
+        // A connection of the RudderStack wire is a sync.
+        Some((name, value)) if name == "sync" || pattern.starts_with(wire::ROOT) => {
             Subject { command: command.to_owned(), sync: Some(value) }
         }
         // As `source disable lake`.

@@ -8,6 +8,7 @@
 //! callers each for themselves.
 
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -22,7 +23,7 @@ use super::problem::Problem;
 use super::routes::Scopes;
 use super::{App, token};
 use crate::engine::run::now;
-use crate::store::{Scope, Token};
+use crate::store::{self, Scope, Store, Token};
 
 /// Who asks where no token was ever made.
 pub const LOCAL: &str = "local";
@@ -46,6 +47,8 @@ pub struct Gate {
     guesses: DefaultDirectRateLimiter,
     /// Whether only this machine can reach us.
     is_loopback: bool,
+    /// As they were last read, for what is still answered when the state is closed.
+    known: Mutex<Option<Vec<Token>>>,
 }
 
 impl Gate {
@@ -59,7 +62,20 @@ impl Gate {
             ),
             guesses: RateLimiter::direct(Quota::per_second(rate)),
             is_loopback,
+            known: Mutex::default(),
         }
+    }
+
+    async fn tokens(&self, store: &Store) -> Result<Vec<Token>, store::Error> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.is_closed()
+            && let Some(tokens) = known().clone()
+        {
+            return Ok(tokens);
+        }
+        let tokens = store.tokens().await?;
+        *known() = Some(tokens.clone());
+        Ok(tokens)
     }
 
     /// Who shows these headers.
@@ -123,7 +139,7 @@ async fn admitted(app: &App, request: &Parts) -> Result<Option<Caller>, Problem>
     if path.is_some_and(|path| app.gate.scopes.is_open(path)) {
         return Ok(None);
     }
-    let tokens = app.store.tokens().await?;
+    let tokens = app.gate.tokens(&app.store).await?;
     let caller = app.gate.caller(&tokens, &request.headers);
     app.gate.within_rate(&caller)?;
     let caller = caller?;

@@ -1,7 +1,7 @@
 //! The HTTP interface: questions and commands.
 //!
 //! Every path is one entry of `routes` and one function in the file of its resource. A request passes, in this order:
-//! `access` (is it for us, in time), `gate` (who asks, how often, may they), `command` (once, audited), the function.
+//! `access` (is it for us, in time), `closing` (are we on our way out), `gate` (who asks, how often, may they), `command` (once, audited), the function.
 //!
 //! Not responsible for what a command does (`control`), nor for how the documents look on the command line, which
 //! prints the same ones. Invariants: every answer but a success is a problem (RFC 9457) that names the remedy; body,
@@ -11,6 +11,7 @@
 mod access;
 mod audit;
 mod backlog;
+mod closing;
 mod command;
 mod connections;
 pub mod document;
@@ -33,6 +34,7 @@ mod sources;
 pub mod status;
 mod syncs;
 pub mod token;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -146,13 +148,16 @@ pub fn router(app: App, address: SocketAddr) -> Router {
     let names = Arc::new(names);
     all()
         .router
+        .merge(wire::router())
         .fallback(|| async { Problem::no_path() })
         .method_not_allowed_fallback(|| async { Problem::no_method() })
         .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn_with_state(app.clone(), command::carried_out))
         .layer(from_fn_with_state(app.clone(), gate::guard))
+        .layer(from_fn_with_state(app.clone(), closing::while_open))
         .layer(from_fn(access::in_time))
         .layer(from_fn(move |request, next| access::to_us(Arc::clone(&names), request, next)))
+        .layer(from_fn(wire::in_its_words))
         .with_state(app)
 }
 

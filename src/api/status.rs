@@ -241,7 +241,7 @@ impl Stored {
                 _ => facts.results.push(Finished {
                     run: row.id,
                     outcome: Outcome::Interrupted,
-                    rejected: row.tally.rejected,
+                    rejected: row.tally.rejected + row.tally.deferred,
                     error: Some("the process ended before the run did".to_owned()),
                 }),
             }
@@ -275,7 +275,7 @@ fn finished(row: &RunRow) -> Option<Finished> {
     if row.choice.is_some_and(Choice::is_sample) {
         return None;
     }
-    let rejected = row.tally.rejected;
+    let rejected = row.tally.rejected + row.tally.deferred;
     Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
 }
 

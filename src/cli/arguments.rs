@@ -18,6 +18,9 @@ pub struct Arguments {
     /// How answers are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+    /// How the log is written to standard error [default: as answers are printed]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<Format>,
     /// Log more; twice, log still more
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub verbose: u8,

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ impl Server {
         let path = format!("/api/v1/runs/{run}");
         let mut failures = 0;
         while failures < FAILURES {
-            match answer(self.client.get(self.url(&path))).await? {
+            match while_open(self.client.get(self.url(&path))).await? {
                 Some(document) => {
                     let asked: Asked =
                         serde_json::from_value(document).map_err(|error| Failure::of(&error))?;
@@ -194,12 +195,28 @@ fn token() -> Result<Option<HeaderValue>, Failure> {
 
 /// The document of an answer; `None` if there was no answer.
 async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
-    let Ok(response) = request.send().await else { return Ok(None) };
+    let Some((status, document)) = ask(request).await else { return Ok(None) };
+    granted(status, document).map(Some)
+}
+
+/// As [`answer`]; a server that has closed its state on its way out has none.
+async fn while_open(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
+    match ask(request).await {
+        None | Some((StatusCode::SERVICE_UNAVAILABLE, _)) => Ok(None),
+        Some((status, document)) => granted(status, document).map(Some),
+    }
+}
+
+async fn ask(request: reqwest::RequestBuilder) -> Option<(StatusCode, Value)> {
+    let response = request.send().await.ok()?;
     let status = response.status();
-    let Ok(body) = response.bytes().await else { return Ok(None) };
-    let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body = response.bytes().await.ok()?;
+    Some((status, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+fn granted(status: StatusCode, document: Value) -> Result<Value, Failure> {
     if status.is_success() {
-        return Ok(Some(document));
+        return Ok(document);
     }
     let detail = document["detail"].as_str().unwrap_or("it gave no reason");
     let text = format!("the server refused ({}): {detail}", status.as_u16());

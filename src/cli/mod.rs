@@ -14,12 +14,14 @@ mod confirm;
 mod decide;
 mod demo;
 mod doctor;
+mod ending;
 mod exit;
 mod explain;
 mod failure;
 mod forget;
 mod group;
 mod init;
+mod notify;
 pub mod order;
 mod output;
 mod pause;
@@ -72,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let output = Output::new(arguments.format);
-    let log = match arguments.format {
+    let log = match arguments.log_format.unwrap_or(arguments.format) {
         Format::Human => crate::telemetry::LogFormat::Human,
         Format::Json => crate::telemetry::LogFormat::Json,
     };

@@ -3,11 +3,28 @@ use std::sync::Arc;
 
 use crate::config::{Config, SyncConfig};
 use crate::delivery::Budget;
+use crate::delivery::spool::Place;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
+use crate::export::Exporter;
+use crate::store::Store;
 
 /// Bytes that queries may take where the config does not say.
 const MEMORY_LIMIT: u64 = 1 << 30;
+
+/// Where receipts wait for their export, in the state's folder.
+const SPOOL: &str = "delivery_log";
+
+/// What exports the runs of this state, where the config asks for a delivery log.
+pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {
+    let log = config.delivery_log.as_ref()?;
+    Some(Exporter {
+        store: store.clone(),
+        spool: config.state.join(SPOOL),
+        location: log.path.clone(),
+        every: log.every,
+    })
+}
 
 /// What the engine needs to know for the one run of the sync in this process.
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
@@ -42,6 +59,10 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
         chosen: None,
         trigger: Trigger::Manual,
         state: config.state.clone(),
+        spool: config
+            .delivery_log
+            .as_ref()
+            .map(|log| Place { folder: config.state.join(SPOOL), limit: log.spool }),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),
     }
 }

@@ -1,23 +1,24 @@
 //! The server: state, HTTP and service put together, and taken apart in order.
 //!
-//! At the end: not ready and no new triggers → runs drain → HTTP closes → the address is taken down → the store closes.
-//! Not responsible for any of these parts. Invariants: signals are heard before anything is begun; the state is locked
-//! before the port is taken, and as long as anything runs.
+//! At the end: not ready, no commands and no new triggers → runs drain → the delivery log is written → telemetry is flushed → the state closes → the
+//! address is taken down and HTTP closes, which has answered until then. Not responsible for any of these parts, nor for
+//! the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the state is locked before
+//! the port is taken, and as long as anything runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::ending::Ending;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::time::now;
-use super::{address, order};
+use super::{address, notify, order};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::handle;
@@ -27,11 +28,9 @@ use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::engine::order::Order;
-use crate::shutdown::{self, Stage, Stopper, Tasks};
+use crate::export::Exporter;
+use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
-
-/// How long open connections may hold up the end.
-const CLOSING: Duration = Duration::from_secs(5);
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
@@ -76,19 +75,22 @@ async fn serve(
     );
     service.arm().await?;
     say(output, address, &service.next_firings().await?);
-    let (stopper, shutdown) = shutdown::channel();
-    let aborted = Arc::new(OnceLock::new());
-    let mut hearing = Tasks::default();
-    hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
-    let carried = carrier.serve(shutdown.clone());
-    let (is_clean, ()) = tokio::join!(Box::pin(service.serve(shutdown)), Box::pin(carried));
-    close.raise(Stage::Draining);
-    if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
-        tracing::warn!("connections were still open, and are cut");
-    }
+    notify::ready();
+    let mut ending = Ending::listen(signals, config);
+    let exporter = order::exporter(config, &owned.store);
+    let mut exporting = Tasks::default();
+    exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
+    let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
+    let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried)).0 };
+    let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
+    ending.briefly("the delivery log is written", export(exporter, exporting)).await;
+    ending.within("telemetry is flushed", crate::telemetry::flush()).await;
+    ending.within("the state is closed", owned.store.close()).await;
     drop(announced);
+    close.raise(Stage::Draining);
+    ending.briefly("the connections end", http.next()).await;
     tracing::info!("the server has ended");
-    Ok(match aborted.get() {
+    Ok(match ending.aborted() {
         Some(Cause::Terminate) => Exit::Terminated,
         Some(_) => Exit::Interrupted,
         None if is_clean => Exit::Done,
@@ -106,6 +108,14 @@ async fn admit(store: &Store, wanted: SocketAddr) -> Result<(), Failure> {
         "{wanted} can be reached from other machines, and there is no token that is good; make one with `counterflow \
          token create NAME --scope admin`, or listen on a loopback address in `server.listen`"
     )))
+}
+
+/// What the last runs came to; once those that are on their way are written.
+async fn export(exporter: Option<Exporter>, mut exporting: Tasks<()>) {
+    while exporting.next().await.is_some() {}
+    if let Some(exporter) = exporter {
+        exporter.last().await;
+    }
 }
 
 async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
@@ -134,7 +144,7 @@ fn standing(config: &Config, orders: Vec<Order>) -> Vec<Standing> {
 
 fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, %address, pid = std::process::id(), "the server is ready");
+    tracing::info!(version, service.version = version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
         next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });
@@ -145,15 +155,4 @@ fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
         }
         text
     });
-}
-
-/// The first signal drains, the second aborts and is the one that the exit code tells of.
-async fn hear(mut signals: Signals, stopper: Stopper, aborted: Arc<OnceLock<Cause>>) {
-    signals.next().await;
-    tracing::info!("shutting down: what is in flight is finished first; a second signal drops it");
-    stopper.raise(Stage::Draining);
-    let second = signals.next().await;
-    // Nobody else sets it.
-    let _ = aborted.set(second);
-    stopper.raise(Stage::Aborting);
 }

@@ -85,6 +85,9 @@ async fn attempt(
         owned.store.audit(&kept(sync)).await?;
     }
     let (report, exit) = Box::pin(watched(&owned, output, order, signals, queue)).await?;
+    if let Some(exporter) = order::exporter(&config, &owned.store) {
+        exporter.last().await;
+    }
     owned.store.close().await;
     print(output, &report);
     Ok(exit)

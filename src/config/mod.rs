@@ -64,6 +64,7 @@ pub struct Config {
     /// In bytes.
     pub memory_limit: Option<u64>,
     pub server: Server,
+    pub delivery_log: Option<DeliveryLog>,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
     /// Groups by name, with how many of their runs go at once where that has a limit.
@@ -121,6 +122,16 @@ impl Config {
     }
 }
 
+/// Where runs and receipts are exported to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryLog {
+    /// Absolute.
+    pub path: PathBuf,
+    pub every: Duration,
+    /// Bytes that may wait while the folder is away.
+    pub spool: u64,
+}
+
 /// An account and how much it bears.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -138,7 +149,7 @@ pub struct SyncConfig {
     pub starts_now: bool,
     pub group: Option<String>,
     pub priority: Priority,
-    /// A partial run with more rejected records than this counts as failed.
+    /// A partial run with more rejected records than this counts as failed; without it none does.
     pub fail_above_rejected: Option<u64>,
     /// 0 for never.
     pub disable_after_halts: u32,

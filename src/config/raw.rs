@@ -22,6 +22,7 @@ pub struct RawConfig {
     /// The most memory that queries may take, such as `512MB`.
     pub memory_limit: Option<String>,
     pub server: Option<RawServer>,
+    pub delivery_log: Option<RawDeliveryLog>,
     /// Where rows are read, by name.
     #[schemars(required)]
     pub sources: Option<Named<RawSource>>,
@@ -60,6 +61,19 @@ pub struct RawGroup {
     /// Runs of its syncs that go at once; no limit but the server's unless said.
     #[schemars(extend("minimum" = 1, "maximum" = 1000))]
     pub max_running: Option<Whole>,
+}
+
+/// Runs and receipts as Parquet files.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDeliveryLog {
+    /// The folder that files are written to, relative to this file. It must be there: one that is not counts as away.
+    #[schemars(required)]
+    pub path: Option<String>,
+    /// How long between two exports of a server; `1m` unless said.
+    pub every: Option<String>,
+    /// How much may wait while the folder is away; `1GiB` unless said.
+    pub spool: Option<String>,
 }
 
 /// A source; exactly one kind.

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::time::Duration;
 
 use super::document::{Document, child};
 use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, connection, resolved, sequence, server, stations, sync, units};
+use super::{Config, DeliveryLog, connection, resolved, sequence, server, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
@@ -136,6 +137,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         state: super::state(check.folder, raw.state.as_deref()),
         memory_limit,
         server: server::server(check, raw),
+        delivery_log: delivery_log(check, raw),
         groups: groups(check, raw),
         sources,
         connections,
@@ -154,6 +156,26 @@ fn groups(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Option<usize>>
     check.names("/groups", groups);
     let most = |group: &RawGroup| usize::try_from(group.max_running?.small()).ok();
     groups.0.iter().map(|(name, group)| (name.clone(), most(group))).collect()
+}
+
+fn delivery_log(check: &mut Check, raw: &RawConfig) -> Option<DeliveryLog> {
+    const EVERY: Duration = Duration::from_secs(60);
+    const SPOOL: u64 = 1 << 30;
+    let raw = raw.delivery_log.as_ref()?;
+    let every = check.unit("/delivery_log/every", raw.every.as_deref(), units::duration);
+    if every.is_some_and(|every| every < Duration::from_secs(1)) {
+        check.report("/delivery_log/every", "too short", "leave at least `1s` between two exports");
+    }
+    let spool = check.unit("/delivery_log/spool", raw.spool.as_deref(), units::size);
+    let path = raw.path.as_deref()?;
+    if path.is_empty() {
+        check.report("/delivery_log/path", "an empty path", "name a folder that is there");
+    }
+    Some(DeliveryLog {
+        path: super::resolved(check.folder, path),
+        every: every.unwrap_or(EVERY),
+        spool: spool.unwrap_or(SPOOL),
+    })
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {

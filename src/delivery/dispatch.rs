@@ -12,6 +12,7 @@ use super::batch::{Batch, Batcher, Item};
 use super::counts::Counts;
 use super::limits::Retry;
 use super::notes::Notes;
+use super::spool::Spool;
 use super::window::{Action, Event, Moment, ParcelId, Window};
 use crate::destination::answer::{Attempt, Refusal};
 use crate::destination::definition::Repeat;
@@ -72,6 +73,7 @@ pub struct Dispatch {
     halted: Option<Refusal>,
     counts: Counts,
     notes: Notes,
+    spool: Option<Spool>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,13 @@ impl Dispatch {
             halted: None,
             counts: Counts::default(),
             notes: Notes::default(),
+            spool: None,
         }
+    }
+
+    /// From here on what becomes of each record is noted there too.
+    pub fn log_to(&mut self, spool: Spool) {
+        self.spool = Some(spool);
     }
 
     /// Takes an operation in; the encoder of its operation rendered it. Unsent at once if the delivery is stopping.
@@ -363,6 +371,9 @@ impl Dispatch {
         let records = places.iter().map(|range| range.end - range.start).sum::<u32>();
         self.counts.settle(held.batch.operation, u64::from(records), verdict);
         self.notes.settle(&held.batch, &places, verdict, why);
+        if let Some(spool) = &mut self.spool {
+            spool.note(&held.batch, &places, verdict, why);
+        }
         held.unsettled -= records;
         if held.unsettled == 0 {
             self.bytes = self.bytes.saturating_sub(held.batch.size());

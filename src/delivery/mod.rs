@@ -13,6 +13,7 @@ pub mod limits;
 pub mod notes;
 mod request;
 pub mod retry;
+pub mod spool;
 pub mod window;
 pub mod worker;
 

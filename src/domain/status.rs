@@ -56,7 +56,7 @@ pub struct Status {
 pub struct Finished {
     pub run: RunId,
     pub outcome: Outcome,
-    /// Records that the destination rejected.
+    /// Records that the destination rejected, in this run or before it, and that stand so.
     pub rejected: u64,
     pub error: Option<String>,
 }

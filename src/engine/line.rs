@@ -17,6 +17,7 @@ use super::report::{self, Report};
 use super::run::now;
 use super::sampling::Sampled;
 
+use crate::delivery::spool::Spool;
 use crate::delivery::{Delivery, Settings};
 use crate::delta::examiner::Scope;
 use crate::delta::repetitions::Repeated;
@@ -127,6 +128,9 @@ impl<'a> Line<'a> {
             first_batch: header.next_batch,
             drain_timeout: order.sync.limits.drain_timeout,
         });
+        if let Some(spool) = order.spool.as_ref().and_then(|place| Spool::begin(place, run)) {
+            delivery.dispatch.log_to(spool);
+        }
         let columns = prepared.columns.clone();
         let destination = Arc::clone(&prepared.destination);
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);

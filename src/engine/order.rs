@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::delivery::Budget;
 use crate::delivery::limits::Limits;
+use crate::delivery::spool;
 use crate::destination::definition::{Connection, Requests};
 use crate::domain::chosen::Chosen;
 use crate::domain::priority::Priority;
@@ -31,6 +32,8 @@ pub struct Order {
     pub trigger: Trigger,
     /// The state's folder; the sync's snapshot is in `snapshots/NAME` below it.
     pub state: PathBuf,
+    /// Where receipts are spooled for the delivery log, if there is one.
+    pub spool: Option<spool::Place>,
     /// Bytes that the query may take.
     pub memory_limit: u64,
 }

@@ -16,9 +16,11 @@ mod disabled;
 mod error;
 mod forget;
 mod halt;
+mod keep;
 pub mod lock;
 mod note;
 mod open;
+mod page;
 mod pause;
 #[cfg(feature = "faults")]
 mod planted;
@@ -42,6 +44,7 @@ pub use error::Error;
 pub use forget::Rows;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, NoteFilter, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
+pub use page::Span;
 pub use pause::{Pause, PauseChange, Recorded};
 pub use run::{NewRun, RunFilter, RunRow, Stop, StopRequest};
 pub use token::{Made, Scope, Token};
@@ -67,6 +70,11 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+
+    /// Whether it was closed: nothing can be read or written any more.
+    pub fn is_closed(&self) -> bool {
+        self.writer.is_closed() || self.readers.is_closed()
     }
 
     /// Whether the state could be written now: takes the turn of a writer, and gives it back.

@@ -12,6 +12,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
+use super::keep::keep;
 use super::lock::{StateLock, create_private};
 use super::{Error, Store, schema};
 
@@ -45,6 +46,7 @@ impl Store {
         if version == 0 {
             create(&path).await?;
         } else if version < schema::NEWEST {
+            keep(&path, version).await?;
             schema::raise(durable(&path), &path, version).await?;
         }
         Ok(Store::connect(path, schema::NEWEST))

@@ -110,8 +110,10 @@ const NEWEST: &str = "
     SELECT * FROM runs WHERE sync = ? AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
     ORDER BY id DESC LIMIT 1";
 const BEGUN_OR_OF: &str = "
-    SELECT * FROM runs
-    WHERE finished_at IS NULL AND (sync = ? OR phase NOT LIKE '%\"in_queue\"%') ORDER BY id";
+    SELECT * FROM runs WHERE finished_at IS NULL AND sync = ?
+    UNION SELECT * FROM runs WHERE finished_at IS NULL AND phase IN (?, ?, ?, ?) ORDER BY id";
+/// The phases of runs that have begun.
+const BEGUN: [Phase; 4] = [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
 const STOPPED: &str =
     "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
 
@@ -157,7 +159,9 @@ impl Store {
     /// The runs without an end that have begun, and those of the sync that have not, the oldest first: what a question about
     /// the sync needs, however many wait.
     pub async fn begun_or_of(&self, sync: &str) -> Result<Vec<RunRow>, Error> {
-        let rows = query(BEGUN_OR_OF).bind(sync.to_owned()).fetch_all(&self.readers).await;
+        let asked = query(BEGUN_OR_OF).bind(sync.to_owned());
+        let asked = BEGUN.iter().fold(asked, |asked, phase| asked.bind(json(phase)));
+        let rows = asked.fetch_all(&self.readers).await;
         let rows = rows.map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
     }
@@ -452,7 +456,7 @@ impl Store {
         }
     }
 
-    fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
+    pub(super) fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
         let text = |column| row.try_get::<String, _>(column).map_err(|error| self.failure(error));
         let maybe =
             |column| row.try_get::<Option<String>, _>(column).map_err(|error| self.failure(error));

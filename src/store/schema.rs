@@ -5,6 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::Error;
+use crate::points::{self, Point};
 
 /// From an empty file to the newest version.
 const VERSIONS: [&str; 5] = [
@@ -37,6 +38,7 @@ pub(super) async fn raise(
         for version in VERSIONS.iter().skip(known) {
             sqlx::raw_sql(*version).execute(&mut *transaction).await?;
         }
+        points::reached(Point::StateRaised);
         transaction.commit().await
     };
     let raised = raised.await.map_err(|error| Error::database(path, error));
@@ -64,7 +66,7 @@ mod tests {
             ('made', '{"phase":"ended","outcome":"succeeded"}', 'open_epoch', 9, NULL),
             ('owed_failed', '{"phase":"ended","outcome":"failed"}', NULL, 0, 'no file'))
         INSERT INTO runs (sync, trigger, choice, phase, started_at, finished_at, tally, error)
-        SELECT sync, '"manual"', iif(reason IS NULL, NULL, json_object('kind', 'full', 'reason', reason)), phase, 0,
+        SELECT sync, '"manual"', iif(reason IS NULL, NULL, json_object('kind', 'full', 'reason', reason, 'opens_epoch', json('true'))), phase, 0,
             iif(phase LIKE '%ended%', 1, NULL), json_object('rows_read', rows_read), error FROM left"#;
 
     #[tokio::test]

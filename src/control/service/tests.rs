@@ -156,6 +156,7 @@ fn order(name: &str) -> Order {
         chosen: None,
         trigger: Trigger::Manual,
         state: "state".into(),
+        spool: None,
         memory_limit: 1,
     }
 }

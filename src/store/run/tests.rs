@@ -212,15 +212,18 @@ async fn what_goes_is_found_without_looking_at_other_syncs_or_at_what_ended() {
     store.finish(ended, Outcome::Failed, &Tally::default(), None, Instant(2)).await.unwrap();
     store.create_run("ads", None, Trigger::Api, Instant(3)).await.unwrap();
     let ids = |rows: Vec<RunRow>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
-    for phase in [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing] {
+    for phase in BEGUN {
         if phase != Phase::Starting {
             store.set_phase(run, phase).await.unwrap();
         }
         assert_eq!(ids(store.begun_or_of("nobody").await.unwrap()), [run], "{phase}");
     }
     assert_eq!(ids(store.unfinished_of("crm").await.unwrap()), [run]);
-    for (statement, index) in [(UNFINISHED_OF, "unfinished_runs"), (BEGUN_OR_OF, "unfinished_runs")]
-    {
+    for (statement, index) in [
+        (UNFINISHED_OF, "unfinished_runs"),
+        (BEGUN_OR_OF, "unfinished_runs"),
+        (BEGUN_OR_OF, "going_runs"),
+    ] {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

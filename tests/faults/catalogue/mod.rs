@@ -9,6 +9,7 @@ mod a_query;
 mod a_signals;
 mod a_stop;
 mod a_stop_api;
+mod a_upgrade;
 mod b_names;
 mod b_records;
 mod b_secret;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Scenario> {
         a_signals::SCENARIOS,
         a_stop::SCENARIOS,
         a_stop_api::SCENARIOS,
+        a_upgrade::SCENARIOS,
         b_names::SCENARIOS,
         b_records::SCENARIOS,
         b_secret::SCENARIOS,

@@ -1,0 +1,63 @@
+//! What the documentation of operations promises has the tests that it names, and the files that it hands out.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).expect("it is there")
+}
+
+/// The text of all files of a folder, with lines joined.
+fn all(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("it is there").flatten();
+    let text = |entry: std::fs::DirEntry| match entry.path() {
+        path if path.is_dir() => all(&path),
+        path if path.extension().is_some_and(|end| end == "rs") => {
+            std::fs::read_to_string(path).expect("it can be read")
+        }
+        _ => String::new(),
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn every_recovery_scenario_of_the_documentation_names_a_test_that_is_there() {
+    let page = text("docs/operations.md");
+    let table = page.split("## Recovery scenarios").nth(1).expect("the section is there");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 20, "{}", rows.len());
+    let (scenarios, tests) =
+        (all(&root().join("tests/faults")), all(&root().join("tests/behaviour")));
+    for row in rows {
+        let shown = row.trim_end_matches('|').rsplit('|').next().expect("a last column");
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test is named: {row}");
+        for name in names {
+            let is_there = scenarios.contains(&format!("\"{name}\""))
+                || tests.contains(&format!("fn {name}("));
+            assert!(is_there, "`{name}` is no scenario and no test");
+        }
+    }
+}
+
+#[test]
+fn unit_and_image_give_the_drain_its_time_and_run_without_root() {
+    let unit = text("deploy/counterflow.service");
+    let seconds = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let seconds: u64 = seconds.and_then(|text| text.parse().ok()).expect("a number of seconds");
+    // The usual `drain_timeout`, and what the end may take beside it.
+    assert!(seconds > 30 + 40, "{seconds}");
+    for line in
+        ["Type=notify", "DynamicUser=yes", "ProtectSystem=strict", "StateDirectory=counterflow"]
+    {
+        assert!(unit.lines().any(|said| said == line), "`{line}` in the unit");
+    }
+    let image = text("deploy/Dockerfile");
+    for word in ["USER 10001:10001", "HEALTHCHECK", "VOLUME [\"/var/lib/counterflow\"]"] {
+        assert!(image.contains(word), "`{word}` in the image");
+    }
+    assert_eq!(image.matches("VOLUME [").count(), 1);
+}
