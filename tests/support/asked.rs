@@ -306,7 +306,7 @@ fn operations<'r>(requests: &[&'r Request]) -> impl Iterator<Item = (&'r Request
 }
 
 /// A whole number of seconds or milliseconds of a config.
-fn seconds(said: &str) -> Duration {
+pub(super) fn seconds(said: &str) -> Duration {
     let number = |unit: &str| said.strip_suffix(unit)?.parse::<u64>().ok();
     let milliseconds = number("ms").map(Duration::from_millis);
     milliseconds.or_else(|| number("s").map(Duration::from_secs)).unwrap_or_default()
