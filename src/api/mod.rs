@@ -1,7 +1,8 @@
 //! The HTTP interface: questions and commands.
 //!
 //! Every path is one entry of `routes` and one function in the file of its resource. A request passes, in this order:
-//! `access` (is it for us, in time), `closing` (are we on our way out), `gate` (who asks, how often, may they), `command` (once, audited), the function.
+//! `access` (is it for us, in time), `closing` (are we on our way out), `gate` (who asks, how often, may they), `command`
+//! (once, audited), the function.
 //!
 //! Not responsible for what a command does (`control`), nor for how the documents look on the command line, which
 //! prints the same ones. Invariants: every answer but a success is a problem (RFC 9457) that names the remedy; body,

@@ -1,9 +1,9 @@
 //! The server: state, HTTP and service put together, and taken apart in order.
 //!
-//! At the end: not ready, no commands and no new triggers → runs drain → the delivery log is written → telemetry is flushed → the state closes → the
-//! address is taken down and HTTP closes, which has answered until then. Not responsible for any of these parts, nor for
-//! the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the state is locked before
-//! the port is taken, and as long as anything runs.
+//! At the end: not ready, no commands and no new triggers → runs drain → the delivery log is written → telemetry is flushed →
+//! the state closes → the address is taken down and HTTP closes, which has answered until then. Not responsible for any of
+//! these parts, nor for the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the
+//! state is locked before the port is taken, and as long as anything runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -66,8 +66,8 @@ pub fn replace_connection(
     }
 }
 
-/// Puts `text` in the place of the file, or nothing at all; its owner and permissions stay, and a link to it stays one. `check` looks
-/// at the new file, under another name in the same folder, before it counts.
+/// Puts `text` in the place of the file, or nothing at all; its owner and permissions stay, and a link to it stays one.
+/// `check` looks at the new file, under another name in the same folder, before it counts.
 ///
 /// # Errors
 /// The file cannot be written, or is not what `before` says any more; or those of `check`.

@@ -47,7 +47,8 @@ impl Store {
         self.execute(statement.bind(stored(bytes))).await
     }
 
-    /// Remembers the sync's snapshot, whose journal has not begun. `manifest` says which file its manifest is, where that is known.
+    /// Remembers the sync's snapshot, whose journal has not begun. `manifest` says which file its manifest is, where that is
+    /// known.
     pub async fn set_known(
         &self,
         sync: &str,

@@ -126,7 +126,7 @@ fn a_group_has_a_limit_a_status_and_is_stopped_and_started_as_one_b4_b9_b12() {
     for run in [going, waiting] {
         assert_eq!(server.ended(run)["phase"], "cancelled");
     }
-    expect(&group(), "Disabled", &["every sync is", "by api: group `sales`: night"]);
+    expect(&group(), "Disabled", &["every sync is", "by local: group `sales`: night"]);
     let again = ["group", "stop", "sales", "--yes"];
     workspace.run(&again).expect_code(0).expect_printed(&["0 syncs were paused"]);
     assert_eq!(workspace.json(&["group", "status"])[0], group(), "the same by either way");
@@ -250,7 +250,7 @@ fn a_pause_with_an_end_ends_by_itself_while_a_server_runs_and_while_none_does() 
     });
     assert_eq!(
         (&resumed["who"], &resumed["message"]),
-        (&json!("counterflow"), &json!("the pause by api is over: tea"))
+        (&json!("counterflow"), &json!("the pause by local is over: tea"))
     );
     assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
     server.end().expect_code(0);

@@ -54,6 +54,15 @@ pub fn can_limit() -> Result<(), String> {
     works(&limited("--nofile=100"), &["true"], "there is no `prlimit`")
 }
 
+/// The least address space, in MiB, within which the binary says its version: how large it is depends on how it was built.
+pub fn least_address_space() -> u64 {
+    let version = [env!("CARGO_BIN_EXE_counterflow"), "version"];
+    let will_do = |mebibytes: &u64| {
+        works(&limited(&format!("--as={}", mebibytes << 20)), &version, "").is_ok()
+    };
+    (16..4096).step_by(4).find(will_do).expect("the binary says its version in 4 GiB")
+}
+
 fn works(confining: &[String], confined: &[&str], otherwise: &str) -> Result<(), String> {
     let mut tried = Command::new(&confining[0]);
     tried.args(&confining[1..]).args(confined);

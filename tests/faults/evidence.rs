@@ -54,7 +54,8 @@ impl Origin {
         let words: Vec<String> = std::env::args().skip(1).map(|word| word_of(&word)).collect();
         let set = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value} "));
         let planted: String = PLANTED_BY.into_iter().filter_map(set).collect();
-        let command = format!("{planted}{COMMAND} {}", words.join(" "));
+        let command = if is_optimised() { "tests/faults/optimised" } else { COMMAND };
+        let command = format!("{planted}{command} {}", words.join(" "));
         Origin { commit: commit(), command, begun: SystemTime::now(), since: Instant::now() }
     }
 
@@ -195,6 +196,9 @@ fn commit() -> String {
 }
 
 fn build() -> String {
+    if is_optimised() {
+        return "dependencies at optimisation level 3, the package itself at 1 with debug assertions, the feature `faults`".to_owned();
+    }
     let said = |profile: &str| std::env::var(format!("CARGO_PROFILE_{profile}_OPT_LEVEL")).ok();
     let manifest = include_str!("../../Cargo.toml");
     let written = |profile: &str| {
@@ -207,6 +211,12 @@ fn build() -> String {
     let level = level.or_else(|| written("dev")).unwrap_or_else(|| "0".to_owned());
     let kind = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!("{kind}, optimisation level {level}, the feature `faults`")
+}
+
+/// Whether this is the build of `tests/faults/optimised`.
+fn is_optimised() -> bool {
+    let program = std::env::current_exe().expect("this program has a path");
+    program.components().any(|part| part.as_os_str() == "release")
 }
 
 fn machine() -> String {

@@ -126,7 +126,9 @@ fn injecting(call: &Call, state: &Path, what: &str, when: &str, log: &str) -> Ve
     let Call { name, file, from, .. } = call;
     let path = from.as_ref().map_or_else(|| state.join(file), |from| state.join(from));
     let path = path.to_str().expect("the paths of the kit are plain").trim_end_matches('/');
-    let (trace, inject) = (format!("trace={name}"), format!("inject={name}:{what}:when={when}"));
+    // Syncs too, so that what failed has a place among them.
+    let (trace, inject) =
+        (format!("trace={name},fdatasync"), format!("inject={name}:{what}:when={when}"));
     let rest = ["-e", &trace, "-e", &inject];
     let only: &[&str] = if call.is_sending() { &[] } else { &["-P", path] };
     words(&[&["-o", log], only, &rest].concat())
@@ -143,6 +145,13 @@ fn words(more: &[&str]) -> Vec<String> {
 /// Whether a call was made to fail.
 pub fn has_fired(log: &Path) -> bool {
     std::fs::read_to_string(log).is_ok_and(|log| log.contains("(INJECTED)"))
+}
+
+/// Whether nothing of the file was synced behind the call that was made to fail.
+pub fn has_fired_last(log: &Path) -> bool {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let behind = log.rsplit_once("(INJECTED)").map(|(_, behind)| behind);
+    behind.is_some_and(|behind| !behind.contains("fdatasync("))
 }
 
 /// All calls on files of the state that `log` holds.

@@ -143,11 +143,17 @@ pub fn receipts(requests: &[Request]) -> impl DoubleEndedIterator<Item = &Operat
 pub fn receipts_of<'r>(
     requests: impl DoubleEndedIterator<Item = &'r Request>,
 ) -> impl DoubleEndedIterator<Item = &'r Operation> {
+    judged_of(requests, &[Made::Applied, Made::Redundant])
+}
+
+/// The operations whose receipt says one of these.
+pub fn judged_of<'r>(
+    requests: impl DoubleEndedIterator<Item = &'r Request>,
+    judged: &[Made],
+) -> impl DoubleEndedIterator<Item = &'r Operation> {
     let answered = requests.filter(|request| request.is_receipt && request.is_answered_whole);
     let operations = answered.flat_map(Request::operations);
-    operations
-        .filter(|(_, made)| matches!(made, Made::Applied | Made::Redundant))
-        .map(|(operation, _)| operation)
+    operations.filter(|(_, made)| judged.contains(made)).map(|(operation, _)| operation)
 }
 
 /// A request is a repetition if its body was sent before without a receipt and nothing else named its keys since.

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use counterflow::domain::entry::Entry;
 
+use super::asked::seconds;
 use super::case::{Attempt, Case};
 use super::check;
 use super::journal::{Asked, Made, Request};
-use super::judge::{by_key, number, run_of};
+use super::judge::{by_key, is_sample, number, run_of};
 use super::people::Person;
 
 /// The counts of one run.
@@ -20,6 +21,8 @@ struct Tally<'a> {
     run: u64,
     phase: &'a str,
     counts: &'a Value,
+    /// It sends chosen rows only.
+    is_sample: bool,
 }
 
 impl Tally<'_> {
@@ -37,7 +40,7 @@ impl Tally<'_> {
     }
 
     fn read_all(&self) -> bool {
-        matches!(self.phase, "succeeded" | "partial")
+        matches!(self.phase, "succeeded" | "partial") && !self.is_sample
     }
 }
 
@@ -53,11 +56,13 @@ impl Case {
             if run <= self.forgotten {
                 continue;
             }
-            let tally = Tally { run, phase, counts: &document["tally"] };
+            let is_sample = is_sample(&document);
+            let tally = Tally { run, phase, counts: &document["tally"], is_sample };
             let ours: Vec<&Request> =
                 requests.iter().filter(|request| run_of(request) == Some(run)).collect();
             let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
-            let mut said = against_requests(&tally, &ours);
+            let is_timely = attempt.is_some_and(|attempt| self.is_timely(attempt));
+            let mut said = against_requests(&tally, &ours, is_timely);
             said.extend(wrong_sum(&tally));
             // A run that failed before it began, on a full disk, may wait in the queue still: its last report counts.
             let mut reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
@@ -73,6 +78,13 @@ impl Case {
             wrong.extend(said.iter().map(|s| format!("I10: run {run}, {phase}: {s}: {counts}")));
         }
         wrong
+    }
+
+    /// Whether the process ended sooner than a request is given up.
+    fn is_timely(&self, attempt: &Attempt) -> bool {
+        let limit = self.workspace.setup.request_timeout.map(seconds);
+        let took = attempt.report.as_ref().map(|report| report.finished.took);
+        limit.is_none_or(|limit| took.is_some_and(|took| took < limit))
     }
 
     /// The rows and the invalid ones are those of a source that the run may have read. Of a repeated key the first row may
@@ -148,15 +160,19 @@ impl Case {
     pub(super) fn wrong_open(&self, entries: &super::known::Entries) -> Option<String> {
         let ended = self.attempts.last()?.ended.as_ref()?;
         let phase = ended["outcome"].as_str().or(ended["phase"].as_str())?;
-        let tally = Tally { run: 0, phase, counts: &ended["tally"] };
+        let is_sample = is_sample(&ended);
+        let tally = Tally { run: 0, phase, counts: &ended["tally"], is_sample };
         if !tally.read_all() {
             return None;
         }
-        let held = entries.values().filter(|entry| entry.held.is_some()).count() as u64;
+        let held = entries.values().filter(|entry| entry.held.is_some());
+        // A delete that was released and went unanswered is unknown, and stays a released one of its hold.
+        let (asked, kept): (Vec<_>, Vec<_>) = held.partition(|entry| entry.doubt.is_some());
+        let held = kept.len() as u64..=(kept.len() + asked.len()) as u64;
         let refused = entries.values().filter(|entry| entry.rejection.is_some()).count() as u64;
         let said = (tally.count("held"), tally.sum(&["rejected", "deferred"]));
-        (said.0 != held || said.1 > refused).then(|| {
-            format!("I10: {held} are held and {refused} are rejected, and the run says {}", {
+        (!held.contains(&said.0) || said.1 > refused).then(|| {
+            format!("I10: {held:?} are held and {refused} are rejected, and the run says {}", {
                 tally.counts
             })
         })
@@ -164,8 +180,8 @@ impl Case {
 }
 
 /// The counts of what was asked and came of it. A run has one operation for each key, however often it was repeated because
-/// an answer was not read in time.
-fn against_requests(tally: &Tally<'_>, ours: &[&Request]) -> Vec<String> {
+/// an answer was not read in time. `is_timely`: none can have come too late.
+fn against_requests(tally: &Tally<'_>, ours: &[&Request], is_timely: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let received: BTreeSet<(&str, bool)> = check::receipts_of(ours.iter().copied())
         .map(|operation| (operation.key.as_str(), operation.asked == Asked::Delete))
@@ -198,7 +214,7 @@ fn against_requests(tally: &Tally<'_>, ours: &[&Request]) -> Vec<String> {
     if tally.count("requests") < seen {
         wrong.push(format!("the oracle saw {seen} requests"));
     }
-    if is_read && tally.count("requests") == seen {
+    if is_timely && is_read && tally.count("requests") == seen {
         let open = made(&|request, _| !(request.is_receipt && request.is_answered_whole));
         let reset = made(&|request, _| request.fault.starts_with("AnswerThenReset"));
         if unknown > open + reset && tally.phase != "cancelled" {

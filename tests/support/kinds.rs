@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::case::Case;
 use super::check;
+use super::journal::Made;
 use super::judge::{is_sample, number, run_of};
 
 impl Case {
@@ -40,12 +41,12 @@ impl Case {
         wrong
     }
 
-    /// Whether receipts of these runs are for everything that the last of them read.
+    /// Whether everything that the last of these runs read was delivered or rejected by receipts of theirs.
     fn is_covered_by(&self, runs: &[u64]) -> bool {
         let requests = self.oracle.requests();
         let ours = requests.iter().filter(|r| run_of(r).is_some_and(|run| runs.contains(&run)));
-        let keys: BTreeSet<&String> =
-            check::receipts_of(ours).map(|operation| &operation.key).collect();
+        let judged = check::judged_of(ours, &[Made::Applied, Made::Redundant, Made::Rejected]);
+        let keys: BTreeSet<&String> = judged.map(|operation| &operation.key).collect();
         let last = self.attempts.iter().rfind(|a| a.runs.iter().any(|run| runs.contains(run)));
         let read = last.and_then(|last| self.read_by(last).last());
         read.is_some_and(|read| read.iter().all(|person| keys.contains(&person.key())))

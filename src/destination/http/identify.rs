@@ -3,7 +3,7 @@
 //! Sends nothing of any row. Guards: an account that holds a credential is none, as it is stored and shown; the words of a
 //! fault hold no address and nothing of an answer.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -18,6 +18,7 @@ use super::outcome::retry_after;
 use super::{Error, headers_of};
 use crate::destination::answer::{Judgement, Refusal};
 use crate::destination::definition::{Connection, Identify};
+use crate::points::wall_clock;
 use crate::shutdown::blocking;
 
 const UNAUTHORIZED: u16 = 401;
@@ -109,7 +110,7 @@ async fn answer(
     let response = response.map_err(|error| of_attempt(lost(&error, None).judgement))?;
     let status = response.status().as_u16();
     let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let wait = wait.and_then(|text| retry_after(text, SystemTime::now()));
+    let wait = wait.and_then(|text| retry_after(text, wall_clock()));
     let body = read(response).await.map_err(|attempt| of_attempt(attempt.judgement))?;
     Ok((status, wait, body))
 }

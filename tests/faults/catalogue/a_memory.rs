@@ -21,10 +21,11 @@ pub const SCENARIOS: &[Scenario] = &[
 /// The address space ends somewhere before the first request.
 fn at_start(scenario: &Scenario) {
     let (mut played, mut died) = (0, 0);
-    for megabytes in [180, 220, 260, 300, 400, 800] {
+    let least = confine::least_address_space();
+    for more in [0, 2, 4, 8, 12, 16, 24, 32, 64, 256] {
         let mut case = Case::new(&scenario.replay(), Setup::default());
         case.write(&people(1..=200));
-        let limit = format!("--as={}", megabytes << 20);
+        let limit = format!("--as={}", (least + more) << 20);
         let started = case.spawn_under(&["prlimit", &limit], &[], &[]);
         let finished = case.end(started);
         played += 1;

@@ -46,12 +46,22 @@ fn fail(scenario: &Scenario, story: Story, call: &Call, error: &str, is_lasting:
     let failing: Vec<&str> = failing.iter().map(String::as_str).collect();
     let started = case.spawn_under(&failing, &[], &[]);
     let finished = case.end(started);
-    let has_fired = strace::has_fired(&case.workspace.path().join("calls"));
+    let log = case.workspace.path().join("calls");
+    let has_fired = strace::has_fired(&log);
     assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
     assert_eq!(finished.signal, None, "{finished:#?}");
     if has_fired {
         let report = finished.json();
-        match wanted(call) {
+        // How often the database is asked whether the run is to stop depends on how long it takes: which read is the n-th
+        // differs from run to run.
+        let is_of_store = call.kind() == Kind::Read && call.file.starts_with("counterflow.db");
+        let is_asked_again = finished.stderr.contains("a stop command could not be looked for");
+        let is_moved = is_of_store && (is_asked_again || strace::has_fired_last(&log));
+        let wanted = match wanted(call) {
+            Wanted::Failure if is_moved && finished.code == Some(0) => Wanted::Success,
+            wanted => wanted,
+        };
+        match wanted {
             Wanted::Failure => {
                 let went_on = finished.code != Some(1);
                 assert!(!went_on, "a run went on over a call that failed: {call} {finished:#?}");
