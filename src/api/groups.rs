@@ -62,7 +62,7 @@ pub async fn start(
     match app.handle.readiness() {
         Readiness::Starting => return Err(Refused::Starting.into()),
         Readiness::Draining => return Err(Refused::Draining.into()),
-        Readiness::Ready => {}
+        Readiness::Ready | Readiness::Reloading => {}
     }
     let mut members = say(&app, &group, true, message.as_deref(), &syncs).await?;
     let mut documents = Vec::new();

@@ -15,7 +15,7 @@ pub async fn health() -> Json<Value> {
 /// Triggers are taken in: the state is ours and can be written, and what an earlier process left is recovered.
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     match app.handle.readiness() {
-        Readiness::Starting => Err(Refused::Starting.into()),
+        Readiness::Starting | Readiness::Reloading => Err(Refused::Starting.into()),
         Readiness::Draining => Err(Refused::Draining.into()),
         Readiness::Ready => match app.store.probe().await {
             Ok(()) => Ok(Json(json!({ "status": "ready" }))),

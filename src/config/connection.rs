@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
 
 use super::document::child;
 use super::raw::{RawConfig, RawConnection, RawHttp, RawRetry};
 use super::raw_forms::Named;
 use super::validate::Check;
-use super::{Connection, reference, units};
+use super::{Connection, content, reference, units};
 use crate::delivery::limits::{Limits, Retry};
 use crate::destination::definition::{self, Auth, is_credential_name};
 
@@ -189,8 +190,15 @@ fn secret(
     text: &str,
     is_loopback: bool,
 ) -> Option<secrecy::SecretString> {
+    if let Some(file) = text.strip_prefix("file:") {
+        check.document.files.push(check.folder.join(file));
+    }
     match reference::secret(text, check.folder, is_loopback, check.environment) {
-        Ok(secret) => Some(secret),
+        Ok(secret) => {
+            let print = content::print(secret.expose_secret());
+            check.document.credentials.insert(pointer.to_owned(), print);
+            Some(secret)
+        }
         Err(fault) => {
             check.document.report_fault(pointer, fault);
             None

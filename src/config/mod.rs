@@ -18,7 +18,9 @@ use crate::delivery::limits::Limits;
 use crate::domain::priority::Priority;
 use crate::{destination, domain, source};
 
+pub mod compare;
 mod connection;
+mod content;
 mod document;
 mod not_built;
 mod problem;
@@ -40,6 +42,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use content::Content;
 use document::Document;
 pub use problem::{Problem, Problems};
 use reference::Environment;
@@ -71,6 +74,8 @@ pub struct Config {
     pub connections: BTreeMap<String, Connection>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
+    /// What it says, part by part.
+    pub content: Content,
 }
 
 impl Config {
@@ -246,12 +251,14 @@ fn read_text(
             config.connections.remove(&connection);
         }
         if document.problems.is_empty() {
+            config.content = content::of(&mut document, &config);
             return Ok(config);
         }
     }
     let absent = document.absent.into_iter().map(|(_, problem)| problem);
     document.problems.extend(absent);
-    Err(Problems::new(&path, document.shown, document.problems))
+    let files = std::mem::take(&mut document.files);
+    Err(Problems::new(&path, document.shown, document.problems).naming(files))
 }
 
 /// The state's folder alone, for commands that work beside a config that is otherwise wrong.

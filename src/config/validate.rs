@@ -12,6 +12,7 @@ use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
+use super::content::Content;
 use super::{Config, connection, resolved, sequence, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
@@ -144,6 +145,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         sources,
         connections,
         syncs,
+        content: Content::default(),
     }
 }
 
@@ -382,6 +384,7 @@ fn sql(check: &mut Check, pointer: &str, model: &RawModel) -> String {
         (Some(sql), None) => (sql.clone(), child(pointer, "sql")),
         (None, Some(file)) => {
             let path = resolved(check.folder, file);
+            check.document.files.push(path.clone());
             match std::fs::read_to_string(&path) {
                 Ok(sql) => (sql, file_pointer),
                 Err(error) => {

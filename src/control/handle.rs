@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disabling::Closed;
 use super::queue::Wish;
+use super::reload::{self, Change, Line};
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
 use crate::store;
@@ -25,6 +26,8 @@ pub enum Readiness {
     /// What an earlier process left is being recovered.
     Starting,
     Ready,
+    /// Another config is being put in place.
+    Reloading,
     /// Going runs are being drained.
     Draining,
 }
@@ -60,6 +63,7 @@ pub enum Refused {
 #[derive(Debug)]
 pub(super) enum Command {
     Run { sync: String, wish: Wish, reply: oneshot::Sender<Result<Accepted, Refused>> },
+    Reload { change: Box<Change>, reply: oneshot::Sender<Result<(), Refused>> },
 }
 
 /// Talks to the service. Cheap to clone.
@@ -68,6 +72,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     readiness: watch::Receiver<Readiness>,
     reports: Reports,
+    /// To whoever reads the config anew, if anybody does.
+    reloads: Option<Line>,
 }
 
 /// The service's end of its handles.
@@ -87,7 +93,8 @@ pub fn channel() -> (Handle, Inbox) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (tell, readiness) = watch::channel(Readiness::Starting);
     let reports = Reports::default();
-    let handle = Handle { commands: sender, readiness, reports: reports.clone() };
+    let handle =
+        Handle { commands: sender, readiness, reports: reports.clone(), reloads: None };
     (handle, Inbox { commands, readiness: tell, reports })
 }
 
@@ -100,7 +107,8 @@ impl Handle {
         match self.readiness() {
             Readiness::Starting => return Err(Refused::Starting),
             Readiness::Draining => return Err(Refused::Draining),
-            Readiness::Ready => {}
+            // A config is in place in a moment: the command waits for it.
+            Readiness::Ready | Readiness::Reloading => {}
         }
         let (reply, answer) = oneshot::channel();
         let command = Command::Run { sync: sync.to_owned(), wish, reply };
@@ -109,6 +117,45 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
         })?;
         // A service that drains drops what it has not heard.
+        answer.await.unwrap_or(Err(Refused::Draining))
+    }
+
+    /// The same, and a way to ask for another config.
+    #[must_use]
+    pub fn with_reloads(self, line: Line) -> Handle {
+        Handle { reloads: Some(line), ..self }
+    }
+
+    /// The config that runs; `None` where nobody reads it anew.
+    pub fn config(&self) -> Option<reload::Known> {
+        self.reloads.as_ref().map(Line::known)
+    }
+
+    /// Has the config read anew. `expected`: the revision that must run.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    pub async fn reload(
+        &self,
+        who: &str,
+        expected: Option<String>,
+    ) -> Result<reload::Reloaded, reload::Refused> {
+        match &self.reloads {
+            Some(line) => line.ask(who, expected).await,
+            None => Err(Refused::Starting.into()),
+        }
+    }
+
+    /// Puts another config in place.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub async fn apply(&self, change: Change) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Reload { change: Box::new(change), reply };
+        if self.commands.send(command).await.is_err() {
+            return Err(Refused::Draining);
+        }
         answer.await.unwrap_or(Err(Refused::Draining))
     }
 

@@ -7,6 +7,7 @@ pub mod grouping;
 pub mod handle;
 pub mod pausing;
 pub mod queue;
+pub mod reload;
 pub mod schedule;
 pub mod service;
 pub mod stopping;

@@ -6,6 +6,7 @@
 //! or panics ends nothing but itself.
 
 mod arming;
+mod reloading;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
-use super::handle::{Command, Inbox, Readiness, Refused};
+use super::handle::{Command, Inbox, Readiness};
 use super::pausing::{self, SELF, end_what_is_over};
 use super::queue::{Limits, Place, Queue, Waiting, Wish};
 use super::schedule::Schedule;
@@ -77,6 +78,26 @@ pub struct Service {
     going: BTreeMap<RunId, Going>,
 }
 
+/// Whose success starts which syncs.
+fn followers(syncs: &[Standing]) -> BTreeMap<String, Vec<String>> {
+    let mut followers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for standing in syncs {
+        if let Some(first) = &standing.after {
+            let name = standing.order.sync.name.clone();
+            followers.entry(first.clone()).or_default().push(name);
+        }
+    }
+    followers
+}
+
+fn places(syncs: &[Standing]) -> BTreeMap<String, Place> {
+    syncs.iter().map(|standing| (standing.order.sync.name.clone(), standing.place())).collect()
+}
+
+fn by_name(syncs: Vec<Standing>) -> BTreeMap<String, Standing> {
+    syncs.into_iter().map(|standing| (standing.order.sync.name.clone(), standing)).collect()
+}
+
 /// A run that goes.
 struct Going {
     stopper: Stopper,
@@ -112,19 +133,11 @@ impl Service {
         work: Arc<dyn Work>,
         inbox: Inbox,
     ) -> Service {
-        let mut followers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for standing in &syncs {
-            if let Some(first) = &standing.after {
-                let name = standing.order.sync.name.clone();
-                followers.entry(first.clone()).or_default().push(name);
-            }
-        }
-        let place = |standing: &Standing| (standing.order.sync.name.clone(), standing.place());
-        let places = syncs.iter().map(place).collect();
-        let by_name = |standing: Standing| (standing.order.sync.name.clone(), standing);
+        let followers = followers(&syncs);
+        let places = places(&syncs);
         Service {
             store,
-            syncs: syncs.into_iter().map(by_name).collect(),
+            syncs: by_name(syncs),
             clock,
             work,
             inbox,
@@ -164,6 +177,10 @@ impl Service {
                     // Whoever asked may be gone; the trigger stands all the same.
                     let _ = reply.send(answer);
                 }
+                Event::Command(Command::Reload { change, reply }) => {
+                    let answer = self.reload(*change).await;
+                    let _ = reply.send(answer);
+                }
                 Event::Time => self.fire().await,
                 Event::Watch => {
                     // A step of the clock is seen here: the wait for a time begins anew with each event.
@@ -176,9 +193,8 @@ impl Service {
         }
         self.inbox.readiness.send_replace(Readiness::Draining);
         self.inbox.commands.close();
-        while let Ok(Command::Run { reply, .. }) = self.inbox.commands.try_recv() {
-            let _ = reply.send(Err(Refused::Draining));
-        }
+        // Whoever waits for an answer is told so by the end of its channel.
+        while self.inbox.commands.try_recv().is_ok() {}
         self.drain(shutdown).await
     }
 
@@ -192,7 +208,11 @@ impl Service {
                 }
                 continue;
             }
-            let standing = self.syncs.get(&sync).expect("only syncs that are known are queued");
+            let Some(standing) = self.syncs.get(&sync) else {
+                // It could not be dropped when it left the config; the next start does.
+                self.queue.ended(&sync);
+                continue;
+            };
             let Wish { is_full, trigger } = wish;
             let order = Order { is_full, trigger, ..standing.order.clone() };
             let (stopper, shutdown) = shutdown::channel();
