@@ -10,6 +10,7 @@ pub mod groups;
 mod listener;
 mod probes;
 mod problem;
+mod reload;
 mod runs;
 pub mod sources;
 pub mod status;
@@ -24,6 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::control::handle::Handle;
@@ -42,17 +44,19 @@ pub struct App {
     pub handle: Handle,
 }
 
-/// Serves until `end`, and then until every request is answered.
+/// Serves until `end`, and then until every request is answered; each by what `apps` has when it comes.
 ///
 /// # Errors
 /// The listener broke.
 pub async fn serve(
-    app: App,
+    apps: watch::Receiver<App>,
     listener: TcpListener,
     address: SocketAddr,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(Bounded::new(listener), router(app, address)).with_graceful_shutdown(end).await
+    axum::serve(Bounded::new(listener), reload::latest(apps, address))
+        .with_graceful_shutdown(end)
+        .await
 }
 
 /// All paths. `address`: where the server listens.
@@ -76,6 +80,7 @@ pub fn router(app: App, address: SocketAddr) -> Router {
         .route("/api/v1/sources/{source}", get(sources::one))
         .route("/api/v1/sources/{source}/disable", post(sources::disable))
         .route("/api/v1/sources/{source}/enable", post(sources::enable))
+        .route("/api/v1/reload", post(reload::reload))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::one))
         .fallback(|| async { Problem::no_path() })

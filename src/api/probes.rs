@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::problem::Problem;
+use super::reload::told;
 use crate::control::handle::{Readiness, Refused};
 
 /// The process is alive.
@@ -18,12 +19,12 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
         Readiness::Starting | Readiness::Reloading => Err(Refused::Starting.into()),
         Readiness::Draining => Err(Refused::Draining.into()),
         Readiness::Ready => match app.store.probe().await {
-            Ok(()) => Ok(Json(json!({ "status": "ready" }))),
+            Ok(()) => Ok(Json(told(&app, json!({ "status": "ready" })))),
             Err(error) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
         },
     }
 }
 
-pub async fn version() -> Json<Value> {
-    Json(json!({ "version": env!("CARGO_PKG_VERSION") }))
+pub async fn version(State(app): State<App>) -> Json<Value> {
+    Json(told(&app, json!({ "version": env!("CARGO_PKG_VERSION") })))
 }

@@ -65,8 +65,7 @@ pub async fn connections(State(app): State<App>) -> Result<Json<Value>, Problem>
 
 pub(super) async fn standing<'a>(app: &'a App, name: &str) -> Result<Status<'a>, Problem> {
     let sync = app.config.sync(name).ok_or_else(|| Problem::no_sync(name))?;
-    let is_starting =
-        matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
+    let is_starting = matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
     Ok(Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await)
 }
 

@@ -148,9 +148,9 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failu
     }
     let detail = document["detail"].as_str().unwrap_or("it gave no reason");
     let text = format!("the server refused ({}): {detail}", status.as_u16());
-    // A sync that is not there, or paused: the same exit code as without a server.
+    // A sync that is not there or paused, a config with problems: the same exit code as without a server.
     Err(match status.as_u16() {
-        404 | 409 => Failure::usage(text),
+        404 | 409 | 422 => Failure::usage(text),
         _ => Failure::failed(text),
     })
 }

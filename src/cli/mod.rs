@@ -22,6 +22,8 @@ mod pause;
 mod plan;
 mod rebaseline;
 mod rejected;
+mod reload;
+mod reloading;
 mod report_text;
 mod runs;
 mod serve;
@@ -121,6 +123,7 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         }
         Command::Group { command } => group::run(&place, output, command).await,
         Command::Source { command } => source::run(&place, output, command).await,
+        Command::Reload { revision } => reload::run(&place, output, revision).await,
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,
         Command::Discard { run, message, yes } => {

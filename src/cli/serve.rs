@@ -10,16 +10,20 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::order::Budgets;
 use super::output::Output;
+use super::reloading::{Hangups, Parts, Reloading};
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
-use super::{address, order};
+use super::{address, order, time};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
 use crate::control::handle;
+use crate::control::reload::{self, Known};
 use crate::control::service::{Service, Standing};
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
@@ -33,32 +37,41 @@ pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
     // Before it is loaded: a change in between is told of rather once too often.
     let hash = address::hash(&place.file);
     let config = Arc::new(place.config()?);
-    let signals = Signals::listen()?;
+    let (signals, hangups) = (Signals::listen()?, Hangups::listen()?);
     let owned = state::own(&config).await?;
-    let ended = Box::pin(serve(&owned, output, &config, hash, signals)).await;
+    let ended = Box::pin(serve(place, &owned, output, &config, hash, signals, hangups)).await;
     owned.store.close().await;
     ended
 }
 
 async fn serve(
+    place: &Place,
     owned: &Owned,
     output: &Output,
     config: &Arc<Config>,
     hash: Option<String>,
     signals: Signals,
+    hangups: Hangups,
 ) -> Result<Exit, Failure> {
     let (listener, address) = listen(config.listen).await?;
     let (handle, inbox) = handle::channel();
-    let app = App { config: Arc::clone(config), store: owned.store.clone(), handle };
+    let revision = config.content.revision.clone();
+    let known = Known { revision: revision.clone(), since: time::now(), warning: None };
+    let (line, desk) = reload::channel(known);
+    let handle = handle.with_reloads(line);
+    let app =
+        App { config: Arc::clone(config), store: owned.store.clone(), handle: handle.clone() };
+    let (apps, app) = watch::channel(app);
     let (close, mut closing) = shutdown::channel();
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
-    let announced =
-        address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
+    let announced = address::announce(&config.state, address, hash, &revision);
+    let announced = Arc::new(announced.map_err(|error| Failure::of(&error))?);
     let work = Arc::new(Engine { store: owned.store.clone() });
-    let standing = standing(config)?;
+    let mut budgets = Budgets::default();
+    let standing = standing(config, &mut budgets);
     let mut service = Service::new(
         owned.store.clone(),
         standing,
@@ -73,6 +86,17 @@ async fn serve(
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();
     hearing.spawn(hear(signals, stopper, Arc::clone(&aborted)));
+    let parts = Parts {
+        file: place.file.clone(),
+        config: Arc::clone(config),
+        budgets,
+        handle,
+        desk,
+        hangups,
+        apps,
+        announced: Arc::clone(&announced),
+    };
+    hearing.spawn(Reloading::new(parts).serve(shutdown.clone()));
     let is_clean = Box::pin(service.serve(shutdown)).await;
     close.raise(Stage::Draining);
     if tokio::time::timeout(CLOSING, http.next()).await.is_err() {
@@ -99,9 +123,10 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
     Ok((listener, address))
 }
 
-fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
+/// The syncs of the config as the service knows them.
+pub fn standing(config: &Config, budgets: &mut Budgets) -> Vec<Standing> {
     let mut all = Vec::new();
-    for (order, sync) in order::orders(config).into_iter().zip(&config.syncs) {
+    for (order, sync) in order::orders(config, budgets).into_iter().zip(&config.syncs) {
         all.push(Standing {
             order,
             schedule: sync.schedule.as_ref().and_then(Schedule::timing),
@@ -112,7 +137,7 @@ fn standing(config: &Config) -> Result<Vec<Standing>, Failure> {
             disable_after_halts: sync.disable_after_halts,
         });
     }
-    Ok(all)
+    all
 }
 
 fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {

@@ -16,7 +16,7 @@ pub struct Changes {
     pub removed: BTreeSet<String>,
     /// Of each sync that stays: what of it changed.
     pub syncs: BTreeMap<String, BTreeSet<Part>>,
-    /// Of each connection that is there before and after.
+    /// Of each connection: what of it changed.
     pub connections: BTreeMap<String, BTreeSet<Account>>,
     /// Added, removed or changed.
     pub sources: BTreeSet<String>,
@@ -43,6 +43,8 @@ pub enum Part {
 /// A part of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Account {
+    Added,
+    Removed,
     Definition,
     Credentials,
     /// Its concurrency, rate or retries.
@@ -64,6 +66,8 @@ impl Part {
 impl Account {
     fn word(self) -> &'static str {
         match self {
+            Account::Added => "added",
+            Account::Removed => "removed",
             Account::Definition => "definition",
             Account::Credentials => "credentials",
             Account::Budget => "budget",
@@ -81,8 +85,9 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         let parts = parts(old, old.sync(&sync.sync.name)?, new, sync);
         (!parts.is_empty()).then(|| (sync.sync.name.clone(), parts))
     });
-    let connections = new.connections.keys().filter(|name| old.connections.contains_key(*name));
-    let connections = connections.filter_map(|name| {
+    let connections: BTreeSet<&String> =
+        old.connections.keys().chain(new.connections.keys()).collect();
+    let connections = connections.into_iter().filter_map(|name| {
         let parts = account(old, new, name);
         (!parts.is_empty()).then(|| (name.clone(), parts))
     });
@@ -137,7 +142,13 @@ fn parts(old: &Config, was: &SyncConfig, new: &Config, is: &SyncConfig) -> BTree
 }
 
 fn account(old: &Config, new: &Config, name: &str) -> BTreeSet<Account> {
-    let printed = |config: &Config| config.content.connections.get(name).copied().unwrap_or_default();
+    match (old.connections.contains_key(name), new.connections.contains_key(name)) {
+        (false, _) => return BTreeSet::from([Account::Added]),
+        (_, false) => return BTreeSet::from([Account::Removed]),
+        (true, true) => {}
+    }
+    let printed =
+        |config: &Config| config.content.connections.get(name).copied().unwrap_or_default();
     let (was, is) = (printed(old), printed(new));
     let limits = |config: &Config| config.connections.get(name).map(|known| known.limits);
     let others = [
@@ -158,7 +169,11 @@ impl Changes {
         let restarts = |parts: &BTreeSet<Part>| {
             [Part::Definition, Part::Schedule, Part::Paused].iter().any(|part| parts.contains(part))
         };
-        self.syncs.iter().filter(|(_, parts)| restarts(parts)).map(|(name, _)| name.clone()).collect()
+        self.syncs
+            .iter()
+            .filter(|(_, parts)| restarts(parts))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The syncs with another schedule.

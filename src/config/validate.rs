@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::content::Content;
 use super::document::{Document, child};
 use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::content::Content;
 use super::{Config, connection, resolved, sequence, stations, sync, units};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;

@@ -93,8 +93,7 @@ pub fn channel() -> (Handle, Inbox) {
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (tell, readiness) = watch::channel(Readiness::Starting);
     let reports = Reports::default();
-    let handle =
-        Handle { commands: sender, readiness, reports: reports.clone(), reloads: None };
+    let handle = Handle { commands: sender, readiness, reports: reports.clone(), reloads: None };
     (handle, Inbox { commands, readiness: tell, reports })
 }
 
