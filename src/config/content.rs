@@ -50,9 +50,9 @@ pub fn print(text: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(text.as_bytes())
 }
 
-/// The content of a file that the config was made of.
-pub fn of(document: &mut Document, config: &Config) -> Content {
-    let section = |name: &str| document.value.get(name).cloned().unwrap_or_default();
+/// The content of a file, `whole` with references replaced, that the config was made of.
+pub fn of(document: &Document, whole: &Value, config: &Config) -> Content {
+    let section = |name: &str| whole.get(name).cloned().unwrap_or_default();
     let (syncs, connections) = (section("syncs"), section("connections"));
     let printed = |(name, value): (String, Value)| {
         let pointer = child("/connections", &name);
@@ -65,7 +65,7 @@ pub fn of(document: &mut Document, config: &Config) -> Content {
     };
     let sql = |sync: &super::SyncConfig| json!([sync.sync.model.name, sync.sync.model.sql]);
     let queries: Vec<Value> = config.syncs.iter().map(sql).collect();
-    let written = written(document, "", &document.value);
+    let written = written(document, "", whole);
     let mut files = document.files.clone();
     files.sort();
     files.dedup();

@@ -229,6 +229,7 @@ fn read_text(
 ) -> Result<Config, Problems> {
     let mut document = Document::read(text, environment);
     if !document.is_unreadable() {
+        let whole = document.value.clone();
         let raw = shape::read(&mut document);
         let folder = folder(&path);
         let mut check = Check { document: &mut document, folder: &folder, environment };
@@ -251,7 +252,7 @@ fn read_text(
             config.connections.remove(&connection);
         }
         if document.problems.is_empty() {
-            config.content = content::of(&mut document, &config);
+            config.content = content::of(&document, &whole, &config);
             return Ok(config);
         }
     }

@@ -28,6 +28,7 @@ mod oracle_itself;
 mod pause;
 mod receipts;
 mod rejections;
+mod reload;
 mod secrets;
 mod serve;
 mod source_values;
