@@ -16,7 +16,11 @@ pub async fn health() -> Json<Value> {
 /// Triggers are taken in: the state is ours and can be written, and what an earlier process left is recovered.
 pub async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     match app.handle.readiness() {
-        Readiness::Starting | Readiness::Reloading => Err(Refused::Starting.into()),
+        Readiness::Starting => Err(Refused::Starting.into()),
+        Readiness::Reloading => {
+            let detail = "another config is being put in place; ask again in a moment";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        }
         Readiness::Draining => Err(Refused::Draining.into()),
         Readiness::Ready => match app.store.probe().await {
             Ok(()) => Ok(Json(told(&app, json!({ "status": "ready" })))),

@@ -109,7 +109,7 @@ impl Reloading {
                 }
                 Some(()) = self.hangups.0.recv() => drop(self.reload("SIGHUP", None).await),
                 _ = ticks.tick() => {
-                    if self.has_changed() {
+                    if self.has_changed().await {
                         drop(self.reload(SELF, None).await);
                     }
                 }
@@ -118,8 +118,12 @@ impl Reloading {
     }
 
     /// Whether a file looks other than when it was read, and as it did the last time.
-    fn has_changed(&mut self) -> bool {
-        let looks = looks(&self.files);
+    async fn has_changed(&mut self) -> bool {
+        // The files may be far away, and hold up nobody.
+        let files = self.files.clone();
+        let mut tasks = Tasks::default();
+        tasks.spawn_blocking(move || looks(&files));
+        let looks = tasks.next().await.expect("the one task was just spawned");
         if looks == self.read {
             self.restless = None;
             return false;

@@ -81,7 +81,7 @@ async fn serve(
         inbox,
     );
     service.arm().await?;
-    say(output, address, &service.next_firings().await?);
+    say(output, address, &revision, &service.next_firings().await?);
     let (stopper, shutdown) = shutdown::channel();
     let aborted = Arc::new(OnceLock::new());
     let mut hearing = Tasks::default();
@@ -140,9 +140,9 @@ pub fn standing(config: &Config, budgets: &mut Budgets) -> Vec<Standing> {
     all
 }
 
-fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
+fn say(output: &Output, address: SocketAddr, revision: &str, next: &[(String, Instant)]) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, %address, pid = std::process::id(), "the server is ready");
+    tracing::info!(version, revision, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
         next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });

@@ -103,6 +103,8 @@ struct Going {
     stopper: Stopper,
     /// Waits for the end of its start-up.
     start: AbortHandle,
+    /// Of the definition it began with.
+    drain_timeout: Duration,
 }
 
 enum Event {
@@ -228,7 +230,8 @@ impl Service {
                 }
                 run
             });
-            self.going.insert(run, Going { stopper: stopper.clone(), start });
+            let drain_timeout = order.sync.limits.drain_timeout;
+            self.going.insert(run, Going { stopper: stopper.clone(), start, drain_timeout });
             self.tasks.spawn(async move {
                 let mut stops = Tasks::default();
                 let told = move || tracing::info!(%run, "stopped by a command");
@@ -356,7 +359,7 @@ impl Service {
     /// Waits for the end of every run within one deadline: the longest drain, and some time to commit. What waits stays
     /// In Queue for the next start.
     async fn drain(mut self, mut shutdown: Shutdown) -> bool {
-        let timeouts = self.syncs.values().map(|standing| standing.order.sync.limits.drain_timeout);
+        let timeouts = self.going.values().map(|going| going.drain_timeout);
         let longest = timeouts.max().unwrap_or_default().saturating_add(GRACE);
         let mut deadline = tokio::time::Instant::now() + longest;
         let mut stage = Stage::Draining;

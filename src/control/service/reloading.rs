@@ -114,7 +114,14 @@ impl Service {
             if is_paused_anew || was.order.sync.model.source != model.source {
                 self.end_all(name, who, &why.to_string()).await;
             }
-        } else if has_changed {
+            return Ok(());
+        }
+        let (old, new) = (&was.order.sync.connection, &standing.order.sync.connection);
+        if old != new {
+            let why = format!("the sync's connection is `{new}` now, and no longer `{old}`");
+            self.end_all(name, who, &why).await;
+        }
+        if has_changed {
             // Written down, so that its next result is told apart from its last, and its schedule counts from here on also
             // after a restart.
             let asked = Asked {

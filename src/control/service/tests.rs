@@ -8,7 +8,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
-use crate::control::handle::{self, Handle};
+use crate::control::handle::{self, Handle, Refused};
 use crate::control::pausing::{self, Came};
 use crate::control::queue;
 use crate::delivery::Budget;
@@ -165,16 +165,8 @@ struct Bench {
     stopper: Stopper,
 }
 
-/// Syncs by name, with the cron line of those that have one, `after NAME`, or `now`.
-async fn bench(
-    store: &Store,
-    syncs: &[(&str, Option<&str>)],
-    now: i64,
-) -> (Bench, Service, Shutdown) {
-    let (clock, time) = watch::channel(Instant(now));
-    let (told, began) = mpsc::unbounded_channel();
-    let (handle, inbox) = handle::channel();
-    let standing = syncs.iter().map(|(name, line)| Standing {
+fn standing((name, line): &(&str, Option<&str>)) -> Standing {
+    Standing {
         order: order(name),
         schedule: line
             .filter(|line| line.contains('*'))
@@ -184,9 +176,24 @@ async fn bench(
         starts_now: *line == Some("now"),
         group: name.starts_with("grouped").then(|| "group".to_owned()),
         disable_after_halts: 2,
-    });
-    let groups = BTreeMap::from([("group".to_owned(), 1)]);
-    let limits = queue::Limits { running: RUNS_AT_ONCE, groups };
+    }
+}
+
+fn limits() -> queue::Limits {
+    queue::Limits { running: RUNS_AT_ONCE, groups: BTreeMap::from([("group".to_owned(), 1)]) }
+}
+
+/// Syncs by name, with the cron line of those that have one, `after NAME`, or `now`.
+async fn bench(
+    store: &Store,
+    syncs: &[(&str, Option<&str>)],
+    now: i64,
+) -> (Bench, Service, Shutdown) {
+    let (clock, time) = watch::channel(Instant(now));
+    let (told, began) = mpsc::unbounded_channel();
+    let (handle, inbox) = handle::channel();
+    let standing = syncs.iter().map(standing);
+    let limits = limits();
     let work = Arc::new(Told { store: store.clone(), began: told });
     let clock_by_hand = Arc::new(ByHand(time));
     let mut service =
@@ -225,6 +232,7 @@ impl Bench {
 }
 
 mod control_plane;
+mod reloads;
 
 #[tokio::test]
 async fn triggers_during_a_run_are_one_run_behind_it_of_the_stronger_kind() {
