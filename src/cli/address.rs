@@ -1,3 +1,7 @@
+//! Where the server that owns the state listens, and by which config it runs: a file beside the state, for commands.
+//!
+//! Not responsible for talking to it (`beside`). Invariant: an address that a killed server left is known by the lock.
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

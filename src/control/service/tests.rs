@@ -165,24 +165,6 @@ struct Bench {
     stopper: Stopper,
 }
 
-fn standing((name, line): &(&str, Option<&str>)) -> Standing {
-    Standing {
-        order: order(name),
-        schedule: line
-            .filter(|line| line.contains('*'))
-            .map(|line| Schedule::parse(line, "UTC").unwrap()),
-        is_paused: name.starts_with("paused"),
-        after: line.and_then(|line| line.strip_prefix("after ")).map(str::to_owned),
-        starts_now: *line == Some("now"),
-        group: name.starts_with("grouped").then(|| "group".to_owned()),
-        disable_after_halts: 2,
-    }
-}
-
-fn limits() -> queue::Limits {
-    queue::Limits { running: RUNS_AT_ONCE, groups: BTreeMap::from([("group".to_owned(), 1)]) }
-}
-
 /// Syncs by name, with the cron line of those that have one, `after NAME`, or `now`.
 async fn bench(
     store: &Store,
@@ -233,6 +215,7 @@ impl Bench {
 
 mod control_plane;
 mod reloads;
+use reloads::{limits, standing};
 
 #[tokio::test]
 async fn triggers_during_a_run_are_one_run_behind_it_of_the_stronger_kind() {

@@ -4,6 +4,25 @@ use super::*;
 use crate::control::handle::Readiness;
 use crate::control::reload::Change;
 
+/// A sync by name, with its cron line if it has one, `after NAME`, or `now`.
+pub(super) fn standing((name, line): &(&str, Option<&str>)) -> Standing {
+    Standing {
+        order: order(name),
+        schedule: line
+            .filter(|line| line.contains('*'))
+            .map(|line| Schedule::parse(line, "UTC").unwrap()),
+        is_paused: name.starts_with("paused"),
+        after: line.and_then(|line| line.strip_prefix("after ")).map(str::to_owned),
+        starts_now: *line == Some("now"),
+        group: name.starts_with("grouped").then(|| "group".to_owned()),
+        disable_after_halts: 2,
+    }
+}
+
+pub(super) fn limits() -> queue::Limits {
+    queue::Limits { running: RUNS_AT_ONCE, groups: BTreeMap::from([("group".to_owned(), 1)]) }
+}
+
 /// These syncs from now on, of which those named have another schedule.
 fn change(syncs: &[(&str, Option<&str>)], rescheduled: &[&str]) -> Change {
     let named: std::collections::BTreeSet<String> =
