@@ -204,7 +204,7 @@ fn sighup_reads_the_file_anew_and_ends_nothing() {
     server.process.signal("HUP");
     until("it runs by the new one", || (revision(&server) != before).then_some(()));
     assert_eq!(standing(&server, "people")["next"].as_array().map(Vec::len), Some(5));
-    server.end().expect_code(0);
+    server.end().expect_code(0).expect_printed(&["the config was reloaded", "SIGHUP"]);
 }
 
 #[test]
