@@ -55,8 +55,10 @@ async fn a_reload_is_not_ready_while_it_goes_and_is_audited_b11() {
                 tokio::task::yield_now().await;
             }
         };
-        let (applied, ()) = tokio::join!(bench.handle.apply(change(&[], &[])), seen);
+        let seen = tokio::time::timeout(Duration::from_secs(30), seen);
+        let (applied, seen) = tokio::join!(bench.handle.apply(change(&[], &[])), seen);
         applied.unwrap();
+        seen.expect("it is not ready for a while");
         assert_eq!(bench.handle.readiness(), Readiness::Ready);
         let audited = store.audit_log(1).await.unwrap().remove(0);
         assert_eq!(
