@@ -43,6 +43,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = Tasks::default();
+        let (_apps, app) = tokio::sync::watch::channel(app);
         tasks.spawn(serve(app, listener, address, std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10));
         let client = client.build().unwrap();

@@ -147,7 +147,7 @@ async fn start(
     match app.handle.readiness() {
         Readiness::Starting => return Err(Refused::Starting.into()),
         Readiness::Draining => return Err(Refused::Draining.into()),
-        Readiness::Ready => {}
+        Readiness::Ready | Readiness::Reloading => {}
     }
     let message = on_one_line(message).unwrap_or_else(|| "started".to_owned());
     let why = format!("group `{group}`: {message}");

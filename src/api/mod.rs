@@ -27,6 +27,7 @@ mod openapi;
 mod probes;
 mod problem;
 mod reason;
+mod reload;
 mod routes;
 mod runs;
 mod sample;
@@ -46,7 +47,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Json, Router};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::control::handle::Handle;
@@ -124,23 +125,26 @@ fn all() -> Routes {
         .with(connections::routes)
         .with(groups::routes)
         .with(sources::routes)
+        .with(reload::routes)
         .with(runs::routes)
         .with(events::routes)
         .with(audit::routes)
         .with(openapi::routes)
 }
 
-/// Serves until `end`, and then until every request is answered.
+/// Serves until `end`, and then until every request is answered; each by what `apps` has when it comes.
 ///
 /// # Errors
 /// The listener broke.
 pub async fn serve(
-    app: App,
+    apps: watch::Receiver<App>,
     listener: TcpListener,
     address: SocketAddr,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(Bounded::new(listener), router(app, address)).with_graceful_shutdown(end).await
+    axum::serve(Bounded::new(listener), reload::latest(apps, address))
+        .with_graceful_shutdown(end)
+        .await
 }
 
 /// All paths. `address`: where the server listens.

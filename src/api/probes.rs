@@ -23,7 +23,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(health.json::<Alive>(200, "It lives"), get(self::health))
         .add(ready.json::<Ready>(200, "They are"), get(self::ready))
         .add(
-            Route::get("/version", "version", "Which version runs")
+            Route::get("/version", "version", "Which version and which config run")
                 .json::<Version>(200, "The version"),
             get(version),
         )
@@ -41,6 +41,10 @@ struct Ready {
     /// `ready`.
     status: &'static str,
     checks: Vec<Check>,
+    /// Of the config that runs.
+    revision: Option<String>,
+    /// Set while the file as it is now does not run.
+    warning: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -54,7 +58,17 @@ struct Check {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Version {
     version: &'static str,
+    /// Of the config that runs.
+    revision: Option<String>,
+    /// When it was put in place.
+    #[schemars(extend("format" = "date-time"))]
+    since: Option<String>,
+    /// Why the file as it is now does not run.
+    warning: Option<String>,
 }
+
+/// Said where whoever asks is answered.
+const WARNING: &str = "the config file as it is now does not run, the revision before it does; `GET /version` and the log say why";
 
 async fn health() -> Json<Alive> {
     Json(Alive { status: "alive" })
@@ -64,6 +78,10 @@ async fn health() -> Json<Alive> {
 async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     match app.handle.readiness() {
         Readiness::Starting => return Err(Problem::from(Refused::Starting).after(1)),
+        Readiness::Reloading => {
+            let detail = "another config is being put in place; ask again in a moment";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(1));
+        }
         Readiness::Draining => return Err(Problem::from(Refused::Draining).after(5)),
         Readiness::Ready => {}
     }
@@ -79,9 +97,18 @@ async fn ready(State(app): State<App>) -> Result<Response, Problem> {
         met("schedules", "schedules are armed"),
         met("state", "the state is ours and can be written"),
     ];
-    Ok(Json(Ready { status: "ready", checks }).into_response())
+    let config = app.handle.config();
+    let warning = config.as_ref().and_then(|config| config.warning.as_ref()).map(|_| WARNING);
+    let revision = config.map(|config| config.revision);
+    Ok(Json(Ready { status: "ready", checks, revision, warning }).into_response())
 }
 
-async fn version() -> Json<Version> {
-    Json(Version { version: env!("CARGO_PKG_VERSION") })
+async fn version(State(app): State<App>) -> Json<Version> {
+    let config = app.handle.config();
+    Json(Version {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: config.as_ref().map(|config| config.revision.clone()),
+        since: config.as_ref().map(|config| config.since.to_string()),
+        warning: config.and_then(|config| config.warning),
+    })
 }

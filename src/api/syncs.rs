@@ -119,7 +119,7 @@ async fn one(
 
 /// Where a sync stands now.
 pub async fn standing<'a>(app: &App, sync: &'a crate::config::SyncConfig) -> Status<'a> {
-    let is_starting = app.handle.readiness() == Readiness::Starting;
+    let is_starting = matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
     Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await
 }
 

@@ -1,3 +1,7 @@
+//! Where the server that owns the state listens, and by which config it runs: a file beside the state, for commands.
+//!
+//! Not responsible for talking to it (`beside`). Invariant: an address that a killed server left is known by the lock.
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +17,19 @@ const FILE: &str = "server.json";
 pub struct Address {
     pub pid: u32,
     pub address: SocketAddr,
-    /// The hash of the config file it was started with.
+    /// The hash of the config file that it runs by.
     pub config: Option<String>,
+    /// The revision of that.
+    #[serde(default)]
+    pub revision: String,
 }
 
 /// The file that says it; removed when dropped.
 #[derive(Debug)]
-pub struct Announced(PathBuf);
+pub struct Announced {
+    file: PathBuf,
+    address: SocketAddr,
+}
 
 /// Writes down where this process listens.
 ///
@@ -29,20 +39,32 @@ pub fn announce(
     state: &Path,
     address: SocketAddr,
     config: Option<String>,
+    revision: &str,
 ) -> std::io::Result<Announced> {
-    let next = state.join(format!("{FILE}.next"));
-    let said = Address { pid: std::process::id(), address, config };
-    let text = serde_json::to_string(&said).expect("an address is plain data");
-    std::fs::write(&next, text)?;
-    let path = state.join(FILE);
-    std::fs::rename(&next, &path)?;
-    Ok(Announced(path))
+    let announced = Announced { file: state.join(FILE), address };
+    announced.again(config, revision)?;
+    Ok(announced)
+}
+
+impl Announced {
+    /// Writes it down anew, with the config that runs now.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn again(&self, config: Option<String>, revision: &str) -> std::io::Result<()> {
+        let next = self.file.with_extension("json.next");
+        let (pid, revision) = (std::process::id(), revision.to_owned());
+        let said = Address { pid, address: self.address, config, revision };
+        let text = serde_json::to_string(&said).expect("an address is plain data");
+        std::fs::write(&next, text)?;
+        std::fs::rename(&next, &self.file)
+    }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
         // What stays behind is stale, and known to be by the lock.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.file);
     }
 }
 
@@ -82,12 +104,13 @@ mod tests {
         let state = folder.path();
         assert_eq!(of_owner(state), None);
         let address = SocketAddr::from(([127, 0, 0, 1], 4_711));
-        let announced = announce(state, address, None).unwrap();
+        let announced = announce(state, address, None, "").unwrap();
         assert_eq!(of_owner(state), None, "nobody holds the lock");
         assert!(!state.join("lock").exists(), "whoever looks makes nothing");
         let lock = StateLock::take(state).unwrap();
         assert_eq!(of_owner(state).map(|said| said.address), Some(address));
-        let of_another = Address { pid: std::process::id() + 1, address, config: None };
+        let of_another =
+            Address { pid: std::process::id() + 1, address, config: None, revision: String::new() };
         std::fs::write(state.join(FILE), serde_json::to_string(&of_another).unwrap()).unwrap();
         assert_eq!(of_owner(state), None, "the lock is held by another");
         drop(lock);

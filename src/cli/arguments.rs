@@ -69,6 +69,12 @@ pub enum Command {
     },
     /// Run syncs by their schedules and on request over HTTP, until a signal
     Serve,
+    /// Have the running server read its config file again
+    Reload {
+        /// Only if this revision of the config runs
+        #[arg(long)]
+        revision: Option<String>,
+    },
     /// Stop the run of a sync: what is in flight is finished first
     Stop {
         sync: String,

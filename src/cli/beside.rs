@@ -220,7 +220,7 @@ fn granted(status: StatusCode, document: Value) -> Result<Value, Failure> {
     }
     let detail = document["detail"].as_str().unwrap_or("it gave no reason");
     let text = format!("the server refused ({}): {detail}", status.as_u16());
-    // A sync that is not there, or paused: the same exit code as without a server.
+    // A sync that is not there or paused, a config with problems: the same exit code as without a server.
     Err(match status.as_u16() {
         401 | 403 => {
             Failure::usage(format!("{text}; the command line takes its token from `{TOKEN}`"))

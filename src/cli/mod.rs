@@ -28,6 +28,8 @@ mod pause;
 mod plan;
 mod rebaseline;
 mod rejected;
+mod reload;
+mod reloading;
 mod replace;
 mod report_text;
 mod runs;
@@ -139,6 +141,7 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
             let asked = sample::Asked { limit, key, keys, condition };
             sample::run(&place, output, &sync, asked).await
         }
+        Command::Reload { revision } => reload::run(&place, output, revision).await,
         Command::Serve => serve::run(&place, output).await,
         Command::Release { run, message } => decide::release(&place, output, run, &message).await,
         Command::Discard { run, message, yes } => {

@@ -32,14 +32,16 @@ pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger
     Order { is_full, trigger, ..standing(config, sync, budget) }
 }
 
+/// The budgets of a process, by connection. One is kept once it is there: runs of an earlier config may use it.
+pub type Budgets = BTreeMap<String, Arc<Budget>>;
+
 /// What the engine needs to know for every sync of the config, an incremental run each; those of one connection share
-/// its budget.
-pub fn orders(config: &Config) -> Vec<Order> {
-    let budgets: BTreeMap<&str, Arc<Budget>> = config
-        .connections
-        .iter()
-        .map(|(name, connection)| (name.as_str(), Budget::new(&connection.limits)))
-        .collect();
+/// its budget, which is made where there is none yet.
+pub fn orders(config: &Config, budgets: &mut Budgets) -> Vec<Order> {
+    for (name, connection) in &config.connections {
+        let budget = || Budget::new(&connection.limits);
+        budgets.entry(name.clone()).or_insert_with(budget);
+    }
     let budget = |sync: &SyncConfig| Arc::clone(&budgets[sync.sync.connection.as_str()]);
     config.syncs.iter().map(|sync| standing(config, sync, budget(sync))).collect()
 }

@@ -10,24 +10,27 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::ending::Ending;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::order::Budgets;
 use super::output::Output;
+use super::reloading::{Hangups, Parts, Reloading};
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::time::now;
 use super::{address, notify, order};
 use crate::api::{self, App};
-use crate::config::{Config, Schedule, SyncConfig};
+use crate::config::{Config, Schedule};
 use crate::control::handle;
+use crate::control::reload::{self, Known};
 use crate::control::sampling;
 use crate::control::service::{Service, Standing};
 use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
-use crate::engine::order::Order;
 use crate::export::Exporter;
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
@@ -37,52 +40,81 @@ pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
     // Before it is loaded: a change in between is told of rather once too often.
     let hash = address::hash(&place.file);
     let config = Arc::new(place.config()?);
-    let signals = Signals::listen()?;
+    let (signals, hangups) = (Signals::listen()?, Hangups::listen()?);
     let owned = state::own(&config).await?;
-    let ended = Box::pin(serve(&owned, output, &config, hash, signals)).await;
+    let ended = Box::pin(serve(place, &owned, output, &config, hash, signals, hangups)).await;
     owned.store.close().await;
     ended
 }
 
 async fn serve(
+    place: &Place,
     owned: &Owned,
     output: &Output,
     config: &Arc<Config>,
     hash: Option<String>,
     signals: Signals,
+    hangups: Hangups,
 ) -> Result<Exit, Failure> {
     admit(&owned.store, config.server.listen).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let (handle, inbox) = handle::channel();
+    let revision = config.content.revision.clone();
+    let known = Known { revision: revision.clone(), since: now(), warning: None };
+    let (line, desk) = reload::channel(known);
+    let handle = handle.with_reloads(line);
+    let mut budgets = Budgets::default();
+    let standing = standing(config, &mut budgets);
+    let orders = standing.iter().map(|standing| standing.order.clone()).collect();
     let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
-    let orders = order::orders(config);
-    let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders.clone());
+    let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
-    let app = App::new(Arc::clone(config), owned.store.clone(), handle, samples, closing.clone());
+    let app = App::new(
+        Arc::clone(config),
+        owned.store.clone(),
+        handle.clone(),
+        samples.clone(),
+        closing.clone(),
+    );
+    let (apps, app) = watch::channel(app);
     let mut http = Tasks::default();
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
-    let announced =
-        address::announce(&config.state, address, hash).map_err(|error| Failure::of(&error))?;
+    let announced = address::announce(&config.state, address, hash, &revision);
+    let announced = Arc::new(announced.map_err(|error| Failure::of(&error))?);
     let mut service = Service::new(
         owned.store.clone(),
-        standing(config, orders),
+        standing,
         config.limits(),
         Arc::new(WallClock),
         Arc::new(engine),
         inbox,
     );
     service.arm().await?;
-    say(output, address, &service.next_firings().await?);
+    say(output, address, &revision, &service.next_firings().await?);
     notify::ready();
     let mut ending = Ending::listen(signals, config);
+    let parts = Parts {
+        file: place.file.clone(),
+        config: Arc::clone(config),
+        budgets,
+        handle,
+        desk,
+        hangups,
+        samples,
+        apps,
+        announced: Arc::clone(&announced),
+    };
+    let mut reloads = Tasks::default();
+    reloads.spawn(Reloading::new(parts).serve(ending.shutdown()));
     let exporter = order::exporter(config, &owned.store);
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried)).0 };
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
+    ending.briefly("a reload ends", reloads.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.within("telemetry is flushed", crate::telemetry::flush()).await;
     ending.within("the state is closed", owned.store.close()).await;
@@ -129,22 +161,26 @@ async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure
     Ok((listener, address))
 }
 
-fn standing(config: &Config, orders: Vec<Order>) -> Vec<Standing> {
-    let standing = |(order, sync): (Order, &SyncConfig)| Standing {
-        order,
-        schedule: sync.schedule.as_ref().and_then(Schedule::timing),
-        is_paused: sync.paused,
-        after: sync.schedule.as_ref().and_then(Schedule::after).map(str::to_owned),
-        starts_now: sync.starts_now,
-        group: sync.group.clone(),
-        disable_after_halts: sync.disable_after_halts,
-    };
-    orders.into_iter().zip(&config.syncs).map(standing).collect()
+/// The syncs of the config as the service knows them.
+pub fn standing(config: &Config, budgets: &mut Budgets) -> Vec<Standing> {
+    let mut all = Vec::new();
+    for (order, sync) in order::orders(config, budgets).into_iter().zip(&config.syncs) {
+        all.push(Standing {
+            order,
+            schedule: sync.schedule.as_ref().and_then(Schedule::timing),
+            is_paused: sync.paused,
+            after: sync.schedule.as_ref().and_then(Schedule::after).map(str::to_owned),
+            starts_now: sync.starts_now,
+            group: sync.group.clone(),
+            disable_after_halts: sync.disable_after_halts,
+        });
+    }
+    all
 }
 
-fn say(output: &Output, address: SocketAddr, next: &[(String, Instant)]) {
+fn say(output: &Output, address: SocketAddr, revision: &str, next: &[(String, Instant)]) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, service.version = version, %address, pid = std::process::id(), "the server is ready");
+    tracing::info!(version, revision, service.version = version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
         next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });

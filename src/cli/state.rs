@@ -119,13 +119,13 @@ mod tests {
         std::fs::create_dir_all(&config.state).unwrap();
         let listened = std::net::SocketAddr::from(([127, 0, 0, 1], 4_711));
         // Never dropped, as by a kill.
-        let announced = address::announce(&config.state, listened, None).unwrap();
+        let announced = address::announce(&config.state, listened, None, "").unwrap();
         std::mem::forget(announced);
         let owned = own(&config).await.unwrap();
         assert_eq!(address::of_owner(&config.state), None);
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
-        let _announced = address::announce(&config.state, listened, None).unwrap();
+        let _announced = address::announce(&config.state, listened, None, "").unwrap();
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
         assert!(format!("{refused:?}").contains("the server at 127.0.0.1:4711"), "{refused:?}");

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::address::{self, Address};
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
@@ -33,7 +34,14 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
         statuses.push(Status::read(&config, store, sync, false, time::now()).await);
     }
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
-    output.answer(&document, || statuses.iter().map(human).collect::<Vec<_>>().join("\n"));
+    output.answer(&document, || {
+        let mut text = statuses.iter().map(human).collect::<Vec<_>>().join("\n");
+        if let Some(Address { address, revision, .. }) = address::of_owner(&config.state) {
+            let _ =
+                writeln!(text, "\nthe server at {address} runs revision {revision} of the config");
+        }
+        text
+    });
     let is_unread = statuses.iter().any(|status| status.store_error.is_some());
     Ok(if is_unread { Exit::Failed } else { Exit::Done })
 }

@@ -136,7 +136,7 @@ async fn beside(
     let Address { address, config, .. } = found;
     if config.is_some() && config != address::hash(&place.file) {
         output.aside(&format!(
-            "`{}` is not what the server at {address} was started with; start it again for the change to count",
+            "`{}` is not what the server at {address} runs by; `counterflow reload` says why, or puts it in place",
             place.file.display()
         ));
     }

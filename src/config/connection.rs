@@ -6,13 +6,14 @@ use std::path::Path;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
 
 use super::document::child;
 use super::raw::{RawConfig, RawConnection, RawHttp, RawRetry};
 use super::raw_forms::Named;
 use super::request::{POINTER_REMEDY, is_json_pointer};
 use super::validate::Check;
-use super::{Connection, reference, units};
+use super::{Connection, content, reference, units};
 use crate::delivery::limits::{Limits, Retry};
 use crate::destination::definition::{self, Auth, Identify, Renewal, is_credential_name};
 
@@ -234,8 +235,15 @@ fn secret(
     text: &str,
     is_loopback: bool,
 ) -> Option<secrecy::SecretString> {
+    if let Some(file) = text.strip_prefix("file:") {
+        check.document.files.push(check.folder.join(file));
+    }
     match reference::secret(text, check.folder, is_loopback, check.environment) {
-        Ok(secret) => Some(secret),
+        Ok(secret) => {
+            let print = content::print(secret.expose_secret());
+            check.document.credentials.insert(pointer.to_owned(), print);
+            Some(secret)
+        }
         Err(fault) => {
             check.document.report_fault(pointer, fault);
             None

@@ -3,7 +3,8 @@
 //! SQL and credentials are taken as they stand: SQL is nobody's template, and credentials are read only into secrets.
 //! Credentials that stand in the open are covered in the text that messages show.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
@@ -27,6 +28,10 @@ pub struct Document {
     pub problems: Vec<Problem>,
     /// Problems of connections that are none while nobody uses the connection, by its name.
     pub absent: Vec<(String, Problem)>,
+    /// Files that it names, as far as their content counts here.
+    pub files: Vec<PathBuf>,
+    /// Of each credential, by its pointer: enough to know another one by.
+    pub credentials: BTreeMap<String, u128>,
 }
 
 struct Place {
@@ -50,6 +55,8 @@ impl Document {
             hidden: Vec::new(),
             problems: Vec::new(),
             absent: Vec::new(),
+            files: Vec::new(),
+            credentials: BTreeMap::new(),
         };
         if let Some(root) = &root {
             let mut path = Vec::new();

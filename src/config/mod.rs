@@ -19,7 +19,9 @@ use crate::delivery::limits::Limits;
 use crate::domain::priority::Priority;
 use crate::{destination, domain, source};
 
+pub mod compare;
 mod connection;
+mod content;
 mod document;
 mod not_built;
 mod problem;
@@ -43,6 +45,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+pub use content::Content;
 use document::Document;
 pub use problem::{Problem, Problems};
 use reference::Environment;
@@ -75,6 +78,8 @@ pub struct Config {
     pub absent: BTreeMap<String, Vec<String>>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
+    /// What it says, part by part.
+    pub content: Content,
 }
 
 /// The HTTP interface of `serve`.
@@ -250,6 +255,7 @@ fn read_text(
 ) -> Result<Config, Problems> {
     let mut document = Document::read(text, environment);
     if !document.is_unreadable() {
+        let whole = document.value.clone();
         let raw = shape::read(&mut document);
         let folder = folder(&path);
         let mut check = Check { document: &mut document, folder: &folder, environment };
@@ -274,12 +280,14 @@ fn read_text(
             config.absent.entry(connection).or_default().extend(words);
         }
         if document.problems.is_empty() {
+            config.content = content::of(&document, &whole, &config);
             return Ok(config);
         }
     }
     let absent = document.absent.into_iter().map(|(_, problem)| problem);
     document.problems.extend(absent);
-    Err(Problems::new(&path, document.shown, document.problems))
+    let files = std::mem::take(&mut document.files);
+    Err(Problems::new(&path, document.shown, document.problems).naming(files))
 }
 
 /// The state's folder alone, for commands that work beside a config that is otherwise wrong.

@@ -32,13 +32,24 @@ pub struct Problems {
     /// The file's text with its secrets covered.
     shown: String,
     list: Vec<Problem>,
+    /// The files that the file names.
+    files: Vec<PathBuf>,
 }
 
 impl Problems {
     pub(super) fn new(path: &Path, shown: String, mut list: Vec<Problem>) -> Problems {
         list.sort_by(|a, b| (a.span.start, &a.place).cmp(&(b.span.start, &b.place)));
         list.dedup();
-        Problems { path: path.to_owned(), shown, list }
+        Problems { path: path.to_owned(), shown, list, files: Vec::new() }
+    }
+
+    pub(super) fn naming(self, files: Vec<PathBuf>) -> Problems {
+        Problems { files, ..self }
+    }
+
+    /// The files that it names, as far as they are known; a problem may be theirs.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     pub fn path(&self) -> &Path {

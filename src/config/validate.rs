@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
+use super::content::Content;
 use super::document::{Document, child};
 use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
@@ -143,6 +144,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         connections,
         absent: BTreeMap::new(),
         syncs,
+        content: Content::default(),
     }
 }
 
@@ -377,6 +379,7 @@ fn sql(check: &mut Check, pointer: &str, model: &RawModel) -> String {
         (Some(sql), None) => (sql.clone(), child(pointer, "sql")),
         (None, Some(file)) => {
             let path = resolved(check.folder, file);
+            check.document.files.push(path.clone());
             match std::fs::read_to_string(&path) {
                 Ok(sql) => (sql, file_pointer),
                 Err(error) => {

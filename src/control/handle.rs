@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::disabling::Closed;
 use super::live::Live;
 use super::queue::Wish;
+use super::reload::{self, Change, Line};
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
 use crate::store::{self, Store};
@@ -27,6 +28,8 @@ pub enum Readiness {
     /// What an earlier process left is being recovered.
     Starting,
     Ready,
+    /// Another config is being put in place.
+    Reloading,
     /// Going runs are being drained.
     Draining,
 }
@@ -67,6 +70,10 @@ pub(super) enum Command {
         given: Option<Given>,
         reply: oneshot::Sender<Result<Accepted, Refused>>,
     },
+    Reload {
+        change: Box<Change>,
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
 }
 
 /// Who asked for a run and why, for the audit; and the store as the command writes it.
@@ -85,6 +92,8 @@ pub struct Handle {
     reports: Reports,
     metrics: Metrics,
     live: Live,
+    /// To whoever reads the config anew, if anybody does.
+    reloads: Option<Line>,
 }
 
 /// The service's end of its handles.
@@ -113,7 +122,7 @@ pub fn channel() -> (Handle, Inbox) {
         metrics: metrics.clone(),
         live: live.clone(),
     };
-    (Handle { commands: sender, readiness, reports, metrics, live }, inbox)
+    (Handle { commands: sender, readiness, reports, metrics, live, reloads: None }, inbox)
 }
 
 impl Handle {
@@ -137,7 +146,8 @@ impl Handle {
         match self.readiness() {
             Readiness::Starting => return Err(Refused::Starting),
             Readiness::Draining => return Err(Refused::Draining),
-            Readiness::Ready => {}
+            // A config is in place in a moment: the command waits for it.
+            Readiness::Ready | Readiness::Reloading => {}
         }
         let (reply, answer) = oneshot::channel();
         let command = Command::Run { sync: sync.to_owned(), wish, given, reply };
@@ -146,6 +156,46 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
         })?;
         // A service that drains drops what it has not heard.
+        answer.await.unwrap_or(Err(Refused::Draining))
+    }
+
+    /// The same, and a way to ask for another config.
+    #[must_use]
+    pub fn with_reloads(self, line: Line) -> Handle {
+        Handle { reloads: Some(line), ..self }
+    }
+
+    /// The config that runs; `None` where nobody reads it anew.
+    pub fn config(&self) -> Option<reload::Known> {
+        self.reloads.as_ref().map(Line::known)
+    }
+
+    /// Has the config read anew. `store`: as the command writes it that asks; `expected`: the revision that must run.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    pub async fn reload(
+        &self,
+        who: &str,
+        store: Option<Store>,
+        expected: Option<String>,
+    ) -> Result<reload::Reloaded, reload::Refused> {
+        match &self.reloads {
+            Some(line) => line.ask(who, store, expected).await,
+            None => Err(Refused::Starting.into()),
+        }
+    }
+
+    /// Puts another config in place.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub async fn apply(&self, change: Change) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Reload { change: Box::new(change), reply };
+        if self.commands.send(command).await.is_err() {
+            return Err(Refused::Draining);
+        }
         answer.await.unwrap_or(Err(Refused::Draining))
     }
 

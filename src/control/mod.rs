@@ -9,6 +9,7 @@ pub mod handle;
 pub mod live;
 pub mod pausing;
 pub mod queue;
+pub mod reload;
 pub mod sampling;
 pub mod schedule;
 pub mod service;

@@ -240,6 +240,44 @@ impl Queue {
         true
     }
 
+    /// Puts other limits and places in place of those there are. Whoever waits goes on waiting, in the line of its new place; a
+    /// run that goes counts for its new group, or, where its sync has no place any more, for its old one.
+    pub fn change(&mut self, limits: Limits, mut places: BTreeMap<String, Place>) {
+        self.limits = limits;
+        for (sync, place) in &self.places {
+            if !places.contains_key(sync) && self.lanes.contains_key(sync) {
+                places.insert(sync.clone(), place.clone());
+            }
+        }
+        let before = std::mem::replace(&mut self.places, places);
+        let queued = |(sync, lane): (&String, &Lane)| {
+            let has_moved = before.get(sync) != self.places.get(sync);
+            (has_moved && matches!(lane, Lane::Queued(_))).then(|| sync.clone())
+        };
+        let moved: Vec<String> = self.lanes.iter().filter_map(queued).collect();
+        for connection in self.connections.values_mut() {
+            connection.line.remove(|sync| moved.contains(sync));
+        }
+        for sync in moved {
+            self.stand_in_line(&sync);
+        }
+        self.going_of.clear();
+        for (sync, lane) in &self.lanes {
+            let group = self.places.get(sync).and_then(|place| place.group.clone());
+            if let (Lane::Running(_) | Lane::RunningWithNext(..), Some(group)) = (lane, group) {
+                *self.going_of.entry(group).or_default() += 1;
+            }
+        }
+    }
+
+    /// The run of this sync that goes.
+    pub fn going_of(&self, sync: &str) -> Option<RunId> {
+        match self.lanes.get(sync).copied()? {
+            Lane::Running(run) | Lane::RunningWithNext(run, _) => Some(run),
+            Lane::Queued(_) => None,
+        }
+    }
+
     /// The run of this sync that waits.
     pub fn waiting(&self, sync: &str) -> Option<Waiting> {
         match self.lanes.get(sync).copied()? {

@@ -91,7 +91,7 @@ impl Samples {
         match self.handle.readiness() {
             Readiness::Starting => Err(Refused::Starting),
             Readiness::Draining => Err(Refused::Draining),
-            Readiness::Ready => Ok(()),
+            Readiness::Ready | Readiness::Reloading => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 //! or panics ends nothing but itself.
 
 mod arming;
+mod reloading;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
-use super::handle::{Command, Inbox, Readiness, Refused};
+use super::handle::{Command, Inbox, Readiness};
 use super::pausing::{self, SELF, end_what_is_over};
 use super::queue::{Limits, Place, Queue, Waiting, Wish};
 use super::schedule::Schedule;
@@ -76,11 +77,33 @@ pub struct Service {
     going: BTreeMap<RunId, Going>,
 }
 
+/// Whose success starts which syncs.
+fn followers(syncs: &[Standing]) -> BTreeMap<String, Vec<String>> {
+    let mut followers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for standing in syncs {
+        if let Some(first) = &standing.after {
+            let name = standing.order.sync.name.clone();
+            followers.entry(first.clone()).or_default().push(name);
+        }
+    }
+    followers
+}
+
+fn places(syncs: &[Standing]) -> BTreeMap<String, Place> {
+    syncs.iter().map(|standing| (standing.order.sync.name.clone(), standing.place())).collect()
+}
+
+fn by_name(syncs: Vec<Standing>) -> BTreeMap<String, Standing> {
+    syncs.into_iter().map(|standing| (standing.order.sync.name.clone(), standing)).collect()
+}
+
 /// A run that goes.
 struct Going {
     stopper: Stopper,
     /// Waits for the end of its start-up.
     start: AbortHandle,
+    /// Of the definition it began with.
+    drain_timeout: Duration,
 }
 
 enum Event {
@@ -111,19 +134,11 @@ impl Service {
         work: Arc<dyn Work>,
         inbox: Inbox,
     ) -> Service {
-        let mut followers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for standing in &syncs {
-            if let Some(first) = &standing.after {
-                let name = standing.order.sync.name.clone();
-                followers.entry(first.clone()).or_default().push(name);
-            }
-        }
-        let place = |standing: &Standing| (standing.order.sync.name.clone(), standing.place());
-        let places = syncs.iter().map(place).collect();
-        let by_name = |standing: Standing| (standing.order.sync.name.clone(), standing);
+        let followers = followers(&syncs);
+        let places = places(&syncs);
         Service {
             store,
-            syncs: syncs.into_iter().map(by_name).collect(),
+            syncs: by_name(syncs),
             clock,
             work,
             inbox,
@@ -163,6 +178,10 @@ impl Service {
                     // Whoever asked may be gone; the trigger stands all the same.
                     let _ = reply.send(answer);
                 }
+                Event::Command(Command::Reload { change, reply }) => {
+                    let answer = self.reload(*change).await;
+                    let _ = reply.send(answer);
+                }
                 Event::Time => self.fire().await,
                 Event::Watch => {
                     // A step of the clock is seen here: the wait for a time begins anew with each event.
@@ -175,9 +194,8 @@ impl Service {
         }
         self.inbox.readiness.send_replace(Readiness::Draining);
         self.inbox.commands.close();
-        while let Ok(Command::Run { reply, .. }) = self.inbox.commands.try_recv() {
-            let _ = reply.send(Err(Refused::Draining));
-        }
+        // Whoever waits for an answer is told so by the end of its channel.
+        while self.inbox.commands.try_recv().is_ok() {}
         self.drain(shutdown).await
     }
 
@@ -191,7 +209,11 @@ impl Service {
                 }
                 continue;
             }
-            let standing = self.syncs.get(&sync).expect("only syncs that are known are queued");
+            let Some(standing) = self.syncs.get(&sync) else {
+                // It could not be dropped when it left the config; the next start does.
+                self.queue.ended(&sync);
+                continue;
+            };
             let Wish { is_full, trigger } = wish;
             let order = Order { is_full, trigger, ..standing.order.clone() };
             let (stopper, shutdown) = shutdown::channel();
@@ -207,7 +229,8 @@ impl Service {
                 }
                 run
             });
-            self.going.insert(run, Going { stopper: stopper.clone(), start });
+            let drain_timeout = order.sync.limits.drain_timeout;
+            self.going.insert(run, Going { stopper: stopper.clone(), start, drain_timeout });
             self.tasks.spawn(async move {
                 let _going = going;
                 let mut stops = Tasks::default();
@@ -337,7 +360,7 @@ impl Service {
     /// Waits for the end of every run within one deadline: the longest drain, and some time to commit. What waits stays
     /// In Queue for the next start.
     async fn drain(mut self, mut shutdown: Shutdown) -> bool {
-        let timeouts = self.syncs.values().map(|standing| standing.order.sync.limits.drain_timeout);
+        let timeouts = self.going.values().map(|going| going.drain_timeout);
         let longest = timeouts.max().unwrap_or_default().saturating_add(GRACE);
         let mut deadline = tokio::time::Instant::now() + longest;
         let mut stage = Stage::Draining;

@@ -33,6 +33,11 @@ impl Timetable {
         self.entries.insert(sync.to_owned(), Entry { schedule, next });
     }
 
+    /// Takes a sync off the timetable.
+    pub fn remove(&mut self, sync: &str) {
+        self.entries.remove(sync);
+    }
+
     /// The syncs that are due, once each; they are due again at their next time after `now`.
     pub fn due(&mut self, now: Instant) -> Vec<String> {
         if now.plus(STEP_BACK) < self.seen {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::limits::{Limits, Rate};
 use crate::domain::priority::{Line, Priority};
@@ -22,6 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 pub struct Budget {
     places: Mutex<Places>,
     limiter: Mutex<Option<Arc<Limiter>>>,
+    /// Tells runs that go of the limit of places.
+    concurrency: watch::Sender<u32>,
 }
 
 #[derive(Debug)]
@@ -51,14 +53,22 @@ impl Budget {
         let places =
             Places { limit: limits.concurrency.max(1), taken: 0, waiting: Line::default() };
         let limiter = Mutex::new(limits.rate.map(Limiter::new));
-        Arc::new(Budget { places: Mutex::new(places), limiter })
+        let (concurrency, _) = watch::channel(places.limit);
+        Arc::new(Budget { places: Mutex::new(places), limiter, concurrency })
     }
 
     /// Puts other limits in place of those there are; requests that are in flight stay so, those that wait go by the new ones.
     pub fn change(self: &Arc<Budget>, limits: &Limits) {
         *self.limiter.lock().expect(WHOLE) = limits.rate.map(Limiter::new);
-        self.places().limit = limits.concurrency.max(1);
+        let most = limits.concurrency.max(1);
+        self.places().limit = most;
+        self.concurrency.send_replace(most);
         self.admit();
+    }
+
+    /// How many requests may be in flight at once, and each change of that.
+    pub fn concurrency(&self) -> watch::Receiver<u32> {
+        self.concurrency.subscribe()
     }
 
     /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.

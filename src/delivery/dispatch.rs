@@ -286,6 +286,13 @@ impl Dispatch {
         self.step(Event::Due { now });
     }
 
+    /// So many requests may be in flight from now on; what is in flight stays so.
+    pub fn allow(&mut self, concurrency: u32, now: Moment) {
+        self.concurrency = usize::try_from(concurrency.max(1)).unwrap_or(usize::MAX);
+        self.window.allow(self.concurrency);
+        self.wake(now);
+    }
+
     /// Something ended that is not in the journal yet.
     pub fn has_receipts(&self) -> bool {
         !self.receipts.is_empty()

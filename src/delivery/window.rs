@@ -149,6 +149,11 @@ impl Window {
         self.ready.len()
     }
 
+    /// So many may be in flight from the next event on; at least 1.
+    pub fn allow(&mut self, concurrency: usize) {
+        self.concurrency = concurrency.max(1);
+    }
+
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }

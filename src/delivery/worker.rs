@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -35,8 +36,6 @@ pub struct Settings {
     pub budget: Arc<Budget>,
     /// Of the sync, beside others of its connection.
     pub priority: Priority,
-    /// Requests of this run in flight at once; at least 1.
-    pub concurrency: u32,
     pub retry: Retry,
     pub upsert_repeat: Repeat,
     pub delete_repeat: Repeat,
@@ -53,6 +52,8 @@ pub struct Settings {
 pub struct Delivery {
     /// Where operations are put in, and what tells how they ended. A stop is [`Delivery::drain`] or [`Delivery::abort`].
     pub dispatch: Dispatch,
+    /// Requests in flight at once, which may change while the run goes.
+    concurrency: watch::Receiver<u32>,
     shared: Arc<Shared>,
     drain_timeout: Duration,
     sync: Tasks<Result<(), Error>>,
@@ -73,6 +74,7 @@ enum Wake {
     Synced(Result<(), Error>),
     Due,
     Deadline,
+    Changed,
 }
 
 /// What forms the batches of each operation that the destination declares.
@@ -86,8 +88,9 @@ pub fn batchers(destination: &Destination) -> [Option<Batcher>; 2] {
 impl Delivery {
     pub fn new(settings: Settings) -> Delivery {
         let Settings { destination, budget, priority, lineage, sync, run, .. } = settings;
+        let mut concurrency = budget.concurrency();
         let dispatch = Dispatch::new(Terms {
-            concurrency: settings.concurrency,
+            concurrency: *concurrency.borrow_and_update(),
             retry: settings.retry,
             batchers: batchers(&destination),
             repeat: [settings.upsert_repeat, settings.delete_repeat],
@@ -95,6 +98,7 @@ impl Delivery {
         });
         Delivery {
             dispatch,
+            concurrency,
             shared: Arc::new(Shared { destination, budget, priority, lineage, sync, run }),
             drain_timeout: settings.drain_timeout,
             sync: Tasks::default(),
@@ -151,6 +155,10 @@ impl Delivery {
             }
             Wake::Due => self.dispatch.wake(self.start.elapsed()),
             Wake::Deadline => self.abort(),
+            Wake::Changed => {
+                let concurrency = *self.concurrency.borrow_and_update();
+                self.dispatch.allow(concurrency, self.start.elapsed());
+            }
         }
         self.write_receipts(journal)?;
         self.send();
@@ -171,6 +179,7 @@ impl Delivery {
             Some(synced) = self.sync.next() => Wake::Synced(synced),
             () = at(deadline) => Wake::Deadline,
             () = at(due) => Wake::Due,
+            Ok(()) = self.concurrency.changed() => Wake::Changed,
         }
     }
 

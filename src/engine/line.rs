@@ -118,7 +118,6 @@ impl<'a> Line<'a> {
             destination: Arc::clone(&prepared.destination),
             budget: Arc::clone(&order.budget),
             priority: order.priority,
-            concurrency: order.limits.concurrency,
             retry: order.limits.retry,
             upsert_repeat: repeat(&order.requests.upsert),
             delete_repeat: order.requests.delete.as_ref().map_or(Repeat::Never, repeat),

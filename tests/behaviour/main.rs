@@ -36,6 +36,7 @@ mod oracle_itself;
 mod pause;
 mod receipts;
 mod rejections;
+mod reload;
 mod replace;
 mod rudderstack;
 mod sample;

@@ -437,11 +437,14 @@ fn a_config_that_changed_under_the_server_is_named_by_a_sync_beside_it() {
     workspace.write_people(&people(1..=3));
     let server = Server::start(&workspace);
     let same = workspace.run(&["sync", "people"]).expect_code(0);
-    assert!(!same.stderr.contains("start it again"), "{same:#?}");
+    assert!(!same.stderr.contains("counterflow reload"), "{same:#?}");
     let changed = std::fs::read_to_string(workspace.path().join("counterflow.yaml"));
     workspace.write("counterflow.yaml", &format!("{}\n", changed.expect("it is there")));
-    let words = ["`counterflow.yaml`", &server.address, "start it again"];
+    let words = ["`counterflow.yaml`", &server.address, "counterflow reload"];
     workspace.run(&["sync", "people"]).expect_code(0).expect_printed(&words);
+    workspace.run(&["reload"]).expect_code(0);
+    let same = workspace.run(&["sync", "people"]).expect_code(0);
+    assert!(!same.stderr.contains("counterflow reload"), "{same:#?}");
     server.end().expect_code(0);
 }
 

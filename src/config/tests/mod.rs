@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod comparisons;
 mod example;
 mod problems;
 mod schedules;

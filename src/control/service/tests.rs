@@ -8,7 +8,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
-use crate::control::handle::{self, Handle};
+use crate::control::handle::{self, Handle, Refused};
 use crate::control::pausing::{self, Came};
 use crate::control::queue;
 use crate::delivery::Budget;
@@ -179,19 +179,8 @@ async fn bench(
     let (clock, time) = watch::channel(Instant(now));
     let (told, began) = mpsc::unbounded_channel();
     let (handle, inbox) = handle::channel();
-    let standing = syncs.iter().map(|(name, line)| Standing {
-        order: order(name),
-        schedule: line
-            .filter(|line| line.contains('*'))
-            .map(|line| Schedule::parse(line, "UTC").unwrap()),
-        is_paused: name.starts_with("paused"),
-        after: line.and_then(|line| line.strip_prefix("after ")).map(str::to_owned),
-        starts_now: *line == Some("now"),
-        group: name.starts_with("grouped").then(|| "group".to_owned()),
-        disable_after_halts: 2,
-    });
-    let groups = BTreeMap::from([("group".to_owned(), 1)]);
-    let limits = queue::Limits { running: RUNS_AT_ONCE, groups };
+    let standing = syncs.iter().map(standing);
+    let limits = limits();
     let work = Arc::new(Told { store: store.clone(), began: told });
     let clock_by_hand = Arc::new(ByHand(time));
     let mut service =
@@ -230,6 +219,8 @@ impl Bench {
 }
 
 mod control_plane;
+mod reloads;
+use reloads::{limits, standing};
 
 #[tokio::test]
 async fn triggers_during_a_run_are_one_run_behind_it_of_the_stronger_kind() {

@@ -72,7 +72,6 @@ impl Fixture {
             destination: Arc::new(destination(&address, records, repeat)),
             budget: Budget::new(&limits),
             priority: Priority::Normal,
-            concurrency: 2,
             retry: RETRY,
             upsert_repeat: repeat,
             delete_repeat: repeat,

@@ -1,0 +1,34 @@
+use serde_json::json;
+
+use super::address;
+use super::beside::Server;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::state::Place;
+
+/// Has the running server read its config again; a file with problems changes nothing, and all of them are the failure.
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    revision: Option<String>,
+) -> Result<Exit, Failure> {
+    let state = place.state()?;
+    let Some(found) = address::of_owner(&state) else {
+        return Err(Failure::usage(format!(
+            "no server works on `{}`, so there is nothing to reload; every other command reads the file anew, and \
+             `counterflow serve` starts a server",
+            state.display()
+        )));
+    };
+    let body = match &revision {
+        Some(revision) => json!({ "revision": revision }),
+        None => json!({}),
+    };
+    let answer = Server::at(found.address)?.command("/api/v1/reload", &body).await?;
+    output.answer(&answer, || {
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        format!("revision {} runs: {}\n", text("revision"), text("summary"))
+    });
+    Ok(Exit::Done)
+}
