@@ -166,8 +166,9 @@ impl Case {
             return None;
         }
         let held = entries.values().filter(|entry| entry.held.is_some());
-        // A delete that was released and went unanswered is unknown, and stays a released one of its hold.
-        let (asked, kept): (Vec<_>, Vec<_>) = held.partition(|entry| entry.doubt.is_some());
+        // A delete that was released, and was rejected or not answered, is counted as that, and stays one of its hold.
+        let is_asked = |entry: &&Entry| entry.doubt.is_some() || entry.rejection.is_some();
+        let (asked, kept): (Vec<_>, Vec<_>) = held.partition(is_asked);
         let held = kept.len() as u64..=(kept.len() + asked.len()) as u64;
         let refused = entries.values().filter(|entry| entry.rejection.is_some()).count() as u64;
         let said = (tally.count("held"), tally.sum(&["rejected", "deferred"]));
