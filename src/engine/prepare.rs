@@ -26,7 +26,7 @@ use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::{ENCODING_VERSION, Value};
 use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
-use crate::snapshot::disk::LocalDisk;
+use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
@@ -125,13 +125,14 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
-    let (mut snapshot, is_copied) = open_checked(store, order).await?;
+    let (mut snapshot, is_vouched) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_owed = store.is_full_owed(&order.sync.name).await?;
     let order = &Order {
         is_full: order.is_full || is_owed,
-        // One word answers one question: it vouches for the copy, not for a definition that changed as well.
-        keeps_snapshot: order.keeps_snapshot && !is_copied,
+        // One word answers one question: it vouches for the state, not for a definition that changed as well.
+        keeps_snapshot: order.keeps_snapshot
+            && (!is_vouched || is_planted("one_word_for_two_questions")),
         ..order.clone()
     };
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
@@ -292,7 +293,8 @@ pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     Ok(open_checked(store, order).await?.0)
 }
 
-/// As [`open`]; and whether the state was a copy, which a person's word in the order has vouched for.
+/// As [`open`]; and whether the state was a copy, or its store older than the snapshot, which a person's word in the order
+/// has vouched for.
 async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
@@ -302,11 +304,20 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
         return Err(Error::Copied(name));
     }
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
-    let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let open = |known| blocking(|| Snapshot::open(Arc::clone(&disk), &name, known));
+    let (opened, is_older) = match open(known) {
+        Err(snapshot::Error::OlderStore { .. }) if order.keeps_snapshot => {
+            // The word stands for what the store does not know.
+            let known = known.map(|known| Known { journal: None, ..known });
+            (open(known)?, true)
+        }
+        opened => (opened?, false),
+    };
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
-    Ok((opened, is_copied))
+    Ok((opened, is_copied || is_older))
 }
 
 /// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
@@ -340,13 +351,7 @@ pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, 
 
 async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
     let known = store.known(&order.sync.name).await?;
-    // A person's word stands for what a store that is older than the snapshot does not know.
-    let is_asked = |journal: &u64| *journal > 0 || !order.keeps_snapshot;
-    Ok(known.map(|(lineage, generation, journal)| Known {
-        lineage,
-        generation,
-        journal: journal.filter(is_asked),
-    }))
+    Ok(known.map(|(lineage, generation, journal)| Known { lineage, generation, journal }))
 }
 
 fn folder(order: &Order) -> PathBuf {

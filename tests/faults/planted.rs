@@ -91,6 +91,11 @@ pub const PLANTED: &[Row] = &[
         "a run went on over what is damaged",
     ),
     (
+        "one_word_for_two_questions",
+        "a word for a log that was lost is no word for a definition that changed as well",
+        "a run went on over what is damaged",
+    ),
+    (
         "foreign_file_accepted",
         "the snapshot of another state is refused",
         "`does not belong to the snapshot of `people`` is not said",
