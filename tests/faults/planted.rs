@@ -143,6 +143,21 @@ pub const PLANTED: &[Row] = &[
         "a manifest is named only when all it names is safe, and nothing is removed before it is",
         "A9: ",
     ),
+    (
+        "renewal_skips_hold",
+        "a secret of nobody knows which account that comes between deletes is sent none of them",
+        "deletes were sent with the other secret",
+    ),
+    (
+        "renewal_skips_hold",
+        "a secret of nobody knows which account that comes between upserts holds the deletes of the next run",
+        "deletes were not held for the secret",
+    ),
+    (
+        "renewal_unseen",
+        "a secret of nobody knows which account that comes between upserts holds the deletes of its run",
+        "deletes were not held for the secret",
+    ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
 ];
 

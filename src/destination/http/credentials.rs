@@ -13,6 +13,8 @@ use crate::destination::definition::{Auth, Connection, Renewal, is_credential_na
 
 /// The credentials of one connection. They may change while requests are in flight.
 pub(super) struct Credentials {
+    /// A person has declared the account, so that others are for the same one.
+    pub is_of_one_account: bool,
     renewal: Option<Renewal>,
     /// Values of headers that look like credentials.
     headers: Vec<SecretString>,
@@ -40,8 +42,12 @@ impl Credentials {
         let past = renewed.as_ref().map_or(Vec::new(), |_| secrets(&connection.auth));
         let auth = renewed.as_ref().unwrap_or(&connection.auth);
         let current = Current::new(auth, &headers, past);
-        let renewal = connection.renewal.clone();
-        Credentials { renewal, headers, current: RwLock::new(Arc::new(current)) }
+        Credentials {
+            is_of_one_account: connection.account.is_some(),
+            renewal: connection.renewal.clone(),
+            headers,
+            current: RwLock::new(Arc::new(current)),
+        }
     }
 
     pub fn current(&self) -> Arc<Current> {
