@@ -158,6 +158,31 @@ pub const PLANTED: &[Row] = &[
         "a secret of nobody knows which account that comes between upserts holds the deletes of its run",
         "deletes were not held for the secret",
     ),
+    (
+        "journal_not_noted",
+        "a journal that is gone or cut after a run had begun to send halts with advice",
+        "a run went on over what is damaged",
+    ),
+    (
+        "older_store_ignored",
+        "a log that is lost with a run that had begun to send halts with advice, and loses no record",
+        "a run went on over what is damaged",
+    ),
+    (
+        "older_store_ignored",
+        "a state database that is older than the snapshot halts with advice",
+        "a run went on over what is damaged",
+    ),
+    (
+        "full_not_owed",
+        "a full resync that a damaged snapshot refused is made once the snapshot is whole",
+        "it is foretold",
+    ),
+    (
+        "stop_without_audit",
+        "a stop while a run waits in the queue ends it unbegun",
+        "the stop stands in no audit log",
+    ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
 ];
 
