@@ -23,7 +23,7 @@ use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::ENCODING_VERSION;
 use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
-use crate::snapshot::disk::LocalDisk;
+use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot, View};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
@@ -132,6 +132,15 @@ pub struct Prepared {
     pub is_kept: bool,
     /// Intents below this number are never repeated with their number.
     pub reuse_floor: IntentNumber,
+    /// A hash of the credentials that the run began with. What the destination has taken since may be for others.
+    pub credentials: Option<String>,
+}
+
+impl Prepared {
+    /// A hash of the credentials that are sent now.
+    pub fn current_credentials(&self) -> Option<String> {
+        self.destination.credentials_hash(self.snapshot.header().lineage.0)
+    }
 }
 
 /// Opens everything, without changing anything but what recovery folds; `None` if the run was stopped meanwhile. A full
@@ -145,7 +154,7 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
-    let (mut snapshot, is_copied) = open_checked(store, order).await?;
+    let (mut snapshot, is_vouched) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_sample = order.chosen.is_some();
     if is_sample && snapshot.header().epoch == Epoch(0) {
@@ -154,8 +163,9 @@ pub async fn prepare(
     let is_owed = !is_sample && store.is_full_owed(&order.sync.name).await?;
     let order = &Order {
         is_full: !is_sample && order.is_full || is_owed,
-        // One word answers one question: it vouches for the copy, not for a definition that changed as well.
-        keeps_snapshot: order.keeps_snapshot && !is_copied,
+        // One word answers one question: it vouches for the state, not for a definition that changed as well.
+        keeps_snapshot: order.keeps_snapshot
+            && (!is_vouched || is_planted("one_word_for_two_questions")),
         ..order.clone()
     };
     let is_forced = order.is_full && blocking(|| opening::force(&mut snapshot))?;
@@ -189,6 +199,7 @@ pub async fn prepare(
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
     let Reading { files, pins, partitions: streams, proof, .. } = reading;
+    let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
         snapshot,
         destination,
@@ -202,6 +213,7 @@ pub async fn prepare(
         query,
         is_kept: order.keeps_snapshot,
         reuse_floor,
+        credentials,
     }))
 }
 
@@ -262,7 +274,7 @@ pub async fn compare(
 fn check_store(sync: &str, header: &Header, run: RunId) -> Result<(), Error> {
     let baseline = header.baseline.as_ref().map(|baseline| baseline.run);
     let known = baseline.max(header.hold.as_ref().map(|hold| hold.run));
-    match known.filter(|known| *known >= run) {
+    match known.filter(|known| *known >= run && !is_planted("older_store_ignored")) {
         Some(known) => Err(Error::OlderStore { sync: sync.to_owned(), next: run, known }),
         None => Ok(()),
     }
@@ -276,7 +288,8 @@ pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
     Ok(open_checked(store, order).await?.0)
 }
 
-/// As [`open`]; and whether the state was a copy, which a person's word in the order has vouched for.
+/// As [`open`]; and whether the state was a copy, or its store older than the snapshot, which a person's word in the order
+/// has vouched for.
 async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), Error> {
     let name = order.sync.name.clone();
     let known = known(store, order).await?;
@@ -286,11 +299,20 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
         return Err(Error::Copied(name));
     }
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
-    let opened = blocking(|| Snapshot::open(Arc::new(disk), &name, known))?;
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let open = |known| blocking(|| Snapshot::open(Arc::clone(&disk), &name, known));
+    let (opened, is_older) = match open(known) {
+        Err(snapshot::Error::OlderStore { .. }) if order.keeps_snapshot => {
+            // The word stands for what the store does not know.
+            let known = known.map(|known| Known { journal: None, ..known });
+            (open(known)?, true)
+        }
+        opened => (opened?, false),
+    };
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
-    Ok((opened, is_copied))
+    Ok((opened, is_copied || is_older))
 }
 
 /// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
@@ -324,13 +346,7 @@ pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, 
 
 async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
     let known = store.known(&order.sync.name).await?;
-    // A person's word stands for what a store that is older than the snapshot does not know.
-    let is_asked = |journal: &u64| *journal > 0 || !order.keeps_snapshot;
-    Ok(known.map(|(lineage, generation, journal)| Known {
-        lineage,
-        generation,
-        journal: journal.filter(is_asked),
-    }))
+    Ok(known.map(|(lineage, generation, journal)| Known { lineage, generation, journal }))
 }
 
 fn folder(order: &Order) -> PathBuf {
@@ -454,12 +470,12 @@ pub fn check_rows(model: &str, header: Option<&Header>, rows_read: u64) -> Resul
 
 /// What later reads are judged against, as this run finds it.
 pub fn baseline(prepared: &Prepared, run: RunId, invalid_keys: Option<u64>) -> Baseline {
-    let lineage = prepared.snapshot.header().lineage;
+    let renewed = is_planted("renewal_skips_hold").then(|| prepared.current_credentials());
     Baseline {
         run,
         definition: prepared.definition.clone(),
         files: prepared.files.clone(),
         invalid_keys,
-        credentials: prepared.destination.credentials_hash(lineage.0),
+        credentials: renewed.unwrap_or_else(|| prepared.credentials.clone()),
     }
 }

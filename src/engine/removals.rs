@@ -18,7 +18,8 @@ pub struct Facts<'a> {
     pub vanished: Vec<String>,
     pub rows_read: u64,
     pub invalid_keys: u64,
-    pub credentials: Option<String>,
+    /// Hashes of those that the run began with, and of those that its deletes would be sent with.
+    pub credentials: [Option<String>; 2],
     pub declares_account: bool,
 }
 
@@ -104,7 +105,8 @@ fn causes(sync: &Sync, header: &Header, facts: &Facts<'_>, removals: u64) -> Vec
     if let Some(what) = facts.definition.hold_cause(&baseline.definition) {
         causes.push(HoldCause::DefinitionChanged { what: what.to_owned() });
     }
-    if !facts.declares_account && facts.credentials != baseline.credentials {
+    let is_other = |credentials: &Option<String>| *credentials != baseline.credentials;
+    if !facts.declares_account && facts.credentials.iter().any(is_other) {
         causes.push(HoldCause::CredentialsChanged);
     }
     causes
@@ -206,7 +208,7 @@ mod tests {
             vanished: Vec::new(),
             rows_read: 90,
             invalid_keys: 2,
-            credentials: Some("a".into()),
+            credentials: [Some("a".into()), Some("a".into())],
             declares_account: false,
         }
     }
@@ -249,7 +251,11 @@ mod tests {
         let many = MaxDeletes::Rows(1_000);
         let vanished = || Facts { vanished: vec!["a.csv".into()], ..facts(&lake) };
         let invalid = || Facts { invalid_keys: 3, ..facts(&lake) };
-        let secret = || Facts { credentials: Some("b".into()), ..facts(&lake) };
+        let secrets = |secrets: [&str; 2]| Facts {
+            credentials: secrets.map(|secret| Some(secret.to_owned())),
+            ..facts(&lake)
+        };
+        let secret = || secrets(["b", "b"]);
         let declared = || Facts { declares_account: true, ..secret() };
         let empty = || Facts { rows_read: 0, ..facts(&lake) };
         let names = || vec!["a.csv".to_owned()];
@@ -272,6 +278,8 @@ mod tests {
             (many, facts(&lake), was_upsert, Some(changed("the mode"))),
             (many, facts(&sql), None, None),
             (many, secret(), known(), Some(HoldCause::CredentialsChanged)),
+            (many, secrets(["a", "b"]), known(), Some(HoldCause::CredentialsChanged)),
+            (many, secrets(["b", "a"]), known(), Some(HoldCause::CredentialsChanged)),
             (
                 many,
                 secret(),

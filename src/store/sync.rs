@@ -42,9 +42,17 @@ impl Store {
     }
 
     /// Remembers that so many bytes of the journal of this generation are safe.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] too, if this generation is not the one that is remembered: then nothing would miss the journal.
     pub async fn note_journal(&self, sync: &str, generation: u64, bytes: u64) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
         let statement = query(NOTE_JOURNAL).bind(sync.to_owned()).bind(stored(generation));
-        self.execute(statement.bind(stored(bytes))).await
+        let noted = statement.bind(stored(bytes)).execute(&mut *transaction).await;
+        if noted.map_err(|error| self.failure(error))?.rows_affected() != 1 {
+            return Err(self.damaged(format!("it does not know snapshot {generation} of `{sync}`")));
+        }
+        self.commit(transaction).await
     }
 
     /// Remembers the sync's snapshot, whose journal has not begun. `manifest` says which file its manifest is, where that is
@@ -166,7 +174,10 @@ mod tests {
         store.set_known("ads", Lineage(7), 1, None).await.unwrap();
         store.set_known("crm", Lineage(u128::MAX - 1), 4, None).await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(0))));
-        store.note_journal("crm", 3, 70).await.unwrap();
+        for (sync, generation) in [("crm", 3), ("crm", 5), ("web", 4)] {
+            let noted = store.note_journal(sync, generation, 70).await;
+            assert!(matches!(noted, Err(Error::Damaged { .. })), "{sync} {generation}: {noted:?}");
+        }
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(0))));
         store.note_journal("crm", 4, 80).await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(80))));

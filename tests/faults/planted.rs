@@ -91,6 +91,11 @@ pub const PLANTED: &[Row] = &[
         "a run went on over what is damaged",
     ),
     (
+        "one_word_for_two_questions",
+        "a word for a log that was lost is no word for a definition that changed as well",
+        "a run went on over what is damaged",
+    ),
+    (
         "foreign_file_accepted",
         "the snapshot of another state is refused",
         "`does not belong to the snapshot of `people`` is not said",
@@ -137,6 +142,46 @@ pub const PLANTED: &[Row] = &[
         "folder_not_synced",
         "a manifest is named only when all it names is safe, and nothing is removed before it is",
         "A9: ",
+    ),
+    (
+        "renewal_skips_hold",
+        "a secret of nobody knows which account that comes between deletes is sent none of them",
+        "deletes were sent with the other secret",
+    ),
+    (
+        "renewal_skips_hold",
+        "a secret of nobody knows which account that comes between upserts holds the deletes of the next run",
+        "deletes were not held for the secret",
+    ),
+    (
+        "renewal_unseen",
+        "a secret of nobody knows which account that comes between upserts holds the deletes of its run",
+        "deletes were not held for the secret",
+    ),
+    (
+        "journal_not_noted",
+        "a journal that is gone or cut after a run had begun to send halts with advice",
+        "a run went on over what is damaged",
+    ),
+    (
+        "older_store_ignored",
+        "a log that is lost with a run that had begun to send halts with advice, and loses no record",
+        "a run went on over what is damaged",
+    ),
+    (
+        "older_store_ignored",
+        "a state database that is older than the snapshot halts with advice",
+        "a run went on over what is damaged",
+    ),
+    (
+        "full_not_owed",
+        "a full resync that a damaged snapshot refused is made once the snapshot is whole",
+        "it is foretold",
+    ),
+    (
+        "stop_without_audit",
+        "a stop while a run waits in the queue ends it unbegun",
+        "the stop stands in no audit log",
     ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
 ];

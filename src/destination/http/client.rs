@@ -20,6 +20,7 @@ use super::{Error, Http, Prepared};
 use crate::destination::Outgoing;
 use crate::destination::answer::{Attempt, Judgement, Refusal};
 use crate::destination::definition::Connection;
+use crate::domain::entry::Operation;
 use crate::points;
 use crate::shutdown::blocking;
 
@@ -86,17 +87,21 @@ impl Http {
                     }
                 };
                 let answer = Answer { status, retry_after: wait, body: &body };
-                self.renewed(self.judged(prepared, outgoing, &answer), &credentials)
+                let attempt = self.judged(prepared, outgoing, &answer);
+                self.renewed(attempt, outgoing.operation, &credentials)
             }
         }
     }
 
     /// A request that was refused for its credentials was not applied, and may be tried again where there are others now.
-    fn renewed(&self, attempt: Attempt, used: &Arc<Current>) -> Attempt {
+    /// But a delete only where they are known to be for the same account: another one may hold other records of these keys.
+    fn renewed(&self, attempt: Attempt, operation: Operation, used: &Arc<Current>) -> Attempt {
+        let may_be_renewed = operation == Operation::Upsert
+            || self.credentials.is_of_one_account
+            || points::is_planted("renewal_skips_hold");
+        let renew = || may_be_renewed && blocking(|| self.credentials.renew(used));
         match attempt.judgement {
-            Judgement::Halt(refusal)
-                if attempt.status == Some(401) && blocking(|| self.credentials.renew(used)) =>
-            {
+            Judgement::Halt(refusal) if attempt.status == Some(401) && renew() => {
                 let message = format!("the secret has changed since; {}", refusal.message);
                 let judgement = Judgement::NotApplied(Refusal { message, ..refusal });
                 Attempt { judgement, ..attempt }

@@ -5,18 +5,25 @@ use crate::domain::tally::Tally;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
+use crate::points::is_planted;
 use crate::shutdown::blocking;
 
 impl Line<'_> {
     /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
     pub fn sort_removals(&mut self) {
         let header = self.prepared.snapshot.header();
+        let first = || self.prepared.credentials.clone();
+        let last = match is_planted("renewal_unseen") {
+            true => first(),
+            false => self.prepared.current_credentials(),
+        };
         let facts = Facts {
             definition: &self.prepared.definition,
             vanished: std::mem::take(&mut self.vanished),
             rows_read: self.course.intake.counts.tally().rows_read,
             invalid_keys: self.course.invalid_keys(),
-            credentials: self.prepared.destination.credentials_hash(header.lineage.0),
+            // They may have been read anew while the upserts were sent.
+            credentials: [first(), last],
             declares_account: self.order.connection.knows_account(),
         };
         self.course.sort_removals(&self.order.sync, header, &facts, self.started);

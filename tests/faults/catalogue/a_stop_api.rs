@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use counterflow::domain::id::RunId;
 use counterflow::points::Point;
+use counterflow::store::Store;
 use serde_json::Value;
 
 use super::Scenario;
@@ -203,12 +205,24 @@ fn in_queue(scenario: &Scenario) {
         let document = server.ended(going);
         assert_eq!(document["phase"], "cancelled", "A5: {document:#}");
         assert_adds_up(&document["tally"]);
+        let wanted = [("stop".to_owned(), Some(RunId(going)))];
+        assert_eq!(audited(&case), wanted, "the stop stands in no audit log\n{}", case.print());
         case.oracle.release();
         let next = server.ended(server.run("{}"));
         assert_eq!((&next["phase"], &next["kind"]), (&"succeeded".into(), &"incremental".into()));
         end(&mut case, started);
         case.judge();
     }
+}
+
+/// The commands of the audit log, and the run that each was for.
+fn audited(case: &Case) -> Vec<(String, Option<RunId>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let log = runtime.expect("there are threads").block_on(async {
+        let store = Store::open_beside(&case.workspace.state()).await.expect("there is a state");
+        store.audit_log(100).await.expect("the audit log can be read")
+    });
+    log.into_iter().map(|one| (one.command, one.run)).collect()
 }
 
 /// The model multiplies rows without giving one.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Scenario;
-use crate::damage::{Copy, assert_halts, assert_refused};
+use crate::damage::{Copy, assert_halted, assert_halts, assert_refused};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::people::people;
@@ -20,6 +20,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "C5",
         "a log that is lost with a run that had begun to send halts with advice, and loses no record",
         log_lost,
+    ),
+    Scenario::new(
+        "C5",
+        "a word for a log that was lost is no word for a definition that changed as well",
+        lost_and_changed,
     ),
     Scenario::new(
         "C5",
@@ -121,6 +126,24 @@ fn log_lost(scenario: &Scenario) {
     lose_log(&mut case, "before_intent:1");
     case.sync(&[]).expect(0, "succeeded", &[]);
     case.judge();
+}
+
+/// Whoever says that the snapshot is true, although the store has lost a run, may not know that the key changed as well.
+fn lost_and_changed(scenario: &Scenario) {
+    let mut case = committed(scenario);
+    case.write(&people(5..=18));
+    lose_log(&mut case, "answer_read:2");
+    case.workspace.change(|setup| {
+        setup.sql = "SELECT CAST(id AS INT) AS id, counter, checksum, email FROM people".to_owned();
+    });
+    case.say("the key changed");
+    assert_refused(&mut case, &["older than the snapshot of `people`", "--keep-snapshot"]);
+    let before = case.oracle.request_count();
+    let refused = case.workspace.sync(&["--keep-snapshot"]).finished;
+    assert_halted(&case, &refused, &["the key changed", "--keep-snapshot"]);
+    assert_halts(&mut case, &["the key changed", "--keep-snapshot", "rebaseline people -m WHY"]);
+    assert_eq!(case.oracle.request_count(), before, "nothing was sent\n{}", case.print());
+    case.sync(&["--keep-snapshot"]).expect(4, "partial", &[("unknown", 0)]);
 }
 
 fn log_of_committed_lost(scenario: &Scenario) {

@@ -325,7 +325,7 @@ impl Session<'_> {
             vanished: std::mem::take(&mut self.vanished),
             rows_read: self.course.intake.counts.tally().rows_read,
             invalid_keys: self.course.invalid_keys(),
-            credentials: None,
+            credentials: [None, None],
             declares_account: true,
         };
         let header = self.snapshot.header();
