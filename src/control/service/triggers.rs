@@ -9,7 +9,7 @@ use super::Service;
 use crate::control::disabling::{Closed, Recorded, closed};
 use crate::control::handle::{Accepted, Given, Refused};
 use crate::control::queue::{Needed, Queue, Waiting, Wish};
-use crate::domain::id::Instant;
+use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Trigger;
 use crate::engine::recovery;
 use crate::store::{self, Audited, NewRun, Store};
@@ -198,7 +198,9 @@ impl Service {
             if let Some(why) = self.closed_by(&recorded, &sync) {
                 tracing::debug!(sync, %why, "a trigger is not taken in");
                 closed.push(sync);
-            } else if self.queue.waiting(&sync).is_none() {
+            } else if let Some(waiting) = self.queue.waiting(&sync) {
+                taken_in(&sync, waiting.run, trigger);
+            } else {
                 new.push(NewRun { sync, choice: None, trigger });
             }
         }
@@ -208,10 +210,18 @@ impl Service {
             self.store.create_runs(&new, self.clock.now()).await?
         };
         for (NewRun { sync, trigger, .. }, run) in new.into_iter().zip(runs) {
-            tracing::debug!(sync, %run, %trigger, "in queue");
+            taken_in(&sync, run, trigger);
             self.queue.accept(&sync, Wish { is_full: false, trigger }, run);
         }
         Ok(closed)
+    }
+}
+
+/// Says which run answers a trigger that nobody waits for.
+fn taken_in(sync: &str, run: RunId, trigger: Trigger) {
+    match trigger {
+        Trigger::Schedule => tracing::debug!(sync, %run, "schedule fires"),
+        _ => tracing::debug!(sync, %run, %trigger, "a trigger is taken in"),
     }
 }
 

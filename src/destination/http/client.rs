@@ -5,7 +5,6 @@
 //! applied; errors carry no address, since paths hold keys.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -136,7 +135,7 @@ impl Http {
         body: &[u8],
     ) -> Attempt {
         let prepared = self.prepared(outgoing.operation).expect("the target declares it");
-        let retry_after = retry_after(retry_after_header, SystemTime::UNIX_EPOCH);
+        let retry_after = retry_after(retry_after_header, std::time::UNIX_EPOCH);
         self.judged(prepared, outgoing, &Answer { status, retry_after, body })
     }
 
