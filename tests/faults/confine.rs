@@ -56,7 +56,8 @@ pub fn can_limit() -> Result<(), String> {
 
 /// The least address space, in MiB, within which the binary says its version: how large it is depends on how it was built.
 pub fn least_address_space() -> u64 {
-    let version = [env!("CARGO_BIN_EXE_counterflow"), "version"];
+    // Without memory for a thread more it may wait for ever.
+    let version = ["timeout", "5", env!("CARGO_BIN_EXE_counterflow"), "version"];
     let will_do = |mebibytes: &u64| {
         works(&limited(&format!("--as={}", mebibytes << 20)), &version, "").is_ok()
     };
