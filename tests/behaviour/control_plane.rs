@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::SOON;
-use crate::support::check::check_mirror;
+use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
@@ -38,13 +38,6 @@ fn standing(server: &Server, sync: &str) -> Value {
     server.get(&format!("/api/v1/syncs/{sync}")).expect(200).json
 }
 
-#[track_caller]
-fn expect(document: &Value, word: &str, reasons: &[&str]) {
-    assert_eq!(document["status"], word, "{document:#}");
-    let reason = document["status_reason"].as_str().expect("there is a reason");
-    reasons.iter().for_each(|part| assert!(reason.contains(part), "`{part}` in `{reason}`"));
-}
-
 #[test]
 fn requests_of_runs_beside_each_other_share_the_connection_s_budget_e1_e3() {
     let oracle = Oracle::start(&["id"]);
@@ -57,7 +50,7 @@ fn requests_of_runs_beside_each_other_share_the_connection_s_budget_e1_e3() {
     server.wait_for_phase(second, "reading");
     // It has rows to send, and time to: a whole start-up of it and more went by.
     let third = run(&server, "b");
-    expect(&standing(&server, "b"), "Running", &[]);
+    expect_status(&standing(&server, "b"), "Running", &[]);
     assert_eq!(oracle.request_count(), 1, "the one place is taken");
     oracle.release();
     for run in [first, second, third] {
@@ -79,7 +72,7 @@ fn the_higher_priority_begins_first_and_the_limit_of_the_server_is_named_e4_b9()
     let first = run(&server, "first");
     oracle.wait_for_requests(1, SOON);
     let runs = ["low", "normal", "high"].map(|sync| run(&server, sync));
-    expect(&standing(&server, "high"), "In Queue", &["at most 1 go at once", "max_running"]);
+    expect_status(&standing(&server, "high"), "In Queue", &["at most 1 go at once", "max_running"]);
     assert_eq!(standing(&server, "high")["priority"], "high");
     oracle.release();
     let finished = |run| server.ended(run)["finished_at"].as_str().expect("it ended").to_owned();
@@ -105,13 +98,13 @@ fn a_group_has_a_limit_a_status_and_is_stopped_and_started_as_one_b4_b9_b12() {
     let workspace = workspace(&oracle, &head, &syncs);
     let server = Server::start(&workspace);
     let group = || server.get("/api/v1/groups/sales").expect(200).json;
-    expect(&group(), "Idle", &[]);
+    expect_status(&group(), "Idle", &[]);
     oracle.on_request(1, Fault::ApplyThenHold);
     let going = run(&server, "a");
     oracle.wait_for_requests(1, SOON);
     let waiting = run(&server, "b");
-    expect(&standing(&server, "b"), "In Queue", &["a place in group `sales`; at most 1"]);
-    expect(&group(), "Running", &[&format!("`a`: run {going} goes")]);
+    expect_status(&standing(&server, "b"), "In Queue", &["a place in group `sales`; at most 1"]);
+    expect_status(&group(), "Running", &[&format!("`a`: run {going} goes")]);
 
     workspace.run(&["group", "stop", "sales"]).expect_code(2).expect_printed(&["--yes"]);
     workspace
@@ -126,7 +119,7 @@ fn a_group_has_a_limit_a_status_and_is_stopped_and_started_as_one_b4_b9_b12() {
     for run in [going, waiting] {
         assert_eq!(server.ended(run)["phase"], "cancelled");
     }
-    expect(&group(), "Disabled", &["every sync is", "by local: group `sales`: night"]);
+    expect_status(&group(), "Disabled", &["every sync is", "by local: group `sales`: night"]);
     let again = ["group", "stop", "sales", "--yes"];
     workspace.run(&again).expect_code(0).expect_printed(&["0 syncs were paused"]);
     assert_eq!(workspace.json(&["group", "status"])[0], group(), "the same by either way");
@@ -143,15 +136,15 @@ fn a_group_has_a_limit_a_status_and_is_stopped_and_started_as_one_b4_b9_b12() {
         .collect();
     assert_eq!(runs.len(), 2);
     oracle.wait_for_requests(before + 1, SOON);
-    expect(&group(), "Restarting", &["`a`: resumed", "its first run since"]);
+    expect_status(&group(), "Restarting", &["`a`: resumed", "its first run since"]);
     let again = server.post("/api/v1/groups/sales/start", "").expect(202).json;
     assert_eq!(again["syncs"][0]["run"].as_u64(), Some(runs[0]), "what goes is left alone");
     oracle.release();
     for run in runs {
         assert_eq!(server.ended(run)["phase"], "succeeded");
     }
-    expect(&group(), "Idle", &[]);
-    expect(&standing(&server, "other"), "Disabled", &["`paused: true`"]);
+    expect_status(&group(), "Idle", &[]);
+    expect_status(&standing(&server, "other"), "Disabled", &["`paused: true`"]);
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=6)));
     oracle.assert_faults_fired();
@@ -210,7 +203,11 @@ fn a_source_that_is_disabled_drains_its_syncs_and_keeps_them_from_running_c8() {
     let reason = dropped["error"].as_str().expect("there is a reason");
     assert!(reason.contains("source `lake` disabled: again"), "{reason}");
     server.post("/api/v1/syncs/people/run", "").expect_problem(409, &way_out);
-    expect(&standing(&server, "people"), "Disabled", &["source `lake` is disabled", "again"]);
+    expect_status(
+        &standing(&server, "people"),
+        "Disabled",
+        &["source `lake` is disabled", "again"],
+    );
     server.post("/api/v1/sources/lake/disable", why).expect(200);
     server.end().expect_code(0);
     let server = Server::start(&workspace);
@@ -233,7 +230,7 @@ fn a_pause_with_an_end_ends_by_itself_while_a_server_runs_and_while_none_does() 
     workspace.run(&past).expect_code(2).expect_printed(&["has passed"]);
     let pause = |length| ["pause", "people", "-m", "lunch", "--for", length];
     workspace.run(&pause("2h")).expect_code(0).expect_printed(&["is paused until 2"]);
-    expect(&workspace.status(), "Disabled", &["until 2", "lunch"]);
+    expect_status(&workspace.status(), "Disabled", &["until 2", "lunch"]);
     workspace.run(&pause("1s")).expect_code(0);
     until("the pause is over", || (workspace.status()["status"] != "Disabled").then_some(()));
     workspace.sync(&[]).expect(0, "succeeded", &[]);
@@ -264,20 +261,20 @@ fn runs_that_halt_in_a_row_disable_their_sync_until_it_is_resumed_b6() {
     let server = Server::start(&workspace);
     oracle.always(Fault::status(403));
     assert_eq!(server.ended(server.run(""))["phase"], "failed");
-    expect(&standing(&server, "people"), "Failed", &["403"]);
+    expect_status(&standing(&server, "people"), "Failed", &["403"]);
     assert_eq!(server.ended(server.run(""))["phase"], "failed");
     let reasons = ["by counterflow: 2 runs in a row halted, the last was 2", "403"];
     until("it is disabled", || (standing(&server, "people")["status"] == "Disabled").then_some(()));
-    expect(&standing(&server, "people"), "Disabled", &reasons);
+    expect_status(&standing(&server, "people"), "Disabled", &reasons);
     server.end().expect_code(0);
-    expect(&workspace.status(), "Disabled", &reasons);
+    expect_status(&workspace.status(), "Disabled", &reasons);
     oracle.clear_faults();
     let server = Server::start(&workspace);
     let refused = server.post("/api/v1/syncs/people/run", "");
     refused.expect_problem(409, &["403", "counterflow resume people -m WHY"]);
     workspace.run(&["resume", "people", "-m", "the right is back"]).expect_code(0);
     assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
-    expect(&standing(&server, "people"), "Idle", &["succeeded"]);
+    expect_status(&standing(&server, "people"), "Idle", &["succeeded"]);
     server.end().expect_code(0);
     oracle.assert_faults_fired();
 }
@@ -293,14 +290,14 @@ fn a_partial_run_above_the_limit_makes_the_sync_failed_and_a_resume_restarting_b
     };
     reject(&[1]);
     workspace.sync(&[]).expect(3, "partial", &[("rejected", 1)]);
-    expect(&workspace.status(), "Running", &["was partial"]);
+    expect_status(&workspace.status(), "Running", &["was partial"]);
     reject(&[1, 2]);
     workspace.sync(&["--full"]).expect(3, "partial", &[("rejected", 2)]);
-    expect(&workspace.status(), "Failed", &["2 records were rejected", "more than 1"]);
+    expect_status(&workspace.status(), "Failed", &["2 records were rejected", "more than 1"]);
     workspace.run(&["pause", "people", "-m", "look"]).expect_code(0);
     workspace.run(&["resume", "people", "-m", "mended"]).expect_code(0);
-    expect(&workspace.status(), "Restarting", &["resumed 2", "its schedule is on"]);
+    expect_status(&workspace.status(), "Restarting", &["resumed 2", "its schedule is on"]);
     assert_eq!(workspace.status()["next"].as_array().map(Vec::len), Some(5));
     workspace.sync(&["--full"]).expect(0, "succeeded", &[]);
-    expect(&workspace.status(), "Running", &["succeeded"]);
+    expect_status(&workspace.status(), "Running", &["succeeded"]);
 }

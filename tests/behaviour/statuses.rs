@@ -1,9 +1,7 @@
 //! The status of syncs and connections in words, with the reason, on the command line and over HTTP; schedules in intervals.
 
-use serde_json::Value;
-
 use crate::support::SOON;
-use crate::support::check::check_mirror;
+use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
@@ -12,29 +10,25 @@ use crate::support::workspace::{Setup, Workspace};
 
 const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
 
-/// Makes sure of the word and of what its reason names.
-#[track_caller]
-fn expect(document: &Value, word: &str, reasons: &[&str]) {
-    assert_eq!(document["status"], word, "{document:#}");
-    let reason = document["status_reason"].as_str().expect("there is a reason");
-    reasons.iter().for_each(|part| assert!(reason.contains(part), "`{part}` in `{reason}`"));
-}
-
 #[test]
 fn without_a_server_the_word_follows_from_the_last_result_and_the_config() {
     let oracle = Oracle::start(&["id"]);
     let mut workspace = Workspace::new(&oracle, Setup::default());
-    expect(&workspace.status(), "Idle", &["no schedule"]);
+    expect_status(&workspace.status(), "Idle", &["no schedule"]);
     workspace.sync(&[]).expect(1, "failed", &[]);
-    expect(&workspace.status(), "Failed", &["the last run, 1, failed", "people.csv"]);
+    expect_status(&workspace.status(), "Failed", &["the last run, 1, failed", "people.csv"]);
     workspace.run(&["status"]).expect_code(0).expect_printed(&["people (mirror): Failed, "]);
     workspace.write_people(&people(1..=3));
     workspace.sync(&[]).expect(0, "succeeded", &[]);
-    expect(&workspace.status(), "Idle", &["the last run, 2, succeeded"]);
+    expect_status(&workspace.status(), "Idle", &["the last run, 2, succeeded"]);
     workspace.change(|setup| setup.sync = "schedule: { cron: \"0 0 1 1 *\" }");
-    expect(&workspace.status(), "Running", &["the last run, 2, succeeded", "the schedule is on"]);
+    expect_status(
+        &workspace.status(),
+        "Running",
+        &["the last run, 2, succeeded", "the schedule is on"],
+    );
     workspace.change(|setup| setup.sync = "paused: true");
-    expect(&workspace.status(), "Disabled", &["`paused: true`"]);
+    expect_status(&workspace.status(), "Disabled", &["`paused: true`"]);
 }
 
 #[test]
@@ -44,7 +38,7 @@ fn a_snapshot_that_is_gone_is_unknown_and_never_healthy() {
     workspace.write_people(&people(1..=3));
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     std::fs::remove_dir_all(workspace.state().join("snapshots/people")).expect("it is there");
-    expect(&workspace.status(), "Unknown", &["missing"]);
+    expect_status(&workspace.status(), "Unknown", &["missing"]);
 }
 
 #[test]
@@ -56,7 +50,7 @@ fn a_store_that_cannot_be_read_is_unknown_and_a_failure_of_the_command() {
     let garbage = b"this is no database\n".repeat(1000);
     std::fs::write(workspace.state().join("counterflow.db"), garbage).expect("it can be written");
     let shown = workspace.run(&["--format", "json", "status"]).expect_code(1).json();
-    expect(&shown[0], "Unknown", &["counterflow.db"]);
+    expect_status(&shown[0], "Unknown", &["counterflow.db"]);
     workspace.run(&["status"]).expect_code(1).expect_printed(&["people (mirror): Unknown, "]);
 }
 
@@ -69,26 +63,30 @@ fn a_server_shows_what_goes_what_was_killed_and_what_goes_on_after_it() {
     let server = Server::start(&workspace);
     let connection =
         |server: &Server| server.get("/api/v1/connections").expect(200).json[0].clone();
-    expect(&connection(&server), "Idle", &["no schedule"]);
+    expect_status(&connection(&server), "Idle", &["no schedule"]);
     oracle.on_request(2, Fault::ApplyThenHold);
     let going = server.run("");
     oracle.wait_for_requests(2, SOON);
     let queued = server.run("");
     let shown = server.get("/api/v1/syncs/people").expect(200).json;
-    expect(&shown, "Running", &[&format!("run {going} goes")]);
+    expect_status(&shown, "Running", &[&format!("run {going} goes")]);
     assert_eq!(shown["status_reason"], workspace.status()["status_reason"]);
-    expect(&connection(&server), "Running", &[&format!("run {going} goes")]);
+    expect_status(&connection(&server), "Running", &[&format!("run {going} goes")]);
     server.process.kill();
-    expect(&workspace.status(), "In Queue", &[&format!("run {queued} waits for the next start")]);
+    expect_status(
+        &workspace.status(),
+        "In Queue",
+        &[&format!("run {queued} waits for the next start")],
+    );
 
     oracle.on_next(Fault::ApplyThenHold);
     let server = Server::start(&workspace);
     server.wait_for_phase(queued, "reading");
-    expect(&workspace.status(), "Restarting", &[&format!("run {queued}")]);
-    expect(&connection(&server), "Restarting", &[&format!("run {queued}")]);
+    expect_status(&workspace.status(), "Restarting", &[&format!("run {queued}")]);
+    expect_status(&connection(&server), "Restarting", &[&format!("run {queued}")]);
     oracle.release();
     server.ended(queued);
-    expect(&workspace.status(), "Idle", &["succeeded"]);
+    expect_status(&workspace.status(), "Idle", &["succeeded"]);
     check_mirror(&oracle, &expected(&people(1..=30)));
     server.end().expect_code(0);
 }
@@ -114,9 +112,9 @@ fn a_run_behind_the_limit_is_in_queue_and_says_so() {
     for run in &runs[..4] {
         server.wait_for_phase(*run, "reading");
     }
-    expect(&workspace.status(), "In Queue", &["run 5", "at most 4"]);
+    expect_status(&workspace.status(), "In Queue", &["run 5", "at most 4"]);
     let connection = server.get("/api/v1/connections").expect(200).json;
-    expect(&connection[0], "Running", &["`a`: run 1 goes"]);
+    expect_status(&connection[0], "Running", &["`a`: run 1 goes"]);
     assert_eq!(connection[0]["syncs"], serde_json::json!(names));
     oracle.clear_faults();
     oracle.release();
@@ -143,7 +141,7 @@ fn an_interval_fires_by_the_wall_clock_and_validate_says_when() {
             .then_some(runs)
     });
     assert_eq!(runs[1]["trigger"], "schedule");
-    expect(&server.get("/api/v1/syncs/people").expect(200).json, "Running", &["succeeded"]);
+    expect_status(&server.get("/api/v1/syncs/people").expect(200).json, "Running", &["succeeded"]);
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=3)));
 }

@@ -239,3 +239,11 @@ fn line(request: &Request) -> String {
         request.fault,
     )
 }
+
+/// Makes sure of the word that a document has for its status and of what its reason names.
+#[track_caller]
+pub fn expect_status(document: &Value, word: &str, reasons: &[&str]) {
+    assert_eq!(document["status"], word, "{document:#}");
+    let reason = document["status_reason"].as_str().expect("there is a reason");
+    reasons.iter().for_each(|part| assert!(reason.contains(part), "`{part}` in `{reason}`"));
+}
