@@ -2,11 +2,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::whole::maybe_whole;
+
 /// The rows of a sample. What is said of them must all hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Chosen {
     /// So many rows at most; which, is open.
+    #[serde(deserialize_with = "maybe_whole")]
     pub limit: Option<u64>,
     /// Delivered keys, as people are shown them.
     pub keys: Option<BTreeSet<String>>,

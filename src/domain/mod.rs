@@ -16,3 +16,4 @@ pub mod status;
 pub mod sync;
 pub mod tally;
 pub mod value;
+pub mod whole;

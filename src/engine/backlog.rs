@@ -23,6 +23,7 @@ use crate::domain::decision::{self, Absent};
 use crate::domain::entry::{Fingerprint, Waiver};
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::KeyHash;
+use crate::domain::whole::whole;
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
 use crate::snapshot::{Snapshot, View};
@@ -38,12 +39,15 @@ pub const COMMAND: &str = "pause --discard-backlog";
 #[serde(deny_unknown_fields, default)]
 pub struct Backlog {
     /// Rows that would be sent and can be waived.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     pub changes: u64,
     /// Records that would be deleted and can be discarded.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     pub removals: u64,
     /// Keys that may have been sent: the next run asserts them whatever is decided.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     pub in_doubt: u64,
 }
