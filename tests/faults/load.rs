@@ -30,7 +30,10 @@ use crate::support::SOON;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::process::Process;
-use crate::support::server::{Api, until_within};
+use crate::support::server::Api;
+
+/// Between two looks at runs that are waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is to be played.
 #[derive(Debug, Clone)]
@@ -187,14 +190,29 @@ impl Play<'_> {
         };
         let runs: Vec<i64> = (0..self.fleet.len()).map(run).collect();
         let last = runs.iter().copied().max().unwrap_or_default();
-        let limit = SOON * 4 + Duration::from_millis(500) * self.asked.syncs;
-        let mut database = Database::open(&self.fleet.workspace.state());
-        until_within(limit, "all of them have ended", &mut || {
-            database.unfinished_up_to(last).is_empty().then_some(())
-        });
-        database.close();
+        let limit = Duration::from_secs(20) + Duration::from_secs(1) * self.asked.syncs;
+        self.wait_while(limit, "lost", move |run| run.id <= last);
         self.accepted.extend(&runs);
         runs
+    }
+
+    /// Waits while there are such runs without an end; those that there are in the end break the rule.
+    fn wait_while(&mut self, limit: Duration, rule: &str, is_such: impl Fn(&Stored) -> bool) {
+        let until = Instant::now() + limit;
+        let mut database = Database::open(&self.fleet.workspace.state());
+        let left = loop {
+            let mut left = database.unfinished();
+            left.retain(&is_such);
+            if left.is_empty() || Instant::now() >= until {
+                break left;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        };
+        database.close();
+        let said = left
+            .iter()
+            .map(|run| format!("after {limit:?} run {} of {} is {}", run.id, run.sync, run.word()));
+        self.wrong.add(rule, said);
     }
 
     /// Ticks of the schedule, watched and asked about meanwhile.
@@ -202,12 +220,8 @@ impl Play<'_> {
         let serving = self.start();
         let state = self.fleet.workspace.state();
         let whole = self.asked.firing.period();
-        let mut database = Database::open(&state);
         // What was missed meanwhile is caught up on first.
-        until_within(whole * 3 + SOON, "what was missed has begun", &mut || {
-            (!database.unfinished().iter().any(Stored::waits)).then_some(())
-        });
-        database.close();
+        self.wait_while(whole * 3 + SOON, "lost", Stored::waits);
         let period = i64::try_from(whole.as_millis()).expect("it is no such period");
         let first = (now() / period + 1) * period;
         let end = first + i64::from(self.asked.ticks) * period;
@@ -362,7 +376,9 @@ impl Play<'_> {
         }
         self.figures.add("Sync Now answered with 202", self.accepted.len().to_string());
         let period = i64::try_from(self.asked.firing.period().as_millis());
-        judge::runs(&mut self.wrong, &runs, &self.accepted, period.expect("it is no such period"));
+        let period = period.expect("it is no such period");
+        let settled = settled.last().copied().unwrap_or_default();
+        judge::runs(&mut self.wrong, &runs, &self.accepted, settled, period);
         judge::order(&mut self.wrong, &self.oracle.requests());
         judge::destination(&mut self.wrong, self.fleet, self.oracle);
     }

@@ -115,6 +115,9 @@ struct Load {
     /// How long the destination takes for an answer, in milliseconds
     #[arg(long, default_value_t = 1_000)]
     answer: u64,
+    /// The longest time from being ready to a kill, in seconds
+    #[arg(long, default_value_t = 4)]
+    life: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Writes the table to `tests/LOAD.md`
@@ -132,7 +135,7 @@ impl Load {
             cycles: self.cycles,
             answer: Duration::from_millis(self.answer),
             idle: Duration::from_secs(20),
-            longest_life: Duration::from_secs(8),
+            longest_life: Duration::from_secs(self.life),
             seed: self.seed,
             is_quiet: false,
             is_recorded: self.record,

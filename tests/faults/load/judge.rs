@@ -45,8 +45,9 @@ pub fn destination(wrong: &mut Wrong, fleet: &Fleet, oracle: &Oracle) {
     wrong.add("I6", oracle.violations());
 }
 
-/// What the store says of all runs at the end, when the server has ended.
-pub fn runs(wrong: &mut Wrong, runs: &[Stored], accepted: &[i64], period: i64) {
+/// What the store says of all runs at the end, when the server has ended. `settled` is the last run that was waited for:
+/// later ones may have been stopped with the server.
+pub fn runs(wrong: &mut Wrong, runs: &[Stored], accepted: &[i64], settled: i64, period: i64) {
     let ids: BTreeMap<i64, &Stored> = runs.iter().map(|run| (run.id, run)).collect();
     let last = ids.keys().next_back().copied().unwrap_or_default();
     wrong.add(
@@ -67,7 +68,7 @@ pub fn runs(wrong: &mut Wrong, runs: &[Stored], accepted: &[i64], period: i64) {
             format!("run {} of {} was interrupted, and none followed", run.id, run.sync)
         }),
     );
-    let dropped = runs.iter().filter(|run| run.is("cancelled"));
+    let dropped = runs.iter().filter(|run| run.id <= settled && run.is("cancelled"));
     // Two runs of a sync may wait after a kill; the one that goes answers both.
     let dropped = dropped
         .filter(|run| !run.error.as_deref().is_some_and(|why| why.contains("waits already")));

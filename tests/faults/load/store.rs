@@ -85,11 +85,6 @@ impl Database {
         self.runs("SELECT * FROM runs WHERE finished_at IS NULL AND id > ?1 ORDER BY id", 0)
     }
 
-    /// Runs without an end up to this number.
-    pub fn unfinished_up_to(&mut self, id: i64) -> Vec<Stored> {
-        self.runs("SELECT * FROM runs WHERE finished_at IS NULL AND id <= ?1 ORDER BY id", id)
-    }
-
     fn runs(&mut self, query: &'static str, bound: i64) -> Vec<Stored> {
         let asked = sqlx::query(query).bind(bound).fetch_all(&mut self.connection);
         let rows = self.runtime.block_on(asked).expect("the state can be read");
