@@ -7,6 +7,7 @@ use crate::delivery::spool::Place;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
 use crate::export::Exporter;
+use crate::source::definition::Definition;
 use crate::store::Store;
 
 /// Bytes that queries may take where the config does not say.
@@ -29,11 +30,12 @@ pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {
 /// What the engine needs to know for the one run of the sync in this process.
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
     let budget = Budget::new(&config.connection_of(sync).limits);
-    Order { is_full, trigger, ..standing(config, sync, budget) }
+    let source = Arc::new(config.source_of(sync).clone());
+    Order { is_full, trigger, ..standing(config, sync, budget, source) }
 }
 
 /// What the engine needs to know for every sync of the config, an incremental run each; those of one connection share
-/// its budget.
+/// its budget, those of one source its definition.
 pub fn orders(config: &Config) -> Vec<Order> {
     let budgets: BTreeMap<&str, Arc<Budget>> = config
         .connections
@@ -41,14 +43,25 @@ pub fn orders(config: &Config) -> Vec<Order> {
         .map(|(name, connection)| (name.as_str(), Budget::new(&connection.limits)))
         .collect();
     let budget = |sync: &SyncConfig| Arc::clone(&budgets[sync.sync.connection.as_str()]);
-    config.syncs.iter().map(|sync| standing(config, sync, budget(sync))).collect()
+    let sources: BTreeMap<&str, Arc<Definition>> = config
+        .sources
+        .iter()
+        .map(|(name, source)| (name.as_str(), Arc::new(source.clone())))
+        .collect();
+    let source = |sync: &SyncConfig| Arc::clone(&sources[sync.sync.model.source.as_str()]);
+    config.syncs.iter().map(|sync| standing(config, sync, budget(sync), source(sync))).collect()
 }
 
-fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
+fn standing(
+    config: &Config,
+    sync: &SyncConfig,
+    budget: Arc<Budget>,
+    source: Arc<Definition>,
+) -> Order {
     let connection = config.connection_of(sync);
     Order {
         sync: sync.sync.clone(),
-        source: config.source_of(sync).clone(),
+        source,
         connection: connection.definition.clone(),
         requests: sync.requests.clone(),
         limits: connection.limits,
