@@ -79,3 +79,22 @@ fn standing(
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_of_one_source_share_its_definition_and_those_of_one_connection_its_budget() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("counterflow.yaml");
+        let starter = include_str!("starter.yaml");
+        let open = starter.replace("      auth:\n        bearer: ${CRM_TOKEN}\n", "");
+        std::fs::write(&path, open).unwrap();
+        let mut config = crate::config::load(&path).unwrap();
+        config.syncs.push(config.syncs[0].clone());
+        let orders = orders(&config);
+        assert!(Arc::ptr_eq(&orders[0].source, &orders[1].source));
+        assert!(Arc::ptr_eq(&orders[0].budget, &orders[1].budget));
+    }
+}

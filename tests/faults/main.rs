@@ -115,6 +115,9 @@ struct Load {
     /// How long the destination takes for an answer, in milliseconds
     #[arg(long, default_value_t = 1_000)]
     answer: u64,
+    /// How long a server without work is looked at, twice, in seconds
+    #[arg(long, default_value_t = 20)]
+    idle: u64,
     /// The longest time from being ready to a kill, in seconds
     #[arg(long, default_value_t = 4)]
     life: u64,
@@ -134,7 +137,7 @@ impl Load {
             ticks: self.minutes,
             cycles: self.cycles,
             answer: Duration::from_millis(self.answer),
-            idle: Duration::from_secs(20),
+            idle: Duration::from_secs(self.idle),
             longest_life: Duration::from_secs(self.life),
             seed: self.seed,
             is_quiet: false,
