@@ -7,6 +7,7 @@ use crate::delivery::spool::Place;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
 use crate::export::Exporter;
+use crate::source::definition::Definition;
 use crate::store::Store;
 
 /// Bytes that queries may take where the config does not say.
@@ -29,28 +30,40 @@ pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {
 /// What the engine needs to know for the one run of the sync in this process.
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
     let budget = Budget::new(&config.connection_of(sync).limits);
-    Order { is_full, trigger, ..standing(config, sync, budget) }
+    let source = Arc::new(config.source_of(sync).clone());
+    Order { is_full, trigger, ..standing(config, sync, budget, source) }
 }
 
 /// The budgets of a process, by connection. One is kept once it is there: runs of an earlier config may use it.
 pub type Budgets = BTreeMap<String, Arc<Budget>>;
 
 /// What the engine needs to know for every sync of the config, an incremental run each; those of one connection share
-/// its budget, which is made where there is none yet.
+/// its budget, which is made where there is none yet, and those of one source its definition.
 pub fn orders(config: &Config, budgets: &mut Budgets) -> Vec<Order> {
     for (name, connection) in &config.connections {
         let budget = || Budget::new(&connection.limits);
         budgets.entry(name.clone()).or_insert_with(budget);
     }
     let budget = |sync: &SyncConfig| Arc::clone(&budgets[sync.sync.connection.as_str()]);
-    config.syncs.iter().map(|sync| standing(config, sync, budget(sync))).collect()
+    let sources: BTreeMap<&str, Arc<Definition>> = config
+        .sources
+        .iter()
+        .map(|(name, source)| (name.as_str(), Arc::new(source.clone())))
+        .collect();
+    let source = |sync: &SyncConfig| Arc::clone(&sources[sync.sync.model.source.as_str()]);
+    config.syncs.iter().map(|sync| standing(config, sync, budget(sync), source(sync))).collect()
 }
 
-fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
+fn standing(
+    config: &Config,
+    sync: &SyncConfig,
+    budget: Arc<Budget>,
+    source: Arc<Definition>,
+) -> Order {
     let connection = config.connection_of(sync);
     Order {
         sync: sync.sync.clone(),
-        source: config.source_of(sync).clone(),
+        source,
         connection: connection.definition.clone(),
         requests: sync.requests.clone(),
         limits: connection.limits,
@@ -66,5 +79,24 @@ fn standing(config: &Config, sync: &SyncConfig, budget: Arc<Budget>) -> Order {
             .as_ref()
             .map(|log| Place { folder: config.state.join(SPOOL), limit: log.spool }),
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_of_one_source_share_its_definition_and_those_of_one_connection_its_budget() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("counterflow.yaml");
+        let starter = include_str!("starter.yaml");
+        let open = starter.replace("      auth:\n        bearer: ${CRM_TOKEN}\n", "");
+        std::fs::write(&path, open).unwrap();
+        let mut config = crate::config::load(&path).unwrap();
+        config.syncs.push(config.syncs[0].clone());
+        let orders = orders(&config, &mut Budgets::new());
+        assert!(Arc::ptr_eq(&orders[0].source, &orders[1].source));
+        assert!(Arc::ptr_eq(&orders[0].budget, &orders[1].budget));
     }
 }

@@ -243,17 +243,22 @@ fn limits(check: &mut Check, pointer: &str, raw: &RawSync) -> RunLimits {
 /// Refuses two syncs that write the same object of the same connection when one of them is a mirror, unless both agree:
 /// the mirror would delete what the other one delivered.
 fn shared_objects(check: &mut Check, syncs: &[SyncConfig]) {
+    // Written out once each: pairs are many.
+    let objects: Vec<Vec<String>> =
+        syncs.iter().map(|sync| requests(sync).map(object).collect()).collect();
     for (index, sync) in syncs.iter().enumerate() {
-        for earlier in &syncs[..index] {
+        for (earlier, others) in syncs[..index].iter().zip(&objects) {
             let is_mirror = [sync, earlier].iter().any(|sync| sync.sync.mode == Mode::Mirror);
             let is_agreed = sync.shared && earlier.shared;
-            let others: Vec<_> = requests(earlier).map(object).collect();
-            let same = requests(sync).find(|request| others.contains(&object(request)));
             let is_same_account = sync.sync.connection == earlier.sync.connection;
-            if let Some(same) = same.filter(|_| is_mirror && !is_agreed && is_same_account) {
+            if !is_mirror || is_agreed || !is_same_account {
+                continue;
+            }
+            let mut own = requests(sync).zip(&objects[index]);
+            if let Some((same, same_object)) = own.find(|(_, object)| others.contains(object)) {
                 let object = match &same.written {
                     Some(written) => template::anonymous(written),
-                    None => object(same),
+                    None => same_object.clone(),
                 };
                 let what = format!(
                     "`{}` and `{}` both send `{object}` on connection `{}`, and one is a mirror",

@@ -15,7 +15,8 @@ use crate::source;
 #[derive(Debug, Clone)]
 pub struct Order {
     pub sync: Sync,
-    pub source: source::definition::Definition,
+    /// Shared by all syncs of the source: it may have many tables.
+    pub source: Arc<source::definition::Definition>,
     pub connection: Connection,
     pub requests: Requests,
     pub limits: Limits,

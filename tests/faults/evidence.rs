@@ -63,7 +63,8 @@ impl Origin {
         self.since.elapsed()
     }
 
-    fn rows(&self) -> String {
+    /// The rows of a table of two columns.
+    pub fn rows(&self) -> String {
         let Origin { commit: at, command, .. } = self;
         let now = commit();
         let moved = if now == *at { "" } else { "; **it was another one at the end**" };
@@ -183,7 +184,9 @@ fn commit() -> String {
         Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     };
     let Some(hash) = git(&["rev-parse", "HEAD"]) else { return "not known".to_owned() };
-    let Some(changes) = git(&["status", "--porcelain", "--", ".", ":!tests/EVIDENCE.md*"]) else {
+    let Some(changes) =
+        git(&["status", "--porcelain", "--", ".", ":!tests/EVIDENCE.md*", ":!tests/LOAD.md*"])
+    else {
         return format!("`{hash}`, **and nobody knows what differs from it**");
     };
     let changed: Vec<&str> = changes.lines().filter_map(|line| line.get(3..)).collect();

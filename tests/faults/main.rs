@@ -12,6 +12,7 @@ mod confine;
 mod damage;
 mod evidence;
 mod kills;
+mod load;
 mod planted;
 mod record;
 mod runner;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use self::evidence::Part;
+use self::load::fleet::Firing;
 use self::record::Asked;
 use self::simulator::Extent;
 
@@ -57,6 +59,8 @@ enum Ask {
     Planted,
     /// Everything, whole, and `tests/EVIDENCE.md` written anew as it goes on
     Evidence(Evidence),
+    /// Many syncs that are due together, and kills of their server: times, and invariants
+    Load(Load),
     /// Kills, histories and scenarios in turns, and a table of what came of them
     Soak {
         /// How long
@@ -94,6 +98,54 @@ struct Kills {
     /// One story alone, the one with the seed
     #[arg(long)]
     once: bool,
+}
+
+#[derive(Debug, Args)]
+struct Load {
+    #[arg(long, default_value_t = 1_000)]
+    syncs: u32,
+    /// Minutes under load before the first kill; the syncs are due in each
+    #[arg(long, default_value_t = 3)]
+    minutes: u32,
+    /// Kills of the server after that
+    #[arg(long, default_value_t = 100)]
+    cycles: u32,
+    #[arg(long, default_value_t = 50)]
+    max_running: u32,
+    /// How long the destination takes for an answer, in milliseconds
+    #[arg(long, default_value_t = 1_000)]
+    answer: u64,
+    /// How long a server without work is looked at, twice, in seconds
+    #[arg(long, default_value_t = 20)]
+    idle: u64,
+    /// The longest time from being ready to a kill, in seconds
+    #[arg(long, default_value_t = 4)]
+    life: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes the table to `tests/LOAD.md`
+    #[arg(long)]
+    record: bool,
+}
+
+impl Load {
+    fn play(&self) -> bool {
+        let wrong = load::play(&load::Asked {
+            syncs: self.syncs,
+            max_running: self.max_running,
+            firing: Firing::Minutely,
+            ticks: self.minutes,
+            cycles: self.cycles,
+            answer: Duration::from_millis(self.answer),
+            idle: Duration::from_secs(self.idle),
+            longest_life: Duration::from_secs(self.life),
+            seed: self.seed,
+            is_quiet: false,
+            is_recorded: self.record,
+        });
+        wrong.iter().for_each(|wrong| eprintln!("{wrong}"));
+        wrong.is_empty()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +204,7 @@ fn main() -> ExitCode {
             let parts = if only.is_empty() { Part::ALL.to_vec() } else { only };
             record::play(&Asked { parts, kills, histories, seed })
         }
+        Some(Ask::Load(load)) => load.play(),
         Some(Ask::Soak { minutes, seed, all }) => {
             if all {
                 catalogue::be_exhaustive();

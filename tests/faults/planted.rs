@@ -13,6 +13,9 @@ use crate::simulator;
 /// then say.
 type Row = (&'static str, &'static str, &'static str);
 
+const MANY: &str =
+    "of many syncs that are due together no run is lost, doubled or stuck over kills of the server";
+
 pub const PLANTED: &[Row] = &[
     ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt", "I4: "),
     ("redirect_taken_for_success", "a redirect is never a receipt and no token is sent on", "I3: "),
@@ -184,6 +187,9 @@ pub const PLANTED: &[Row] = &[
         "the stop stands in no audit log",
     ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
+    ("interrupted_left_going", MANY, "stuck: "),
+    ("queued_forgotten", MANY, "lost: "),
+    ("tick_fired_again", MANY, "doubled: "),
 ];
 
 /// Plants that are played at once; they wait for processes more than they work.

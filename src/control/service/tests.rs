@@ -133,7 +133,10 @@ fn order(name: &str) -> Order {
             check_keys: CheckKeys::Streaming,
             limits: run_limits,
         },
-        source: source::definition::Definition { name: "lake".into(), tables: Vec::new() },
+        source: Arc::new(source::definition::Definition {
+            name: "lake".into(),
+            tables: Vec::new(),
+        }),
         connection: destination::Connection {
             name: "crm".into(),
             base_url: "http://127.0.0.1:1".into(),

@@ -22,6 +22,7 @@ mod c_database;
 mod c_place;
 mod c_rename;
 mod c_snapshot;
+mod d_load;
 mod d_processes;
 mod d_triggers;
 mod e_broken;
@@ -115,6 +116,7 @@ pub fn all() -> Vec<Scenario> {
         c_place::SCENARIOS,
         c_rename::SCENARIOS,
         c_snapshot::SCENARIOS,
+        d_load::SCENARIOS,
         d_processes::SCENARIOS,
         d_triggers::SCENARIOS,
         e_broken::SCENARIOS,
