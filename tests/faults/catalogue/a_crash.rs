@@ -16,6 +16,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A2", "a kill while a request is in flight leaves its keys in doubt", in_flight),
     Scenario::new("A2", "a kill in the middle of a body leaves its keys in doubt", within_body),
     Scenario::new("A6", "ten kills within recovery lose nothing", in_recovery),
+    Scenario::new("A6", "ten kills in a row within one recovery lose nothing", in_one_recovery),
     Scenario::new("A7", "an orphan is deleted though no receipt ever named it", orphan),
     Scenario::new("A7", "a value that returns to the one before is sent again", aba),
     Scenario::new("A7", "a row that returns after an unanswered delete is sent again", undelete),
@@ -96,6 +97,25 @@ fn in_recovery(scenario: &Scenario) {
         assert_eq!(case.oracle.request_count(), before, "it was ended within its recovery");
     }
     assert_eq!(fired, 10, "each was ended");
+    case.judge();
+}
+
+/// What one kill left in doubt is recovered at the eleventh try; nothing leaves before.
+fn in_one_recovery(scenario: &Scenario) {
+    let mut case = Case::changed(&scenario.replay(), Setup { batch: 2, ..Setup::default() });
+    let started = until_applied(&mut case);
+    case.kill(started);
+    let before = case.oracle.request_count();
+    let points = [Point::SegmentsWritten, Point::ManifestWritten];
+    for (nth, point) in points.into_iter().cycle().take(10).enumerate() {
+        let end_at = format!("{}:1", point.name());
+        let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
+        let finished = case.end(started);
+        assert!(finished.signal.is_some(), "try {nth} was not ended at {}", point.name());
+    }
+    assert_eq!(case.oracle.request_count(), before, "each was ended within its recovery");
+    let report = case.sync(&[]).expect(0, "succeeded", &[("unknown", 0)]);
+    assert!(report.count("requests") > 0, "what was in doubt is asserted\n{}", case.print());
     case.judge();
 }
 
