@@ -21,7 +21,7 @@ use crate::runner::{self, catch};
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
-use crate::support::judge::Left;
+use crate::support::judge::{Left, id};
 use crate::support::known;
 use crate::support::people::{Person, key, people};
 use crate::support::server::{Api, until as until_so};
@@ -175,23 +175,30 @@ fn is_mirror(case: &Case) -> bool {
     case.workspace.setup.mode == "mirror"
 }
 
-/// Rejected, and gone from the source since: where nothing is deleted, what was said of them stands.
+/// Rejected, by the oracle, and gone from the source since: where nothing is deleted, what was said of them stands. Only
+/// where the answer was lost with a process is the key in doubt instead, or nobody's if it was never taken.
 fn left_rejected(case: &Case, held: &BTreeSet<u32>) -> BTreeSet<u32> {
     let entries = known::entries(&case.workspace).unwrap_or_default();
-    let rejected = entries.iter().filter(|(_, entry)| entry.rejection.is_some());
-    let ids = rejected.map(|(key, _)| id(key));
-    ids.filter(|id| REJECTED.contains(id) && !held.contains(id)).collect()
-}
-
-/// Of a key as the oracle shows it.
-fn id(key: &str) -> u32 {
-    key.trim_matches(['[', ']']).parse().expect("people have numbers")
+    let (refused, table) = (case.oracle.refused(), case.oracle.table());
+    let mut left = BTreeSet::new();
+    for key in refused.iter().filter(|key| !held.contains(&id(key))) {
+        let entry = entries.get(key);
+        if entry.is_some_and(|entry| entry.rejection.is_some()) {
+            left.insert(id(key));
+        } else {
+            let is_open = entry.map_or(!table.contains_key(key), |entry| entry.doubt.is_some());
+            assert!(is_open, "I1: {key} was refused, and {entry:?} says nothing\n{}", case.print());
+        }
+    }
+    left
 }
 
 /// All faults are over, and a person releases what the guard has held.
 fn let_go(case: &mut Case) {
     case.oracle.clear_faults();
     case.oracle.release();
+    // Before a new epoch would heal it, all that is not named is as it must be.
+    case.assert_settles();
     // In a new epoch what was rejected is due again.
     case.sync(&["--full"]);
     for _ in 0..HOLDS {

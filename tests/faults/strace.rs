@@ -154,13 +154,14 @@ pub fn has_fired_last(log: &Path) -> bool {
     behind.is_some_and(|behind| !behind.contains("fdatasync("))
 }
 
-/// All calls on files of the state that `log` holds.
-pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
+/// All calls on files of the state that `log` holds. Those of several threads that are alike in name, file and count are
+/// one, with how many they were.
+pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
     let bytes = std::fs::read(log).expect("strace has written its log");
     let text = String::from_utf8_lossy(&bytes);
     let mut counts = BTreeMap::<(String, String, String), usize>::new();
-    // The line of the log that first had it.
-    let mut calls = BTreeMap::<Call, usize>::new();
+    // The line of the log that first had it, and how many have it.
+    let mut calls = BTreeMap::<Call, (usize, usize)>::new();
     // The line that made the last change of the store durable.
     let (mut is_durable, mut last_change) = (true, 0);
     for (place, line) in text.lines().enumerate() {
@@ -188,12 +189,13 @@ pub fn calls(log: &Path, state: &Path) -> Vec<Call> {
             }
             _ => {}
         }
-        calls.entry(call).or_insert(place);
+        calls.entry(call).or_insert((place, 0)).1 += 1;
     }
     let is_closing =
         |call: &Call, place| call.file.starts_with("counterflow.db") && place > last_change;
-    let close =
-        |(call, place): (Call, usize)| Call { is_closing: is_closing(&call, place), ..call };
+    let close = |(call, (place, times)): (Call, (usize, usize))| {
+        (Call { is_closing: is_closing(&call, place), ..call }, times)
+    };
     calls.into_iter().map(close).collect()
 }
 

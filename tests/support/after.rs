@@ -16,7 +16,7 @@ use counterflow::domain::entry::Entry;
 
 use super::case::{Attempt, Case};
 use super::check;
-use super::journal::{Asked, Operation, Request};
+use super::journal::{Asked, Made, Operation, Request};
 use super::judge::{by_key, is_of, is_sample};
 use super::known::{self, Entries};
 use super::people::Person;
@@ -57,20 +57,30 @@ impl Case {
         wrong
     }
 
-    /// I4: what a process sent last of a key, and nobody ever answered, is in doubt.
+    /// I4: a key that a process sent, and of which no receipt came whole since, is in doubt, or is named as refused where
+    /// it was. What was certainly not applied leaves none.
     fn without_doubt(&self, attempt: &Attempt, sent: &[Request], entries: &Entries) -> Vec<String> {
-        let ours = sent.iter().filter(|request| is_of(request, attempt));
-        let last: BTreeMap<&str, &Request> =
-            ours.flat_map(|request| request.sent.keys().map(move |key| (key, request))).collect();
-        let is_silent = |request: &Request| request.status.is_none() && !request.is_open;
-        let unanswered = last.into_iter().filter(|(_, request)| is_silent(request));
-        let is_known = |key: &str| {
-            let is_in_doubt = entries.get(key).is_some_and(|entry| entry.doubt.is_some());
-            is_in_doubt || self.ever_discarded.contains(key)
+        let mut unknown = BTreeMap::<&str, &Request>::new();
+        for request in sent.iter().filter(|request| is_of(request, attempt)) {
+            let is_settled = is_left_alone(request);
+            for (operation, made) in request.operations() {
+                let key = operation.key.as_str();
+                match (is_settled, request.is_receipt && request.is_answered_whole, made) {
+                    (_, true, Made::Applied | Made::Redundant) => drop(unknown.remove(key)),
+                    (false, false, _) => drop(unknown.insert(key, request)),
+                    _ => {}
+                }
+            }
+        }
+        let is_known = |key: &str, request: &Request| {
+            let is_refusal = request.is_answered_whole && is_of_the_record(request);
+            let is_named =
+                |entry: &Entry| entry.doubt.is_some() || (is_refusal && entry.rejection.is_some());
+            entries.get(key).is_some_and(is_named) || self.ever_discarded.contains(key)
         };
-        let unknown = unanswered.filter(|(key, _)| !is_known(key));
+        let unknown = unknown.into_iter().filter(|(key, request)| !is_known(key, request));
         let say = |(key, request): (&str, &Request)| {
-            format!("I4: {key} left in request {} without an answer, and is in no doubt", {
+            format!("I4: {key} left in request {} without a receipt, and is in no doubt", {
                 request.sent.number
             })
         };
@@ -147,6 +157,17 @@ impl Case {
         wrong.extend(ghosts.map(|key| format!("{key} should be gone")));
         wrong
     }
+}
+
+/// Not applied for certain, or with an answer that is still to come.
+fn is_left_alone(request: &Request) -> bool {
+    let is_refused = request.is_answered_whole && matches!(request.status, Some(401 | 413 | 429));
+    is_refused || request.is_open
+}
+
+/// Refused with a status that is the record's own fault.
+fn is_of_the_record(request: &Request) -> bool {
+    matches!(request.status, Some(400..=499))
 }
 
 /// I3: what the snapshot says is confirmed was confirmed.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | I5 | a deleted key was in the snapshot, in doubt or sent before, and is in no source that the run read |
 //! | I6 | each request belongs to a run; a key is asked for in one way in a run, as the source held it |
-//! | I7 | repetitions are excused, in all and one by one |
+//! | I7 | repetitions are excused, one by one |
 //! | I8 | what the snapshot held as read is not asked for again within an epoch |
 //! | I13 | deletes beyond what a person released are within the guard |
 //!
@@ -22,7 +22,6 @@ use super::journal::{Asked, Made, Operation, Request};
 use super::judge::{by_key, is_of, is_sample, number, run_of};
 use super::known;
 use super::people::Person;
-use super::workspace::Report;
 
 impl Case {
     /// All of it.
@@ -32,6 +31,7 @@ impl Case {
         if self.attempts.is_empty() {
             wrong.extend(deleted_unsent(&requests));
         }
+        wrong.extend(self.deleted_without_proof(&requests, runs));
         wrong.extend(asked_in_two_ways(&requests));
         wrong.extend(self.asked_again(&requests));
         // What excuses a repetition stands in reports, which a case without processes of its own has not.
@@ -94,6 +94,41 @@ impl Case {
                     wrong.push(format!("I5: {key} was deleted, and the source held it"));
                 }
                 _ => {}
+            }
+        }
+        wrong
+    }
+
+    /// I5: what a run deleted was in no row of the one source that it read whole, without an error.
+    fn deleted_without_proof(&self, requests: &[Request], runs: &[Value]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let is_counted = self.workspace.setup.sql.starts_with("SELECT * FROM people");
+        for document in runs.iter().filter(|run| is_ended(run)) {
+            let Some(run) = number(document).filter(|run| *run > self.forgotten) else { continue };
+            let mut deleted = BTreeSet::new();
+            let ours = requests.iter().filter(|request| run_of(request) == Some(run));
+            for operation in ours.flat_map(|request| &request.sent.operations) {
+                if operation.asked == Asked::Delete {
+                    deleted.insert(&operation.key);
+                }
+            }
+            if deleted.is_empty() {
+                continue;
+            }
+            let is_unproven = document.to_string().contains("did not prove its end");
+            let rows = document["tally"]["rows_read"].as_u64();
+            let is_proof = |source: &Vec<Person>| {
+                let is_whole = !is_counted || rows == Some(source.len() as u64);
+                let read = by_key(source);
+                is_whole && deleted.iter().all(|key| !read.contains_key(*key))
+            };
+            let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
+            let sources = attempt.map_or(&[][..], |attempt| self.read_by(attempt));
+            if is_unproven || !(sources.is_empty() || sources.iter().any(is_proof)) {
+                let count = deleted.len();
+                wrong.push(format!(
+                    "I5: run {run} deletes {count} keys, and had no complete read without them: {document}"
+                ));
             }
         }
         wrong
@@ -162,29 +197,79 @@ impl Case {
         wrong
     }
 
-    /// I7: each redundant operation repeats one that was applied and whose answer was lost, that a report calls unknown or
-    /// counts as retried, or that was in flight at a crash or when nothing could be noted any more. The first record of a
-    /// key in an epoch is none.
-    fn too_many_redundant(&self, requests: &[Request], runs: &[Value]) -> Option<String> {
-        let setup = &self.workspace.setup;
-        let window = usize::try_from(setup.batch * setup.concurrency).unwrap_or(usize::MAX);
-        // Of an answer that is reset after it was written nobody knows whether it was read.
-        let is_lost = |request: &&Request| {
+    /// I7: each redundant operation repeats an earlier request of its key that had no receipt, which excuses no other. A
+    /// receipt that came whole may have been lost in a crash, or where nothing could be noted any more, as far as the
+    /// window goes; or have come too late, as far as the run says so. The first record of a key in an epoch is none.
+    fn too_many_redundant(&self, requests: &[Request], runs: &[Value]) -> Vec<String> {
+        let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
+        let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
+        // What a sample sends was asked for, whatever was delivered before.
+        let samples: BTreeSet<u64> = runs.iter().filter(is_sample).filter_map(number).collect();
+        let (mut delivered, mut last, mut wrong) = (BTreeSet::new(), 0, Vec::new());
+        // The request of each key that excuses the next one, and the last that brought its receipt.
+        let (mut unknown, mut received) = (BTreeSet::<&str>::new(), BTreeMap::<&str, u64>::new());
+        let mut lost: BTreeMap<u64, usize> = self.receipts_lost(requests, runs);
+        for request in requests {
+            let Some(run) = run_of(request) else { continue };
+            if run > last && opening.range(last + 1..=run).next().is_some() {
+                delivered.clear();
+            }
+            last = last.max(run);
+            // Whether an answer that is reset after it was written is read, nobody knows; and what the destination applies
+            // late it applies by itself.
             let is_read = request.is_receipt && request.is_answered_whole;
             let is_doubtful = !is_read || request.fault.starts_with("AnswerThenReset");
-            request.is_applied() && is_doubtful
+            let is_late = request.fault.starts_with("ApplyLate");
+            for (operation, made) in request.operations() {
+                let key = operation.key.as_str();
+                let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
+                let is_excused = is_late || samples.contains(&run);
+                if made == Made::Redundant && is_known && !is_excused && !unknown.remove(key) {
+                    // In one run a receipt is followed by another request only where it came too late (`asked_again`).
+                    let of = received.get(key).copied().unwrap_or(0);
+                    let left = lost.get_mut(&of).filter(|left| **left > 0);
+                    match left {
+                        _ if of == run => {}
+                        Some(left) => *left -= 1,
+                        None => wrong.push(format!(
+                            "I7: request {} asserts {key} again, and nothing excuses it",
+                            request.sent.number
+                        )),
+                    }
+                }
+                match made {
+                    _ if is_doubtful => drop(unknown.insert(key)),
+                    Made::Applied | Made::Redundant => {
+                        unknown.remove(key);
+                        received.insert(key, run);
+                    }
+                    Made::Rejected | Made::NotApplied => {}
+                }
+                if matches!(made, Made::Applied | Made::Redundant) {
+                    delivered.insert(key);
+                }
+            }
+        }
+        wrong
+    }
+
+    /// By the run, how many receipts that came whole may have been lost to it.
+    fn receipts_lost(&self, requests: &[Request], runs: &[Value]) -> BTreeMap<u64, usize> {
+        let setup = &self.workspace.setup;
+        let window = u64::from(setup.batch) * u64::from(setup.concurrency);
+        let asking: BTreeSet<u64> = requests.iter().filter_map(run_of).collect();
+        let document = |run: u64| runs.iter().find(|document| number(document) == Some(run));
+        let of = |run: u64| {
+            let document = document(run);
+            let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
+            let is_killed = attempt.is_some_and(|attempt| attempt.has_crashed);
+            let is_failed = document.is_none_or(|d| d["phase"] == "failed" || !is_ended(d));
+            let count =
+                |field: &str| document.and_then(|d| d["tally"][field].as_u64()).unwrap_or(0);
+            let most = count("unknown") + if is_killed || is_failed { window } else { 0 };
+            (run, usize::try_from(most).unwrap_or(usize::MAX))
         };
-        let lost: usize =
-            requests.iter().filter(is_lost).map(|request| request.sent.operations.len()).sum();
-        let reports = || self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
-        let failed = reports().filter(|report| report.json["outcome"] == "failed").count();
-        let told = |report: &Report| {
-            report.count("unknown") + report.count("retries") * u64::from(setup.batch)
-        };
-        let told = usize::try_from(reports().map(told).sum::<u64>()).unwrap_or(usize::MAX);
-        let redundant = self.repeated_in_epochs(requests, runs);
-        let most = (self.crashes + failed) * window + lost + told;
-        (redundant > most).then(|| format!("I7: {redundant} redundant, at most {most} are excused"))
+        asking.into_iter().map(of).collect()
     }
 
     /// Whether the source held a key of both requests otherwise between them: then another intent may have come between.
@@ -203,32 +288,11 @@ impl Case {
             })
         })
     }
+}
 
-    /// Redundant operations on keys that were delivered in the same epoch before.
-    fn repeated_in_epochs(&self, requests: &[Request], runs: &[Value]) -> usize {
-        let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
-        let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
-        // What a sample sends was asked for, whatever was delivered before.
-        let samples: BTreeSet<u64> = runs.iter().filter(is_sample).filter_map(number).collect();
-        let (mut delivered, mut last, mut redundant) = (BTreeSet::new(), 0, 0);
-        for request in requests {
-            let Some(run) = run_of(request) else { continue };
-            if run > last && opening.range(last + 1..=run).next().is_some() {
-                delivered.clear();
-            }
-            last = last.max(run);
-            for (operation, made) in request.operations() {
-                let key = operation.key.as_str();
-                let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
-                let is_asked_for = samples.contains(&run);
-                redundant += usize::from(made == Made::Redundant && is_known && !is_asked_for);
-                if matches!(made, Made::Applied | Made::Redundant) {
-                    delivered.insert(key);
-                }
-            }
-        }
-        redundant
-    }
+/// It came to its end, and says what became of everything.
+fn is_ended(run: &Value) -> bool {
+    matches!(run["phase"].as_str(), Some("succeeded" | "partial" | "cancelled" | "failed"))
 }
 
 /// I6: in a run each key is asked for in one way.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::TOKEN;
 use super::people::CANARY;
+use super::{NEXT_TOKEN, TOKEN};
 
 /// What must be found nowhere.
-const CANARIES: [&str; 2] = [TOKEN, CANARY];
+const CANARIES: [&str; 3] = [TOKEN, NEXT_TOKEN, CANARY];
 
 /// I12: makes sure that a text that the product gave holds none.
 #[track_caller]

@@ -10,6 +10,7 @@ use counterflow::domain::id::{Epoch, RunId};
 use serde_json::Value;
 
 use super::SOON;
+use super::judge::run_of;
 use super::known::{self, Entries};
 use super::oracle::Oracle;
 use super::people::{Person, key, people};
@@ -35,9 +36,9 @@ pub struct Case {
     pub(super) ever_discarded: BTreeSet<String>,
     /// Keys whose deletes a person has released, and which have not been found in the source since.
     released: BTreeSet<String>,
-    /// Processes that ended without a word.
-    pub(super) crashes: usize,
     last_run: u64,
+    /// Requests up to this one are of processes that were looked at.
+    looked_at: usize,
     /// Of runs up to this one the store tells nothing, or gives their numbers again.
     pub(super) forgotten: u64,
 }
@@ -47,7 +48,9 @@ pub struct Case {
 pub(super) struct Attempt {
     /// Those of `sources` that it may have read.
     pub sources: std::ops::RangeInclusive<usize>,
-    /// The numbers of the runs that it sent requests for.
+    /// The numbers of the requests that came while it was there.
+    pub requests: std::ops::RangeInclusive<usize>,
+    /// The numbers of the runs that it sent requests for. A store that has lost some gives theirs again.
     pub runs: Vec<u64>,
     /// The snapshot before it.
     pub entries: Entries,
@@ -56,6 +59,8 @@ pub(super) struct Attempt {
     /// Keys that a person had released before it.
     pub released: BTreeSet<String>,
     pub report: Option<Report>,
+    /// It ended without a word.
+    pub has_crashed: bool,
     /// What the last run that it made to its end says of itself: its report, or its document where it was a server's.
     pub ended: Option<Value>,
 }
@@ -72,6 +77,8 @@ pub struct Started {
 #[derive(Debug, Clone)]
 struct Before {
     first_source: usize,
+    /// How many requests had come.
+    requests: usize,
     entries: Entries,
     released: BTreeSet<String>,
     is_server: bool,
@@ -106,8 +113,8 @@ impl Case {
             discarded: BTreeSet::new(),
             ever_discarded: BTreeSet::new(),
             released: BTreeSet::new(),
-            crashes: 0,
             last_run: 0,
+            looked_at: 0,
             forgotten: 0,
         }
     }
@@ -197,7 +204,14 @@ impl Case {
     fn before(&self) -> Before {
         let entries = known::entries(&self.workspace).unwrap_or_default();
         let first_source = self.sources.len().saturating_sub(1);
-        Before { first_source, entries, released: self.released.clone(), is_server: false }
+        let requests = self.oracle.request_count();
+        Before {
+            first_source,
+            requests,
+            entries,
+            released: self.released.clone(),
+            is_server: false,
+        }
     }
 
     /// Waits for the end of a process and looks at what it left. A report is asked of one that ended by itself.
@@ -325,30 +339,32 @@ impl Case {
     }
 
     fn take(&mut self, finished: &Finished, before: Before) {
-        let Before { first_source: first, entries, released, is_server } = before;
+        let Before { first_source: first, requests: known, entries, released, is_server } = before;
         let json: Option<Value> = serde_json::from_str(finished.stdout.trim()).ok();
         let report = json.filter(|json| json["outcome"].is_string());
         let said = report.as_ref().map_or("no report".to_owned(), |json| {
             format!("{} {} {}", json["kind"], json["outcome"], json["tally"])
         });
         self.say(format!("ended: code {:?} signal {:?}: {said}", finished.code, finished.signal));
-        self.crashes += usize::from(finished.code.is_none());
         self.oracle.wait_for_quiet(SOON);
         let requests = self.oracle.requests();
-        let runs = requests.iter().filter_map(|request| request.sent.run.as_ref()?.parse().ok());
-        let runs: BTreeSet<u64> = runs.filter(|run| *run > self.last_run).collect();
-        self.last_run = runs.last().copied().unwrap_or(self.last_run);
+        let first_request = known.max(self.looked_at);
+        self.looked_at = requests.len();
+        let runs: BTreeSet<u64> = requests[first_request..].iter().filter_map(run_of).collect();
+        self.last_run = runs.last().copied().unwrap_or(0).max(self.last_run);
         let ended = match is_server && !runs.is_empty() {
             true => self.runs().into_iter().find(|run| is_among(run, &runs)),
             false => report.clone(),
         };
         self.attempts.push(Attempt {
             sources: first..=self.sources.len().saturating_sub(1),
+            requests: first_request + 1..=requests.len(),
             runs: runs.into_iter().collect(),
             entries,
             epoch: known::view(&self.workspace).map(|view| view.header().epoch),
             released,
             report: report.map(|json| Report { finished: finished.clone(), json }),
+            has_crashed: finished.code.is_none(),
             ended,
         });
         self.found_again();

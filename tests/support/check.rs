@@ -66,6 +66,22 @@ impl Oracle {
         }
     }
 
+    /// The keys whose last verdict of a whole answer is a rejection.
+    pub fn refused(&self) -> BTreeSet<String> {
+        let requests = self.requests();
+        let receipts =
+            requests.iter().filter(|request| request.is_receipt && request.is_answered_whole);
+        let mut refused = BTreeSet::new();
+        for (operation, made) in receipts.flat_map(Request::operations) {
+            match made {
+                Made::Rejected => drop(refused.insert(operation.key.clone())),
+                Made::Applied | Made::Redundant => drop(refused.remove(&operation.key)),
+                Made::NotApplied => {}
+            }
+        }
+        refused
+    }
+
     /// The keys of all deletes that were asked.
     pub fn deletes(&self) -> BTreeSet<String> {
         let requests = self.requests();

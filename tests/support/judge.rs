@@ -18,7 +18,7 @@ use counterflow::domain::entry::Entry;
 use super::case::{Attempt, Case};
 use super::check;
 use super::journal::Request;
-use super::known;
+use super::known::{self, Entries};
 use super::people::{Person, expected, key};
 
 /// Runs that a sync may need until it has nothing more to send, once all faults are over.
@@ -117,6 +117,7 @@ impl Case {
         let mut invalid = BTreeSet::new();
         let mut seen = BTreeSet::new();
         invalid.extend(people.iter().filter(|person| !seen.insert(person.id)).map(|p| key(p.id)));
+        self.assert_refused_as_confirmed(&declared(&left.rejected), &entries);
         // Applied after we gave up, where the destination honours no version (B5).
         let late = self.oracle.late();
         let exempt = |key: &String| {
@@ -134,6 +135,46 @@ impl Case {
         let is_mirror = self.workspace.setup.mode == "mirror";
         let differences = check::differences(&wanted, &table, is_mirror);
         assert!(differences.is_empty(), "I1: {differences:#?}\n{}", self.print());
+    }
+
+    /// I1: under a key that is named as rejected, and is in no doubt, the destination holds what it last took.
+    #[track_caller]
+    fn assert_refused_as_confirmed(&self, rejected: &BTreeSet<String>, entries: &Entries) {
+        let (table, late) = (self.oracle.table(), self.oracle.late());
+        for key in rejected.iter().filter(|key| !late.contains(*key)) {
+            let Some(entry) = entries.get(key).filter(|entry| entry.doubt.is_none()) else {
+                continue;
+            };
+            let held = table.get(key).and_then(Person::of);
+            let held = held.and_then(|held| known::fingerprints(&[held]).pop());
+            let confirmed = entry.confirmed.map(|confirmed| confirmed.fingerprint);
+            assert_eq!(held, confirmed, "I1: {key}, which was rejected\n{}", self.print());
+        }
+    }
+
+    /// All faults are over: the sync settles by itself, without a new epoch, and the destination holds the source, save
+    /// what it has refused and what waits for a person.
+    #[track_caller]
+    pub fn assert_settles(&mut self) {
+        self.settle();
+        let refused = self.oracle.refused();
+        let entries = known::entries(&self.workspace).unwrap_or_default();
+        let is_listed = |key: &&String| self.people().iter().any(|person| person.key() == **key);
+        let mut left = Left::default();
+        for (key, entry) in &entries {
+            if entry.rejection.is_some() {
+                assert!(refused.contains(key), "I1: {key} was not refused\n{}", self.print());
+                left.rejected.insert(id(key));
+            }
+            if entry.held.is_some() {
+                assert!(!is_listed(&key), "I1: {key} is held and there\n{}", self.print());
+                left.held.insert(id(key));
+            }
+        }
+        let people = self.people().to_vec();
+        self.assert_held(&people, &left);
+        let wrong = self.wrong_kinds(&self.runs());
+        assert!(wrong.is_empty(), "{wrong:#?}\n{}", self.print());
     }
 
     /// What the source held when a process of the case may have read it; nothing where the kit does not know.
@@ -158,12 +199,18 @@ pub(super) fn by_key(people: &[Person]) -> BTreeMap<String, Vec<Value>> {
     by_key
 }
 
+/// The id in a key as the oracle shows it.
+pub fn id(key: &str) -> u32 {
+    key.trim_matches(['[', ']']).parse().expect("people have numbers")
+}
+
 pub(super) fn run_of(request: &Request) -> Option<u64> {
     request.sent.run.as_ref()?.parse().ok()
 }
 
 pub(super) fn is_of(request: &Request, attempt: &Attempt) -> bool {
-    run_of(request).is_some_and(|run| attempt.runs.contains(&run))
+    let is_while = attempt.requests.contains(&request.sent.number);
+    is_while && run_of(request).is_some_and(|run| attempt.runs.contains(&run))
 }
 
 /// A sample is no iteration of its sync, and has no part in the order of kinds.

@@ -27,8 +27,8 @@ pub mod workspace;
 /// The bearer token that the oracle demands; a canary, as it must be printed nowhere (I12).
 pub const TOKEN: &str = "canary-token-5bd1e995";
 
-/// Another token of the same account that the oracle takes; it holds the same canary.
-pub const NEXT_TOKEN: &str = "canary-token-5bd1e995-next";
+/// Another token of the same account that the oracle takes; a canary of its own, of which the other is no part.
+pub const NEXT_TOKEN: &str = "fresh-secret-a07c41d2";
 
 /// How long a scenario waits for something that should come at once.
 pub const SOON: std::time::Duration = std::time::Duration::from_secs(30);

@@ -35,6 +35,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a secret of nobody knows which account that comes between upserts holds the deletes of its run",
         before_deletes,
     ),
+    Scenario::new(
+        "B14",
+        "a refusal that repeats a token which was renewed gives neither the old nor the new one away",
+        echoed_after_renewal,
+    ),
 ];
 
 const SAME_ACCOUNT: &str = "account: demo, ";
@@ -166,5 +171,23 @@ fn refused_again(scenario: &Scenario) {
     case.workspace.write("token", NEXT_TOKEN);
     case.sync(&[]).expect(0, "succeeded", &[("unknown", 0)]);
     case.assert_attempts_counted();
+    case.judge();
+}
+
+fn echoed_after_renewal(scenario: &Scenario) {
+    let (mut case, started) = under_way(scenario, 1);
+    case.workspace.write("token", NEXT_TOKEN);
+    // The old one is refused in its own words, and after the renewal the new one.
+    case.oracle.on_next(Fault::Echo(401));
+    case.oracle.on_next(Fault::Echo(401));
+    case.oracle.release();
+    let finished = case.end(started).expect_code(1);
+    let printed = finished.printed();
+    assert!(printed.contains("401"), "{finished:#?}");
+    for token in [TOKEN, NEXT_TOKEN] {
+        // Nor a piece of it, behind what was blotted out.
+        let piece = &token[token.len() - 8..];
+        assert!(!printed.contains(piece), "I12: `{piece}` of a token is in {finished:#?}");
+    }
     case.judge();
 }

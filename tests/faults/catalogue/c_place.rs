@@ -49,6 +49,15 @@ pub const SCENARIOS: &[Scenario] = &[
     .needing(confine::can_limit),
 ];
 
+/// What a person can do about a place that cannot be used, in the product's words.
+const REMEDIES: [&str; 3] = [
+    "make the disk usable again (space, permissions)",
+    "check that it exists and its permissions",
+    "check the folder's permissions",
+];
+/// As `REMEDIES`; where so few are left that nothing can be said of the place, the system's word for it.
+const DESCRIPTORS: [&str; 4] = [REMEDIES[0], REMEDIES[1], REMEDIES[2], "Too many open files"];
+
 /// A run has been; rows came, changed and went since.
 fn changed(scenario: &Scenario) -> Case {
     let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
@@ -126,8 +135,7 @@ fn read_only(scenario: &Scenario) {
             "mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && \"$@\""
         );
         let command = confine::mounting(&script);
-        let words = ["make the disk usable", "check"];
-        let finished = run_under(&mut case, &command, &words).expect_code(1);
+        let finished = run_under(&mut case, &command, &REMEDIES).expect_code(1);
         let is_named = ["/state", "`journal-2`"].iter().any(|at| finished.printed().contains(at));
         assert!(is_named, "the place is named: {finished:#?}");
         for asked in [&["status"][..], &["runs"], &["explain", "people", "7"]] {
@@ -160,8 +168,7 @@ fn wrong_modes(scenario: &Scenario) {
         let right = path.metadata().expect("it is there").permissions().mode();
         set_mode(&path, mode);
         case.say(format!("`{name}` has the mode {mode:o}"));
-        let words = ["check", "make the disk usable"];
-        run_under(&mut case, &confine::as_nobody(), &words).expect_code(1);
+        run_under(&mut case, &confine::as_nobody(), &REMEDIES).expect_code(1);
         set_mode(&path, right);
         case.judge();
     }
@@ -214,12 +221,12 @@ fn no_folder(scenario: &Scenario) {
     std::fs::write(&state, "a file").expect("a file can be written");
     let process = case.workspace.spawn_sync(&[]);
     let finished = case.workspace.end(process, SOON).expect_code(1);
-    finished.expect_printed(&["state", "check"]);
+    finished.expect_printed(&["state", "check that it exists and its permissions"]);
     std::fs::remove_file(&state).expect("it is there");
     std::os::unix::fs::symlink("nowhere/at/all", &state).expect("a link can be made");
     let process = case.workspace.spawn_sync(&[]);
     let finished = case.workspace.end(process, SOON).expect_code(1);
-    finished.expect_printed(&["state", "check"]);
+    finished.expect_printed(&["state", "check that it exists and its permissions"]);
     std::fs::remove_file(&state).expect("it is there");
     case.judge();
 }
@@ -228,9 +235,8 @@ fn few_descriptors(scenario: &Scenario) {
     let (mut failed, mut done, mut limit) = (0, 0, 4);
     while done < 2 && limit < 200 {
         let mut case = changed(scenario);
-        let words = ["os error 24", "unable to open", "check", "Too many open files"];
         let finished =
-            run_under(&mut case, &confine::limited(&format!("--nofile={limit}")), &words);
+            run_under(&mut case, &confine::limited(&format!("--nofile={limit}")), &DESCRIPTORS);
         failed += u32::from(finished.code != Some(0));
         done += u32::from(finished.code == Some(0));
         case.judge();

@@ -11,7 +11,7 @@ use crate::support::fault::Fault;
 use crate::support::judge::Left;
 use crate::support::people::{keys, people};
 use crate::support::process::Finished;
-use crate::support::server::Api;
+use crate::support::server::{Api, until};
 use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -53,6 +53,14 @@ fn setup() -> Setup {
     Setup { batch: 3, concurrency: 1, ..Setup::default() }
 }
 
+/// Before the binary: its log can be read while it runs.
+const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>serve.log", "sh"];
+
+/// What the last server has logged so far.
+fn log(case: &Case) -> String {
+    std::fs::read_to_string(case.workspace.path().join("serve.log")).expect("it is text")
+}
+
 /// A server on the case's config, which is given a schedule.
 fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Started, Api) {
     let mut config = format!("server: {{ listen: \"127.0.0.1:0\" }}\n{}", case.workspace.config());
@@ -67,14 +75,15 @@ fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Starte
     let environment: Vec<(&str, &str)> =
         step.map(|step| (STEP, step)).into_iter().chain([log]).collect();
     case.say(format!("serve {step:?}"));
-    let process = case.workspace.spawn_with(&["--format", "json", "serve"], &environment);
+    let process = case.workspace.spawn_under(&LOGGED, &["--format", "json", "serve"], &environment);
     let api = Api::of(&case.workspace, &process);
     (case.started(process), api)
 }
 
 fn end(case: &mut Case, server: Started) -> Finished {
     server.process.sigterm();
-    let finished = case.end(server).expect_code(0);
+    let mut finished = case.end(server).expect_code(0);
+    finished.stderr = log(case);
     case.workspace.write_config();
     finished
 }
@@ -111,8 +120,7 @@ fn triggers_at_once(scenario: &Scenario) {
     assert_eq!(api.run(r#"{"full": true}"#), behind, "one waits, and the others join it");
     assert_eq!(api.run(r#"{"full": false}"#), behind);
     let beside = case.workspace.spawn_sync(&[]);
-    // The schedule fires meanwhile.
-    std::thread::sleep(Duration::from_secs(6));
+    until("the schedule fires meanwhile", || log(&case).contains("schedule fires").then_some(()));
     let listed = api.get("/api/v1/runs").expect(200).json;
     let numbers: Vec<u64> =
         listed.as_array().expect("a list").iter().filter_map(|r| r["run"].as_u64()).collect();
@@ -261,7 +269,7 @@ fn schedules(scenario: &Scenario) {
         // the server looks at it again.
         let step = format!("{}:1000", by + before_a_minute(12));
         let (server, api) = serve(&mut case, Some("* * * * *"), Some(&step));
-        let fired = crate::support::server::until("the schedule fires", || {
+        let fired = until("the schedule fires", || {
             let runs = api.get("/api/v1/runs").expect(200).json;
             runs[0]["run"].as_u64().filter(|_| runs[0]["trigger"] == "schedule")
         });
