@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::intake::{Intake, Outlet};
+use super::intake::{self, Intake, Outlet};
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error};
@@ -17,7 +17,6 @@ use super::reading::{QueryRuntime, Readers};
 use super::run::now;
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
-use crate::delta::repetitions::Repeated;
 use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
 use crate::domain::entry::{Fingerprint, Waiver};
@@ -163,7 +162,7 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     let model = &order.sync.model.name;
     let (streams, runtime) = (reading.partitions, query.handle());
     let mut readers = Readers::start(streams, &examiner, &sent.destination, model, runtime);
-    let mut intake = Intake::new(IntentNumber(0), Repeated::default());
+    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default());
     let mut waiting = Waiting::new(Arc::clone(&table), epoch);
     while let Some(chunk) = readers.next().await {
         intake.take(&chunk, &mut waiting);

@@ -13,13 +13,12 @@ use std::sync::Arc;
 
 pub use self::closing::Closing;
 use self::deletes::Deletion;
-use super::intake::{Intake, Outlet};
+use super::intake::{Intake, Outlet, Waiting};
 use super::late::Group;
 use super::prepare::Columns;
 use super::reading::Chunk;
 use super::removals::{self, Facts, Removals};
 use crate::delivery::{Counts, Dispatch, Item};
-use crate::delta::repetitions::Repeated;
 use crate::delta::table::Table;
 use crate::destination::Destination;
 use crate::domain::entry::Operation;
@@ -73,14 +72,13 @@ impl Outlet for Live<'_> {
 }
 
 impl Course {
-    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds. Keys of `repeated` wait for
-    /// the end of the read.
+    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds.
     pub fn new(
         header: &Header,
         table: Arc<Table>,
         destination: Arc<Destination>,
         columns: Columns,
-        repeated: Repeated,
+        waiting: Waiting,
     ) -> Course {
         Course {
             table,
@@ -88,7 +86,7 @@ impl Course {
             columns,
             epoch: header.epoch,
             reuse_floor: header.reuse_floor,
-            intake: Intake::new(header.reuse_floor, repeated),
+            intake: Intake::new(header.reuse_floor, waiting),
             late: VecDeque::new(),
             removals: Removals::default(),
             is_sorted: false,

@@ -87,6 +87,16 @@ impl Counts {
     }
 }
 
+/// What does not leave before the read's proven end.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Keys that a pass before the read met more than once.
+    pub repeated: Repeated,
+    /// Repetitions under their number. Only the whole read tells which of a batch there still are, and a part of it would
+    /// leave as another batch, which the destination could not know as a repetition.
+    pub repetitions: bool,
+}
+
 /// The state of one read.
 #[derive(Debug)]
 pub struct Intake {
@@ -94,19 +104,18 @@ pub struct Intake {
     pub lane: Lane,
     /// Intents below this number are never repeated with their number.
     reuse_floor: IntentNumber,
-    /// Keys that a pass before this read met more than once.
-    repeated: Repeated,
+    waiting: Waiting,
     pub counts: Counts,
     pub notes: Vec<RecordNote>,
 }
 
 impl Intake {
-    pub fn new(reuse_floor: IntentNumber, repeated: Repeated) -> Intake {
+    pub fn new(reuse_floor: IntentNumber, waiting: Waiting) -> Intake {
         Intake {
             fates: KeyMap::default(),
             lane: Lane::default(),
             reuse_floor,
-            repeated,
+            waiting,
             counts: Counts::default(),
             notes: Vec::new(),
         }
@@ -153,13 +162,13 @@ impl Intake {
 
     /// Whether a pass before this read met keys of this hash more than once.
     pub fn is_repeated(&self, hash: KeyHash) -> bool {
-        self.repeated.has(hash)
+        self.waiting.repeated.has(hash)
     }
 
     /// Frees what was remembered of each key, once nothing more is taken in; the counts stay.
     pub fn forget_keys(&mut self) {
         self.fates = KeyMap::default();
-        self.repeated = Repeated::default();
+        self.waiting = Waiting::default();
     }
 
     fn operation(&mut self, chunk: &Chunk, operation: &Rendered, outlet: &mut impl Outlet) {
@@ -179,8 +188,9 @@ impl Intake {
                     && doubt.has_number_for(Operation::Upsert, candidate.fingerprint)
             })
             .map(|doubt| (doubt.batch, doubt.index, doubt.number));
-        let needs_proof =
-            candidate.doubt.is_some_and(|doubt| doubt.is_repeated) || self.repeated.has(hash);
+        let needs_proof = candidate.doubt.is_some_and(|doubt| doubt.is_repeated)
+            || self.waiting.repeated.has(hash);
+        let is_whole_batch = self.waiting.repetitions && repeats.is_some();
         let is_full = !self.lane.has_room();
         let fate = match candidate.reason {
             _ if needs_proof && is_full => Fate::Unsent,
@@ -212,7 +222,7 @@ impl Intake {
                     target_len,
                     repeats,
                     is_retry,
-                    needs_proof,
+                    needs_proof: needs_proof || is_whole_batch,
                 });
             }
             Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::course::Course;
+use super::intake::Waiting;
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
@@ -134,7 +135,11 @@ impl<'a> Line<'a> {
         let destination = Arc::clone(&prepared.destination);
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
-        let course = Course::new(&header, Arc::clone(&table), destination, columns, repeated);
+        let is_harmless = order.requests.upsert.idempotency.repeat == Repeat::Natural;
+        // The rows of a sample are chosen one by one: whole batches are nothing to wait for.
+        let repetitions = !is_harmless && order.chosen.is_none();
+        let waiting = Waiting { repeated, repetitions };
+        let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();

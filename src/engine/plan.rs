@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::intake::{Intake, Outlet};
+use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
 use super::loading::load;
 use super::order::Order;
@@ -79,7 +79,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     );
     let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
     let mut sketch = Sketch::default();
-    let mut intake = Intake::new(floor, repeated);
+    let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false });
     while let Some(chunk) = readers.next().await {
         sketch.sample(&chunk);
         intake.take(&chunk, &mut sketch);

@@ -193,7 +193,7 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
         let mut met = BTreeMap::<Vec<u8>, u32>::new();
         for (step, number) in taken.iter().enumerate() {
             intake.take(&parts[*number], &mut outlet);
@@ -229,7 +229,7 @@ proptest! {
     ) {
         let count = |examined: &[usize], taken: &[usize]| {
             let parts = examine(&chunks, examined, has_primary);
-            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
+            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
             taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet));
             (intake.counts.invalid_keys, intake.counts.tally().invalid)
         };
@@ -243,9 +243,9 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let mut intake = Intake::new(IntentNumber(0), pass(&chunks, has_primary));
+        let mut intake = Intake::new(IntentNumber(0), Waiting { repeated: pass(&chunks, has_primary), repetitions: false });
         let mut outlet = Fake::default();
-        let (mut plain, mut waiting) = (Intake::new(IntentNumber(0), Repeated::default()), Fake::default());
+        let (mut plain, mut waiting) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
         for number in &taken {
             intake.take(&parts[*number], &mut outlet);
             let left = std::mem::take(&mut outlet.waiting);
@@ -270,8 +270,9 @@ fn a_key_that_only_the_pass_met_twice_waits_for_the_proven_end() {
     let rows = [fresh, known_in_doubt, 23].map(|id| (Some(id), 1, None));
     let twice = pass(&[rows[..2].to_vec(), rows[..2].to_vec()], false);
     let parts = examine(&[rows.to_vec()], &[0], false);
-    let take = |twice: Repeated| {
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), twice), Fake::default());
+    let take = |repeated: Repeated| {
+        let waiting = Waiting { repeated, repetitions: false };
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
         intake.take(&parts[0], &mut outlet);
         (intake, outlet.waiting.len())
     };
@@ -281,4 +282,22 @@ fn a_key_that_only_the_pass_met_twice_waits_for_the_proven_end() {
     assert_eq!((pushed, intake.lane.len(), intake.counts.upserts), (1, 2, 3));
     assert!(rows.iter().all(|row| intake.is_sent(&key_of(row.0.unwrap_or_default()))));
     assert_eq!(intake.lane.groups(false).1, 2, "without a proof they are unsent");
+}
+
+#[test]
+fn a_repetition_that_is_known_by_its_batch_alone_waits_for_the_proven_end() {
+    let (fresh, in_doubt) = (7, 6);
+    let rows = [fresh, in_doubt].map(|id| (Some(id), 1, None));
+    let parts = examine(&[rows.to_vec()], &[0], false);
+    let take = |repetitions: bool| {
+        let waiting = Waiting { repetitions, ..Waiting::default() };
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
+        intake.take(&parts[0], &mut outlet);
+        (outlet.waiting.len(), intake.lane)
+    };
+    for (waits, is_proven, left_out) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
+        let (pushed, mut lane) = take(waits);
+        assert_eq!((pushed, lane.len()), (1, 1));
+        assert_eq!(lane.groups(is_proven).1, left_out, "{waits} {is_proven}");
+    }
 }

@@ -13,7 +13,7 @@ use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
 use counterflow::delta::repetitions::Repeated;
 use counterflow::delta::table::Table;
-use counterflow::destination::definition::BatchLimits;
+use counterflow::destination::definition::{BatchLimits, Repeat};
 use counterflow::domain::entry::Operation;
 use counterflow::domain::id::{Instant, RunId};
 use counterflow::domain::kind::{Kind, KindReason};
@@ -21,6 +21,7 @@ use counterflow::domain::run::{self, Outcome};
 use counterflow::domain::sync::{Definition, Mode, Sync};
 use counterflow::domain::tally::Tally;
 use counterflow::engine::course::Course;
+use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
 use counterflow::engine::loading::load;
 use counterflow::engine::opening::{self, Asked};
@@ -228,7 +229,8 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         true => fixture::repeated(&columns, &facts.reading.rows),
         false => Repeated::default(),
     };
-    let course = Course::new(header, Arc::clone(&table), destination, columns, repeated);
+    let waiting = Waiting { repeated, repetitions: world.setting.repeat != Repeat::Natural };
+    let course = Course::new(header, Arc::clone(&table), destination, columns, waiting);
     let session = Session {
         chance: Chance::new(run.seed),
         tick: 0,
