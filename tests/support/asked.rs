@@ -11,6 +11,7 @@
 //! Not responsible for what the process left (after.rs).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -199,7 +200,8 @@ impl Case {
 
     /// I7: each redundant operation repeats an earlier request of its key that had no receipt, which excuses no other. A
     /// receipt that came whole may have been lost in a crash, or where nothing could be noted any more, as far as the
-    /// window goes; or have come too late, as far as the run says so. The first record of a key in an epoch is none.
+    /// window goes; or have come too late, as far as the run says so. Or a run that crashed had noted that it would ask for
+    /// something else, and never did. The first record of a key in an epoch is none.
     fn too_many_redundant(&self, requests: &[Request], runs: &[Value]) -> Vec<String> {
         let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
         let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
@@ -229,7 +231,7 @@ impl Case {
                     let of = received.get(key).copied().unwrap_or(0);
                     let left = lost.get_mut(&of).filter(|left| **left > 0);
                     match left {
-                        _ if of == run => {}
+                        _ if of == run || self.crashed_otherwise(of + 1..run, operation) => {}
                         Some(left) => *left -= 1,
                         None => wrong.push(format!(
                             "I7: request {} asserts {key} again, and nothing excuses it",
@@ -280,13 +282,24 @@ impl Case {
         let mut sources = between.flat_map(|attempt| self.read_by(attempt));
         sources.any(|people| {
             let held = by_key(people);
-            next.sent.operations.iter().any(|operation| match operation.asked {
-                Asked::Upsert => {
-                    held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()])
-                }
-                Asked::Delete => held.contains_key(&operation.key),
-            })
+            next.sent.operations.iter().any(|operation| is_otherwise(&held, operation))
         })
+    }
+
+    /// Whether one of these runs crashed while the source held the operation's key otherwise.
+    fn crashed_otherwise(&self, runs: Range<u64>, operation: &Operation) -> bool {
+        let is_of = |attempt: &&Attempt| attempt.runs.iter().any(|run| runs.contains(run));
+        let crashed = self.attempts.iter().filter(|attempt| attempt.has_crashed).filter(is_of);
+        let mut sources = crashed.flat_map(|attempt| self.read_by(attempt));
+        sources.any(|people| is_otherwise(&by_key(people), operation))
+    }
+}
+
+/// Whether the source does not hold what the operation makes of its key.
+fn is_otherwise(held: &BTreeMap<String, Vec<Value>>, operation: &Operation) -> bool {
+    match operation.asked {
+        Asked::Upsert => held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()]),
+        Asked::Delete => held.contains_key(&operation.key),
     }
 }
 
