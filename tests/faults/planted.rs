@@ -38,6 +38,7 @@ pub const PLANTED: &[Row] = &[
         "a file missing of the last complete set holds the deletes",
         "I5: ",
     ),
+    ("sample_deletes", "a sample of a table that shrank deletes nothing", "I5: "),
     ("vanished_file_ignored", "a partition missing of the last set holds the deletes", "I5: "),
     ("invalid_row_deleted", "a repeated key is neither sent nor deleted", "I5: "),
     (

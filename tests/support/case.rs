@@ -263,6 +263,18 @@ impl Case {
         Report { finished, json }
     }
 
+    /// A sample of chosen rows, to its end.
+    #[track_caller]
+    pub fn sample(&mut self, more: &[&str]) -> Report {
+        self.say(format!("sample {}", more.join(" ")));
+        let before = self.before();
+        let args = [&["--format", "json", "sample", "people"][..], more].concat();
+        let process = self.workspace.spawn(&args);
+        let finished = self.end(Started { process, before, may_abort: false });
+        let json = finished.json();
+        Report { finished, json }
+    }
+
     /// A command other than `sync`, to its end.
     #[track_caller]
     pub fn run(&mut self, args: &[&str]) -> Finished {
