@@ -11,7 +11,6 @@
 //! Not responsible for what the process left (after.rs).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -158,8 +157,11 @@ impl Case {
     /// where the kit does not know the source.
     fn deletes_allowed(&self, attempt: &Attempt) -> Option<usize> {
         let added = self.read_by(attempt).iter().map(Vec::len).max()?;
+        if added == 0 {
+            return Some(0);
+        }
         let before = attempt.entries.values().filter(|e| e.is_possibly_at_destination()).count();
-        let percent = |percent: usize| (before.max(added) * percent).div_ceil(100);
+        let percent = |percent: usize| before.max(added) * percent / 100;
         Some(match self.workspace.setup.max_deletes {
             None => percent(10).max(10),
             Some(limit) => match limit.strip_suffix('%') {
@@ -231,7 +233,7 @@ impl Case {
                     let of = received.get(key).copied().unwrap_or(0);
                     let left = lost.get_mut(&of).filter(|left| **left > 0);
                     match left {
-                        _ if of == run || self.crashed_otherwise(of + 1..run, operation) => {}
+                        _ if of == run || self.crashed_otherwise(of, run, operation) => {}
                         Some(left) => *left -= 1,
                         None => wrong.push(format!(
                             "I7: request {} asserts {key} again, and nothing excuses it",
@@ -266,9 +268,14 @@ impl Case {
             let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
             let is_killed = attempt.is_some_and(|attempt| attempt.has_crashed);
             let is_failed = document.is_none_or(|d| d["phase"] == "failed" || !is_ended(d));
+            // Where nothing around it was in its way, a run that fails notes every receipt that it had.
+            let is_disturbed = attempt.is_none_or(|attempt| attempt.is_disturbed);
+            let is_lossy = is_killed || is_failed && is_disturbed || document.is_none();
             let count =
                 |field: &str| document.and_then(|d| d["tally"][field].as_u64()).unwrap_or(0);
-            let most = count("unknown") + if is_killed || is_failed { window } else { 0 };
+            // What brought no receipt at all is among the unknown, and excuses itself.
+            let late = count("unknown").saturating_sub(unreceived(requests, run));
+            let most = late + if is_lossy { window } else { 0 };
             (run, usize::try_from(most).unwrap_or(usize::MAX))
         };
         asking.into_iter().map(of).collect()
@@ -286,10 +293,13 @@ impl Case {
         })
     }
 
-    /// Whether one of these runs crashed while the source held the operation's key otherwise.
-    fn crashed_otherwise(&self, runs: Range<u64>, operation: &Operation) -> bool {
-        let is_of = |attempt: &&Attempt| attempt.runs.iter().any(|run| runs.contains(run));
-        let crashed = self.attempts.iter().filter(|attempt| attempt.has_crashed).filter(is_of);
+    /// Whether a process between those of two runs crashed while the source held the operation's key otherwise. It need not
+    /// have asked for anything.
+    fn crashed_otherwise(&self, first: u64, last: u64, operation: &Operation) -> bool {
+        let of = |run: u64| self.attempts.iter().position(|attempt| attempt.runs.contains(&run));
+        let (Some(first), Some(last)) = (of(first), of(last)) else { return false };
+        let between = self.attempts.get(first + 1..last).unwrap_or_default();
+        let crashed = between.iter().filter(|attempt| attempt.has_crashed);
         let mut sources = crashed.flat_map(|attempt| self.read_by(attempt));
         sources.any(|people| is_otherwise(&by_key(people), operation))
     }
@@ -301,6 +311,16 @@ fn is_otherwise(held: &BTreeMap<String, Vec<Value>>, operation: &Operation) -> b
         Asked::Upsert => held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()]),
         Asked::Delete => held.contains_key(&operation.key),
     }
+}
+
+/// How many keys the run asked for last in a request that brought no receipt.
+fn unreceived(requests: &[Request], run: u64) -> u64 {
+    let mut last = BTreeMap::new();
+    for request in requests.iter().filter(|request| run_of(request) == Some(run)) {
+        let is_open = !(request.is_receipt && request.is_answered_whole);
+        last.extend(request.sent.operations.iter().map(|operation| (&operation.key, is_open)));
+    }
+    last.values().filter(|is_open| **is_open).count() as u64
 }
 
 /// It came to its end, and says what became of everything.
