@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod asked_for;
 mod backlog;
 mod bad_input;
 mod changes;
@@ -33,6 +34,7 @@ mod identity;
 mod invalid;
 mod operations;
 mod oracle_itself;
+mod order;
 mod pause;
 mod receipts;
 mod rejections;
@@ -45,7 +47,9 @@ mod serve;
 mod shutdown;
 mod source_values;
 mod starting;
+mod status_words;
 mod statuses;
 mod stops;
 mod unreachable;
 mod values;
+mod while_paused;
