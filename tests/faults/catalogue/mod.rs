@@ -22,6 +22,7 @@ mod c_database;
 mod c_place;
 mod c_rename;
 mod c_snapshot;
+mod d_calendar;
 mod d_load;
 mod d_processes;
 mod d_triggers;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<Scenario> {
         d_load::SCENARIOS,
         d_processes::SCENARIOS,
         d_triggers::SCENARIOS,
+        d_calendar::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
         e_keys::SCENARIOS,
