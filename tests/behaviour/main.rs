@@ -41,6 +41,7 @@ mod rejections;
 mod reload;
 mod replace;
 mod rudderstack;
+mod rudderstack_server;
 mod sample;
 mod secrets;
 mod serve;
