@@ -44,6 +44,74 @@ fn what_is_not_fully_defined_is_not_started_and_all_that_is_missing_is_listed_b1
     server.end().expect_code(0);
 }
 
+#[test]
+fn before_anything_is_given_up_it_is_said_what_will_not_come_back_a9() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: HEAD, max_deletes: Some("0"), ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(3..=20));
+    let run = workspace.sync(&[]).expect(4, "partial", &[("held", 2)]).run();
+    for (command, words) in [
+        (&["discard", &run][..], ["stay at the destination for good", "no longer ours"]),
+        (&["rebaseline", "people"], ["sends every row again", "already gone are never deleted"]),
+    ] {
+        let command = [command, &["-m", "why"]].concat();
+        let refused = workspace.run(&command).expect_code(2);
+        refused.expect_printed(&words).expect_printed(&["Nobody is there to ask; say `--yes`"]);
+        let refused = at_a_terminal(&workspace, &command, "n").expect_code(1);
+        refused.expect_printed(&words).expect_printed(&["[y/N]", "nothing was changed"]);
+    }
+    let held = workspace.sync(&[]).expect_kind("incremental", "usual");
+    held.expect(4, "partial", &[("held", 2), ("unchanged", 18)]);
+    at_a_terminal(&workspace, &["discard", &run, "-m", "why"], "yes").expect_code(0);
+    workspace.sync(&[]).expect(0, "succeeded", &[("held", 0), ("deletes", 0)]);
+}
+
+#[test]
+fn commands_may_be_repeated_and_their_codes_tell_what_came_of_them_b2() {
+    let oracle = Oracle::start(&["id"]);
+    let head = format!("{HEAD}\ngroups: {{ sales: {{}} }}");
+    let workspace = workspace(&oracle, &head, &[("people", "group: sales")]);
+    let code = |args: &[&str], code: i32| drop(workspace.run(args).expect_code(code));
+    let story = || {
+        for (args, expected) in [
+            (&["sync", "people"][..], 0),
+            (&["stop", "people", "--yes"], 0),
+            (&["pause", "people", "-m", "why"], 0),
+            (&["pause", "people", "-m", "why"], 0),
+            (&["sync", "people"], 2),
+            (&["resume", "people", "-m", "why"], 0),
+            (&["resume", "people", "-m", "why"], 0),
+            (&["group", "stop", "sales", "--yes"], 0),
+            (&["group", "stop", "sales", "--yes"], 0),
+            (&["source", "disable", "lake", "-m", "why"], 0),
+            (&["source", "disable", "lake", "-m", "why"], 0),
+            (&["source", "enable", "lake", "-m", "why"], 0),
+            (&["source", "enable", "lake", "-m", "why"], 0),
+            (&["group", "start", "sales", "--yes"], 0),
+            (&["group", "start", "sales", "--yes"], 0),
+            (&["sync", "nobody"], 2),
+        ] {
+            code(args, expected);
+        }
+    };
+    story();
+    let server = Server::start(&workspace);
+    story();
+    // A run that goes is stopped twice, and whoever waits for it hears that.
+    workspace.write_people(&people(1..=9));
+    oracle.on_next(Fault::ApplyThenHold);
+    let before = oracle.request_count();
+    let waits = workspace.spawn(&["sync", "people", "--full"]);
+    oracle.wait_for_requests(before + 1, SOON);
+    code(&["stop", "people", "--now"], 0);
+    workspace.end(waits, SOON).expect_code(6);
+    code(&["stop", "people", "--now"], 0);
+    server.end().expect_code(0);
+}
+
 /// Runs a command at a terminal, with this for an answer.
 fn at_a_terminal(workspace: &Workspace, args: &[&str], answer: &str) -> Finished {
     let line = format!("echo {answer} | script -qec \"$*\" /dev/null");
