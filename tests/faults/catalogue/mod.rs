@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_crash_server;
 mod a_memory;
 mod a_power;
 mod a_query;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_crash_server::SCENARIOS,
         a_query::SCENARIOS,
         a_memory::SCENARIOS,
         a_power::SCENARIOS,
