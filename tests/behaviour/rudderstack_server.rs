@@ -126,8 +126,8 @@ fn while_a_server_recovers_it_answers_for_runs_and_a_start_comes_through_once_it
         (&json!("failed"), &json!("interrupted"))
     );
     assert_eq!(sync(&api, &behind)["status"], "running", "it will be made");
-    assert_eq!(listed(&api, "status=failed"), [dead.clone()]);
-    assert_eq!(listed(&api, "status=running"), [behind.clone()]);
+    assert_eq!(listed(&api, "status=failed"), std::slice::from_ref(&dead));
+    assert_eq!(listed(&api, "status=running"), std::slice::from_ref(&behind));
     refused(call(&api, "POST", "/people/start", ""), 503, "unavailable", &["starting"]);
     std::fs::remove_file(&held).expect("it is there");
     // As the clients do: once more where it was refused.
