@@ -51,6 +51,10 @@ pub enum Point {
     StateKept,
     /// The database was led to the newest version, and that is not committed yet.
     StateRaised,
+    /// A server answers questions, and has taken up nothing of what an earlier process left.
+    BeforeRecovery,
+    /// A server is about to put another config in place.
+    BeforeReload,
 }
 
 impl Point {
@@ -79,6 +83,14 @@ impl Point {
     pub const OF_AN_UPGRADE: [Point; 3] =
         [Point::StateCopied, Point::StateKept, Point::StateRaised];
 
+    /// The points that only a server comes by.
+    pub const OF_A_SERVER: [Point; 2] = [Point::BeforeRecovery, Point::BeforeReload];
+
+    /// Every point there is.
+    pub fn every() -> impl Iterator<Item = Point> {
+        [&Point::ALL[..], &Point::OF_AN_UPGRADE, &Point::OF_A_SERVER].concat().into_iter()
+    }
+
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
@@ -102,6 +114,8 @@ impl Point {
             Point::StateCopied => "state_copied",
             Point::StateKept => "state_kept",
             Point::StateRaised => "state_raised",
+            Point::BeforeRecovery => "before_recovery",
+            Point::BeforeReload => "before_reload",
         }
     }
 }
@@ -166,8 +180,7 @@ mod played {
 
     impl Countdown {
         fn of(name: &str, count: &str) -> Countdown {
-            let mut points = Point::ALL.iter().chain(&Point::OF_AN_UPGRADE);
-            assert!(points.any(|point| point.name() == name), "no such point: {name}");
+            assert!(Point::every().any(|point| point.name() == name), "no such point: {name}");
             let left = AtomicU64::new(count.parse().expect("n is a number"));
             Countdown { name: name.to_owned(), left }
         }
@@ -251,8 +264,8 @@ mod tests {
     #[test]
     fn every_point_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<&str> =
-            Point::ALL.iter().chain(&Point::OF_AN_UPGRADE).map(|point| point.name()).collect();
-        assert_eq!(names.len(), Point::ALL.len() + Point::OF_AN_UPGRADE.len());
+            Point::every().map(|point| point.name()).collect();
+        assert_eq!(names.len(), Point::every().count());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod groups;
 mod listener;
 mod metrics;
 mod openapi;
-mod probes;
+pub mod probes;
 mod problem;
 mod reason;
 mod reload;

@@ -20,6 +20,7 @@ pub struct Problem {
     detail: String,
     /// When to ask again, in whole seconds.
     retry_after: Option<u64>,
+    readiness: Option<&'static str>,
 }
 
 /// How a problem is written.
@@ -33,11 +34,14 @@ pub struct Body {
     status: u16,
     /// What is wrong; and what to do about it.
     detail: String,
+    /// `starting`, `reloading` or `draining`: why the server is not ready, where that is what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readiness: Option<&'static str>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), retry_after: None }
+        Problem { status, detail: detail.into(), retry_after: None, readiness: None }
     }
 
     /// Nobody is known by what was sent.
@@ -60,6 +64,12 @@ impl Problem {
     #[must_use]
     pub fn after(self, seconds: u64) -> Problem {
         Problem { retry_after: Some(seconds), ..self }
+    }
+
+    /// As this problem, with the word for why the server is not ready.
+    #[must_use]
+    pub fn while_it_is(self, readiness: &'static str) -> Problem {
+        Problem { readiness: Some(readiness), ..self }
     }
 
     pub fn no_path() -> Problem {
@@ -88,6 +98,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Problem"),
             status: self.status.as_u16(),
             detail: self.detail,
+            readiness: self.readiness,
         };
         let body = serde_json::to_string(&body).expect("a problem is plain text");
         let headers = [(header::CONTENT_TYPE, "application/problem+json")];

@@ -3,6 +3,7 @@
 //! Not responsible for finding the server (`address`). A signal ends the waiting, not the run.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -10,11 +11,13 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::address;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
+use crate::api::probes;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -26,6 +29,8 @@ const TOKEN: &str = "COUNTERFLOW_TOKEN";
 const POLL: Duration = Duration::from_millis(200);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the answer to a question may take that can go without one.
+const BRIEFLY: Duration = Duration::from_secs(2);
 /// How often an answer may fail to come before the server counts as gone.
 const FAILURES: u32 = 10;
 
@@ -43,6 +48,16 @@ struct Asked {
     #[serde(default)]
     is_config_fault: Option<bool>,
     report: Option<Report>,
+}
+
+/// Whether the server that owns the state, if one does, starts or puts another config in place: then how its syncs stand is
+/// not known yet. A server that does not answer is none.
+pub async fn is_reinitializing(state: &Path) -> bool {
+    let Some(address) = address::of_owner(state) else { return false };
+    let Ok(server) = Server::at(address.address) else { return false };
+    let asked = server.client.get(server.url("/ready")).timeout(BRIEFLY);
+    let Some((StatusCode::SERVICE_UNAVAILABLE, problem)) = ask(asked).await else { return false };
+    matches!(problem["readiness"].as_str(), Some(probes::STARTING | probes::RELOADING))
 }
 
 impl Server {

@@ -1,3 +1,5 @@
+//! What a run needs, from the config; budgets are made once for each connection and kept over reloads.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::export::Exporter;
+use crate::points::{self, Point};
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
 
@@ -91,6 +92,7 @@ async fn serve(
         Arc::new(engine),
         inbox,
     );
+    points::reached(Point::BeforeRecovery);
     service.arm().await?;
     say(output, address, &revision, &service.next_firings().await?);
     notify::ready();

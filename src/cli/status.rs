@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::address::{self, Address};
+use super::beside;
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
@@ -29,9 +30,10 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
         Err(failure) => return Err(failure),
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
+    let is_reinitializing = beside::is_reinitializing(&config.state).await;
     let mut statuses = Vec::new();
     for sync in syncs {
-        statuses.push(Status::read(&config, store, sync, false, time::now()).await);
+        statuses.push(Status::read(&config, store, sync, is_reinitializing, time::now()).await);
     }
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || {

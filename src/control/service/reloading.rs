@@ -11,6 +11,7 @@ use crate::control::handle::{Readiness, Refused};
 use crate::control::pausing::{self, Asked};
 use crate::control::reload::Change;
 use crate::domain::run::Trigger;
+use crate::points::{self, Point};
 use crate::shutdown::Stage;
 use crate::store::{self, Audited};
 
@@ -22,6 +23,7 @@ impl Service {
     /// The store cannot be written, and nothing has changed.
     pub(super) async fn reload(&mut self, change: Change) -> Result<(), Refused> {
         self.inbox.readiness.send_replace(Readiness::Reloading);
+        points::reached(Point::BeforeReload);
         let done = self.put_in_place(change).await;
         self.inbox.readiness.send_replace(Readiness::Ready);
         Ok(done?)

@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_crash_server;
 mod a_memory;
 mod a_power;
 mod a_query;
@@ -22,6 +23,7 @@ mod c_database;
 mod c_place;
 mod c_rename;
 mod c_snapshot;
+mod d_calendar;
 mod d_load;
 mod d_processes;
 mod d_triggers;
@@ -97,6 +99,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_crash_server::SCENARIOS,
         a_query::SCENARIOS,
         a_memory::SCENARIOS,
         a_power::SCENARIOS,
@@ -119,6 +122,7 @@ pub fn all() -> Vec<Scenario> {
         d_load::SCENARIOS,
         d_processes::SCENARIOS,
         d_triggers::SCENARIOS,
+        d_calendar::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
         e_keys::SCENARIOS,
