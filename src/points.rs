@@ -51,6 +51,10 @@ pub enum Point {
     StateKept,
     /// The database was led to the newest version, and that is not committed yet.
     StateRaised,
+    /// A person's decision is stored, and nothing else is done of it.
+    Decided,
+    /// The config file names the connection that takes the place of another, and nobody was told.
+    Rewritten,
 }
 
 impl Point {
@@ -79,6 +83,14 @@ impl Point {
     pub const OF_AN_UPGRADE: [Point; 3] =
         [Point::StateCopied, Point::StateKept, Point::StateRaised];
 
+    /// The points of a person's decisions.
+    pub const OF_A_DECISION: [Point; 2] = [Point::Decided, Point::Rewritten];
+
+    /// Every point that there is.
+    pub fn every() -> impl Iterator<Item = Point> {
+        Point::ALL.into_iter().chain(Point::OF_AN_UPGRADE).chain(Point::OF_A_DECISION)
+    }
+
     /// The name that the environment says it by.
     pub fn name(self) -> &'static str {
         match self {
@@ -102,6 +114,8 @@ impl Point {
             Point::StateCopied => "state_copied",
             Point::StateKept => "state_kept",
             Point::StateRaised => "state_raised",
+            Point::Decided => "decided",
+            Point::Rewritten => "rewritten",
         }
     }
 }
@@ -166,8 +180,7 @@ mod played {
 
     impl Countdown {
         fn of(name: &str, count: &str) -> Countdown {
-            let mut points = Point::ALL.iter().chain(&Point::OF_AN_UPGRADE);
-            assert!(points.any(|point| point.name() == name), "no such point: {name}");
+            assert!(Point::every().any(|point| point.name() == name), "no such point: {name}");
             let left = AtomicU64::new(count.parse().expect("n is a number"));
             Countdown { name: name.to_owned(), left }
         }
@@ -250,9 +263,8 @@ mod tests {
 
     #[test]
     fn every_point_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<&str> =
-            Point::ALL.iter().chain(&Point::OF_AN_UPGRADE).map(|point| point.name()).collect();
-        assert_eq!(names.len(), Point::ALL.len() + Point::OF_AN_UPGRADE.len());
+        let names: std::collections::BTreeSet<&str> = Point::every().map(Point::name).collect();
+        assert_eq!(names.len(), Point::every().count());
     }
 
     #[test]

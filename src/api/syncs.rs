@@ -135,15 +135,15 @@ struct Run {
 
 /// A trigger that was taken in.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Queued {
+pub struct Queued {
     /// The run that will answer it.
-    run: RunId,
-    sync: String,
+    pub run: RunId,
+    pub sync: String,
     /// `queued`; `done` where the first answer was lost.
-    state: &'static str,
+    pub state: &'static str,
     /// The run waited already, for an earlier trigger.
     #[serde(default)]
-    is_joined: bool,
+    pub is_joined: bool,
 }
 
 /// Sync Now, or Force Full Resync: 202 once the run is durable.

@@ -89,7 +89,8 @@ impl Server {
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 
-    async fn carried_out(
+    /// Gives the server a command that begins a run, and waits for the end of that run.
+    pub async fn carried_out(
         &self,
         place: &Place,
         output: &Output,

@@ -19,9 +19,10 @@ use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::SyncConfig;
 use crate::control::disabling::closed;
+use crate::control::handle::Given;
 use crate::control::pausing::{Paused, end_what_is_over};
 use crate::control::queue::{Limits, Needed, Queue, Wish};
-use crate::control::service::take_in;
+use crate::control::service::{take_in, take_in_for};
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -84,7 +85,7 @@ async fn attempt(
     if asked.keeps_snapshot {
         owned.store.audit(&kept(sync)).await?;
     }
-    let (report, exit) = Box::pin(watched(&owned, output, order, signals, queue)).await?;
+    let (report, exit) = Box::pin(watched(&owned, output, order, None, signals, queue)).await?;
     if let Some(exporter) = order::exporter(&config, &owned.store) {
         exporter.last().await;
     }
@@ -173,18 +174,24 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
+/// Creates the run, for a command that is `given` if one is, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
 pub async fn watched(
     owned: &Owned,
     output: &Output,
     mut order: Order,
+    given: Option<Given>,
     signals: Signals,
     mut queue: Queue,
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
-    let run = take_in(&owned.store, &mut queue, &sync, wish, time::now()).await?.run;
+    let (store, now) = (&owned.store, time::now());
+    let accepted = match &given {
+        Some(given) => take_in_for(given, &mut queue, &sync, wish, now).await?,
+        None => take_in(store, &mut queue, &sync, wish, now).await?,
+    };
+    let run = accepted.run;
     // A command beside that was quicker than the run; from here on a pause finds it, and asks it to stop.
     if let Some(by) = owned.store.pause(&sync).await?.filter(|pause| pause.is_paused) {
         let why = Paused { sync, by: Some(by) }.to_string();

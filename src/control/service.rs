@@ -32,7 +32,7 @@ use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 use crate::store::{self, Store};
 use triggers::not_begun;
 
-pub use triggers::take_in;
+pub use triggers::{take_in, take_in_for};
 
 /// How often waiting runs are looked up for a stop command, and pauses for their end.
 const WATCH: Duration = Duration::from_millis(500);
@@ -176,6 +176,10 @@ impl Service {
                 Event::Command(Command::Run { sync, wish, given, reply }) => {
                     let answer = self.trigger(&sync, wish, given.as_ref()).await;
                     // Whoever asked may be gone; the trigger stands all the same.
+                    let _ = reply.send(answer);
+                }
+                Event::Command(Command::StartGroup { group, syncs, given, reply }) => {
+                    let answer = self.start_group(&group, &syncs, &given).await;
                     let _ = reply.send(answer);
                 }
                 Event::Command(Command::Reload { change, reply }) => {
