@@ -54,7 +54,13 @@ pub fn routes(routes: Routes) -> Routes {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "ReplaceRequest", extend("required" = ["new"]))]
+#[schemars(
+    rename = "ReplaceRequest",
+    extend("required" = ["new"], "not" = {
+        "properties": { "syncs": { "type": "array", "minItems": 1 }, "group": { "type": "string" } },
+        "required": ["syncs", "group"],
+    })
+)]
 struct Asked {
     /// The connection that takes its place.
     #[serde(default)]
@@ -84,7 +90,7 @@ pub struct Replaced {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SyncReplaced {
     pub sync: String,
-    /// The oldest of the runs that this ends.
+    /// The oldest of the runs that it ends.
     pub run: Option<RunId>,
 }
 

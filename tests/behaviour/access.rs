@@ -93,6 +93,7 @@ fn a_scope_opens_what_it_says_and_nothing_above() {
         (1, "POST", "/api/v1/syncs/people/stop", ""),
         (2, "POST", "/api/v1/syncs/people/pause", REASON),
         (2, "POST", "/api/v1/syncs/people/resume", REASON),
+        (2, "POST", "/api/v1/syncs/people/rebaseline", REASON),
     ];
     for (least, method, path, body) in asked {
         for (index, secret) in secrets.iter().enumerate() {
