@@ -1,3 +1,8 @@
+//! What the engine needs to know of each sync, from the config.
+//!
+//! Not responsible for the config itself, nor for when a sync runs. Invariant: the syncs of one connection share its budget,
+//! and those of one source its definition.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

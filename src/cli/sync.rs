@@ -174,7 +174,8 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Creates the run, for a command that is `given` if one is, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
+/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests; for the
+/// command that is `given`, if one is.
 pub async fn watched(
     owned: &Owned,
     output: &Output,

@@ -122,6 +122,23 @@ pub async fn settle(store: &Store, order: &Order) -> Result<(), Error> {
     }
 }
 
+/// As [`settle`], at the start of a process, for all of these orders. What cannot be carried out is by the next run of its
+/// sync, which says why.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn settle_all(store: &Store, orders: &[Order]) -> Result<(), store::Error> {
+    let decided = store.decisions(None).await?;
+    let is_decided = |order: &&Order| decided.iter().any(|one| one.sync == order.sync.name);
+    for order in orders.iter().filter(is_decided) {
+        if let Err(error) = settle(store, order).await {
+            let sync = &order.sync.name;
+            tracing::warn!(sync, %error, "what was decided of the snapshot could not be carried out");
+        }
+    }
+    Ok(())
+}
+
 /// Takes back what was decided for connections that the config does not name: the file was never rewritten, or has been
 /// changed again. Only who has just taken the state over may call this.
 ///

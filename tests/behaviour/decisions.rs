@@ -177,6 +177,7 @@ fn a_decision_whose_process_is_killed_before_the_snapshot_says_so_stands() {
                 (&json!("done"), &json!(command))
             );
         }
+        assert_eq!(server.get("/api/v1/syncs/people").json["hold"], json!(null), "{command}");
         let audited = log(&server, 9);
         assert_eq!(audited.iter().filter(|entry| entry[1] == command).count(), 1, "{audited:#?}");
         let run = server.ended(server.run(""));
