@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
+use super::sync;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -67,11 +68,11 @@ impl Server {
         place: &Place,
         output: &Output,
         sync: &str,
-        is_full: bool,
+        asked: sync::Asked,
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
         let path = format!("/api/v1/syncs/{sync}/run");
-        let body = json!({ "full": is_full });
+        let body = json!({ "full": asked.is_full, "keep_snapshot": asked.keeps_snapshot });
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 

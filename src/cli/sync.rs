@@ -32,7 +32,7 @@ use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::points::{self, Point};
 use crate::shutdown;
-use crate::store::Audited;
+use crate::store::Decision;
 
 /// What is wished of a run beside its being made.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,6 @@ async fn attempt(
     let config = place.config_for(Some(sync))?;
     let found = state::find(&config, sync)?;
     let order = order::order(&config, found, asked.is_full, Trigger::Manual);
-    let order = Order { keeps_snapshot: asked.keeps_snapshot, ..order };
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
@@ -82,27 +81,19 @@ async fn attempt(
     points::reached(Point::StateOwned);
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
-    if asked.keeps_snapshot {
-        owned.store.audit(&kept(sync)).await?;
-    }
-    let (report, exit) = Box::pin(watched(&owned, output, order, None, signals, queue)).await?;
+    let given = asked.keeps_snapshot.then(|| Given {
+        who: time::who(),
+        message: None,
+        store: owned.store.clone(),
+        decision: Some(Decision::Keep { at: time::now() }),
+    });
+    let (report, exit) = Box::pin(watched(&owned, output, order, given, signals, queue)).await?;
     if let Some(exporter) = order::exporter(&config, &owned.store) {
         exporter.last().await;
     }
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
-}
-
-fn kept(sync: &str) -> Audited {
-    Audited {
-        at: time::now(),
-        who: time::who(),
-        command: "sync --keep-snapshot".to_owned(),
-        sync: Some(sync.to_owned()),
-        run: None,
-        message: None,
-    }
 }
 
 /// A sync that is paused is not run, by whatever command.
@@ -128,12 +119,6 @@ async fn beside(
     asked: Asked,
     signals: Signals,
 ) -> Result<Exit, Failure> {
-    if asked.keeps_snapshot {
-        return Err(Failure::usage(format!(
-            "`--keep-snapshot` is for a run made here; end the server at {} first, with SIGTERM",
-            found.address
-        )));
-    }
     let Address { address, config, .. } = found;
     if config.is_some() && config != address::hash(&place.file) {
         output.aside(&format!(
@@ -142,7 +127,7 @@ async fn beside(
         ));
     }
     let server = Server::at(address)?;
-    let (report, exit) = Box::pin(server.sync(place, output, sync, asked.is_full, signals)).await?;
+    let (report, exit) = Box::pin(server.sync(place, output, sync, asked, signals)).await?;
     print(output, &report);
     Ok(exit)
 }

@@ -110,6 +110,25 @@ pub async fn pending(store: &Store, order: &Order) -> Result<Vec<Pending>, Error
     Ok(pending)
 }
 
+/// The order of a run that begins, with a person's word that the snapshot is true all the same where one was given for it.
+/// That word is spent by this: a later change is another question.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub async fn vouched(store: &Store, order: &Order) -> Result<Order, Error> {
+    let mut order = order.clone();
+    if order.chosen.is_some() {
+        return Ok(order);
+    }
+    for Pending { id, decision, .. } in pending(store, &order).await? {
+        if matches!(decision, Decision::Keep { .. }) {
+            order.keeps_snapshot = true;
+            store.spend(id).await?;
+        }
+    }
+    Ok(order)
+}
+
 /// Carries out what is decided of the snapshot of this order's sync. As [`discard`].
 ///
 /// # Errors
@@ -236,7 +255,9 @@ pub async fn carry_out(
     snapshot: &mut Snapshot,
     pending: Vec<Pending>,
 ) -> Result<(), Error> {
-    for Pending { id, sync, decision } in pending {
+    // A word for the next run is that run's to take.
+    let is_of_snapshot = |one: &Pending| !matches!(one.decision, Decision::Keep { .. });
+    for Pending { id, sync, decision } in pending.into_iter().filter(is_of_snapshot) {
         if blocking(|| write(snapshot, &decision))? {
             prepare::remember(store, snapshot).await?;
         }
@@ -274,7 +295,9 @@ fn write(snapshot: &mut Snapshot, decision: &Decision) -> Result<bool, snapshot:
                 }
             })?;
         }
-        Decision::Replace { kept: None, .. } | Decision::SetAside { .. } => return Ok(false),
+        Decision::Replace { kept: None, .. }
+        | Decision::SetAside { .. }
+        | Decision::Keep { .. } => return Ok(false),
     }
     Ok(true)
 }

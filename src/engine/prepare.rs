@@ -154,6 +154,7 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
+    let order = &decisions::vouched(store, order).await?;
     let (mut snapshot, is_vouched) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_sample = order.chosen.is_some();

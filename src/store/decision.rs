@@ -21,6 +21,8 @@ pub enum Decision {
     Discard { run: RunId },
     /// The snapshot is archived, and the next one begins afresh.
     SetAside { at: Instant },
+    /// The next run goes on with the snapshot, though key or destination changed or the state is a copy: for one run.
+    Keep { at: Instant },
     /// The sync writes over this connection from now on. `kept`: the destination that the snapshot is true of there; where
     /// there is none, it begins afresh.
     Replace { connection: String, kept: Option<String>, at: Instant },
@@ -39,12 +41,12 @@ const DECIDE: &str = "
 const DECISIONS: &str =
     "SELECT id, sync, decision FROM decisions WHERE ?1 IS NULL OR sync = ?1 ORDER BY id";
 const SETTLE: &str = "DELETE FROM decisions WHERE sync = ? AND id <= ?";
+const SPEND: &str = "DELETE FROM decisions WHERE id = ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const FORGET_PINS: &str = "DELETE FROM pins WHERE sync = ?";
 const FREE_KEY: &str = "
     DELETE FROM command_keys WHERE answer IS NULL
     AND audit = (SELECT audit FROM decisions WHERE id = ?)";
-const WITHDRAW: &str = "DELETE FROM decisions WHERE id = ?";
 
 impl Store {
     /// Decides of the snapshots of these syncs, each with the audit that names it: of all of them, or none.
@@ -100,6 +102,11 @@ impl Store {
         self.execute(query(SETTLE).bind(sync.to_owned()).bind(stored(id))).await
     }
 
+    /// This decision is spent, whatever stands before it.
+    pub async fn spend(&self, id: u64) -> Result<(), Error> {
+        self.execute(query(SPEND).bind(stored(id))).await
+    }
+
     /// As [`Store::settle`], where the snapshot was set aside: the next one is a new one, and what was pinned by what may
     /// have been wrong does not outlive it.
     pub async fn settle_afresh(&self, sync: &str, id: u64) -> Result<(), Error> {
@@ -121,9 +128,7 @@ impl Store {
         let mut transaction = self.write().await?;
         for (Pending { id, .. }, audited) in withdrawn {
             let id = stored(*id);
-            for statement in
-                [query(FREE_KEY).bind(id), query(WITHDRAW).bind(id), statement(audited)]
-            {
+            for statement in [query(FREE_KEY).bind(id), query(SPEND).bind(id), statement(audited)] {
                 let done = statement.execute(&mut *transaction).await;
                 done.map_err(|error| self.failure(error))?;
             }
