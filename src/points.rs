@@ -55,6 +55,10 @@ pub enum Point {
     BeforeRecovery,
     /// A server is about to put another config in place.
     BeforeReload,
+    /// A person's decision is stored, and nothing else is done of it.
+    Decided,
+    /// The config file names the connection that takes the place of another, and nobody was told.
+    Rewritten,
 }
 
 impl Point {
@@ -86,9 +90,13 @@ impl Point {
     /// The points that only a server comes by.
     pub const OF_A_SERVER: [Point; 2] = [Point::BeforeRecovery, Point::BeforeReload];
 
-    /// Every point there is.
+    /// The points of a person's decisions.
+    pub const OF_A_DECISION: [Point; 2] = [Point::Decided, Point::Rewritten];
+
+    /// Every point that there is.
     pub fn every() -> impl Iterator<Item = Point> {
-        [&Point::ALL[..], &Point::OF_AN_UPGRADE, &Point::OF_A_SERVER].concat().into_iter()
+        let others = Point::OF_AN_UPGRADE.into_iter().chain(Point::OF_A_SERVER);
+        Point::ALL.into_iter().chain(others).chain(Point::OF_A_DECISION)
     }
 
     /// The name that the environment says it by.
@@ -116,6 +124,8 @@ impl Point {
             Point::StateRaised => "state_raised",
             Point::BeforeRecovery => "before_recovery",
             Point::BeforeReload => "before_reload",
+            Point::Decided => "decided",
+            Point::Rewritten => "rewritten",
         }
     }
 }
@@ -263,8 +273,7 @@ mod tests {
 
     #[test]
     fn every_point_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<&str> =
-            Point::every().map(|point| point.name()).collect();
+        let names: std::collections::BTreeSet<&str> = Point::every().map(Point::name).collect();
         assert_eq!(names.len(), Point::every().count());
     }
 

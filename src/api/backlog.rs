@@ -7,12 +7,12 @@ use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::App;
 use super::command::By;
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::reason::said;
 use super::routes::{Route, Routes};
-use super::{App, document};
 use crate::control::discarding::{self, Decision};
 use crate::control::pausing::paused;
 use crate::engine::backlog::Backlog;
@@ -68,8 +68,7 @@ async fn count(
     FromPath(sync): FromPath<String>,
 ) -> Result<Json<OfSync>, Problem> {
     check_paused(&app, &sync).await?;
-    let came = discarding::backlog(&app.samples, &app.store, &sync, None).await?;
-    let backlog = came.map_err(|error| refused(&error))?;
+    let backlog = discarding::backlog(&app.samples, &app.store, &sync, None).await??;
     Ok(Json(OfSync { sync, is_discarded: false, backlog }))
 }
 
@@ -89,8 +88,7 @@ async fn discard(
     };
     check_paused(&app, &sync).await?;
     let decision = Some(Decision { shown, message, who });
-    let came = discarding::backlog(&app.samples, &store, &sync, decision).await?;
-    let backlog = came.map_err(|error| refused(&error))?;
+    let backlog = discarding::backlog(&app.samples, &store, &sync, decision).await??;
     Ok(Json(OfSync { sync, is_discarded: true, backlog }))
 }
 
@@ -101,8 +99,4 @@ async fn check_paused(app: &App, sync: &str) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     Ok(())
-}
-
-fn refused(error: &crate::engine::prepare::Error) -> Problem {
-    Problem::new(StatusCode::CONFLICT, document::chain(error))
 }

@@ -45,7 +45,8 @@ pub struct By {
 impl By {
     /// As the service needs it.
     pub fn given(&self, message: Option<String>) -> Given {
-        Given { who: self.who.clone(), message, store: self.store.clone() }
+        let (who, store) = (self.who.clone(), self.store.clone());
+        Given { who, message, store, decision: None }
     }
 }
 

@@ -18,11 +18,9 @@ use super::shape::StatusWord;
 use super::status::Status;
 use super::syncs::standing;
 use crate::config::{Config, SyncConfig};
-use crate::control::grouping::{self, Member};
-use crate::control::handle::{Readiness, Refused};
-use crate::control::queue::Wish;
+use crate::control::grouping::{self, Member, Part};
+use crate::control::handle::Started;
 use crate::domain::id::RunId;
-use crate::domain::run::Trigger;
 use crate::domain::status::status;
 use crate::engine::run::now;
 use crate::store::Scope;
@@ -103,7 +101,7 @@ pub struct MemberChanged {
 
 impl From<Member> for MemberChanged {
     fn from(member: Member) -> MemberChanged {
-        let Member { sync, is_changed, run } = member;
+        let Member { sync, is_changed, run, .. } = member;
         MemberChanged { sync, is_changed, run, refused: None }
     }
 }
@@ -143,28 +141,14 @@ async fn start(
     FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
     let syncs = members(&app.config, &group)?;
-    // Before anything is changed.
-    match app.handle.readiness() {
-        Readiness::Starting => return Err(Refused::Starting.into()),
-        Readiness::Draining => return Err(Refused::Draining.into()),
-        Readiness::Ready | Readiness::Reloading => {}
-    }
+    let syncs = syncs.iter().map(|sync| sync.sync.name.clone()).collect();
     let message = on_one_line(message).unwrap_or_else(|| "started".to_owned());
-    let why = format!("group `{group}`: {message}");
-    let mut changed = Vec::new();
-    for member in say(&by, &group, true, &message, &syncs).await? {
-        let mut member = MemberChanged::from(member);
-        if member.run.is_none() {
-            let wish = Wish { is_full: false, trigger: Trigger::Api };
-            match app.handle.run_for(&member.sync, wish, by.given(Some(why.clone()))).await {
-                Ok(accepted) => member.run = Some(accepted.run),
-                Err(why @ Refused::Closed(_)) => member.refused = Some(why.to_string()),
-                Err(why) => return Err(why.into()),
-            }
-        }
-        changed.push(member);
-    }
-    let document = Changed { group, state: "started", syncs: changed };
+    let started = app.handle.start_group(&group, syncs, by.given(Some(message))).await?;
+    let changed = started.into_iter().map(|Started { member, refused }| {
+        let refused = refused.map(|closed| closed.to_string());
+        MemberChanged { refused, ..MemberChanged::from(member) }
+    });
+    let document = Changed { group, state: "started", syncs: changed.collect() };
     Ok((StatusCode::ACCEPTED, Json(document)).into_response())
 }
 
@@ -177,24 +161,19 @@ async fn stop(
 ) -> Result<Response, Problem> {
     let syncs = members(&app.config, &group)?;
     let message = on_one_line(message).unwrap_or_else(|| "stopped".to_owned());
-    let members = say(&by, &group, false, &message, &syncs).await?;
+    let By { who, store } = &by;
+    let command = grouping::Command { group: &group, is_start: false, who, message: &message };
+    let parts: Vec<Part<'_>> = syncs.into_iter().map(part).collect();
+    let members = grouping::change(store, command, &parts, now()).await?;
     let is_draining = members.iter().any(|member| member.run.is_some());
     let syncs = members.into_iter().map(MemberChanged::from).collect();
     let status = if is_draining { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(Changed { group, state: "stopped", syncs })).into_response())
 }
 
-async fn say(
-    By { who, store }: &By,
-    group: &str,
-    is_start: bool,
-    message: &str,
-    syncs: &[&SyncConfig],
-) -> Result<Vec<Member>, Problem> {
-    let command = grouping::Command { group, is_start, who, message };
-    let named: Vec<(&str, bool)> =
-        syncs.iter().map(|sync| (sync.sync.name.as_str(), sync.paused)).collect();
-    Ok(grouping::change(store, command, &named, now()).await?)
+/// A sync as a command to its group needs it, which runs nothing.
+pub fn part(sync: &SyncConfig) -> Part<'_> {
+    Part { sync: &sync.sync.name, configured: sync.paused, is_run: false }
 }
 
 async fn found(app: &App, group: &str) -> Group {

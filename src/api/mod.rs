@@ -15,6 +15,7 @@ mod backlog;
 mod closing;
 mod command;
 mod connections;
+pub mod decisions;
 pub mod document;
 mod events;
 mod extract;
@@ -28,6 +29,7 @@ pub mod probes;
 mod problem;
 mod reason;
 mod reload;
+pub mod replace;
 mod routes;
 mod runs;
 mod sample;
@@ -122,7 +124,9 @@ fn all() -> Routes {
         .with(sample::routes)
         .with(backlog::routes)
         .with(forget::routes)
+        .with(decisions::routes)
         .with(connections::routes)
+        .with(replace::routes)
         .with(groups::routes)
         .with(sources::routes)
         .with(reload::routes)

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::document::chain;
 use crate::control::handle::Refused;
+use crate::engine::prepare;
 use crate::store;
 
 /// Why a request was not granted, as `application/problem+json` (RFC 9457). The detail says what to do.
@@ -118,7 +120,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
         let status = match &refused {
             Refused::UnknownSync(_) => StatusCode::NOT_FOUND,
-            Refused::Closed(_) => StatusCode::CONFLICT,
+            Refused::Closed(_) | Refused::Working(_) => StatusCode::CONFLICT,
             Refused::Starting | Refused::Draining | Refused::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -137,6 +139,16 @@ impl From<store::Error> for Problem {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Problem::new(status, error.to_string())
+    }
+}
+
+/// What keeps a command from its sync's snapshot is for a person to mend.
+impl From<prepare::Error> for Problem {
+    fn from(error: prepare::Error) -> Problem {
+        match error {
+            prepare::Error::Store(error) => error.into(),
+            error => Problem::new(StatusCode::CONFLICT, chain(&error)),
+        }
     }
 }
 

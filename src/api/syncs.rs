@@ -19,14 +19,14 @@ use super::shape::Standing;
 use super::status::Status;
 use super::{App, document};
 use crate::control::commands;
-use crate::control::handle::Readiness;
+use crate::control::handle::{Given, Readiness};
 use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
 use crate::control::until::{Wrong, ending};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Trigger;
 use crate::engine::run::now;
-use crate::store::Scope;
+use crate::store::{Decision, Scope};
 
 /// Syncs of one answer, where the question does not say.
 const USUAL: u32 = 100;
@@ -129,21 +129,23 @@ pub async fn standing<'a>(app: &App, sync: &'a crate::config::SyncConfig) -> Sta
 struct Run {
     /// Force Full Resync.
     full: bool,
+    /// The key or the destination changed, and the destination holds what the snapshot says all the same.
+    keep_snapshot: bool,
     /// Why, for the audit log.
     message: Option<String>,
 }
 
 /// A trigger that was taken in.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Queued {
+pub struct Queued {
     /// The run that will answer it.
-    run: RunId,
-    sync: String,
+    pub run: RunId,
+    pub sync: String,
     /// `queued`; `done` where the first answer was lost.
-    state: &'static str,
+    pub state: &'static str,
     /// The run waited already, for an earlier trigger.
     #[serde(default)]
-    is_joined: bool,
+    pub is_joined: bool,
 }
 
 /// Sync Now, or Force Full Resync: 202 once the run is durable.
@@ -151,10 +153,12 @@ async fn run(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(by): Extension<By>,
-    FromBody(Run { full, message }): FromBody<Run>,
+    FromBody(Run { full, keep_snapshot, message }): FromBody<Run>,
 ) -> Result<Response, Problem> {
     let wish = Wish { is_full: full, trigger: Trigger::Api };
-    let accepted = app.handle.run_for(&sync, wish, by.given(on_one_line(message))).await?;
+    let decision = keep_snapshot.then(|| Decision::Keep { at: now() });
+    let given = Given { decision, ..by.given(on_one_line(message)) };
+    let accepted = app.handle.run_for(&sync, wish, given).await?;
     let run = accepted.run;
     let document = Queued { run, sync, state: "queued", is_joined: accepted.is_joined };
     let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];

@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
+use super::sync;
 use crate::api::probes;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
@@ -82,11 +83,11 @@ impl Server {
         place: &Place,
         output: &Output,
         sync: &str,
-        is_full: bool,
+        asked: sync::Asked,
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
         let path = format!("/api/v1/syncs/{sync}/run");
-        let body = json!({ "full": is_full });
+        let body = json!({ "full": asked.is_full, "keep_snapshot": asked.keeps_snapshot });
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 
@@ -104,7 +105,8 @@ impl Server {
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 
-    async fn carried_out(
+    /// Gives the server a command that begins a run, and waits for the end of that run.
+    pub async fn carried_out(
         &self,
         place: &Place,
         output: &Output,

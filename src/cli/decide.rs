@@ -1,18 +1,22 @@
-//! What a person decides about held deletes: that they are made after all, or never.
+//! What a person decides about held deletes: that they are made after all, or never; here or in the running server.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::beside::Server;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::state::{self, Owned, Place};
+use super::state::{self, Place};
 use super::stopping::Signals;
-use super::{order, sync, time};
+use super::{address, order, sync, time};
+use crate::api::decisions::Discarded;
+use crate::api::document;
+use crate::control::handle::Given;
 use crate::domain::id::RunId;
 use crate::domain::run::Trigger;
 use crate::engine::decisions;
-use crate::store;
+use crate::store::{self, Store};
 
 /// Releases the deletes held in a run, and runs.
 pub async fn release(
@@ -22,20 +26,31 @@ pub async fn release(
     message: &str,
 ) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
+    // Before anything is begun, so that no signal ends the process in its middle.
+    let signals = Signals::listen()?;
+    if let Some(found) = address::of_owner(&config.state) {
+        let name = name_beside(place, run).await?;
+        let (path, body) = (format!("/api/v1/runs/{run}/release"), json!({ "message": message }));
+        let server = Server::at(found.address)?;
+        let ended = server.carried_out(place, output, &name, &path, &body, signals);
+        let (report, exit) = Box::pin(ended).await?;
+        sync::print(output, &report);
+        return Ok(exit);
+    }
     let owned = state::own(&config).await?;
     let queue = sync::recover(&owned, output).await?;
-    let name = sync_of(&owned, RunId(run)).await?;
+    let store = owned.store.clone();
+    let name = sync_of(&store, run).await?;
     // Only now is it known which secrets are needed.
     let config = place.config_for(Some(&name))?;
     let found = state::find(&config, &name)?;
     sync::refuse_paused(&owned, found).await?;
     let order = order::order(&config, found, false, Trigger::Manual);
-    let signals = Signals::listen()?;
-    let who = time::who();
-    Box::pin(decisions::release(&owned.store, &order, RunId(run), message, &who))
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let (report, exit) = Box::pin(sync::watched(&owned, output, order, signals, queue)).await?;
+    let decision = Box::pin(decisions::release(&store, &order, RunId(run), message)).await;
+    let decision = Some(decision.map_err(|error| Failure::of(&error))?);
+    let given = Given { who: time::who(), message: Some(message.to_owned()), store, decision };
+    let ended = sync::watched(&owned, output, order, Some(given), signals, queue);
+    let (report, exit) = Box::pin(ended).await?;
     owned.store.close().await;
     sync::print(output, &report);
     Ok(exit)
@@ -49,41 +64,59 @@ pub async fn discard(
     message: &str,
     yes: bool,
 ) -> Result<Exit, Failure> {
-    let config = place.config_for(None)?;
-    let owned = state::own(&config).await?;
-    sync::recover(&owned, output).await?;
-    let name = sync_of(&owned, RunId(run)).await?;
-    // Only now is it known which secrets are needed.
-    let config = place.config_for(Some(&name))?;
-    let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
-    let question = format!(
-        "The records of `{name}` whose deletes were held in run {run} stay at the destination for \
-         good, and are no longer ours. Go on?"
-    );
-    confirm(&question, yes)?;
-    let store = &owned.store;
-    let (discarded, others) =
-        Box::pin(decisions::discard(store, &order, RunId(run), message, &time::who()))
-            .await
-            .map_err(|error| Failure::of(&error))?;
-    let document =
-        json!({ "sync": name, "run": run, "discarded": discarded, "still_held": others });
-    output.answer(&document, || {
-        let rest = match others {
-            0 => String::new(),
-            others => format!(
-                "\n{others} others are still held; the next run judges them anew, and makes them if they are within the \
-                 guard by themselves: discard them too if they shall stay"
-            ),
-        };
+    let question = |name: &str| {
         format!(
-            "{discarded} held deletes of `{name}` are discarded; their records are no longer ours{rest}"
+            "The records of `{name}` whose deletes were held in run {run} stay at the destination for \
+             good, and are no longer ours. Go on?"
         )
-    });
+    };
+    let config = place.config_for(None)?;
+    let answer = if let Some(found) = address::of_owner(&config.state) {
+        confirm(&question(&name_beside(place, run).await?), yes)?;
+        let path = format!("/api/v1/runs/{run}/discard");
+        Server::at(found.address)?.command(&path, &json!({ "message": message })).await?
+    } else {
+        let owned = state::own(&config).await?;
+        sync::recover(&owned, output).await?;
+        let store = &owned.store;
+        let name = sync_of(store, run).await?;
+        // Only now is it known which secrets are needed.
+        let config = place.config_for(Some(&name))?;
+        let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
+        confirm(&question(&name), yes)?;
+        let (run, who) = (RunId(run), time::who());
+        let discarded = Box::pin(decisions::discard(store, &order, run, message, &who)).await;
+        let (discarded, still_held) = discarded.map_err(|error| Failure::of(&error))?;
+        document::json(Discarded { sync: name, run, discarded, still_held })
+    };
+    output.answer(&answer, || in_words(&answer));
     Ok(Exit::Done)
 }
 
-async fn sync_of(owned: &Owned, run: RunId) -> Result<String, Failure> {
-    let row = owned.store.run(run).await?.ok_or(store::Error::NoRun(run))?;
+fn in_words(answer: &Value) -> String {
+    let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+    let rest = match count("still_held") {
+        0 => String::new(),
+        others => format!(
+            "\n{others} others are still held; the next run judges them anew, and makes them if they are within the \
+             guard by themselves: discard them too if they shall stay"
+        ),
+    };
+    let (discarded, name) = (count("discarded"), answer["sync"].as_str().unwrap_or_default());
+    format!(
+        "{discarded} held deletes of `{name}` are discarded; their records are no longer ours{rest}"
+    )
+}
+
+async fn sync_of(store: &Store, run: u64) -> Result<String, Failure> {
+    let row = store.run(RunId(run)).await?.ok_or(store::Error::NoRun(RunId(run)))?;
     Ok(row.sync)
+}
+
+/// As [`sync_of`], beside the server.
+async fn name_beside(place: &Place, run: u64) -> Result<String, Failure> {
+    match place.beside().await? {
+        Some(store) => sync_of(&store, run).await,
+        None => Err(store::Error::NoRun(RunId(run)).into()),
+    }
 }

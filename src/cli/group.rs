@@ -17,7 +17,7 @@ use super::output::Output;
 use super::state::{self, Owned, Place};
 use super::{address, pause, source, time};
 use crate::api::document::json as to_json;
-use crate::api::groups::{MemberChanged, document};
+use crate::api::groups::{MemberChanged, document, part};
 use crate::api::status::Status;
 use crate::config::Config;
 use crate::control::grouping::{self, Member};
@@ -88,6 +88,7 @@ fn members(answer: &Value) -> Vec<Member> {
         sync: one["sync"].as_str().unwrap_or_default().to_owned(),
         is_changed: one["is_changed"].as_bool().unwrap_or_default(),
         run: one["run"].as_u64().map(RunId),
+        is_begun: false,
     };
     answer["syncs"].as_array().into_iter().flatten().map(member).collect()
 }
@@ -172,8 +173,7 @@ async fn change(
     let who = time::who();
     let message = message.unwrap_or(if is_start { "started" } else { "stopped" });
     let command = grouping::Command { group, is_start, who: &who, message };
-    let syncs: Vec<(&str, bool)> =
-        config.syncs_of(group).map(|sync| (sync.sync.name.as_str(), sync.paused)).collect();
+    let syncs: Vec<_> = config.syncs_of(group).map(part).collect();
     Ok(grouping::change(store, command, &syncs, time::now()).await?)
 }
 

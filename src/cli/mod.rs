@@ -58,6 +58,8 @@ use failure::Failure;
 use output::{Format, Output};
 use state::Place;
 
+use crate::config::replacing;
+
 /// Runs one command; its exit code (design.md §6).
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -156,9 +158,9 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
         Command::Connection { command } => {
             let ConnectionCommand::Replace { old, new, sync, group, keep_snapshot, yes, message } =
                 command;
-            let which = replace::Which { syncs: sync, group };
-            let asked = replace::Asked { old, new, which, keep_snapshot, yes, message };
-            replace::run(&place, output, asked).await
+            let keeps_snapshot = keep_snapshot;
+            let asked = replacing::Asked { old, new, syncs: sync, group, keeps_snapshot };
+            replace::run(&place, output, asked, yes, message.as_deref()).await
         }
         Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
         Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,

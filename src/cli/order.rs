@@ -1,4 +1,7 @@
-//! What a run needs, from the config; budgets are made once for each connection and kept over reloads.
+//! What the engine needs to know of each sync, from the config.
+//!
+//! Not responsible for the config itself, nor for when a sync runs. Invariant: the syncs of one connection share its budget,
+//! and those of one source its definition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,18 +1,18 @@
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
+use super::beside::Server;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
-use super::time;
-use crate::config::Config;
-use crate::snapshot;
-use crate::source::Pins;
-use crate::store::{Audited, Store};
+use super::{address, time};
+use crate::api::decisions::SetAside;
+use crate::api::document;
+use crate::engine::decisions;
 
-/// Sets the snapshot aside, whatever its state. The archive comes before the forgetting: a crash between the two leaves
-/// a snapshot that is missing, never one that is taken for new.
+/// Sets the snapshot aside, whatever its state, here or in the running server.
 pub async fn run(
     place: &Place,
     output: &Output,
@@ -22,42 +22,28 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
     state::find(&config, name)?;
-    let owned = state::own(&config).await?;
     let question = format!(
         "The snapshot of `{name}` is set aside: the next run sends every row again, and rows \
          already gone are never deleted. Go on?"
     );
-    confirm(&question, yes)?;
-    let now = time::now();
-    let audited = Audited {
-        at: now,
-        who: time::who(),
-        command: "rebaseline".to_owned(),
-        sync: Some(name.to_owned()),
-        run: None,
-        message: Some(message.to_owned()),
+    let answer = if let Some(found) = address::of_owner(&config.state) {
+        confirm(&question, yes)?;
+        let sync = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/syncs/{sync}/rebaseline");
+        Server::at(found.address)?.command(&path, &json!({ "message": message })).await?
+    } else {
+        let owned = state::own(&config).await?;
+        confirm(&question, yes)?;
+        let (store, who) = (&owned.store, time::who());
+        let folder = decisions::rebaseline(store, &config.state, name, message, &who).await;
+        let folder = folder.map_err(|error| Failure::of(&error))?;
+        store.close().await;
+        let archived_in = folder.display().to_string();
+        document::json(SetAside { sync: name.to_owned(), archived_in })
     };
-    owned.store.audit(&audited).await?;
-    set_aside(&owned.store, &config, name).await?;
-    let folder = state::snapshot_folder(&config, name);
-    output.answer(&json!({ "sync": name, "archived_in": folder.display().to_string() }), || {
-        format!(
-            "the snapshot of `{name}` is set aside in `{}`; the next run is full",
-            folder.display()
-        )
+    output.answer(&answer, || {
+        let folder = answer["archived_in"].as_str().unwrap_or_default();
+        format!("the snapshot of `{name}` is set aside in `{folder}`; the next run is full")
     });
     Ok(Exit::Done)
-}
-
-/// Archives the snapshot and forgets it, in this order.
-pub async fn set_aside(store: &Store, config: &Config, name: &str) -> Result<(), Failure> {
-    let disk = state::snapshot_disk(config, name);
-    snapshot::archive(&disk, name, time::now()).map_err(|error| Failure::of(&error))?;
-    store.forget_known(name).await?;
-    // Types that were pinned by what was wrong are not to outlive it.
-    Ok(store.set_pins(name, &no_pins()).await?)
-}
-
-fn no_pins() -> String {
-    serde_json::to_string(&Pins::default()).expect("pins are JSON")
 }

@@ -1,84 +1,60 @@
-//! Replaces the connection of syncs in the config file.
+//! Replaces the connection of syncs in the config file, here or in the running server.
 //!
-//! In this order: the new one is tested, a person says yes, runs drain and what is queued is dropped, the file is
-//! rewritten, the snapshots begin afresh or are kept. A crash between the last two leaves syncs whose destination changed,
-//! which refuse to run until a person decides. Not responsible for how the text is changed (`config::rewrite`).
+//! In this order: the new one is tested, a person says yes, runs drain and what is queued is dropped, what is decided of the
+//! snapshots is stored, the file is rewritten, the snapshots say so. A crash between two of the last leaves the file as it
+//! was, and the decision is withdrawn, or the new one, and the next command or run carries it out. Not responsible for which
+//! syncs are meant (`config::replacing`), nor for how the text is changed (`config::rewrite`).
 
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
+use super::beside::Server;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::rebaseline::set_aside;
 use super::state::{self, Owned, Place};
-use super::{address, order, stop, sync, time};
-use crate::config::{self, Config, rewrite};
+use super::{address, order, pause, source, stop, sync, time};
+use crate::api::document;
+use crate::api::replace::{Replaced, SyncReplaced};
+use crate::config::replacing::{self, Asked, Plan};
+use crate::config::rewrite::Next;
+use crate::config::{self, Config};
 use crate::control::commands;
+use crate::domain::id::RunId;
 use crate::domain::run::Trigger;
-use crate::engine::decisions::keep_for_connection;
-use crate::engine::doctor;
-use crate::store::{Audited, Store};
+use crate::engine::decisions;
+use crate::engine::order::Order;
+use crate::points::{self, Point};
 
 /// How long a process that has drained may take to let the state go.
 const LETS_GO: Duration = Duration::from_secs(10);
 
-/// What `connection replace` was asked.
-#[derive(Debug)]
-pub struct Asked {
-    pub old: String,
-    pub new: String,
-    pub which: Which,
-    pub keep_snapshot: bool,
-    pub yes: bool,
-    pub message: Option<String>,
-}
-
-/// The syncs that are meant; all, if neither is said.
-#[derive(Debug)]
-pub struct Which {
-    pub syncs: Vec<String>,
-    pub group: Option<String>,
-}
-
-pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
+pub async fn run(
+    place: &Place,
+    output: &Output,
+    asked: Asked,
+    yes: bool,
+    message: Option<&str>,
+) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
     let text = std::fs::read_to_string(&place.file).map_err(|error| Failure::of(&error))?;
-    let names = names(&config, &text, &asked)?;
-    let Asked { old, new, keep_snapshot, .. } = &asked;
-    let changed = rewrite::replace_connection(&text, &names, old, new).map_err(Failure::usage)?;
-    if let Some(server) = address::of_owner(&config.state) {
-        let text = format!(
-            "the server at {} (pid {}) works by the connection `{old}`; end it first, with SIGTERM",
-            server.address, server.pid
-        );
-        return Err(Failure { exit: Exit::Locked, ..Failure::failed(text) });
-    }
-    test(&config, new).await?;
-    confirm(&question(&asked, &names), asked.yes)?;
-    stop_all(place, &asked, &names).await?;
-    let owned = own(&config).await?;
-    sync::recover(&owned, output).await?;
-    audit(&owned.store, &asked, &names).await?;
-    let check =
-        |next: &std::path::Path| config::load_for(next, None).map(drop).map_err(Wrong::from);
-    rewrite::write(&place.file, &text, &changed, check).map_err(|wrong| wrong.failure(place))?;
-    for name in &names {
-        if *keep_snapshot {
-            keep(place, &owned, name).await
-        } else {
-            set_aside(&owned.store, &config, name).await
+    let plan = replacing::plan(&config, &text, &asked);
+    let plan = plan.map_err(|refused| Failure::usage(refused.to_string()))?;
+    let answer = match address::of_owner(&config.state) {
+        Some(found) => {
+            confirm(&question(&asked, &plan.syncs), yes)?;
+            let server = Server::at(found.address)?;
+            Box::pin(beside(place, output, &server, &asked, &plan.syncs, message)).await?
         }
-        .map_err(|failure| unfinished(failure, name))?;
-    }
-    owned.store.close().await;
-    let document =
-        json!({ "old": old, "new": new, "syncs": names, "keeps_snapshot": keep_snapshot });
-    output.answer(&document, || {
-        let syncs = names.join("`, `");
-        let next = match keep_snapshot {
+        None => Box::pin(here(place, output, &asked, &plan, &text, yes, message)).await?,
+    };
+    output.answer(&answer, || {
+        let Asked { old, new, keeps_snapshot, .. } = &asked;
+        let syncs = plan.syncs.join("`, `");
+        let next = match keeps_snapshot {
             true => "the next run goes on with the snapshot, and its first deletes are held",
             false => "the next run of each is full, and rows already gone are never deleted",
         };
@@ -87,92 +63,108 @@ pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// The syncs that have the old connection and are meant, in the order of the file.
-fn names(config: &Config, text: &str, asked: &Asked) -> Result<Vec<String>, Failure> {
-    let Asked { old, new, which, .. } = asked;
-    for name in [old, new] {
-        if !config.connections.contains_key(name) && !config.absent.contains_key(name) {
-            let all: Vec<&str> = config.connections.keys().map(String::as_str).collect();
-            let all = all.join("`, `");
-            return Err(Failure::usage(format!(
-                "there is no connection `{name}` in `{}`; it has `{all}`, and a new one is written there first",
-                config.path.display()
-            )));
+/// Has the server replace it, and waits for the ends of the runs that drain.
+async fn beside(
+    place: &Place,
+    output: &Output,
+    server: &Server,
+    asked: &Asked,
+    syncs: &[String],
+    message: Option<&str>,
+) -> Result<serde_json::Value, Failure> {
+    let Asked { old, new, keeps_snapshot, .. } = asked;
+    let old = utf8_percent_encode(old, NON_ALPHANUMERIC);
+    let body = json!({
+        "new": new, "syncs": syncs, "keep_snapshot": keeps_snapshot, "message": message,
+    });
+    let answer = server.command(&format!("/api/v1/connections/{old}/replace"), &body).await?;
+    for one in answer["syncs"].as_array().into_iter().flatten() {
+        if let (Some(sync), Some(run)) = (one["sync"].as_str(), one["run"].as_u64().map(RunId))
+            && let Some(store) = place.beside().await?
+        {
+            let phase = pause::end(place, &store, sync, run).await?;
+            output.aside(source::drained(sync, run, phase).trim());
         }
     }
-    if old == new {
-        return Err(Failure::usage(format!("`{old}` cannot be replaced by itself; name another")));
-    }
-    let wanted = match &which.group {
-        Some(group) => Some(rewrite::syncs_of_group(text, group).map_err(Failure::usage)?),
-        None => (!which.syncs.is_empty()).then(|| which.syncs.clone()),
-    };
-    for name in which.syncs.iter() {
-        let sync = state::find(config, name)?;
-        if sync.sync.connection != *old {
-            let has = &sync.sync.connection;
-            return Err(Failure::usage(format!(
-                "`{name}` has the connection `{has}` and not `{old}`; leave it out"
-            )));
-        }
-    }
-    let is_meant = |name: &String| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
-    let of_old = config.syncs.iter().filter(|sync| sync.sync.connection == *old);
-    let names: Vec<String> = of_old.map(|sync| sync.sync.name.clone()).filter(is_meant).collect();
-    match names.is_empty() {
-        true => Err(Failure::usage(format!(
-            "none of the syncs that are meant has the connection `{old}`; nothing was replaced"
-        ))),
-        false => Ok(names),
-    }
+    Ok(answer)
 }
 
-/// What has only one kind of connection so far can be told by its test alone.
-async fn test(config: &Config, new: &str) -> Result<(), Failure> {
-    let Some(connection) = config.connections.get(new) else {
-        let why = config.absent.get(new).map_or(String::new(), |why| why.join("; "));
+/// Replaces it where no server runs.
+async fn here(
+    place: &Place,
+    output: &Output,
+    asked: &Asked,
+    plan: &Plan,
+    text: &str,
+    yes: bool,
+    message: Option<&str>,
+) -> Result<serde_json::Value, Failure> {
+    let next = Next::write(&place.file, &plan.text).map_err(|error| unwritten(place, &error))?;
+    let config = config::load_for(next.path(), None)?;
+    let orders = orders(&config, asked, plan)?;
+    let decided = decisions::replace(&orders, asked.keeps_snapshot).await;
+    let decided = decided.map_err(|error| Failure::of(&error))?;
+    confirm(&question(asked, &plan.syncs), yes)?;
+    let why = replacing::why(asked, message);
+    stop_all(place, &why, &plan.syncs).await?;
+    let owned = own(&place.config_for(None)?).await?;
+    sync::recover(&owned, output).await?;
+    let (store, who) = (&owned.store, time::who());
+    let audited = |sync: &String| decisions::audited(replacing::command(asked), sync, &why, &who);
+    let decided: Vec<_> = plan.syncs.iter().map(audited).zip(decided).collect();
+    let pending = store.decide(&decided).await?;
+    points::reached(Point::Decided);
+    if let Err(error) = next.put_in_place(text) {
+        decisions::withdraw(store, &who, pending).await?;
+        return Err(unwritten(place, &error));
+    }
+    points::reached(Point::Rewritten);
+    for order in &orders {
+        Box::pin(decisions::settle(store, order)).await.map_err(|error| Failure::of(&error))?;
+    }
+    store.close().await;
+    let Asked { old, new, keeps_snapshot, .. } = asked.clone();
+    let syncs = plan.syncs.iter().cloned().map(|sync| SyncReplaced { sync, run: None }).collect();
+    Ok(document::json(Replaced { old, new, syncs, keeps_snapshot }))
+}
+
+/// The orders of the syncs over their new connection.
+fn orders(config: &Config, asked: &Asked, plan: &Plan) -> Result<Vec<Order>, Failure> {
+    let new = &asked.new;
+    if let Some(why) = config.absent.get(new).filter(|_| !config.connections.contains_key(new)) {
+        let why = why.join("; ");
         return Err(Failure::usage(format!(
             "`{new}` cannot be tested: {why}; nothing was replaced"
         )));
-    };
-    let tested = doctor::test(&connection.definition).await;
-    match tested.is_well {
-        true => Ok(()),
-        false => Err(Failure::failed(format!(
-            "`{new}` at {} does not pass its test: `{}` {}; nothing was replaced",
-            tested.address,
-            tested.code.unwrap_or_default(),
-            tested.message
-        ))),
     }
+    let order = |name: &String| {
+        Ok(order::order(config, state::find(config, name)?, false, Trigger::Manual))
+    };
+    plan.syncs.iter().map(order).collect()
 }
 
 fn question(asked: &Asked, names: &[String]) -> String {
-    let Asked { old, new, keep_snapshot, .. } = asked;
+    let Asked { old, new, keeps_snapshot, .. } = asked;
     let syncs = names.join("`, `");
-    let snapshots = match keep_snapshot {
+    let snapshots = match keeps_snapshot {
         true => "Their snapshots are taken to be true of it.",
         false => {
-            "Their snapshots are set aside: the next run of each sends every row again, and what the old account holds              stays there."
+            "Their snapshots are set aside: the next run of each sends every row again, and what the old account holds \
+             stays there."
         }
     };
     format!(
-        "`{syncs}` write over `{new}` in place of `{old}`: their runs are stopped, what is queued is dropped. {snapshots} Go          on?"
+        "`{syncs}` write over `{new}` in place of `{old}`: their runs are stopped, what is queued is dropped. {snapshots} Go \
+         on?"
     )
 }
 
-fn why(asked: &Asked) -> String {
-    let Asked { old, new, message, .. } = asked;
-    let message = message.as_ref().map_or(String::new(), |message| format!(": {message}"));
-    format!("connection `{old}` replaced by `{new}`{message}")
-}
-
 /// Asks all runs of these syncs to stop, and waits for the ends of those that go.
-async fn stop_all(place: &Place, asked: &Asked, names: &[String]) -> Result<(), Failure> {
+async fn stop_all(place: &Place, why: &str, names: &[String]) -> Result<(), Failure> {
     let Some(store) = place.beside().await? else { return Ok(()) };
-    let (who, why) = (time::who(), why(asked));
+    let who = time::who();
     for name in names {
-        let stop = commands::Stop { sync: name, is_now: false, who: &who, message: Some(&why) };
+        let stop = commands::Stop { sync: name, is_now: false, who: &who, message: Some(why) };
         let run = commands::stop(&store, stop, time::now()).await?;
         if let Some(run) = run.filter(|_| !stop::is_abandoned(place).unwrap_or(true)) {
             stop::wait(place, &store, run, stop::limit(place, name)).await?;
@@ -195,70 +187,7 @@ async fn own(config: &Config) -> Result<Owned, Failure> {
     }
 }
 
-async fn audit(store: &Store, asked: &Asked, names: &[String]) -> Result<(), Failure> {
-    let command = match asked.keep_snapshot {
-        true => "connection replace --keep-snapshot",
-        false => "connection replace",
-    };
-    for name in names {
-        let audited = Audited {
-            at: time::now(),
-            who: time::who(),
-            command: command.to_owned(),
-            sync: Some(name.clone()),
-            run: None,
-            message: Some(why(asked)),
-        };
-        store.audit(&audited).await?;
-    }
-    Ok(())
-}
-
-/// Tells the snapshot of the sync that it is true of its new connection.
-async fn keep(place: &Place, owned: &Owned, name: &str) -> Result<(), Failure> {
-    let config = place.config_for(Some(name))?;
-    let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
-    let kept = Box::pin(keep_for_connection(&owned.store, &order)).await;
-    kept.map(drop).map_err(|error| Failure::of(&error))
-}
-
-fn unfinished(failure: Failure, name: &str) -> Failure {
-    let why = failure.to_json();
-    let why = why["error"].as_str().unwrap_or_default();
-    let text = format!(
-        "the config file has the new connection, and the snapshot of `{name}` is still that of the old one: {why}; decide by          `counterflow rebaseline {name} -m WHY` or `counterflow sync {name} --keep-snapshot`"
-    );
-    Failure { exit: failure.exit, ..Failure::failed(text) }
-}
-
-/// Why the file was not rewritten.
-enum Wrong {
-    Io(std::io::Error),
-    Config(config::Problems),
-}
-
-impl From<std::io::Error> for Wrong {
-    fn from(error: std::io::Error) -> Wrong {
-        Wrong::Io(error)
-    }
-}
-
-impl From<config::Problems> for Wrong {
-    fn from(problems: config::Problems) -> Wrong {
-        Wrong::Config(problems)
-    }
-}
-
-impl Wrong {
-    fn failure(self, place: &Place) -> Failure {
-        let file = place.file.display();
-        match self {
-            Wrong::Io(error) => Failure::failed(format!(
-                "`{file}` was not rewritten: {error}; nothing was replaced, try again"
-            )),
-            Wrong::Config(problems) => Failure::usage(format!(
-                "`{file}` would not be sound with the new connection, and was not rewritten:\n{problems}"
-            )),
-        }
-    }
+fn unwritten(place: &Place, error: &std::io::Error) -> Failure {
+    let file = place.file.display();
+    Failure::failed(format!("`{file}` was not rewritten: {error}; nothing was replaced, try again"))
 }

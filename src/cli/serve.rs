@@ -31,6 +31,7 @@ use crate::control::service::{Service, Standing};
 use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::engine::decisions;
 use crate::export::Exporter;
 use crate::points::{self, Point};
 use crate::shutdown::{self, Stage, Tasks};
@@ -66,7 +67,8 @@ async fn serve(
     let handle = handle.with_reloads(line);
     let mut budgets = Budgets::default();
     let standing = standing(config, &mut budgets);
-    let orders = standing.iter().map(|standing| standing.order.clone()).collect();
+    let orders: Vec<_> = standing.iter().map(|standing| standing.order.clone()).collect();
+    Box::pin(decisions::settle_all(&owned.store, &orders)).await?;
     let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();

@@ -6,7 +6,8 @@ use super::address::{self, Address};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::config::{self, Config, SyncConfig};
-use crate::snapshot::disk::LocalDisk;
+use crate::control::pausing::SELF;
+use crate::engine::decisions;
 use crate::store::{self, StateLock, Store};
 
 /// The config file that was named.
@@ -68,6 +69,8 @@ pub async fn own(config: &Config) -> Result<Owned, Failure> {
         ))
     })?;
     let store = Store::open(state).await?;
+    let connection_of = |sync: &str| config.sync(sync).map(|sync| sync.sync.connection.as_str());
+    decisions::withdraw_unwritten(&store, SELF, connection_of).await?;
     Ok(Owned { store, _lock: lock })
 }
 
@@ -98,10 +101,6 @@ pub fn find<'c>(config: &'c Config, name: &str) -> Result<&'c SyncConfig, Failur
 /// The folder of a sync's snapshot, for reading.
 pub fn snapshot_folder(config: &Config, sync: &str) -> PathBuf {
     config.state.join("snapshots").join(sync)
-}
-
-pub fn snapshot_disk(config: &Config, sync: &str) -> LocalDisk {
-    LocalDisk::existing(snapshot_folder(config, sync))
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::SyncConfig;
 use crate::control::disabling::closed;
+use crate::control::handle::Given;
 use crate::control::pausing::{Paused, end_what_is_over};
 use crate::control::queue::{Limits, Needed, Queue, Wish};
-use crate::control::service::take_in;
+use crate::control::service::{take_in, take_in_for};
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -31,7 +32,7 @@ use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::points::{self, Point};
 use crate::shutdown;
-use crate::store::Audited;
+use crate::store::Decision;
 
 /// What is wished of a run beside its being made.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +70,6 @@ async fn attempt(
     let config = place.config_for(Some(sync))?;
     let found = state::find(&config, sync)?;
     let order = order::order(&config, found, asked.is_full, Trigger::Manual);
-    let order = Order { keeps_snapshot: asked.keeps_snapshot, ..order };
     let owned = match state::own(&config).await {
         Ok(owned) => owned,
         Err(failure) if failure.exit == Exit::Locked => {
@@ -81,27 +81,19 @@ async fn attempt(
     points::reached(Point::StateOwned);
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
-    if asked.keeps_snapshot {
-        owned.store.audit(&kept(sync)).await?;
-    }
-    let (report, exit) = Box::pin(watched(&owned, output, order, signals, queue)).await?;
+    let given = asked.keeps_snapshot.then(|| Given {
+        who: time::who(),
+        message: None,
+        store: owned.store.clone(),
+        decision: Some(Decision::Keep { at: time::now() }),
+    });
+    let (report, exit) = Box::pin(watched(&owned, output, order, given, signals, queue)).await?;
     if let Some(exporter) = order::exporter(&config, &owned.store) {
         exporter.last().await;
     }
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
-}
-
-fn kept(sync: &str) -> Audited {
-    Audited {
-        at: time::now(),
-        who: time::who(),
-        command: "sync --keep-snapshot".to_owned(),
-        sync: Some(sync.to_owned()),
-        run: None,
-        message: None,
-    }
 }
 
 /// A sync that is paused is not run, by whatever command.
@@ -127,12 +119,6 @@ async fn beside(
     asked: Asked,
     signals: Signals,
 ) -> Result<Exit, Failure> {
-    if asked.keeps_snapshot {
-        return Err(Failure::usage(format!(
-            "`--keep-snapshot` is for a run made here; end the server at {} first, with SIGTERM",
-            found.address
-        )));
-    }
     let Address { address, config, .. } = found;
     if config.is_some() && config != address::hash(&place.file) {
         output.aside(&format!(
@@ -141,7 +127,7 @@ async fn beside(
         ));
     }
     let server = Server::at(address)?;
-    let (report, exit) = Box::pin(server.sync(place, output, sync, asked.is_full, signals)).await?;
+    let (report, exit) = Box::pin(server.sync(place, output, sync, asked, signals)).await?;
     print(output, &report);
     Ok(exit)
 }
@@ -173,18 +159,25 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests.
+/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests; for the
+/// command that is `given`, if one is.
 pub async fn watched(
     owned: &Owned,
     output: &Output,
     mut order: Order,
+    given: Option<Given>,
     signals: Signals,
     mut queue: Queue,
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
-    let run = take_in(&owned.store, &mut queue, &sync, wish, time::now()).await?.run;
+    let (store, now) = (&owned.store, time::now());
+    let accepted = match &given {
+        Some(given) => take_in_for(given, &mut queue, &sync, wish, now).await?,
+        None => take_in(store, &mut queue, &sync, wish, now).await?,
+    };
+    let run = accepted.run;
     // A command beside that was quicker than the run; from here on a pause finds it, and asks it to stop.
     if let Some(by) = owned.store.pause(&sync).await?.filter(|pause| pause.is_paused) {
         let why = Paused { sync, by: Some(by) }.to_string();

@@ -29,6 +29,7 @@ mod raw;
 mod raw_forms;
 mod raw_request;
 mod reference;
+pub mod replacing;
 mod request;
 pub mod rewrite;
 mod scalar;

@@ -7,19 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::scalar;
 use super::tree::{self, Content, Entry, Node};
-
-/// The syncs that say `group: GROUP`, in the order of the file.
-///
-/// # Errors
-/// The text cannot be read.
-pub fn syncs_of_group(text: &str, group: &str) -> Result<Vec<String>, String> {
-    let root = parsed(text.trim_start_matches(BOM))?;
-    let is_in = |entry: &&Entry| value(&entry.value, "group").and_then(word) == Some(group);
-    Ok(syncs(&root).iter().filter(is_in).map(|entry| entry.key.clone()).collect())
-}
 
 /// The text with `new` as the connection of these syncs, each of which has `old`.
 ///
@@ -66,47 +57,68 @@ pub fn replace_connection(
     }
 }
 
-/// Puts `text` in the place of the file, or nothing at all; its owner and permissions stay, and a link to it stays one.
-/// `check` looks at the new file, under another name in the same folder, before it counts.
-///
-/// # Errors
-/// The file cannot be written, or is not what `before` says any more; or those of `check`.
-pub fn write<E: From<io::Error>>(
-    path: &Path,
-    before: &str,
-    text: &str,
-    check: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    let file = path.canonicalize()?;
-    let next = Next(file.with_extension(format!("next-{}.yaml", std::process::id())));
-    let mut written = OpenOptions::new().write(true).create_new(true).open(&next.0)?;
-    let (was, is) = (file.metadata()?, written.metadata()?);
-    if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
-        fchown(&written, Some(was.uid()), Some(was.gid()))?;
-    }
-    written.set_permissions(was.permissions())?;
-    written.write_all(text.as_bytes())?;
-    written.sync_all()?;
-    check(&next.0)?;
-    if std::fs::read(&file)? != before.as_bytes() {
-        return Err(io::Error::other("it was changed meanwhile").into());
-    }
-    std::fs::rename(&next.0, &file)?;
-    if let Some(folder) = file.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
 const BOM: char = '\u{feff}';
 
-/// The file in the making, which does not outlive a failure.
-struct Next(PathBuf);
+/// A file that is to take the place of another: beside it until then, and gone where it does not.
+#[derive(Debug)]
+pub struct Next {
+    /// What it takes the place of.
+    file: PathBuf,
+    path: PathBuf,
+}
+
+/// How many files this process has written.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+impl Next {
+    /// Writes `text` beside the file, or beside what it is a link to, with the same owner and permissions.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(file: &Path, text: &str) -> io::Result<Next> {
+        let file = file.canonicalize()?;
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let name = format!("next-{}-{number}.yaml", std::process::id());
+        let next = Next { path: file.with_extension(name), file };
+        // One that a dead process of the same number left.
+        let _ = std::fs::remove_file(&next.path);
+        let mut written = OpenOptions::new().write(true).create_new(true).open(&next.path)?;
+        let (was, is) = (next.file.metadata()?, written.metadata()?);
+        if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
+            fchown(&written, Some(was.uid()), Some(was.gid()))?;
+        }
+        written.set_permissions(was.permissions())?;
+        written.write_all(text.as_bytes())?;
+        written.sync_all()?;
+        Ok(next)
+    }
+
+    /// Where it is until then.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts it in the place of the file, whole or not at all.
+    ///
+    /// # Errors
+    /// The file is not what `before` says any more, or it cannot be renamed; it is as it was.
+    pub fn put_in_place(self, before: &str) -> io::Result<()> {
+        if std::fs::read(&self.file)? != before.as_bytes() {
+            return Err(io::Error::other("it was changed meanwhile"));
+        }
+        std::fs::rename(&self.path, &self.file)?;
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+            tracing::warn!(%error, "a power cut may undo what was written to the config file");
+        }
+        Ok(())
+    }
+}
 
 impl Drop for Next {
     fn drop(&mut self) {
         // It is gone where it took the place of the other.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -114,25 +126,6 @@ fn parsed(text: &str) -> Result<Node, String> {
     match tree::read(text) {
         (Some(root), faults) if faults.is_empty() => Ok(root),
         _ => Err("the config file cannot be read; `counterflow validate` says why".to_owned()),
-    }
-}
-
-fn syncs(root: &Node) -> &[Entry] {
-    match value(root, "syncs").map(|node| &node.content) {
-        Some(Content::Map(entries)) => entries,
-        _ => &[],
-    }
-}
-
-fn value<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    let Content::Map(entries) = &node.content else { return None };
-    entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
-}
-
-fn word(node: &Node) -> Option<&str> {
-    match &node.content {
-        Content::Scalar { text, .. } => Some(text),
-        _ => None,
     }
 }
 
@@ -195,7 +188,6 @@ mod tests {
         assert_eq!(changed, by_hand);
         let one = replace(TEXT, &["b"], "new").unwrap();
         assert_eq!(one, TEXT.replace("'crm'", "'new'"));
-        assert_eq!(syncs_of_group(TEXT, "g").unwrap(), ["a", "c"]);
     }
 
     #[test]
@@ -230,15 +222,12 @@ mod tests {
         std::fs::write(&file, "a").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let refuse = |_: &Path| Err(io::Error::other("no"));
-        write::<io::Error>(&link, "a", "b", refuse).unwrap_err();
-        write::<io::Error>(&link, "other", "b", |_| Ok(())).unwrap_err();
+        drop(Next::write(&link, "b").unwrap());
+        Next::write(&link, "b").unwrap().put_in_place("other").unwrap_err();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a");
-        write::<io::Error>(&link, "a", "b", |next| {
-            assert_eq!(std::fs::read_to_string(next)?, "b");
-            Ok(())
-        })
-        .unwrap();
+        let next = Next::write(&link, "b").unwrap();
+        assert_eq!(std::fs::read_to_string(next.path()).unwrap(), "b");
+        next.put_in_place("a").unwrap();
         assert_eq!(std::fs::read_to_string(&link).unwrap(), "b");
         assert!(link.is_symlink());
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640);

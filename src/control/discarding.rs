@@ -1,10 +1,8 @@
-use tokio::runtime::Handle;
-
+use super::deciding::on_a_thread;
 use super::handle::Refused;
 use super::sampling::Samples;
 use crate::engine::backlog::{self, Backlog};
 use crate::engine::prepare::Error;
-use crate::shutdown::Tasks;
 use crate::store::Store;
 
 /// A decision about the backlog of a sync that is paused.
@@ -29,18 +27,15 @@ pub async fn backlog(
 ) -> Result<Result<Backlog, Error>, Refused> {
     samples.check_ready()?;
     let order = samples.order(sync)?;
-    let (turns, store, runtime) = (samples.turns().clone(), store.clone(), Handle::current());
-    let mut tasks = Tasks::default();
-    tasks.spawn_blocking(move || {
-        runtime.block_on(async {
-            let _turn = turns.take(&order.sync.name).await;
-            match decision {
-                None => backlog::count(&store, &order).await,
-                Some(Decision { shown, message, who }) => {
-                    backlog::discard(&store, &order, shown, &message, &who).await
-                }
+    let (turns, store) = (samples.turns().clone(), store.clone());
+    Ok(on_a_thread(async move || {
+        let _turn = turns.take(&order.sync.name).await;
+        match decision {
+            None => backlog::count(&store, &order).await,
+            Some(Decision { shown, message, who }) => {
+                backlog::discard(&store, &order, shown, &message, &who).await
             }
-        })
-    });
-    Ok(tasks.next().await.expect("the one task was just spawned and is not aborted"))
+        }
+    })
+    .await)
 }

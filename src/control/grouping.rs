@@ -1,12 +1,13 @@
 //! Starting and stopping all syncs of a group at once.
 //!
-//! Works in the process that runs and beside it. Not responsible for asking for the runs of a start: only a server can.
-//! Invariant: each sync is changed as by its own command, and audited so, all of them or none; one that is so already is
-//! left as it is.
+//! Works in the process that runs and beside it. Not responsible for carrying the runs of a start out: only a server can.
+//! Invariant: each sync is changed as by its own command, and audited so, all of them with the runs of a start or none; one
+//! that is so already is left as it is.
 
 use super::pausing::{self, Asked};
 use crate::domain::id::{Instant, RunId};
-use crate::store::{Audited, Error, PauseChange, Store};
+use crate::domain::run::Trigger;
+use crate::store::{Audited, Error, NewRun, PauseChange, Store};
 
 /// A command to a group.
 #[derive(Debug, Clone, Copy)]
@@ -18,24 +19,36 @@ pub struct Command<'a> {
     pub message: &'a str,
 }
 
+/// A sync of the group.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    pub sync: &'a str,
+    /// What the config says of its being paused.
+    pub configured: bool,
+    /// A start runs it too, unless it goes or waits already.
+    pub is_run: bool,
+}
+
 /// What the command came to for one sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub sync: String,
     pub is_changed: bool,
-    /// Of a stop: the oldest of the runs that it ends. Of a start: the run that goes or waits already.
+    /// Of a stop: the oldest of the runs that it ends. Of a start: the run that goes or waits.
     pub run: Option<RunId>,
+    /// The run waits since this command.
+    pub is_begun: bool,
 }
 
-/// Stops or starts every sync, given with what the config says of its being paused. A stop is a pause; a start ends it, and is
-/// written down for a sync that does nothing as well, so that its next result is told apart from its last.
+/// Stops or starts every sync. A stop is a pause; a start ends it, and is written down for a sync that does nothing as well,
+/// so that its next result is told apart from its last.
 ///
 /// # Errors
 /// The store cannot be read or written; then nothing has changed.
 pub async fn change(
     store: &Store,
     command: Command<'_>,
-    syncs: &[(&str, bool)],
+    syncs: &[Part<'_>],
     now: Instant,
 ) -> Result<Vec<Member>, Error> {
     let Command { group, is_start, who, message } = command;
@@ -50,8 +63,8 @@ pub async fn change(
     let message = format!("group `{group}`: {message}");
     loop {
         let (unfinished, pauses) = (store.unfinished().await?, store.pauses().await?);
-        let (mut members, mut changes) = (Vec::new(), Vec::new());
-        for (sync, configured) in syncs {
+        let (mut members, mut changes, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+        for Part { sync, configured, is_run } in syncs {
             let going = unfinished.iter().find(|run| run.sync == *sync && run.stop.is_none());
             let asked = Asked {
                 sync,
@@ -66,13 +79,24 @@ pub async fn change(
             let next = pausing::next(asked, known.clone(), now);
             let (sync, is_changed) = ((*sync).to_owned(), next.is_ok());
             let run = going.filter(|_| is_start).map(|run| run.id);
-            members.push(Member { sync: sync.clone(), is_changed, run });
+            if is_start && *is_run && run.is_none() {
+                let new = NewRun { sync: sync.clone(), choice: None, trigger: Trigger::Api };
+                let (command, message) = ("sync".to_owned(), Some(message.clone()));
+                let sync = Some(sync.clone());
+                begun.push((new, Audited { command, sync, message, ..audited.clone() }));
+            }
+            members.push(Member { sync: sync.clone(), is_changed, run, is_begun: false });
             changes.extend(next.map(|next| PauseChange { sync, known, next }));
         }
-        let Some(runs) = store.record_pauses(&audited, &changes).await? else { continue };
+        let recorded = store.record_pauses(&audited, &changes, &begun).await?;
+        let Some((ended, new)) = recorded else { continue };
         if !is_start {
             let changed = members.iter_mut().filter(|member| member.is_changed);
-            changed.zip(runs).for_each(|(member, run)| member.run = run);
+            changed.zip(ended).for_each(|(member, run)| member.run = run);
+        }
+        for ((NewRun { sync, .. }, _), run) in begun.iter().zip(new) {
+            let of_it = members.iter_mut().filter(|member| member.sync == *sync);
+            of_it.for_each(|member| (member.run, member.is_begun) = (Some(run), true));
         }
         return Ok(members);
     }
@@ -89,12 +113,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
         let run = store.create_run("a", None, Trigger::Api, Instant(0)).await.unwrap();
-        let syncs = [("a", false), ("b", false), ("c", true)];
+        let part = |sync, configured| Part { sync, configured, is_run: false };
+        let syncs = [part("a", false), part("b", false), part("c", true)];
         let say = |is_start| {
             let command = Command { group: "crm", is_start, who: "ada", message: "night" };
             change(&store, command, &syncs, Instant(1))
         };
-        let member = |sync: &str, is_changed, run| Member { sync: sync.into(), is_changed, run };
+        let member = |sync: &str, is_changed, run| Member {
+            sync: sync.into(),
+            is_changed,
+            run,
+            is_begun: false,
+        };
         let stopped = say(false).await.unwrap();
         let expected =
             [member("a", true, Some(run)), member("b", true, None), member("c", false, None)];

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disabling::Closed;
+use super::grouping::Member;
 use super::live::Live;
 use super::queue::Wish;
 use super::reload::{self, Change, Line};
 use crate::domain::id::RunId;
 use crate::engine::report::Report;
-use crate::store::{self, Store};
+use crate::store::{self, Decision, Store};
 use crate::telemetry::metrics::Metrics;
 
 /// Commands that wait to be heard.
@@ -57,6 +58,12 @@ pub enum Refused {
     Draining,
     #[error("too many commands wait; ask again in a moment")]
     Busy,
+    /// Somebody works on its snapshot.
+    #[error(
+        "a run of `{0}` goes, or another command works on its snapshot; wait for the end, or stop the run with \
+         `counterflow stop {0}`, and ask again"
+    )]
+    Working(String),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -70,6 +77,12 @@ pub(super) enum Command {
         given: Option<Given>,
         reply: oneshot::Sender<Result<Accepted, Refused>>,
     },
+    StartGroup {
+        group: String,
+        syncs: Vec<String>,
+        given: Given,
+        reply: oneshot::Sender<Result<Vec<Started>, Refused>>,
+    },
     Reload {
         change: Box<Change>,
         reply: oneshot::Sender<Result<(), Refused>>,
@@ -82,6 +95,16 @@ pub struct Given {
     pub who: String,
     pub message: Option<String>,
     pub store: Store,
+    /// What the run is to carry out in the snapshot first.
+    pub decision: Option<Decision>,
+}
+
+/// What the start of a group came to for one sync.
+#[derive(Debug)]
+pub struct Started {
+    pub member: Member,
+    /// Why no run of it was begun, where there is a reason.
+    pub refused: Option<Closed>,
 }
 
 /// Talks to the service. Cheap to clone.
@@ -131,7 +154,8 @@ impl Handle {
     /// # Errors
     /// The trigger was not taken in, and nothing has changed.
     pub async fn run(&self, sync: &str, wish: Wish) -> Result<Accepted, Refused> {
-        self.ask(sync, wish, None).await
+        let sync = sync.to_owned();
+        self.ask(|reply| Command::Run { sync, wish, given: None, reply }).await
     }
 
     /// As [`Handle::run`], for a command: its audit is written with the trigger, or there is no trigger.
@@ -139,10 +163,28 @@ impl Handle {
     /// # Errors
     /// The trigger was not taken in, and nothing has changed.
     pub async fn run_for(&self, sync: &str, wish: Wish, given: Given) -> Result<Accepted, Refused> {
-        self.ask(sync, wish, Some(given)).await
+        let (sync, given) = (sync.to_owned(), Some(given));
+        self.ask(|reply| Command::Run { sync, wish, given, reply }).await
     }
 
-    async fn ask(&self, sync: &str, wish: Wish, given: Option<Given>) -> Result<Accepted, Refused> {
+    /// Starts these syncs of a group: one that is paused is resumed, and each that does nothing is run, all in one write.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub async fn start_group(
+        &self,
+        group: &str,
+        syncs: Vec<String>,
+        given: Given,
+    ) -> Result<Vec<Started>, Refused> {
+        let group = group.to_owned();
+        self.ask(|reply| Command::StartGroup { group, syncs, given, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Command,
+    ) -> Result<T, Refused> {
         match self.readiness() {
             Readiness::Starting => return Err(Refused::Starting),
             Readiness::Draining => return Err(Refused::Draining),
@@ -150,8 +192,7 @@ impl Handle {
             Readiness::Ready | Readiness::Reloading => {}
         }
         let (reply, answer) = oneshot::channel();
-        let command = Command::Run { sync: sync.to_owned(), wish, given, reply };
-        self.commands.try_send(command).map_err(|refused| match refused {
+        self.commands.try_send(command(reply)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => Refused::Draining,
         })?;

@@ -2,6 +2,7 @@
 
 pub mod commands;
 mod cron_line;
+pub mod deciding;
 pub mod disabling;
 pub mod discarding;
 pub mod grouping;

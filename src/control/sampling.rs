@@ -21,7 +21,7 @@ use crate::engine::order::Order;
 use crate::engine::report::Report;
 use crate::engine::run::now;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
-use crate::store::Audited;
+use crate::store::{Audited, NewRun};
 
 /// Samples that may wait to be taken up.
 const WAITING: usize = 16;
@@ -106,17 +106,18 @@ impl Samples {
             mpsc::error::TrySendError::Full(()) => Refused::Busy,
             mpsc::error::TrySendError::Closed(()) => Refused::Draining,
         })?;
-        let (choice, now) = (Some(Choice::SAMPLE), now());
+        let (choice, trigger) = (Some(Choice::SAMPLE), Trigger::Api);
         let audited = Audited {
-            at: now,
+            at: now(),
             who: given.who.clone(),
             command: "sample".to_owned(),
             sync: Some(sync.to_owned()),
             run: None,
             message: given.message.clone(),
         };
-        let run = given.store.ask_run(sync, choice, Trigger::Api, now, &audited).await?;
-        place.send((Order { chosen: Some(chosen), trigger: Trigger::Api, ..order }, run));
+        let new = NewRun { sync: sync.to_owned(), choice, trigger };
+        let run = given.store.ask_run(&new, &audited, None).await?;
+        place.send((Order { chosen: Some(chosen), trigger, ..order }, run));
         Ok(run)
     }
 }

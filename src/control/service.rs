@@ -32,7 +32,7 @@ use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 use crate::store::{self, Store};
 use triggers::not_begun;
 
-pub use triggers::take_in;
+pub use triggers::{take_in, take_in_for};
 
 /// How often waiting runs are looked up for a stop command, and pauses for their end.
 const WATCH: Duration = Duration::from_millis(500);
@@ -108,7 +108,7 @@ struct Going {
 
 enum Event {
     Drain,
-    Command(Command),
+    Command(Box<Command>),
     Ended(Box<Report>),
     Started(RunId),
     Time,
@@ -167,21 +167,13 @@ impl Service {
                 () = self.clock.wait(self.timetable.next()) => Event::Time,
                 _ = watch.tick() => Event::Watch,
                 // Last, so that no flood of them holds up the rest.
-                Some(command) = self.inbox.commands.recv() => Event::Command(command),
+                Some(command) = self.inbox.commands.recv() => Event::Command(Box::new(command)),
             };
             match event {
                 Event::Drain => break,
                 Event::Ended(report) => self.ended(*report).await,
                 Event::Started(run) => self.queue.started(run),
-                Event::Command(Command::Run { sync, wish, given, reply }) => {
-                    let answer = self.trigger(&sync, wish, given.as_ref()).await;
-                    // Whoever asked may be gone; the trigger stands all the same.
-                    let _ = reply.send(answer);
-                }
-                Event::Command(Command::Reload { change, reply }) => {
-                    let answer = self.reload(*change).await;
-                    let _ = reply.send(answer);
-                }
+                Event::Command(command) => self.heed(*command).await,
                 Event::Time => self.fire().await,
                 Event::Watch => {
                     // A step of the clock is seen here: the wait for a time begins anew with each event.
@@ -197,6 +189,21 @@ impl Service {
         // Whoever waits for an answer is told so by the end of its channel.
         while self.inbox.commands.try_recv().is_ok() {}
         self.drain(shutdown).await
+    }
+
+    /// Whoever asked may be gone; what was done stands all the same.
+    async fn heed(&mut self, command: Command) {
+        match command {
+            Command::Run { sync, wish, given, reply } => {
+                let _ = reply.send(self.trigger(&sync, wish, given.as_ref()).await);
+            }
+            Command::StartGroup { group, syncs, given, reply } => {
+                let _ = reply.send(self.start_group(&group, &syncs, &given).await);
+            }
+            Command::Reload { change, reply } => {
+                let _ = reply.send(self.reload(*change).await);
+            }
+        }
     }
 
     /// Begins what may run.

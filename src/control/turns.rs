@@ -15,11 +15,17 @@ pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedMutexGua
 impl Turns {
     /// Waits for the turn, behind those who waited before. Cancel-safe.
     pub async fn take(&self, sync: &str) -> Turn {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(sync.to_owned()).or_default())
-        };
-        Turn(turn.lock_owned().await)
+        Turn(self.of(sync).lock_owned().await)
+    }
+
+    /// The turn, if nobody has it or waits for it.
+    pub fn try_take(&self, sync: &str) -> Option<Turn> {
+        self.of(sync).try_lock_owned().ok().map(Turn)
+    }
+
+    fn of(&self, sync: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(sync.to_owned()).or_default())
     }
 }
 
@@ -35,6 +41,7 @@ mod tests {
         let first = turns.take("crm").await;
         assert!(turns.clone().take("crm").now_or_never().is_none());
         assert!(turns.take("ads").now_or_never().is_some());
+        assert!(turns.try_take("crm").is_none() && turns.try_take("ads").is_some());
         drop(first);
         assert!(turns.take("crm").now_or_never().is_some());
     }

@@ -1,42 +1,52 @@
-//! A person's word on deletes that are held: released, or given up. Both are audited.
+//! A person's word on the snapshot of a sync: deletes that are held are released or given up, the snapshot is set aside or
+//! kept for another connection.
+//!
+//! A decision is stored with its audit first, and carried out after that: here, or where a crash came between, by whoever
+//! opens the snapshot next. Not responsible for who decides. Invariants: what was not audited is not carried out; doing it
+//! twice is doing it once; what was decided for another connection than the sync's waits until that is the sync's.
 
+use std::path::{Path, PathBuf};
+
+use super::doctor::{self, Tested};
 use super::identity;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
 use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
+use crate::points::{self, Point};
 use crate::shutdown::blocking;
+use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{Header, Release};
 use crate::snapshot::record::Record;
-use crate::snapshot::{self, Snapshot};
-use crate::store::{Audited, Store};
+use crate::snapshot::{self, Snapshot, View};
+use crate::store::{self, Audited, Decision, Pending, Store};
 
-/// Records the yes to the deletes that were held in `run`; the next run makes those that still stand.
+/// A yes to the deletes that were held in `run`. It is to be stored with the run that makes those that still stand.
 ///
 /// # Errors
-/// The snapshot or the audit log cannot be written; then nothing is released.
+/// None is held; or the snapshot cannot be read.
 pub async fn release(
     store: &Store,
     order: &Order,
     run: RunId,
     message: &str,
-    who: &str,
-) -> Result<(), Error> {
-    let mut snapshot = prepare::open(store, order).await?;
-    if blocking(|| held(&snapshot, run))?.0.is_empty() {
-        return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
+) -> Result<Decision, Error> {
+    let is_held = match prepare::view(Some(store), order).await? {
+        Some(view) => !blocking(|| held(&view, run))?.0.is_empty(),
+        None => false,
+    };
+    match is_held {
+        true => Ok(Decision::Release { run, message: Some(message.to_owned()), at: now() }),
+        false => Err(Error::NotHeld { sync: order.sync.name.clone(), run }),
     }
-    audit(store, order, run, message, who, "release").await?;
-    blocking(|| keep_release(&mut snapshot, run, message, now()))?;
-    prepare::remember(store, &snapshot).await
 }
 
 /// Drops the ownership of the keys whose deletes were held in `run`: they are forgotten, and stay at the destination. How
-/// many they were, and how many others are held still.
+/// many they were, and how many others are held still. Only who owns the state may call this, while no run of the sync goes.
 ///
 /// # Errors
-/// The snapshot or the audit log cannot be written; then nothing is discarded.
+/// None is held; or the snapshot or the audit log cannot be written, and what was not audited was not done.
 pub async fn discard(
     store: &Store,
     order: &Order,
@@ -45,36 +55,250 @@ pub async fn discard(
     who: &str,
 ) -> Result<(u64, u64), Error> {
     let mut snapshot = prepare::open(store, order).await?;
-    let (keys, others) = blocking(|| held(&snapshot, run))?;
+    let (keys, others) = blocking(|| held(snapshot.view(), run))?;
     if keys.is_empty() {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
-    audit(store, order, run, message, who, "discard").await?;
-    blocking(|| forget(&mut snapshot, &keys, others))?;
-    prepare::remember(store, &snapshot).await?;
+    let audited = Audited { run: Some(run), ..audited("discard", &order.sync.name, message, who) };
+    let pending = store.decide(&[(audited, Decision::Discard { run })]).await?;
+    points::reached(Point::Decided);
+    carry_out(store, &mut snapshot, pending).await?;
     Ok((keys.len() as u64, others))
 }
 
-/// Records that the snapshot is true of the connection of the order, though it was made under another one. What the
-/// deletes are judged by stays, so that the first ones are held. False where there is no snapshot.
+/// Sets the snapshot of the sync aside, whatever its state; the folder that it is in. As [`discard`].
 ///
 /// # Errors
-/// The account cannot be asked for, or the snapshot cannot be written; then it is as it was.
-pub async fn keep_for_connection(store: &Store, order: &Order) -> Result<bool, Error> {
-    let connection = identity::identified(order).await?;
-    let destination = http::identity(&connection, &order.requests.upsert);
-    let mut snapshot = prepare::open(store, order).await?;
-    if snapshot.header().definition.is_none() {
-        return Ok(false);
+/// The files or the audit log cannot be written, and what was not audited was not done.
+pub async fn rebaseline(
+    store: &Store,
+    state: &Path,
+    sync: &str,
+    message: &str,
+    who: &str,
+) -> Result<PathBuf, Error> {
+    let decision = Decision::SetAside { at: now() };
+    let audited = audited("rebaseline", sync, message, who);
+    let pending = store.decide(&[(audited, decision)]).await?;
+    points::reached(Point::Decided);
+    set_aside(store, state, pending).await?;
+    Ok(prepare::folder(state, sync))
+}
+
+/// The audit of a decision of now.
+pub fn audited(command: &str, sync: &str, message: &str, who: &str) -> Audited {
+    Audited {
+        at: now(),
+        who: who.to_owned(),
+        command: command.to_owned(),
+        sync: Some(sync.to_owned()),
+        run: None,
+        message: Some(message.to_owned()),
     }
-    blocking(|| {
-        snapshot.commit(|header| {
-            if let Some(definition) = &mut header.definition {
-                definition.destination = destination;
+}
+
+/// What is decided of the snapshot of this order's sync, and not known to be carried out.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn pending(store: &Store, order: &Order) -> Result<Vec<Pending>, Error> {
+    let mut pending = store.decisions(Some(&order.sync.name)).await?;
+    pending.retain(|one| match &one.decision {
+        Decision::Replace { connection, .. } => *connection == order.sync.connection,
+        _ => true,
+    });
+    Ok(pending)
+}
+
+/// The order of a run that begins, with a person's word that the snapshot is true all the same where one was given for it.
+/// That word is spent by this: a later change is another question.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub async fn vouched(store: &Store, order: &Order) -> Result<Order, Error> {
+    let mut order = order.clone();
+    if order.chosen.is_some() {
+        return Ok(order);
+    }
+    for Pending { id, decision, .. } in pending(store, &order).await? {
+        if matches!(decision, Decision::Keep { .. }) {
+            order.keeps_snapshot = true;
+            store.spend(id).await?;
+        }
+    }
+    Ok(order)
+}
+
+/// Carries out what is decided of the snapshot of this order's sync. As [`discard`].
+///
+/// # Errors
+/// The snapshot or the store cannot be written; what is left stays decided.
+pub async fn settle(store: &Store, order: &Order) -> Result<(), Error> {
+    let pending = pending(store, order).await?;
+    match set_aside(store, &order.state, pending).await?.is_empty() {
+        true => Ok(()),
+        false => prepare::open(store, order).await.map(drop),
+    }
+}
+
+/// As [`settle`], at the start of a process, for all of these orders. What cannot be carried out is by the next run of its
+/// sync, which says why.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn settle_all(store: &Store, orders: &[Order]) -> Result<(), store::Error> {
+    let decided = store.decisions(None).await?;
+    let is_decided = |order: &&Order| decided.iter().any(|one| one.sync == order.sync.name);
+    for order in orders.iter().filter(is_decided) {
+        if let Err(error) = settle(store, order).await {
+            let sync = &order.sync.name;
+            tracing::warn!(sync, %error, "what was decided of the snapshot could not be carried out");
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what was decided for connections that the config does not name: the file was never rewritten, or has been
+/// changed again. Only who has just taken the state over may call this.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub async fn withdraw_unwritten<'c>(
+    store: &Store,
+    who: &str,
+    connection_of: impl Fn(&str) -> Option<&'c str>,
+) -> Result<(), store::Error> {
+    let is_unwritten = |one: &Pending| match &one.decision {
+        Decision::Replace { connection, .. } => connection_of(&one.sync) != Some(connection),
+        _ => false,
+    };
+    let mut pending = store.decisions(None).await?;
+    pending.retain(is_unwritten);
+    withdraw(store, who, pending).await
+}
+
+/// Takes decisions for another connection back.
+///
+/// # Errors
+/// The store cannot be written.
+pub async fn withdraw(store: &Store, who: &str, pending: Vec<Pending>) -> Result<(), store::Error> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let why = "not carried out: the config file does not say so";
+    let withdrawn = pending.into_iter().map(|one| {
+        let audited = audited("connection replace", &one.sync, why, who);
+        (one, audited)
+    });
+    store.withdraw(&withdrawn.collect::<Vec<_>>()).await
+}
+
+/// Tests the connection that these orders have from now on in the place of another; what that is to decide of the snapshot
+/// of each. `is_kept`: a person says that the snapshots are true of it.
+///
+/// # Errors
+/// It does not pass, or its account cannot be asked for.
+pub async fn replace(orders: &[Order], is_kept: bool) -> Result<Vec<Decision>, Error> {
+    let (Some(first), at) = (orders.first(), now()) else { return Ok(Vec::new()) };
+    let Tested { connection, address, is_well, code, message, .. } =
+        doctor::test(&first.connection).await;
+    if !is_well {
+        let code = code.unwrap_or_default();
+        return Err(Error::Refused(format!(
+            "`{connection}` at {address} does not pass its test: `{code}` {message}; nothing was replaced"
+        )));
+    }
+    let identified = identity::identified(first).await?;
+    let decision = |order: &Order| Decision::Replace {
+        connection: connection.clone(),
+        kept: is_kept.then(|| http::identity(&identified, &order.requests.upsert)),
+        at,
+    };
+    Ok(orders.iter().map(decision).collect())
+}
+
+/// Sets the snapshot aside where one of these decisions of one sync says so; those behind it.
+///
+/// # Errors
+/// The files or the store cannot be written.
+pub async fn set_aside(
+    store: &Store,
+    state: &Path,
+    mut pending: Vec<Pending>,
+) -> Result<Vec<Pending>, Error> {
+    let is_last = |one: &Pending| sets_aside(&one.decision).is_some();
+    let Some(last) = pending.iter().rposition(is_last) else { return Ok(pending) };
+    let behind = pending.split_off(last + 1);
+    for Pending { id, sync, decision } in pending.iter().skip(last) {
+        let at = sets_aside(decision).unwrap_or_default();
+        let disk = LocalDisk::existing(prepare::folder(state, sync));
+        blocking(|| snapshot::archive(&disk, sync, at))?;
+        store.settle_afresh(sync, *id).await?;
+    }
+    Ok(behind)
+}
+
+/// When it was decided to begin the snapshot afresh, if it was.
+pub fn sets_aside(decision: &Decision) -> Option<Instant> {
+    match decision {
+        Decision::SetAside { at } | Decision::Replace { kept: None, at, .. } => Some(*at),
+        _ => None,
+    }
+}
+
+/// Writes into the snapshot what was decided of it.
+///
+/// # Errors
+/// The snapshot or the store cannot be written; what is left stays decided.
+pub async fn carry_out(
+    store: &Store,
+    snapshot: &mut Snapshot,
+    pending: Vec<Pending>,
+) -> Result<(), Error> {
+    // A word for the next run is that run's to take.
+    let is_of_snapshot = |one: &Pending| !matches!(one.decision, Decision::Keep { .. });
+    for Pending { id, sync, decision } in pending.into_iter().filter(is_of_snapshot) {
+        if blocking(|| write(snapshot, &decision))? {
+            prepare::remember(store, snapshot).await?;
+        }
+        store.settle(&sync, id).await?;
+    }
+    Ok(())
+}
+
+/// False where the snapshot says so already.
+fn write(snapshot: &mut Snapshot, decision: &Decision) -> Result<bool, snapshot::Error> {
+    match decision {
+        Decision::Release { run, message, at } => {
+            let is_known = snapshot.header().releases.iter().any(|known| known.run == *run);
+            if is_known || held(snapshot.view(), *run)?.0.is_empty() {
+                return Ok(false);
             }
-        })
-    })?;
-    prepare::remember(store, &snapshot).await?;
+            keep_release(snapshot, *run, message.as_deref().unwrap_or_default(), *at)?;
+        }
+        Decision::Discard { run } => {
+            let (keys, others) = held(snapshot.view(), *run)?;
+            if keys.is_empty() {
+                return Ok(false);
+            }
+            forget(snapshot, &keys, others)?;
+        }
+        // What the deletes are judged by stays, so that the first ones are held.
+        Decision::Replace { kept: Some(destination), .. } => {
+            let known = snapshot.header().definition.as_ref();
+            if known.is_none_or(|known| known.destination == *destination) {
+                return Ok(false);
+            }
+            snapshot.commit(|header| {
+                if let Some(definition) = &mut header.definition {
+                    definition.destination.clone_from(destination);
+                }
+            })?;
+        }
+        Decision::Replace { kept: None, .. }
+        | Decision::SetAside { .. }
+        | Decision::Keep { .. } => return Ok(false),
+    }
     Ok(true)
 }
 
@@ -118,31 +342,12 @@ pub fn forget(
 ///
 /// # Errors
 /// The snapshot cannot be read.
-pub fn held(snapshot: &Snapshot, run: RunId) -> Result<(Vec<Vec<u8>>, u64), snapshot::Error> {
+pub fn held(view: &View, run: RunId) -> Result<(Vec<Vec<u8>>, u64), snapshot::Error> {
     let (mut keys, mut others) = (Vec::new(), 0);
-    snapshot.visit(|key, entry| match entry.held {
+    view.visit(|key, entry| match entry.held {
         Some(held) if held.was_held_in(run) => keys.push(key.to_vec()),
         Some(_) => others += 1,
         None => {}
     })?;
     Ok((keys, others))
-}
-
-async fn audit(
-    store: &Store,
-    order: &Order,
-    run: RunId,
-    message: &str,
-    who: &str,
-    command: &str,
-) -> Result<(), Error> {
-    let audited = Audited {
-        at: now(),
-        who: who.to_owned(),
-        command: command.to_owned(),
-        sync: Some(order.sync.name.clone()),
-        run: Some(run),
-        message: Some(message.to_owned()),
-    };
-    Ok(store.audit(&audited).await?)
 }

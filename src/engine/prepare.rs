@@ -3,14 +3,14 @@
 //! Header and epoch change in one commit before any intent. A run that cannot start changes nothing, but that a full
 //! resync that was asked for is not forgotten.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use super::columns::Columns;
-use super::identity;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
+use super::{decisions, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::destination::Destination;
@@ -154,6 +154,7 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
+    let order = &decisions::vouched(store, order).await?;
     let (mut snapshot, is_vouched) = open_checked(store, order).await?;
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_sample = order.chosen.is_some();
@@ -292,8 +293,10 @@ pub async fn open(store: &Store, order: &Order) -> Result<Snapshot, Error> {
 /// has vouched for.
 async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), Error> {
     let name = order.sync.name.clone();
+    let decided = decisions::pending(store, order).await?;
+    let decided = decisions::set_aside(store, &order.state, decided).await?;
     let known = known(store, order).await?;
-    let folder = folder(order);
+    let folder = folder(&order.state, &name);
     let is_copied = is_copied(store, order, known).await?;
     if is_copied && !order.keeps_snapshot {
         return Err(Error::Copied(name));
@@ -301,7 +304,7 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let open = |known| blocking(|| Snapshot::open(Arc::clone(&disk), &name, known));
-    let (opened, is_older) = match open(known) {
+    let (mut opened, is_older) = match open(known) {
         Err(snapshot::Error::OlderStore { .. }) if order.keeps_snapshot => {
             // The word stands for what the store does not know.
             let known = known.map(|known| Known { journal: None, ..known });
@@ -312,12 +315,14 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
     if opened.header().generation > 0 {
         remember(store, &opened).await?;
     }
+    decisions::carry_out(store, &mut opened, decided).await?;
     Ok((opened, is_copied || is_older))
 }
 
 /// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
 async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result<bool, Error> {
-    let (name, disk) = (&order.sync.name, LocalDisk::existing(folder(order)));
+    let (name, disk) =
+        (&order.sync.name, LocalDisk::existing(folder(&order.state, &order.sync.name)));
     let manifest = match known {
         Some(known) => blocking(|| Snapshot::identity_if_known(&disk, name, known))?,
         None => None,
@@ -326,22 +331,27 @@ async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result
     Ok(is_copied && !is_planted("copy_accepted"))
 }
 
-/// The sync's snapshot as the next run will find it, without writing; `None` before the first commit.
+/// The sync's snapshot as the next run will find it, without writing; `None` before the first commit, and where it is to be
+/// set aside.
 ///
 /// # Errors
 /// As [`open`].
 pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, Error> {
-    let known = match store {
-        Some(store) => known(store, order).await?,
-        None => None,
+    let (known, decided) = match store {
+        Some(store) => (known(store, order).await?, decisions::pending(store, order).await?),
+        None => (None, Vec::new()),
     };
+    if decided.iter().any(|one| decisions::sets_aside(&one.decision).is_some()) {
+        return Ok(None);
+    }
     if let Some(store) = store
         && is_copied(store, order, known).await?
         && !order.keeps_snapshot
     {
         return Err(Error::Copied(order.sync.name.clone()));
     }
-    Ok(blocking(|| snapshot::recovered(&folder(order), &order.sync.name, known))?)
+    let (folder, name) = (folder(&order.state, &order.sync.name), &order.sync.name);
+    Ok(blocking(|| snapshot::recovered(&folder, name, known))?)
 }
 
 async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
@@ -349,8 +359,9 @@ async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
     Ok(known.map(|(lineage, generation, journal)| Known { lineage, generation, journal }))
 }
 
-fn folder(order: &Order) -> PathBuf {
-    order.state.join("snapshots").join(&order.sync.name)
+/// The folder of a sync's snapshot.
+pub fn folder(state: &Path, sync: &str) -> PathBuf {
+    state.join("snapshots").join(sync)
 }
 
 /// Tells the store which generation it has to find from now on.
@@ -441,7 +452,7 @@ fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Ch
 /// Whether an earlier snapshot of the sync lies in an archive beside this one.
 fn is_set_aside(order: &Order) -> bool {
     let is_archive = |name: std::ffi::OsString| name.to_string_lossy().starts_with("archive-");
-    std::fs::read_dir(folder(order))
+    std::fs::read_dir(folder(&order.state, &order.sync.name))
         .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 

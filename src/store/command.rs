@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::domain::id::RunId;
     use crate::domain::run::Trigger;
+    use crate::store::NewRun;
 
     fn claim(key: &str, at: i64) -> Claim {
         let (who, request) = ("ci".to_owned(), "hash".to_owned());
@@ -216,7 +217,8 @@ mod tests {
         assert!(!mark.is_audited());
         assert_eq!(store.used_key("ci", "k", Instant(6)).await.unwrap(), None);
         let given = audited(9);
-        let run = marked.ask_run("crm", None, Trigger::Api, Instant(5), &given).await.unwrap();
+        let new = NewRun { sync: "crm".to_owned(), choice: None, trigger: Trigger::Api };
+        let run = marked.ask_run(&new, &given, None).await.unwrap();
         assert!(mark.is_audited());
         let used = store.used_key("ci", "k", Instant(6)).await.unwrap().unwrap();
         assert_eq!((used.answer, used.audited.unwrap().run), (None, Some(run)));

@@ -22,7 +22,7 @@ const ROWS: &str = "
     EXISTS (SELECT 1 FROM pauses WHERE sync = ?1),
     EXISTS (SELECT 1 FROM known_snapshots WHERE sync = ?1) OR EXISTS (SELECT 1 FROM pins WHERE sync = ?1)";
 /// What a later version keeps of a sync belongs here too. Notes of a run go with it.
-const FORGET: [&str; 7] = [
+const FORGET: [&str; 8] = [
     "DELETE FROM record_notes WHERE sync = ?",
     "DELETE FROM runs WHERE sync = ?",
     "DELETE FROM pauses WHERE sync = ?",
@@ -30,6 +30,7 @@ const FORGET: [&str; 7] = [
     "DELETE FROM known_snapshots WHERE sync = ?",
     "DELETE FROM owed_fulls WHERE sync = ?",
     "DELETE FROM armed WHERE sync = ?",
+    "DELETE FROM decisions WHERE sync = ?",
 ];
 
 impl Store {

@@ -1,4 +1,5 @@
-//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit, tokens, keys of commands.
+//! Small rows: runs, stop requests, known snapshots, pins, pauses, record notes, audit, tokens, keys of commands,
+//! decisions that no snapshot knows of yet.
 //!
 //! [`Store`] is a narrow asynchronous interface over one embedded SQLite file; the next step is PostgreSQL behind
 //! the same functions, so no SQL, connection or row of the database leaves this room. What the destination is known
@@ -12,6 +13,7 @@
 mod armed;
 mod audit;
 mod command;
+mod decision;
 mod disabled;
 mod error;
 mod forget;
@@ -39,6 +41,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 
 pub use audit::{AuditFilter, Audited};
 pub use command::{Claim, Mark, Used};
+pub use decision::{Decision, Pending};
 pub use disabled::DisabledSource;
 pub use error::Error;
 pub use forget::Rows;

@@ -9,7 +9,7 @@ use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
 
 use super::audit::statement;
-use super::{Audited, Error, Store, query};
+use super::{Audited, Error, NewRun, Store, query};
 use crate::domain::id::{Instant, RunId};
 
 /// The last recorded pause or resume of a sync.
@@ -103,13 +103,15 @@ impl Store {
         Ok(recorded)
     }
 
-    /// As [`Store::record_pause`], of several syncs in one write with the audit of the command to all of them; the runs
-    /// that end by each, or `None` if another command was quicker, and nothing is changed.
+    /// As [`Store::record_pause`], of several syncs in one write with the audit of the command to all of them, and with new
+    /// runs, each with its own; the runs that end by each change and the new ones, or `None` if another command was quicker,
+    /// and nothing is changed.
     pub async fn record_pauses(
         &self,
         audited: &Audited,
         changes: &[PauseChange],
-    ) -> Result<Option<Vec<Option<RunId>>>, Error> {
+        begun: &[(NewRun, Audited)],
+    ) -> Result<Option<(Vec<Option<RunId>>, Vec<RunId>)>, Error> {
         let mut transaction = self.write().await?;
         let mut runs = Vec::with_capacity(changes.len());
         for PauseChange { sync, known, next } in changes {
@@ -118,10 +120,14 @@ impl Store {
                 Recorded::Overtaken => return Ok(None),
             }
         }
+        let mut new = Vec::with_capacity(begun.len());
+        for (run, asked) in begun {
+            new.push(self.ask_within(&mut transaction, run, asked).await?);
+        }
         let audit = statement(audited).execute(&mut *transaction).await;
         audit.map_err(|error| self.failure(error))?;
         self.commit(transaction).await?;
-        Ok(Some(runs))
+        Ok(Some((runs, new)))
     }
 
     async fn pause_within(

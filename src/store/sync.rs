@@ -14,7 +14,6 @@ const SET_KNOWN: &str = "
 const NOTE_JOURNAL: &str =
     "UPDATE known_snapshots SET journal = ?3 WHERE sync = ?1 AND generation = ?2";
 const FILES: &str = "SELECT file, manifest FROM known_snapshots WHERE sync = ?";
-const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
     INSERT INTO pins (sync, pins) VALUES (?, ?)
@@ -86,11 +85,6 @@ impl Store {
             known.zip(now).is_some_and(|(known, now)| known != now)
         };
         Ok(is_other(file, identity::of(&self.path).as_deref()) || is_other(known, manifest))
-    }
-
-    /// The sync's next snapshot is a new one. Nothing happens if none was known.
-    pub async fn forget_known(&self, sync: &str) -> Result<(), Error> {
-        self.execute(query(FORGET_KNOWN).bind(sync)).await
     }
 
     /// Whether a full resync of the sync was asked for whose run began, and ended before its epoch was open.
@@ -181,8 +175,9 @@ mod tests {
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(0))));
         store.note_journal("crm", 4, 80).await.unwrap();
         assert_eq!(store.known("crm").await.unwrap(), Some((Lineage(u128::MAX - 1), 4, Some(80))));
-        store.forget_known("crm").await.unwrap();
-        store.forget_known("crm").await.unwrap();
+        for _ in 0..2 {
+            store.settle_afresh("crm", 0).await.unwrap();
+        }
         assert_eq!(store.known("crm").await.unwrap(), None);
         assert_eq!(store.known("ads").await.unwrap(), Some((Lineage(7), 1, Some(0))));
     }

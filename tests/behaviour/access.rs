@@ -89,6 +89,8 @@ fn a_scope_opens_what_it_says_and_nothing_above() {
         (0, "GET", "/api/v1/audit", ""),
         (0, "GET", "/metrics", ""),
         (0, "GET", "/version", ""),
+        // While no run goes yet.
+        (2, "POST", "/api/v1/syncs/people/rebaseline", REASON),
         (1, "POST", "/api/v1/syncs/people/run", ""),
         (1, "POST", "/api/v1/syncs/people/stop", ""),
         (2, "POST", "/api/v1/syncs/people/pause", REASON),

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::access::execute;
+use super::http_commands::keyed;
 use crate::support::SOON;
 use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
@@ -89,6 +91,39 @@ fn the_higher_priority_begins_first_and_the_limit_of_the_server_is_named_e4_b9()
     assert_eq!(order, expected);
     server.end().expect_code(0);
     oracle.assert_faults_fired();
+}
+
+#[test]
+fn a_group_starts_in_one_write_or_not_at_all() {
+    let oracle = Oracle::start(&["id"]);
+    let head = format!("{HEAD}\ngroups: {{ sales: {{}} }}");
+    let syncs = [("a", "group: sales"), ("b", "group: sales\n    paused: true")];
+    let workspace = workspace(&oracle, &head, &syncs);
+    let server = Server::start(&workspace);
+    server.post("/api/v1/syncs/a/pause", "{\"message\": \"night\"}").expect(200);
+    let database = workspace.state().join("counterflow.db");
+    let refuse = "CREATE TRIGGER full BEFORE INSERT ON runs WHEN NEW.sync = 'b' BEGIN SELECT RAISE(ABORT, 'full'); END";
+    execute(&database, refuse);
+    let start = || keyed(&server, "/api/v1/groups/sales/start", "morning", "");
+    start().expect_problem(500, &["counterflow.db"]);
+    for sync in ["a", "b"] {
+        assert_eq!(standing(&server, sync)["is_paused"], true, "`{sync}` is as it was");
+    }
+    assert_eq!(server.get("/api/v1/runs").expect(200).json, json!([]));
+    execute(&database, "DROP TRIGGER full");
+    let started = start().expect(202);
+    for one in started.json["syncs"].as_array().expect("a list") {
+        let run = server.ended(one["run"].as_u64().expect("a number"));
+        assert_eq!(run["phase"], "succeeded", "{run:#}");
+    }
+    let answered = start().expect(202);
+    assert_eq!(answered.json, started.json);
+    // As after a kill between the effect and its answer.
+    execute(&database, "UPDATE command_keys SET status = NULL, answer = NULL");
+    let known = start().expect(200).json;
+    assert_eq!((&known["state"], &known["command"]), (&json!("done"), &json!("group start sales")));
+    assert_eq!(server.get("/api/v1/runs").expect(200).json.as_array().map(Vec::len), Some(2));
+    server.end().expect_code(0);
 }
 
 #[test]

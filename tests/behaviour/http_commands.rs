@@ -21,13 +21,13 @@ fn workspace(oracle: &Oracle) -> Workspace {
     workspace
 }
 
-fn keyed(api: &Api, path: &str, key: &str, body: &str) -> Answered {
+pub fn keyed(api: &Api, path: &str, key: &str, body: &str) -> Answered {
     let headers = [("Idempotency-Key", key), ("Content-Type", "application/json")];
     api.ask("POST", path, &headers, body)
 }
 
 /// Who, what, why and run of the newest commands.
-fn log(api: &Api, limit: u32) -> Vec<Value> {
+pub fn log(api: &Api, limit: u32) -> Vec<Value> {
     let page = api.get(&format!("/api/v1/audit?limit={limit}")).expect(200).json;
     let entry = |e: &Value| json!([e["who"], e["command"], e["sync"], e["run"], e["message"]]);
     page.as_array().expect("a list").iter().map(entry).collect()

@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
+use super::http_commands::log;
 use crate::support::NEXT_TOKEN;
 use crate::support::check::check_mirror;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
+use crate::support::server::Server;
 use crate::support::workspace::{Setup, Workspace};
 
 const IDENTIFY: &str = "identify: { get: /me, account: /account/id }, ";
@@ -16,6 +18,33 @@ fn workspace(oracle: &Oracle, http: &'static str) -> Workspace {
     workspace.write_people(&people(1..=20));
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     workspace
+}
+
+#[test]
+fn a_server_takes_a_word_for_another_account_and_for_that_one_alone() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, IDENTIFY);
+    let head = "server: { listen: \"127.0.0.1:0\" }\nsources:";
+    workspace.write("counterflow.yaml", &workspace.config().replacen("sources:", head, 1));
+    let server = Server::start(&workspace);
+    let refused = |run: u64| {
+        let ended = server.ended(run);
+        let error = ended["error"].as_str().expect("there is a reason");
+        assert!(error.contains("--keep-snapshot"), "{ended:#}");
+    };
+    oracle.set_account(json!("other"));
+    workspace.write_people(&people(1..=18));
+    refused(server.run(""));
+    let kept = workspace.sync(&["--keep-snapshot"]).expect(4, "partial", &[("held", 2)]);
+    workspace.run(&["release", &kept.run(), "-m", "renamed only"]).expect_code(0);
+    oracle.set_account(json!("third"));
+    refused(server.run(""));
+    let run = server.run(r#"{ "keep_snapshot": true, "message": "the same" }"#);
+    assert_eq!(server.ended(run)["phase"], "succeeded");
+    let audited = json!(["local", "sync --keep-snapshot", "people", run, "the same"]);
+    assert_eq!(log(&server, 1), [audited]);
+    server.end().expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=18)));
 }
 
 #[test]

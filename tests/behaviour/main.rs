@@ -13,6 +13,8 @@ mod changes;
 mod check_keys;
 mod commands;
 mod control_plane;
+#[cfg(feature = "faults")]
+mod decisions;
 mod definition;
 mod deletes;
 mod delivered_key;

@@ -1,5 +1,9 @@
 //! `connection replace`: the file is rewritten in place, and no snapshot vouches for an account that it was not made with.
 
+use serde_json::json;
+
+#[cfg(feature = "faults")]
+use super::http_commands::{keyed, log};
 use crate::support::SOON;
 use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
@@ -85,9 +89,27 @@ fn nothing_is_replaced_by_a_connection_that_is_not_there_or_fails_its_test_e6() 
     let other = [&REPLACE[..], &["--group", "none"]].concat();
     workspace.run(&other).expect_code(2).expect_printed(&["none of the syncs"]);
     let server = Server::start(&workspace);
-    workspace.run(&REPLACE).expect_code(5).expect_printed(&["end it first"]);
-    server.end().expect_code(0);
+    let path = "/api/v1/connections/crm/replace";
+    let asked = |new: &str, more: &str| format!("{{ \"new\": \"{new}\"{more} }}");
+    for (body, status, words) in [
+        (asked("nobody", ""), 404, ["no connection `nobody`", "`next`"]),
+        (asked("crm", ""), 409, ["by itself", "name another"]),
+        (asked("dead", ""), 409, ["does not pass its test", "nothing was replaced"]),
+        (asked("next", ", \"syncs\": [\"nobody\"]"), 404, ["no sync `nobody`", "counterflow.yaml"]),
+        (asked("next", ", \"group\": \"none\""), 409, ["none of the syncs", "`crm`"]),
+        (asked("next", ", \"group\": \"a\", \"syncs\": [\"b\"]"), 422, ["`group`", "`syncs`"]),
+        ("{}".to_owned(), 404, ["no connection ``", "`next`"]),
+    ] {
+        server.post(path, &body).expect_problem(status, &words);
+    }
+    server.post("/api/v1/connections/next/replace", &asked("crm", "")).expect(409);
+    server.post("/api/v1/connections/nobody/replace", &asked("crm", "")).expect(404);
+    workspace.run(&REPLACE[..4]).expect_code(2).expect_printed(&["--yes"]);
+    let dead = ["connection", "replace", "crm", "dead", "--yes"];
+    workspace.run(&dead).expect_code(2).expect_printed(&["does not pass its test"]);
     assert_eq!(config(&workspace), before);
+    assert_eq!(server.ended(server.run(""))["tally"]["requests"], 0);
+    server.end().expect_code(0);
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
 }
 
@@ -108,4 +130,131 @@ fn runs_that_go_are_drained_and_what_is_queued_is_dropped_with_the_reason_e7() {
     assert!(why.contains("connection `crm` replaced by `next`: they moved"), "{runs:#}");
     workspace.sync(&[]).expect_kind("full", "rebaselined").expect(0, "succeeded", &[]);
     check_mirror(&second, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_server_drains_drops_and_goes_on_over_the_new_connection_with_a_fresh_snapshot_e5_e7() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let before = config(&workspace);
+    let server = Server::start(&workspace);
+    workspace.write_people(&people(3..=40));
+    first.on_next(Fault::Hold);
+    let going = server.run("");
+    first.wait_for_requests(3, SOON);
+    let queued = server.run("");
+    let replace = workspace.spawn(&[&REPLACE[..], &["-m", "they moved"]].concat());
+    server.wait_for_phase(going, "draining");
+    let dropped = server.ended(queued);
+    first.release();
+    workspace.end(replace, SOON).expect_code(0).expect_printed(&["`people` write over `next`"]);
+    let why = "connection `crm` replaced by `next`: they moved";
+    let ended = server.ended(going);
+    assert_eq!((&ended["phase"], &ended["stop_message"]), (&json!("cancelled"), &json!(why)));
+    assert_eq!(dropped["phase"], "cancelled", "{dropped:#}");
+    assert!(dropped["error"].as_str().is_some_and(|error| error.contains("`next`")), "{dropped:#}");
+    assert_eq!(config(&workspace), before.replace("connection: crm   #", "connection: next   #"));
+    let sent = first.request_count();
+    let full = server.ended(server.run(""));
+    assert_eq!(
+        (&full["kind"], &full["reason"]),
+        (&json!("full"), &json!("rebaselined")),
+        "{full:#}"
+    );
+    check_mirror(&second, &expected(&people(3..=40)));
+    assert_eq!(first.request_count(), sent, "the old account is left alone");
+    assert_eq!(server.get("/api/v1/connections/next").expect(200).json["syncs"], json!(["people"]));
+    server.end().expect_code(0);
+}
+
+#[test]
+fn a_server_keeps_the_snapshot_where_a_person_says_so_and_holds_the_first_deletes() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    people(1..=20).into_iter().for_each(|person| second.plant(person.record()));
+    workspace.write_people(&people(3..=22));
+    let server = Server::start(&workspace);
+    let body = r#"{ "new": "next", "syncs": ["people"], "keep_snapshot": true }"#;
+    let done = server.post("/api/v1/connections/crm/replace", body).expect(200).json;
+    let sync = json!([{ "sync": "people", "run": null }]);
+    let expected = json!({ "old": "crm", "new": "next", "syncs": sync, "keeps_snapshot": true });
+    assert_eq!(done, expected);
+    let held = server.ended(server.run(""));
+    assert_eq!(
+        (&held["kind"], &held["tally"]["held"]),
+        (&json!("incremental"), &json!(2)),
+        "{held:#}"
+    );
+    server.end().expect_code(0);
+}
+
+/// Kills a server in the middle of a replacement under the key `once`, at this point.
+#[cfg(feature = "faults")]
+fn killed_at(workspace: &mut Workspace, point: &str) {
+    workspace.setup.environment.push(("COUNTERFLOW_END_AT", format!("{point}:1")));
+    let server = Server::start(workspace);
+    server.lose("/api/v1/connections/crm/replace", "once", r#"{ "new": "next" }"#);
+    assert_eq!(server.wait().code, None);
+    workspace.setup.environment.clear();
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_kill_before_the_file_is_rewritten_leaves_everything_as_it_was_and_the_key_free() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let mut workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let before = config(&workspace);
+    killed_at(&mut workspace, "decided");
+    assert_eq!(config(&workspace), before);
+    let server = Server::start(&workspace);
+    let run = server.ended(server.run(""));
+    assert_eq!(
+        (&run["kind"], &run["tally"]["requests"]),
+        (&json!("incremental"), &json!(0)),
+        "{run:#}"
+    );
+    let withdrawn = &log(&server, 2)[1];
+    assert_eq!(
+        (&withdrawn[0], &withdrawn[1]),
+        (&json!("counterflow"), &json!("connection replace"))
+    );
+    assert!(
+        withdrawn[4].as_str().is_some_and(|why| why.contains("not carried out")),
+        "{withdrawn}"
+    );
+    let body = r#"{ "new": "next" }"#;
+    let done = keyed(&server, "/api/v1/connections/crm/replace", "once", body).expect(200).json;
+    assert_eq!(done["new"], "next", "{done:#}");
+    server.ended(server.run(""));
+    check_mirror(&second, &expected(&people(1..=20)));
+    server.end().expect_code(0);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_kill_after_the_file_was_rewritten_leaves_the_new_state_and_a_repetition_knows() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let mut workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(3..=22));
+    killed_at(&mut workspace, "rewritten");
+    let server = Server::start(&workspace);
+    let path = "/api/v1/connections/crm/replace";
+    let again = keyed(&server, path, "once", r#"{ "new": "next" }"#).expect(200);
+    assert_eq!(
+        (&again.json["state"], &again.json["command"]),
+        (&json!("done"), &json!("connection replace"))
+    );
+    let full = server.ended(server.run(""));
+    assert_eq!(
+        (&full["kind"], &full["reason"]),
+        (&json!("full"), &json!("rebaselined")),
+        "{full:#}"
+    );
+    check_mirror(&second, &expected(&people(3..=22)));
+    assert!(first.deletes().is_empty() && second.deletes().is_empty());
+    server.end().expect_code(0);
 }

@@ -111,6 +111,25 @@ impl Api {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answered {
+        let text = self.exchange(method, path, headers, body);
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Answered {
+            status: status.expect("an answer has a status"),
+            head: head.to_lowercase(),
+            json: serde_json::from_str(body).unwrap_or_default(),
+        }
+    }
+
+    /// A command with a key, in whose middle the server is to end.
+    #[track_caller]
+    pub fn lose(&self, path: &str, key: &str, body: &str) {
+        let headers = [("Idempotency-Key", key), ("Content-Type", "application/json")];
+        let text = self.exchange("POST", path, &headers, body);
+        assert_eq!(text, "", "no answer comes");
+    }
+
+    fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -125,13 +144,7 @@ impl Api {
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         canaries::assert_none(&text, "an answer");
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Answered {
-            status: status.expect("an answer has a status"),
-            head: head.to_lowercase(),
-            json: serde_json::from_str(body).unwrap_or_default(),
-        }
+        text
     }
 
     /// Asks for a run of `people`; its number.

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use super::Service;
 use crate::control::disabling::{Closed, Recorded, closed};
-use crate::control::handle::{Accepted, Given, Refused};
+use crate::control::grouping::{self, Part};
+use crate::control::handle::{Accepted, Given, Refused, Started};
 use crate::control::queue::{Needed, Queue, Waiting, Wish};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Trigger;
 use crate::engine::recovery;
-use crate::store::{self, Audited, NewRun, Store};
+use crate::store::{self, Audited, Decision, NewRun, Store};
 
 /// In milliseconds: when a firing that could not be stored is tried again.
 const RETRY: i64 = 10_000;
@@ -42,32 +43,46 @@ pub async fn take_in(
     Ok(Accepted { run, is_joined: needed != Needed::NewRun })
 }
 
-/// As [`take_in`], for a command: its audit is written with what the trigger needs, or neither is.
-async fn take_in_for(
+/// As [`take_in`], for a command: its audit and its decision are written with what the trigger needs, or nothing is.
+///
+/// # Errors
+/// As there.
+pub async fn take_in_for(
     given: &Given,
     queue: &mut Queue,
     sync: &str,
     wish: Wish,
     now: Instant,
 ) -> Result<Accepted, store::Error> {
-    let Given { who, message, store } = given;
+    let Given { who, message, store, decision } = given;
+    let command = match decision {
+        Some(Decision::Release { run, .. }) => format!("release {run}"),
+        Some(Decision::Keep { .. }) => "sync --keep-snapshot".to_owned(),
+        _ if wish.is_full => "sync --full".to_owned(),
+        _ => "sync".to_owned(),
+    };
+    let decision = decision.as_ref();
     let audited = Audited {
         at: now,
         who: who.clone(),
-        command: if wish.is_full { "sync --full" } else { "sync" }.to_owned(),
+        command,
         sync: Some(sync.to_owned()),
         run: None,
         message: message.clone(),
     };
     let needed = queue.needed(sync, wish);
     let run = match needed {
-        Needed::NewRun => store.ask_run(sync, wish.choice(), wish.trigger, now, &audited).await?,
+        Needed::NewRun => {
+            let (sync, choice) = (sync.to_owned(), wish.choice());
+            let new = NewRun { sync, choice, trigger: wish.trigger };
+            store.ask_run(&new, &audited, decision).await?
+        }
         Needed::Stronger(run) => {
-            store.ask_waiting(run, wish.choice(), &audited).await?;
+            store.ask_waiting(run, wish.choice(), &audited, decision).await?;
             run
         }
         Needed::Nothing(run) => {
-            store.ask_waiting(run, None, &audited).await?;
+            store.ask_waiting(run, None, &audited, decision).await?;
             run
         }
     };
@@ -88,6 +103,43 @@ impl Service {
         let accepted = self.take_in_for(sync, wish, given).await?;
         self.owed.remove(sync);
         Ok(accepted)
+    }
+
+    /// Resumes the syncs of a group that are paused and takes in a run of each that does nothing, all in one write.
+    pub(super) async fn start_group(
+        &mut self,
+        group: &str,
+        syncs: &[String],
+        given: &Given,
+    ) -> Result<Vec<Started>, Refused> {
+        // A run that was stopped while it waited answers no later trigger.
+        self.drop_stopped().await;
+        let sources = self.store.disabled_sources().await?;
+        let (mut parts, mut closed) = (Vec::new(), Vec::new());
+        for (sync, standing) in syncs.iter().filter_map(|sync| Some((sync, self.syncs.get(sync)?)))
+        {
+            let disabled = sources.get(&standing.order.sync.model.source).cloned();
+            let is_run = disabled.is_none() && self.queue.waiting(sync).is_none();
+            let sync = sync.as_str();
+            parts.push(Part { sync, configured: standing.is_paused, is_run });
+            closed
+                .push(disabled.map(|disabled| Closed::Source { sync: sync.to_owned(), disabled }));
+        }
+        let Given { who, message, store, .. } = given;
+        let message = message.as_deref().unwrap_or_default();
+        let command = grouping::Command { group, is_start: true, who, message };
+        let members = grouping::change(store, command, &parts, self.clock.now()).await?;
+        let mut started = Vec::new();
+        for (member, refused) in members.into_iter().zip(closed) {
+            let sync = &member.sync;
+            if let Some(run) = member.run.filter(|_| member.is_begun) {
+                self.queue.accept(sync, Wish { is_full: false, trigger: Trigger::Api }, run);
+                self.owed.remove(sync);
+            }
+            let refused = refused.filter(|_| member.run.is_none());
+            started.push(Started { member, refused });
+        }
+        Ok(started)
     }
 
     /// Why no run of the sync may be asked for, if there is a reason.

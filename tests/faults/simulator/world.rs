@@ -199,7 +199,7 @@ impl World {
         let Some(run) = snapshot.header().hold.as_ref().map(|hold| hold.run) else {
             return Ok(());
         };
-        let (keys, others) = decisions::held(&snapshot, run)?;
+        let (keys, others) = decisions::held(snapshot.view(), run)?;
         let ids = keys.iter().map(|key| fixture::id(key));
         if is_release {
             self.judge.released.extend(ids);
