@@ -8,16 +8,17 @@ use super::Error;
 use crate::points::{self, Point};
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 5] = [
+const VERSIONS: [&str; 6] = [
     include_str!("../../sql/state/001.sql"),
     include_str!("../../sql/state/002.sql"),
     include_str!("../../sql/state/003.sql"),
     include_str!("../../sql/state/004.sql"),
     include_str!("../../sql/state/005.sql"),
+    include_str!("../../sql/state/006.sql"),
 ];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 5;
+pub(super) const NEWEST: i64 = 6;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;
@@ -82,7 +83,7 @@ mod tests {
         // A command beside converts nothing, and gets by with what is there.
         let beside = Store::open_beside(directory.path()).await.unwrap();
         assert!(!beside.is_full_owed("owed_failed").await.unwrap());
-        assert_eq!(beside.begun_or_of("nobody").await.unwrap().len(), 1);
+        assert_eq!(beside.unfinished_of("waits").await.unwrap().len(), 1);
         beside.close().await;
         let store = Store::open(directory.path()).await.unwrap();
         for sync in ["owed_starting", "owed_killed", "owed_failed", "owed_stopped"] {

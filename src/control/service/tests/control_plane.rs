@@ -302,7 +302,7 @@ async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
     let now = 3 * HOUR + MINUTE;
     let sample = store.create_run("crm", sample, Trigger::Manual, Instant(now)).await.unwrap();
     end(sample, now).await;
-    assert_eq!(store.last_success("crm").await.unwrap(), Some(Instant(HOUR)));
+    assert_eq!(store.newest_successes(&["crm"]).await.unwrap()["crm"], Instant(HOUR));
     let successes = store.last_successes(&["crm"]).await.unwrap();
     assert_eq!(successes, [("crm".to_owned(), Instant(HOUR))]);
     let syncs = [("crm", Some("0 * * * *"))];
