@@ -196,7 +196,7 @@ async fn stored(
     match glanced(config, store, syncs, has_owner).await {
         Ok(stored) => stored.into_iter().map(Ok).collect(),
         // What is damaged of one hides none of the others.
-        Err(store::Error::Damaged { .. }) if syncs.len() > 1 => {
+        Err(store::Error::Damaged { .. } | store::Error::Database { .. }) if syncs.len() > 1 => {
             let mut all = Vec::with_capacity(syncs.len());
             for sync in syncs {
                 let one = glanced(config, store, std::slice::from_ref(sync), has_owner).await;
@@ -403,6 +403,45 @@ mod tests {
         assert_eq!(word(&drained).0, Word::Restarting);
         assert_eq!(word(&Stored { has_owner: false, ..drained }).0, Word::InQueue);
         assert_eq!(word(&Stored { ended, ..Stored::default() }).0, Word::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_sync_among_others_stands_where_it_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = crate::api::tests::app(folder.path()).await;
+        let (config, store, at) = (&app.config, &app.store, Instant(5));
+        let syncs: Vec<&SyncConfig> = config.syncs.iter().collect();
+        let names: Vec<&str> = syncs.iter().map(|sync| sync.sync.name.as_str()).collect();
+        let create = |sync| store.create_run(sync, None, Trigger::Api, at);
+        let failed = create(names[0]).await.unwrap();
+        let (tally, why) = (Tally::default(), Some("no file"));
+        store.finish(failed, Outcome::Failed, &tally, why, at).await.unwrap();
+        let going = create(names[1]).await.unwrap();
+        store.set_phase(going, Phase::Starting).await.unwrap();
+        create(names[0]).await.unwrap();
+        let pause = Pause {
+            is_paused: true,
+            configured: syncs[2].paused,
+            message: None,
+            who: "ada".to_owned(),
+            at,
+            until: None,
+        };
+        store.record_pause(names[2], None, &pause).await.unwrap();
+        store.set_known(names[3], crate::domain::id::Lineage(7), 1, None).await.unwrap();
+        let _owner = StateLock::take(folder.path()).unwrap();
+        let glances = Glances::default();
+        let read = |syncs| Status::read(config, Ok(Some(store)), &glances, syncs, false, at);
+        let together: Vec<Value> = read(&syncs).await.iter().map(Status::to_json).collect();
+        let mut alone = Vec::new();
+        for sync in &syncs {
+            alone.extend(read(std::slice::from_ref(sync)).await.iter().map(Status::to_json));
+        }
+        assert_eq!(together, alone);
+        let words: Vec<&Value> = together.iter().map(|status| &status["status"]).collect();
+        assert_eq!(words[..4], ["In Queue", "Running", "Disabled", "Unknown"]);
+        let waits = together[0]["status_reason"].as_str().unwrap();
+        assert!(waits.contains(&format!("the start-up of `{}`", names[1])), "{waits}");
     }
 
     #[test]

@@ -24,6 +24,29 @@ async fn runs_are_created_together_and_those_that_were_stopped_are_found() {
 }
 
 #[tokio::test]
+async fn runs_are_ended_together_or_none_of_them_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let (first, second) = (started(&store).await, started(&store).await);
+    let end = |run| End {
+        run,
+        outcome: Outcome::Interrupted,
+        tally: Tally::default(),
+        error: Some("it died".to_owned()),
+    };
+    let nobody = store.finish_all(&[end(first), end(RunId(99))], Instant(5)).await;
+    assert!(matches!(nobody, Err(Error::NoRun(RunId(99)))), "{nobody:?}");
+    assert_eq!(store.unfinished().await.unwrap().len(), 2);
+    store.finish_all(&[end(first), end(second)], Instant(5)).await.unwrap();
+    store.finish_all(&[], Instant(6)).await.unwrap();
+    for run in [first, second] {
+        let row = store.run(run).await.unwrap().unwrap();
+        assert_eq!(row.phase, Phase::Ended(Outcome::Interrupted));
+        assert_eq!((row.finished_at, row.error.as_deref()), (Some(Instant(5)), Some("it died")));
+    }
+}
+
+#[tokio::test]
 async fn a_full_resync_is_owed_from_its_beginning_until_it_is_granted_i11() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
