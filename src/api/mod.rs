@@ -57,6 +57,7 @@ use crate::control::sampling::Samples;
 use crate::domain::id::Instant;
 use crate::engine::run::now;
 use crate::shutdown::Shutdown;
+use crate::snapshot::Glances;
 use crate::store::Store;
 use access::Names;
 pub use audit::Entry;
@@ -84,6 +85,7 @@ pub struct App {
     keys: Keys,
     watchers: Arc<Semaphore>,
     statuses: Arc<Statuses>,
+    glances: Glances,
     /// The OpenAPI document.
     paths: Arc<Value>,
 }
@@ -106,6 +108,7 @@ impl App {
             keys: Keys::default(),
             watchers: Arc::new(Semaphore::new(events::WATCHERS)),
             statuses: Arc::default(),
+            glances: Glances::default(),
             config,
             store,
             handle,
@@ -218,11 +221,8 @@ pub(crate) mod tests {
     }
 
     async fn json_of_all(app: &App) -> Value {
-        let mut all = Vec::new();
-        for sync in &app.config.syncs {
-            all.push(syncs::standing(app, sync).await.to_json());
-        }
-        Value::Array(all)
+        let all: Vec<_> = app.config.syncs.iter().collect();
+        syncs::standings(app, &all).await.iter().map(|status| status.to_json()).collect()
     }
 
     #[test]

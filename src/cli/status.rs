@@ -15,7 +15,7 @@ use crate::api::status::Status;
 use crate::config::Schedule;
 use crate::domain::run::Phase;
 use crate::domain::status;
-use crate::snapshot::header::Header;
+use crate::snapshot::{Glance, Glances};
 use crate::store::{Audited, Pause};
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
@@ -31,10 +31,9 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let is_reinitializing = beside::is_reinitializing(&config.state).await;
-    let mut statuses = Vec::new();
-    for sync in syncs {
-        statuses.push(Status::read(&config, store, sync, is_reinitializing, time::now()).await);
-    }
+    let glances = Glances::default();
+    let statuses =
+        Status::read(&config, store, &glances, &syncs, is_reinitializing, time::now()).await;
     let document = Value::Array(statuses.iter().map(Status::to_json).collect());
     output.answer(&document, || {
         let mut text = statuses.iter().map(human).collect::<Vec<_>>().join("\n");
@@ -94,8 +93,8 @@ fn human(status: &Status<'_>) -> String {
             ),
         };
     }
-    if let Ok(Some(header)) = &status.header {
-        text.push_str(&known(header));
+    if let Ok(Some(glance)) = &status.snapshot {
+        text.push_str(&known(glance));
     }
     if let Some(first) = status.sync.schedule.as_ref().and_then(Schedule::after) {
         let _ = writeln!(text, "  runs after `{first}` has succeeded");
@@ -108,12 +107,12 @@ fn human(status: &Status<'_>) -> String {
 }
 
 /// What the snapshot says.
-fn known(header: &Header) -> String {
-    let mut text = format!("  {} records are known at the destination\n", header.entries);
-    if header.is_epoch_open {
+fn known(glance: &Glance) -> String {
+    let mut text = format!("  {} records are known at the destination\n", glance.entries);
+    if glance.is_epoch_open {
         text.push_str("  a full resync is not finished; the next run goes on with it\n");
     }
-    if let Some(hold) = &header.hold {
+    if let Some(hold) = &glance.hold {
         let _ = writeln!(text, "  {} deletes are held, last in run {}:", hold.keys, hold.run);
         for cause in &hold.causes {
             let _ = writeln!(text, "    {cause}");
@@ -131,30 +130,16 @@ fn known(header: &Header) -> String {
 mod tests {
     use super::*;
     use crate::domain::guard::HoldCause;
-    use crate::domain::id::{BatchNumber, Epoch, IntentNumber, Lineage, RunId};
+    use crate::domain::id::RunId;
     use crate::snapshot::header::Hold;
 
     #[test]
     fn what_is_held_comes_with_the_commands_that_end_it() {
         let hold =
             Hold { run: RunId(7), causes: vec![HoldCause::EmptyRead { entries: 5 }], keys: 5 };
-        let header = Header {
-            sync: "crm".into(),
-            lineage: Lineage(1),
-            fence: 1,
-            generation: 1,
-            definition: None,
-            epoch: Epoch(1),
-            is_epoch_open: true,
-            next_batch: BatchNumber(1),
-            reuse_floor: IntentNumber(1),
-            baseline: None,
-            hold: Some(hold),
-            releases: Vec::new(),
-            entries: 5,
-        };
+        let glance = Glance { entries: 5, is_epoch_open: true, hold: Some(hold) };
         assert_eq!(
-            known(&header),
+            known(&glance),
             "  5 records are known at the destination\n  \
              a full resync is not finished; the next run goes on with it\n  \
              5 deletes are held, last in run 7:\n    \

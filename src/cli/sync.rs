@@ -32,7 +32,7 @@ use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::points::{self, Point};
 use crate::shutdown;
-use crate::store::Decision;
+use crate::store::{Decision, RunRow};
 
 /// What is wished of a run beside its being made.
 #[derive(Debug, Clone, Copy)]
@@ -145,15 +145,14 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
             queue.accept(&row.sync, wish, row.id);
         }
     }
-    for row in left.begun {
-        let (run, sync) = (row.id, &row.sync);
-        if row.stop.is_none() {
-            let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
-            take_in(store, &mut queue, sync, wish, time::now()).await?;
-        }
-        recovery::interrupt(store, &row, time::now()).await?;
+    for row in left.begun.iter().filter(|row| row.stop.is_none()) {
+        let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(row) };
+        take_in(store, &mut queue, &row.sync, wish, time::now()).await?;
+    }
+    recovery::interrupt(store, &left.begun, time::now()).await?;
+    for RunRow { id, sync, .. } in left.begun {
         output.aside(&format!(
-            "run {run} of `{sync}` was interrupted; its next one goes on from there"
+            "run {id} of `{sync}` was interrupted; its next one goes on from there"
         ));
     }
     Ok(queue)

@@ -400,8 +400,7 @@ pub async fn read(
 ) -> Result<Reading, Error> {
     let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let reader =
-        Reader::new(std::slice::from_ref(order.source.as_ref()), Settings::new(cores, memory));
+    let reader = Reader::new(vec![Arc::clone(&order.source)], Settings::new(cores, memory));
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();
