@@ -28,6 +28,8 @@ pub struct Run {
     pub error: Option<String>,
     pub stopped_by: Option<String>,
     pub stop_message: Option<String>,
+    /// Of the config that it began with; `null` while it waits, and where an older version made it.
+    pub revision: Option<String>,
 }
 
 impl From<&RunRow> for Run {
@@ -45,6 +47,7 @@ impl From<&RunRow> for Run {
             error: row.error.clone(),
             stopped_by: row.stop.as_ref().map(|stop| stop.who.clone()),
             stop_message: row.stop.as_ref().and_then(|stop| stop.message.clone()),
+            revision: row.revision.clone(),
         }
     }
 }

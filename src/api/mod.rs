@@ -178,6 +178,7 @@ pub(crate) mod tests {
     use crate::control::turns::Turns;
     use crate::control::work::Engine;
     use crate::control::{handle, sampling};
+    use crate::telemetry::traces::Traces;
     use crate::{config, shutdown};
 
     /// The example's config over a state of its own, with a service that never began.
@@ -188,7 +189,8 @@ pub(crate) mod tests {
         let store = Store::open(state).await.unwrap();
         let (handle, _inbox) = handle::channel();
         let (_stopper, closing) = shutdown::channel();
-        let engine = Engine { store: store.clone(), turns: Turns::default() };
+        let engine =
+            Engine { store: store.clone(), turns: Turns::default(), traces: Traces::default() };
         let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
         App::new(Arc::new(config), store, handle, samples, closing)
     }

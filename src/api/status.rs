@@ -315,6 +315,7 @@ mod tests {
             tally: Tally::default(),
             error: None,
             stop: None,
+            revision: None,
         }
     }
 

@@ -21,7 +21,7 @@ use super::reloading::{Hangups, Parts, Reloading};
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::time::now;
-use super::{address, notify, order};
+use super::{address, notify, order, sync};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
 use crate::control::handle;
@@ -34,6 +34,7 @@ use crate::domain::id::Instant;
 use crate::export::Exporter;
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
+use crate::telemetry;
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
@@ -66,7 +67,9 @@ async fn serve(
     let mut budgets = Budgets::default();
     let standing = standing(config, &mut budgets);
     let orders = standing.iter().map(|standing| standing.order.clone()).collect();
-    let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
+    let traces = sync::traces(config)?;
+    let store = owned.store.clone();
+    let engine = Engine { store, turns: Turns::default(), traces: traces.clone() };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
     let app = App::new(
@@ -116,7 +119,7 @@ async fn serve(
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
-    ending.within("telemetry is flushed", crate::telemetry::flush()).await;
+    ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;
     ending.within("the state is closed", owned.store.close()).await;
     drop(announced);
     close.raise(Stage::Draining);

@@ -8,16 +8,17 @@ use super::Error;
 use crate::points::{self, Point};
 
 /// From an empty file to the newest version.
-const VERSIONS: [&str; 5] = [
+const VERSIONS: [&str; 6] = [
     include_str!("../../sql/state/001.sql"),
     include_str!("../../sql/state/002.sql"),
     include_str!("../../sql/state/003.sql"),
     include_str!("../../sql/state/004.sql"),
     include_str!("../../sql/state/005.sql"),
+    include_str!("../../sql/state/006.sql"),
 ];
 
 /// The newest version, which this program writes.
-pub(super) const NEWEST: i64 = 5;
+pub(super) const NEWEST: i64 = 6;
 
 /// 'CtFw', as the first version writes it.
 pub(super) const APPLICATION: i64 = 0x4374_4677;

@@ -33,6 +33,7 @@ mod identity;
 mod invalid;
 mod operations;
 mod oracle_itself;
+mod otlp;
 mod pause;
 mod receipts;
 mod rejections;
