@@ -103,6 +103,17 @@ impl JsonSchema for PhaseWord {
     }
 }
 
+/// The config that runs; the file's own where no server does.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunningConfig {
+    pub revision: String,
+    /// When a server put it in place.
+    #[schemars(extend("format" = "date-time"))]
+    pub since: Option<String>,
+    /// Why the file as it is now does not run.
+    pub warning: Option<String>,
+}
+
 /// A pause or a resume that stands.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Pause {

@@ -50,6 +50,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::control::discarding::Counts;
 use crate::control::handle::Handle;
 use crate::control::sampling::Samples;
 use crate::domain::id::Instant;
@@ -59,6 +60,7 @@ use crate::store::Store;
 use access::Names;
 pub use audit::Entry;
 use command::Keys;
+use document::RunningConfig;
 use gate::Gate;
 use listener::Bounded;
 use metrics::Statuses;
@@ -81,6 +83,7 @@ pub struct App {
     gate: Arc<Gate>,
     keys: Keys,
     watchers: Arc<Semaphore>,
+    counts: Counts,
     statuses: Arc<Statuses>,
     /// The OpenAPI document.
     paths: Arc<Value>,
@@ -104,11 +107,22 @@ impl App {
             keys: Keys::default(),
             watchers: Arc::new(Semaphore::new(events::WATCHERS)),
             statuses: Arc::default(),
+            counts: Counts::default(),
             config,
             store,
             handle,
             samples,
             closing,
+        }
+    }
+
+    /// The config that runs.
+    fn running_config(&self) -> RunningConfig {
+        let known = self.handle.config();
+        RunningConfig {
+            revision: self.config.content.revision.clone(),
+            since: known.as_ref().map(|known| known.since.to_string()),
+            warning: known.and_then(|known| known.warning),
         }
     }
 }
@@ -218,7 +232,7 @@ pub(crate) mod tests {
     async fn json_of_all(app: &App) -> Value {
         let mut all = Vec::new();
         for sync in &app.config.syncs {
-            all.push(syncs::standing(app, sync).await.to_json());
+            all.push(syncs::standing(app, sync).await.to_json(&app.running_config()));
         }
         Value::Array(all)
     }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::document::{self, chain};
+use super::document::{self, RunningConfig, chain};
 use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::disabling::{Closed, closed};
 use crate::control::pausing::{Paused, standing};
@@ -128,7 +128,7 @@ impl<'c> Status<'c> {
         }
     }
 
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, config: &RunningConfig) -> Value {
         let header = self.header.as_ref().ok().and_then(Option::as_ref);
         json!({
             "sync": self.sync.sync.name,
@@ -154,6 +154,7 @@ impl<'c> Status<'c> {
             "snapshot_error": self.header.as_ref().err(),
             "after": self.sync.schedule.as_ref().and_then(Schedule::after),
             "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "config": config,
         })
     }
 }

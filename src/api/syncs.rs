@@ -98,7 +98,7 @@ async fn list(
     let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
     let (mut documents, mut last) = (Vec::new(), None);
     for sync in page {
-        documents.push(standing(&app, sync).await.to_json());
+        documents.push(standing(&app, sync).await.to_json(&app.running_config()));
         last = Some(&sync.sync.name);
     }
     let is_more = first + documents.len() < syncs.len();
@@ -114,7 +114,7 @@ async fn one(
     FromPath(name): FromPath<String>,
 ) -> Result<Json<Value>, Problem> {
     let sync = app.config.sync(&name).ok_or_else(|| Problem::no_sync(&name))?;
-    Ok(Json(standing(&app, sync).await.to_json()))
+    Ok(Json(standing(&app, sync).await.to_json(&app.running_config())))
 }
 
 /// Where a sync stands now.

@@ -26,6 +26,8 @@ const TOKEN: &str = "COUNTERFLOW_TOKEN";
 const POLL: Duration = Duration::from_millis(200);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The same, where the model is read for it.
+const LONG: Duration = Duration::from_secs(3_600);
 /// How often an answer may fail to come before the server counts as gone.
 const FAILURES: u32 = 10;
 
@@ -133,6 +135,13 @@ impl Server {
     pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
+    }
+
+    /// As [`Server::command`], for one that reads the model before it is answered.
+    pub async fn long_command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        let request = request.timeout(LONG).body(body.to_string());
+        answer(request).await?.ok_or_else(|| self.gone())
     }
 
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {

@@ -62,7 +62,7 @@ async fn serve(
     let (handle, inbox) = handle::channel();
     let revision = config.content.revision.clone();
     let known = Known { revision: revision.clone(), since: now(), warning: None };
-    let (line, desk) = reload::channel(known);
+    let (line, desk) = reload::channel(known.clone());
     let handle = handle.with_reloads(line);
     let mut budgets = Budgets::default();
     let standing = standing(config, &mut budgets);
@@ -84,7 +84,7 @@ async fn serve(
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
-    let announced = address::announce(&config.state, address, hash, &revision);
+    let announced = address::announce(&config.state, address, hash.clone(), known);
     let announced = Arc::new(announced.map_err(|error| Failure::of(&error))?);
     let mut service = Service::new(
         owned.store.clone(),
@@ -108,6 +108,7 @@ async fn serve(
         samples,
         apps,
         announced: Arc::clone(&announced),
+        hash,
     };
     let mut reloads = Tasks::default();
     reloads.spawn(Reloading::new(parts).serve(ending.shutdown()));
