@@ -50,3 +50,4 @@ mod statuses;
 mod stops;
 mod unreachable;
 mod values;
+mod version;
