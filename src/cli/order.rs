@@ -1,3 +1,8 @@
+//! What the engine is told, made from the config: an order for each sync, and what they share.
+//!
+//! Not responsible for what a run does with it. Invariant: runs of one connection have one budget, whichever config they
+//! were made from.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -196,8 +196,8 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Takes the run out of the queue, to go by this revision of the config. With `is_full` a full resync is owed to its sync from now on, until
-    /// [`Store::grant_full`].
+    /// Takes the run out of the queue, to go by this revision of the config. With `is_full` a full resync is owed to its sync
+    /// from now on, until [`Store::grant_full`].
     ///
     /// # Errors
     /// [`Error::NoRun`]; [`Error::IllegalStep`] if it was out of the queue already.
