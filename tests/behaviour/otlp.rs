@@ -68,7 +68,8 @@ mod sending {
         let workspace = workspace(&oracle, &collector, LISTEN);
         let server = Server::start(&workspace);
         let document = server.ended(server.run(r#"{"full": true}"#));
-        // Long before the next batch is due: what is sent is sent by the end, which comes while the state is open.
+        // Long before the next batch is due: what is sent is sent by the end.
+        collector.watch(workspace.state().join("counterflow.db-wal"));
         let finished = server.end().expect_code(0);
         for text in [collector.text(), finished.printed()] {
             canaries::assert_none(&text, "what was sent or printed");
@@ -80,6 +81,7 @@ mod sending {
         assert!(!sent.is_empty(), "{finished:#?}");
         for request in &sent {
             assert_eq!(request.path, "/in/v1/traces");
+            assert!(request.is_file_there, "D6: telemetry is flushed before the state closes");
             assert_eq!(request.header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
             let agent = format!("counterflow/{}", env!("CARGO_PKG_VERSION"));
             assert_eq!(request.header("user-agent"), Some(agent.as_str()), "D3");

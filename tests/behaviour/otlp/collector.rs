@@ -6,12 +6,19 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// See the file's comment. It ends with the test's process.
 pub struct Collector {
     address: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    requests: Vec<Request>,
+    watched: PathBuf,
 }
 
 /// One request, taken apart.
@@ -20,6 +27,8 @@ pub struct Request {
     pub path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// The file that is watched was there when it came.
+    pub is_file_there: bool,
     pub resource: BTreeMap<String, String>,
     pub spans: Vec<Span>,
 }
@@ -63,15 +72,20 @@ impl Collector {
     fn answering(status: Option<&'static str>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens").to_string();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let shared = Arc::clone(&kept);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let kept = Arc::clone(&kept);
+                let kept = Arc::clone(&shared);
                 std::thread::spawn(move || converse(stream.expect("a connection"), status, &kept));
             }
         });
-        Collector { address, requests }
+        Collector { address, kept }
+    }
+
+    /// From here on it looks whether this file is there when a request comes.
+    pub fn watch(&self, file: PathBuf) {
+        self.kept.lock().expect("nobody panics with it").watched = file;
     }
 
     pub fn base_url(&self) -> String {
@@ -79,7 +93,7 @@ impl Collector {
     }
 
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().expect("nobody panics with it").clone()
+        self.kept.lock().expect("nobody panics with it").requests.clone()
     }
 
     pub fn spans(&self) -> Vec<Span> {
@@ -101,11 +115,15 @@ impl Collector {
 }
 
 /// Answers each request of a connection, until it is closed.
-fn converse(stream: TcpStream, status: Option<&str>, kept: &Mutex<Vec<Request>>) {
+fn converse(stream: TcpStream, status: Option<&str>, kept: &Mutex<Kept>) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     let mut writer = stream;
     while let Some(request) = read(&mut reader) {
-        kept.lock().expect("nobody panics with it").push(request);
+        {
+            let mut kept = kept.lock().expect("nobody panics with it");
+            let is_file_there = kept.watched.exists();
+            kept.requests.push(Request { is_file_there, ..request });
+        }
         let Some(status) = status else { continue };
         let answer = format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
@@ -142,7 +160,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
             spans.extend(scope.parts(2).map(|part| span(&part)));
         }
     }
-    Some(Request { path, headers, body, resource, spans })
+    Some(Request { path, headers, body, is_file_there: false, resource, spans })
 }
 
 fn span(span: &Message<'_>) -> Span {
