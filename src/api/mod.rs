@@ -52,6 +52,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::control::discarding::Counts;
 use crate::control::handle::Handle;
 use crate::control::sampling::Samples;
 use crate::domain::id::Instant;
@@ -62,6 +63,7 @@ use crate::store::Store;
 use access::Names;
 pub use audit::Entry;
 use command::Keys;
+use document::RunningConfig;
 use gate::Gate;
 use listener::Bounded;
 use metrics::Statuses;
@@ -84,6 +86,7 @@ pub struct App {
     gate: Arc<Gate>,
     keys: Keys,
     watchers: Arc<Semaphore>,
+    counts: Counts,
     statuses: Arc<Statuses>,
     glances: Glances,
     /// The OpenAPI document.
@@ -109,11 +112,22 @@ impl App {
             watchers: Arc::new(Semaphore::new(events::WATCHERS)),
             statuses: Arc::default(),
             glances: Glances::default(),
+            counts: Counts::default(),
             config,
             store,
             handle,
             samples,
             closing,
+        }
+    }
+
+    /// The config that runs.
+    pub(crate) fn running_config(&self) -> RunningConfig {
+        let known = self.handle.config();
+        RunningConfig {
+            revision: self.config.content.revision.clone(),
+            since: known.as_ref().map(|known| known.since.to_string()),
+            warning: known.and_then(|known| known.warning),
         }
     }
 }
@@ -185,6 +199,7 @@ pub(crate) mod tests {
     use crate::control::turns::Turns;
     use crate::control::work::Engine;
     use crate::control::{handle, sampling};
+    use crate::telemetry::traces::Traces;
     use crate::{config, shutdown};
 
     /// The example's config over a state of its own, with a service that never began.
@@ -195,7 +210,8 @@ pub(crate) mod tests {
         let store = Store::open(state).await.unwrap();
         let (handle, _inbox) = handle::channel();
         let (_stopper, closing) = shutdown::channel();
-        let engine = Engine { store: store.clone(), turns: Turns::default() };
+        let engine =
+            Engine { store: store.clone(), turns: Turns::default(), traces: Traces::default() };
         let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
         App::new(Arc::new(config), store, handle, samples, closing)
     }
@@ -221,8 +237,9 @@ pub(crate) mod tests {
     }
 
     async fn json_of_all(app: &App) -> Value {
+        let running = app.running_config();
         let all: Vec<_> = app.config.syncs.iter().collect();
-        syncs::standings(app, &all).await.iter().map(|status| status.to_json()).collect()
+        syncs::standings(app, &all).await.iter().map(|status| status.to_json(&running)).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::document::{self, chain};
+use super::document::{self, RunningConfig, chain};
 use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::disabling::{Closed, closed};
 use crate::control::pausing::{Paused, standing};
@@ -149,7 +149,7 @@ impl<'c> Status<'c> {
         }
     }
 
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, config: &RunningConfig) -> Value {
         let glance = self.snapshot.as_ref().ok().and_then(Option::as_ref);
         json!({
             "sync": self.sync.sync.name,
@@ -175,6 +175,7 @@ impl<'c> Status<'c> {
             "snapshot_error": self.snapshot.as_ref().err(),
             "after": self.sync.schedule.as_ref().and_then(Schedule::after),
             "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "config": config,
         })
     }
 }
@@ -368,6 +369,7 @@ mod tests {
             tally: Tally::default(),
             error: None,
             stop: None,
+            revision: None,
         }
     }
 
@@ -432,10 +434,12 @@ mod tests {
         let _owner = StateLock::take(folder.path()).unwrap();
         let glances = Glances::default();
         let read = |syncs| Status::read(config, Ok(Some(store)), &glances, syncs, false, at);
-        let together: Vec<Value> = read(&syncs).await.iter().map(Status::to_json).collect();
+        let running = app.running_config();
+        let to_json = |status: &Status<'_>| status.to_json(&running);
+        let together: Vec<Value> = read(&syncs).await.iter().map(to_json).collect();
         let mut alone = Vec::new();
         for sync in &syncs {
-            alone.extend(read(std::slice::from_ref(sync)).await.iter().map(Status::to_json));
+            alone.extend(read(std::slice::from_ref(sync)).await.iter().map(to_json));
         }
         assert_eq!(together, alone);
         let words: Vec<&Value> = together.iter().map(|status| &status["status"]).collect();

@@ -98,7 +98,8 @@ async fn list(
     };
     let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
     let page: Vec<&SyncConfig> = page.collect();
-    let documents = standings(&app, &page).await.iter().map(Status::to_json).collect();
+    let (standings, running) = (standings(&app, &page).await, app.running_config());
+    let documents = standings.iter().map(|status| status.to_json(&running)).collect();
     let is_more = first + page.len() < syncs.len();
     let link = page.last().map(|sync| &sync.sync.name).filter(|_| is_more).map(|last| {
         (header::LINK, format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""))
@@ -112,8 +113,8 @@ async fn one(
     FromPath(name): FromPath<String>,
 ) -> Result<Json<Value>, Problem> {
     let sync = app.config.sync(&name).ok_or_else(|| Problem::no_sync(&name))?;
-    let standing = standings(&app, &[sync]).await;
-    Ok(Json(standing.iter().map(Status::to_json).collect::<Vec<_>>().remove(0)))
+    let standing = standings(&app, &[sync]).await.remove(0);
+    Ok(Json(standing.to_json(&app.running_config())))
 }
 
 /// Where each of these syncs stands now, in their order.

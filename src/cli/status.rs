@@ -11,8 +11,9 @@ use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Place};
 use super::time;
+use crate::api::document::RunningConfig;
 use crate::api::status::Status;
-use crate::config::Schedule;
+use crate::config::{Config, Schedule};
 use crate::domain::run::Phase;
 use crate::domain::status;
 use crate::snapshot::{Glance, Glances};
@@ -34,17 +35,40 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     let glances = Glances::default();
     let statuses =
         Status::read(&config, store, &glances, &syncs, is_reinitializing, time::now()).await;
-    let document = Value::Array(statuses.iter().map(Status::to_json).collect());
-    output.answer(&document, || {
+    let server = address::of_owner(&config.state);
+    let running = running(server.as_ref(), &config);
+    let document = statuses.iter().map(|status| status.to_json(&running));
+    output.answer(&Value::Array(document.collect()), || {
         let mut text = statuses.iter().map(human).collect::<Vec<_>>().join("\n");
-        if let Some(Address { address, revision, .. }) = address::of_owner(&config.state) {
-            let _ =
-                writeln!(text, "\nthe server at {address} runs revision {revision} of the config");
-        }
+        text.push_str(&said(server.as_ref(), &running));
         text
     });
     let is_unread = statuses.iter().any(|status| status.store_error.is_some());
     Ok(if is_unread { Exit::Failed } else { Exit::Done })
+}
+
+/// The config that the server runs by; the file's own where there is none.
+fn running(server: Option<&Address>, config: &Config) -> RunningConfig {
+    let own = || config.content.revision.clone();
+    RunningConfig {
+        revision: server.map_or_else(own, |server| server.revision.clone()),
+        since: server.and_then(|server| server.since).map(|since| since.to_string()),
+        warning: server.and_then(|server| server.warning.clone()),
+    }
+}
+
+fn said(server: Option<&Address>, running: &RunningConfig) -> String {
+    let RunningConfig { revision, since, warning } = running;
+    let Some(Address { address, .. }) = server else {
+        return format!("\nthe config has revision {revision}, and no server runs by it\n");
+    };
+    let since = since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+    let mut text =
+        format!("\nthe server at {address} runs revision {revision} of the config{since}\n");
+    if let Some(warning) = warning {
+        let _ = writeln!(text, "  {warning}");
+    }
+    text
 }
 
 fn human(status: &Status<'_>) -> String {

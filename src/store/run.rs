@@ -3,8 +3,8 @@
 //! A run is created in the queue, changes its phase by legal steps only, and is finished once. What is unfinished
 //! when a process starts was interrupted; recovery asks for it by [`Store::unfinished`].
 
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Row, Transaction};
+use sqlx::Transaction;
+use sqlx::sqlite::Sqlite;
 
 use super::audit::statement;
 use super::note::RUNS_WITH_NOTES;
@@ -64,6 +64,8 @@ pub struct RunRow {
     pub tally: Tally,
     pub error: Option<String>,
     pub stop: Option<Stop>,
+    /// Of the config that it began with; `None` while it waits, and where an older version made it.
+    pub revision: Option<String>,
 }
 
 /// Which runs are asked for; an empty one asks for all.
@@ -80,6 +82,7 @@ const CREATE: &str =
     "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
 const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
 const SET_PHASE: &str = "UPDATE runs SET phase = ?2 WHERE id = ?1";
+const BEGIN: &str = "UPDATE runs SET phase = ?2, revision = ?3 WHERE id = ?1";
 const OWE_FULL: &str =
     "INSERT INTO owed_fulls (sync) SELECT sync FROM runs WHERE id = ? ON CONFLICT DO NOTHING";
 const SET_CHOICE: &str = "UPDATE runs SET choice = ?2 WHERE id = ?1 AND finished_at IS NULL";
@@ -179,16 +182,16 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Takes the run out of the queue. With `is_full` a full resync is owed to its sync from now on, until
-    /// [`Store::grant_full`].
+    /// Takes the run out of the queue, to go by this revision of the config. With `is_full` a full resync is owed to its sync
+    /// from now on, until [`Store::grant_full`].
     ///
     /// # Errors
     /// [`Error::NoRun`]; [`Error::IllegalStep`] if it was out of the queue already.
-    pub async fn begin(&self, run: RunId, is_full: bool) -> Result<(), Error> {
+    pub async fn begin(&self, run: RunId, is_full: bool, revision: &str) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         self.step(&mut transaction, run, Phase::Starting).await?;
-        let started = query(SET_PHASE).bind(stored(run.0)).bind(json(&Phase::Starting));
-        started.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
+        let begun = query(BEGIN).bind(stored(run.0)).bind(json(&Phase::Starting)).bind(revision);
+        begun.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
         if is_full && !is_planted("full_not_owed") {
             let owed = query(OWE_FULL).bind(stored(run.0)).execute(&mut *transaction).await;
             owed.map_err(|error| self.failure(error))?;
@@ -429,47 +432,10 @@ impl Store {
         }
         self.commit(transaction).await
     }
-
-    fn stop_request(&self, word: &str) -> Result<StopRequest, Error> {
-        match word {
-            "drain" => Ok(StopRequest::Drain),
-            "now" => Ok(StopRequest::Now),
-            _ => Err(self.damaged("column `stop` holds no stop request")),
-        }
-    }
-
-    pub(super) fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
-        let text = |column| row.try_get::<String, _>(column).map_err(|error| self.failure(error));
-        let maybe =
-            |column| row.try_get::<Option<String>, _>(column).map_err(|error| self.failure(error));
-        let id: i64 = row.try_get("id").map_err(|error| self.failure(error))?;
-        let started_at = row.try_get("started_at").map_err(|error| self.failure(error))?;
-        let finished_at: Option<i64> =
-            row.try_get("finished_at").map_err(|error| self.failure(error))?;
-        let stop = match maybe("stop")? {
-            None => None,
-            Some(word) => Some(Stop {
-                request: self.stop_request(&word)?,
-                who: maybe("stop_who")?.unwrap_or_default(),
-                message: maybe("stop_message")?,
-            }),
-        };
-        Ok(RunRow {
-            id: RunId(self.natural("id", id)?),
-            sync: text("sync")?,
-            trigger: self.restore("trigger", &text("trigger")?)?,
-            choice: maybe("choice")?.map(|json| self.restore("choice", &json)).transpose()?,
-            phase: self.restore("phase", &text("phase")?)?,
-            started_at: Instant(started_at),
-            finished_at: finished_at.map(Instant),
-            tally: self.restore("tally", &text("tally")?)?,
-            error: maybe("error")?,
-            stop,
-        })
-    }
 }
 
 mod asked;
 mod past;
+mod row;
 #[cfg(test)]
 mod tests;

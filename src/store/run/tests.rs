@@ -1,5 +1,7 @@
 //! Runs as they are stored: from their creation to their end.
 
+use sqlx::Row as _;
+
 use super::*;
 use crate::domain::kind::{Kind, KindReason};
 use crate::store::glance::UNFINISHED as GLANCED;
@@ -54,13 +56,13 @@ async fn a_full_resync_is_owed_from_its_beginning_until_it_is_granted_i11() {
     for (is_full, end) in [(false, Outcome::Failed), (true, Outcome::Interrupted)] {
         let run = create("crm").await.unwrap();
         assert!(!store.is_full_owed("crm").await.unwrap(), "it waits");
-        store.begin(run, is_full).await.unwrap();
-        assert!(store.begin(run, is_full).await.is_err());
+        store.begin(run, is_full, "r1").await.unwrap();
+        assert!(store.begin(run, is_full, "r1").await.is_err());
         store.finish(run, end, &Tally::default(), None, Instant(1)).await.unwrap();
         assert_eq!(store.is_full_owed("crm").await.unwrap(), is_full);
     }
-    store.begin(create("crm").await.unwrap(), true).await.unwrap();
-    store.begin(create("ads").await.unwrap(), true).await.unwrap();
+    store.begin(create("crm").await.unwrap(), true, "r1").await.unwrap();
+    store.begin(create("ads").await.unwrap(), true, "r1").await.unwrap();
     store.grant_full("crm").await.unwrap();
     assert!(!store.is_full_owed("crm").await.unwrap());
     assert!(store.is_full_owed("ads").await.unwrap());
@@ -87,6 +89,7 @@ async fn a_run_comes_back_as_it_was_stored_at_every_step() {
         tally,
         error: None,
         stop: None,
+        revision: None,
     };
     assert_eq!(store.unfinished().await.unwrap(), [expected.clone()]);
     let failed = Outcome::Failed;

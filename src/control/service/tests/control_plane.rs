@@ -325,7 +325,7 @@ async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
     let end = |run, at| {
         let store = store.clone();
         async move {
-            store.begin(run, false).await.unwrap();
+            store.begin(run, false, "r1").await.unwrap();
             for phase in [Phase::Reading, Phase::Draining, Phase::Committing] {
                 store.set_phase(run, phase).await.unwrap();
             }
