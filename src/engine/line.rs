@@ -137,10 +137,7 @@ impl<'a> Line<'a> {
         let destination = Arc::clone(&prepared.destination);
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
-        let is_harmless = order.requests.upsert.idempotency.repeat == Repeat::Natural;
-        // The rows of a sample are chosen one by one: whole batches are nothing to wait for.
-        let repetitions = !is_harmless && order.chosen.is_none();
-        let waiting = Waiting { repeated, repetitions };
+        let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
         let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {

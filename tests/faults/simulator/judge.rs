@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use counterflow::destination::answer::{Attempt, Judgement, RecordVerdict};
+use counterflow::destination::definition::Repeat;
 use counterflow::domain::entry::{Entry, Fingerprint, Operation};
 use counterflow::domain::file::FileFact;
 use counterflow::domain::guard::MaxDeletes;
@@ -87,6 +88,7 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Judge {
     guard: MaxDeletes,
+    repeat: Repeat,
     has_primary: bool,
     /// Keys and contents that the destination has named as delivered, in an answer that was read.
     acknowledged: BTreeSet<(i64, Fingerprint)>,
@@ -141,6 +143,7 @@ impl Judge {
     pub fn new(setting: &Setting) -> Judge {
         Judge {
             guard: setting.guard,
+            repeat: setting.repeat,
             has_primary: setting.has_primary,
             acknowledged: BTreeSet::new(),
             disowned: BTreeSet::new(),
@@ -224,7 +227,9 @@ impl Judge {
     /// A request leaves.
     pub fn leaves(&mut self, request: &Request, facts: &mut Facts) -> Result<(), Broken> {
         facts.requests += 1;
-        self.numbers.leaves(request, facts.is_read_complete)?;
+        // Where a repetition may do harm, it waits until all rows are known, so that its batch is whole.
+        let is_whole = facts.is_read_complete || self.repeat != Repeat::Natural;
+        self.numbers.leaves(request, is_whole)?;
         for asked in &request.records {
             let (key, what) = (asked.key, (request.operation, asked.fingerprint));
             if !facts.in_flight.insert(key) {

@@ -25,15 +25,15 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// A request leaves. `is_all_known`: all rows are, so that a batch can be repeated whole.
-    pub fn leaves(&mut self, request: &Request, is_all_known: bool) -> Result<(), Broken> {
+    /// A request leaves. `is_whole`: what is repeated has to be repeated as the whole batch it was.
+    pub fn leaves(&mut self, request: &Request, is_whole: bool) -> Result<(), Broken> {
         let key = &request.idempotency_key;
         let known = self.contents.entry(key.clone()).or_insert_with(|| request.clone());
         if (known.operation, &known.records) != (request.operation, &request.records) {
             return broken("I7", format!("idempotency key `{key}` stands for two contents"));
         }
         let is_shared = |batch: &&Request| {
-            is_all_known && request.operation == Operation::Upsert && batch.shares_key_with(request)
+            is_whole && request.operation == Operation::Upsert && batch.shares_key_with(request)
         };
         if let Some(batch) = self.batches.iter().find(is_shared)
             && batch.idempotency_key != *key

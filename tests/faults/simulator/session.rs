@@ -13,7 +13,7 @@ use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
 use counterflow::delta::repetitions::Repeated;
 use counterflow::delta::table::Table;
-use counterflow::destination::definition::{BatchLimits, Repeat};
+use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
 use counterflow::domain::id::{Instant, RunId};
 use counterflow::domain::kind::{Kind, KindReason};
@@ -229,7 +229,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         true => fixture::repeated(&columns, &facts.reading.rows),
         false => Repeated::default(),
     };
-    let waiting = Waiting { repeated, repetitions: world.setting.repeat != Repeat::Natural };
+    let waiting = Waiting::of(repeated, world.setting.repeat, false);
     let course = Course::new(header, Arc::clone(&table), destination, columns, waiting);
     let session = Session {
         chance: Chance::new(run.seed),
