@@ -49,6 +49,14 @@ pub enum End {
 }
 
 impl End {
+    /// The read of a sample came to its end.
+    pub fn of_sample(rows_read: u64, model: &str) -> End {
+        match rows_read {
+            0 => End::Failed(Error::NothingChosen(model.to_owned())),
+            _ => End::Chosen,
+        }
+    }
+
     pub fn is_proven(&self) -> bool {
         matches!(self, End::Proven)
     }
@@ -221,10 +229,7 @@ impl<'a> Line<'a> {
         }
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
-            return match rows_read {
-                0 => End::Failed(Error::NothingChosen(self.order.sync.model.name.clone())),
-                _ => End::Chosen,
-            };
+            return End::of_sample(rows_read, &self.order.sync.model.name);
         }
         let header = self.prepared.snapshot.header();
         if let Err(error) =

@@ -1,6 +1,6 @@
 //! I7: what idempotency keys and intent numbers must be, whatever becomes of the requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use counterflow::destination::answer::Judgement;
 use counterflow::domain::entry::{Fingerprint, Operation};
@@ -102,14 +102,22 @@ impl Numbers {
     }
 
     /// A run begins or is over: a key whose row is another one now is not repeated. `row` says the content of a
-    /// key's row, if it is valid, and whether there was one at all.
-    pub fn keep_same(&mut self, row: impl Fn(&i64) -> (Option<Fingerprint>, bool)) {
+    /// key's row, if it is valid, and whether there was one at all; nothing if it is not of the run.
+    pub fn keep_same(&mut self, row: impl Fn(&i64) -> Option<(Option<Fingerprint>, bool)>) {
         let is_same = |key: &i64, (operation, content, _): &Sent| match row(key) {
-            (Some(now), _) => *operation == Operation::Upsert && now == *content,
-            (None, is_met) => *operation == Operation::Delete && !is_met,
+            None => true,
+            Some((Some(now), _)) => *operation == Operation::Upsert && now == *content,
+            Some((None, is_met)) => *operation == Operation::Delete && !is_met,
         };
         self.unknown.retain(|key, sent| is_same(key, sent));
         self.batches.retain(|batch| sent(batch).all(|(key, sent)| is_same(&key, &sent)));
+    }
+}
+
+impl Numbers {
+    /// Keys are repeated one by one: batches with one of them are not whole any more.
+    pub fn split(&mut self, keys: &BTreeSet<i64>) {
+        self.batches.retain(|batch| batch.records.iter().all(|asked| !keys.contains(&asked.key)));
     }
 }
 
