@@ -186,13 +186,9 @@ pub async fn prepare(
     if is_forced {
         sent.choice = opening::after_force(sent.choice);
     }
-    let Header { next_batch, mut reuse_floor, .. } = *snapshot.header();
+    let mut reuse_floor = snapshot.header().reuse_floor;
     if is_sample {
-        // Content that is said otherwise by now is never repeated under an old number.
-        if sent.choice.opens_epoch {
-            reuse_floor = IntentNumber(next_batch.0);
-        }
-        sent.choice = Choice::SAMPLE;
+        (sent.choice, reuse_floor) = opening::of_sample(sent.choice, snapshot.header());
     }
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
