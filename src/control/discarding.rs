@@ -1,7 +1,7 @@
 //! The backlogs of syncs that are paused: counted in the background, and discarded by a decision.
 //!
 //! Not responsible for what a backlog is (`engine::backlog`). Invariants: one count of a sync at a time, however many ask; what
-//! came of it is told once, to whoever waits for it or asks next, and never after [`KEPT`] or by another config; nothing is
+//! came of it is told once, to whoever waits for it or asks next, and never long after it or by another config; nothing is
 //! counted or discarded while a run of the sync goes.
 
 use std::collections::BTreeMap;

@@ -36,7 +36,7 @@ const LAST: Duration = Duration::from_secs(4);
 /// A collector of traces, by OTLP over HTTP.
 #[derive(Debug, Clone)]
 pub struct Collector {
-    /// The address that [`PATH`] follows, without a slash at its end.
+    /// The address that `/v1/traces` follows, without a slash at its end.
     pub endpoint: String,
     /// Sent with every request.
     pub headers: Vec<(String, SecretString)>,

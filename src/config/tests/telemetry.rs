@@ -82,3 +82,13 @@ fn a_secret_of_the_collector_may_be_missing_where_nothing_is_sent() {
         "telemetry.otlp.headers.Authorization: the environment variable `ABSENT` is not set";
     assert_eq!(problems(section), [absent]);
 }
+
+#[test]
+fn another_collector_counts_at_the_next_start() {
+    let old = load_text(GOOD).unwrap();
+    let collector = Collector { endpoint: "http://a".to_owned(), headers: Vec::new() };
+    let new = Config { traces: Some(collector), ..old.clone() };
+    let changes = compare::compare(&old, &new);
+    assert_eq!(changes.words(), "take effect at the next start: `telemetry`");
+    assert!(compare::compare(&new, &new).is_empty());
+}

@@ -230,9 +230,10 @@ impl Judge {
     /// A request leaves.
     pub fn leaves(&mut self, request: &Request, facts: &mut Facts) -> Result<(), Broken> {
         facts.requests += 1;
-        // Where a repetition may do harm, it waits until all rows are known, so that its batch is whole.
-        let is_whole = facts.is_read_complete || self.repeat != Repeat::Natural;
-        let is_whole = is_whole && facts.chosen.is_none();
+        // Where a repetition may do harm, it waits until all rows are known, so that its batch is whole; but not that of a
+        // row of a sample, which is chosen alone.
+        let waits = facts.is_read_complete || self.repeat != Repeat::Natural;
+        let is_whole = waits && facts.chosen.is_none();
         self.numbers.leaves(request, is_whole)?;
         for asked in &request.records {
             let (key, what) = (asked.key, (request.operation, asked.fingerprint));

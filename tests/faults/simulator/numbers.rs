@@ -112,9 +112,7 @@ impl Numbers {
         self.unknown.retain(|key, sent| is_same(key, sent));
         self.batches.retain(|batch| sent(batch).all(|(key, sent)| is_same(&key, &sent)));
     }
-}
 
-impl Numbers {
     /// Keys are repeated one by one: batches with one of them are not whole any more.
     pub fn split(&mut self, keys: &BTreeSet<i64>) {
         self.batches.retain(|batch| batch.records.iter().all(|asked| !keys.contains(&asked.key)));

@@ -205,6 +205,9 @@ impl Plan {
                 }
             }
             steps.push(Step::Run(Run::any(&mut chance)));
+            if chance.percent(20) {
+                steps.push(Step::Run(Run::in_part(&mut chance)));
+            }
             if chance.percent(30) {
                 let crash = chance
                     .percent(15)
@@ -286,6 +289,12 @@ impl Run {
     /// Nothing befalls it, and it wants what has changed.
     pub fn plain(seed: u64) -> Run {
         Run { is_full: false, chosen: None, seed, troubles: Vec::new() }
+    }
+
+    /// Meets some of the rows that the run before it may have left in doubt, and not the others.
+    fn in_part(chance: &mut Chance) -> Run {
+        let fails = Trouble::ReadFails { chunk: chance.number(1..4) };
+        Run { troubles: vec![fails], ..Run::plain(chance.next()) }
     }
 
     fn sample(setting: &Setting, chance: &mut Chance) -> Run {
