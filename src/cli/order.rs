@@ -1,3 +1,8 @@
+//! What the engine needs to know of each sync, put together from the config.
+//!
+//! Not responsible for when a run is made (`control`) nor for how (`engine`). Invariant: what syncs have in common is there
+//! once in a process: the budget of a connection, the definition of a source.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
