@@ -51,6 +51,10 @@ pub enum Point {
     StateKept,
     /// The database was led to the newest version, and that is not committed yet.
     StateRaised,
+    /// A server answers questions, and has taken up nothing of what an earlier process left.
+    BeforeRecovery,
+    /// A server is about to put another config in place.
+    BeforeReload,
     /// A person's decision is stored, and nothing else is done of it.
     Decided,
     /// The config file names the connection that takes the place of another, and nobody was told.
@@ -83,12 +87,16 @@ impl Point {
     pub const OF_AN_UPGRADE: [Point; 3] =
         [Point::StateCopied, Point::StateKept, Point::StateRaised];
 
+    /// The points that only a server comes by.
+    pub const OF_A_SERVER: [Point; 2] = [Point::BeforeRecovery, Point::BeforeReload];
+
     /// The points of a person's decisions.
     pub const OF_A_DECISION: [Point; 2] = [Point::Decided, Point::Rewritten];
 
     /// Every point that there is.
     pub fn every() -> impl Iterator<Item = Point> {
-        Point::ALL.into_iter().chain(Point::OF_AN_UPGRADE).chain(Point::OF_A_DECISION)
+        let others = Point::OF_AN_UPGRADE.into_iter().chain(Point::OF_A_SERVER);
+        Point::ALL.into_iter().chain(others).chain(Point::OF_A_DECISION)
     }
 
     /// The name that the environment says it by.
@@ -114,6 +122,8 @@ impl Point {
             Point::StateCopied => "state_copied",
             Point::StateKept => "state_kept",
             Point::StateRaised => "state_raised",
+            Point::BeforeRecovery => "before_recovery",
+            Point::BeforeReload => "before_reload",
             Point::Decided => "decided",
             Point::Rewritten => "rewritten",
         }

@@ -61,13 +61,26 @@ impl PartialEq for RunDocument {
     }
 }
 
+/// Counts of a run as it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-struct Counts {
+pub struct Counts {
     rows_read: u64,
     delivered: u64,
     rejected: u64,
     /// Requests that have no answer yet.
     in_flight: u64,
+}
+
+impl Counts {
+    /// Those of a run that goes in this process.
+    pub fn of(app: &App, run: RunId) -> Option<Counts> {
+        app.handle.live().of(run).map(|live| Counts {
+            rows_read: live.rows_read(),
+            delivered: live.delivered(),
+            rejected: live.rejected(),
+            in_flight: live.in_flight(),
+        })
+    }
 }
 
 /// Watches a run until its end, the server's, or the longest time.
@@ -120,13 +133,7 @@ impl Watch {
                 }
             };
             self.is_over = row.phase.is_ended();
-            let live = self.app.handle.live().of(self.run).filter(|_| !self.is_over);
-            let live = live.map(|live| Counts {
-                rows_read: live.rows_read(),
-                delivered: live.delivered(),
-                rejected: live.rejected(),
-                in_flight: live.in_flight(),
-            });
+            let live = Counts::of(&self.app, self.run).filter(|_| !self.is_over);
             let progress = Progress { run: RunDocument(Run::from(&row)), live };
             if self.told.as_ref() != Some(&progress) {
                 let name = if self.is_over { "end" } else { "progress" };

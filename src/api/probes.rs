@@ -13,6 +13,10 @@ use super::problem::Problem;
 use super::routes::{Route, Routes};
 use crate::control::handle::{Readiness, Refused};
 
+/// The words of `/ready` while every sync is Server Reinitializing.
+pub const STARTING: &str = "starting";
+pub const RELOADING: &str = "reloading";
+
 /// The paths of the probes.
 pub fn routes(routes: Routes) -> Routes {
     let (health, ready) = (
@@ -77,12 +81,17 @@ async fn health() -> Json<Alive> {
 /// Triggers are taken in: the state is ours and can be written, and what an earlier process left is recovered.
 async fn ready(State(app): State<App>) -> Result<Response, Problem> {
     match app.handle.readiness() {
-        Readiness::Starting => return Err(Problem::from(Refused::Starting).after(1)),
+        Readiness::Starting => {
+            return Err(Problem::from(Refused::Starting).after(1).while_it_is(STARTING));
+        }
         Readiness::Reloading => {
             let detail = "another config is being put in place; ask again in a moment";
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(1));
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            return Err(problem.after(1).while_it_is(RELOADING));
         }
-        Readiness::Draining => return Err(Problem::from(Refused::Draining).after(5)),
+        Readiness::Draining => {
+            return Err(Problem::from(Refused::Draining).after(5).while_it_is("draining"));
+        }
         Readiness::Ready => {}
     }
     if let Err(error) = app.store.probe().await {

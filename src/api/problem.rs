@@ -22,6 +22,7 @@ pub struct Problem {
     detail: String,
     /// When to ask again, in whole seconds.
     retry_after: Option<u64>,
+    readiness: Option<&'static str>,
 }
 
 /// How a problem is written.
@@ -35,11 +36,14 @@ pub struct Body {
     status: u16,
     /// What is wrong; and what to do about it.
     detail: String,
+    /// `starting`, `reloading` or `draining`: why the server is not ready, where that is what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readiness: Option<&'static str>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), retry_after: None }
+        Problem { status, detail: detail.into(), retry_after: None, readiness: None }
     }
 
     /// Nobody is known by what was sent.
@@ -62,6 +66,12 @@ impl Problem {
     #[must_use]
     pub fn after(self, seconds: u64) -> Problem {
         Problem { retry_after: Some(seconds), ..self }
+    }
+
+    /// As this problem, with the word for why the server is not ready.
+    #[must_use]
+    pub fn while_it_is(self, readiness: &'static str) -> Problem {
+        Problem { readiness: Some(readiness), ..self }
     }
 
     pub fn no_path() -> Problem {
@@ -90,6 +100,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Problem"),
             status: self.status.as_u16(),
             detail: self.detail,
+            readiness: self.readiness,
         };
         let body = serde_json::to_string(&body).expect("a problem is plain text");
         let headers = [(header::CONTENT_TYPE, "application/problem+json")];
@@ -122,7 +133,13 @@ impl From<Refused> for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
-        let status = match &error {
+        Problem::from(&error)
+    }
+}
+
+impl From<&store::Error> for Problem {
+    fn from(error: &store::Error) -> Problem {
+        let status = match error {
             store::Error::NoRun(_) => StatusCode::NOT_FOUND,
             store::Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -134,9 +151,15 @@ impl From<store::Error> for Problem {
 /// What keeps a command from its sync's snapshot is for a person to mend.
 impl From<prepare::Error> for Problem {
     fn from(error: prepare::Error) -> Problem {
+        Problem::from(&error)
+    }
+}
+
+impl From<&prepare::Error> for Problem {
+    fn from(error: &prepare::Error) -> Problem {
         match error {
             prepare::Error::Store(error) => error.into(),
-            error => Problem::new(StatusCode::CONFLICT, chain(&error)),
+            error => Problem::new(StatusCode::CONFLICT, chain(error)),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::document::{PhaseWord, Run};
+use super::events::Counts;
 use super::extract::{FromPath, FromQuery, limit};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
@@ -123,6 +124,8 @@ struct WithReport {
     #[serde(flatten)]
     run: Run,
     is_ended: bool,
+    /// Of the run as it goes; at its end the tally has them.
+    live: Option<Counts>,
     /// The run failed by what the config says; for the exit code.
     is_config_fault: Option<bool>,
     report: Option<Report>,
@@ -139,6 +142,7 @@ async fn one(
     Ok(Json(WithReport {
         run: Run::from(&row),
         is_ended: row.phase.is_ended(),
+        live: Counts::of(&app, run).filter(|_| !row.phase.is_ended()),
         is_config_fault: report.as_ref().map(|report| report.is_config_fault),
         report,
     }))

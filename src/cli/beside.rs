@@ -3,6 +3,7 @@
 //! Not responsible for finding the server (`address`). A signal ends the waiting, not the run.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -10,12 +11,14 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::address;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
 use super::sync;
+use crate::api::probes;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -27,6 +30,10 @@ const TOKEN: &str = "COUNTERFLOW_TOKEN";
 const POLL: Duration = Duration::from_millis(200);
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the answer to a question may take that can go without one.
+const BRIEFLY: Duration = Duration::from_secs(2);
+/// The same, where the model is read for it.
+const LONG: Duration = Duration::from_secs(3_600);
 /// How often an answer may fail to come before the server counts as gone.
 const FAILURES: u32 = 10;
 
@@ -44,6 +51,16 @@ struct Asked {
     #[serde(default)]
     is_config_fault: Option<bool>,
     report: Option<Report>,
+}
+
+/// Whether the server that owns the state, if one does, starts or puts another config in place: then how its syncs stand is
+/// not known yet. A server that does not answer is none.
+pub async fn is_reinitializing(state: &Path) -> bool {
+    let Some(address) = address::of_owner(state) else { return false };
+    let Ok(server) = Server::at(address.address) else { return false };
+    let asked = server.client.get(server.url("/ready")).timeout(BRIEFLY);
+    let Some((StatusCode::SERVICE_UNAVAILABLE, problem)) = ask(asked).await else { return false };
+    matches!(problem["readiness"].as_str(), Some(probes::STARTING | probes::RELOADING))
 }
 
 impl Server {
@@ -135,6 +152,13 @@ impl Server {
     pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
+    }
+
+    /// As [`Server::command`], for one that reads the model before it is answered.
+    pub async fn long_command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        let request = request.timeout(LONG).body(body.to_string());
+        answer(request).await?.ok_or_else(|| self.gone())
     }
 
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {

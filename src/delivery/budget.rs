@@ -42,6 +42,42 @@ struct Places {
 #[must_use = "the place is free again as soon as this is dropped"]
 pub struct Permit(Arc<Budget>);
 
+/// A place in the queue, or one that was free; given up when dropped.
+#[derive(Debug)]
+pub struct Turn {
+    budget: Arc<Budget>,
+    stands: Stands,
+}
+
+#[derive(Debug)]
+enum Stands {
+    Admitted(Permit),
+    Waiting(oneshot::Receiver<Permit>),
+}
+
+impl Turn {
+    /// Waits for the place, then for the rate. What was not returned was not taken, but for a turn of the rate.
+    pub async fn come(self) -> Permit {
+        let permit = match self.stands {
+            Stands::Admitted(permit) => permit,
+            Stands::Waiting(turn) => turn.await.expect("whoever waits is let in, or has gone"),
+        };
+        while let Some(wait) = self.budget.wait_for_rate() {
+            tokio::time::sleep(wait.clamp(Duration::from_micros(1), LONGEST_WAIT)).await;
+        }
+        permit
+    }
+}
+
+impl Permit {
+    /// The place, where those who wait for it are of lower priority: it is kept until whoever had it has asked for the next
+    /// one, as it would go to them in between. Else it is free at once.
+    pub fn kept_from_lower(self, priority: Priority) -> Option<Permit> {
+        let first = self.0.places().waiting.highest();
+        first.is_some_and(|first| first > priority).then_some(self)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.release();
@@ -73,14 +109,16 @@ impl Budget {
 
     /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
     pub async fn acquire(self: &Arc<Budget>, priority: Priority) -> Permit {
-        let permit = match self.take_or_wait(priority) {
-            Ok(permit) => permit,
-            Err(turn) => turn.await.expect("whoever waits is let in, or has gone"),
+        self.ask(priority).come().await
+    }
+
+    /// Stands in the queue from now on, or has a place that is free.
+    pub fn ask(self: &Arc<Budget>, priority: Priority) -> Turn {
+        let stands = match self.take_or_wait(priority) {
+            Ok(permit) => Stands::Admitted(permit),
+            Err(turn) => Stands::Waiting(turn),
         };
-        while let Some(wait) = self.wait_for_rate() {
-            tokio::time::sleep(wait.clamp(Duration::from_micros(1), LONGEST_WAIT)).await;
-        }
-        permit
+        Turn { budget: Arc::clone(self), stands }
     }
 
     /// How long a request is to wait for the rate; `None`: it may go, and its turn is taken.
@@ -195,6 +233,24 @@ mod tests {
         drop(held);
         drop((&mut low).now_or_never().expect("it is let in"));
         assert!(budget.acquire(Priority::Low).now_or_never().is_some(), "no place is lost");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_kept_from_lower_ones_alone_until_the_next_was_asked_for_e4() {
+        let budget = Budget::new(&limits(1, None));
+        let held = budget.acquire(Priority::High).await;
+        let mut low = Box::pin(budget.acquire(Priority::Low));
+        assert!((&mut low).now_or_never().is_none());
+        let kept = held.kept_from_lower(Priority::High).expect("only a low one waits");
+        let next = budget.ask(Priority::High);
+        drop(kept);
+        assert!((&mut low).now_or_never().is_none());
+        let held = next.come().now_or_never().expect("it is let in");
+        let other = budget.ask(Priority::High);
+        assert!(held.kept_from_lower(Priority::High).is_none(), "an equal waits");
+        let held = other.come().now_or_never().expect("it is let in");
+        assert!(held.kept_from_lower(Priority::Low).is_none(), "nobody lower waits");
+        assert!(low.now_or_never().is_some());
     }
 
     #[tokio::test]

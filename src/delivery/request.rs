@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::{Budget, Permit, Turn};
 use super::dispatch::Sending;
 use super::idempotency;
 use super::window::ParcelId;
@@ -50,6 +50,7 @@ pub(super) struct Shared {
 /// One attempt to be made.
 pub(super) struct Request {
     pub sending: Sending,
+    pub turn: Turn,
     pub gate: Gate,
 }
 
@@ -58,27 +59,30 @@ pub(super) struct Request {
 pub(super) struct Ended {
     pub parcel: ParcelId,
     pub attempt: Option<(Attempt, Instant)>,
+    /// Its place, where that is kept from requests of lower priority.
+    pub place: Option<Permit>,
 }
 
 impl Request {
     pub async fn make(self, shared: Arc<Shared>) -> Ended {
         let parcel = self.sending.parcel;
-        let permit = shared.budget.acquire(shared.priority).await;
-        let outgoing = self.sending.outgoing(&shared);
+        let Request { sending, turn, gate } = self;
+        let permit = turn.come().await;
+        let outgoing = sending.outgoing(&shared);
         let left = Instant::now();
-        if !self.gate.pass(LEFT) {
-            return Ended { parcel, attempt: None };
+        if !gate.pass(LEFT) {
+            return Ended { parcel, attempt: None, place: None };
         }
         points::reached(Point::BeforeRequest);
         #[cfg(feature = "faults")]
         if points::is_planted("two_in_flight_per_key") {
             let send = || Box::pin(shared.destination.send(&outgoing));
             let attempt = tokio::join!(send(), send()).0;
-            return Ended { parcel, attempt: Some((attempt, left)) };
+            return Ended { parcel, attempt: Some((attempt, left)), place: None };
         }
         let attempt = Box::pin(shared.destination.send(&outgoing)).await;
-        drop(permit);
-        Ended { parcel, attempt: Some((attempt, left)) }
+        let place = permit.kept_from_lower(shared.priority);
+        Ended { parcel, attempt: Some((attempt, left)), place }
     }
 }
 

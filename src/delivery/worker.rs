@@ -147,8 +147,13 @@ impl Delivery {
             Ok(None) => {}
             Err(error) => return Err(self.fail(error)),
         }
+        // Given back once the next request stands in line for it.
+        let mut place = None;
         match self.wake().await {
-            Wake::Ended(ended) => self.end(ended),
+            Wake::Ended(mut ended) => {
+                place = ended.place.take();
+                self.end(ended);
+            }
             Wake::Synced(Ok(())) => self.dispatch.note_durable(),
             Wake::Synced(Err(error)) => {
                 return Err(self.fail(error));
@@ -162,6 +167,7 @@ impl Delivery {
         }
         self.write_receipts(journal)?;
         self.send();
+        drop(place);
         Ok(())
     }
 
@@ -201,7 +207,8 @@ impl Delivery {
     fn send(&mut self) {
         for sending in self.dispatch.take_sendings() {
             let (parcel, gate) = (sending.parcel, Gate::default());
-            let request = Request { sending, gate: gate.clone() };
+            let turn = self.shared.budget.ask(self.shared.priority);
+            let request = Request { sending, turn, gate: gate.clone() };
             let task = self.requests.spawn(request.make(Arc::clone(&self.shared)));
             self.in_flight.insert(parcel, InFlight { gate, task });
         }

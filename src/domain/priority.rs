@@ -87,6 +87,11 @@ impl<G: Ord + Clone, T> Line<G, T> {
         self.lanes.keys().any(|(_, group)| may_go(group))
     }
 
+    /// The highest priority of those that wait.
+    pub fn highest(&self) -> Option<Priority> {
+        self.lanes.keys().next().map(|(priority, _)| *priority)
+    }
+
     /// Takes out whoever is next among those that may go.
     pub fn take(&mut self, may_go: impl Fn(&G) -> bool) -> Option<T> {
         let rank = |((priority, group), lane): (&(Priority, G), &Lane<T>)| {

@@ -15,7 +15,7 @@ fn workspace(oracle: &Oracle, head: &'static str) -> Workspace {
 }
 
 /// Has a token made; its secret.
-fn token(workspace: &Workspace, name: &str, more: &[&str]) -> String {
+pub fn token(workspace: &Workspace, name: &str, more: &[&str]) -> String {
     let line = [&["--format", "json", "token", "create", name], more].concat();
     let made = workspace.run(&line).expect_code(0).json();
     assert_eq!(made["name"], name);

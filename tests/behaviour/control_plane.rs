@@ -13,10 +13,10 @@ use crate::support::people::{expected, people};
 use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
-const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
+pub const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
 
 /// A workspace with several syncs of one connection, each as `people` is but for the lines given; and a text before them.
-fn workspace(oracle: &Oracle, head: &str, syncs: &[(&str, &str)]) -> Workspace {
+pub fn workspace(oracle: &Oracle, head: &str, syncs: &[(&str, &str)]) -> Workspace {
     let setup = Setup { concurrency: 1, head: HEAD, sync: "shared: true", ..Setup::default() };
     let workspace = Workspace::new(oracle, setup);
     let config = workspace.config();
@@ -31,12 +31,13 @@ fn workspace(oracle: &Oracle, head: &str, syncs: &[(&str, &str)]) -> Workspace {
     workspace
 }
 
-fn run(server: &Server, sync: &str) -> u64 {
+/// Asks for a run of this sync; its number.
+pub fn run(server: &Server, sync: &str) -> u64 {
     let path = format!("/api/v1/syncs/{sync}/run");
     server.post(&path, "").expect(202).json["run"].as_u64().expect("a number")
 }
 
-fn standing(server: &Server, sync: &str) -> Value {
+pub fn standing(server: &Server, sync: &str) -> Value {
     server.get(&format!("/api/v1/syncs/{sync}")).expect(200).json
 }
 

@@ -180,7 +180,8 @@ fn watchers_have_a_bound_and_keep_no_server_from_ending() {
     assert!(watching[0].next().is_none_or(|(_, run)| run["run"].is_number()));
 }
 
-fn text_of(api: &Api, path: &str) -> String {
+/// An answer that is no JSON, whole.
+pub fn text_of(api: &Api, path: &str) -> String {
     use std::io::Read as _;
     let mut stream = TcpStream::connect(&api.address).expect("the server listens");
     let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", api.address);

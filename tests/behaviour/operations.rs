@@ -1,4 +1,4 @@
-//! What the documentation of operations promises has the tests that it names, and the files that it hands out.
+//! What the documentation promises has the tests that it names, and the files that it hands out.
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,12 @@ fn every_recovery_scenario_of_the_documentation_names_a_test_that_is_there() {
     let table = page.split("## Recovery scenarios").nth(1).expect("the section is there");
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
     assert!(rows.len() >= 20, "{}", rows.len());
+    assert_tests_are_there(&rows);
+}
+
+/// Each row names tests in its last column, and all of them are scenarios of the catalogue or tests of behaviour.
+#[track_caller]
+fn assert_tests_are_there(rows: &[&str]) {
     let (scenarios, tests) =
         (all(&root().join("tests/faults")), all(&root().join("tests/behaviour")));
     for row in rows {
@@ -41,6 +47,26 @@ fn every_recovery_scenario_of_the_documentation_names_a_test_that_is_there() {
             assert!(is_there, "`{name}` is no scenario and no test");
         }
     }
+}
+
+#[test]
+fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
+    let page = text("docs/behaviours.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let (heads, rows): (Vec<&str>, Vec<&str>) =
+        rows.into_iter().partition(|row| row.starts_with("| row ") || row.starts_with("| rule "));
+    let id = |row: &str| row.split('|').nth(1).map(|id| id.trim().to_owned()).unwrap_or_default();
+    let found: Vec<String> = rows.iter().map(|row| id(row)).collect();
+    let numbered = |letter: char, last: u32| (1..=last).map(move |n| format!("{letter}{n}"));
+    let mut wanted: Vec<String> = numbered('A', 10).collect();
+    wanted.insert(7, "A7b".to_owned());
+    for (letter, last) in [('B', 13), ('C', 10), ('D', 12), ('E', 8)] {
+        wanted.extend(numbered(letter, last));
+    }
+    // The rules of the wire come last.
+    wanted.extend((1..=7).map(|rule: u32| rule.to_string()));
+    assert_eq!((found, heads.len()), (wanted, 6));
+    assert_tests_are_there(&rows);
 }
 
 #[test]

@@ -14,28 +14,30 @@ use crate::support::server::{Answered, Api, Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
-const ROOT: &str = "/v2/retl-connections";
+pub const ROOT: &str = "/v2/retl-connections";
 const HEADERS: [(&str, &str); 2] =
     [("authorization", "Bearer some-token"), ("content-type", "application/json")];
 
-fn workspace(oracle: &Oracle, setup: Setup) -> Workspace {
+/// A workspace whose server listens on a free port.
+pub fn workspace(oracle: &Oracle, setup: Setup) -> Workspace {
     Workspace::new(oracle, Setup { head: LISTEN, concurrency: 1, ..setup })
 }
 
-fn call(api: &Api, method: &str, path: &str, body: &str) -> Answered {
+/// One call as the clients make it.
+pub fn call(api: &Api, method: &str, path: &str, body: &str) -> Answered {
     api.ask(method, &format!("{ROOT}{path}"), &HEADERS, body)
 }
 
 /// Asks for a run; its number.
 #[track_caller]
-fn start(api: &Api, body: &str) -> String {
+pub fn start(api: &Api, body: &str) -> String {
     let answered = call(api, "POST", "/people/start", body).expect(200);
     answered.json["syncId"].as_str().expect("`syncId` is text").to_owned()
 }
 
 /// One sync, whole as its clients need it.
 #[track_caller]
-fn sync(api: &Api, id: &str) -> Value {
+pub fn sync(api: &Api, id: &str) -> Value {
     let sync = call(api, "GET", &format!("/people/syncs/{id}"), "").expect(200).json;
     assert_eq!(sync["id"], id);
     check_sync(&sync);
@@ -43,7 +45,7 @@ fn sync(api: &Api, id: &str) -> Value {
 }
 
 #[track_caller]
-fn check_sync(sync: &Value) {
+pub fn check_sync(sync: &Value) {
     let status = sync["status"].as_str().expect("a word");
     assert!(["running", "succeeded", "failed"].contains(&status), "{sync:#}");
     let is_time = |at: &Value| {
@@ -62,13 +64,13 @@ fn check_sync(sync: &Value) {
 
 /// Polls as the clients do, until the word is another than `running`.
 #[track_caller]
-fn ended(api: &Api, id: &str) -> Value {
+pub fn ended(api: &Api, id: &str) -> Value {
     until("the sync ends", || Some(sync(api, id)).filter(|sync| sync["status"] != "running"))
 }
 
 /// Makes sure of a refusal in the clients' words.
 #[track_caller]
-fn refused(answered: Answered, status: u16, code: &str, words: &[&str]) -> Value {
+pub fn refused(answered: Answered, status: u16, code: &str, words: &[&str]) -> Value {
     let answered = answered.expect(status);
     assert!(answered.head.contains("content-type: application/json"), "{answered:#?}");
     for field in ["error", "message", "code"] {

@@ -1,5 +1,7 @@
-//! Commands that confine the binary: a namespace of its own with other mounts, another user, limits of resources.
+//! Commands that confine the binary: a namespace of its own with other mounts, another user, limits of resources, a group
+//! whose memory the system counts.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Runs `script` in a mount namespace of its own; `"$@"` in it is the binary with its arguments.
@@ -30,6 +32,60 @@ pub fn limit_data(process: u32, headroom: u64) -> bool {
     limiting.args(["--pid", &process.to_string(), &format!("--data={}", (has << 10) + headroom)]);
     limiting.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     limiting.status().is_ok_and(|status| status.success())
+}
+
+/// A control group, whose processes the system kills when its memory ends. Gone with the value.
+pub struct MemoryGroup {
+    folder: PathBuf,
+    limit: &'static str,
+    usage: &'static str,
+}
+
+impl MemoryGroup {
+    /// A new one without a limit, whichever version of control groups counts memory here.
+    pub fn new() -> Option<MemoryGroup> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        mounts.lines().find_map(|mount| {
+            let mut words = mount.split(' ').skip(1);
+            let (place, kind, options) = (words.next()?, words.next()?, words.next()?);
+            let (limit, usage) = match kind {
+                "cgroup" if options.split(',').any(|option| option == "memory") => {
+                    ("memory.limit_in_bytes", "memory.usage_in_bytes")
+                }
+                "cgroup2" => ("memory.max", "memory.current"),
+                _ => return None,
+            };
+            let name = format!("counterflow-faults-{}", std::process::id());
+            let group = MemoryGroup { folder: PathBuf::from(place).join(name), limit, usage };
+            std::fs::create_dir(&group.folder).ok()?;
+            group.folder.join(limit).exists().then_some(group)
+        })
+    }
+
+    /// A command whose process is in the group.
+    pub fn within(&self) -> Vec<String> {
+        let processes = self.folder.join("cgroup.procs").display().to_string();
+        words(&["sh", "-c", "echo $$ > \"$0\" && exec \"$@\"", &processes])
+    }
+
+    /// From now on its processes get `headroom` bytes more than they have; whether that could be said.
+    pub fn limit(&self, headroom: u64) -> bool {
+        let usage = std::fs::read_to_string(self.folder.join(self.usage)).unwrap_or_default();
+        let Ok(has) = usage.trim().parse::<u64>() else { return false };
+        std::fs::write(self.folder.join(self.limit), (has + headroom).to_string()).is_ok()
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.folder);
+    }
+}
+
+/// Whether the memory of a group of processes can be limited here.
+pub fn can_group() -> Result<(), String> {
+    let group = MemoryGroup::new().ok_or("no control group that counts memory can be made here")?;
+    works(&group.within(), &["true"], "no process can be put into a control group here")
 }
 
 /// The words as commands take them.

@@ -36,6 +36,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long a drain may take in these stories; `Setup::drain_timeout` in words.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// What chooses the moment of a kill. At a point of the protocol the process aborts; the others are SIGKILL.
+const MOMENTS: [&str; 5] = ["time", "request", "answer", "abort at a point", "server"];
+/// So many kills must have met everything that is played.
+const ENOUGH: u64 = 300;
+
 /// Ids that a destination may reject.
 const REJECTED: [u32; 12] = [1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 41, 45];
 
@@ -51,6 +56,8 @@ pub struct Summary {
     served: u64,
     /// Decisions of people on what was held, while faults went on.
     decisions: u64,
+    /// Requests that met a fault, by its name.
+    faults: BTreeMap<String, u64>,
     /// The longest that one of them took beyond the moment it was asked.
     pub longest_stop: Duration,
     pub failures: Vec<String>,
@@ -58,7 +65,25 @@ pub struct Summary {
 
 impl Summary {
     pub fn is_well(&self) -> bool {
-        self.failures.is_empty() && self.stories > 0
+        self.failures.is_empty() && self.stories > 0 && self.missing().is_empty()
+    }
+
+    /// What chance must have played by now, and did not.
+    fn missing(&self) -> Vec<String> {
+        if self.kills() < ENOUGH {
+            return Vec::new();
+        }
+        let is_met = |moment: &&str| self.kills.get(*moment).is_some_and(|count| *count > 0);
+        let moments = MOMENTS.iter().filter(|moment| !is_met(moment)).map(|m| (*m).to_owned());
+        let faults = all_faults()
+            .iter()
+            .map(|fault| name_of(&format!("{fault:?}")))
+            .collect::<BTreeSet<_>>();
+        let faults = faults.into_iter().filter(|name| !self.faults.contains_key(name));
+        let counts =
+            [("stops", self.stops), ("servers", self.served), ("decisions", self.decisions)];
+        let counts = counts.iter().filter(|(_, count)| *count == 0).map(|(w, _)| (*w).to_owned());
+        moments.chain(faults).chain(counts).collect()
     }
 
     pub fn kills(&self) -> u64 {
@@ -73,6 +98,9 @@ impl Summary {
         self.stops += other.stops;
         self.served += other.served;
         self.decisions += other.decisions;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(fault.clone()).or_default() += count;
+        }
         self.longest_stop = self.longest_stop.max(other.longest_stop);
         self.failures.extend(other.failures.iter().cloned());
     }
@@ -80,17 +108,24 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { stories, kills, stops, served, decisions, failures, .. } = self;
+        let Summary { stories, kills, stops, served, decisions, faults, failures, .. } = self;
+        let faulty: u64 = faults.values().sum();
         let longest = self.longest_stop.as_secs_f64();
         let kills: Vec<String> =
             kills.iter().map(|(moment, count)| format!("{count} by {moment}")).collect();
         write!(
             f,
-            "{} kills ({}) in {stories} stories; {served} servers, {decisions} decisions; {stops} stops, the longest {longest:.2} s; {} failures",
+            "{} kills ({}) in {stories} stories; {served} servers, {decisions} decisions; {faulty} requests met {} faults; {stops} stops, the longest {longest:.2} s; {} failures",
             self.kills(),
             kills.join(", "),
+            faults.len(),
             failures.len()
-        )
+        )?;
+        let missing = self.missing();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; FAILED: never played: {}", missing.join(", ")),
+        }
     }
 }
 
@@ -147,6 +182,7 @@ fn tell(seed: u64, summary: &mut Summary) {
         longest_time: "2s",
         location: if random.random_bool(0.3) { "people.parquet" } else { "people.csv" }.to_owned(),
         head: "server: { listen: \"127.0.0.1:0\" }",
+        repeat: ["natural", "natural", "key", "never"].choose(&mut random).expect("there are some"),
         ..Setup::default()
     };
     let mut case = Case::new(&replay, setup);
@@ -167,6 +203,10 @@ fn tell(seed: u64, summary: &mut Summary) {
         decide(&mut case, &mut random, summary);
     }
     let_go(&mut case);
+    for request in case.oracle.requests() {
+        *summary.faults.entry(name_of(&request.fault)).or_default() += 1;
+    }
+    summary.faults.remove("None");
     let rejected = if is_mirror(&case) { BTreeSet::new() } else { left_rejected(&case, &held) };
     case.judge_leaving(&Left { rejected, ..Left::default() });
 }
@@ -256,7 +296,14 @@ fn faults(random: &mut SmallRng) -> Vec<(f64, Fault)> {
     if random.random_bool(0.3) {
         return Vec::new();
     }
-    let all = [
+    let count = random.random_range(1..=4);
+    let all = all_faults();
+    all.sample(random, count).map(|fault| (random_share(fault), fault.clone())).collect()
+}
+
+/// All that may be among them.
+fn all_faults() -> [Fault; 19] {
+    [
         Fault::ApplyThenDrop,
         Fault::DropBeforeApply,
         Fault::ApplyThenReset,
@@ -276,9 +323,12 @@ fn faults(random: &mut SmallRng) -> Vec<(f64, Fault)> {
         Fault::TooLarge413(3),
         Fault::SlowAnswer(Duration::from_millis(30)),
         Fault::SlowPieces(4, Duration::from_millis(5)),
-    ];
-    let count = random.random_range(1..=4);
-    all.sample(random, count).map(|fault| (random_share(fault), fault.clone())).collect()
+    ]
+}
+
+/// What a fault is called; those that differ by their numbers only have one name.
+fn name_of(said: &str) -> String {
+    said.split(['(', ' ']).next().unwrap_or_default().to_owned()
 }
 
 /// Slow answers make windows for kills, and may be frequent; the others must leave something delivered.
@@ -320,7 +370,7 @@ fn run(case: &mut Case, random: &mut SmallRng, summary: &mut Summary) {
             let started = case.spawn_with(more, &[("COUNTERFLOW_END_AT", &end_at)]);
             let finished = case.end(started);
             if finished.signal.is_some() {
-                *summary.kills.entry("point").or_default() += 1;
+                *summary.kills.entry("abort at a point").or_default() += 1;
             }
         }
         8 => {

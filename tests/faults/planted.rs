@@ -16,6 +16,8 @@ type Row = (&'static str, &'static str, &'static str);
 const MANY: &str =
     "of many syncs that are due together no run is lost, doubled or stuck over kills of the server";
 
+const BERLIN: &str = "in Berlin what the clock leaves out fires once behind it, what it repeats once or in both hours";
+
 pub const PLANTED: &[Row] = &[
     ("intent_after_send", "a kill while a request is in flight leaves its keys in doubt", "I4: "),
     ("redirect_taken_for_success", "a redirect is never a receipt and no token is sent on", "I3: "),
@@ -38,6 +40,12 @@ pub const PLANTED: &[Row] = &[
         "a file missing of the last complete set holds the deletes",
         "I5: ",
     ),
+    (
+        "repetitions_leave_early",
+        "what is in doubt waits for a read that does not break, and keeps its key",
+        "I7: a part was sent",
+    ),
+    ("sample_deletes", "a sample of a table that shrank deletes nothing", "I5: "),
     ("vanished_file_ignored", "a partition missing of the last set holds the deletes", "I5: "),
     ("invalid_row_deleted", "a repeated key is neither sent nor deleted", "I5: "),
     (
@@ -190,6 +198,9 @@ pub const PLANTED: &[Row] = &[
     ("interrupted_left_going", MANY, "stuck: "),
     ("queued_forgotten", MANY, "lost: "),
     ("tick_fired_again", MANY, "doubled: "),
+    ("gap_left_out", BERLIN, "D5: "),
+    ("repeated_hour_fired_twice", BERLIN, "D5: "),
+    ("missed_ticks_fired_each", "three days without a server are one run", "D5: "),
 ];
 
 /// Plants that are played at once; they wait for processes more than they work.

@@ -97,7 +97,10 @@ impl Case {
     ) -> Vec<String> {
         let Some(ended) = &attempt.ended else { return Vec::new() };
         let outcome = ended["outcome"].as_str().or(ended["phase"].as_str()).unwrap_or_default();
-        let unsent = ended["tally"]["unsent"].as_u64().unwrap_or(0);
+        let unsent = match outcome {
+            "partial" => ended["tally"]["unsent"].as_u64().unwrap_or(0),
+            _ => 0,
+        };
         let is_named = |key: &String| {
             let is_open = |entry: &Entry| {
                 entry.rejection.is_some() || entry.doubt.is_some() || entry.held.is_some()

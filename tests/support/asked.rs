@@ -157,8 +157,11 @@ impl Case {
     /// where the kit does not know the source.
     fn deletes_allowed(&self, attempt: &Attempt) -> Option<usize> {
         let added = self.read_by(attempt).iter().map(Vec::len).max()?;
+        if added == 0 {
+            return Some(0);
+        }
         let before = attempt.entries.values().filter(|e| e.is_possibly_at_destination()).count();
-        let percent = |percent: usize| (before.max(added) * percent).div_ceil(100);
+        let percent = |percent: usize| before.max(added) * percent / 100;
         Some(match self.workspace.setup.max_deletes {
             None => percent(10).max(10),
             Some(limit) => match limit.strip_suffix('%') {
@@ -199,7 +202,8 @@ impl Case {
 
     /// I7: each redundant operation repeats an earlier request of its key that had no receipt, which excuses no other. A
     /// receipt that came whole may have been lost in a crash, or where nothing could be noted any more, as far as the
-    /// window goes; or have come too late, as far as the run says so. The first record of a key in an epoch is none.
+    /// window goes; or have come too late, as far as the run says so. Or a run that crashed had noted that it would ask for
+    /// something else, and never did. The first record of a key in an epoch is none.
     fn too_many_redundant(&self, requests: &[Request], runs: &[Value]) -> Vec<String> {
         let opens_epoch = |run: &&Value| run["kind"] == "full" && run["reason"] != "open_epoch";
         let opening: BTreeSet<u64> = runs.iter().filter(opens_epoch).filter_map(number).collect();
@@ -229,7 +233,7 @@ impl Case {
                     let of = received.get(key).copied().unwrap_or(0);
                     let left = lost.get_mut(&of).filter(|left| **left > 0);
                     match left {
-                        _ if of == run => {}
+                        _ if of == run || self.crashed_otherwise(of, run, operation) => {}
                         Some(left) => *left -= 1,
                         None => wrong.push(format!(
                             "I7: request {} asserts {key} again, and nothing excuses it",
@@ -264,9 +268,14 @@ impl Case {
             let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
             let is_killed = attempt.is_some_and(|attempt| attempt.has_crashed);
             let is_failed = document.is_none_or(|d| d["phase"] == "failed" || !is_ended(d));
+            // Where nothing around it was in its way, a run that fails notes every receipt that it had.
+            let is_disturbed = attempt.is_none_or(|attempt| attempt.is_disturbed);
+            let is_lossy = is_killed || is_failed && is_disturbed || document.is_none();
             let count =
                 |field: &str| document.and_then(|d| d["tally"][field].as_u64()).unwrap_or(0);
-            let most = count("unknown") + if is_killed || is_failed { window } else { 0 };
+            // What brought no receipt at all is among the unknown, and excuses itself.
+            let late = count("unknown").saturating_sub(unreceived(requests, run));
+            let most = late + if is_lossy { window } else { 0 };
             (run, usize::try_from(most).unwrap_or(usize::MAX))
         };
         asking.into_iter().map(of).collect()
@@ -280,14 +289,38 @@ impl Case {
         let mut sources = between.flat_map(|attempt| self.read_by(attempt));
         sources.any(|people| {
             let held = by_key(people);
-            next.sent.operations.iter().any(|operation| match operation.asked {
-                Asked::Upsert => {
-                    held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()])
-                }
-                Asked::Delete => held.contains_key(&operation.key),
-            })
+            next.sent.operations.iter().any(|operation| is_otherwise(&held, operation))
         })
     }
+
+    /// Whether a process between those of two runs crashed while the source held the operation's key otherwise. It need not
+    /// have asked for anything.
+    fn crashed_otherwise(&self, first: u64, last: u64, operation: &Operation) -> bool {
+        let of = |run: u64| self.attempts.iter().position(|attempt| attempt.runs.contains(&run));
+        let (Some(first), Some(last)) = (of(first), of(last)) else { return false };
+        let between = self.attempts.get(first + 1..last).unwrap_or_default();
+        let crashed = between.iter().filter(|attempt| attempt.has_crashed);
+        let mut sources = crashed.flat_map(|attempt| self.read_by(attempt));
+        sources.any(|people| is_otherwise(&by_key(people), operation))
+    }
+}
+
+/// Whether the source does not hold what the operation makes of its key.
+fn is_otherwise(held: &BTreeMap<String, Vec<Value>>, operation: &Operation) -> bool {
+    match operation.asked {
+        Asked::Upsert => held.get(&operation.key).is_none_or(|h| *h != [operation.record.clone()]),
+        Asked::Delete => held.contains_key(&operation.key),
+    }
+}
+
+/// How many keys the run asked for last in a request that brought no receipt.
+fn unreceived(requests: &[Request], run: u64) -> u64 {
+    let mut last = BTreeMap::new();
+    for request in requests.iter().filter(|request| run_of(request) == Some(run)) {
+        let is_open = !(request.is_receipt && request.is_answered_whole);
+        last.extend(request.sent.operations.iter().map(|operation| (&operation.key, is_open)));
+    }
+    last.values().filter(|is_open| **is_open).count() as u64
 }
 
 /// It came to its end, and says what became of everything.

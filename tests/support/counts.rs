@@ -64,6 +64,7 @@ impl Case {
             let is_timely = attempt.is_some_and(|attempt| self.is_timely(attempt));
             let mut said = against_requests(&tally, &ours, is_timely);
             said.extend(wrong_sum(&tally));
+            said.extend(wrong_success(&tally));
             // A run that failed before it began, on a full disk, may wait in the queue still: its last report counts.
             let mut reports = self.attempts.iter().filter_map(|attempt| attempt.report.as_ref());
             let report = reports.rfind(|report| report.json["run"].as_u64() == Some(run));
@@ -223,6 +224,13 @@ fn against_requests(tally: &Tally<'_>, ours: &[&Request], is_timely: bool) -> Ve
         }
     }
     wrong
+}
+
+/// A run that succeeded has nothing left of which anybody must know.
+fn wrong_success(tally: &Tally<'_>) -> Option<String> {
+    let rest = ["rejected", "unknown", "held", "deferred", "unsent", "invalid"];
+    let is_so = tally.phase != "succeeded" || tally.sum(&rest) == 0;
+    (!is_so).then(|| "it is called a success".to_owned())
 }
 
 /// The tally adds up.

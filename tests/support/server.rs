@@ -67,15 +67,20 @@ impl<'w> Server<'w> {
 impl Api {
     /// Waits until this process, a server on the workspace's config, is ready.
     pub fn of(workspace: &Workspace, process: &Process) -> Api {
+        let api = Api::announced(workspace, process);
+        until("the server is ready", || (api.get("/ready").status == 200).then_some(()));
+        api
+    }
+
+    /// Waits until this process, a server on the workspace's config, says where it listens; it may not be ready yet.
+    pub fn announced(workspace: &Workspace, process: &Process) -> Api {
         let address = until("the server announces itself", || {
             let text = std::fs::read(workspace.state().join("server.json")).ok()?;
             let said: Value = serde_json::from_slice(&text).ok()?;
             let is_this = said["pid"].as_u64() == Some(u64::from(process.id()));
             is_this.then(|| said["address"].as_str().expect("it is text").to_owned())
         });
-        let api = Api { address };
-        until("the server is ready", || (api.get("/ready").status == 200).then_some(()));
-        api
+        Api { address }
     }
 
     pub fn get(&self, path: &str) -> Answered {

@@ -20,6 +20,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A6", "ten kills in a row within one recovery lose nothing", in_one_recovery),
     Scenario::new("A7", "an orphan is deleted though no receipt ever named it", orphan),
     Scenario::new("A7", "a value that returns to the one before is sent again", aba),
+    Scenario::new(
+        "A7",
+        "a value that returns after another was noted and never sent is sent again",
+        noted_only,
+    ),
     Scenario::new("A7", "a row that returns after an unanswered delete is sent again", undelete),
 ];
 
@@ -183,5 +188,22 @@ fn undelete(scenario: &Scenario) {
     case.kill(started);
     assert_eq!(case.oracle.record(&key(3)), None, "the delete was applied");
     case.write(&people(1..=3));
+    case.judge();
+}
+
+/// The intent is durable, the request never leaves, and the row is what it was before.
+fn noted_only(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup { batch: 1, ..Setup::default() });
+    case.write(&people(1..=5));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let mut next = people(1..=5);
+    next[2].counter = 2;
+    case.write(&next);
+    let before = case.oracle.request_count();
+    let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", "intent_durable:1")]);
+    assert!(case.end(started).signal.is_some(), "it was killed");
+    assert_eq!(case.oracle.request_count(), before, "nothing left");
+    case.write(&people(1..=5));
+    case.sync(&[]).expect(0, "succeeded", &[("unchanged", 4), ("delivered", 1)]);
     case.judge();
 }

@@ -1,4 +1,5 @@
-//! A8. Memory that ends: at the start, while requests are in flight, and by the limit that the config sets.
+//! A8. Memory that ends: at the start, while requests are in flight, by the system's own kill, and by the limit that the
+//! config sets.
 
 use super::{Scenario, is_exhaustive};
 use crate::confine;
@@ -15,6 +16,8 @@ pub const SCENARIOS: &[Scenario] = &[
         .needing(confine::can_limit),
     Scenario::new("A8", "a process whose memory ends while it sends loses nothing", while_sending)
         .needing(confine::can_limit),
+    Scenario::new("A8", "a process that the system kills for its memory loses nothing", killed)
+        .needing(confine::can_group),
     Scenario::new("A8", "a query beyond its memory limit fails by name", beyond_memory_limit),
 ];
 
@@ -41,6 +44,12 @@ const HEADROOMS: [u64; 6] = [0, 64, 256, 1_024, 4_096, 16_384];
 /// The request at which it is limited.
 const MOMENTS: [usize; 3] = [1, 3, 8];
 
+/// All pairs of both, or some.
+fn limits() -> impl Iterator<Item = (u64, usize)> {
+    let all = HEADROOMS.into_iter().flat_map(|headroom| MOMENTS.map(|moment| (headroom, moment)));
+    all.step_by(if is_exhaustive() { 1 } else { 4 })
+}
+
 /// Answers are read up to 8 MiB.
 const LONG_ANSWER: usize = 7 << 20;
 /// The allocator takes memory from the system only when it is needed, so that the limit counts what is in use.
@@ -51,18 +60,24 @@ fn has_died(finished: &Finished) -> bool {
     finished.code.is_none_or(|code| code == 101)
 }
 
+/// Each request is applied, and its answer takes memory without being a receipt.
+fn long_answers(scenario: &Scenario) -> Case {
+    let setup = Setup { batch: 20, concurrency: 8, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=2_000));
+    case.oracle.always(Fault::body(200, "application/json", vec![b' '; LONG_ANSWER]).applied());
+    case
+}
+
+fn has_open(case: &Case) -> bool {
+    case.oracle.requests().iter().any(|request| !request.is_answered_whole)
+}
+
 /// The memory of a process that has begun to send is limited to what it has, and to a little more.
 fn while_sending(scenario: &Scenario) {
     let (mut played, mut died, mut in_flight) = (0, 0, 0);
-    let all = HEADROOMS.into_iter().flat_map(|headroom| MOMENTS.map(|moment| (headroom, moment)));
-    let step = if is_exhaustive() { 1 } else { 4 };
-    for (headroom, moment) in all.step_by(step) {
-        let setup = Setup { batch: 20, concurrency: 8, ..Setup::default() };
-        let mut case = Case::new(&scenario.replay(), setup);
-        case.write(&people(1..=2_000));
-        // Each is applied, and its answer takes memory without being a receipt.
-        let long = Fault::body(200, "application/json", vec![b' '; LONG_ANSWER]).applied();
-        case.oracle.always(long);
+    for (headroom, moment) in limits() {
+        let mut case = long_answers(scenario);
         let started = case.spawn_under(&["prlimit", "--core=0"], &[], &[ON_DEMAND]);
         case.oracle.wait_for_requests(moment, SOON);
         let limited = confine::limit_data(started.process.id(), headroom << 10);
@@ -70,15 +85,37 @@ fn while_sending(scenario: &Scenario) {
         let finished = case.end(started);
         played += 1;
         died += u32::from(has_died(&finished));
-        let requests = case.oracle.requests();
-        let open = requests.iter().filter(|request| !request.is_answered_whole).count();
-        in_flight += u32::from(has_died(&finished) && open > 0);
+        in_flight += u32::from(has_died(&finished) && has_open(&case));
         case.judge();
     }
     runner::figure(format!(
         "A8: {died} of {played} processes died of memory while sending, {in_flight} with requests in flight"
     ));
     assert!(in_flight * 2 >= played, "{in_flight} of {played} died with requests in flight");
+}
+
+/// The system kills the process once it needs more than its group has.
+fn killed(scenario: &Scenario) {
+    let (mut played, mut killed, mut in_flight) = (0, 0, 0);
+    for (headroom, moment) in limits() {
+        let mut case = long_answers(scenario);
+        let group = confine::MemoryGroup::new().expect("a group, as there was one before");
+        let within = group.within();
+        let started = case.spawn_under(&confine::borrowed(&within), &[], &[ON_DEMAND]);
+        case.oracle.wait_for_requests(moment, SOON);
+        let is_limited = group.limit(headroom << 10);
+        case.say(format!("its group has {headroom} KiB more: {is_limited}"));
+        let finished = case.end(started);
+        let is_killed = finished.signal == Some(9);
+        played += 1;
+        killed += u32::from(is_killed);
+        in_flight += u32::from(is_killed && has_open(&case));
+        case.judge();
+    }
+    runner::figure(format!(
+        "A8: {killed} of {played} processes were killed for their memory, {in_flight} with requests in flight"
+    ));
+    assert!(in_flight * 2 >= played, "{in_flight} of {played} were killed with requests in flight");
 }
 
 fn beyond_memory_limit(scenario: &Scenario) {

@@ -47,17 +47,17 @@ pub const SCENARIOS: &[Scenario] = &[
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
-const STEP: &str = "COUNTERFLOW_CLOCK_STEP";
+pub const STEP: &str = "COUNTERFLOW_CLOCK_STEP";
 
 fn setup() -> Setup {
     Setup { batch: 3, concurrency: 1, ..Setup::default() }
 }
 
 /// Before the binary: its log can be read while it runs.
-const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>serve.log", "sh"];
+pub const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>serve.log", "sh"];
 
 /// What the last server has logged so far.
-fn log(case: &Case) -> String {
+pub fn log(case: &Case) -> String {
     std::fs::read_to_string(case.workspace.path().join("serve.log")).expect("it is text")
 }
 

@@ -33,6 +33,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a long Parquet cut while its first rows are sent deletes nothing",
         long_parquet,
     ),
+    Scenario::new(
+        "E3",
+        "what is in doubt waits for a read that does not break, and keeps its key",
+        in_doubt,
+    ),
     Scenario::new("E3", "a file missing of the last complete set holds the deletes", missing_file),
     Scenario::new("E3", "a partition missing of the last set holds the deletes", missing_partition),
     Scenario::new("E3", "a rewritten set without its marker holds the deletes", rewritten),
@@ -355,5 +360,36 @@ fn rewritten(scenario: &Scenario) {
     }
     case.workspace.write("_SUCCESS", "");
     case.write(&all);
+    case.judge();
+}
+
+/// Of a request without an answer a read that breaks off meets some records: alone they would be another request.
+fn in_doubt(scenario: &Scenario) {
+    let setup = Setup { repeat: "key", batch: 500, concurrency: 1, ..open_guard(FORMATS[0]) };
+    let mut next = people(1..=9_000);
+    let mut case = delivered(scenario, setup, &next);
+    let changed = next.iter_mut().filter(|p| p.id <= 200 || (8_501..=8_700).contains(&p.id));
+    changed.for_each(|person| person.counter = 2);
+    case.write(&next);
+    let before = case.oracle.request_count();
+    case.oracle.on_next(Fault::ApplyThenHold);
+    let started = case.spawn(&[]);
+    case.oracle.wait_for_requests(before + 1, SOON);
+    case.kill(started);
+    case.oracle.release();
+    let text = csv(&next);
+    let place = text.find("\n8400,").expect("it has a record of 8400");
+    case.workspace.write(FORMATS[0], &text[..place + 3]);
+    case.written("cut behind a half", &next);
+    fails(&mut case, &[FORMATS[0]]);
+    let (count, wanted) = (case.oracle.request_count(), before + 1);
+    assert_eq!(count, wanted, "I7: a part was sent\n{}", case.print());
+    case.write(&next);
+    case.sync(&[]).expect(0, "succeeded", &[("delivered", 400), ("requests", 1)]);
+    let keys: Vec<_> = case.oracle.requests()[before..]
+        .iter()
+        .map(|request| request.sent.idempotency_key.clone())
+        .collect();
+    assert!(keys[0].is_some() && keys[0] == keys[1], "I7: {keys:?}\n{}", case.print());
     case.judge();
 }

@@ -13,6 +13,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E1", "a first run over an empty table fails and fixes nothing", empty_at_first),
     Scenario::new("E2", "deletes beyond the guard wait for a yes, run after run", beyond_guard),
     Scenario::new("E2", "what was let go is neither deleted nor owned", let_go),
+    Scenario::new("E2", "a sample of a table that shrank deletes nothing", sampled),
     Scenario::new("E2", "a worse read holds more, and a better one less", held_by_each_read),
 ];
 
@@ -159,4 +160,23 @@ fn held_by_each_read(scenario: &Scenario) {
     assert_eq!(case.oracle.deletes(), keys(1..=15), "{}", case.print());
     let held = (16..=20).chain(81..=100).collect();
     case.judge_leaving(&Left { held, ..Left::default() });
+}
+
+/// Rows are gone that any run may delete, but for one that reads chosen rows alone.
+fn sampled(scenario: &Scenario) {
+    for location in FORMATS {
+        let mut case = Case::new(&scenario.replay(), open_guard(location));
+        case.write(&people(1..=25));
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        case.write(&people(5..=27));
+        let samples =
+            [(&["--limit", "3"][..], 3), (&["--key", "26"], 1), (&["--where", "id > 20"], 7)];
+        for (more, count) in samples {
+            let report = case.sample(more);
+            assert_none_deleted(&case);
+            report.expect(0, "succeeded", &[("delivered", count), ("deletes", 0)]);
+        }
+        case.sync(&[]).expect(0, "succeeded", &[("deleted", 4)]);
+        case.judge();
+    }
 }

@@ -3,6 +3,7 @@
 
 mod a_calls;
 mod a_crash;
+mod a_crash_server;
 mod a_memory;
 mod a_power;
 mod a_query;
@@ -22,6 +23,7 @@ mod c_database;
 mod c_place;
 mod c_rename;
 mod c_snapshot;
+mod d_calendar;
 mod d_load;
 mod d_processes;
 mod d_triggers;
@@ -97,6 +99,7 @@ pub fn all() -> Vec<Scenario> {
     [
         a_calls::SCENARIOS,
         a_crash::SCENARIOS,
+        a_crash_server::SCENARIOS,
         a_query::SCENARIOS,
         a_memory::SCENARIOS,
         a_power::SCENARIOS,
@@ -119,6 +122,7 @@ pub fn all() -> Vec<Scenario> {
         d_load::SCENARIOS,
         d_processes::SCENARIOS,
         d_triggers::SCENARIOS,
+        d_calendar::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
         e_keys::SCENARIOS,
@@ -140,6 +144,15 @@ pub fn unsound() -> Vec<String> {
     if names.len() != all.len() {
         wrong.push(format!("{} scenarios have {} names", all.len(), names.len()));
     }
+    let ids: BTreeSet<&str> = all.iter().map(|scenario| scenario.id).collect();
+    let entries = ENTRIES
+        .iter()
+        .flat_map(|(letter, last)| (1..=*last).map(move |number| format!("{letter}{number}")));
+    wrong.extend(
+        entries
+            .filter(|entry| !ids.contains(entry.as_str()))
+            .map(|entry| format!("`{entry}` has no scenario")),
+    );
     let words: Vec<String> = names.iter().map(|name| quoted(name)).collect();
     let script = format!("printf '%s\\n' {}", words.join(" "));
     let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
@@ -149,6 +162,9 @@ pub fn unsound() -> Vec<String> {
     }
     wrong
 }
+
+/// The entries of the catalogue: each letter and its last number.
+const ENTRIES: [(char, u32); 5] = [('A', 10), ('B', 18), ('C', 7), ('D', 5), ('E', 12)];
 
 static IS_EXHAUSTIVE: AtomicBool = AtomicBool::new(false);
 
