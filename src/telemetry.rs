@@ -4,6 +4,9 @@
 //! bars (`cli`).
 
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
+pub mod traces;
 
 use std::io::IsTerminal;
 
@@ -49,8 +52,10 @@ pub fn start(format: LogFormat, verbose: u8) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Twice)
 }
 
-/// Brings what was said and is still on its way to where it goes. Lines of the log are written as they are said.
-pub async fn flush() {
+/// Brings what was said and is still on its way to where it goes, within a bound: traces of runs, after which none are
+/// taken. Lines of the log are written as they are said.
+pub async fn flush(traces: &traces::Traces) {
+    traces.close().await;
     // Standard error may be gone; there is nobody left to tell.
     let _ = std::io::Write::flush(&mut std::io::stderr());
 }

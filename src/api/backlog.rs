@@ -1,7 +1,10 @@
 //! The backlog of a sync, and the decision that what waits while it is paused shall not be sent.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
@@ -9,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::command::By;
-use super::extract::{FromBody, FromPath};
+use super::extract::{FromBody, FromPath, FromQuery};
 use super::problem::Problem;
 use super::reason::said;
 use super::routes::{Route, Routes};
@@ -18,6 +21,11 @@ use crate::control::pausing::paused;
 use crate::engine::backlog::Backlog;
 use crate::engine::run::now;
 use crate::store::Scope;
+
+/// Seconds that a count is waited for, where the question does not say.
+const USUAL_WAIT: u64 = 20;
+/// Less than clients wait for an answer.
+const LONGEST_WAIT: u64 = 25;
 
 /// The paths of backlogs.
 pub fn routes(routes: Routes) -> Routes {
@@ -32,7 +40,11 @@ pub fn routes(routes: Routes) -> Routes {
         "discard_backlog",
         "Decide that what waits shall never be sent",
     );
-    routes.add(count.json::<OfSync>(200, "What waits"), get(self::count)).add(
+    let count = count
+        .query::<HowLong>()
+        .json::<OfSync>(200, "What waits")
+        .json::<Counting>(202, "It is still being counted; ask again");
+    routes.add(count, get(self::count)).add(
         discard.needed_body::<Asked>().json::<OfSync>(200, "It is discarded"),
         post(self::discard),
     )
@@ -52,6 +64,23 @@ struct Asked {
     message: String,
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HowLong {
+    /// Seconds that the answer may take; 20 unless said.
+    #[schemars(range(max = 25))]
+    wait: Option<u64>,
+}
+
+/// A count that takes longer than that.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CountingBacklog")]
+struct Counting {
+    sync: String,
+    /// `counting`.
+    state: &'static str,
+}
+
 /// How much waits of one sync.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "BacklogOfSync")]
@@ -62,14 +91,30 @@ struct OfSync {
     backlog: Backlog,
 }
 
-/// Counts the backlog of a paused sync.
+/// Counts the backlog of a paused sync: 202 while that goes on for longer than the question may take.
 async fn count(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
-) -> Result<Json<OfSync>, Problem> {
+    FromQuery(HowLong { wait }): FromQuery<HowLong>,
+) -> Result<Response, Problem> {
+    let wait = wait.unwrap_or(USUAL_WAIT);
+    if wait > LONGEST_WAIT {
+        let detail = format!("`wait` is {wait}; wait up to {LONGEST_WAIT} seconds, and ask again");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
     check_paused(&app, &sync).await?;
-    let backlog = discarding::backlog(&app.samples, &app.store, &sync, None).await??;
-    Ok(Json(OfSync { sync, is_discarded: false, backlog }))
+    let patience = Duration::from_secs(wait);
+    match app.counts.of(&app.samples, &app.store, &sync, patience).await? {
+        Some(came) => {
+            let backlog = came.map_err(|error| Problem::from(&*error))?;
+            Ok(Json(OfSync { sync, is_discarded: false, backlog }).into_response())
+        }
+        None => {
+            let again = [(header::RETRY_AFTER, "1")];
+            let counting = Json(Counting { sync, state: "counting" });
+            Ok((StatusCode::ACCEPTED, again, counting).into_response())
+        }
+    }
 }
 
 /// Discards the backlog of a paused sync, as far as it was shown.
@@ -87,8 +132,8 @@ async fn discard(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     };
     check_paused(&app, &sync).await?;
-    let decision = Some(Decision { shown, message, who });
-    let backlog = discarding::backlog(&app.samples, &store, &sync, decision).await??;
+    let decision = Decision { shown, message, who };
+    let backlog = discarding::discard(&app.samples, &store, &sync, decision).await??;
     Ok(Json(OfSync { sync, is_discarded: true, backlog }))
 }
 

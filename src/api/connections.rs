@@ -11,7 +11,7 @@ use super::extract::FromPath;
 use super::problem::Problem;
 use super::routes::{Route, Routes};
 use super::shape::StatusWord;
-use super::syncs::standing;
+use super::syncs::standings;
 use crate::config::SyncConfig;
 use crate::domain::status::status;
 use axum::http::StatusCode;
@@ -65,16 +65,14 @@ pub async fn documents(app: &App) -> Vec<Connection> {
 
 async fn document(app: &App, name: &str) -> Connection {
     let is_member = |sync: &&SyncConfig| sync.sync.connection == name;
-    let (mut facts, mut syncs) = (Vec::new(), Vec::new());
-    for sync in app.config.syncs.iter().filter(is_member) {
-        facts.push(standing(app, sync).await.facts);
-        syncs.push(sync.sync.name.clone());
-    }
+    let syncs: Vec<&SyncConfig> = app.config.syncs.iter().filter(is_member).collect();
+    let facts: Vec<_> =
+        standings(app, &syncs).await.into_iter().map(|status| status.facts).collect();
     let status = status(&facts);
     Connection {
         connection: name.to_owned(),
         status: StatusWord(status.word),
         status_reason: status.reason,
-        syncs,
+        syncs: syncs.iter().map(|sync| sync.sync.name.clone()).collect(),
     }
 }

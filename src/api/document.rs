@@ -28,6 +28,8 @@ pub struct Run {
     pub error: Option<String>,
     pub stopped_by: Option<String>,
     pub stop_message: Option<String>,
+    /// Of the config that it began with; `null` while it waits, and where an older version made it.
+    pub revision: Option<String>,
 }
 
 impl From<&RunRow> for Run {
@@ -45,6 +47,7 @@ impl From<&RunRow> for Run {
             error: row.error.clone(),
             stopped_by: row.stop.as_ref().map(|stop| stop.who.clone()),
             stop_message: row.stop.as_ref().and_then(|stop| stop.message.clone()),
+            revision: row.revision.clone(),
         }
     }
 }
@@ -98,6 +101,17 @@ impl JsonSchema for PhaseWord {
         let words: Vec<String> = PhaseWord::all().map(|phase| phase.to_string()).collect();
         json_schema!({ "type": "string", "enum": words })
     }
+}
+
+/// The config that runs; the file's own where no server does.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RunningConfig {
+    pub revision: String,
+    /// When a server put it in place.
+    #[schemars(extend("format" = "date-time"))]
+    pub since: Option<String>,
+    /// Why the file as it is now does not run.
+    pub warning: Option<String>,
 }
 
 /// A pause or a resume that stands.

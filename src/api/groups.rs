@@ -16,7 +16,7 @@ use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::shape::StatusWord;
 use super::status::Status;
-use super::syncs::standing;
+use super::syncs::standings;
 use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member, Part};
 use crate::control::handle::Started;
@@ -177,11 +177,8 @@ pub fn part(sync: &SyncConfig) -> Part<'_> {
 }
 
 async fn found(app: &App, group: &str) -> Group {
-    let mut statuses = Vec::new();
-    for sync in app.config.syncs_of(group) {
-        statuses.push(standing(app, sync).await);
-    }
-    document(&app.config, group, &statuses)
+    let syncs: Vec<&SyncConfig> = app.config.syncs_of(group).collect();
+    document(&app.config, group, &standings(app, &syncs).await)
 }
 
 /// A group as the API and the command line show it; `statuses`: of its syncs.

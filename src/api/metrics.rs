@@ -18,7 +18,9 @@ use super::App;
 use super::problem::Problem;
 use super::routes::{Route, Routes};
 use super::shape::StatusWord;
-use super::syncs::standing;
+use super::status::Status;
+use super::syncs::standings;
+use crate::config::SyncConfig;
 use crate::control::handle::Readiness;
 use crate::domain::run::Phase;
 use crate::domain::status::Word;
@@ -27,7 +29,7 @@ use crate::telemetry::metrics::{Counts, LATENESS, OfSync};
 
 /// What the text is declared as.
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// How long statuses are taken for current: each reads the snapshot's header from disk.
+/// How long statuses are taken for current.
 const CURRENT: Duration = Duration::from_secs(5);
 
 /// Every metric with its kind and what it says; the README and the alert rules name no other.
@@ -99,13 +101,13 @@ impl Statuses {
         {
             return statuses.clone();
         }
-        let mut statuses = Vec::new();
-        for sync in &app.config.syncs {
-            let status = standing(app, sync).await;
-            let is_scheduled = sync.schedule.is_some() && status.facts.disabled.is_none();
-            let (sync, word) = (sync.sync.name.clone(), status.status.word);
-            statuses.push(OfStatus { sync, word, is_scheduled });
-        }
+        let syncs: Vec<&SyncConfig> = app.config.syncs.iter().collect();
+        let of_status = |status: Status<'_>| OfStatus {
+            sync: status.sync.sync.name.clone(),
+            word: status.status.word,
+            is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
+        };
+        let statuses: Vec<_> = standings(app, &syncs).await.into_iter().map(of_status).collect();
         *kept = Some(Kept { at: Instant::now(), statuses: statuses.clone() });
         statuses
     }

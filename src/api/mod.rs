@@ -52,15 +52,18 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::control::discarding::Counts;
 use crate::control::handle::Handle;
 use crate::control::sampling::Samples;
 use crate::domain::id::Instant;
 use crate::engine::run::now;
 use crate::shutdown::Shutdown;
+use crate::snapshot::Glances;
 use crate::store::Store;
 use access::Names;
 pub use audit::Entry;
 use command::Keys;
+use document::RunningConfig;
 use gate::Gate;
 use listener::Bounded;
 use metrics::Statuses;
@@ -83,7 +86,9 @@ pub struct App {
     gate: Arc<Gate>,
     keys: Keys,
     watchers: Arc<Semaphore>,
+    counts: Counts,
     statuses: Arc<Statuses>,
+    glances: Glances,
     /// The OpenAPI document.
     paths: Arc<Value>,
 }
@@ -106,11 +111,23 @@ impl App {
             keys: Keys::default(),
             watchers: Arc::new(Semaphore::new(events::WATCHERS)),
             statuses: Arc::default(),
+            glances: Glances::default(),
+            counts: Counts::default(),
             config,
             store,
             handle,
             samples,
             closing,
+        }
+    }
+
+    /// The config that runs.
+    pub(crate) fn running_config(&self) -> RunningConfig {
+        let known = self.handle.config();
+        RunningConfig {
+            revision: self.config.content.revision.clone(),
+            since: known.as_ref().map(|known| known.since.to_string()),
+            warning: known.and_then(|known| known.warning),
         }
     }
 }
@@ -182,6 +199,7 @@ pub(crate) mod tests {
     use crate::control::turns::Turns;
     use crate::control::work::Engine;
     use crate::control::{handle, sampling};
+    use crate::telemetry::traces::Traces;
     use crate::{config, shutdown};
 
     /// The example's config over a state of its own, with a service that never began.
@@ -192,7 +210,8 @@ pub(crate) mod tests {
         let store = Store::open(state).await.unwrap();
         let (handle, _inbox) = handle::channel();
         let (_stopper, closing) = shutdown::channel();
-        let engine = Engine { store: store.clone(), turns: Turns::default() };
+        let engine =
+            Engine { store: store.clone(), turns: Turns::default(), traces: Traces::default() };
         let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
         App::new(Arc::new(config), store, handle, samples, closing)
     }
@@ -218,11 +237,9 @@ pub(crate) mod tests {
     }
 
     async fn json_of_all(app: &App) -> Value {
-        let mut all = Vec::new();
-        for sync in &app.config.syncs {
-            all.push(syncs::standing(app, sync).await.to_json());
-        }
-        Value::Array(all)
+        let running = app.running_config();
+        let all: Vec<_> = app.config.syncs.iter().collect();
+        syncs::standings(app, &all).await.iter().map(|status| status.to_json(&running)).collect()
     }
 
     #[test]

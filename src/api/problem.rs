@@ -133,7 +133,13 @@ impl From<Refused> for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
-        let status = match &error {
+        Problem::from(&error)
+    }
+}
+
+impl From<&store::Error> for Problem {
+    fn from(error: &store::Error) -> Problem {
+        let status = match error {
             store::Error::NoRun(_) => StatusCode::NOT_FOUND,
             store::Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -145,9 +151,15 @@ impl From<store::Error> for Problem {
 /// What keeps a command from its sync's snapshot is for a person to mend.
 impl From<prepare::Error> for Problem {
     fn from(error: prepare::Error) -> Problem {
+        Problem::from(&error)
+    }
+}
+
+impl From<&prepare::Error> for Problem {
+    fn from(error: &prepare::Error) -> Problem {
         match error {
             prepare::Error::Store(error) => error.into(),
-            error => Problem::new(StatusCode::CONFLICT, chain(&error)),
+            error => Problem::new(StatusCode::CONFLICT, chain(error)),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use super::document::{DisabledSource, Discarded, Pause, Run};
+use super::document::{DisabledSource, Discarded, Pause, Run, RunningConfig};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::RunId;
 use crate::domain::priority::Priority;
@@ -81,6 +81,7 @@ pub struct Standing {
     after: Option<String>,
     /// When it runs next.
     next: Vec<String>,
+    config: RunningConfig,
 }
 
 #[derive(Debug, JsonSchema)]

@@ -3,29 +3,28 @@
 //! Reads beside whoever writes: no lock, no write. A snapshot or a store that cannot be read is shown, as a status that is
 //! Unknown, and is no failure. Not responsible for the rule from facts to status (`domain::status`).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::document::{self, chain};
+use super::document::{self, RunningConfig, chain};
 use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::disabling::{Closed, closed};
 use crate::control::pausing::{Paused, standing};
-use crate::control::queue::Place;
+use crate::control::queue::{Limits, Place};
 use crate::control::waiting::{Begun, wait};
-use crate::domain::id::{Instant, Lineage};
+use crate::domain::id::Instant;
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
 use crate::engine::backlog;
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
-use crate::snapshot::header::Header;
-use crate::snapshot::{self, View};
+use crate::snapshot::{self, Glance, Glances};
 use crate::store::{self, Audited, DisabledSource, Pause, RunRow, StateLock, Store};
 
 /// Fire times that are shown of each schedule.
 pub const FIRINGS: usize = 5;
-/// Runs that are looked at together for one that has ended.
-const LOOK_BACK: u32 = 20;
 
 /// Where a sync stands.
 #[derive(Debug)]
@@ -48,8 +47,8 @@ pub struct Status<'c> {
     pub has_owner: bool,
     /// Why runs and pauses cannot be read.
     pub store_error: Option<String>,
-    /// Or why the snapshot cannot be read.
-    pub header: Result<Option<Header>, String>,
+    /// What the snapshot says of itself, or why it cannot be read.
+    pub snapshot: Result<Option<Glance>, String>,
     pub next: Vec<Instant>,
 }
 
@@ -64,26 +63,43 @@ struct Stored {
     pause: Option<Pause>,
     source: Option<DisabledSource>,
     discarded: Option<Audited>,
-    /// Its lineage and generation.
-    known: Option<(Lineage, u64)>,
+    /// It is known to have a snapshot.
+    has_snapshot: bool,
     has_owner: bool,
 }
 
 impl<'c> Status<'c> {
-    /// Reads what is known at `now`. There is no store before the first run; one that cannot be opened is the reason why not.
-    /// `is_reinitializing`: this process is a server that is starting.
+    /// Reads what is known of these syncs at `now`, in their order: the store is asked for all of them at once. There is no
+    /// store before the first run; one that cannot be opened is the reason why not. `is_reinitializing`: this process is a
+    /// server that is starting.
     pub async fn read(
         config: &Config,
         store: Result<Option<&Store>, &str>,
+        glances: &Glances,
+        syncs: &[&'c SyncConfig],
+        is_reinitializing: bool,
+        now: Instant,
+    ) -> Vec<Status<'c>> {
+        let stored = match store {
+            Ok(store) => stored(config, store, syncs).await,
+            Err(why) => syncs.iter().map(|_| Err(why.to_owned())).collect(),
+        };
+        let snapshots = snapshots(config, glances, syncs).await;
+        let all = syncs.iter().zip(stored.into_iter().zip(snapshots));
+        all.map(|(sync, (stored, snapshot))| {
+            Status::of(sync, stored, snapshot, is_reinitializing, now)
+        })
+        .collect()
+    }
+
+    fn of(
         sync: &'c SyncConfig,
+        stored: Result<Stored, String>,
+        snapshot: Result<Option<Glance>, snapshot::Error>,
         is_reinitializing: bool,
         now: Instant,
     ) -> Status<'c> {
         let name = &sync.sync.name;
-        let stored = match store {
-            Ok(store) => stored(config, store, sync).await.map_err(|error| chain(&error)),
-            Err(why) => Err(why.to_owned()),
-        };
         let (stored, store_error) = match stored {
             Ok(stored) => (stored, None),
             Err(why) => (Stored::default(), Some(why)),
@@ -95,8 +111,13 @@ impl<'c> Status<'c> {
             Some(timing) if closed.is_none() => timing.next(now, FIRINGS),
             _ => Vec::new(),
         };
-        let header = header(config, name, stored.known).await;
-        let unreadable = store_error.clone().or_else(|| header.as_ref().err().cloned());
+        let snapshot = match snapshot {
+            Ok(None) if stored.has_snapshot => {
+                Err(chain(&snapshot::Error::Missing { sync: name.clone() }))
+            }
+            taken => taken.map_err(|error| chain(&error)),
+        };
+        let unreadable = store_error.clone().or_else(|| snapshot.as_ref().err().cloned());
         let facts = Facts {
             is_reinitializing,
             unreadable,
@@ -123,13 +144,13 @@ impl<'c> Status<'c> {
             unfinished: stored.unfinished,
             discarded: stored.discarded,
             store_error,
-            header,
+            snapshot,
             next,
         }
     }
 
-    pub fn to_json(&self) -> Value {
-        let header = self.header.as_ref().ok().and_then(Option::as_ref);
+    pub fn to_json(&self, config: &RunningConfig) -> Value {
+        let glance = self.snapshot.as_ref().ok().and_then(Option::as_ref);
         json!({
             "sync": self.sync.sync.name,
             "mode": self.sync.sync.mode,
@@ -146,78 +167,111 @@ impl<'c> Status<'c> {
             "discarded_backlog": self.discarded.as_ref().map(document::discarded),
             "has_owner": self.has_owner,
             "store_error": self.store_error,
-            "entries": header.map(|header| header.entries),
-            "is_epoch_open": header.map(|header| header.is_epoch_open),
-            "hold": header.and_then(|header| header.hold.as_ref()).map(|hold| json!({
+            "entries": glance.map(|glance| glance.entries),
+            "is_epoch_open": glance.map(|glance| glance.is_epoch_open),
+            "hold": glance.and_then(|glance| glance.hold.as_ref()).map(|hold| json!({
                 "run": hold.run, "keys": hold.keys, "causes": hold.causes,
             })),
-            "snapshot_error": self.header.as_ref().err(),
+            "snapshot_error": self.snapshot.as_ref().err(),
             "after": self.sync.schedule.as_ref().and_then(Schedule::after),
             "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "config": config,
         })
     }
 }
 
+/// What the store has of each of these syncs, or why that cannot be read.
 async fn stored(
     config: &Config,
     store: Option<&Store>,
-    sync: &SyncConfig,
-) -> Result<Stored, store::Error> {
-    let name = sync.sync.name.as_str();
-    let has_owner = StateLock::is_held(&config.state)?;
-    let Some(store) = store else { return Ok(Stored { has_owner, ..Stored::default() }) };
-    // Before the runs that ended, so that one that ends meanwhile is not overlooked.
-    let mut unfinished = store.begun_or_of(name).await?;
-    let what_for = what_for(config, sync, &unfinished, has_owner);
-    unfinished.retain(|run| run.sync == name);
-    let ended = ended(store, name).await?;
-    unfinished.retain(|run| ended.iter().all(|ended| ended.id != run.id));
-    let (pause, known) = (store.pause(name).await?, store.known(name).await?);
-    let known = known.map(|(lineage, generation, _)| (lineage, generation));
-    let source = store.disabled_sources().await?.remove(&sync.sync.model.source);
-    let discarded = store.last_audited(name, backlog::COMMAND).await?;
-    Ok(Stored { ended, unfinished, what_for, pause, source, discarded, known, has_owner })
+    syncs: &[&SyncConfig],
+) -> Vec<Result<Stored, String>> {
+    let of_all = |why: store::Error| syncs.iter().map(|_| Err(chain(&why))).collect();
+    let has_owner = match StateLock::is_held(&config.state) {
+        Ok(has_owner) => has_owner,
+        Err(error) => return of_all(error),
+    };
+    let Some(store) = store else {
+        return syncs.iter().map(|_| Ok(Stored { has_owner, ..Stored::default() })).collect();
+    };
+    match glanced(config, store, syncs, has_owner).await {
+        Ok(stored) => stored.into_iter().map(Ok).collect(),
+        // What is damaged of one hides none of the others.
+        Err(store::Error::Damaged { .. } | store::Error::Database { .. }) if syncs.len() > 1 => {
+            let mut all = Vec::with_capacity(syncs.len());
+            for sync in syncs {
+                let one = glanced(config, store, std::slice::from_ref(sync), has_owner).await;
+                let one = one.map(|mut one| one.pop().expect("it is of one sync"));
+                all.push(one.map_err(|error| chain(&error)));
+            }
+            all
+        }
+        Err(error) => of_all(error),
+    }
 }
 
-/// What a run of this sync that is queued waits for. `unfinished`: of all syncs, at least those that have begun.
-fn what_for(config: &Config, sync: &SyncConfig, unfinished: &[RunRow], has_owner: bool) -> String {
-    if !has_owner {
-        return "the next start of a server or a sync".to_owned();
+async fn glanced(
+    config: &Config,
+    store: &Store,
+    syncs: &[&SyncConfig],
+    has_owner: bool,
+) -> Result<Vec<Stored>, store::Error> {
+    let names: Vec<&str> = syncs.iter().map(|sync| sync.sync.name.as_str()).collect();
+    let mut glance = store.glance(&names, backlog::COMMAND).await?;
+    let waits = Waits::new(config, &glance.unfinished, has_owner);
+    let mut unfinished: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
+    for run in &glance.unfinished {
+        unfinished.entry(&run.sync).or_default().push(run);
     }
-    let begun: Vec<Begun> = unfinished
-        .iter()
-        .filter(|run| run.phase != Phase::InQueue)
-        .map(|run| Begun {
+    let stored = |sync: &&SyncConfig| {
+        let name = sync.sync.name.as_str();
+        let unfinished: Vec<RunRow> =
+            unfinished.get(name).into_iter().flatten().map(|run| RunRow::clone(run)).collect();
+        let is_queued = unfinished.iter().any(|run| run.phase == Phase::InQueue);
+        Stored {
+            ended: glance.ended.remove(name).unwrap_or_default(),
+            what_for: if is_queued { waits.of(sync) } else { String::new() },
+            unfinished,
+            pause: glance.pauses.remove(name),
+            source: glance.disabled.get(&sync.sync.model.source).cloned(),
+            discarded: glance.audited.remove(name),
+            has_snapshot: glance.known.contains_key(name),
+            has_owner,
+        }
+    };
+    Ok(syncs.iter().map(stored).collect())
+}
+
+/// What queued runs wait for.
+struct Waits<'a> {
+    limits: Limits,
+    begun: Vec<Begun<'a>>,
+    has_owner: bool,
+}
+
+impl<'a> Waits<'a> {
+    /// `unfinished`: of all syncs, at least those that have begun.
+    fn new(config: &'a Config, unfinished: &'a [RunRow], has_owner: bool) -> Waits<'a> {
+        let begun = unfinished.iter().filter(|run| run.phase != Phase::InQueue);
+        let begun = begun.map(|run| Begun {
             sync: &run.sync,
             run: run.id,
             group: config.sync(&run.sync).and_then(|sync| sync.group.as_deref()),
             is_starting: run.phase == Phase::Starting,
-        })
-        .collect();
-    let place = Place {
-        connection: sync.sync.connection.clone(),
-        group: sync.group.clone(),
-        priority: sync.priority,
-    };
-    wait(&config.limits(), &sync.sync.name, &place, &begun).to_string()
-}
+        });
+        Waits { limits: config.limits(), begun: begun.collect(), has_owner }
+    }
 
-/// The last run that ended, and behind it the last that says how the sync does, if that is another.
-async fn ended(store: &Store, name: &str) -> Result<Vec<RunRow>, store::Error> {
-    let (mut ended, mut before) = (Vec::new(), None);
-    loop {
-        let page = store.runs(Some(name), LOOK_BACK, before).await?;
-        let Some(oldest) = page.last() else { return Ok(ended) };
-        before = Some(oldest.id);
-        for run in page.into_iter().filter(|run| run.phase.is_ended()) {
-            let is_result = is_result(&run);
-            if is_result || ended.is_empty() {
-                ended.push(run);
-            }
-            if is_result {
-                return Ok(ended);
-            }
+    fn of(&self, sync: &SyncConfig) -> String {
+        if !self.has_owner {
+            return "the next start of a server or a sync".to_owned();
         }
+        let place = Place {
+            connection: sync.sync.connection.clone(),
+            group: sync.group.clone(),
+            priority: sync.priority,
+        };
+        wait(&self.limits, &sync.sync.name, &place, &self.begun).to_string()
     }
 }
 
@@ -279,19 +333,19 @@ fn finished(row: &RunRow) -> Option<Finished> {
     Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
 }
 
-/// The snapshot is read from disk, on a thread where that holds up nobody.
-async fn header(
+/// What each snapshot says of itself, in the order of the syncs. They are read on a thread where that holds up nobody.
+async fn snapshots(
     config: &Config,
-    name: &str,
-    known: Option<(Lineage, u64)>,
-) -> Result<Option<Header>, String> {
-    let disk = LocalDisk::existing(config.state.join("snapshots").join(name));
-    let name = name.to_owned();
+    glances: &Glances,
+    syncs: &[&SyncConfig],
+) -> Vec<Result<Option<Glance>, snapshot::Error>> {
+    let folder = config.state.join("snapshots");
+    let names: Vec<String> = syncs.iter().map(|sync| sync.sync.name.clone()).collect();
+    let glances = glances.clone();
     let mut tasks = Tasks::default();
-    tasks.spawn_blocking(move || match View::read(&disk, &name) {
-        Ok(None) if known.is_some() => Err(chain(&snapshot::Error::Missing { sync: name })),
-        Ok(view) => Ok(view.map(|view| view.header().clone())),
-        Err(error) => Err(chain(&error)),
+    tasks.spawn_blocking(move || {
+        let take = |name: &String| glances.take(&LocalDisk::existing(folder.join(name)), name);
+        names.iter().map(take).collect()
     });
     tasks.next().await.expect("the one task was just spawned")
 }
@@ -315,6 +369,7 @@ mod tests {
             tally: Tally::default(),
             error: None,
             stop: None,
+            revision: None,
         }
     }
 
@@ -350,6 +405,47 @@ mod tests {
         assert_eq!(word(&drained).0, Word::Restarting);
         assert_eq!(word(&Stored { has_owner: false, ..drained }).0, Word::InQueue);
         assert_eq!(word(&Stored { ended, ..Stored::default() }).0, Word::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_sync_among_others_stands_where_it_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = crate::api::tests::app(folder.path()).await;
+        let (config, store, at) = (&app.config, &app.store, Instant(5));
+        let syncs: Vec<&SyncConfig> = config.syncs.iter().collect();
+        let names: Vec<&str> = syncs.iter().map(|sync| sync.sync.name.as_str()).collect();
+        let create = |sync| store.create_run(sync, None, Trigger::Api, at);
+        let failed = create(names[0]).await.unwrap();
+        let (tally, why) = (Tally::default(), Some("no file"));
+        store.finish(failed, Outcome::Failed, &tally, why, at).await.unwrap();
+        let going = create(names[1]).await.unwrap();
+        store.set_phase(going, Phase::Starting).await.unwrap();
+        create(names[0]).await.unwrap();
+        let pause = Pause {
+            is_paused: true,
+            configured: syncs[2].paused,
+            message: None,
+            who: "ada".to_owned(),
+            at,
+            until: None,
+        };
+        store.record_pause(names[2], None, &pause).await.unwrap();
+        store.set_known(names[3], crate::domain::id::Lineage(7), 1, None).await.unwrap();
+        let _owner = StateLock::take(folder.path()).unwrap();
+        let glances = Glances::default();
+        let read = |syncs| Status::read(config, Ok(Some(store)), &glances, syncs, false, at);
+        let running = app.running_config();
+        let to_json = |status: &Status<'_>| status.to_json(&running);
+        let together: Vec<Value> = read(&syncs).await.iter().map(to_json).collect();
+        let mut alone = Vec::new();
+        for sync in &syncs {
+            alone.extend(read(std::slice::from_ref(sync)).await.iter().map(to_json));
+        }
+        assert_eq!(together, alone);
+        let words: Vec<&Value> = together.iter().map(|status| &status["status"]).collect();
+        assert_eq!(words[..4], ["In Queue", "Running", "Disabled", "Unknown"]);
+        let waits = together[0]["status_reason"].as_str().unwrap();
+        assert!(waits.contains(&format!("the start-up of `{}`", names[1])), "{waits}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::runs::Next;
 use super::shape::Standing;
 use super::status::Status;
 use super::{App, document};
+use crate::config::SyncConfig;
 use crate::control::commands;
 use crate::control::handle::{Given, Readiness};
 use crate::control::pausing::{self, Came};
@@ -81,7 +82,7 @@ struct Asked {
     after: Option<String>,
 }
 
-/// Where every sync stands, a page at a time: each is looked up.
+/// Where every sync stands, a page at a time.
 async fn list(
     State(app): State<App>,
     FromQuery(Asked { limit: most, after }): FromQuery<Asked>,
@@ -96,13 +97,11 @@ async fn list(
         }
     };
     let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
-    let (mut documents, mut last) = (Vec::new(), None);
-    for sync in page {
-        documents.push(standing(&app, sync).await.to_json());
-        last = Some(&sync.sync.name);
-    }
-    let is_more = first + documents.len() < syncs.len();
-    let link = last.filter(|_| is_more).map(|last| {
+    let page: Vec<&SyncConfig> = page.collect();
+    let (standings, running) = (standings(&app, &page).await, app.running_config());
+    let documents = standings.iter().map(|status| status.to_json(&running)).collect();
+    let is_more = first + page.len() < syncs.len();
+    let link = page.last().map(|sync| &sync.sync.name).filter(|_| is_more).map(|last| {
         (header::LINK, format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""))
     });
     Ok((AppendHeaders(link), Json(Value::Array(documents))))
@@ -114,13 +113,14 @@ async fn one(
     FromPath(name): FromPath<String>,
 ) -> Result<Json<Value>, Problem> {
     let sync = app.config.sync(&name).ok_or_else(|| Problem::no_sync(&name))?;
-    Ok(Json(standing(&app, sync).await.to_json()))
+    let standing = standings(&app, &[sync]).await.remove(0);
+    Ok(Json(standing.to_json(&app.running_config())))
 }
 
-/// Where a sync stands now.
-pub async fn standing<'a>(app: &App, sync: &'a crate::config::SyncConfig) -> Status<'a> {
+/// Where each of these syncs stands now, in their order.
+pub async fn standings<'a>(app: &App, syncs: &[&'a SyncConfig]) -> Vec<Status<'a>> {
     let is_starting = matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
-    Status::read(&app.config, Ok(Some(&app.store)), sync, is_starting, now()).await
+    Status::read(&app.config, Ok(Some(&app.store)), &app.glances, syncs, is_starting, now()).await
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::reload::Known;
+use crate::domain::id::Instant;
 use crate::store::StateLock;
 
 const FILE: &str = "server.json";
@@ -22,6 +24,12 @@ pub struct Address {
     /// The revision of that.
     #[serde(default)]
     pub revision: String,
+    /// When it was put in place.
+    #[serde(default)]
+    pub since: Option<Instant>,
+    /// Why the file as it is now does not run, if it does not.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// The file that says it; removed when dropped.
@@ -39,10 +47,10 @@ pub fn announce(
     state: &Path,
     address: SocketAddr,
     config: Option<String>,
-    revision: &str,
+    known: Known,
 ) -> std::io::Result<Announced> {
     let announced = Announced { file: state.join(FILE), address };
-    announced.again(config, revision)?;
+    announced.again(config, known)?;
     Ok(announced)
 }
 
@@ -51,10 +59,11 @@ impl Announced {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn again(&self, config: Option<String>, revision: &str) -> std::io::Result<()> {
+    pub fn again(&self, config: Option<String>, known: Known) -> std::io::Result<()> {
         let next = self.file.with_extension("json.next");
-        let (pid, revision) = (std::process::id(), revision.to_owned());
-        let said = Address { pid, address: self.address, config, revision };
+        let Known { revision, since, warning } = known;
+        let (pid, since) = (std::process::id(), Some(since));
+        let said = Address { pid, address: self.address, config, revision, since, warning };
         let text = serde_json::to_string(&said).expect("an address is plain data");
         std::fs::write(&next, text)?;
         std::fs::rename(&next, &self.file)
@@ -104,13 +113,20 @@ mod tests {
         let state = folder.path();
         assert_eq!(of_owner(state), None);
         let address = SocketAddr::from(([127, 0, 0, 1], 4_711));
-        let announced = announce(state, address, None, "").unwrap();
+        let known = Known { revision: String::new(), since: Instant(0), warning: None };
+        let announced = announce(state, address, None, known).unwrap();
         assert_eq!(of_owner(state), None, "nobody holds the lock");
         assert!(!state.join("lock").exists(), "whoever looks makes nothing");
         let lock = StateLock::take(state).unwrap();
         assert_eq!(of_owner(state).map(|said| said.address), Some(address));
-        let of_another =
-            Address { pid: std::process::id() + 1, address, config: None, revision: String::new() };
+        let of_another = Address {
+            pid: std::process::id() + 1,
+            address,
+            config: None,
+            revision: String::new(),
+            since: None,
+            warning: None,
+        };
         std::fs::write(state.join(FILE), serde_json::to_string(&of_another).unwrap()).unwrap();
         assert_eq!(of_owner(state), None, "the lock is held by another");
         drop(lock);

@@ -89,8 +89,13 @@ impl Owner {
     async fn count(&self) -> Result<Backlog, Failure> {
         match self {
             Owner::Server { server, sync } => {
-                let counted = server.question(&format!("/api/v1/syncs/{sync}/backlog")).await?;
-                Ok(backlog_of(&counted))
+                let path = format!("/api/v1/syncs/{sync}/backlog");
+                loop {
+                    let counted = server.question(&path).await?;
+                    if counted["state"] != "counting" {
+                        return Ok(backlog_of(&counted));
+                    }
+                }
             }
             Owner::Us { owned, order } => {
                 Box::pin(backlog::count(&owned.store, order)).await.map_err(|error| failure(&error))
@@ -103,7 +108,7 @@ impl Owner {
             Owner::Server { server, sync } => {
                 let path = format!("/api/v1/syncs/{sync}/discard-backlog");
                 let body = json!({ "shown": shown, "message": message });
-                Ok(backlog_of(&server.command(&path, &body).await?))
+                Ok(backlog_of(&server.long_command(&path, &body).await?))
             }
             Owner::Us { owned, order } => {
                 let (store, who) = (&owned.store, time::who());

@@ -32,6 +32,8 @@ const POLL: Duration = Duration::from_millis(200);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the answer to a question may take that can go without one.
 const BRIEFLY: Duration = Duration::from_secs(2);
+/// The same, where the model is read for it.
+const LONG: Duration = Duration::from_secs(3_600);
 /// How often an answer may fail to come before the server counts as gone.
 const FAILURES: u32 = 10;
 
@@ -150,6 +152,13 @@ impl Server {
     pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.client.post(self.url(path)).header("content-type", "application/json");
         answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
+    }
+
+    /// As [`Server::command`], for one that reads the model before it is answered.
+    pub async fn long_command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        let request = request.timeout(LONG).body(body.to_string());
+        answer(request).await?.ok_or_else(|| self.gone())
     }
 
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {

@@ -22,6 +22,7 @@ use crate::api::status::Status;
 use crate::config::Config;
 use crate::control::grouping::{self, Member};
 use crate::domain::id::RunId;
+use crate::snapshot::Glances;
 use crate::store::Store;
 
 pub async fn run(place: &Place, output: &Output, command: GroupCommand) -> Result<Exit, Failure> {
@@ -195,10 +196,10 @@ async fn status(
     let is_reinitializing = beside::is_reinitializing(&config.state).await;
     let mut documents = Vec::new();
     for group in config.groups.keys().filter(|group| name.is_none_or(|name| name == *group)) {
-        let mut statuses = Vec::new();
-        for sync in config.syncs_of(group) {
-            statuses.push(Status::read(config, store, sync, is_reinitializing, time::now()).await);
-        }
+        let syncs: Vec<_> = config.syncs_of(group).collect();
+        let glances = Glances::default();
+        let statuses =
+            Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
         documents.push(to_json(document(config, group, &statuses)));
     }
     output.answer(&Value::Array(documents.clone()), || {

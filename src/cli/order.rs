@@ -78,6 +78,7 @@ fn standing(
         keeps_snapshot: false,
         chosen: None,
         trigger: Trigger::Manual,
+        revision: config.content.revision.clone(),
         state: config.state.clone(),
         spool: config
             .delivery_log

@@ -56,6 +56,8 @@ pub struct Reloading {
     samples: Samples,
     apps: watch::Sender<App>,
     announced: Arc<Announced>,
+    /// Of the file that runs.
+    hash: Option<String>,
     /// The files that count.
     files: BTreeSet<PathBuf>,
     /// How they looked when they were last read.
@@ -76,12 +78,14 @@ pub struct Parts {
     pub samples: Samples,
     pub apps: watch::Sender<App>,
     pub announced: Arc<Announced>,
+    /// Of the config's file.
+    pub hash: Option<String>,
 }
 
 impl Reloading {
     pub fn new(parts: Parts) -> Reloading {
-        let Parts { file, config, budgets, handle, desk, hangups, samples, apps, announced } =
-            parts;
+        let Parts { file, config, budgets, handle, desk, hangups, .. } = parts;
+        let Parts { samples, apps, announced, hash, .. } = parts;
         let files = files(&file, &config.content.files);
         let read = looks(&files);
         Reloading {
@@ -94,6 +98,7 @@ impl Reloading {
             samples,
             apps,
             announced,
+            hash,
             files,
             read,
             restless: None,
@@ -153,12 +158,15 @@ impl Reloading {
         (self.read, self.restless) = (looks(&self.files), None);
         let hash = address::hash(&self.file);
         let reloaded = match self.load().await {
-            Ok(config) => self.put_in_place(who, store, config, hash).await,
+            Ok(config) => self.put_in_place(who, store, config).await,
             Err(refused) => Err(refused),
         };
         if let Err(Refused::Service(_)) = &reloaded {
             // Not the file's fault: it is read again.
             self.read.clear();
+        }
+        if reloaded.is_ok() {
+            self.hash = hash;
         }
         self.tell(reloaded.as_ref().err());
         reloaded
@@ -215,7 +223,6 @@ impl Reloading {
         who: &str,
         store: Option<Store>,
         config: Config,
-        hash: Option<String>,
     ) -> Result<Reloaded, Refused> {
         let changes = compare(&self.config, &config);
         let is_changed = config.content != self.config.content || !changes.is_empty();
@@ -235,9 +242,6 @@ impl Reloading {
             self.config = Arc::new(config);
             let config = Arc::clone(&self.config);
             self.apps.send_modify(|app| app.config = config);
-        }
-        if let Err(error) = self.announced.again(hash, &revision) {
-            tracing::warn!(%error, "the config that runs could not be announced beside the state");
         }
         Ok(reloaded)
     }
@@ -262,7 +266,7 @@ impl Reloading {
         }
     }
 
-    /// Lets the log and whoever asks know how the config that runs stands to the file.
+    /// Lets the log, whoever asks, and commands beside the state know how the config that runs stands to the file.
     fn tell(&self, refused: Option<&Refused>) {
         if let Some(refused) = refused {
             let running = &self.config.content.revision;
@@ -279,6 +283,10 @@ impl Reloading {
                 )
             });
         });
+        let known = self.desk.known.borrow().clone();
+        if let Err(error) = self.announced.again(self.hash.clone(), known) {
+            tracing::warn!(%error, "the config that runs could not be announced beside the state");
+        }
     }
 }
 

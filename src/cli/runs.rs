@@ -35,7 +35,7 @@ fn human(rows: &[RunRow]) -> String {
         return "no runs yet; begin with `counterflow sync SYNC`".to_owned();
     }
     let mut table =
-        table(&["run", "sync", "started", "kind", "phase", "delivered", "not delivered"]);
+        table(&["run", "sync", "started", "kind", "phase", "delivered", "not delivered", "config"]);
     for run in rows {
         let tally = &run.tally;
         let open = tally.rejected + tally.unknown + tally.held + tally.deferred + tally.unsent;
@@ -47,6 +47,7 @@ fn human(rows: &[RunRow]) -> String {
             run.phase.to_string(),
             tally.delivered.to_string(),
             (open + tally.invalid).to_string(),
+            run.revision.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     let mut text = table.trim_fmt();
@@ -89,11 +90,14 @@ mod tests {
             tally: Tally { delivered: 5, unsent: 2, ..Tally::default() },
             error: Some("no `id`".into()),
             stop: None,
+            revision: Some("0a1b2c3d4e5f".into()),
         };
         let text = human(std::slice::from_ref(&row));
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["3", "crm", "1970-01-01T00:00:00Z", "full", "failed", "5", "2"]);
+        let expected =
+            ["3", "crm", "1970-01-01T00:00:00Z", "full", "failed", "5", "2", "0a1b2c3d4e5f"];
+        assert_eq!(lines[1], expected);
         assert_eq!(lines[2].join(" "), "run 3: no `id`");
         assert_eq!(document::run(&row)["reason"], "first_run");
     }

@@ -23,7 +23,7 @@ use crate::engine::progress::Progress;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::engine::sampling::Ended;
-use crate::shutdown;
+use crate::{shutdown, telemetry};
 
 /// Bytes of the longest file of keys.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -71,6 +71,7 @@ async fn here(
     let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
     let order = Order { chosen: Some(chosen), ..order };
     let owned = state::own(&config).await?;
+    let traces = sync::traces(&config)?;
     sync::recover(&owned, output).await?;
     let (choice, now) = (Some(Choice::SAMPLE), time::now());
     let run = owned.store.create_run(name, choice, Trigger::Manual, now).await?;
@@ -78,8 +79,11 @@ async fn here(
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());
     let bar = output.is_watched().then(|| Bar::start(name, Arc::clone(&progress)));
+    let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
     let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
     drop(bar);
+    traces.ended(&report.trace(trigger, &revision, began));
+    telemetry::flush(&traces).await;
     let exit = exit::of(&report, watch.cause());
     drop(watch);
     owned.store.close().await;

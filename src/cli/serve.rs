@@ -21,7 +21,7 @@ use super::reloading::{Hangups, Parts, Reloading};
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::time::now;
-use super::{address, notify, order};
+use super::{address, notify, order, sync};
 use crate::api::{self, App};
 use crate::config::{Config, Schedule};
 use crate::control::handle;
@@ -36,6 +36,7 @@ use crate::export::Exporter;
 use crate::points::{self, Point};
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
+use crate::telemetry;
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
@@ -63,13 +64,15 @@ async fn serve(
     let (handle, inbox) = handle::channel();
     let revision = config.content.revision.clone();
     let known = Known { revision: revision.clone(), since: now(), warning: None };
-    let (line, desk) = reload::channel(known);
+    let (line, desk) = reload::channel(known.clone());
     let handle = handle.with_reloads(line);
     let mut budgets = Budgets::default();
     let standing = standing(config, &mut budgets);
     let orders: Vec<_> = standing.iter().map(|standing| standing.order.clone()).collect();
     Box::pin(decisions::settle_all(&owned.store, &orders)).await?;
-    let engine = Engine { store: owned.store.clone(), turns: Turns::default() };
+    let traces = sync::traces(config)?;
+    let store = owned.store.clone();
+    let engine = Engine { store, turns: Turns::default(), traces: traces.clone() };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
     let app = App::new(
@@ -84,7 +87,7 @@ async fn serve(
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
-    let announced = address::announce(&config.state, address, hash, &revision);
+    let announced = address::announce(&config.state, address, hash.clone(), known);
     let announced = Arc::new(announced.map_err(|error| Failure::of(&error))?);
     let mut service = Service::new(
         owned.store.clone(),
@@ -109,6 +112,7 @@ async fn serve(
         samples,
         apps,
         announced: Arc::clone(&announced),
+        hash,
     };
     let mut reloads = Tasks::default();
     reloads.spawn(Reloading::new(parts).serve(ending.shutdown()));
@@ -120,7 +124,7 @@ async fn serve(
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
-    ending.within("telemetry is flushed", crate::telemetry::flush()).await;
+    ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;
     ending.within("the state is closed", owned.store.close()).await;
     drop(announced);
     close.raise(Stage::Draining);

@@ -106,6 +106,8 @@ pub fn snapshot_folder(config: &Config, sync: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::reload::Known;
+    use crate::domain::id::Instant;
 
     #[tokio::test]
     async fn an_owner_with_the_pid_of_a_server_that_was_killed_is_not_taken_for_it() {
@@ -118,13 +120,14 @@ mod tests {
         std::fs::create_dir_all(&config.state).unwrap();
         let listened = std::net::SocketAddr::from(([127, 0, 0, 1], 4_711));
         // Never dropped, as by a kill.
-        let announced = address::announce(&config.state, listened, None, "").unwrap();
+        let known = Known { revision: String::new(), since: Instant(0), warning: None };
+        let announced = address::announce(&config.state, listened, None, known.clone()).unwrap();
         std::mem::forget(announced);
         let owned = own(&config).await.unwrap();
         assert_eq!(address::of_owner(&config.state), None);
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
-        let _announced = address::announce(&config.state, listened, None, "").unwrap();
+        let _announced = address::announce(&config.state, listened, None, known.clone()).unwrap();
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
         assert!(format!("{refused:?}").contains("the server at 127.0.0.1:4711"), "{refused:?}");

@@ -11,11 +11,12 @@ use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Place};
 use super::time;
+use crate::api::document::RunningConfig;
 use crate::api::status::Status;
-use crate::config::Schedule;
+use crate::config::{Config, Schedule};
 use crate::domain::run::Phase;
 use crate::domain::status;
-use crate::snapshot::header::Header;
+use crate::snapshot::{Glance, Glances};
 use crate::store::{Audited, Pause};
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
@@ -31,21 +32,43 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let is_reinitializing = beside::is_reinitializing(&config.state).await;
-    let mut statuses = Vec::new();
-    for sync in syncs {
-        statuses.push(Status::read(&config, store, sync, is_reinitializing, time::now()).await);
-    }
-    let document = Value::Array(statuses.iter().map(Status::to_json).collect());
-    output.answer(&document, || {
+    let glances = Glances::default();
+    let statuses =
+        Status::read(&config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let server = address::of_owner(&config.state);
+    let running = running(server.as_ref(), &config);
+    let document = statuses.iter().map(|status| status.to_json(&running));
+    output.answer(&Value::Array(document.collect()), || {
         let mut text = statuses.iter().map(human).collect::<Vec<_>>().join("\n");
-        if let Some(Address { address, revision, .. }) = address::of_owner(&config.state) {
-            let _ =
-                writeln!(text, "\nthe server at {address} runs revision {revision} of the config");
-        }
+        text.push_str(&said(server.as_ref(), &running));
         text
     });
     let is_unread = statuses.iter().any(|status| status.store_error.is_some());
     Ok(if is_unread { Exit::Failed } else { Exit::Done })
+}
+
+/// The config that the server runs by; the file's own where there is none.
+fn running(server: Option<&Address>, config: &Config) -> RunningConfig {
+    let own = || config.content.revision.clone();
+    RunningConfig {
+        revision: server.map_or_else(own, |server| server.revision.clone()),
+        since: server.and_then(|server| server.since).map(|since| since.to_string()),
+        warning: server.and_then(|server| server.warning.clone()),
+    }
+}
+
+fn said(server: Option<&Address>, running: &RunningConfig) -> String {
+    let RunningConfig { revision, since, warning } = running;
+    let Some(Address { address, .. }) = server else {
+        return format!("\nthe config has revision {revision}, and no server runs by it\n");
+    };
+    let since = since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+    let mut text =
+        format!("\nthe server at {address} runs revision {revision} of the config{since}\n");
+    if let Some(warning) = warning {
+        let _ = writeln!(text, "  {warning}");
+    }
+    text
 }
 
 fn human(status: &Status<'_>) -> String {
@@ -94,8 +117,8 @@ fn human(status: &Status<'_>) -> String {
             ),
         };
     }
-    if let Ok(Some(header)) = &status.header {
-        text.push_str(&known(header));
+    if let Ok(Some(glance)) = &status.snapshot {
+        text.push_str(&known(glance));
     }
     if let Some(first) = status.sync.schedule.as_ref().and_then(Schedule::after) {
         let _ = writeln!(text, "  runs after `{first}` has succeeded");
@@ -108,12 +131,12 @@ fn human(status: &Status<'_>) -> String {
 }
 
 /// What the snapshot says.
-fn known(header: &Header) -> String {
-    let mut text = format!("  {} records are known at the destination\n", header.entries);
-    if header.is_epoch_open {
+fn known(glance: &Glance) -> String {
+    let mut text = format!("  {} records are known at the destination\n", glance.entries);
+    if glance.is_epoch_open {
         text.push_str("  a full resync is not finished; the next run goes on with it\n");
     }
-    if let Some(hold) = &header.hold {
+    if let Some(hold) = &glance.hold {
         let _ = writeln!(text, "  {} deletes are held, last in run {}:", hold.keys, hold.run);
         for cause in &hold.causes {
             let _ = writeln!(text, "    {cause}");
@@ -131,30 +154,16 @@ fn known(header: &Header) -> String {
 mod tests {
     use super::*;
     use crate::domain::guard::HoldCause;
-    use crate::domain::id::{BatchNumber, Epoch, IntentNumber, Lineage, RunId};
+    use crate::domain::id::RunId;
     use crate::snapshot::header::Hold;
 
     #[test]
     fn what_is_held_comes_with_the_commands_that_end_it() {
         let hold =
             Hold { run: RunId(7), causes: vec![HoldCause::EmptyRead { entries: 5 }], keys: 5 };
-        let header = Header {
-            sync: "crm".into(),
-            lineage: Lineage(1),
-            fence: 1,
-            generation: 1,
-            definition: None,
-            epoch: Epoch(1),
-            is_epoch_open: true,
-            next_batch: BatchNumber(1),
-            reuse_floor: IntentNumber(1),
-            baseline: None,
-            hold: Some(hold),
-            releases: Vec::new(),
-            entries: 5,
-        };
+        let glance = Glance { entries: 5, is_epoch_open: true, hold: Some(hold) };
         assert_eq!(
-            known(&header),
+            known(&glance),
             "  5 records are known at the destination\n  \
              a full resync is not finished; the next run goes on with it\n  \
              5 deletes are held, last in run 7:\n    \

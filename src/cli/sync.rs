@@ -17,7 +17,7 @@ use super::output::{Format, Output};
 use super::state::{self, Owned, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
-use crate::config::SyncConfig;
+use crate::config::{Config, SyncConfig};
 use crate::control::disabling::closed;
 use crate::control::handle::Given;
 use crate::control::pausing::{Paused, end_what_is_over};
@@ -32,7 +32,9 @@ use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
 use crate::points::{self, Point};
 use crate::shutdown;
-use crate::store::Decision;
+use crate::store::{Decision, RunRow};
+use crate::telemetry;
+use crate::telemetry::traces::Traces;
 
 /// What is wished of a run beside its being made.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +81,7 @@ async fn attempt(
         Err(failure) => return Err(failure),
     };
     points::reached(Point::StateOwned);
+    let traces = traces(&config)?;
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
     let given = asked.keeps_snapshot.then(|| Given {
@@ -87,13 +90,21 @@ async fn attempt(
         store: owned.store.clone(),
         decision: Some(Decision::Keep { at: time::now() }),
     });
+    let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
     let (report, exit) = Box::pin(watched(&owned, output, order, given, signals, queue)).await?;
+    traces.ended(&report.trace(trigger, &revision, began));
+    telemetry::flush(&traces).await;
     if let Some(exporter) = order::exporter(&config, &owned.store) {
         exporter.last().await;
     }
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
+}
+
+/// What takes the traces of runs that are made here.
+pub fn traces(config: &Config) -> Result<Traces, Failure> {
+    Traces::start(config.traces.as_ref()).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// A sync that is paused is not run, by whatever command.
@@ -145,15 +156,14 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
             queue.accept(&row.sync, wish, row.id);
         }
     }
-    for row in left.begun {
-        let (run, sync) = (row.id, &row.sync);
-        if row.stop.is_none() {
-            let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(&row) };
-            take_in(store, &mut queue, sync, wish, time::now()).await?;
-        }
-        recovery::interrupt(store, &row, time::now()).await?;
+    for row in left.begun.iter().filter(|row| row.stop.is_none()) {
+        let wish = Wish { trigger: Trigger::Recovery, ..Wish::of(row) };
+        take_in(store, &mut queue, &row.sync, wish, time::now()).await?;
+    }
+    recovery::interrupt(store, &left.begun, time::now()).await?;
+    for RunRow { id, sync, .. } in left.begun {
         output.aside(&format!(
-            "run {run} of `{sync}` was interrupted; its next one goes on from there"
+            "run {id} of `{sync}` was interrupted; its next one goes on from there"
         ));
     }
     Ok(queue)

@@ -110,6 +110,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
             ("server.listen", old.server.listen != new.server.listen),
             ("server.rate_limit", old.server.rate != new.server.rate),
             ("delivery_log", old.delivery_log != new.delivery_log),
+            ("telemetry", old.traces != new.traces),
         ]),
     }
 }

@@ -73,7 +73,7 @@ fn http_connection(
     name: &str,
     raw: &RawHttp,
 ) -> definition::Connection {
-    let url = base_url(check, pointer, raw.base_url.as_deref());
+    let url = address(check, &child(pointer, "base_url"), raw.base_url.as_deref());
     let is_loopback = url.as_ref().is_some_and(is_loopback);
     let mut timeout = |key: &str, text: &Option<String>, usual: &str| {
         let read = check.unit(&child(pointer, key), text.as_deref(), units::duration);
@@ -128,12 +128,12 @@ fn identify(check: &mut Check, pointer: &str, raw: &RawHttp) -> Option<Identify>
     Some(Identify { path, pointer: account })
 }
 
-fn base_url(check: &mut Check, pointer: &str, text: Option<&str>) -> Option<Url> {
+/// Reads an address on the web, without credentials.
+pub fn address(check: &mut Check, pointer: &str, text: Option<&str>) -> Option<Url> {
     let text = text?;
-    let pointer = child(pointer, "base_url");
-    let written = check.document.written(&pointer).to_owned();
+    let written = check.document.written(pointer).to_owned();
     let mut wrong = |what: String, remedy: &str| {
-        check.report(&pointer, what, remedy);
+        check.report(pointer, what, remedy);
         None
     };
     let usual = "write `https://` and a host, such as `https://api.example.com/v1`";
@@ -158,7 +158,8 @@ fn base_url(check: &mut Check, pointer: &str, text: Option<&str>) -> Option<Url>
     Some(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether it is this machine's own.
+pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
@@ -229,7 +230,8 @@ fn renewal(folder: &Path, raw: &RawHttp, auth: &Auth) -> Option<Renewal> {
     }))
 }
 
-fn secret(
+/// Reads a secret, which is one reference.
+pub fn secret(
     check: &mut Check,
     pointer: &str,
     text: &str,
@@ -285,10 +287,8 @@ pub fn headers(
 
 /// What speaks against a header of this lower-case name.
 pub fn wrong_header(name: &str) -> Option<(&'static str, &'static str)> {
-    const OURS: [&str; 6] =
-        ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "te"];
-    if HeaderName::from_bytes(name.as_bytes()).is_err() {
-        Some(("is not the name of a header", "use letters, digits and `-`"))
+    if let Some(wrong) = wrong_name(name) {
+        Some(wrong)
     } else if name == "authorization" {
         Some(("holds a credential", "use `auth: {bearer: \"${NAME}\"}` or `auth: {basic: ..}`"))
     } else if is_credential_name(name) || name == "proxy-authorization" {
@@ -296,6 +296,17 @@ pub fn wrong_header(name: &str) -> Option<(&'static str, &'static str)> {
             "holds a credential, and credentials in headers of one's own are not built yet",
             "use `auth: {bearer: \"${NAME}\"}` or `auth: {basic: ..}` where the API allows it",
         ))
+    } else {
+        None
+    }
+}
+
+/// What speaks against a header of this lower-case name, whatever it holds.
+pub fn wrong_name(name: &str) -> Option<(&'static str, &'static str)> {
+    const OURS: [&str; 6] =
+        ["host", "content-length", "transfer-encoding", "connection", "content-encoding", "te"];
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        Some(("is not the name of a header", "use letters, digits and `-`"))
     } else if OURS.contains(&name) {
         Some(("is set by us", "remove it"))
     } else {

@@ -26,7 +26,7 @@ pub struct Document {
     /// What references stand for, by the pointers to the text they are in.
     hidden: Vec<(String, SecretString)>,
     pub problems: Vec<Problem>,
-    /// Problems of connections that are none while nobody uses the connection, by its name.
+    /// Problems that are none while nobody uses the connection, by its name, or the traces, without one.
     pub absent: Vec<(String, Problem)>,
     /// Files that it names, as far as their content counts here.
     pub files: Vec<PathBuf>,
@@ -126,18 +126,21 @@ impl Document {
 
     /// Notes what is wrong with a reference at the pointer.
     pub fn report_fault(&mut self, pointer: &str, fault: Fault) {
-        let connection =
-            pointer.strip_prefix("/connections/").and_then(|rest| rest.split('/').next());
-        match connection.filter(|_| fault.is_absent) {
-            Some(connection) => {
-                let connection = unescaped(connection);
-                let position = self.nearest(pointer).map(|place| place.position.clone());
-                let position = position.unwrap_or_default();
-                let problem = self.problem(pointer, position, fault.what, fault.remedy);
-                self.absent.push((connection, problem));
-            }
-            None => self.report(pointer, fault.what, fault.remedy),
+        let is_optional = ["/connections/", "/telemetry/"].iter().any(|at| pointer.starts_with(at));
+        if fault.is_absent && is_optional {
+            self.report_absent(pointer, fault.what, fault.remedy);
+        } else {
+            self.report(pointer, fault.what, fault.remedy);
         }
+    }
+
+    /// Notes a problem that is none while nobody uses the connection, or the traces, that the pointer is in.
+    pub fn report_absent(&mut self, pointer: &str, what: String, remedy: String) {
+        let connection = pointer.strip_prefix("/connections/");
+        let connection = connection.and_then(|rest| rest.split('/').next()).map(unescaped);
+        let position = self.nearest(pointer).map(|place| place.position.clone());
+        let problem = self.problem(pointer, position.unwrap_or_default(), what, remedy);
+        self.absent.push((connection.unwrap_or_default(), problem));
     }
 
     /// What references stand for in what the pointer points to.
@@ -315,7 +318,10 @@ fn is_verbatim(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     matches!(
         path.as_slice(),
-        ["models", _, "sql"] | ["syncs", _, "mapping", ..] | ["connections", _, "http", "auth", ..]
+        ["models", _, "sql"]
+            | ["syncs", _, "mapping", ..]
+            | ["connections", _, "http", "auth", ..]
+            | ["telemetry", "otlp", "headers", ..]
     )
 }
 

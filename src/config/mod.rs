@@ -17,6 +17,7 @@ use crate::control::queue;
 use crate::control::schedule::Schedule as Timing;
 use crate::delivery::limits::Limits;
 use crate::domain::priority::Priority;
+use crate::telemetry::traces::Collector;
 use crate::{destination, domain, source};
 
 pub mod compare;
@@ -38,6 +39,7 @@ mod server;
 mod shape;
 mod stations;
 mod sync;
+mod telemetry;
 mod template;
 mod tree;
 mod units;
@@ -69,6 +71,8 @@ pub struct Config {
     pub memory_limit: Option<u64>,
     pub server: Server,
     pub delivery_log: Option<DeliveryLog>,
+    /// Where traces of runs go.
+    pub traces: Option<Collector>,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
     /// Groups by name, with how many of their runs go at once where that has a limit.
@@ -224,7 +228,7 @@ pub fn load_with(path: &Path, environment: Environment) -> Result<Config, Proble
     read_with(path, environment, Wanted::All)
 }
 
-/// The connections whose secrets must be there.
+/// The connections whose secrets must be there; those of the traces, where any must.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
     All,
@@ -264,6 +268,7 @@ fn read_text(
         for (connection, problem) in std::mem::take(&mut document.absent) {
             let is_wanted = match wanted {
                 Wanted::All => true,
+                Wanted::Of(_) if connection.is_empty() => true,
                 Wanted::Of(sync) => {
                     let sync =
                         raw.syncs.iter().flat_map(|syncs| &syncs.0).find(|(name, _)| name == sync);
@@ -276,6 +281,10 @@ fn read_text(
             let words = (!is_wanted).then(|| format!("{}; {}", problem.what, problem.remedy));
             if is_wanted {
                 document.problems.push(problem);
+            }
+            if connection.is_empty() {
+                config.traces = None;
+                continue;
             }
             config.connections.remove(&connection);
             config.absent.entry(connection).or_default().extend(words);

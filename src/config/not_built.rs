@@ -2,7 +2,7 @@
 
 /// Keys by the place they will have; `*` stands for any name.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["telemetry", "log", "defaults", "presets"]),
+    ("", &["log", "defaults", "presets"]),
     ("/server", &["auth", "token", "tls"]),
     (
         "/sources/*",

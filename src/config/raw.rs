@@ -23,6 +23,7 @@ pub struct RawConfig {
     pub memory_limit: Option<String>,
     pub server: Option<RawServer>,
     pub delivery_log: Option<RawDeliveryLog>,
+    pub telemetry: Option<RawTelemetry>,
     /// Where rows are read, by name.
     #[schemars(required)]
     pub sources: Option<Named<RawSource>>,
@@ -74,6 +75,24 @@ pub struct RawDeliveryLog {
     pub every: Option<String>,
     /// How much may wait while the folder is away; `1GiB` unless said.
     pub spool: Option<String>,
+}
+
+/// What is told of runs beside the log and `/metrics`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTelemetry {
+    pub otlp: Option<RawOtlp>,
+}
+
+/// Traces of runs, by OTLP over HTTP; for a build with the feature `otlp`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOtlp {
+    /// The collector's address, which `/v1/traces` follows, such as `http://127.0.0.1:4318`.
+    #[schemars(required)]
+    pub endpoint: Option<String>,
+    /// Sent with every request; a credential is a reference, `${NAME}`, `Bearer ${NAME}` or `file:PATH`.
+    pub headers: Option<Named<String>>,
 }
 
 /// A source; exactly one kind.

@@ -5,6 +5,7 @@
 //! what needs the data: columns and their types.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::document::child;
 use super::raw::RawConfig;
@@ -28,13 +29,18 @@ pub fn ask(
     connections: &BTreeMap<String, Connection>,
     syncs: &[SyncConfig],
 ) {
+    let reader =
+        |source: &Definition| Reader::new(vec![Arc::new(source.clone())], Settings::new(1, MEMORY));
+    // One for all models of a source, which may have a table for each of them.
+    let readers: BTreeMap<&str, Reader> =
+        sources.iter().map(|(name, source)| (name.as_str(), reader(source))).collect();
     for model in models.values() {
         let pointer = child("/models", &model.name);
         if let Some(source) = sources.get(&model.source)
             && !check.document.has_problem_within(&child("/sources", &source.name))
             && !check.document.has_problem_within(&pointer)
         {
-            self::model(check, &pointer, model, source);
+            self::model(check, &pointer, model, &readers[model.source.as_str()]);
         }
     }
     for sync in syncs {
@@ -60,8 +66,7 @@ pub fn ask(
     }
 }
 
-fn model(check: &mut Check, pointer: &str, model: &Model, source: &Definition) {
-    let reader = Reader::new(std::slice::from_ref(source), Settings::new(1, MEMORY));
+fn model(check: &mut Check, pointer: &str, model: &Model, reader: &Reader) {
     if let Err(error) = reader.check(model) {
         let in_file = child(pointer, "sql_file");
         let at = if check.document.has(&in_file) { in_file } else { child(pointer, "sql") };
@@ -79,7 +84,7 @@ fn expression(check: &mut Check, pointer: &str, mapped: &Mapped) {
         sql: format!("SELECT (\n{}\n)", mapped.expression),
         primary_key: Vec::new(),
     };
-    let reader = Reader::new(std::slice::from_ref(&source), Settings::new(1, MEMORY));
+    let reader = Reader::new(vec![Arc::new(source)], Settings::new(1, MEMORY));
     if let Err(error) = reader.check(&model) {
         let text = error.to_string();
         let why = text.strip_prefix(&format!("model `{NAME}` ")).unwrap_or(&text);

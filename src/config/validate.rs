@@ -13,7 +13,9 @@ use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
 use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
-use super::{Config, DeliveryLog, connection, resolved, sequence, server, stations, sync, units};
+use super::{
+    Config, DeliveryLog, connection, resolved, sequence, server, stations, sync, telemetry, units,
+};
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
 use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
@@ -139,6 +141,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         memory_limit,
         server: server::server(check, raw),
         delivery_log: delivery_log(check, raw),
+        traces: telemetry::collector(check, raw),
         groups: groups(check, raw),
         sources,
         connections,

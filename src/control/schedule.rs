@@ -179,14 +179,14 @@ fn calendars(line: &CronLine) -> Vec<cron::Schedule> {
     let calendar = |days: String, weekdays: String| {
         let translated = format!(
             "0 {} {} {days} {} {weekdays}",
-            list(&line.minutes, 0),
-            list(&line.hours, 0),
-            list(&line.months, 0)
+            list(&line.minutes, 0, 60),
+            list(&line.hours, 0, 24),
+            list(&line.months, 0, 12)
         );
         translated.parse().expect("lists of numbers in range are a line of the cron crate")
     };
-    let days = list(&line.days, 0);
-    let weekdays = list(&line.weekdays, 1);
+    let days = list(&line.days, 0, 31);
+    let weekdays = list(&line.weekdays, 1, 7);
     if line.days.is_star || line.weekdays.is_star {
         vec![calendar(days, weekdays)]
     } else {
@@ -194,9 +194,10 @@ fn calendars(line: &CronLine) -> Vec<cron::Schedule> {
     }
 }
 
-fn list(field: &Field, shift: u32) -> String {
+/// The numbers of a field that can have so many.
+fn list(field: &Field, shift: u32, all: usize) -> String {
     let numbers: Vec<String> = field.values().map(|value| (value + shift).to_string()).collect();
-    numbers.join(",")
+    if numbers.len() == all { "*".to_owned() } else { numbers.join(",") }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::engine::progress::Progress;
 use crate::engine::report::Report;
 use crate::shutdown::{Shutdown, Tasks};
 use crate::store::Store;
+use crate::telemetry::traces::Traces;
 
 /// The wall clock is asked again at least this often, so that a jump of it is noticed.
 const RECHECK: Duration = Duration::from_secs(5);
@@ -65,6 +66,7 @@ pub struct Engine {
     pub store: Store,
     /// Runs of one sync follow each other, whoever asked for them.
     pub turns: Turns,
+    pub traces: Traces,
 }
 
 impl Work for Engine {
@@ -75,10 +77,12 @@ impl Work for Engine {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, Report> {
-        let (store, turns) = (self.store.clone(), self.turns.clone());
+        let Engine { store, turns, traces } = self.clone();
         async move {
             let _turn = turns.take(&order.sync.name).await;
             let runtime = Handle::current();
+            let (trigger, revision) = (order.trigger, order.revision.clone());
+            let began = engine::run::now();
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
@@ -89,7 +93,10 @@ impl Work for Engine {
                     Err(_panic) => runtime.block_on(panicked(&store, run, sync)),
                 }
             });
-            tasks.next().await.expect("the one task was just spawned and is not aborted")
+            let report = tasks.next().await;
+            let report = report.expect("the one task was just spawned and is not aborted");
+            traces.ended(&report.trace(trigger, &revision, began));
+            report
         }
         .boxed()
     }

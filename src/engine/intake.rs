@@ -11,6 +11,7 @@ use crate::delta::examiner::{Invalid, TakenBack};
 use crate::delta::key_map::KeyMap;
 use crate::delta::repetitions::Repeated;
 use crate::delta::table::Sighting;
+use crate::destination::definition::Repeat;
 use crate::domain::decision::Reason;
 use crate::domain::entry::Operation;
 use crate::domain::id::IntentNumber;
@@ -95,6 +96,16 @@ pub struct Waiting {
     /// Repetitions under their number. Only the whole read tells which of a batch there still are, and a part of it would
     /// leave as another batch, which the destination could not know as a repetition.
     pub repetitions: bool,
+}
+
+impl Waiting {
+    /// What waits where upserts are repeated as `repeat` says. A repetition that cannot harm waits for nothing; nor do those
+    /// of a sample, whose rows are chosen one by one, so that there is no whole batch to wait for.
+    pub fn of(repeated: Repeated, repeat: Repeat, is_sample: bool) -> Waiting {
+        let is_harmless =
+            repeat == Repeat::Natural || points::is_planted("repetitions_leave_early");
+        Waiting { repeated, repetitions: !is_harmless && !is_sample }
+    }
 }
 
 /// The state of one read.

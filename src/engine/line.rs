@@ -49,6 +49,14 @@ pub enum End {
 }
 
 impl End {
+    /// The read of a sample came to its end.
+    pub fn of_sample(rows_read: u64, model: &str) -> End {
+        match rows_read {
+            0 => End::Failed(Error::NothingChosen(model.to_owned())),
+            _ => End::Chosen,
+        }
+    }
+
     pub fn is_proven(&self) -> bool {
         matches!(self, End::Proven)
     }
@@ -137,10 +145,7 @@ impl<'a> Line<'a> {
         let destination = Arc::clone(&prepared.destination);
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
-        let is_harmless = order.requests.upsert.idempotency.repeat == Repeat::Natural;
-        // The rows of a sample are chosen one by one: whole batches are nothing to wait for.
-        let repetitions = !is_harmless && order.chosen.is_none();
-        let waiting = Waiting { repeated, repetitions };
+        let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
         let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
@@ -224,10 +229,7 @@ impl<'a> Line<'a> {
         }
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
-            return match rows_read {
-                0 => End::Failed(Error::NothingChosen(self.order.sync.model.name.clone())),
-                _ => End::Chosen,
-            };
+            return End::of_sample(rows_read, &self.order.sync.model.name);
         }
         let header = self.prepared.snapshot.header();
         if let Err(error) =

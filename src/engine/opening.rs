@@ -77,6 +77,14 @@ pub fn after_force(choice: Choice) -> Choice {
     Choice { opens_epoch, ..choice }
 }
 
+/// The choice of a sample, whatever that of a run of all rows would be; and below which number it repeats nothing: content
+/// that is said otherwise by now is never repeated under an old number.
+pub fn of_sample(choice: Choice, header: &Header) -> (Choice, IntentNumber) {
+    let floor =
+        if choice.opens_epoch { IntentNumber(header.next_batch.0) } else { header.reuse_floor };
+    (Choice::SAMPLE, floor)
+}
+
 /// Opens the epoch that the choice demands, in one commit, before any intent. `is_kept`: a person says that the snapshot
 /// is true of the definition as it is now.
 ///

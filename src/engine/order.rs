@@ -31,6 +31,8 @@ pub struct Order {
     /// A sample of these rows, and no run of all.
     pub chosen: Option<Chosen>,
     pub trigger: Trigger,
+    /// Of the config that this was made from; stored with the run.
+    pub revision: String,
     /// The state's folder; the sync's snapshot is in `snapshots/NAME` below it.
     pub state: PathBuf,
     /// Where receipts are spooled for the delivery log, if there is one.

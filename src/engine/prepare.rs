@@ -186,13 +186,9 @@ pub async fn prepare(
     if is_forced {
         sent.choice = opening::after_force(sent.choice);
     }
-    let Header { next_batch, mut reuse_floor, .. } = *snapshot.header();
+    let mut reuse_floor = snapshot.header().reuse_floor;
     if is_sample {
-        // Content that is said otherwise by now is never repeated under an old number.
-        if sent.choice.opens_epoch {
-            reuse_floor = IntentNumber(next_batch.0);
-        }
-        sent.choice = Choice::SAMPLE;
+        (sent.choice, reuse_floor) = opening::of_sample(sent.choice, snapshot.header());
     }
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
@@ -400,8 +396,7 @@ pub async fn read(
 ) -> Result<Reading, Error> {
     let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let reader =
-        Reader::new(std::slice::from_ref(order.source.as_ref()), Settings::new(cores, memory));
+    let reader = Reader::new(vec![Arc::clone(&order.source)], Settings::new(cores, memory));
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();

@@ -2,7 +2,7 @@ use crate::domain::id::Instant;
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase};
 use crate::points::is_planted;
-use crate::store::{Error, RunRow, Stop, Store};
+use crate::store::{End, Error, RunRow, Stop, Store};
 
 /// What a dead process left behind, the oldest first.
 #[derive(Debug, Default)]
@@ -28,32 +28,41 @@ pub fn never_began(stop: &Stop) -> String {
 /// # Errors
 /// The store cannot be read or written.
 pub async fn survey(store: &Store, now: Instant) -> Result<Left, Error> {
-    let mut left = Left::default();
+    let (mut left, mut ends, mut samples) = (Left::default(), Vec::new(), Vec::new());
     for row in store.unfinished().await? {
         if row.choice.is_some_and(Choice::is_sample) {
-            interrupt(store, &row, now).await?;
+            samples.push(row);
         } else if row.phase != Phase::InQueue {
             left.begun.push(row);
         } else if let Some(stop) = &row.stop {
-            let why = never_began(stop);
-            store.finish(row.id, Outcome::Cancelled, &row.tally, Some(&why), now).await?;
+            let error = Some(never_began(stop));
+            ends.push(End { run: row.id, outcome: Outcome::Cancelled, tally: row.tally, error });
         } else {
             left.queued.push(row);
         }
     }
+    store.finish_all(&ends, now).await?;
+    interrupt(store, &samples, now).await?;
     Ok(left)
 }
 
-/// Ends a run that a dead process had begun. What it had in flight is folded when its sync's snapshot is next opened.
+/// Ends runs that a dead process had begun, in one write. What they had in flight is folded when their syncs' snapshots are
+/// next opened.
 ///
 /// # Errors
-/// The store cannot be written.
-pub async fn interrupt(store: &Store, row: &RunRow, now: Instant) -> Result<(), Error> {
+/// The store cannot be written; then none has ended.
+pub async fn interrupt(store: &Store, rows: &[RunRow], now: Instant) -> Result<(), Error> {
     if is_planted("interrupted_left_going") {
         return Ok(());
     }
-    let why = "the process ended before the run did";
-    store.finish(row.id, Outcome::Interrupted, &row.tally, Some(why), now).await
+    let end = |row: &RunRow| End {
+        run: row.id,
+        outcome: Outcome::Interrupted,
+        tally: row.tally.clone(),
+        error: Some("the process ended before the run did".to_owned()),
+    };
+    let ends: Vec<End> = rows.iter().map(end).collect();
+    store.finish_all(&ends, now).await
 }
 
 #[cfg(test)]
@@ -75,7 +84,7 @@ mod tests {
         let left = survey(&store, Instant(1)).await.unwrap();
         let ids = |rows: &[RunRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
         assert_eq!((ids(&left.begun), ids(&left.queued)), (vec![begun], vec![queued]));
-        interrupt(&store, &left.begun[0], Instant(1)).await.unwrap();
+        interrupt(&store, &left.begun, Instant(1)).await.unwrap();
         for (run, phase) in [
             (begun, Phase::Ended(Outcome::Interrupted)),
             (sample, Phase::Ended(Outcome::Interrupted)),

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::order::Order;
 use super::sampling::Sampling;
+use crate::delivery::clock::now;
 use crate::delivery::notes::{self, Notes};
 use crate::domain::guard::HoldCause;
-use crate::domain::id::RunId;
+use crate::domain::id::{Instant, RunId};
 use crate::domain::key::Shown;
 use crate::domain::kind::{Kind, KindReason};
-use crate::domain::run::Outcome;
+use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::tally::Tally;
 use crate::shutdown::Stage;
 use crate::store::{RecordNote, Verdict};
+use crate::telemetry::traces::OfRun;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -44,6 +46,9 @@ pub struct Report {
     /// The run failed so that no later one does better before a person has done something. Not part of the document.
     #[serde(skip)]
     pub is_halt: bool,
+    /// When the run came to each of its phases; for its trace, and not part of the document.
+    #[serde(skip)]
+    pub phases: Vec<(Phase, Instant)>,
 }
 
 /// What the destination did instead of giving a receipt.
@@ -92,6 +97,28 @@ impl Report {
             error: None,
             is_config_fault: false,
             is_halt: false,
+            phases: Vec::new(),
+        }
+    }
+
+    /// Notes that the run has come to a phase.
+    pub fn enters(&mut self, phase: Phase) {
+        self.phases.push((phase, now()));
+    }
+
+    /// The trace of the run, which began then, by a trigger and with a revision of the config.
+    pub fn trace<'a>(&'a self, trigger: Trigger, revision: &'a str, began: Instant) -> OfRun<'a> {
+        OfRun {
+            sync: &self.sync,
+            run: self.run,
+            kind: self.kind,
+            trigger,
+            outcome: self.outcome,
+            revision,
+            tally: &self.tally,
+            began,
+            phases: &self.phases,
+            ended: now(),
         }
     }
 

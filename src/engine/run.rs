@@ -68,7 +68,8 @@ async fn execute(
     progress: &Progress,
     report: &mut Report,
 ) -> Result<(), Error> {
-    store.begin(report.run, order.is_full).await?;
+    store.begin(report.run, order.is_full, &order.revision).await?;
+    report.enters(Phase::Starting);
     points::reached(Point::RunStarted);
     let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
@@ -99,6 +100,7 @@ async fn follow(
     report: &mut Report,
 ) -> Result<(), Error> {
     store.set_phase(report.run, Phase::Reading).await?;
+    report.enters(Phase::Reading);
     progress.started();
     let mut end = line.read(progress).await?;
     if !matches!(end, End::Stopped) {
@@ -110,9 +112,11 @@ async fn follow(
         line.delete(progress).await?;
     }
     line.enter_drain().await?;
+    report.enters(Phase::Draining);
     points::reached(Point::DrainBegun);
     line.settle(progress).await?;
     store.set_phase(report.run, Phase::Committing).await?;
+    report.enters(Phase::Committing);
     end = line.halt(end);
     let tally = line.tally();
     report.tally = tally;

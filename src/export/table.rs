@@ -77,6 +77,7 @@ pub fn runs(path: &Path, rows: &[RunRow]) -> Result<(), ParquetError> {
         ("retries", count(|tally| tally.retries), false),
         ("error", text(all.clone().map(|row| row.error.as_ref())), true),
         ("stopped_by", text(all.clone().map(|row| row.stop.as_ref().map(|stop| &stop.who))), true),
+        ("revision", text(all.clone().map(|row| row.revision.as_ref())), true),
     ])?;
     let mut writer = writer(path, &batch)?;
     writer.write(&batch)?;

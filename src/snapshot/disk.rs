@@ -6,8 +6,9 @@
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::identity;
 use crate::points::is_planted;
@@ -79,6 +80,11 @@ pub trait Disk: Send + Sync + Debug {
         None
     }
 
+    /// What tells the file from what it was before; `None` where there is no such file or that is not known.
+    fn stamp(&self, _name: &str) -> Option<Stamp> {
+        None
+    }
+
     /// The size of a file in bytes.
     ///
     /// # Errors
@@ -97,6 +103,26 @@ pub trait Disk: Send + Sync + Debug {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What tells a file from what it was before: whatever was written to it since, or has its name since, has another one,
+/// unless that came within one step of the file system's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Whether the file was last changed that long before `moment`, or longer.
+    pub fn is_from_before(&self, moment: SystemTime, long: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        let since = since.map_or(Duration::ZERO, |(seconds, rest)| Duration::new(seconds, rest));
+        moment.duration_since(UNIX_EPOCH).is_ok_and(|moment| moment >= since.saturating_add(long))
     }
 }
 
@@ -228,6 +254,16 @@ impl Disk for LocalDisk {
 
     fn identity(&self, name: &str) -> Option<String> {
         identity::of(&self.path(name))
+    }
+
+    fn stamp(&self, name: &str) -> Option<Stamp> {
+        let metadata = self.path(name).metadata().ok()?;
+        Some(Stamp {
+            file: (metadata.dev(), metadata.ino()),
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
     }
 }
 

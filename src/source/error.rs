@@ -165,7 +165,7 @@ pub(super) fn planning(error: &DataFusionError, place: &str) -> String {
 }
 
 /// A message about a name that is not there: the nearest known name if one is near, and the known ones.
-pub(super) fn unknown(what: &str, name: &str, place: &str, known: &[String]) -> String {
+pub(super) fn unknown(what: &str, name: &str, place: &str, known: &[impl AsRef<str>]) -> String {
     let mut message = format!("unknown {what} `{name}` in {place}");
     if let Some(near) = nearest(name, known) {
         message.push_str(&match near.to_lowercase() == name.to_lowercase() {
@@ -175,7 +175,8 @@ pub(super) fn unknown(what: &str, name: &str, place: &str, known: &[String]) -> 
     }
     if !known.is_empty() {
         const SHOWN: usize = 40;
-        let list = known.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let list =
+            known.iter().take(SHOWN).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>();
         message.push_str(&format!("; known {what}s: {}", list.join(", ")));
         if known.len() > SHOWN {
             message.push_str(&format!(" and {} more", known.len() - SHOWN));
@@ -184,10 +185,11 @@ pub(super) fn unknown(what: &str, name: &str, place: &str, known: &[String]) -> 
     message
 }
 
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+fn nearest<'a>(name: &str, known: &'a [impl AsRef<str>]) -> Option<&'a str> {
     let name = name.to_lowercase();
     known
         .iter()
+        .map(AsRef::as_ref)
         .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)

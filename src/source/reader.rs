@@ -58,7 +58,7 @@ impl Settings {
 /// Reads models over the sources it was made with.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    definitions: Vec<Definition>,
+    definitions: Vec<Arc<Definition>>,
     settings: Settings,
 }
 
@@ -88,8 +88,9 @@ pub struct Reading {
 }
 
 impl Reader {
-    pub fn new(definitions: &[Definition], settings: Settings) -> Self {
-        Reader { definitions: definitions.to_vec(), settings }
+    /// Over these sources, which other readers may share.
+    pub fn new(definitions: Vec<Arc<Definition>>, settings: Settings) -> Self {
+        Reader { definitions, settings }
     }
 
     /// Checks a model without touching its files: its source is known and its SQL is one query over the source's tables.
@@ -158,14 +159,14 @@ impl Reader {
 
     fn checked(&self, model: &Model) -> Result<(&Definition, Checked), Error> {
         let definition = self.definition(model)?;
-        let known = definition.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>();
+        let known = definition.tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>();
         Ok((definition, statement::check(&model.name, &model.sql, &known)?))
     }
 
     fn definition(&self, model: &Model) -> Result<&Definition, Error> {
         let found = self.definitions.iter().find(|definition| definition.name == model.source);
-        found.ok_or_else(|| {
-            let known = self.definitions.iter().map(|definition| definition.name.clone());
+        found.map(Arc::as_ref).ok_or_else(|| {
+            let known = self.definitions.iter().map(|definition| definition.name.as_str());
             let place = format!("model `{}`", model.name);
             Error::Definition(unknown("source", &model.source, &place, &known.collect::<Vec<_>>()))
         })

@@ -24,7 +24,7 @@ pub(super) struct Checked {
 }
 
 /// Parses and checks the SQL of `model`, whose source has the tables `known`.
-pub(super) fn check(model: &str, sql: &str, known: &[String]) -> Result<Checked, Error> {
+pub(super) fn check(model: &str, sql: &str, known: &[&str]) -> Result<Checked, Error> {
     let place = format!("model `{model}`");
     let refuse = |reason: String| Error::Definition(format!("{place} {reason}"));
     let mut statements = DFParser::parse_sql_with_dialect(sql, &GenericDialect {})
@@ -49,7 +49,7 @@ pub(super) fn check(model: &str, sql: &str, known: &[String]) -> Result<Checked,
     for reference in references {
         let is_bare = reference.schema().is_none();
         let name = reference.table().to_owned();
-        if is_bare && known.contains(&name) {
+        if is_bare && known.contains(&name.as_str()) {
             tables.push(name);
         } else if !(is_bare && check.table_functions.contains(&name)) {
             let shown = if is_bare { name } else { reference.to_string() };
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn tables(sql: &str) -> Result<Vec<String>, String> {
-        let known = ["orders".to_owned(), "customers".to_owned()];
+        let known = ["orders", "customers"];
         check("m", sql, &known).map(|checked| checked.tables).map_err(|error| error.to_string())
     }
 

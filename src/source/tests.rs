@@ -36,7 +36,7 @@ fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
 }
 
 fn reader(tables: Vec<Table>) -> Reader {
-    Reader::new(&[Definition { name: "lake".into(), tables }], settings())
+    Reader::new(vec![Arc::new(Definition { name: "lake".into(), tables })], settings())
 }
 
 fn model(sql: &str, primary_key: &[&str]) -> Model {
@@ -394,8 +394,8 @@ async fn a_failing_query_does_not_show_the_value_it_failed_on() {
 #[tokio::test]
 async fn a_query_beyond_its_memory_fails_with_advice() {
     let tables = Vec::new();
-    let definitions = [Definition { name: "lake".into(), tables }];
-    let reader = Reader::new(&definitions, Settings::new(2, 1 << 20));
+    let definition = Arc::new(Definition { name: "lake".into(), tables });
+    let reader = Reader::new(vec![definition], Settings::new(2, 1 << 20));
     let model = model("select value as id from range(0, 1000000) order by id desc", &["id"]);
     let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
     let error = rows(&mut reading).await.unwrap_err();

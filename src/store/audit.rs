@@ -37,9 +37,6 @@ const AUDIT_PAGE: &str = "
     SELECT id, at, who, command, sync, run, message FROM audit
     WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR who = ?2) AND (?3 IS NULL OR id < ?3)
     ORDER BY id DESC LIMIT ?4";
-const LAST: &str = "
-    SELECT at, who, command, sync, run, message FROM audit WHERE sync = ? AND command = ?
-    ORDER BY id DESC LIMIT 1";
 
 pub(super) type AuditColumns = (i64, String, String, Option<String>, Option<i64>, Option<String>);
 
@@ -59,17 +56,6 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.into_iter().map(|row| self.audited(row)).collect()
-    }
-
-    /// The last time that this command was given to the sync.
-    pub async fn last_audited(&self, sync: &str, command: &str) -> Result<Option<Audited>, Error> {
-        let row: Option<AuditColumns> = sqlx::query_as(LAST)
-            .bind(sync)
-            .bind(command)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
-        row.map(|row| self.audited(row)).transpose()
     }
 
     pub(super) fn audited(&self, row: AuditColumns) -> Result<Audited, Error> {
@@ -141,9 +127,6 @@ mod tests {
         let second = store.audit_page(&page(Some(2), None), 1).await.unwrap();
         assert_eq!(second, [(1, audited(1, "pause"))]);
         assert_eq!(store.audit_page(&page(None, Some("eve")), 9).await.unwrap(), []);
-        let last = store.last_audited("crm", "pause").await.unwrap();
-        assert_eq!(last, Some(audited(1, "pause")));
-        assert_eq!(store.last_audited("ads", "pause").await.unwrap(), None);
         for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'eve'"] {
             assert!(store.execute(query(statement)).await.is_err(), "{statement}");
         }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::sqlite::SqliteExecutor;
+
 use super::audit::statement;
 use super::{Audited, Error, Store, query};
 use crate::domain::id::{Instant, RunId};
@@ -26,10 +28,15 @@ const ENABLE: &str = "DELETE FROM disabled_sources WHERE source = ?";
 impl Store {
     /// Every source that is disabled, by name.
     pub async fn disabled_sources(&self) -> Result<BTreeMap<String, DisabledSource>, Error> {
-        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(ALL)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
+        self.disabled_within(&self.readers).await
+    }
+
+    pub(super) async fn disabled_within(
+        &self,
+        reader: impl SqliteExecutor<'_>,
+    ) -> Result<BTreeMap<String, DisabledSource>, Error> {
+        let rows: Vec<(String, String, String, i64)> =
+            sqlx::query_as(ALL).fetch_all(reader).await.map_err(|error| self.failure(error))?;
         let named = rows.into_iter().map(|(source, message, who, at)| {
             (source.clone(), DisabledSource { source, message, who, at: Instant(at) })
         });

@@ -17,6 +17,7 @@ mod decision;
 mod disabled;
 mod error;
 mod forget;
+mod glance;
 mod halt;
 mod keep;
 pub mod lock;
@@ -45,11 +46,12 @@ pub use decision::{Decision, Pending};
 pub use disabled::DisabledSource;
 pub use error::Error;
 pub use forget::Rows;
+pub use glance::Glance;
 pub use lock::{Holder, StateLock};
 pub use note::{NOTES_PER_VERDICT, NoteFilter, RUNS_WITH_NOTES, RecordNote, RunNote, Verdict};
 pub use page::Span;
 pub use pause::{Pause, PauseChange, Recorded};
-pub use run::{NewRun, RunFilter, RunRow, Stop, StopRequest};
+pub use run::{End, NewRun, RunFilter, RunRow, Stop, StopRequest};
 pub use token::{Made, Scope, Token};
 
 /// The state database of one directory. Cheap to clone; clones share the connections.

@@ -53,7 +53,7 @@ const SET_PAUSE: &str = "
 const FORGET_OUTDATED: &str = "DELETE FROM pauses WHERE sync = ? AND configured <> ?";
 
 type PauseColumns = (bool, bool, Option<String>, String, i64, Option<i64>);
-type NamedColumns = (String, bool, bool, Option<String>, String, i64, Option<i64>);
+pub(super) type NamedColumns = (String, bool, bool, Option<String>, String, i64, Option<i64>);
 
 impl Store {
     /// The last recorded pause or resume of the sync.
@@ -72,10 +72,7 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let named = rows.into_iter().map(|(sync, paused, configured, message, who, at, until)| {
-            (sync, pause((paused, configured, message, who, at, until)))
-        });
-        Ok(named.collect())
+        Ok(rows.into_iter().map(named).collect())
     }
 
     /// The syncs with a recorded pause that was to end by `now`. One indexed read.
@@ -193,6 +190,11 @@ impl Store {
             .map_err(|error| self.failure(error))?;
         Ok(row.map(pause))
     }
+}
+
+pub(super) fn named(row: NamedColumns) -> (String, Pause) {
+    let (sync, paused, configured, message, who, at, until) = row;
+    (sync, pause((paused, configured, message, who, at, until)))
 }
 
 fn pause((is_paused, configured, message, who, at, until): PauseColumns) -> Pause {

@@ -3,8 +3,8 @@
 //! A run is created in the queue, changes its phase by legal steps only, and is finished once. What is unfinished
 //! when a process starts was interrupted; recovery asks for it by [`Store::unfinished`].
 
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Row, Transaction};
+use sqlx::Transaction;
+use sqlx::sqlite::Sqlite;
 
 use super::audit::statement;
 use super::note::RUNS_WITH_NOTES;
@@ -40,6 +40,15 @@ pub struct NewRun {
     pub trigger: Trigger,
 }
 
+/// A run that is to be ended, with why where there is a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub run: RunId,
+    pub outcome: Outcome,
+    pub tally: Tally,
+    pub error: Option<String>,
+}
+
 /// One run, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {
@@ -55,6 +64,8 @@ pub struct RunRow {
     pub tally: Tally,
     pub error: Option<String>,
     pub stop: Option<Stop>,
+    /// Of the config that it began with; `None` while it waits, and where an older version made it.
+    pub revision: Option<String>,
 }
 
 /// Which runs are asked for; an empty one asks for all.
@@ -71,6 +82,7 @@ const CREATE: &str =
     "INSERT INTO runs (sync, trigger, choice, phase, started_at, tally) VALUES (?, ?, ?, ?, ?, ?)";
 const PHASE: &str = "SELECT phase FROM runs WHERE id = ?";
 const SET_PHASE: &str = "UPDATE runs SET phase = ?2 WHERE id = ?1";
+const BEGIN: &str = "UPDATE runs SET phase = ?2, revision = ?3 WHERE id = ?1";
 const OWE_FULL: &str =
     "INSERT INTO owed_fulls (sync) SELECT sync FROM runs WHERE id = ? ON CONFLICT DO NOTHING";
 const SET_CHOICE: &str = "UPDATE runs SET choice = ?2 WHERE id = ?1 AND finished_at IS NULL";
@@ -89,12 +101,6 @@ const FILTERED: &str = "
     SELECT * FROM runs WHERE (?1 IS NULL OR sync = ?1) AND (?2 IS NULL OR id < ?2)
     AND (?3 IS NULL OR phase = ?3) AND (?4 IS NULL OR trigger = ?4)
     ORDER BY id DESC LIMIT ?5";
-const LAST_SUCCESSES: &str = "
-    SELECT value, (SELECT max(at) FROM (
-        SELECT max(finished_at) AS at FROM runs WHERE sync = value AND phase = ?2
-        AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
-        UNION ALL SELECT max(finished_at) FROM runs WHERE sync = value AND phase = ?3))
-    FROM json_each(?1)";
 const UNFINISHED: &str = "SELECT * FROM runs WHERE finished_at IS NULL ORDER BY id";
 const UNFINISHED_OF: &str = "SELECT * FROM runs WHERE sync = ? AND finished_at IS NULL ORDER BY id";
 const REQUEST_STOP: &str = "
@@ -102,19 +108,9 @@ const REQUEST_STOP: &str = "
     WHERE sync = ?1 AND finished_at IS NULL AND (stop IS NULL OR (stop = 'drain' AND ?2 = 'now'))";
 const GOING: &str = "SELECT min(id) FROM runs WHERE sync = ? AND finished_at IS NULL";
 const STOP: &str = "SELECT stop FROM runs WHERE id = ?";
-const LAST_SUCCESS: &str = "
-    SELECT finished_at FROM runs
-    WHERE sync = ? AND (phase LIKE '%\"succeeded\"%' OR phase LIKE '%\"skipped\"%')
-    AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
-    ORDER BY id DESC LIMIT 1";
-const NEWEST: &str = "
-    SELECT * FROM runs WHERE sync = ? AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'
-    ORDER BY id DESC LIMIT 1";
-const BEGUN_OR_OF: &str = "
-    SELECT * FROM runs WHERE finished_at IS NULL AND sync = ?
-    UNION SELECT * FROM runs WHERE finished_at IS NULL AND phase IN (?, ?, ?, ?) ORDER BY id";
 /// The phases of runs that have begun.
-const BEGUN: [Phase; 4] = [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
+pub(super) const BEGUN: [Phase; 4] =
+    [Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
 const STOPPED: &str =
     "SELECT * FROM runs WHERE finished_at IS NULL AND stop IS NOT NULL ORDER BY id";
 
@@ -144,8 +140,11 @@ impl Store {
 
     /// New runs in the queue, with the next numbers, in one write: all of them, or none.
     pub async fn create_runs(&self, new: &[NewRun], now: Instant) -> Result<Vec<RunId>, Error> {
-        let mut transaction = self.write().await?;
         let mut runs = Vec::with_capacity(new.len());
+        if new.is_empty() {
+            return Ok(runs);
+        }
+        let mut transaction = self.write().await?;
         for NewRun { sync, choice, trigger } in new {
             let created = create(sync, *choice, *trigger, now)
                 .execute(&mut *transaction)
@@ -155,16 +154,6 @@ impl Store {
         }
         self.commit(transaction).await?;
         Ok(runs)
-    }
-
-    /// The runs without an end that have begun, and those of the sync that have not, the oldest first: what a question about
-    /// the sync needs, however many wait.
-    pub async fn begun_or_of(&self, sync: &str) -> Result<Vec<RunRow>, Error> {
-        let asked = query(BEGUN_OR_OF).bind(sync.to_owned());
-        let asked = BEGUN.iter().fold(asked, |asked, phase| asked.bind(json(phase)));
-        let rows = asked.fetch_all(&self.readers).await;
-        let rows = rows.map_err(|error| self.failure(error))?;
-        rows.iter().map(|row| self.run_row(row)).collect()
     }
 
     /// All runs without an end that were asked to stop, the oldest first.
@@ -193,16 +182,16 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// Takes the run out of the queue. With `is_full` a full resync is owed to its sync from now on, until
-    /// [`Store::grant_full`].
+    /// Takes the run out of the queue, to go by this revision of the config. With `is_full` a full resync is owed to its sync
+    /// from now on, until [`Store::grant_full`].
     ///
     /// # Errors
     /// [`Error::NoRun`]; [`Error::IllegalStep`] if it was out of the queue already.
-    pub async fn begin(&self, run: RunId, is_full: bool) -> Result<(), Error> {
+    pub async fn begin(&self, run: RunId, is_full: bool, revision: &str) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         self.step(&mut transaction, run, Phase::Starting).await?;
-        let started = query(SET_PHASE).bind(stored(run.0)).bind(json(&Phase::Starting));
-        started.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
+        let begun = query(BEGIN).bind(stored(run.0)).bind(json(&Phase::Starting)).bind(revision);
+        begun.execute(&mut *transaction).await.map_err(|error| self.failure(error))?;
         if is_full && !is_planted("full_not_owed") {
             let owed = query(OWE_FULL).bind(stored(run.0)).execute(&mut *transaction).await;
             owed.map_err(|error| self.failure(error))?;
@@ -238,24 +227,48 @@ impl Store {
         error: Option<&str>,
         now: Instant,
     ) -> Result<(), Error> {
+        let error = error.map(str::to_owned);
+        self.finish_all(&[End { run, outcome, tally: tally.clone(), error }], now).await
+    }
+
+    /// As [`Store::finish`], of several runs in one write: all of them, or none.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn finish_all(&self, ends: &[End], now: Instant) -> Result<(), Error> {
+        if ends.is_empty() {
+            return Ok(());
+        }
         let mut transaction = self.write().await?;
-        self.step(&mut transaction, run, Phase::Ended(outcome)).await?;
+        for end in ends {
+            self.finish_within(&mut transaction, end, now).await?;
+        }
+        self.commit(transaction).await
+    }
+
+    async fn finish_within(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        End { run, outcome, tally, error }: &End,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.step(transaction, *run, Phase::Ended(*outcome)).await?;
         query(FINISH)
             .bind(stored(run.0))
-            .bind(json(&Phase::Ended(outcome)))
+            .bind(json(&Phase::Ended(*outcome)))
             .bind(json(tally))
-            .bind(error)
+            .bind(error.clone())
             .bind(now.0)
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
         query(DROP_OLD_NOTES)
             .bind(stored(run.0))
             .bind(RUNS_WITH_NOTES - 1)
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
-        self.commit(transaction).await
+        Ok(())
     }
 
     /// The run with this number.
@@ -285,22 +298,6 @@ impl Store {
         rows.iter().map(|row| self.run_row(row)).collect()
     }
 
-    /// The sync's newest run, samples aside: those are no runs of the sync as a whole.
-    pub async fn newest_run(&self, sync: &str) -> Result<Option<RunRow>, Error> {
-        let row = query(NEWEST).bind(sync.to_owned()).fetch_optional(&self.readers).await;
-        row.map_err(|error| self.failure(error))?.map(|row| self.run_row(&row)).transpose()
-    }
-
-    /// When the sync's newest run that succeeded, or was skipped as nothing was to be done, ended; samples aside.
-    pub async fn last_success(&self, sync: &str) -> Result<Option<Instant>, Error> {
-        let at: Option<Option<i64>> = sqlx::query_scalar(LAST_SUCCESS)
-            .bind(sync)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
-        Ok(at.flatten().map(Instant))
-    }
-
     /// Runs, the newest first, as many as `limit`.
     pub async fn runs_by(&self, filter: &RunFilter, limit: u32) -> Result<Vec<RunRow>, Error> {
         let rows = query(FILTERED)
@@ -313,19 +310,6 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         rows.iter().map(|row| self.run_row(row)).collect()
-    }
-
-    /// When each of these syncs last came to a success, samples aside, where one did.
-    pub async fn last_successes(&self, syncs: &[&str]) -> Result<Vec<(String, Instant)>, Error> {
-        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(LAST_SUCCESSES)
-            .bind(json(&syncs))
-            .bind(json(&Phase::Ended(Outcome::Succeeded)))
-            .bind(json(&Phase::Ended(Outcome::Skipped)))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.failure(error))?;
-        let successes = rows.into_iter().filter_map(|(sync, at)| Some((sync, Instant(at?))));
-        Ok(successes.collect())
     }
 
     /// All runs without an end, the oldest first.
@@ -448,46 +432,10 @@ impl Store {
         }
         self.commit(transaction).await
     }
-
-    fn stop_request(&self, word: &str) -> Result<StopRequest, Error> {
-        match word {
-            "drain" => Ok(StopRequest::Drain),
-            "now" => Ok(StopRequest::Now),
-            _ => Err(self.damaged("column `stop` holds no stop request")),
-        }
-    }
-
-    pub(super) fn run_row(&self, row: &SqliteRow) -> Result<RunRow, Error> {
-        let text = |column| row.try_get::<String, _>(column).map_err(|error| self.failure(error));
-        let maybe =
-            |column| row.try_get::<Option<String>, _>(column).map_err(|error| self.failure(error));
-        let id: i64 = row.try_get("id").map_err(|error| self.failure(error))?;
-        let started_at = row.try_get("started_at").map_err(|error| self.failure(error))?;
-        let finished_at: Option<i64> =
-            row.try_get("finished_at").map_err(|error| self.failure(error))?;
-        let stop = match maybe("stop")? {
-            None => None,
-            Some(word) => Some(Stop {
-                request: self.stop_request(&word)?,
-                who: maybe("stop_who")?.unwrap_or_default(),
-                message: maybe("stop_message")?,
-            }),
-        };
-        Ok(RunRow {
-            id: RunId(self.natural("id", id)?),
-            sync: text("sync")?,
-            trigger: self.restore("trigger", &text("trigger")?)?,
-            choice: maybe("choice")?.map(|json| self.restore("choice", &json)).transpose()?,
-            phase: self.restore("phase", &text("phase")?)?,
-            started_at: Instant(started_at),
-            finished_at: finished_at.map(Instant),
-            tally: self.restore("tally", &text("tally")?)?,
-            error: maybe("error")?,
-            stop,
-        })
-    }
 }
 
 mod asked;
+mod past;
+mod row;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ mod tests {
         // A command beside converts nothing, and gets by with what is there.
         let beside = Store::open_beside(directory.path()).await.unwrap();
         assert!(!beside.is_full_owed("owed_failed").await.unwrap());
-        assert_eq!(beside.begun_or_of("nobody").await.unwrap().len(), 1);
+        assert_eq!(beside.unfinished_of("waits").await.unwrap().len(), 1);
         beside.close().await;
         let store = Store::open(directory.path()).await.unwrap();
         for sync in ["owed_starting", "owed_killed", "owed_failed", "owed_stopped"] {

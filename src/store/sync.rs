@@ -32,12 +32,16 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         row.map(|(lineage, generation, journal)| {
-            let lineage = u128::from_str_radix(&lineage, 16)
-                .map_err(|_| self.damaged("column `lineage` holds no lineage"))?;
+            let lineage = self.lineage(&lineage)?;
             let journal = journal.map(|bytes| self.natural("journal", bytes)).transpose()?;
-            Ok((Lineage(lineage), self.natural("generation", generation)?, journal))
+            Ok((lineage, self.natural("generation", generation)?, journal))
         })
         .transpose()
+    }
+
+    pub(super) fn lineage(&self, text: &str) -> Result<Lineage, Error> {
+        let lineage = u128::from_str_radix(text, 16);
+        lineage.map(Lineage).map_err(|_| self.damaged("column `lineage` holds no lineage"))
     }
 
     /// Remembers that so many bytes of the journal of this generation are safe.

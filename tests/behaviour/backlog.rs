@@ -8,7 +8,7 @@ use crate::support::case::Case;
 use crate::support::fault::Fault;
 use crate::support::judge::Left;
 use crate::support::people::{Person, people};
-use crate::support::server::Server;
+use crate::support::server::{Server, until};
 use crate::support::workspace::Setup;
 
 const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
@@ -131,6 +131,16 @@ fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
         let counted = server.get(count).expect(200).json;
         let expected = json!({ "sync": "people", "is_discarded": false, "changes": 1, "removals": 2, "in_doubt": 0 });
         assert_eq!(counted, expected);
+        // Whoever cannot wait is told that it is counted, and asks again.
+        let begun = server.get(&format!("{count}?wait=0")).expect(202);
+        assert_eq!(begun.json, json!({ "sync": "people", "state": "counting" }));
+        assert!(begun.head.contains("retry-after: 1"), "{begun:#?}");
+        let again = until("it is counted", || {
+            let again = server.get(&format!("{count}?wait=0"));
+            (again.status != 202).then_some(again)
+        });
+        assert_eq!(again.expect(200).json, expected);
+        server.get(&format!("{count}?wait=60")).expect_problem(400, &["`wait`", "25"]);
         let shown = |changes: u64| {
             json!({ "shown": { "changes": changes, "removals": 2 }, "message": "why" }).to_string()
         };

@@ -78,6 +78,9 @@ fn each_run_and_each_receipt_is_exported_once_with_keys_and_nothing_else_of_a_ro
     next[0].counter = 2;
     workspace.write_people(&next);
     workspace.sync(&[]).expect(3, "partial", &[("upserts", 2), ("deleted", 1)]);
+    let shown = workspace.json(&["runs"]);
+    let revision = shown[0]["revision"].as_str().expect("it began with one").to_owned();
+    assert_eq!(words(&table(&workspace, "runs"), "revision"), [revision.clone(), revision]);
 
     let runs = table(&workspace, "runs");
     assert_eq!(

@@ -133,9 +133,13 @@ fn a_run_that_goes_keeps_its_definition_and_has_the_new_concurrency_e3_d2() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() });
     let server = Server::start(&workspace);
+    let before = revision(&server);
     oracle.always(Fault::ApplyThenHold);
     let going = server.run("");
     oracle.wait_for_requests(1, SOON);
+    let waiting = server.run("");
+    let of = |run: u64| server.get(&format!("/api/v1/runs/{run}")).expect(200).json;
+    assert_eq!((&of(going)["revision"], &of(waiting)["revision"]), (&before, &Value::Null));
     edit(&workspace, &[("concurrency: 1", "concurrency: 3"), ("records: 10", "records: 5")]);
     let changes = reload(&server);
     assert_eq!(changes["connections"], json!({ "crm": ["budget"] }));
@@ -149,6 +153,14 @@ fn a_run_that_goes_keeps_its_definition_and_has_the_new_concurrency_e3_d2() {
         oracle.requests()[from..].iter().map(|request| request.sent.keys().count()).collect()
     };
     assert_eq!(sizes(0), [10, 10, 10], "as it began");
+    let now = revision(&server);
+    assert_ne!(now, before);
+    assert_eq!(ended["revision"], before, "D2: what it began with");
+    assert_eq!(server.ended(waiting)["revision"], now, "D2: it began after the reload");
+    let runs = workspace.json(&["runs"]);
+    assert_eq!((&runs[0]["revision"], &runs[1]["revision"]), (&now, &before));
+    let words = [&before, &now].map(|revision| revision.as_str().expect("a word").to_owned());
+    workspace.run(&["runs"]).expect_code(0).expect_printed(&words.each_ref().map(String::as_str));
     server.ended(server.run("{\"full\": true}"));
     assert_eq!(sizes(3), [5; 6], "as the file says now");
     server.end().expect_code(0);
@@ -193,7 +205,29 @@ fn a_bad_file_or_none_changes_nothing_and_is_told_of_until_a_good_one_comes_d10(
     workspace.write("counterflow.yaml", &good);
     until("the warning ends", || warning(&server).is_null().then_some(()));
     assert_eq!(revision(&server), before, "the same is written");
+    // What a command beside says of it is what the server says: here of a file that only the server cannot run.
+    workspace.write("counterflow.yaml", &good.replace("${TOKEN}", "${NOT_SET}"));
+    server.post("/api/v1/reload", "").expect_problem(422, &["NOT_SET"]);
+    let version = server.get("/version").expect(200).json;
+    let shown = workspace.status()["config"].clone();
+    assert!(shown["warning"].as_str().is_some_and(|said| said.contains("NOT_SET")), "{shown:#}");
+    for said in [&shown, &standing(&server, "people")["config"]] {
+        for name in ["revision", "since", "warning"] {
+            assert_eq!(said[name], version[name], "{name}");
+        }
+    }
+    let words = [before.as_str().expect("a word"), "does not run", "NOT_SET"];
+    workspace.run(&["status"]).expect_code(0).expect_printed(&words);
+    workspace.write("counterflow.yaml", &good.replace("concurrency: 4", "concurrency: 3"));
+    until("it runs by it", || (revision(&server) != before).then_some(()));
+    let version = server.get("/version").expect(200).json;
+    let shown = workspace.status()["config"].clone();
+    for name in ["revision", "since", "warning"] {
+        assert_eq!(shown[name], version[name], "{name}");
+    }
     server.end().expect_code(0);
+    let alone = workspace.status()["config"].clone();
+    assert_eq!(alone, json!({ "revision": version["revision"], "since": null, "warning": null }));
     check_mirror(&oracle, &expected(&people(1..=30)));
 }
 

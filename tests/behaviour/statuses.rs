@@ -1,5 +1,6 @@
 //! The status of syncs and connections in words, with the reason, on the command line and over HTTP; schedules in intervals.
 
+use super::access::execute;
 use crate::support::SOON;
 use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
@@ -52,6 +53,29 @@ fn a_store_that_cannot_be_read_is_unknown_and_a_failure_of_the_command() {
     let shown = workspace.run(&["--format", "json", "status"]).expect_code(1).json();
     expect_status(&shown[0], "Unknown", &["counterflow.db"]);
     workspace.run(&["status"]).expect_code(1).expect_printed(&["people (mirror): Unknown, "]);
+}
+
+#[test]
+fn a_row_that_is_damaged_makes_its_own_sync_unknown_and_hides_no_other() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { sync: "shared: true", ..Setup::default() });
+    let config = workspace.config();
+    let (before, sync) = config.split_once("  people:\n    model").expect("there is a sync");
+    let syncs = ["a", "b"].map(|name| format!("  {name}:\n    model{sync}")).concat();
+    workspace.write("counterflow.yaml", &format!("{before}{syncs}"));
+    workspace.write_people(&people(1..=3));
+    for name in ["a", "b"] {
+        workspace.run(&["sync", name]).expect_code(0);
+    }
+    for damage in [
+        "UPDATE runs SET tally = '{' WHERE sync = 'a'",
+        "UPDATE runs SET choice = '{' WHERE sync = 'a'",
+    ] {
+        execute(&workspace.state().join("counterflow.db"), damage);
+        let shown = workspace.run(&["--format", "json", "status"]).expect_code(1).json();
+        expect_status(&shown[0], "Unknown", &["counterflow.db"]);
+        expect_status(&shown[1], "Idle", &["the last run, 2, succeeded"]);
+    }
 }
 
 #[test]

@@ -252,7 +252,8 @@ impl Play<'_> {
     fn judge_ticks(&mut self, seen: &Seen, first: i64, end: i64, period: i64) {
         let syncs: Vec<String> = (0..self.fleet.len()).map(name_of).collect();
         let ticks = seen.ticks(&syncs, first, end, period);
-        self.figures.times("lateness, from due to durable In Queue", &ticks.lateness);
+        self.figures
+            .times("lateness, from due to durable In Queue; p99 < 1 s is to hold", &ticks.lateness);
         self.figures.add(
             "ticks that joined a run that waited",
             format!("{} of {}", ticks.joined, ticks.joined + ticks.lateness.len()),
@@ -281,7 +282,7 @@ impl Play<'_> {
     fn count_answers(&mut self, answers: Answers) {
         let Answers { took, accepted, wrong } = answers;
         let all: Vec<Duration> = took.values().flatten().copied().collect();
-        self.figures.times("answers of the API", &all);
+        self.figures.times("answers of the API meanwhile; p99 < 50 ms is to hold", &all);
         for (what, took) in took {
             self.figures.add(format!("- {what}"), spread(&took));
         }

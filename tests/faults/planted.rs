@@ -40,6 +40,11 @@ pub const PLANTED: &[Row] = &[
         "a file missing of the last complete set holds the deletes",
         "I5: ",
     ),
+    (
+        "repetitions_leave_early",
+        "what is in doubt waits for a read that does not break, and keeps its key",
+        "I7: a part was sent",
+    ),
     ("sample_deletes", "a sample of a table that shrank deletes nothing", "I5: "),
     ("vanished_file_ignored", "a partition missing of the last set holds the deletes", "I5: "),
     ("invalid_row_deleted", "a repeated key is neither sent nor deleted", "I5: "),

@@ -188,7 +188,7 @@ mod tests {
         let store = app.store.clone();
         let name = app.config.syncs[0].sync.name.clone();
         let begun = store.create_run(&name, None, Trigger::Api, now()).await.unwrap();
-        store.begin(begun, false).await.unwrap();
+        store.begin(begun, false, "r1").await.unwrap();
         let queued = store.create_run(&name, None, Trigger::Api, now()).await.unwrap();
         for (run, word) in [(begun, "failed"), (queued, "running")] {
             let ids = Ok(Path((name.clone(), run.to_string())));

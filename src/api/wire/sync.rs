@@ -147,6 +147,7 @@ mod tests {
             tally,
             error: None,
             stop: None,
+            revision: None,
         }
     }
 

@@ -1,10 +1,46 @@
 //! The example file, which names every key and runs as it stands.
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 use crate::domain::sync::CheckKeys;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.yaml")
+}
+
+/// The example with what is commented out in it: lines whose sign has no blank behind it, or more than one.
+fn whole_example() -> String {
+    let text = std::fs::read_to_string(example()).unwrap();
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_is_commented_out_in_the_example_is_good_where_the_build_can_do_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["fixtures", "sql"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("counterflow.yaml");
+    std::fs::write(&path, whole_example()).unwrap();
+    let loaded = load_with(&path, &|_| None);
+    if cfg!(feature = "otlp") {
+        let traces = loaded.unwrap_or_else(|problems| panic!("{problems}")).traces.unwrap();
+        assert_eq!(traces.endpoint, "http://127.0.0.1:4318");
+        assert_eq!(traces.headers[0].1.expose_secret(), "Bearer demo");
+    } else {
+        let problems = loaded.unwrap_err().to_string();
+        assert!(problems.contains(": telemetry.otlp: this build sends no traces; "), "{problems}");
+        assert!(problems.contains("`cargo build --release --features otlp`"), "{problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+        // Those who only look need not be able to.
+        assert!(load_for(&path, None).unwrap().traces.is_none());
+    }
 }
 
 #[test]
@@ -35,7 +71,7 @@ fn the_config_of_the_readme_has_no_problems() {
 
 #[test]
 fn the_example_names_every_key_with_a_comment() {
-    let text = std::fs::read_to_string(example()).unwrap();
+    let text = whole_example();
     let schema = schema();
     let mut missing = std::collections::BTreeSet::new();
     let mut keys = std::collections::BTreeSet::new();

@@ -10,6 +10,7 @@ mod example;
 mod problems;
 mod schedules;
 mod stations;
+mod telemetry;
 
 use super::*;
 use crate::destination::definition::{Auth, Body, Repeat, StatusMatch};

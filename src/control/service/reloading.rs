@@ -57,6 +57,7 @@ impl Service {
         }
         let now = self.clock.now();
         let names: Vec<String> = self.syncs.keys().cloned().collect();
+        let mut counting = Vec::new();
         for name in names {
             let standing = self.syncs[&name].clone();
             let was = before.get(&name);
@@ -75,25 +76,32 @@ impl Service {
                     }
                 }
             };
-            if let Err(error) = settled.await {
-                tracing::error!(sync = name, %error, "what follows from the reload could not be stored");
+            match settled.await {
+                Ok(true) => counting.push(name),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(sync = name, %error, "what follows from the reload could not be stored");
+                }
             }
+        }
+        if let Err(error) = self.note_armed(counting).await {
+            tracing::error!(%error, "since when new schedules count could not be stored");
         }
         self.pay_owed().await;
         Ok(())
     }
 
-    /// A sync that there was none of.
-    async fn settle_new(&mut self, name: &str, standing: &Standing) -> Result<(), store::Error> {
+    /// A sync that there was none of; true, as its schedule counts from now on.
+    async fn settle_new(&mut self, name: &str, standing: &Standing) -> Result<bool, store::Error> {
         self.store.forget_outdated_pause(name, standing.is_paused).await?;
-        self.note_armed(name).await?;
         if standing.starts_now && self.store.runs(Some(name), 1, None).await?.is_empty() {
             self.owed.insert(name.to_owned(), Trigger::Schedule);
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// A sync that there was: the file's pause counts if that is another one, and what changed restarts.
+    /// A sync that there was: the file's pause counts if that is another one, and what changed restarts; whether its schedule
+    /// counts from now on.
     async fn settle_changed(
         &mut self,
         name: &str,
@@ -101,14 +109,13 @@ impl Service {
         standing: &Standing,
         has_changed: bool,
         who: &str,
-    ) -> Result<(), store::Error> {
+    ) -> Result<bool, store::Error> {
         let is_paused_anew = was.is_paused != standing.is_paused;
         if !is_paused_anew && !has_changed {
-            return Ok(());
+            return Ok(false);
         }
         if is_paused_anew {
             self.store.forget_outdated_pause(name, standing.is_paused).await?;
-            self.note_armed(name).await?;
         }
         let recorded = Recorded::read(&self.store).await?;
         if let Some(why) = self.closed_by(&recorded, name) {
@@ -116,7 +123,7 @@ impl Service {
             if is_paused_anew || was.order.sync.model.source != model.source {
                 self.end_all(name, who, &why.to_string()).await;
             }
-            return Ok(());
+            return Ok(is_paused_anew);
         }
         let (old, new) = (&was.order.sync.connection, &standing.order.sync.connection);
         if old != new {
@@ -137,14 +144,15 @@ impl Service {
             };
             pausing::change(&self.store, asked, self.clock.now()).await?;
         }
-        Ok(())
+        Ok(is_paused_anew)
     }
 
-    /// Its schedule counts from now on, unless it did before.
-    async fn note_armed(&self, name: &str) -> Result<(), store::Error> {
+    /// The schedules of those that are open count from now on, unless they did before. One write for all.
+    async fn note_armed(&self, mut names: Vec<String>) -> Result<(), store::Error> {
         let recorded = Recorded::read(&self.store).await?;
-        if self.closed_by(&recorded, name).is_none() {
-            self.store.arm(&[name.to_owned()], self.clock.now()).await?;
+        names.retain(|name| self.closed_by(&recorded, name).is_none());
+        if !names.is_empty() {
+            self.store.arm(&names, self.clock.now()).await?;
         }
         Ok(())
     }

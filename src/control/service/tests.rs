@@ -158,6 +158,7 @@ fn order(name: &str) -> Order {
         keeps_snapshot: false,
         chosen: None,
         trigger: Trigger::Manual,
+        revision: "r1".into(),
         state: "state".into(),
         spool: None,
         memory_limit: 1,

@@ -154,7 +154,15 @@ impl Service {
         Ok(closed.map(Refused::Closed))
     }
 
-    /// As [`Service::refusal`], of a sync that is known, by what has been read.
+    /// As [`Service::refusal`], by what has been read.
+    pub(super) fn refused_by(&self, recorded: &Recorded, sync: &str) -> Option<Refused> {
+        if !self.syncs.contains_key(sync) {
+            return Some(Refused::UnknownSync(sync.to_owned()));
+        }
+        self.closed_by(recorded, sync).map(Refused::Closed)
+    }
+
+    /// As [`Service::refused_by`], of a sync that is known.
     pub(super) fn closed_by(&self, recorded: &Recorded, sync: &str) -> Option<Closed> {
         let standing = self.syncs.get(sync)?;
         let source = &standing.order.sync.model.source;
@@ -256,11 +264,7 @@ impl Service {
                 new.push(NewRun { sync, choice: None, trigger });
             }
         }
-        let runs = if new.is_empty() {
-            Vec::new()
-        } else {
-            self.store.create_runs(&new, self.clock.now()).await?
-        };
+        let runs = self.store.create_runs(&new, self.clock.now()).await?;
         for (NewRun { sync, trigger, .. }, run) in new.into_iter().zip(runs) {
             taken_in(&sync, run, trigger);
             self.queue.accept(&sync, Wish { is_full: false, trigger }, run);

@@ -1,7 +1,10 @@
 //! Runs as they are stored: from their creation to their end.
 
+use sqlx::Row as _;
+
 use super::*;
 use crate::domain::kind::{Kind, KindReason};
+use crate::store::glance::UNFINISHED as GLANCED;
 
 async fn started(store: &Store) -> RunId {
     let run = store.create_run("crm", None, Trigger::Manual, Instant(1_000)).await.unwrap();
@@ -10,24 +13,39 @@ async fn started(store: &Store) -> RunId {
 }
 
 #[tokio::test]
-async fn runs_are_created_together_and_a_question_finds_what_it_needs_of_them() {
+async fn runs_are_created_together_and_those_that_were_stopped_are_found() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let new = |sync: &str| NewRun { sync: sync.into(), choice: None, trigger: Trigger::Schedule };
     let runs = store.create_runs(&[new("a"), new("b"), new("c")], Instant(1)).await.unwrap();
     store.set_phase(runs[1], Phase::Starting).await.unwrap();
     let ids = |rows: Vec<RunRow>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
-    assert_eq!(ids(store.begun_or_of("a").await.unwrap()), runs[..2]);
-    assert_eq!(ids(store.begun_or_of("b").await.unwrap()), runs[1..2]);
     assert_eq!(ids(store.stopped().await.unwrap()), []);
     store.request_stop("c", false, "ada", None, Instant(0)).await.unwrap();
     assert_eq!(ids(store.stopped().await.unwrap()), runs[2..]);
-    assert_eq!(store.last_success("b").await.unwrap(), None);
-    for phase in [Phase::Reading, Phase::Committing] {
-        store.set_phase(runs[1], phase).await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_are_ended_together_or_none_of_them_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let (first, second) = (started(&store).await, started(&store).await);
+    let end = |run| End {
+        run,
+        outcome: Outcome::Interrupted,
+        tally: Tally::default(),
+        error: Some("it died".to_owned()),
+    };
+    let nobody = store.finish_all(&[end(first), end(RunId(99))], Instant(5)).await;
+    assert!(matches!(nobody, Err(Error::NoRun(RunId(99)))), "{nobody:?}");
+    assert_eq!(store.unfinished().await.unwrap().len(), 2);
+    store.finish_all(&[end(first), end(second)], Instant(5)).await.unwrap();
+    store.finish_all(&[], Instant(6)).await.unwrap();
+    for run in [first, second] {
+        let row = store.run(run).await.unwrap().unwrap();
+        assert_eq!(row.phase, Phase::Ended(Outcome::Interrupted));
+        assert_eq!((row.finished_at, row.error.as_deref()), (Some(Instant(5)), Some("it died")));
     }
-    store.finish(runs[1], Outcome::Succeeded, &Tally::default(), None, Instant(9)).await.unwrap();
-    assert_eq!(store.last_success("b").await.unwrap(), Some(Instant(9)));
 }
 
 #[tokio::test]
@@ -38,13 +56,13 @@ async fn a_full_resync_is_owed_from_its_beginning_until_it_is_granted_i11() {
     for (is_full, end) in [(false, Outcome::Failed), (true, Outcome::Interrupted)] {
         let run = create("crm").await.unwrap();
         assert!(!store.is_full_owed("crm").await.unwrap(), "it waits");
-        store.begin(run, is_full).await.unwrap();
-        assert!(store.begin(run, is_full).await.is_err());
+        store.begin(run, is_full, "r1").await.unwrap();
+        assert!(store.begin(run, is_full, "r1").await.is_err());
         store.finish(run, end, &Tally::default(), None, Instant(1)).await.unwrap();
         assert_eq!(store.is_full_owed("crm").await.unwrap(), is_full);
     }
-    store.begin(create("crm").await.unwrap(), true).await.unwrap();
-    store.begin(create("ads").await.unwrap(), true).await.unwrap();
+    store.begin(create("crm").await.unwrap(), true, "r1").await.unwrap();
+    store.begin(create("ads").await.unwrap(), true, "r1").await.unwrap();
     store.grant_full("crm").await.unwrap();
     assert!(!store.is_full_owed("crm").await.unwrap());
     assert!(store.is_full_owed("ads").await.unwrap());
@@ -71,6 +89,7 @@ async fn a_run_comes_back_as_it_was_stored_at_every_step() {
         tally,
         error: None,
         stop: None,
+        revision: None,
     };
     assert_eq!(store.unfinished().await.unwrap(), [expected.clone()]);
     let failed = Outcome::Failed;
@@ -216,20 +235,19 @@ async fn what_goes_is_found_without_looking_at_other_syncs_or_at_what_ended() {
         if phase != Phase::Starting {
             store.set_phase(run, phase).await.unwrap();
         }
-        assert_eq!(ids(store.begun_or_of("nobody").await.unwrap()), [run], "{phase}");
+        let found = store.glance(&["nobody"], "pause").await.unwrap();
+        assert_eq!(ids(found.unfinished), [run], "{phase}");
     }
     assert_eq!(ids(store.unfinished_of("crm").await.unwrap()), [run]);
-    for (statement, index) in [
-        (UNFINISHED_OF, "unfinished_runs"),
-        (BEGUN_OR_OF, "unfinished_runs"),
-        (BEGUN_OR_OF, "going_runs"),
-    ] {
+    for (statement, index) in
+        [(UNFINISHED_OF, "unfinished_runs"), (GLANCED, "unfinished_runs"), (GLANCED, "going_runs")]
+    {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         let is_searched = plan.iter().any(|step| {
             step.starts_with("SEARCH runs") && step.contains(&format!("INDEX {index}"))
         });
-        assert!(is_searched && plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
+        assert!(is_searched && plan.iter().all(|step| !step.starts_with("SCAN runs")), "{plan:?}");
     }
 }

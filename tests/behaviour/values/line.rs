@@ -72,7 +72,7 @@ impl Line {
         Line {
             folder,
             disk,
-            reader: Reader::new(&[definition], settings),
+            reader: Reader::new(vec![Arc::new(definition)], settings),
             model: Model {
                 name: "m".to_owned(),
                 source: "lake".to_owned(),

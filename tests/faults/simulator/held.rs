@@ -18,7 +18,7 @@ impl Judge {
             })
         };
         for (key, value) in &facts.reading.valid {
-            if is_named(key) || target.overtaken.contains(key) {
+            if !facts.is_chosen(*key) || is_named(key) || target.overtaken.contains(key) {
                 continue;
             }
             let wanted = fixture::content(facts.mapping, *key, *value);
@@ -30,7 +30,8 @@ impl Judge {
         }
         let ours = target.held.keys().filter(|key| !self.is_excused(**key, target));
         let mut gone = ours.filter(|key| !facts.reading.met.contains(key) && !is_named(key));
-        match gone.next().filter(|_| facts.now.mode == Mode::Mirror) {
+        let is_mirror = facts.now.mode == Mode::Mirror && facts.chosen.is_none();
+        match gone.next().filter(|_| is_mirror) {
             Some(key) => broken("I2", format!("key {key} is there still, and is not named")),
             None => Ok(()),
         }
@@ -43,9 +44,8 @@ impl Judge {
         facts: &Facts,
         target: &Target,
     ) -> Result<(), Broken> {
-        for (key, value) in
-            facts.reading.valid.iter().filter(|(key, _)| !target.overtaken.contains(key))
-        {
+        let is_asked = |key: &i64| facts.is_chosen(*key) && !target.overtaken.contains(key);
+        for (key, value) in facts.reading.valid.iter().filter(|(key, _)| is_asked(key)) {
             let wanted = fixture::content(facts.mapping, *key, *value);
             let there = target.held.get(key).map(|held| held.content.as_str());
             if there != Some(wanted.as_str()) {

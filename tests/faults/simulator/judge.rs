@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use counterflow::destination::answer::{Attempt, Judgement, RecordVerdict};
+use counterflow::destination::definition::Repeat;
 use counterflow::domain::entry::{Entry, Fingerprint, Operation};
 use counterflow::domain::file::FileFact;
 use counterflow::domain::guard::MaxDeletes;
@@ -72,6 +73,8 @@ pub struct Facts {
     pub mapping: usize,
     pub now: Good,
     pub reading: Reading,
+    /// The keys of a sample.
+    pub chosen: Option<BTreeSet<i64>>,
     /// The snapshot when the run began to read.
     pub at_start: Entries,
     /// The read ended, and its files were those it began with.
@@ -87,6 +90,7 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Judge {
     guard: MaxDeletes,
+    repeat: Repeat,
     has_primary: bool,
     /// Keys and contents that the destination has named as delivered, in an answer that was read.
     acknowledged: BTreeSet<(i64, Fingerprint)>,
@@ -118,6 +122,7 @@ impl Facts {
             mapping,
             now,
             reading,
+            chosen: None,
             at_start,
             is_read_complete: false,
             in_flight: BTreeSet::new(),
@@ -141,6 +146,7 @@ impl Judge {
     pub fn new(setting: &Setting) -> Judge {
         Judge {
             guard: setting.guard,
+            repeat: setting.repeat,
             has_primary: setting.has_primary,
             acknowledged: BTreeSet::new(),
             disowned: BTreeSet::new(),
@@ -224,7 +230,11 @@ impl Judge {
     /// A request leaves.
     pub fn leaves(&mut self, request: &Request, facts: &mut Facts) -> Result<(), Broken> {
         facts.requests += 1;
-        self.numbers.leaves(request, facts.is_read_complete)?;
+        // Where a repetition may do harm, it waits until all rows are known, so that its batch is whole; but not that of a
+        // row of a sample, which is chosen alone.
+        let waits = facts.is_read_complete || self.repeat != Repeat::Natural;
+        let is_whole = waits && facts.chosen.is_none();
+        self.numbers.leaves(request, is_whole)?;
         for asked in &request.records {
             let (key, what) = (asked.key, (request.operation, asked.fingerprint));
             if !facts.in_flight.insert(key) {
@@ -238,7 +248,8 @@ impl Judge {
             }
             let same = (asked.fingerprint, facts.epoch);
             let settled = self.settled.remove(&key);
-            if settled == Some(same) && request.operation == Operation::Upsert {
+            let is_asked_anyway = request.operation == Operation::Delete || facts.chosen.is_some();
+            if settled == Some(same) && !is_asked_anyway {
                 return broken(
                     "I7",
                     format!("key {key} was delivered, committed, and is sent again"),
@@ -347,12 +358,22 @@ impl Judge {
 
     /// A run begins or is over: a key whose row is another one now, or not valid, is not repeated.
     pub fn keep_same(&mut self, facts: &Facts) {
-        self.numbers.keep_same(|key| (facts.content(*key), facts.reading.met.contains(key)));
+        let Some(chosen) = &facts.chosen else {
+            let row = |key: &i64| Some((facts.content(*key), facts.reading.met.contains(key)));
+            return self.numbers.keep_same(row);
+        };
+        self.numbers.split(chosen);
+        // Of a row that was not met a sample says nothing.
+        let is_met = |key: &i64| chosen.contains(key) && facts.reading.met.contains(key);
+        self.numbers.keep_same(|key| is_met(key).then(|| (facts.content(*key), true)));
     }
 
     /// A run ended without a commit: what it may have noted that it would send is asked for again.
     pub fn died(&mut self, facts: &Facts) {
-        self.settled.retain(|key, (settled, _)| facts.content(*key) == Some(*settled));
+        self.settled.retain(|key, (settled, _)| match &facts.chosen {
+            Some(chosen) => !chosen.contains(key),
+            None => facts.content(*key) == Some(*settled),
+        });
         if facts.is_read_complete {
             // It may have come through, and may have held nothing.
             self.goods.push(facts.now.clone());
@@ -366,20 +387,23 @@ impl Judge {
         }
     }
 
-    /// A run has committed. `is_proven`: its read was, and it was not halted.
+    /// A run has committed. `is_read`: its read was proven, or that of a sample came to its end; and it was not halted.
     pub fn committed(
         &mut self,
         facts: &Facts,
         tally: &Tally,
-        (is_proven, was_stopped, is_epoch_open): (bool, bool, bool),
+        (is_read, was_stopped, is_epoch_open): (bool, bool, bool),
         target: &Target,
     ) -> Result<(), Broken> {
         self.tally(facts, tally)?;
         let has_rest = tally.unsent + tally.unknown > 0;
+        let is_proven = is_read && facts.chosen.is_none();
         if is_proven && tally.held == 0 {
             self.goods = vec![facts.now.clone()];
         }
-        self.recorded_mapping = Some(facts.mapping);
+        if facts.chosen.is_none() {
+            self.recorded_mapping = Some(facts.mapping);
+        }
         if facts.kind == Kind::Full {
             self.must = match is_proven && !was_stopped && !has_rest {
                 true => Must::Incremental,
@@ -406,9 +430,9 @@ impl Judge {
             }
         }
         let is_whole = !has_rest && tally.rejected + tally.deferred == 0;
-        if is_proven && !was_stopped && is_whole {
+        if is_read && !was_stopped && is_whole {
             self.covers("I2", facts, target)?;
-            if tally.held == 0 && facts.now.mode == Mode::Mirror {
+            if is_proven && tally.held == 0 && facts.now.mode == Mode::Mirror {
                 self.mirrors(facts, target)?;
             }
         }

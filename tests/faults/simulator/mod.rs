@@ -15,6 +15,7 @@ mod numbers;
 mod plan;
 pub mod planted;
 mod reading;
+mod sample;
 mod session;
 mod shrinking;
 mod source;
@@ -62,7 +63,7 @@ pub enum Extent {
 }
 
 /// What must have happened at least once in 20,000 histories.
-const EXPECTED: [&str; 48] = [
+const EXPECTED: [&str; 53] = [
     "answers 401",
     "answers 403",
     "answers 413",
@@ -109,6 +110,11 @@ const EXPECTED: [&str; 48] = [
     "runs",
     "runs in mirror mode",
     "runs in upsert mode",
+    "samples",
+    "samples before the first run",
+    "samples under a changed mapping",
+    "samples while a hold stands",
+    "samples while an epoch is open",
     "stops",
     "stops at once",
 ];

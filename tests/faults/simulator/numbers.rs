@@ -1,6 +1,6 @@
 //! I7: what idempotency keys and intent numbers must be, whatever becomes of the requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use counterflow::destination::answer::Judgement;
 use counterflow::domain::entry::{Fingerprint, Operation};
@@ -25,15 +25,15 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// A request leaves. `is_all_known`: all rows are, so that a batch can be repeated whole.
-    pub fn leaves(&mut self, request: &Request, is_all_known: bool) -> Result<(), Broken> {
+    /// A request leaves. `is_whole`: what is repeated has to be repeated as the whole batch it was.
+    pub fn leaves(&mut self, request: &Request, is_whole: bool) -> Result<(), Broken> {
         let key = &request.idempotency_key;
         let known = self.contents.entry(key.clone()).or_insert_with(|| request.clone());
         if (known.operation, &known.records) != (request.operation, &request.records) {
             return broken("I7", format!("idempotency key `{key}` stands for two contents"));
         }
         let is_shared = |batch: &&Request| {
-            is_all_known && request.operation == Operation::Upsert && batch.shares_key_with(request)
+            is_whole && request.operation == Operation::Upsert && batch.shares_key_with(request)
         };
         if let Some(batch) = self.batches.iter().find(is_shared)
             && batch.idempotency_key != *key
@@ -102,14 +102,20 @@ impl Numbers {
     }
 
     /// A run begins or is over: a key whose row is another one now is not repeated. `row` says the content of a
-    /// key's row, if it is valid, and whether there was one at all.
-    pub fn keep_same(&mut self, row: impl Fn(&i64) -> (Option<Fingerprint>, bool)) {
+    /// key's row, if it is valid, and whether there was one at all; nothing if it is not of the run.
+    pub fn keep_same(&mut self, row: impl Fn(&i64) -> Option<(Option<Fingerprint>, bool)>) {
         let is_same = |key: &i64, (operation, content, _): &Sent| match row(key) {
-            (Some(now), _) => *operation == Operation::Upsert && now == *content,
-            (None, is_met) => *operation == Operation::Delete && !is_met,
+            None => true,
+            Some((Some(now), _)) => *operation == Operation::Upsert && now == *content,
+            Some((None, is_met)) => *operation == Operation::Delete && !is_met,
         };
         self.unknown.retain(|key, sent| is_same(key, sent));
         self.batches.retain(|batch| sent(batch).all(|(key, sent)| is_same(&key, &sent)));
+    }
+
+    /// Keys are repeated one by one: batches with one of them are not whole any more.
+    pub fn split(&mut self, keys: &BTreeSet<i64>) {
+        self.batches.retain(|batch| batch.records.iter().all(|asked| !keys.contains(&asked.key)));
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Not here: what follows from it. Everything in a plan may be left out and the rest still plays.
 
+use std::collections::BTreeSet;
+
 use counterflow::destination::definition::Repeat;
 use counterflow::domain::guard::MaxDeletes;
 use counterflow::domain::sync::Mode;
@@ -83,9 +85,19 @@ pub enum Edit {
 #[derive(Debug, Clone)]
 pub struct Run {
     pub is_full: bool,
+    /// Only these rows, if it is a sample.
+    pub chosen: Option<Chosen>,
     /// Of the order of chunks, syncs and answers.
     pub seed: u64,
     pub troubles: Vec<Trouble>,
+}
+
+/// The rows of a sample.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    pub keys: BTreeSet<i64>,
+    /// By a condition that the source heeds; else all rows are read, and the keys are picked out of them.
+    pub is_by_source: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -186,7 +198,16 @@ impl Plan {
                 let hours = i64::from(chance.number(0..60)) - 20;
                 steps.push(Step::Clock(hours * 3_600_000));
             }
+            if chance.percent(20) {
+                steps.push(Step::Run(Run::sample(&setting, &mut chance)));
+                for _ in 0..chance.number(0..3) {
+                    steps.push(Step::Edit(Edit::any(&setting, &mut chance)));
+                }
+            }
             steps.push(Step::Run(Run::any(&mut chance)));
+            if chance.percent(20) {
+                steps.push(Step::Run(Run::in_part(&mut chance)));
+            }
             if chance.percent(30) {
                 let crash = chance
                     .percent(15)
@@ -262,7 +283,25 @@ impl Run {
         if troubles.iter().any(is_drained) && chance.percent(30) {
             troubles.push(Trouble::Overdue);
         }
-        Run { is_full: chance.percent(10), seed: chance.next(), troubles }
+        Run { is_full: chance.percent(10), chosen: None, seed: chance.next(), troubles }
+    }
+
+    /// Nothing befalls it, and it wants what has changed.
+    pub fn plain(seed: u64) -> Run {
+        Run { is_full: false, chosen: None, seed, troubles: Vec::new() }
+    }
+
+    /// Meets some of the rows that the run before it may have left in doubt, and not the others.
+    fn in_part(chance: &mut Chance) -> Run {
+        let fails = Trouble::ReadFails { chunk: chance.number(1..4) };
+        Run { troubles: vec![fails], ..Run::plain(chance.next()) }
+    }
+
+    fn sample(setting: &Setting, chance: &mut Chance) -> Run {
+        let mut key = |_| i64::from(chance.number(0..10)) % setting.keys;
+        let keys = (0..3).map(&mut key).collect();
+        let chosen = Chosen { keys, is_by_source: chance.percent(50) };
+        Run { is_full: false, chosen: Some(chosen), ..Run::any(chance) }
     }
 }
 

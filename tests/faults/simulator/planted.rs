@@ -3,7 +3,7 @@
 use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
-pub const PLANTED: [(&str, &[&str]); 18] = [
+pub const PLANTED: [(&str, &[&str]); 20] = [
     ("snapshot_before_receipt", &["I3"]),
     ("no_intent", &["I3", "I4"]),
     ("intent_after_send", &["I3", "I4"]),
@@ -22,6 +22,8 @@ pub const PLANTED: [(&str, &[&str]); 18] = [
     ("epoch_closed_over_unknown", &["I11"]),
     ("row_counted_twice", &["I10", "tally"]),
     ("refused_record_deleted", &["I5"]),
+    ("repetitions_leave_early", &["I7"]),
+    ("sample_deletes", &["I5"]),
 ];
 
 /// Histories within which each is found.

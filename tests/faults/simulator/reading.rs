@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use counterflow::delta::examiner::Scope;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Operation;
 use counterflow::engine::line::End;
@@ -27,7 +28,10 @@ enum Event {
 impl Session<'_> {
     /// As `Line::read`: two readers examine at their own pace, and the run takes chunks in while it delivers.
     pub fn read(&mut self) -> Result<End, Halt> {
-        let rows = self.facts.reading.rows.clone();
+        let (rows, scope) = match &self.run.chosen {
+            Some(chosen) => (chosen.rows(&self.facts.reading), chosen.scope()),
+            None => (self.facts.reading.rows.clone(), Scope::All),
+        };
         let middle = rows.len() / 2;
         let mut streams: [VecDeque<Vec<Row>>; 2] = [&rows[..middle], &rows[middle..]]
             .map(|half| half.chunks(self.world.setting.chunk).map(<[Row]>::to_vec).collect());
@@ -37,7 +41,8 @@ impl Session<'_> {
         });
         let memory = 1 << 20;
         let columns = fixture::columns(self.facts.mapping, self.world.setting.has_primary);
-        let examiner = columns.examiner(&self.table, self.facts.epoch, self.started, memory);
+        let (table, epoch) = (&self.table, self.facts.epoch);
+        let examiner = columns.examiner_of(scope, table, epoch, self.started, memory);
         let mut chunks: VecDeque<Chunk> = VecDeque::new();
         let mut examined = 0;
         loop {

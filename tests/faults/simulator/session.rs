@@ -1,8 +1,7 @@
 //! One run, driven through the real parts of the product by what stands for its loop: `engine::run`, `engine::line` and
 //! `delivery::worker` without tasks, in virtual time, in an order that a seed decides.
 //!
-//! Not here: the read (reading.rs), requests and answers (flights.rs). Samples, which the product does not have yet, will
-//! be another way to begin here: chosen rows, no epoch, no deletes.
+//! Not here: the read (reading.rs), requests and answers (flights.rs), how a sample begins (sample.rs).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
 use counterflow::delta::repetitions::Repeated;
 use counterflow::delta::table::Table;
-use counterflow::destination::definition::{BatchLimits, Repeat};
+use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
-use counterflow::domain::id::{Instant, RunId};
-use counterflow::domain::kind::{Kind, KindReason};
+use counterflow::domain::id::{Instant, IntentNumber, RunId};
+use counterflow::domain::kind::{Choice, Kind, KindReason};
 use counterflow::domain::run::{self, Outcome};
 use counterflow::domain::sync::{Definition, Mode, Sync};
 use counterflow::domain::tally::Tally;
@@ -28,7 +27,7 @@ use counterflow::engine::opening::{self, Asked};
 use counterflow::engine::prepare::{Error, check_rows};
 use counterflow::engine::removals;
 use counterflow::shutdown::Stage;
-use counterflow::snapshot::header::Baseline;
+use counterflow::snapshot::header::{Baseline, Header};
 use counterflow::snapshot::journal::Syncer;
 use counterflow::snapshot::{self, Snapshot};
 use counterflow::source::vanished;
@@ -38,6 +37,7 @@ use super::fixture::{self, RETRY, SYNC};
 use super::flights::Flight;
 use super::judge::{Broken, Facts, Good, Must, broken, entries};
 use super::plan::{Loss, Run, Trouble};
+use super::sample;
 use super::world::World;
 
 /// Ticks that no run without a defect takes.
@@ -49,6 +49,8 @@ pub enum Ended {
     Crashed(Loss),
     /// The disk failed, and the process lives.
     Failed,
+    /// A sample is never the first run.
+    Refused,
     Committed {
         outcome: Outcome,
         tally: Tally,
@@ -60,6 +62,7 @@ pub enum Ended {
 pub enum Halt {
     Crash(Loss),
     Disk(snapshot::Error),
+    Refused,
     Broken(Broken),
 }
 
@@ -84,6 +87,8 @@ pub struct Session<'w> {
     pub stage: Stage,
     pub definition: Definition,
     pub sync: Sync,
+    /// What the snapshot's header said when the run began to read.
+    before: Header,
     pub snapshot: Snapshot,
     pub course: Course,
     pub dispatch: Dispatch,
@@ -124,6 +129,7 @@ pub fn play(world: &mut World, run: &Run) -> Result<Ended, Broken> {
     match ended {
         Ok(ended) => Ok(ended),
         Err(Halt::Broken(broken)) => Err(broken),
+        Err(Halt::Refused) => Ok(Ended::Refused),
         Err(Halt::Crash(loss)) => {
             world.count("crashes between two steps");
             Ok(Ended::Crashed(loss))
@@ -159,27 +165,11 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         world.remember(&snapshot);
     }
     world.judge.snapshot(&entries(snapshot.view())?, snapshot.header(), &world.target)?;
-    let must = world.judge.must;
-    let mut is_forced = false;
-    if run.is_full {
-        world.judge.either_if(false);
-        is_forced = opening::force(&mut snapshot)?;
-        if is_forced {
-            world.count("full resyncs");
-            world.remember(&snapshot);
-        }
-        world.judge.must = if is_forced { Must::Full } else { must };
-    }
     let definition = fixture::definition(world.mapping, world.source.sql, world.mode);
-    let asked = Asked { is_full: run.is_full, keeps_snapshot: false, is_set_aside: false };
-    let mut choice = match opening::choose(Some(snapshot.header()), &definition, asked) {
-        Ok(choice) => choice,
-        Err(refused) => return Err(Broken { invariant: "I9", what: refused.why }.into()),
+    let (choice, reuse_floor) = match &run.chosen {
+        Some(chosen) => sample::choose(world, chosen, snapshot.header(), &definition)?,
+        None => choose(world, run, &mut snapshot, &definition)?,
     };
-    if is_forced {
-        choice = opening::after_force(choice);
-    }
-    world.judge.chosen(choice.kind, run.is_full, world.mapping)?;
     let reading = world.source.read(&world.setting);
     let now = Good {
         files: reading.files.clone(),
@@ -206,12 +196,14 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         world.judge.must = Must::Full;
         world.judge.recorded_mapping = Some(world.mapping);
     }
-    let header = snapshot.header();
+    let before = snapshot.header().clone();
+    let header = &Header { reuse_floor: reuse_floor.max(before.reuse_floor), ..before.clone() };
     let table = Arc::new(load(Some(snapshot.view()), header.epoch)?);
     let destination = fixture::destination(world.mapping);
     let columns = fixture::columns(world.mapping, world.setting.has_primary);
     let named = (choice.kind, header.epoch, world.mapping);
-    let facts = Facts::new(named, now, reading, entries(snapshot.view())?);
+    let mut facts = Facts::new(named, now, reading, entries(snapshot.view())?);
+    facts.chosen = run.chosen.as_ref().map(|chosen| chosen.keys.clone());
     world.judge.keep_same(&facts);
     let limits = BatchLimits { records: world.setting.batch, bytes: 1 << 20 };
     let batcher = |operation| {
@@ -225,11 +217,11 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         repeat: [world.setting.repeat; 2],
         first_batch: header.next_batch,
     });
-    let repeated = match world.setting.checks_keys_first {
+    let repeated = match world.setting.checks_keys_first || run.chosen.is_some() {
         true => fixture::repeated(&columns, &facts.reading.rows),
         false => Repeated::default(),
     };
-    let waiting = Waiting { repeated, repetitions: world.setting.repeat != Repeat::Natural };
+    let waiting = Waiting::of(repeated, world.setting.repeat, run.chosen.is_some());
     let course = Course::new(header, Arc::clone(&table), destination, columns, waiting);
     let session = Session {
         chance: Chance::new(run.seed),
@@ -241,6 +233,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         world,
         run,
         definition,
+        before,
         snapshot,
         course,
         dispatch,
@@ -253,6 +246,34 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         is_committed: false,
     };
     Ok(session)
+}
+
+/// As `prepare::prepare` of a run of all rows: its kind, and below which number it repeats nothing.
+fn choose(
+    world: &mut World,
+    run: &Run,
+    snapshot: &mut Snapshot,
+    definition: &Definition,
+) -> Result<(Choice, IntentNumber), Halt> {
+    let must = world.judge.must;
+    let mut is_forced = false;
+    if run.is_full {
+        world.judge.either_if(false);
+        is_forced = opening::force(snapshot)?;
+        if is_forced {
+            world.count("full resyncs");
+            world.remember(snapshot);
+        }
+        world.judge.must = if is_forced { Must::Full } else { must };
+    }
+    let asked = Asked { is_full: run.is_full, keeps_snapshot: false, is_set_aside: false };
+    let mut choice = opening::choose(Some(snapshot.header()), definition, asked)
+        .map_err(|refused| Broken { invariant: "I9", what: refused.why })?;
+    if is_forced {
+        choice = opening::after_force(choice);
+    }
+    world.judge.chosen(choice.kind, run.is_full, world.mapping)?;
+    Ok((choice, snapshot.header().reuse_floor))
 }
 
 fn baseline(
@@ -310,6 +331,10 @@ impl Session<'_> {
             self.world.count("reads that prove nothing");
             return End::Failed(Error::Unproven("the files changed".to_owned()));
         }
+        let rows_read = self.course.intake.counts.tally().rows_read;
+        if self.run.chosen.is_some() {
+            return sample::prove(rows_read);
+        }
         self.facts.is_read_complete = true;
         let header = self.snapshot.header();
         if let Err(error) = check_rows(SYNC, Some(header), self.facts.reading.rows.len() as u64) {
@@ -344,9 +369,16 @@ impl Session<'_> {
         let run = self.world.run_id();
         let baseline = baseline(run, &self.definition, &self.facts.now, invalid_keys);
         let next_batch = self.dispatch.next_batch();
-        let closing = self.course.close(end.is_proven(), tally, was_stopped, baseline, next_batch);
+        let is_sample = self.run.chosen.is_some();
+        let is_proven = end.is_proven();
+        let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
+        if is_sample {
+            closing = closing.of_sample();
+        }
         let judge = &mut self.world.judge;
-        judge.recorded_mapping = None;
+        if !is_sample {
+            judge.recorded_mapping = None;
+        }
         // Only a commit that may end the epoch leaves open, until it is made, what comes next.
         if self.facts.kind == Kind::Full {
             let has_rest = tally.unsent + tally.unknown > 0;
@@ -354,14 +386,19 @@ impl Session<'_> {
         }
         self.snapshot.journal().write()?;
         self.snapshot.commit(|header| closing.change(header, run))?;
-        let is_proven = self.facts.is_read_complete && matches!(end, End::Proven);
-        let ended = (is_proven, was_stopped, self.snapshot.header().is_epoch_open);
+        let is_read = match end {
+            End::Proven => self.facts.is_read_complete,
+            End::Chosen => is_sample,
+            End::Stopped | End::Failed(_) => false,
+        };
+        let ended = (is_read, was_stopped, self.snapshot.header().is_epoch_open);
         let World { judge, target, .. } = &mut *self.world;
         self.is_committed = true;
+        judge.sampled(&self.facts, tally, is_read, (&self.before, self.snapshot.header()))?;
         judge.committed(&self.facts, tally, ended, target)?;
         let after = entries(self.snapshot.view())?;
         judge.snapshot(&after, self.snapshot.header(), target)?;
-        if is_proven && !was_stopped && tally.unsent == 0 {
+        if is_read && !was_stopped && tally.unsent == 0 {
             judge.named(&self.facts, &after, target)?;
         }
         self.tally(tally);

@@ -1,5 +1,5 @@
 use super::judge::Broken;
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Run, Step};
 
 /// Attempts at most.
 const ATTEMPTS: u32 = 2_000;
@@ -50,7 +50,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
                     replace(Step::Run(run));
                 }
                 if run.is_full {
-                    replace(Step::Run(super::plan::Run { is_full: false, ..run.clone() }));
+                    replace(Step::Run(Run { is_full: false, ..run.clone() }));
+                }
+                let chosen = run.chosen.iter().filter(|chosen| chosen.keys.len() > 1);
+                for (chosen, key) in chosen.flat_map(|it| it.keys.iter().map(move |key| (it, key)))
+                {
+                    let mut chosen = chosen.clone();
+                    chosen.keys.remove(key);
+                    replace(Step::Run(Run { chosen: Some(chosen), ..run.clone() }));
                 }
             }
             Step::Decide { is_release, crash: Some(_) } => {

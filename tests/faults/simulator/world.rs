@@ -231,7 +231,7 @@ impl World {
         self.source.edit(&Edit::Put(0, 1));
         self.settle()?;
         self.source.edit(&Edit::Put(0, 2));
-        self.run(&Run { is_full: false, seed: 0, troubles: Vec::new() })?;
+        self.run(&Run::plain(0))?;
         let wanted = fixture::content(self.mapping, 0, 2);
         match self.target.held.get(&0) {
             Some(held) if held.content == wanted => Ok(()),
@@ -243,7 +243,7 @@ impl World {
     fn settle(&mut self) -> Result<(), Broken> {
         for number in 0..MOST_RUNS {
             self.clock = self.latest.max(self.clock) + 2 * DAY;
-            let plain = Run { is_full: false, seed: u64::from(number), troubles: Vec::new() };
+            let plain = Run::plain(u64::from(number));
             let Ended::Committed { outcome, tally } = self.run(&plain)? else {
                 return broken("I9", "a run without faults did not commit");
             };

@@ -1,8 +1,10 @@
 //! One start-up at a time, groups, syncs that come after others, first runs, pauses that end, halts, and many at once.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::domain::kind::Choice;
-use crate::store::DisabledSource;
+use crate::store::{DisabledSource, NewRun};
 
 #[tokio::test]
 async fn the_second_enters_start_up_when_the_first_is_running_b3() {
@@ -270,6 +272,41 @@ async fn a_thousand_that_are_due_together_are_in_queue_by_one_write() {
 }
 
 #[tokio::test]
+async fn a_thousand_that_a_dead_server_left_are_taken_up_together_none_lost_and_none_doubled() {
+    let (_folder, store) = open().await;
+    let names: Vec<String> = (0..1_000).map(|number| format!("s{number:04}")).collect();
+    let new = |name: &String, trigger| NewRun { sync: name.clone(), choice: None, trigger };
+    let begun: Vec<_> = names[..50].iter().map(|name| new(name, Trigger::Schedule)).collect();
+    let begun = store.create_runs(&begun, Instant(1)).await.unwrap();
+    for run in &begun {
+        store.set_phase(*run, Phase::Starting).await.unwrap();
+    }
+    // One that had begun has one behind it already; one sync has two, of which the second is the stronger.
+    let behind = store.create_run("s0000", None, Trigger::Api, Instant(2)).await.unwrap();
+    let second = Some(FULL.choice().unwrap());
+    let second = store.create_run("s0001", second, Trigger::Api, Instant(2)).await.unwrap();
+    store.set_phase(second, Phase::Starting).await.unwrap();
+    let queued: Vec<_> = names[100..].iter().map(|name| new(name, Trigger::Schedule)).collect();
+    let queued = store.create_runs(&queued, Instant(3)).await.unwrap();
+    let syncs: Vec<_> = names.iter().map(|name| (name.as_str(), Some("* * * * *"))).collect();
+    let (bench, service, _shutdown) = bench(&store, &syncs, 4).await;
+    let rows = store.unfinished().await.unwrap();
+    assert!(rows.iter().all(|row| row.phase == Phase::InQueue));
+    let waiting: BTreeSet<&str> = rows.iter().map(|row| row.sync.as_str()).collect();
+    assert_eq!((rows.len(), waiting.len(), service.queue.len()), (950, 950, 950));
+    let ids: BTreeSet<RunId> = rows.iter().map(|row| row.id).collect();
+    assert!(ids.contains(&behind) && queued.iter().all(|run| ids.contains(run)));
+    let recovered: Vec<_> = rows.iter().filter(|row| row.trigger == Trigger::Recovery).collect();
+    assert_eq!(recovered.len(), 49);
+    assert_eq!(recovered[0].sync, "s0001");
+    assert!(Wish::of(recovered[0]).is_full, "the stronger wish stands");
+    assert!(recovered[1..].iter().all(|row| !Wish::of(row).is_full));
+    for run in begun.iter().chain([&second]) {
+        assert_eq!(bench.phase(*run).await, Phase::Ended(Outcome::Interrupted));
+    }
+}
+
+#[tokio::test]
 async fn ticks_missed_while_paused_are_not_caught_up_on_at_the_start() {
     let (_folder, store) = open().await;
     let old = store.create_run("crm", None, Trigger::Schedule, Instant(MINUTE)).await.unwrap();
@@ -288,7 +325,7 @@ async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
     let end = |run, at| {
         let store = store.clone();
         async move {
-            store.begin(run, false).await.unwrap();
+            store.begin(run, false, "r1").await.unwrap();
             for phase in [Phase::Reading, Phase::Draining, Phase::Committing] {
                 store.set_phase(run, phase).await.unwrap();
             }
@@ -302,7 +339,7 @@ async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
     let now = 3 * HOUR + MINUTE;
     let sample = store.create_run("crm", sample, Trigger::Manual, Instant(now)).await.unwrap();
     end(sample, now).await;
-    assert_eq!(store.last_success("crm").await.unwrap(), Some(Instant(HOUR)));
+    assert_eq!(store.newest_successes(&["crm"]).await.unwrap()["crm"], Instant(HOUR));
     let successes = store.last_successes(&["crm"]).await.unwrap();
     assert_eq!(successes, [("crm".to_owned(), Instant(HOUR))]);
     let syncs = [("crm", Some("0 * * * *"))];

@@ -119,6 +119,24 @@ async fn a_reload_loses_no_firing_and_doubles_none_also_over_a_restart() {
 }
 
 #[tokio::test]
+async fn the_schedules_of_new_syncs_count_from_the_reload_on_but_those_of_paused_ones() {
+    let (_folder, store) = open().await;
+    let hourly = Some("0 * * * *");
+    let before = [("crm", hourly)];
+    let after = [("crm", hourly), ("new", hourly), ("other", hourly), ("paused", hourly)];
+    let (bench, service, shutdown) = self::bench(&store, &before, 1).await;
+    let story = async {
+        bench.clock.send_replace(Instant(MINUTE));
+        bench.handle.apply(change(&after, &[])).await.unwrap();
+        bench.stopper.raise(Stage::Draining);
+    };
+    tokio::join!(service.serve(shutdown), story);
+    let armed = store.arm(&[], Instant(9)).await.unwrap();
+    let since: Vec<_> = armed.iter().map(|(sync, since)| (sync.as_str(), since.0)).collect();
+    assert_eq!(since, [("crm", 1), ("new", MINUTE), ("other", MINUTE)]);
+}
+
+#[tokio::test]
 async fn another_connection_drains_what_goes_and_drops_what_waits_c8_e7() {
     let (_folder, store) = open().await;
     let (mut bench, service, shutdown) = bench(&store, &[("crm", None)], 0).await;
