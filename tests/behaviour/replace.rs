@@ -114,6 +114,32 @@ fn nothing_is_replaced_by_a_connection_that_is_not_there_or_fails_its_test_e6() 
 }
 
 #[test]
+fn a_connection_of_another_kind_takes_the_place_of_none_e8() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let whole = config(&workspace);
+    let server = Server::start(&workspace);
+    for (kind, named) in [("sftp: { host: x }", "`sftp`"), ("concurrency: 1", "`http` is missing")]
+    {
+        let other = format!("connections:\n  other: {{ {kind} }}\n");
+        let before = whole.replacen("connections:", &other, 1);
+        workspace.write("counterflow.yaml", &before);
+        let replace = ["connection", "replace", "crm", "other", "--yes"];
+        workspace.run(&replace).expect_code(2).expect_printed(&[named, "counterflow.yaml:"]);
+        server.post("/api/v1/reload", "").expect_problem(422, &[named]);
+        assert_eq!(config(&workspace), before, "nothing is rewritten");
+    }
+    // The server works by the last good config, which has no such connection.
+    let body = json!({ "new": "other", "message": "why" }).to_string();
+    let answered = server.post("/api/v1/connections/crm/replace", &body);
+    assert!((400..500).contains(&answered.status), "{answered:#?}");
+    assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
+    server.end().expect_code(0);
+    assert_eq!(second.connections(), 0);
+}
+
+#[test]
 fn runs_that_go_are_drained_and_what_is_queued_is_dropped_with_the_reason_e7() {
     let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
     let workspace = workspace(&first, &second);
