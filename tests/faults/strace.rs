@@ -182,6 +182,14 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
         let from = from.map(|from| from.to_string_lossy().into_owned());
         let name = name.to_owned();
         let call = Call { name, file, from, nth: *nth, is_creating, is_folding: false };
+        // Of the log it syncs first what is durable already.
+        let is_folding = has_log
+            && is_durable
+            && match call.kind() {
+                Kind::Write | Kind::Resize => call.file == STORE,
+                Kind::Sync => call.file == STORE || call.file == LOG_OF_STORE,
+                _ => false,
+            };
         match call.kind() {
             Kind::Write if call.file == LOG_OF_STORE => (has_log, is_durable) = (true, false),
             // What an earlier process left of it is read at the opening.
@@ -190,8 +198,6 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
             Kind::Remove if call.file == LOG_OF_STORE => has_log = false,
             _ => {}
         }
-        let is_change = matches!(call.kind(), Kind::Write | Kind::Resize | Kind::Sync);
-        let is_folding = call.file == STORE && is_change && has_log && is_durable;
         calls.entry(call).or_insert((is_folding, 0)).1 += 1;
     }
     let fold = |(call, (is_folding, times))| (Call { is_folding, ..call }, times);
