@@ -103,11 +103,22 @@ pub fn audited(command: &str, sync: &str, message: &str, who: &str) -> Audited {
 /// The store cannot be read.
 pub async fn pending(store: &Store, order: &Order) -> Result<Vec<Pending>, Error> {
     let mut pending = store.decisions(Some(&order.sync.name)).await?;
-    pending.retain(|one| match &one.decision {
-        Decision::Replace { connection, .. } => *connection == order.sync.connection,
-        _ => true,
-    });
+    let all = pending.clone();
+    pending.retain(|one| is_written(&all, one, Some(&order.sync.connection)));
     Ok(pending)
+}
+
+/// Whether the config file says what was decided: a sync that has this connection has had all those that were decided for it
+/// before.
+fn is_written(all: &[Pending], one: &Pending, connection: Option<&str>) -> bool {
+    let is_replacement = |one: &Pending| matches!(one.decision, Decision::Replace { .. });
+    let says_so = |later: &Pending| match &later.decision {
+        Decision::Replace { connection: new, .. } => {
+            later.sync == one.sync && later.id >= one.id && Some(new.as_str()) == connection
+        }
+        _ => false,
+    };
+    !is_replacement(one) || all.iter().any(says_so)
 }
 
 /// The order of a run that begins, with a person's word that the snapshot is true all the same where one was given for it.
@@ -123,7 +134,7 @@ pub async fn vouched(store: &Store, order: &Order) -> Result<Order, Error> {
     for Pending { id, decision, .. } in pending(store, &order).await? {
         if matches!(decision, Decision::Keep { .. }) {
             order.keeps_snapshot = true;
-            store.spend(id).await?;
+            store.settle(id).await?;
         }
     }
     Ok(order)
@@ -168,12 +179,9 @@ pub async fn withdraw_unwritten<'c>(
     who: &str,
     connection_of: impl Fn(&str) -> Option<&'c str>,
 ) -> Result<(), store::Error> {
-    let is_unwritten = |one: &Pending| match &one.decision {
-        Decision::Replace { connection, .. } => connection_of(&one.sync) != Some(connection),
-        _ => false,
-    };
     let mut pending = store.decisions(None).await?;
-    pending.retain(is_unwritten);
+    let all = pending.clone();
+    pending.retain(|one| !is_written(&all, one, connection_of(&one.sync)));
     withdraw(store, who, pending).await
 }
 
@@ -257,11 +265,11 @@ pub async fn carry_out(
 ) -> Result<(), Error> {
     // A word for the next run is that run's to take.
     let is_of_snapshot = |one: &Pending| !matches!(one.decision, Decision::Keep { .. });
-    for Pending { id, sync, decision } in pending.into_iter().filter(is_of_snapshot) {
+    for Pending { id, decision, .. } in pending.into_iter().filter(is_of_snapshot) {
         if blocking(|| write(snapshot, &decision))? {
             prepare::remember(store, snapshot).await?;
         }
-        store.settle(&sync, id).await?;
+        store.settle(id).await?;
     }
     Ok(())
 }
@@ -350,4 +358,30 @@ pub fn held(view: &View, run: RunId) -> Result<(Vec<Vec<u8>>, u64), snapshot::Er
         None => {}
     })?;
     Ok((keys, others))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_counts_once_the_file_has_it_or_a_later_one() {
+        let replace = |id, sync: &str, new: &str| {
+            let (connection, kept, at) = (new.to_owned(), None, Instant(0));
+            let decision = Decision::Replace { connection, kept, at };
+            Pending { id, sync: sync.to_owned(), decision }
+        };
+        let discard = Decision::Discard { run: RunId(1) };
+        let other = Pending { id: 4, sync: "crm".to_owned(), decision: discard };
+        let all = [replace(1, "crm", "a"), replace(2, "crm", "b"), replace(3, "ads", "c"), other];
+        let written = |connection| {
+            let of_crm = all.iter().filter(|one| one.sync == "crm");
+            let written = of_crm.filter(|one| is_written(&all, one, connection));
+            written.map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!(written(Some("a")), [1, 4]);
+        assert_eq!(written(Some("b")), [1, 2, 4]);
+        assert_eq!(written(Some("c")), [4], "that is of another sync");
+        assert_eq!(written(None), [4]);
+    }
 }

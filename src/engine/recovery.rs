@@ -58,7 +58,7 @@ pub async fn interrupt(store: &Store, rows: &[RunRow], now: Instant) -> Result<(
     let end = |row: &RunRow| End {
         run: row.id,
         outcome: Outcome::Interrupted,
-        tally: row.tally.clone(),
+        tally: row.tally,
         error: Some("the process ended before the run did".to_owned()),
     };
     let ends: Vec<End> = rows.iter().map(end).collect();

@@ -40,8 +40,8 @@ const DECIDE: &str = "
     INSERT INTO decisions (sync, decision, audit) VALUES (?, ?, (SELECT max(id) FROM audit))";
 const DECISIONS: &str =
     "SELECT id, sync, decision FROM decisions WHERE ?1 IS NULL OR sync = ?1 ORDER BY id";
-const SETTLE: &str = "DELETE FROM decisions WHERE sync = ? AND id <= ?";
-const SPEND: &str = "DELETE FROM decisions WHERE id = ?";
+const SETTLE: &str = "DELETE FROM decisions WHERE id = ?";
+const SETTLE_UP_TO: &str = "DELETE FROM decisions WHERE sync = ? AND id <= ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
 const FORGET_PINS: &str = "DELETE FROM pins WHERE sync = ?";
 const FREE_KEY: &str = "
@@ -97,24 +97,19 @@ impl Store {
         pending.collect()
     }
 
-    /// The snapshot says what was decided, up to this decision of its sync.
-    pub async fn settle(&self, sync: &str, id: u64) -> Result<(), Error> {
-        self.execute(query(SETTLE).bind(sync.to_owned()).bind(stored(id))).await
+    /// What was decided is carried out.
+    pub async fn settle(&self, id: u64) -> Result<(), Error> {
+        self.execute(query(SETTLE).bind(stored(id))).await
     }
 
-    /// This decision is spent, whatever stands before it.
-    pub async fn spend(&self, id: u64) -> Result<(), Error> {
-        self.execute(query(SPEND).bind(stored(id))).await
-    }
-
-    /// As [`Store::settle`], where the snapshot was set aside: the next one is a new one, and what was pinned by what may
-    /// have been wrong does not outlive it.
+    /// As [`Store::settle`], where the snapshot was set aside, with all that was decided of it before: the next one is a new
+    /// one, and what was pinned by what may have been wrong does not outlive it.
     pub async fn settle_afresh(&self, sync: &str, id: u64) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         for statement in [
             query(FORGET_KNOWN).bind(sync.to_owned()),
             query(FORGET_PINS).bind(sync.to_owned()),
-            query(SETTLE).bind(sync.to_owned()).bind(stored(id)),
+            query(SETTLE_UP_TO).bind(sync.to_owned()).bind(stored(id)),
         ] {
             let done = statement.execute(&mut *transaction).await;
             done.map_err(|error| self.failure(error))?;
@@ -128,7 +123,8 @@ impl Store {
         let mut transaction = self.write().await?;
         for (Pending { id, .. }, audited) in withdrawn {
             let id = stored(*id);
-            for statement in [query(FREE_KEY).bind(id), query(SPEND).bind(id), statement(audited)] {
+            for statement in [query(FREE_KEY).bind(id), query(SETTLE).bind(id), statement(audited)]
+            {
                 let done = statement.execute(&mut *transaction).await;
                 done.map_err(|error| self.failure(error))?;
             }
@@ -178,7 +174,7 @@ mod tests {
         assert_eq!(store.decisions(Some("crm")).await.unwrap(), pending[2..]);
         assert_eq!(store.known("crm").await.unwrap(), None);
         assert_eq!(store.pins("crm").await.unwrap(), None);
-        store.settle("crm", pending[2].id).await.unwrap();
+        store.settle(pending[2].id).await.unwrap();
         assert_eq!(store.decisions(None).await.unwrap().len(), 1, "that of the other sync");
     }
 

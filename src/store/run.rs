@@ -228,7 +228,7 @@ impl Store {
         now: Instant,
     ) -> Result<(), Error> {
         let error = error.map(str::to_owned);
-        self.finish_all(&[End { run, outcome, tally: tally.clone(), error }], now).await
+        self.finish_all(&[End { run, outcome, tally: *tally, error }], now).await
     }
 
     /// As [`Store::finish`], of several runs in one write: all of them, or none.

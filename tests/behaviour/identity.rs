@@ -36,9 +36,11 @@ fn a_server_takes_a_word_for_another_account_and_for_that_one_alone() {
     workspace.write_people(&people(1..=18));
     refused(server.run(""));
     let kept = workspace.sync(&["--keep-snapshot"]).expect(4, "partial", &[("held", 2)]);
-    workspace.run(&["release", &kept.run(), "-m", "renamed only"]).expect_code(0);
     oracle.set_account(json!("third"));
     refused(server.run(""));
+    oracle.set_account(json!("other"));
+    workspace.run(&["release", &kept.run(), "-m", "renamed only"]).expect_code(0);
+    oracle.set_account(json!("third"));
     let run = server.run(r#"{ "keep_snapshot": true, "message": "the same" }"#);
     assert_eq!(server.ended(run)["phase"], "succeeded");
     let audited = json!(["local", "sync --keep-snapshot", "people", run, "the same"]);

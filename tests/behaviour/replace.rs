@@ -216,6 +216,28 @@ fn a_server_keeps_the_snapshot_where_a_person_says_so_and_holds_the_first_delete
     server.end().expect_code(0);
 }
 
+#[test]
+fn only_the_syncs_of_a_group_or_those_that_are_named_are_replaced_e5() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    let one = config(&workspace).replacen("sources:", "groups: { sales: {} }\nsources:", 1);
+    let (head, sync) = one.split_once("  people:\n").expect("there is a sync");
+    let two = format!(
+        "{head}  people:\n    group: sales\n    shared: true\n{sync}  others:\n    shared: true\n{sync}"
+    );
+    workspace.write("counterflow.yaml", &two);
+    let server = Server::start(&workspace);
+    let of_next = || server.get("/api/v1/connections/next").expect(200).json["syncs"].clone();
+    let group = r#"{ "new": "next", "group": "sales" }"#;
+    server.post("/api/v1/connections/crm/replace", group).expect(200);
+    let changed = two.replacen("connection: crm   #", "connection: next   #", 1);
+    assert_eq!((config(&workspace), of_next()), (changed, json!(["people"])));
+    workspace.run(&[&REPLACE[..], &["--group", "sales"]].concat()).expect_code(2);
+    workspace.run(&[&REPLACE[..], &["--sync", "others"]].concat()).expect_code(0);
+    assert_eq!(of_next(), json!(["people", "others"]));
+    server.end().expect_code(0);
+}
+
 /// Kills a server in the middle of a replacement under the key `once`, at this point.
 #[cfg(feature = "faults")]
 fn killed_at(workspace: &mut Workspace, point: &str) {

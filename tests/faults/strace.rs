@@ -15,6 +15,7 @@ pub const TRACED: &str = "?open,openat,read,pread64,write,pwrite64,?pwritev,ftru
 
 /// Where SQLite writes each change first.
 const LOG_OF_STORE: &str = "counterflow.db-wal";
+const STORE: &str = "counterflow.db";
 
 /// Calls that send; of them the thread's count alone is known, not the socket.
 const SENDING: [&str; 2] = ["sendto", "writev"];
@@ -31,8 +32,8 @@ pub struct Call {
     pub nth: usize,
     /// It can make a file or a folder.
     pub is_creating: bool,
-    /// It is made when the last change of the state database is durable: SQLite folds its log.
-    pub is_closing: bool,
+    /// It is of the state database, and all that it could lose is durable in the log: SQLite folds it.
+    pub is_folding: bool,
 }
 
 /// What a call does, whatever its name is on this machine.
@@ -160,11 +161,11 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
     let bytes = std::fs::read(log).expect("strace has written its log");
     let text = String::from_utf8_lossy(&bytes);
     let mut counts = BTreeMap::<(String, String, String), usize>::new();
-    // The line of the log that first had it, and how many have it.
-    let mut calls = BTreeMap::<Call, (usize, usize)>::new();
-    // The line that made the last change of the store durable.
-    let (mut is_durable, mut last_change) = (true, 0);
-    for (place, line) in text.lines().enumerate() {
+    // Whether it folds, where the log first has it, and how many have it.
+    let mut calls = BTreeMap::<Call, (bool, usize)>::new();
+    // Whether the log of the store holds anything, and whether that is durable.
+    let (mut has_log, mut is_durable) = (false, true);
+    for line in text.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((name, arguments)) = rest.trim_start().split_once('(') else { continue };
         let Some(path) = path(name, arguments) else { continue };
@@ -180,23 +181,21 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
         let from = old.and_then(|old| Path::new(old).strip_prefix(state).ok());
         let from = from.map(|from| from.to_string_lossy().into_owned());
         let name = name.to_owned();
-        let call = Call { name, file, from, nth: *nth, is_creating, is_closing: false };
+        let call = Call { name, file, from, nth: *nth, is_creating, is_folding: false };
         match call.kind() {
-            Kind::Write if call.file == LOG_OF_STORE => is_durable = false,
-            Kind::Sync if call.file == LOG_OF_STORE && !is_durable => {
-                is_durable = true;
-                last_change = place;
-            }
+            Kind::Write if call.file == LOG_OF_STORE => (has_log, is_durable) = (true, false),
+            // What an earlier process left of it is read at the opening.
+            Kind::Read if call.file == LOG_OF_STORE && !line.ends_with("= 0") => has_log = true,
+            Kind::Sync if call.file == LOG_OF_STORE => is_durable = true,
+            Kind::Remove if call.file == LOG_OF_STORE => has_log = false,
             _ => {}
         }
-        calls.entry(call).or_insert((place, 0)).1 += 1;
+        let is_change = matches!(call.kind(), Kind::Write | Kind::Resize | Kind::Sync);
+        let is_folding = call.file == STORE && is_change && has_log && is_durable;
+        calls.entry(call).or_insert((is_folding, 0)).1 += 1;
     }
-    let is_closing =
-        |call: &Call, place| call.file.starts_with("counterflow.db") && place > last_change;
-    let close = |(call, (place, times)): (Call, (usize, usize))| {
-        (Call { is_closing: is_closing(&call, place), ..call }, times)
-    };
-    calls.into_iter().map(close).collect()
+    let fold = |(call, (is_folding, times))| (Call { is_folding, ..call }, times);
+    calls.into_iter().map(fold).collect()
 }
 
 /// The path that a call is about: of a renaming, the new one.

@@ -213,6 +213,8 @@ impl Case {
         // The request of each key that excuses the next one, and the last that brought its receipt.
         let (mut unknown, mut received) = (BTreeSet::<&str>::new(), BTreeMap::<&str, u64>::new());
         let mut lost: BTreeMap<u64, usize> = self.receipts_lost(requests, runs);
+        // Keys that changed, or will, without a request of that moment.
+        let mut late = BTreeSet::<&str>::new();
         for request in requests {
             let Some(run) = run_of(request) else { continue };
             if run > last && opening.range(last + 1..=run).next().is_some() {
@@ -227,8 +229,12 @@ impl Case {
             for (operation, made) in request.operations() {
                 let key = operation.key.as_str();
                 let is_known = delivered.contains(key) && !self.ever_discarded.contains(key);
+                if is_late {
+                    late.insert(key);
+                }
                 let is_excused = is_late || samples.contains(&run);
-                if made == Made::Redundant && is_known && !is_excused && !unknown.remove(key) {
+                let is_needless = made == Made::Redundant && is_known && !is_excused;
+                if is_needless && !unknown.remove(key) && !late.remove(key) {
                     // In one run a receipt is followed by another request only where it came too late (`asked_again`).
                     let of = received.get(key).copied().unwrap_or(0);
                     let left = lost.get_mut(&of).filter(|left| **left > 0);

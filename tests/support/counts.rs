@@ -62,7 +62,10 @@ impl Case {
                 requests.iter().filter(|request| run_of(request) == Some(run)).collect();
             let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
             let is_timely = attempt.is_some_and(|attempt| self.is_timely(attempt));
-            let mut said = against_requests(&tally, &ours, is_timely);
+            // What cannot be noted any more is no receipt.
+            let is_cut_short =
+                phase == "failed" && attempt.is_some_and(|attempt| attempt.is_disturbed);
+            let mut said = against_requests(&tally, &ours, is_timely && !is_cut_short);
             said.extend(wrong_sum(&tally));
             said.extend(wrong_success(&tally));
             // A run that failed before it began, on a full disk, may wait in the queue still: its last report counts.
@@ -182,7 +185,7 @@ impl Case {
 }
 
 /// The counts of what was asked and came of it. A run has one operation for each key, however often it was repeated because
-/// an answer was not read in time. `is_timely`: none can have come too late.
+/// an answer was not read in time. `is_timely`: none can have come too late, or in vain.
 fn against_requests(tally: &Tally<'_>, ours: &[&Request], is_timely: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let received: BTreeSet<(&str, bool)> = check::receipts_of(ours.iter().copied())

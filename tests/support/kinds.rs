@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::case::Case;
+use super::case::{Attempt, Case};
 use super::check;
 use super::journal::Made;
 use super::judge::{is_sample, number, run_of};
 
 impl Case {
     /// I11: a full run that was stopped, failed, was killed or left something unknown or unsent is followed by a full one,
-    /// and an incremental run by an incremental one. One that was killed after its last receipt may have ended its epoch.
+    /// and an incremental run by an incremental one. One that was killed after its last receipt may have ended its epoch, as may
+    /// one that failed because something around it kept it from saying so.
     pub(super) fn wrong_kinds(&self, runs: &[Value]) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut unfinished: Option<(&str, &Value)> = None;
@@ -22,9 +23,7 @@ impl Case {
             if let Some((kept, before)) = unfinished
                 && kept != kind
                 && run["reason"] != "requested"
-                && !(kept == "full"
-                    && before["phase"] == "interrupted"
-                    && self.is_covered_by(&chain))
+                && !(kept == "full" && self.may_have_ended(before) && self.is_covered_by(&chain))
             {
                 let phase = &before["phase"];
                 wrong.push(format!(
@@ -39,6 +38,12 @@ impl Case {
             unfinished = (!is_ended(kind, run)).then_some((kind, run));
         }
         wrong
+    }
+
+    fn may_have_ended(&self, run: &Value) -> bool {
+        let is_of = |attempt: &&Attempt| number(run).is_some_and(|run| attempt.runs.contains(&run));
+        let is_disturbed = || self.attempts.iter().find(is_of).is_some_and(|a| a.is_disturbed);
+        run["phase"] == "interrupted" || run["phase"] == "failed" && is_disturbed()
     }
 
     /// Whether everything that the last of these runs read was delivered or rejected by receipts of theirs.

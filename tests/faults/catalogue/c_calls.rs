@@ -73,7 +73,7 @@ fn fail(scenario: &Scenario, story: Story, call: &Call, error: &str, is_lasting:
             }
         }
     }
-    if has_fired && call.kind() == Kind::Sync && call.file.contains("journal") {
+    if has_fired && call.kind() == Kind::Sync && call.file.contains("/journal-") {
         let journal = case.workspace.state().join(&call.file);
         assert!(journal.exists(), "it was committed though it may not be safe\n{}", case.print());
         let sent = case.oracle.request_count() - before;
@@ -94,8 +94,8 @@ enum Wanted {
 
 fn wanted(call: &Call) -> Wanted {
     match (call.kind(), call.file.as_str()) {
-        // SQLite folds its log when it is closed; where it cannot, the log is whole, and is read at the next start.
-        _ if call.is_closing => Wanted::Success,
+        // SQLite folds its log when it is closed; where it cannot, the log is whole, and is read at the next opening.
+        _ if call.is_folding => Wanted::Success,
         // Nor what it could not remove, at its opening; where it matters, the next one does.
         (Kind::Remove, "counterflow.db-wal" | "counterflow.db-shm") => Wanted::Success,
         // SQLite does not say that it could not sync the folder when it made its files.

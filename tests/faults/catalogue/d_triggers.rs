@@ -278,7 +278,8 @@ fn schedules(scenario: &Scenario) {
         std::thread::sleep(Duration::from_secs(14));
         let runs = api.get("/api/v1/runs").expect(200).json;
         let count = runs.as_array().map_or(0, Vec::len);
-        assert!(count <= 3, "missed ticks are one firing: {runs:#}");
+        // The first, by hand; one of the clock as it was, in its second; the missed ones; the minute's end.
+        assert!(count <= 4, "missed ticks are one firing: {runs:#}");
         end(&mut case, server);
         case.judge();
     }
