@@ -3,8 +3,6 @@
 
 use std::net::TcpListener;
 
-use serde_json::{Value, json};
-
 use super::control_plane::{HEAD, workspace};
 use super::http_questions::text_of;
 use crate::support::SOON;
@@ -186,22 +184,7 @@ fn the_version_is_semantic_and_the_same_wherever_it_stands_d1_d3() {
     assert_eq!(server.get("/version").expect(200).json["version"], version.as_str());
     let metric = format!("counterflow_build_info{{version=\"{version}\"}} 1");
     assert!(text_of(&server, "/metrics").contains(&metric));
-    workspace.write_people(&people(2..=12));
-    assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
-    workspace.write_people(&people(3..=12));
-    assert_eq!(server.ended(server.run(""))["tally"]["deleted"], 1);
-    let agent = format!("counterflow/{version}");
-    for request in oracle.requests() {
-        assert_eq!(request.sent.header("user-agent"), Some(agent.as_str()), "{request:#?}");
-    }
-    let finished = server.end().expect_code(0);
-    let lines = finished.stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let ready: Vec<Value> =
-        lines.filter(|line: &Value| line["message"] == "the server is ready").collect();
-    assert_eq!(
-        (&ready[0]["version"], &ready[0]["service.version"]),
-        (&json!(version), &json!(version))
-    );
+    server.end().expect_code(0);
 }
 
 #[test]
