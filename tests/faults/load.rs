@@ -315,6 +315,9 @@ impl Play<'_> {
                 println!("after {} kills: {went} runs went when they were killed", cycle + 1);
             }
         }
+        if went == 0 {
+            self.wrong.add("not fired", ["no run went when the server was killed".to_owned()]);
+        }
         let said = format!("{cycles}, {early} of them while it started; {went} runs went then");
         self.figures.add("kills", said);
         if let Some(serving) = serving {
