@@ -207,7 +207,8 @@ impl Intake {
             _ if needs_proof && is_full => Fate::Unsent,
             _ if needs_proof => Fate::Late,
             Reason::Fresh => Fate::Pushed,
-            Reason::RetryOfRejection if is_full => Fate::Unsent,
+            Reason::RetryOfRejection if !self.lane.has_room_for_retries() => Fate::Unsent,
+            Reason::Repetition if is_full && is_whole_batch => Fate::Unsent,
             Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
         };

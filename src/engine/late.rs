@@ -63,6 +63,11 @@ impl Lane {
         self.bytes <= MOST_BYTES
     }
 
+    /// Retries of rejections have half of it, so that they leave room for what is in doubt.
+    pub fn has_room_for_retries(&self) -> bool {
+        self.bytes <= MOST_BYTES / 2
+    }
+
     pub fn push(&mut self, late: Late) {
         self.bytes += late.size();
         let (hash, place) = (low(late.hash), self.late.len());

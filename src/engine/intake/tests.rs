@@ -301,3 +301,30 @@ fn a_repetition_that_is_known_by_its_batch_alone_waits_for_the_proven_end() {
         assert_eq!(lane.groups(is_proven).1, left_out, "{waits} {is_proven}");
     }
 }
+
+#[test]
+fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
+    let in_doubt = [(Some(6), 1, None)];
+    let parts = examine(&[in_doubt.to_vec()], &[0], false);
+    let filler = |size: usize| Late {
+        key: b"filler".to_vec(),
+        hash: key::hash(b"filler"),
+        fingerprint: 1,
+        fragment: vec![0; size],
+        target_len: 0,
+        repeats: None,
+        is_retry: true,
+        needs_proof: false,
+    };
+    // More than half of the room, and more than all of it.
+    for (size, repetitions, pushed, unsent) in
+        [(33 << 20, true, 0, 0), (65 << 20, true, 0, 1), (65 << 20, false, 1, 0)]
+    {
+        let waiting = Waiting { repetitions, ..Waiting::default() };
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
+        intake.lane.push(filler(size));
+        assert!(!intake.lane.has_room_for_retries(), "{size}");
+        intake.take(&parts[0], &mut outlet);
+        assert_eq!((outlet.waiting.len(), intake.counts.unsent), (pushed, unsent), "{size}");
+    }
+}
