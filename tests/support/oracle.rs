@@ -362,14 +362,11 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
         if head.method == "GET" {
             let mut released = shared.released.subscribe();
             let (answer, is_held) = question(&shared, &head);
-            let gone = async {
+            if is_held {
                 tokio::select! {
-                    _ = released.changed() => false,
-                    () = wire.closed() => true,
+                    _ = released.changed() => {}
+                    () = wire.closed() => return,
                 }
-            };
-            if is_held && gone.await {
-                return;
             }
             if wire.write(&answer.bytes()).await.is_err() {
                 return;
