@@ -7,16 +7,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::backlog;
 use super::problem::Problem;
 
 /// How long a request may take.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+/// The same, of a command that reads the model before it is answered.
+const LONG: Duration = Duration::from_secs(3_600);
+/// Those commands.
+const READERS: [&str; 1] = [backlog::DISCARD];
 
 /// The names of this machine.
 #[derive(Debug)]
@@ -37,13 +42,19 @@ pub async fn to_us(names: Arc<Names>, request: Request, next: Next) -> Response 
 
 /// Answers in time, or says that it cannot.
 pub async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
+    match tokio::time::timeout(limit(&request), next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => {
             let detail = "the answer took too long; ask again, and see the server's log";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         }
     }
+}
+
+fn limit(request: &Request) -> Duration {
+    let path = request.extensions().get::<MatchedPath>();
+    let is_reader = path.is_some_and(|path| READERS.contains(&path.as_str()));
+    if is_reader { LONG } else { TIMEOUT }
 }
 
 fn check(ours: &Names, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -101,6 +112,12 @@ fn is_ours(names: &Names, authority: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::handler::Handler as _;
+    use axum::middleware::from_fn;
+    use axum::routing::{any, any_service};
+
     use super::*;
 
     fn names(ours: [u8; 4]) -> Names {
@@ -137,6 +154,25 @@ mod tests {
             assert_eq!(status(Some(host), None), Some(403), "{host}");
         }
         assert_eq!(status(None, None), Some(400));
+    }
+
+    #[tokio::test]
+    async fn only_a_command_that_reads_the_model_may_take_long() {
+        let seconds = async |path: &'static str| {
+            let paths = Router::new()
+                .route(backlog::DISCARD, any(|| async {}))
+                .route("/api/v1/syncs/{sync}/backlog", any(|| async {}))
+                .layer(from_fn(async |request: Request, _: Next| {
+                    limit(&request).as_secs().to_string()
+                }));
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let told: Response = any_service(paths).call(request, ()).await;
+            let told = to_bytes(told.into_body(), 16).await.unwrap();
+            str::from_utf8(&told).unwrap().parse::<u64>().unwrap()
+        };
+        assert_eq!(seconds("/api/v1/syncs/crm/discard-backlog").await, LONG.as_secs());
+        assert_eq!(seconds("/api/v1/syncs/crm/backlog").await, TIMEOUT.as_secs());
+        assert_eq!(seconds("/nothing").await, TIMEOUT.as_secs());
     }
 
     #[test]

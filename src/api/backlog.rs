@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::command::By;
+use super::command::{By, Held};
 use super::extract::{FromBody, FromPath, FromQuery};
 use super::problem::Problem;
 use super::reason::said;
 use super::routes::{Route, Routes};
+use crate::control::deciding::on_a_thread;
 use crate::control::discarding::{self, Decision};
 use crate::control::pausing::paused;
 use crate::engine::backlog::Backlog;
@@ -23,9 +24,11 @@ use crate::engine::run::now;
 use crate::store::Scope;
 
 /// Seconds that a count is waited for, where the question does not say.
-const USUAL_WAIT: u64 = 20;
-/// Less than clients wait for an answer.
-const LONGEST_WAIT: u64 = 25;
+const USUAL_WAIT: u64 = 10;
+/// Less than any question may take.
+const LONGEST_WAIT: u64 = 15;
+/// The path of the decision.
+pub const DISCARD: &str = "/api/v1/syncs/{sync}/discard-backlog";
 
 /// The paths of backlogs.
 pub fn routes(routes: Routes) -> Routes {
@@ -36,7 +39,7 @@ pub fn routes(routes: Routes) -> Routes {
     );
     let discard = Route::post(
         Scope::Write,
-        "/api/v1/syncs/{sync}/discard-backlog",
+        DISCARD,
         "discard_backlog",
         "Decide that what waits shall never be sent",
     );
@@ -67,8 +70,8 @@ struct Asked {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HowLong {
-    /// Seconds that the answer may take; 20 unless said.
-    #[schemars(range(max = 25))]
+    /// Seconds that the answer may take; 10 unless said.
+    #[schemars(range(max = 15))]
     wait: Option<u64>,
 }
 
@@ -122,6 +125,7 @@ async fn discard(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(By { who, store }): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Asked { shown, message }): FromBody<Asked>,
 ) -> Result<Json<OfSync>, Problem> {
     let message = said(message)?;
@@ -133,7 +137,13 @@ async fn discard(
     };
     check_paused(&app, &sync).await?;
     let decision = Decision { shown, message, who };
-    let backlog = discarding::discard(&app.samples, &store, &sync, decision).await??;
+    let (samples, name) = (app.samples, sync.clone());
+    let discarded = on_a_thread(async move || {
+        // It goes on though nobody waits for it any more, and so long its key is in use.
+        let _held = held;
+        Box::pin(discarding::discard(&samples, &store, &name, decision)).await
+    });
+    let backlog = discarded.await??;
     Ok(Json(OfSync { sync, is_discarded: true, backlog }))
 }
 
@@ -144,4 +154,21 @@ async fn check_paused(app: &App, sync: &str) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::access;
+
+    #[test]
+    fn a_count_is_answered_before_the_request_is_cut() {
+        let cut = access::TIMEOUT.as_secs();
+        assert!(USUAL_WAIT <= LONGEST_WAIT && LONGEST_WAIT < cut, "{LONGEST_WAIT} of {cut} s");
+        let schema = schemars::schema_for!(HowLong);
+        let wait = &schema.as_value()["properties"]["wait"];
+        assert_eq!(wait["maximum"], LONGEST_WAIT);
+        let usual = format!("{USUAL_WAIT} unless said");
+        assert!(wait["description"].as_str().is_some_and(|text| text.contains(&usual)), "{wait}");
+    }
 }

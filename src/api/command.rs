@@ -50,11 +50,18 @@ impl By {
     }
 }
 
+/// Keeps the key of a command in use. For what goes on though whoever gave the command has left.
+#[derive(Debug, Clone)]
+pub struct Held {
+    _turn: Option<Arc<Turn>>,
+}
+
 /// The keys whose commands are being carried out.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(Arc<Mutex<HashSet<(String, String)>>>);
 
 /// A key in use, until it is dropped.
+#[derive(Debug)]
 struct Turn(Keys, (String, String));
 
 const WHOLE: &str = "nobody panics while holding the keys";
@@ -108,7 +115,8 @@ async fn once(
         let request = fingerprint(&parts.method, parts.uri.path(), &body);
         Claim { who: caller.who.clone(), key, request, at }
     });
-    let _turn = claim.as_ref().map(|claim| app.keys.take(claim)).transpose()?;
+    let turn = claim.as_ref().map(|claim| app.keys.take(claim)).transpose()?;
+    let held = Held { _turn: turn.map(Arc::new) };
     if let Some(claim) = &claim
         && let Some(used) = app.store.used_key(&claim.who, &claim.key, at).await?
     {
@@ -117,6 +125,7 @@ async fn once(
     let mark = Mark::new(claim);
     let store = app.store.marked(Arc::clone(&mark));
     parts.extensions.insert(By { who: caller.who.clone(), store: store.clone() });
+    parts.extensions.insert(held.clone());
     let response = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
     if !response.status().is_success() {
         return Ok(response);

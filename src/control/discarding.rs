@@ -1,28 +1,31 @@
 //! The backlogs of syncs that are paused: counted in the background, and discarded by a decision.
 //!
-//! Not responsible for what a backlog is (`engine::backlog`). Invariants: one count of a sync at a time, however many ask; what
-//! came of it is told once, to whoever waits for it or asks next, and never long after it or by another config; nothing is
-//! counted or discarded while a run of the sync goes.
+//! Not responsible for what a backlog is (`engine::backlog`). Invariants: one count at a time, and one of a sync however many
+//! ask; what came of it is told once, to whoever waits for it or asks next, and never long after it or by another config; a
+//! count takes no turn, as it only reads, and holds up neither a run nor the end of the process; nothing is discarded while a
+//! run of the sync goes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::watch;
+use futures::FutureExt as _;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::deciding::on_a_thread;
 use super::handle::Refused;
 use super::sampling::Samples;
 use crate::engine::backlog::{self, Backlog};
-use crate::engine::order::Order;
 use crate::engine::prepare::Error;
 use crate::shutdown::Tasks;
 use crate::store::Store;
 
 /// How long a count that nobody waited for is kept.
 const KEPT: Duration = Duration::from_secs(300);
+/// Counts that may wait for the one that goes.
+const WAITING: usize = 8;
 
 /// A decision about the backlog of a sync that is paused.
 #[derive(Debug, Clone)]
@@ -33,10 +36,11 @@ pub struct Decision {
     pub who: String,
 }
 
-/// Discards the backlog of a sync in the process that owns the state by a decision.
+/// Discards the backlog of a sync in the process that owns the state by a decision. Holds up the thread that it is on.
 ///
 /// # Errors
-/// There is no such sync, or the process takes no commands in; or inside, as those of [`backlog::discard`].
+/// There is no such sync, or the process takes no commands in, or no more before it is the turn of this one; or inside, as
+/// those of [`backlog::discard`].
 pub async fn discard(
     samples: &Samples,
     store: &Store,
@@ -45,12 +49,12 @@ pub async fn discard(
 ) -> Result<Result<Backlog, Error>, Refused> {
     samples.check_ready()?;
     let order = samples.order(sync)?;
-    let (turns, store) = (samples.turns().clone(), store.clone());
-    Ok(on_a_thread(async move || {
-        let _turn = turns.take(&order.sync.name).await;
-        backlog::discard(&store, &order, shown, &message, &who).await
-    })
-    .await)
+    let _turn = tokio::select! {
+        biased;
+        () = samples.draining() => return Err(Refused::Draining),
+        turn = samples.turns().take(sync) => turn,
+    };
+    Ok(backlog::discard(store, &order, shown, &message, &who).await)
 }
 
 /// What a count came to.
@@ -58,9 +62,13 @@ type Came = Result<Backlog, Arc<Error>>;
 /// Where it is told, and since when.
 type Told = watch::Receiver<Option<(Came, Instant)>>;
 
-/// The counts of one process that go, or came to their end. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Counts(Arc<Mutex<BTreeMap<String, Count>>>);
+/// The counts of one process that wait, go, or came to their end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    all: Arc<Mutex<BTreeMap<String, Count>>>,
+    /// Of the one that goes.
+    place: Arc<Semaphore>,
+}
 
 #[derive(Debug)]
 struct Count {
@@ -71,9 +79,22 @@ struct Count {
 }
 
 impl Count {
-    fn is_of_use(&self, revision: &str) -> bool {
-        let is_stale = self.came.borrow().as_ref().is_some_and(|(_, at)| at.elapsed() > KEPT);
-        self.revision == revision && !is_stale
+    fn is_of_use(&self) -> bool {
+        match &*self.came.borrow() {
+            Some((_, at)) => at.elapsed() <= KEPT,
+            // Whoever was to count may be gone without a word.
+            None => self.came.has_changed().is_ok(),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.came.borrow().is_some()
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts { all: Arc::default(), place: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -82,7 +103,7 @@ impl Counts {
     /// `patience`: it goes on then, for whoever asks next.
     ///
     /// # Errors
-    /// There is no such sync, or the process takes no commands in.
+    /// There is no such sync, the process takes no commands in, too many counts wait, or another config came in between.
     pub async fn of(
         &self,
         samples: &Samples,
@@ -92,39 +113,215 @@ impl Counts {
     ) -> Result<Option<Came>, Refused> {
         samples.check_ready()?;
         let order = samples.order(sync)?;
-        let (mut came, is_new) = self.begun(samples, store, order);
+        let (revision, store) = (order.revision.clone(), store.clone());
+        let ending = samples.clone();
+        let count = async move || {
+            tokio::select! {
+                biased;
+                () = ending.draining() => None,
+                came = backlog::count(&store, &order) => Some(came),
+            }
+        };
+        let came = self.ask(sync, &revision, patience, count).await;
+        if came.is_err() {
+            // It says more than that there is no answer.
+            samples.check_ready()?;
+        }
+        came
+    }
+
+    /// As [`Counts::of`], by `count`, which may end without an answer.
+    async fn ask<W>(
+        &self,
+        sync: &str,
+        revision: &str,
+        patience: Duration,
+        count: W,
+    ) -> Result<Option<Came>, Refused>
+    where
+        W: AsyncFnOnce() -> Option<Result<Backlog, Error>> + Send + 'static,
+    {
+        let (mut came, is_new) = self.begun(sync, revision, count)?;
         if is_new && patience.is_zero() {
             return Ok(None);
         }
         let ended = match timeout(patience, came.wait_for(Option::is_some)).await {
-            Ok(Ok(ended)) => ended.clone().map(|(came, _)| came),
-            // Whoever counts is gone, and tells nothing any more.
-            Ok(Err(_gone)) => Some(Err(Arc::new(Error::Defect("the count broke off".to_owned())))),
+            Ok(Ok(ended)) => Ok(ended.clone().map(|(came, _)| came)),
+            // It never went, or the process ends.
+            Ok(Err(_gone)) => Err(Refused::Busy),
             Err(_elapsed) => return Ok(None),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(sync);
-        Ok(ended)
+        let mut all = self.lock();
+        // Another one may stand there by now.
+        if all.get(sync).is_some_and(|count| count.came.same_channel(&came)) {
+            all.remove(sync);
+        }
+        ended
     }
 
     /// The count of the sync, and whether it was begun only now.
-    fn begun(&self, samples: &Samples, store: &Store, order: Order) -> (Told, bool) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.retain(|sync, count| *sync != order.sync.name || count.is_of_use(&order.revision));
-        if let Some(count) = counts.get(&order.sync.name) {
-            return (count.came.clone(), false);
+    fn begun<W>(&self, sync: &str, revision: &str, count: W) -> Result<(Told, bool), Refused>
+    where
+        W: AsyncFnOnce() -> Option<Result<Backlog, Error>> + Send + 'static,
+    {
+        let mut all = self.lock();
+        all.retain(|name, count| {
+            count.is_of_use() && (name.as_str() != sync || count.revision == revision)
+        });
+        if let Some(count) = all.get(sync) {
+            return Ok((count.came.clone(), false));
+        }
+        if all.values().filter(|count| !count.has_ended()).count() > WAITING {
+            return Err(Refused::Busy);
         }
         let (tell, came) = watch::channel(None);
-        let (name, revision) = (order.sync.name.clone(), order.revision.clone());
-        let (turns, store) = (samples.turns().clone(), store.clone());
-        let (runtime, mut task) = (Handle::current(), Tasks::default());
-        task.spawn_blocking(move || {
-            runtime.block_on(async {
-                let _turn = turns.take(&order.sync.name).await;
-                let came = backlog::count(&store, &order).await.map_err(Arc::new);
-                tell.send_replace(Some((came, Instant::now())));
-            });
+        let (place, mut task) = (Arc::clone(&self.place), Tasks::default());
+        task.spawn(async move {
+            let place = place.acquire_owned().await.expect("nobody closes it");
+            on_a_thread(async move || {
+                let _place = place;
+                let ended = tokio::select! {
+                    biased;
+                    () = tell.closed() => return,
+                    ended = AssertUnwindSafe(count()).catch_unwind() => ended,
+                };
+                let broken = || Error::Defect("the count broke off".to_owned());
+                let came = ended.unwrap_or_else(|_panic| Some(Err(broken())));
+                if let Some(came) = came {
+                    tell.send_replace(Some((came.map_err(Arc::new), Instant::now())));
+                }
+            })
+            .await;
         });
-        counts.insert(name, Count { revision, came: came.clone(), _task: task });
-        (came, true)
+        let (revision, told) = (revision.to_owned(), came.clone());
+        all.insert(sync.to_owned(), Count { revision, came: told, _task: task });
+        Ok((came, true))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Count>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// Counts that say when they go, and end as they are told.
+    struct Bench {
+        counts: Counts,
+        tell: mpsc::UnboundedSender<(String, oneshot::Sender<u64>)>,
+        going: mpsc::UnboundedReceiver<(String, oneshot::Sender<u64>)>,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (tell, going) = mpsc::unbounded_channel();
+            Bench { counts: Counts::default(), tell, going }
+        }
+
+        async fn goes(&mut self, sync: &str) -> oneshot::Sender<u64> {
+            let (name, end) = timeout(LONG, self.going.recv()).await.unwrap().unwrap();
+            assert_eq!(name, sync);
+            assert!(self.going.try_recv().is_err(), "another goes beside it");
+            end
+        }
+    }
+
+    /// What `sync` is said to have waiting, by a config, within some time.
+    async fn ask(
+        counts: &Counts,
+        tell: &mpsc::UnboundedSender<(String, oneshot::Sender<u64>)>,
+        (sync, revision): (&str, &str),
+        patience: Duration,
+    ) -> Result<Option<u64>, Refused> {
+        let (tell, name) = (tell.clone(), sync.to_owned());
+        let count = async move || {
+            let (end, ended) = oneshot::channel();
+            tell.send((name, end)).unwrap();
+            ended.await.ok().map(|changes| Ok(Backlog { changes, ..Backlog::default() }))
+        };
+        let came = counts.ask(sync, revision, patience, count).await?;
+        Ok(came.map(|came| came.unwrap().changes))
+    }
+
+    #[tokio::test]
+    async fn one_count_goes_at_a_time_and_too_many_are_refused() {
+        let mut bench = Bench::new();
+        let (counts, tell) = (bench.counts.clone(), bench.tell.clone());
+        let names: Vec<String> = (0..=WAITING).map(|number| format!("s{number}")).collect();
+        for name in &names {
+            let begun = ask(&counts, &tell, (name, "1"), Duration::ZERO).await;
+            assert_eq!(begun.unwrap(), None);
+        }
+        let more = ask(&counts, &tell, ("more", "1"), LONG).await;
+        assert!(matches!(more, Err(Refused::Busy)), "{more:?}");
+        // Who asks again is none more.
+        assert_eq!(ask(&counts, &tell, ("s1", "1"), Duration::ZERO).await.unwrap(), None);
+        for (name, changes) in names.iter().zip(1..) {
+            bench.goes(name).await.send(changes).unwrap();
+            let came = ask(&counts, &tell, (name, "1"), LONG).await;
+            assert_eq!(came.unwrap(), Some(changes));
+        }
+        assert_eq!(ask(&counts, &tell, ("more", "1"), Duration::ZERO).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_by_an_older_config_takes_nothing_from_the_newer_count() {
+        let mut bench = Bench::new();
+        let (counts, tell) = (bench.counts.clone(), bench.tell.clone());
+        let newer = async {
+            let end = bench.goes("crm").await;
+            let begun = ask(&counts, &tell, ("crm", "2"), Duration::ZERO).await;
+            assert_eq!(begun.unwrap(), None);
+            end.send(1).unwrap();
+        };
+        let (older, ()) = tokio::join!(ask(&counts, &tell, ("crm", "1"), LONG), newer);
+        assert_eq!(older.unwrap(), Some(1));
+        bench.goes("crm").await.send(2).unwrap();
+        let short = Duration::from_secs(5);
+        assert_eq!(ask(&counts, &tell, ("crm", "2"), short).await.unwrap(), Some(2));
+        assert!(bench.going.try_recv().is_err(), "no third was begun");
+    }
+
+    #[tokio::test]
+    async fn a_count_that_never_went_is_to_be_asked_for_again() {
+        let mut bench = Bench::new();
+        let (counts, tell) = (bench.counts.clone(), bench.tell.clone());
+        assert_eq!(ask(&counts, &tell, ("ads", "1"), Duration::ZERO).await.unwrap(), None);
+        let _end = bench.goes("ads").await;
+        let (older, newer) = tokio::join!(
+            ask(&counts, &tell, ("crm", "1"), LONG),
+            ask(&counts, &tell, ("crm", "2"), Duration::ZERO)
+        );
+        assert!(matches!(older, Err(Refused::Busy)), "{older:?}");
+        assert_eq!(newer.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_count_that_nobody_can_hear_any_more_gives_up_its_place() {
+        let mut bench = Bench::new();
+        let (counts, tell) = (bench.counts.clone(), bench.tell.clone());
+        assert_eq!(ask(&counts, &tell, ("crm", "1"), Duration::ZERO).await.unwrap(), None);
+        let _never_told = bench.goes("crm").await;
+        assert_eq!(ask(&counts, &tell, ("crm", "2"), Duration::ZERO).await.unwrap(), None);
+        bench.goes("crm").await.send(2).unwrap();
+        assert_eq!(ask(&counts, &tell, ("crm", "2"), LONG).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_count_that_panics_is_a_defect_and_one_without_an_answer_is_none() {
+        let counts = Counts::default();
+        let came = counts.ask("crm", "1", LONG, async || panic!("planted")).await;
+        assert!(matches!(
+            came.unwrap().unwrap().map_err(Arc::into_inner),
+            Err(Some(Error::Defect(_)))
+        ));
+        let came = counts.ask("crm", "1", LONG, async || None).await;
+        assert!(matches!(came, Err(Refused::Busy)), "{came:?}");
     }
 }

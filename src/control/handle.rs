@@ -240,6 +240,13 @@ impl Handle {
         answer.await.unwrap_or(Err(Refused::Draining))
     }
 
+    /// Resolves once the process takes no commands in any more, as it ends. Cancel-safe.
+    pub async fn draining(&self) {
+        let mut readiness = self.readiness.clone();
+        // Where nobody tells any more, it has ended.
+        let _ = readiness.wait_for(|readiness| *readiness == Readiness::Draining).await;
+    }
+
     pub fn readiness(&self) -> Readiness {
         *self.readiness.borrow()
     }

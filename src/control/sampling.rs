@@ -95,6 +95,11 @@ impl Samples {
         }
     }
 
+    /// As [`Handle::draining`].
+    pub async fn draining(&self) {
+        self.handle.draining().await;
+    }
+
     /// Asks for a sample of the sync; its run, which is durable.
     ///
     /// # Errors

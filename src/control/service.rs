@@ -416,4 +416,4 @@ impl Service {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -16,7 +16,7 @@ use crate::engine;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::report::Report;
-use crate::shutdown::{Shutdown, Tasks};
+use crate::shutdown::{Shutdown, Stage, Tasks};
 use crate::store::Store;
 use crate::telemetry::traces::Traces;
 
@@ -79,10 +79,19 @@ impl Work for Engine {
     ) -> BoxFuture<'static, Report> {
         let Engine { store, turns, traces } = self.clone();
         async move {
-            let _turn = turns.take(&order.sync.name).await;
             let runtime = Handle::current();
             let (trigger, revision) = (order.trigger, order.revision.clone());
             let began = engine::run::now();
+            let mut stop = shutdown.clone();
+            let _turn = tokio::select! {
+                biased;
+                turn = turns.take(&order.sync.name) => turn,
+                () = stop.reached(Stage::Draining) => {
+                    let report = without_turn(&store, &order, run).await;
+                    traces.ended(&report.trace(trigger, &revision, began));
+                    return report;
+                }
+            };
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
@@ -102,6 +111,21 @@ impl Work for Engine {
     }
 }
 
+/// The end of a run that was stopped while somebody else worked on its snapshot.
+async fn without_turn(store: &Store, order: &Order, run: RunId) -> Report {
+    let ended = async {
+        // A full resync that it was to be is owed from here on.
+        store.begin(run, order.is_full, &order.revision).await?;
+        let now = engine::run::now();
+        store.finish(run, Outcome::Cancelled, &Tally::default(), None, now).await
+    };
+    let (outcome, error) = match ended.await {
+        Ok(()) => (Outcome::Cancelled, None),
+        Err(error) => (Outcome::Failed, Some(error.to_string())),
+    };
+    Report { outcome, error, ..Report::new(run, order.sync.name.clone()) }
+}
+
 async fn panicked(store: &Store, run: RunId, sync: String) -> Report {
     let why = "the run broke off by a defect, please report it with the log; the next run goes on from there";
     let tally = Tally::default();
@@ -110,4 +134,33 @@ async fn panicked(store: &Store, run: RunId, sync: String) -> Report {
         tracing::error!(%run, %error, "the end of a run that broke off could not be stored");
     }
     Report { error: Some(why.to_owned()), ..Report::new(run, sync) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::tests::order;
+    use crate::domain::run::{Phase, Trigger};
+    use crate::shutdown;
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_while_it_waits_for_its_turn_is_cancelled_and_a_full_one_owed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let turns = Turns::default();
+        let engine =
+            Engine { store: store.clone(), turns: turns.clone(), traces: Traces::default() };
+        let _somebody = turns.take("crm").await;
+        let (stopper, shutdown) = shutdown::channel();
+        let run = store.create_run("crm", None, Trigger::Api, Instant(1)).await.unwrap();
+        let order = Order { is_full: true, ..order("crm") };
+        let going = engine.run(order, run, Arc::default(), shutdown);
+        let stop = async { stopper.raise(Stage::Draining) };
+        let ended = async { tokio::join!(going, stop).0 };
+        let report = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+        assert_eq!((report.run, report.outcome, report.error), (run, Outcome::Cancelled, None));
+        let row = store.run(run).await.unwrap().unwrap();
+        assert_eq!(row.phase, Phase::Ended(Outcome::Cancelled));
+        assert!(store.is_full_owed("crm").await.unwrap());
+    }
 }

@@ -14,6 +14,10 @@ use crate::support::workspace::Setup;
 const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
 const DISCARD: [&str; 6] = ["pause", "people", "--discard-backlog", "-m", "bad data", "--yes"];
 
+const IDENTIFY: &str = "identify: { get: /me, account: /account/id }, ";
+const COUNT: &str = "/api/v1/syncs/people/backlog";
+const DECIDE: &str = "/api/v1/syncs/people/discard-backlog";
+
 fn setup() -> Setup {
     Setup { head: HEAD, ..Setup::default() }
 }
@@ -118,8 +122,7 @@ fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
     case.write(&next);
     {
         let server = Server::start(&case.workspace);
-        let path = "/api/v1/syncs/people/discard-backlog";
-        let count = "/api/v1/syncs/people/backlog";
+        let (path, count) = (DECIDE, COUNT);
         let decided = json!({ "shown": {}, "message": "why" }).to_string();
         server.get(count).expect_problem(409, &["not paused"]);
         server.post(path, &decided).expect_problem(409, &["not paused"]);
@@ -140,7 +143,7 @@ fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
             (again.status != 202).then_some(again)
         });
         assert_eq!(again.expect(200).json, expected);
-        server.get(&format!("{count}?wait=60")).expect_problem(400, &["`wait`", "25"]);
+        server.get(&format!("{count}?wait=60")).expect_problem(400, &["`wait`", "15"]);
         let shown = |changes: u64| {
             json!({ "shown": { "changes": changes, "removals": 2 }, "message": "why" }).to_string()
         };
@@ -158,4 +161,53 @@ fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
     case.let_go([1, 2]);
     case.run(&["resume", "people", "-m", "go"]).expect_code(0);
     case.judge_leaving(&Left { waived: [3].into(), ..Left::default() });
+}
+
+#[test]
+fn a_count_that_takes_long_holds_up_neither_runs_nor_the_end_of_the_server() {
+    // The account is asked for before the model is read, and that question gets no answer.
+    let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
+    let case = Case::changed("backlog", setup);
+    let server = Server::start(&case.workspace);
+    case.workspace.run(&["pause", "people", "-m", "look first"]).expect_code(0);
+    let asked = case.oracle.question_count();
+    case.oracle.hold_question();
+    server.get(&format!("{COUNT}?wait=0")).expect(202);
+    until("it counts", || (case.oracle.question_count() > asked).then_some(()));
+    case.workspace.run(&["resume", "people", "-m", "go on"]).expect_code(0);
+    let run = server.run("");
+    assert_eq!(server.ended(run)["phase"], "succeeded");
+    case.workspace.run(&["pause", "people", "-m", "look again"]).expect_code(0);
+    assert_eq!(server.get(&format!("{COUNT}?wait=0")).expect(202).json["state"], "counting");
+    server.end().expect_code(0);
+}
+
+#[test]
+fn a_backlog_is_discarded_once_under_its_key_though_nobody_waits_for_the_answer() {
+    let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
+    let case = Case::changed("backlog", setup);
+    let server = Server::start(&case.workspace);
+    case.workspace.run(&["pause", "people", "-m", "bad data"]).expect_code(0);
+    let shown = json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
+    let again = || {
+        let headers = [("Idempotency-Key", "once"), ("Content-Type", "application/json")];
+        server.ask("POST", DECIDE, &headers, &shown)
+    };
+    let asked = case.oracle.question_count();
+    case.oracle.hold_question();
+    let begun = server.begin(DECIDE, "once", &shown);
+    until("it is carried out", || (case.oracle.question_count() > asked).then_some(()));
+    drop(begun);
+    // Time enough to see that whoever asked has left.
+    for _ in 0..50 {
+        again().expect_problem(409, &["is being carried out"]);
+    }
+    case.oracle.release();
+    let done = until("it is done", || Some(again()).filter(|again| again.status != 409));
+    assert!(done.head.contains("idempotency-replayed: true"), "{done:#?}");
+    assert_eq!(done.expect(200).json["command"], "pause --discard-backlog");
+    let log = server.get("/api/v1/audit?sync=people").expect(200).json;
+    let log = log.as_array().expect("a list").iter();
+    assert_eq!(log.filter(|entry| entry["command"] == "pause --discard-backlog").count(), 1);
+    server.end().expect_code(0);
 }

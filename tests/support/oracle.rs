@@ -45,6 +45,8 @@ struct State {
     /// What the next questions are answered with instead.
     answers: Vec<(u16, String)>,
     questions: usize,
+    /// The next question waits for `release`.
+    holds_question: bool,
     connections: usize,
     /// Connections that have not ended.
     open: usize,
@@ -72,6 +74,7 @@ impl Oracle {
             account: json!("acme"),
             answers: Vec::new(),
             questions: 0,
+            holds_question: false,
             connections: 0,
             open: 0,
             probe: None,
@@ -123,6 +126,11 @@ impl Oracle {
     /// Answers the next question with this status and body; several stand in a queue.
     pub fn answer_question(&self, status: u16, body: &str) {
         self.state().answers.push((status, body.to_owned()));
+    }
+
+    /// Leaves the next question without an answer until `release`, or until whoever asks is gone.
+    pub fn hold_question(&self) {
+        self.state().holds_question = true;
     }
 
     /// How often it was asked by GET; such questions are no requests of the journal.
@@ -352,7 +360,14 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
         }
         let Ok(body) = wire.body(&head).await else { return };
         if head.method == "GET" {
-            let answer = question(&shared, &head);
+            let mut released = shared.released.subscribe();
+            let (answer, is_held) = question(&shared, &head);
+            if is_held {
+                tokio::select! {
+                    _ = released.changed() => {}
+                    () = wire.closed() => return,
+                }
+            }
             if wire.write(&answer.bytes()).await.is_err() {
                 return;
             }
@@ -376,21 +391,23 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
     }
 }
 
-/// What a question comes to, of whoever has a token.
-fn question(shared: &Shared, head: &Head) -> Answer {
+/// What a question comes to, of whoever has a token; and whether that waits.
+fn question(shared: &Shared, head: &Head) -> (Answer, bool) {
     let mut state = shared.state();
     state.questions += 1;
+    let is_held = std::mem::take(&mut state.holds_question);
     let given = head.header("authorization").and_then(|given| given.strip_prefix("Bearer "));
     let is_known = given.is_some_and(|given| state.tokens.iter().any(|token| token == given));
     if !state.answers.is_empty() {
         let (status, body) = state.answers.remove(0);
-        return Answer::new(status, "application/json", body);
+        return (Answer::new(status, "application/json", body), is_held);
     }
-    match (head.path.as_str(), is_known) {
+    let answer = match (head.path.as_str(), is_known) {
         ("/me", true) => Answer::json(200, &json!({ "account": { "id": state.account } })),
         ("/me", false) => Answer::json(401, &json!({ "error": "refused" })),
         _ => Answer::json(404, &json!({ "error": "refused" })),
-    }
+    };
+    (answer, is_held)
 }
 
 /// Writes a request down that is to be played upon within its body; its number, the fault, and the bytes to wait for.

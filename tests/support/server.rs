@@ -129,7 +129,22 @@ impl Api {
         assert_eq!(text, "", "no answer comes");
     }
 
+    /// A command with a key, whose answer nobody waits for once this is dropped.
+    pub fn begin(&self, path: &str, key: &str, body: &str) -> TcpStream {
+        let headers = [("Idempotency-Key", key), ("Content-Type", "application/json")];
+        self.send("POST", path, &headers, body)
+    }
+
     fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+        let mut stream = self.send(method, path, headers, body);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        canaries::assert_none(&text, "an answer");
+        text
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -140,11 +155,7 @@ impl Api {
         head.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         // A server that refuses early may close before it has taken the whole body.
         let _ = stream.write_all(head.as_bytes());
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        canaries::assert_none(&text, "an answer");
-        text
+        stream
     }
 
     /// Asks for a run of `people`; its number.

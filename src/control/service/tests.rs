@@ -98,7 +98,8 @@ fn report(run: RunId, sync: String, outcome: Outcome) -> Report {
     Report { outcome, ..Report::new(run, sync) }
 }
 
-fn order(name: &str) -> Order {
+/// An order that says nothing but the sync's name.
+pub(in crate::control) fn order(name: &str) -> Order {
     let limits = Limits { concurrency: 1, rate: None, retry: Retry::default() };
     let upsert = destination::Request {
         method: destination::Method::Post,
