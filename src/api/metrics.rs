@@ -35,7 +35,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CURRENT: Duration = Duration::from_secs(5);
 
 /// Every metric with its kind and what it says; the README and the alert rules name no other.
-pub const NAMES: [(&str, &str, &str); 18] = [
+pub const NAMES: [(&str, &str, &str); 19] = [
     ("counterflow_build_info", "gauge", "Always 1; the label is the version"),
     (
         "counterflow_heartbeat_timestamp_seconds",
@@ -64,6 +64,11 @@ pub const NAMES: [(&str, &str, &str); 18] = [
     ("counterflow_last_success_timestamp_seconds", "gauge", "When a run last succeeded, by sync"),
     ("counterflow_sync_status", "gauge", "1 for the status that a sync has, by sync and status"),
     ("counterflow_group_status", "gauge", "1 for the status that a group has, by group and status"),
+    (
+        "counterflow_deletes_held",
+        "gauge",
+        "Deletes that wait for a person, by sync whose snapshot can be read",
+    ),
     (
         "counterflow_sync_scheduled",
         "gauge",
@@ -101,6 +106,8 @@ struct OfStatus {
     sync: String,
     word: Word,
     is_scheduled: bool,
+    /// Deletes; `None` where it is not known.
+    held: Option<u64>,
 }
 
 impl Statuses {
@@ -130,6 +137,7 @@ impl Standings {
                 sync: status.sync.sync.name.clone(),
                 word: status.status.word,
                 is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
+                held: status.snapshot.is_ok().then_some(status.facts.held),
             });
             if let Some(group) = &status.sync.group {
                 members.entry(group).or_default().push(status.facts);
@@ -258,6 +266,12 @@ impl Page {
         for OfStatus { sync, is_scheduled, .. } in syncs {
             let is_scheduled = f64::from(u8::from(*is_scheduled));
             self.sample("counterflow_sync_scheduled", &[("sync", sync)], is_scheduled);
+        }
+        self.head("counterflow_deletes_held");
+        for OfStatus { sync, held, .. } in syncs {
+            if let Some(held) = held {
+                self.sample("counterflow_deletes_held", &[("sync", sync)], count(*held));
+            }
         }
     }
 
