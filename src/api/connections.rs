@@ -7,11 +7,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::App;
-use super::extract::FromPath;
+use super::extract::{FromPath, FromQuery};
+use super::paging::Asked;
 use super::problem::Problem;
 use super::routes::{Route, Routes};
+use super::runs::Page;
 use super::shape::StatusWord;
-use super::syncs::standings;
+use super::status::Status;
+use super::syncs::standings_of;
 use crate::config::SyncConfig;
 use crate::domain::status::status;
 use axum::http::StatusCode;
@@ -22,7 +25,8 @@ pub fn routes(routes: Routes) -> Routes {
     routes
         .add(
             Route::get("/api/v1/connections", "connections", "Every connection over its syncs")
-                .json::<Vec<Connection>>(200, "All connections, by name"),
+                .query::<Asked>()
+                .json::<Vec<Connection>>(200, "A page of connections, by name"),
             get(list),
         )
         .add(one.json::<Connection>(200, "The connection"), get(self::one))
@@ -37,8 +41,14 @@ pub struct Connection {
     syncs: Vec<String>,
 }
 
-async fn list(State(app): State<App>) -> Json<Vec<Connection>> {
-    Json(documents(&app).await)
+async fn list(
+    State(app): State<App>,
+    FromQuery(asked): FromQuery<Asked>,
+) -> Result<Page<Connection>, Problem> {
+    let connections = app.config.connections.keys().map(String::as_str);
+    let page = asked.of("/api/v1/connections", connections, |name| name, no_connection)?;
+    let documents = documents(&app, &page.items).await;
+    Ok(page.answer(documents))
 }
 
 async fn one(
@@ -46,33 +56,35 @@ async fn one(
     FromPath(name): FromPath<String>,
 ) -> Result<Json<Connection>, Problem> {
     if !app.config.connections.contains_key(&name) {
-        let detail = format!(
-            "there is no connection `{name}`; `GET /api/v1/connections` lists those there are"
-        );
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        return Err(no_connection(&name));
     }
-    Ok(Json(document(&app, &name).await))
+    Ok(Json(documents(&app, &[name.as_str()]).await.remove(0)))
 }
 
-/// All connections.
-pub async fn documents(app: &App) -> Vec<Connection> {
-    let mut documents = Vec::new();
-    for name in app.config.connections.keys() {
-        documents.push(document(app, name).await);
-    }
-    documents
+fn no_connection(name: &str) -> Problem {
+    let detail =
+        format!("there is no connection `{name}`; `GET /api/v1/connections` lists those there are");
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
-async fn document(app: &App, name: &str) -> Connection {
-    let is_member = |sync: &&SyncConfig| sync.sync.connection == name;
-    let syncs: Vec<&SyncConfig> = app.config.syncs.iter().filter(is_member).collect();
-    let facts: Vec<_> =
-        standings(app, &syncs).await.into_iter().map(|status| status.facts).collect();
+/// The connections of these names, in their order.
+pub async fn documents(app: &App, names: &[&str]) -> Vec<Connection> {
+    let members = |name: &&str| -> Vec<&SyncConfig> {
+        app.config.syncs.iter().filter(|sync| sync.sync.connection == *name).collect()
+    };
+    let parts: Vec<Vec<&SyncConfig>> = names.iter().map(members).collect();
+    let statuses = standings_of(app, &parts).await;
+    names.iter().zip(statuses).map(|(name, statuses)| document(name, statuses)).collect()
+}
+
+fn document(name: &str, statuses: Vec<Status<'_>>) -> Connection {
+    let syncs = statuses.iter().map(|status| status.sync.sync.name.clone()).collect();
+    let facts: Vec<_> = statuses.into_iter().map(|status| status.facts).collect();
     let status = status(&facts);
     Connection {
         connection: name.to_owned(),
         status: StatusWord(status.word),
         status_reason: status.reason,
-        syncs: syncs.iter().map(|sync| sync.sync.name.clone()).collect(),
+        syncs,
     }
 }

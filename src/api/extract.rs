@@ -55,9 +55,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for FromBody<
 pub fn limit(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Problem> {
     let limit = asked.unwrap_or(usual);
     if !(1..=most).contains(&limit) {
-        let detail = format!(
-            "`limit` is {limit}; ask for 1 to {most}, and for more by the link `next` or by `before`"
-        );
+        let detail =
+            format!("`limit` is {limit}; ask for 1 to {most}, and for more by the link `next`");
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     Ok(limit)

@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::command::By;
-use super::extract::{FromBody, FromPath};
+use super::extract::{FromBody, FromPath, FromQuery};
+use super::paging::Asked;
 use super::problem::Problem;
 use super::reason::on_one_line;
 use super::routes::{Route, Routes};
+use super::runs::Page;
 use super::shape::StatusWord;
 use super::status::Status;
-use super::syncs::standings;
+use super::syncs::{standings, standings_of};
 use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member, Part};
 use crate::control::handle::Started;
@@ -42,7 +44,10 @@ pub fn routes(routes: Routes) -> Routes {
         "Pause every sync of it",
     );
     routes
-        .add(list_all.json::<Vec<Group>>(200, "All groups, by name"), get(list))
+        .add(
+            list_all.query::<Asked>().json::<Vec<Group>>(200, "A page of groups, by name"),
+            get(list),
+        )
         .add(one.json::<Group>(200, "The group"), get(self::one))
         .add(
             start
@@ -114,13 +119,19 @@ struct Why {
     message: Option<String>,
 }
 
-/// Every group and its status.
-async fn list(State(app): State<App>) -> Json<Vec<Group>> {
-    let mut documents = Vec::new();
-    for group in app.config.groups.keys() {
-        documents.push(found(&app, group).await);
-    }
-    Json(documents)
+/// Every group and its status, a page at a time.
+async fn list(
+    State(app): State<App>,
+    FromQuery(asked): FromQuery<Asked>,
+) -> Result<Page<Group>, Problem> {
+    let groups = app.config.groups.keys().map(String::as_str);
+    let page = asked.of("/api/v1/groups", groups, |name| name, no_group)?;
+    let parts: Vec<Vec<&SyncConfig>> =
+        page.items.iter().map(|group| app.config.syncs_of(group).collect()).collect();
+    let statuses = standings_of(&app, &parts).await;
+    let all = page.items.iter().zip(&statuses);
+    let documents = all.map(|(group, statuses)| document(&app.config, group, statuses)).collect();
+    Ok(page.answer(documents))
 }
 
 /// One group and its status.
@@ -201,9 +212,12 @@ pub fn document(config: &Config, group: &str, statuses: &[Status<'_>]) -> Group 
 
 fn members<'a>(config: &'a Config, group: &'a str) -> Result<Vec<&'a SyncConfig>, Problem> {
     if !config.groups.contains_key(group) {
-        let detail =
-            format!("there is no group `{group}`; `GET /api/v1/groups` lists those there are");
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        return Err(no_group(group));
     }
     Ok(config.syncs_of(group).collect())
+}
+
+fn no_group(name: &str) -> Problem {
+    let detail = format!("there is no group `{name}`; `GET /api/v1/groups` lists those there are");
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }

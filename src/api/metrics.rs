@@ -2,9 +2,11 @@
 //!
 //! Counters are of this process (`telemetry::metrics`); queue, statuses and last successes come from the store. Not
 //! responsible for alerts: `deploy/alerts.yml` has them. Invariant: labels are names of the config and words of ours, so
-//! that there are as many series as syncs, and no more.
+//! that the series grow with syncs and groups, and with nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -23,7 +25,7 @@ use super::syncs::standings;
 use crate::config::SyncConfig;
 use crate::control::handle::Readiness;
 use crate::domain::run::Phase;
-use crate::domain::status::Word;
+use crate::domain::status::{Facts, Word, status};
 use crate::engine::run::now;
 use crate::telemetry::metrics::{Counts, LATENESS, OfSync};
 
@@ -33,7 +35,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CURRENT: Duration = Duration::from_secs(5);
 
 /// Every metric with its kind and what it says; the README and the alert rules name no other.
-pub const NAMES: [(&str, &str, &str); 17] = [
+pub const NAMES: [(&str, &str, &str); 19] = [
     ("counterflow_build_info", "gauge", "Always 1; the label is the version"),
     (
         "counterflow_heartbeat_timestamp_seconds",
@@ -61,6 +63,12 @@ pub const NAMES: [(&str, &str, &str); 17] = [
     ("counterflow_runs_total", "counter", "Runs that ended, by sync and outcome"),
     ("counterflow_last_success_timestamp_seconds", "gauge", "When a run last succeeded, by sync"),
     ("counterflow_sync_status", "gauge", "1 for the status that a sync has, by sync and status"),
+    ("counterflow_group_status", "gauge", "1 for the status that a group has, by group and status"),
+    (
+        "counterflow_deletes_held",
+        "gauge",
+        "Deletes that wait for a person, by sync whose snapshot can be read",
+    ),
     (
         "counterflow_sync_scheduled",
         "gauge",
@@ -82,34 +90,62 @@ pub struct Statuses(Mutex<Option<Kept>>);
 #[derive(Debug)]
 struct Kept {
     at: Instant,
-    statuses: Vec<OfStatus>,
+    standings: Arc<Standings>,
 }
 
-#[derive(Debug, Clone)]
+/// How all stand.
+#[derive(Debug)]
+struct Standings {
+    syncs: Vec<OfStatus>,
+    /// By name.
+    groups: Vec<(String, Word)>,
+}
+
+#[derive(Debug)]
 struct OfStatus {
     sync: String,
     word: Word,
     is_scheduled: bool,
+    /// Deletes; `None` where it is not known.
+    held: Option<u64>,
 }
 
 impl Statuses {
-    async fn of(&self, app: &App) -> Vec<OfStatus> {
+    async fn of(&self, app: &App) -> Arc<Standings> {
         let mut kept = self.0.lock().await;
-        if let Some(Kept { at, statuses }) = &*kept
+        if let Some(Kept { at, standings }) = &*kept
             && at.elapsed() < CURRENT
             && app.handle.readiness() == Readiness::Ready
         {
-            return statuses.clone();
+            return Arc::clone(standings);
         }
         let syncs: Vec<&SyncConfig> = app.config.syncs.iter().collect();
-        let of_status = |status: Status<'_>| OfStatus {
-            sync: status.sync.sync.name.clone(),
-            word: status.status.word,
-            is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
-        };
-        let statuses: Vec<_> = standings(app, &syncs).await.into_iter().map(of_status).collect();
-        *kept = Some(Kept { at: Instant::now(), statuses: statuses.clone() });
-        statuses
+        let standings = Standings::of(app, standings(app, &syncs).await);
+        let standings = Arc::new(standings);
+        *kept = Some(Kept { at: Instant::now(), standings: Arc::clone(&standings) });
+        standings
+    }
+}
+
+impl Standings {
+    fn of(app: &App, statuses: Vec<Status<'_>>) -> Standings {
+        let mut members: BTreeMap<&str, Vec<Facts>> =
+            app.config.groups.keys().map(|group| (group.as_str(), Vec::new())).collect();
+        let mut syncs = Vec::with_capacity(statuses.len());
+        for status in statuses {
+            syncs.push(OfStatus {
+                sync: status.sync.sync.name.clone(),
+                word: status.status.word,
+                is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
+                held: status.snapshot.is_ok().then_some(status.facts.held),
+            });
+            if let Some(group) = &status.sync.group {
+                members.entry(group).or_default().push(status.facts);
+            }
+        }
+        let groups =
+            members.into_iter().map(|(group, facts)| (group.to_owned(), status(&facts).word));
+        Standings { syncs, groups: groups.collect() }
     }
 }
 
@@ -137,7 +173,7 @@ async fn show(State(app): State<App>) -> Result<Response, Problem> {
             seconds(at.0),
         );
     }
-    page.statuses(&app.statuses.of(&app).await);
+    page.standings(&*app.statuses.of(&app).await);
     if let Some(bytes) = resident_memory() {
         page.one("counterflow_resident_memory_bytes", &[], count(bytes));
     }
@@ -217,19 +253,33 @@ impl Page {
         }
     }
 
-    fn statuses(&mut self, statuses: &[OfStatus]) {
+    fn standings(&mut self, Standings { syncs, groups }: &Standings) {
         self.head("counterflow_sync_status");
-        for OfStatus { sync, word: status, .. } in statuses {
-            for word in StatusWord::ALL {
-                let labels = [("sync", sync.as_str()), ("status", &word.to_string())];
-                let has = f64::from(u8::from(word == *status));
-                self.sample("counterflow_sync_status", &labels, has);
-            }
+        for OfStatus { sync, word, .. } in syncs {
+            self.words("counterflow_sync_status", ("sync", sync), *word);
+        }
+        self.head("counterflow_group_status");
+        for (group, word) in groups {
+            self.words("counterflow_group_status", ("group", group), *word);
         }
         self.head("counterflow_sync_scheduled");
-        for OfStatus { sync, is_scheduled, .. } in statuses {
+        for OfStatus { sync, is_scheduled, .. } in syncs {
             let is_scheduled = f64::from(u8::from(*is_scheduled));
             self.sample("counterflow_sync_scheduled", &[("sync", sync)], is_scheduled);
+        }
+        self.head("counterflow_deletes_held");
+        for OfStatus { sync, held, .. } in syncs {
+            if let Some(held) = held {
+                self.sample("counterflow_deletes_held", &[("sync", sync)], count(*held));
+            }
+        }
+    }
+
+    /// One series for each word there is, of which one has it.
+    fn words(&mut self, name: &str, label: (&str, &str), has: Word) {
+        for word in StatusWord::ALL {
+            let labels = [label, ("status", &word.to_string())];
+            self.sample(name, &labels, f64::from(u8::from(word == has)));
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod groups;
 mod listener;
 mod metrics;
 mod openapi;
+mod paging;
 pub mod probes;
 mod problem;
 mod reason;

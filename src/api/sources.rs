@@ -9,11 +9,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::command::By;
-use super::extract::{FromBody, FromPath};
+use super::extract::{FromBody, FromPath, FromQuery};
+use super::paging::Asked;
 use super::problem::Problem;
 use super::reason::{Why, said};
 use super::routes::{Route, Routes};
+use super::runs::Page;
 use super::{App, document};
+use crate::config::Config;
 use crate::domain::id::RunId;
 use crate::engine::run::now;
 use crate::store::{DisabledSource, Scope};
@@ -35,7 +38,10 @@ pub fn routes(routes: Routes) -> Routes {
         "Have syncs read it again",
     );
     routes
-        .add(list_all.json::<Vec<Source>>(200, "All sources, by name"), get(list))
+        .add(
+            list_all.query::<Asked>().json::<Vec<Source>>(200, "A page of sources, by name"),
+            get(list),
+        )
         .add(one.json::<Source>(200, "The source"), get(self::one))
         .add(
             disable
@@ -72,13 +78,17 @@ struct Changed {
     runs: Vec<RunId>,
 }
 
-/// Every source, and whether it is disabled.
-async fn list(State(app): State<App>) -> Result<Json<Vec<Source>>, Problem> {
-    let mut documents = Vec::new();
-    for source in app.config.sources.keys() {
-        documents.push(found(&app, source).await?);
-    }
-    Ok(Json(documents))
+/// Every source, and whether it is disabled, a page at a time.
+async fn list(
+    State(app): State<App>,
+    FromQuery(asked): FromQuery<Asked>,
+) -> Result<Page<Source>, Problem> {
+    let sources = app.config.sources.keys().map(String::as_str);
+    let page = asked.of("/api/v1/sources", sources, |name| name, no_source)?;
+    let disabled = app.store.disabled_sources().await?;
+    let documents = page.items.iter().map(|name| shown(&app.config, name, disabled.get(*name)));
+    let documents = documents.collect();
+    Ok(page.answer(documents))
 }
 
 /// One source.
@@ -125,16 +135,23 @@ async fn enable(
 
 async fn found(app: &App, source: &str) -> Result<Source, Problem> {
     if !app.config.sources.contains_key(source) {
-        let detail =
-            format!("there is no source `{source}`; `GET /api/v1/sources` lists those there are");
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        return Err(no_source(source));
     }
-    let disabled = app.store.disabled_sources().await?.remove(source);
-    let syncs = app.config.readers_of(source).map(|sync| sync.sync.name.clone()).collect();
-    Ok(Source {
+    let disabled = app.store.disabled_sources().await?;
+    Ok(shown(&app.config, source, disabled.get(source)))
+}
+
+fn no_source(name: &str) -> Problem {
+    let detail =
+        format!("there is no source `{name}`; `GET /api/v1/sources` lists those there are");
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+fn shown(config: &Config, source: &str, disabled: Option<&DisabledSource>) -> Source {
+    Source {
         source: source.to_owned(),
         is_disabled: disabled.is_some(),
-        disabled: disabled.as_ref().map(document::DisabledSource::from),
-        syncs,
-    })
+        disabled: disabled.map(document::DisabledSource::from),
+        syncs: config.readers_of(source).map(|sync| sync.sync.name.clone()).collect(),
+    }
 }

@@ -125,6 +125,7 @@ impl<'c> Status<'c> {
             is_scheduled: sync.schedule.is_some(),
             fail_above_rejected: sync.fail_above_rejected,
             resumed: stored.resumed(pause.as_ref()),
+            held: snapshot.as_ref().ok().and_then(Option::as_ref).map_or(0, Glance::held),
             ..stored.facts(name)
         };
         let (paused, source) = match closed {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::By;
-use super::extract::{FromBody, FromPath, FromQuery, limit};
+use super::extract::{FromBody, FromPath, FromQuery};
+use super::paging::Asked;
 use super::problem::Problem;
 use super::reason::{Why, on_one_line, said};
 use super::routes::{Route, Routes};
@@ -28,10 +29,6 @@ use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Trigger;
 use crate::engine::run::now;
 use crate::store::{Decision, Scope};
-
-/// Syncs of one answer, where the question does not say.
-const USUAL: u32 = 100;
-const MOST: u32 = 500;
 
 /// The paths of syncs.
 pub fn routes(routes: Routes) -> Routes {
@@ -73,38 +70,16 @@ pub fn routes(routes: Routes) -> Routes {
         )
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Behind this sync, for the next page.
-    after: Option<String>,
-}
-
 /// Where every sync stands, a page at a time.
 async fn list(
     State(app): State<App>,
-    FromQuery(Asked { limit: most, after }): FromQuery<Asked>,
+    FromQuery(asked): FromQuery<Asked>,
 ) -> Result<(AppendHeaders<Next>, Json<Value>), Problem> {
-    let most = limit(most, USUAL, MOST)?;
     let syncs = &app.config.syncs;
-    let first = match &after {
-        None => 0,
-        Some(name) => {
-            let found = syncs.iter().position(|sync| sync.sync.name == *name);
-            found.ok_or_else(|| Problem::no_sync(name))? + 1
-        }
-    };
-    let page = syncs.iter().skip(first).take(usize::try_from(most).unwrap_or(usize::MAX));
-    let page: Vec<&SyncConfig> = page.collect();
-    let (standings, running) = (standings(&app, &page).await, app.running_config());
+    let page = asked.of("/api/v1/syncs", syncs, |sync| &sync.sync.name, Problem::no_sync)?;
+    let (standings, running) = (standings(&app, &page.items).await, app.running_config());
     let documents = standings.iter().map(|status| status.to_json(&running)).collect();
-    let is_more = first + page.len() < syncs.len();
-    let link = page.last().map(|sync| &sync.sync.name).filter(|_| is_more).map(|last| {
-        (header::LINK, format!("</api/v1/syncs?limit={most}&after={last}>; rel=\"next\""))
-    });
-    Ok((AppendHeaders(link), Json(Value::Array(documents))))
+    Ok(page.answer(Value::Array(documents)))
 }
 
 /// Where one sync stands.
@@ -121,6 +96,12 @@ async fn one(
 pub async fn standings<'a>(app: &App, syncs: &[&'a SyncConfig]) -> Vec<Status<'a>> {
     let is_starting = matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
     Status::read(&app.config, Ok(Some(&app.store)), &app.glances, syncs, is_starting, now()).await
+}
+
+/// Where the syncs of each of these parts stand now; what is known is asked for once for all of them.
+pub async fn standings_of<'a>(app: &App, parts: &[Vec<&'a SyncConfig>]) -> Vec<Vec<Status<'a>>> {
+    let mut all = standings(app, &parts.concat()).await.into_iter();
+    parts.iter().map(|part| all.by_ref().take(part.len()).collect()).collect()
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -306,7 +287,8 @@ mod tests {
         let app = crate::api::tests::app(folder.path()).await;
         let asked = FromQuery(Asked::default());
         let (_, Json(syncs)) = list(State(app.clone()), asked).await.unwrap();
-        let connections = crate::api::connections::documents(&app).await;
+        let names: Vec<&str> = app.config.connections.keys().map(String::as_str).collect();
+        let connections = crate::api::connections::documents(&app, &names).await;
         let connections = serde_json::to_value(connections).unwrap();
         for documents in [syncs, connections] {
             let documents = documents.as_array().unwrap();

@@ -19,7 +19,7 @@ use super::{address, pause, source, time};
 use crate::api::document::json as to_json;
 use crate::api::groups::{MemberChanged, document, part};
 use crate::api::status::Status;
-use crate::config::Config;
+use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member};
 use crate::domain::id::RunId;
 use crate::snapshot::Glances;
@@ -194,12 +194,17 @@ async fn status(
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let is_reinitializing = beside::is_reinitializing(&config.state).await;
-    let mut documents = Vec::new();
-    for group in config.groups.keys().filter(|group| name.is_none_or(|name| name == *group)) {
-        let syncs: Vec<_> = config.syncs_of(group).collect();
-        let glances = Glances::default();
-        let statuses =
-            Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let groups = config.groups.keys().filter(|group| name.is_none_or(|name| name == *group));
+    let groups: Vec<(&String, Vec<&SyncConfig>)> =
+        groups.map(|group| (group, config.syncs_of(group).collect())).collect();
+    let syncs: Vec<&SyncConfig> = groups.iter().flat_map(|(_, syncs)| syncs).copied().collect();
+    let glances = Glances::default();
+    let statuses =
+        Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let mut statuses = statuses.into_iter();
+    let mut documents = Vec::with_capacity(groups.len());
+    for (group, syncs) in groups {
+        let statuses: Vec<Status<'_>> = statuses.by_ref().take(syncs.len()).collect();
         documents.push(to_json(document(config, group, &statuses)));
     }
     output.answer(&Value::Array(documents.clone()), || {

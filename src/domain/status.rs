@@ -12,6 +12,8 @@
 //! - Running: if something is active, meaning that a run goes or a schedule is on; every last result is then a success.
 //!   Where there is no result yet, none says otherwise.
 //! - Idle: nothing is active, or there are no syncs.
+//!
+//! Held deletes change no word; where it is known how all stand, the reason tells of them.
 
 use super::id::RunId;
 use super::run::Outcome;
@@ -98,6 +100,8 @@ pub struct Facts {
     /// what was rejected is told with the run.
     pub fail_above_rejected: Option<u64>,
     pub is_scheduled: bool,
+    /// Deletes that wait for a person; they change no word.
+    pub held: u64,
 }
 
 impl Facts {
@@ -196,6 +200,29 @@ fn verb(outcome: Outcome) -> &'static str {
 
 /// The status of these syncs taken together: all syncs of a connection, or one sync.
 pub fn status(syncs: &[Facts]) -> Status {
+    let mut status = first_that_applies(syncs);
+    let is_known = !matches!(status.word, Word::ServerReinitializing | Word::Unknown);
+    if let Some(held) = held(syncs).filter(|_| is_known) {
+        status.reason.push_str(&format!("; {held}"));
+    }
+    status
+}
+
+/// How many deletes wait for a person, where some do.
+fn held(syncs: &[Facts]) -> Option<String> {
+    let holding: Vec<&Facts> = syncs.iter().filter(|facts| facts.held > 0).collect();
+    let count: u64 = holding.iter().map(|facts| facts.held).sum();
+    let deletes =
+        if count == 1 { "1 delete is held" } else { &format!("{count} deletes are held") };
+    match holding.as_slice() {
+        [] => None,
+        [one] if syncs.len() > 1 => Some(format!("`{}`: {deletes}", one.sync)),
+        [_] => Some(deletes.to_owned()),
+        several => Some(format!("{deletes}, of {} syncs", several.len())),
+    }
+}
+
+fn first_that_applies(syncs: &[Facts]) -> Status {
     let is_group = syncs.len() > 1;
     let named = |facts: &Facts, reason: String| {
         if is_group { format!("`{}`: {reason}", facts.sync) } else { reason }
@@ -344,8 +371,8 @@ mod tests {
         let mut failed = sync("crm", &[(1, Failed)]);
         failed.results[0].error = Some("no `id`".into());
         assert_eq!(status(&[failed]).reason, "the last run, 1, failed: no `id`");
-        let restart = Some(Going { run: RunId(3), is_restart: true });
-        let restarting = Facts { going: restart, ..sync("crm", &[(2, Interrupted)]) };
+        let going = Some(Going { run: RunId(3), is_restart: true });
+        let restarting = Facts { going, ..sync("crm", &[(2, Interrupted)]) };
         let Status { word, reason } = status(&[restarting]);
         assert_eq!(word, Word::Restarting);
         assert!(reason.contains("run 3"), "{reason}");
@@ -355,15 +382,31 @@ mod tests {
     fn whoever_was_resumed_is_restarting_until_a_result_where_a_run_is_to_come_b10() {
         let resumed = Facts { resumed: Some("by ada".into()), ..sync("crm", &[(1, Failed)]) };
         let Status { word, reason } = status(std::slice::from_ref(&resumed));
-        assert_eq!(
-            (word, reason.as_str()),
-            (Word::Restarting, "resumed by ada; its schedule is on")
-        );
+        assert_eq!((word, &*reason), (Word::Restarting, "resumed by ada; its schedule is on"));
         let asked = Facts { is_scheduled: false, ..resumed.clone() };
         assert_eq!(status(std::slice::from_ref(&asked)).word, Word::Failed);
         assert_eq!(status(&[Facts { waiting: waiting(2), ..asked }]).word, Word::Restarting);
         let beside = [sync("ads", &[(2, Succeeded)]), going(resumed, 3)];
         assert_eq!(status(&beside).reason, "`crm`: resumed by ada; its first run since, 3, goes");
+    }
+
+    #[test]
+    fn held_deletes_are_told_of_and_change_no_word() {
+        let holding = |name, held| Facts { held, ..sync(name, &[(1, Partial)]) };
+        for (held, told) in [
+            (&[1][..], "; 1 delete is held"),
+            (&[12], "; 12 deletes are held"),
+            (&[0, 2], "; `b`: 2 deletes are held"),
+            (&[3, 2, 0], "; 5 deletes are held, of 2 syncs"),
+        ] {
+            let named = || ["a", "b", "c"].into_iter().zip(held);
+            let bare: Vec<Facts> = named().map(|(name, _)| holding(name, 0)).collect();
+            let Status { word, reason } = status(&bare);
+            let syncs: Vec<Facts> = named().map(|(name, held)| holding(name, *held)).collect();
+            assert_eq!(status(&syncs), Status { word, reason: format!("{reason}{told}") });
+        }
+        let unreadable = Some("no file".into());
+        assert_eq!(status(&[Facts { unreadable, ..holding("a", 3) }]).reason, "no file");
     }
 
     fn any_facts() -> impl Strategy<Value = Facts> {
@@ -373,9 +416,13 @@ mod tests {
         let run = || prop::option::weighted(0.4, any::<bool>());
         let limit = prop::option::of(0..3_u64);
         let flags = (seldom(), seldom(), prop::bool::weighted(0.4), seldom());
-        (flags, run(), run(), results, limit, any::<bool>()).prop_map(
-            |(flags, going, waiting, results, limit, scheduled)| {
+        (flags, run(), run(), results, limit, any::<bool>(), 0..2_u64).prop_map(
+            |(flags, going, waiting, results, limit, scheduled, held)| {
                 let (starts, broken, disabled, resumed) = flags;
+                let finished = |(run, (outcome, rejected))| {
+                    let run = RunId(run);
+                    Finished { run, outcome, rejected, error: None }
+                };
                 Facts {
                     sync: "crm".to_owned(),
                     is_reinitializing: starts,
@@ -388,18 +435,10 @@ mod tests {
                         what_for: "its turn".to_owned(),
                     }),
                     resumed: resumed.then(|| "by ada".to_owned()),
-                    results: (1..)
-                        .map(RunId)
-                        .zip(results)
-                        .map(|(run, (outcome, rejected))| Finished {
-                            run,
-                            outcome,
-                            rejected,
-                            error: None,
-                        })
-                        .collect(),
+                    results: (1..).zip(results).map(finished).collect(),
                     fail_above_rejected: limit,
                     is_scheduled: scheduled,
+                    held,
                 }
             },
         )

@@ -27,6 +27,13 @@ pub struct Glance {
     pub hold: Option<Hold>,
 }
 
+impl Glance {
+    /// How many deletes wait for a person.
+    pub fn held(&self) -> u64 {
+        self.hold.as_ref().map_or(0, |hold| hold.keys)
+    }
+}
+
 /// Glances that were taken, by sync. Cheap to clone; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Glances(Arc<Mutex<BTreeMap<String, Taken>>>);

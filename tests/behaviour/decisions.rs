@@ -4,13 +4,15 @@ use std::ops::RangeInclusive;
 
 use serde_json::json;
 
+use super::control_plane::standing;
 use super::http_commands::{keyed, log};
+use super::http_questions::text_of;
 use crate::support::SOON;
-use crate::support::check::check_mirror;
+use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, keys, people};
-use crate::support::server::Server;
+use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const WHY: &str = r#"{"message": "they are gone"}"#;
@@ -202,5 +204,33 @@ fn a_release_whose_server_is_killed_before_its_run_begins_is_made_by_the_next_on
     let run = server.ended(queued["run"].as_u64().expect("a number"));
     assert_eq!(run["phase"], "succeeded", "{run:#}");
     assert_eq!(oracle.deletes(), keys(1..=12), "{}", oracle.print());
+    server.end().expect_code(0);
+}
+
+#[test]
+fn held_deletes_are_in_the_metrics_and_in_the_reason_of_every_status_d12() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = held(&oracle, 1..=12);
+    let server = Server::start(&workspace);
+    let measured = || {
+        let page = text_of(&server, "/metrics");
+        let of_it = |line: &str| {
+            line.strip_prefix("counterflow_deletes_held{sync=\"people\"} ").map(str::to_owned)
+        };
+        page.lines().find_map(of_it)
+    };
+    assert_eq!(measured().as_deref(), Some("12"));
+    let connection = || server.get("/api/v1/connections/crm").expect(200).json;
+    for shown in [standing(&server, "people"), workspace.status(), connection()] {
+        expect_status(&shown, "Idle", &["; 12 deletes are held"]);
+    }
+    server.ended(
+        server.post("/api/v1/runs/2/release", WHY).expect(202).json["run"]
+            .as_u64()
+            .expect("a number"),
+    );
+    until("none is held", || (measured()? == "0").then_some(()));
+    let reason = standing(&server, "people")["status_reason"].clone();
+    assert!(!reason.to_string().contains("held"), "{reason}");
     server.end().expect_code(0);
 }

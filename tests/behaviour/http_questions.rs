@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::access::execute;
+use super::control_plane;
 use crate::support::SOON;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
@@ -227,6 +228,79 @@ fn metrics_count_what_came_of_runs_and_every_metric_of_the_alerts_is_among_them(
             .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
         assert!(is_there, "`{name}` of the alerts is in {page}");
     }
+    server.end().expect_code(0);
+}
+
+#[test]
+fn a_sync_that_never_succeeded_is_seen_by_the_alert_on_it_d12() {
+    let oracle = Oracle::start(&["id"]);
+    // It does not fire while the test lasts.
+    let schedule = "schedule: { cron: \"30 3 29 2 *\" }";
+    let setup = Setup { head: LISTEN, sync: schedule, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=3));
+    let server = Server::start(&workspace);
+    server.ended(server.run(""));
+    let last_success = "counterflow_last_success_timestamp_seconds{sync=\"people\"}";
+    assert!(text_of(&server, "/metrics").contains(last_success));
+    server.end().expect_code(0);
+    execute(&workspace.state().join("counterflow.db"), "DELETE FROM runs");
+    let server = Server::start(&workspace);
+    let page = text_of(&server, "/metrics");
+    assert!(page.contains("counterflow_sync_scheduled{sync=\"people\"} 1\n"), "{page}");
+    assert!(!page.contains(last_success), "{page}");
+    // So the rule asks for those that have the one and not the other.
+    let rules = include_str!("../../deploy/alerts.yml");
+    let (_, rule) = rules.split_once("CounterflowNoSuccessForLong").expect("there is one");
+    let (rule, _) = rule.split_once("annotations:").expect("it says more");
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    let never = "or max_over_time(counterflow_sync_scheduled[1h] offset 1d) == 1 \
+                 unless on (sync) counterflow_last_success_timestamp_seconds";
+    assert!(words.join(" ").contains(never), "{rule}");
+    server.end().expect_code(0);
+}
+
+#[test]
+fn groups_connections_and_sources_come_in_pages_like_syncs() {
+    let oracle = Oracle::start(&["id"]);
+    let head = format!("{LISTEN}\ngroups: {{ a: {{}}, b: {{}}, c: {{}} }}");
+    let syncs = [("one", "group: c"), ("two", "group: a"), ("three", "group: c")];
+    let workspace = control_plane::workspace(&oracle, &head, &syncs);
+    let path = workspace.path().join("counterflow.yaml");
+    let config = std::fs::read_to_string(path).expect("there is a config");
+    let lake = "sources: { lake: {";
+    let more = "sources: { bay: { files: { people: people.csv } }, sea: { files: { people: people.csv } }, lake: {";
+    let idle = |name| format!("  {name}:\n    http: {{ base_url: \"http://127.0.0.1:1\" }}\n");
+    let connections = format!("connections:\n{}{}", idle("ads"), idle("dwh"));
+    assert!(config.contains(lake) && config.contains("connections:\n"), "{config}");
+    let config = config.replacen(lake, more, 1).replacen("connections:\n", &connections, 1);
+    workspace.write("counterflow.yaml", &config);
+    let server = Server::start(&workspace);
+    server.post("/api/v1/syncs/three/pause", "{\"message\": \"not now\"}").expect(200);
+    for (list, one, names) in [
+        ("groups", "group", ["a", "b", "c"]),
+        ("connections", "connection", ["ads", "crm", "dwh"]),
+        ("sources", "source", ["bay", "lake", "sea"]),
+    ] {
+        let base = format!("/api/v1/{list}");
+        let all = server.get(&base).expect(200);
+        assert_eq!(next(&all.head), None, "{all:#?}");
+        let (mut path, mut pages) = (Some(format!("{base}?limit=2")), Vec::new());
+        while let Some(asked) = path {
+            let page = server.get(&asked).expect(200);
+            path = next(&page.head);
+            pages.push(page.json.as_array().expect("a list").clone());
+        }
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1], "{pages:#?}");
+        assert_eq!(Value::Array(pages.concat()), all.json);
+        let each = names.map(|name| server.get(&format!("{base}/{name}")).expect(200).json);
+        assert_eq!(Value::Array(each.to_vec()), all.json);
+        assert_eq!(each.map(|shown| shown[one].clone()), names.map(Value::from));
+        server.get(&format!("{base}?after=nobody")).expect_problem(404, &["`nobody`", &base]);
+        server.get(&format!("{base}?limit=501")).expect_problem(400, &["1 to 500"]);
+        server.get(&format!("{base}?before=3")).expect_problem(400, &[]);
+    }
+    assert_eq!(workspace.json(&["group", "status"]), server.get("/api/v1/groups").json);
     server.end().expect_code(0);
 }
 

@@ -26,10 +26,10 @@ const WORDS: [&str; 8] = [
 /// No test lasts until it fires.
 const YEARLY: &str = "schedule: { cron: \"30 3 29 2 *\" }";
 
-/// The words that the metrics have for this sync, and those of them that apply.
-fn in_metrics(api: &Api, sync: &str) -> (Vec<String>, Vec<String>) {
+/// The words that the metrics have for this `sync` or `group`, and those of them that apply.
+fn in_metrics(api: &Api, kind: &str, name: &str) -> (Vec<String>, Vec<String>) {
     let page = text_of(api, "/metrics");
-    let beginning = format!("counterflow_sync_status{{sync=\"{sync}\",status=\"");
+    let beginning = format!("counterflow_{kind}_status{{{kind}=\"{name}\",status=\"");
     let lines = page.lines().filter_map(|line| line.strip_prefix(&beginning)?.split_once("\"} "));
     let lines: Vec<(&str, &str)> = lines.collect();
     let words = |is_it: fn(&str) -> bool| {
@@ -85,7 +85,7 @@ impl<'w> Pair<'w> {
         run
     }
 
-    /// The group and the connection stand so, by either way.
+    /// The group and the connection stand so, by every way to ask.
     #[track_caller]
     fn expect(&self, workspace: &Workspace, word: &str, reason: &str) {
         let group = self.server.get("/api/v1/groups/sales").expect(200).json;
@@ -93,6 +93,12 @@ impl<'w> Pair<'w> {
         assert_eq!(workspace.json(&["group", "status", "sales"])[0], group);
         let connection = self.server.get("/api/v1/connections/crm").expect(200).json;
         expect_status(&connection, word, &[reason]);
+        // What the metrics say may be some seconds old.
+        let (all, _) = until("the metrics say so", || {
+            let shown = in_metrics(&self.server, "group", "sales");
+            (shown.1 == [word]).then_some(shown)
+        });
+        assert_eq!(all, WORDS);
     }
 
     #[track_caller]
@@ -163,7 +169,7 @@ fn there_are_eight_words_and_every_way_to_ask_says_the_same_one_b5() {
         let shown = standing(&server, sync);
         expect_status(&shown, word, &[]);
         assert_eq!(workspace.json(&["status", sync])[0], shown);
-        let (all, applies) = in_metrics(&server, sync);
+        let (all, applies) = in_metrics(&server, "sync", sync);
         assert_eq!((all, applies), (WORDS.map(str::to_owned).to_vec(), vec![word.to_owned()]));
     }
     let said = server.get("/api/v1/openapi.json").expect(200).json;
@@ -296,7 +302,9 @@ fn expect_reinitializing(workspace: &Workspace, api: &Api) {
         let all = all.as_array().expect("a list");
         all.iter().for_each(|one| expect_status(one, "Server Reinitializing", &["config"]));
     }
-    assert_eq!(in_metrics(api, "a").1, ["Server Reinitializing"]);
+    for (kind, name) in [("sync", "a"), ("group", "sales")] {
+        assert_eq!(in_metrics(api, kind, name).1, ["Server Reinitializing"]);
+    }
     assert!(text_of(api, "/metrics").contains("counterflow_ready 0\n"));
 }
 
