@@ -168,7 +168,7 @@ impl Carrier {
         self.going.insert(run, stopper.clone());
         tracing::info!(sync = order.sync.name, %run, "sample begins");
         let engine = self.engine.clone();
-        let (progress, going) = self.handle.live().begin(run);
+        let (progress, going) = self.handle.live().begin(run, order.sync.limits.drain_timeout);
         self.tasks.spawn(async move {
             let _going = going;
             let mut stops = Tasks::default();
