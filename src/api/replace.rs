@@ -186,9 +186,7 @@ async fn settle(app: &App, sync: &str) {
 }
 
 fn unwritten(file: &Path, error: &io::Error) -> Problem {
-    let file = file.display();
-    let detail = format!("`{file}` was not rewritten: {error}; nothing was replaced, try again");
-    Problem::new(StatusCode::CONFLICT, detail)
+    Problem::new(StatusCode::CONFLICT, replacing::unwritten(file, error))
 }
 
 fn not_in_place(refused: reload::Refused) -> Problem {

@@ -11,10 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::notify;
 use super::stopping::{Cause, Signals};
-use crate::config::Config;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 
-/// What the whole end may take beside the longest `drain_timeout`: the commits of the runs, once after the drain and once
+/// What the whole end may take beside the longest drain: the commits of the runs, once after the drain and once
 /// more after an abort, and the steps after them.
 pub const BESIDE_DRAIN: Duration = Duration::from_secs(40);
 /// How long open connections may hold up the end.
@@ -29,15 +28,16 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Hears signals from here on. Must be called within a runtime.
-    pub fn listen(signals: Signals, config: &Config) -> Ending {
-        let drains = config.syncs.iter().map(|sync| sync.sync.limits.drain_timeout);
-        let limit = drains.max().unwrap_or_default().saturating_add(BESIDE_DRAIN);
+    /// Hears signals from here on; at the first it is asked how long a drain may be then. Must be called within a runtime.
+    pub fn listen(
+        signals: Signals,
+        longest_drain: impl FnOnce() -> Duration + Send + 'static,
+    ) -> Ending {
         let (stopper, shutdown) = shutdown::channel();
         let (deadline, aborted) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let mut hearing = Tasks::default();
         let heard = Heard { deadline: Arc::clone(&deadline), aborted: Arc::clone(&aborted) };
-        hearing.spawn(heard.hear(signals, stopper, limit));
+        hearing.spawn(heard.hear(signals, stopper, longest_drain));
         Ending { shutdown, deadline, aborted, _hearing: hearing }
     }
 
@@ -98,8 +98,14 @@ struct Heard {
 
 impl Heard {
     /// The first signal drains, the second aborts and is the one that the exit code tells of.
-    async fn hear(self, mut signals: Signals, stopper: Stopper, limit: Duration) {
+    async fn hear(
+        self,
+        mut signals: Signals,
+        stopper: Stopper,
+        longest_drain: impl FnOnce() -> Duration,
+    ) {
         signals.next().await;
+        let limit = longest_drain().saturating_add(BESIDE_DRAIN);
         // Nobody else sets them.
         let _ = self.deadline.set(Instant::now() + limit);
         notify::stopping(limit);

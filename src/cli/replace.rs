@@ -188,6 +188,5 @@ async fn own(config: &Config) -> Result<Owned, Failure> {
 }
 
 fn unwritten(place: &Place, error: &std::io::Error) -> Failure {
-    let file = place.file.display();
-    Failure::failed(format!("`{file}` was not rewritten: {error}; nothing was replaced, try again"))
+    Failure::failed(replacing::unwritten(&place.file, error))
 }

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -101,7 +102,8 @@ async fn serve(
     service.arm().await?;
     say(output, address, &revision, &service.next_firings().await?);
     notify::ready();
-    let mut ending = Ending::listen(signals, config);
+    let running = apps.subscribe();
+    let mut ending = Ending::listen(signals, move || longest_drain(&running.borrow()));
     let parts = Parts {
         file: place.file.clone(),
         config: Arc::clone(config),
@@ -136,6 +138,12 @@ async fn serve(
         None if is_clean => Exit::Done,
         None => Exit::Failed,
     })
+}
+
+/// How long what goes or may yet begin can drain: by the config that runs, and by those that runs which go began with.
+fn longest_drain(app: &App) -> Duration {
+    let drains = app.config.syncs.iter().map(|sync| sync.sync.limits.drain_timeout);
+    drains.max().unwrap_or_default().max(app.handle.live().longest_drain())
 }
 
 /// An address that others can reach needs a token that is good.

@@ -84,12 +84,12 @@ async fn attempt(
     let traces = traces(&config)?;
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
-    let given = asked.keeps_snapshot.then(|| Given {
+    let given = Given {
         who: time::who(),
         message: None,
         store: owned.store.clone(),
-        decision: Some(Decision::Keep { at: time::now() }),
-    });
+        decision: asked.keeps_snapshot.then(|| Decision::Keep { at: time::now() }),
+    };
     let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
     let (report, exit) = Box::pin(watched(&owned, output, order, given, signals, queue)).await?;
     traces.ended(&report.trace(trigger, &revision, began));
@@ -169,25 +169,20 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Creates the run, unless one of the sync is queued already, and carries it out, heeding signals and stop requests; for the
-/// command that is `given`, if one is.
+/// Creates the run for the command that is `given`, unless one of the sync is queued already, and carries it out, heeding
+/// signals and stop requests.
 pub async fn watched(
     owned: &Owned,
     output: &Output,
     mut order: Order,
-    given: Option<Given>,
+    given: Given,
     signals: Signals,
     mut queue: Queue,
 ) -> Result<(Report, Exit), Failure> {
     let sync = order.sync.name.clone();
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
-    let (store, now) = (&owned.store, time::now());
-    let accepted = match &given {
-        Some(given) => take_in_for(given, &mut queue, &sync, wish, now).await?,
-        None => take_in(store, &mut queue, &sync, wish, now).await?,
-    };
-    let run = accepted.run;
+    let run = take_in_for(&given, &mut queue, &sync, wish, time::now()).await?.run;
     // A command beside that was quicker than the run; from here on a pause finds it, and asks it to stop.
     if let Some(by) = owned.store.pause(&sync).await?.filter(|pause| pause.is_paused) {
         let why = Paused { sync, by: Some(by) }.to_string();

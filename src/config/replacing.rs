@@ -2,6 +2,9 @@
 //!
 //! Not responsible for how the text is changed (`rewrite`), nor for what follows from it. Pure.
 
+use std::io;
+use std::path::Path;
+
 use super::{Config, rewrite};
 
 /// What a person asks for: every sync of the old connection, unless some or a group are named.
@@ -86,10 +89,49 @@ pub fn why(asked: &Asked, message: Option<&str>) -> String {
     format!("connection `{old}` replaced by `{new}`{message}")
 }
 
+/// What is said where the file could not be rewritten, and how it is done all the same.
+pub fn unwritten(file: &Path, error: &io::Error) -> String {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    /// Where the file may be read and not written, as in a container: no repetition does better.
+    const NEVER: [io::ErrorKind; 4] =
+        [PermissionDenied, ReadOnlyFilesystem, ResourceBusy, CrossesDevices];
+    let file = file.display();
+    let remedy = if NEVER.contains(&error.kind()) {
+        "change `connection:` of the syncs in the file yourself, and once it runs say `counterflow rebaseline SYNC -m WHY` \
+         of each, or `counterflow sync SYNC --keep-snapshot` where the other account holds the same"
+    } else {
+        "try again"
+    };
+    format!("`{file}` was not rewritten: {error}; nothing was replaced, {remedy}")
+}
+
 /// The word of the audit log.
 pub fn command(asked: &Asked) -> &'static str {
     match asked.keeps_snapshot {
         true => "connection replace --keep-snapshot",
         false => "connection replace",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_written_is_named_with_a_way_that_does_not_write_it() {
+        /// EIO, EACCES, EBUSY, EXDEV and EROFS of every Unix that is supported.
+        const KINDS: [(i32, bool); 5] =
+            [(5, true), (13, false), (16, false), (18, false), (30, false)];
+        for (number, is_worth_another_try) in KINDS {
+            let error = io::Error::from_raw_os_error(number);
+            let text = unwritten(Path::new("/etc/counterflow.yaml"), &error);
+            assert!(
+                text.contains("/etc/counterflow.yaml") && text.contains("nothing was"),
+                "{text}"
+            );
+            assert_eq!(text.contains("try again"), is_worth_another_try, "{text}");
+            let is_told = text.contains("`connection:`") && text.contains("rebaseline");
+            assert_eq!(is_told, !is_worth_another_try, "{text}");
+        }
     }
 }

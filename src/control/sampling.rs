@@ -21,7 +21,7 @@ use crate::engine::order::Order;
 use crate::engine::report::Report;
 use crate::engine::run::now;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
-use crate::store::{Audited, NewRun};
+use crate::store::{self, Audited, NewRun};
 
 /// Samples that may wait to be taken up.
 const WAITING: usize = 16;
@@ -111,20 +111,28 @@ impl Samples {
             mpsc::error::TrySendError::Full(()) => Refused::Busy,
             mpsc::error::TrySendError::Closed(()) => Refused::Draining,
         })?;
-        let (choice, trigger) = (Some(Choice::SAMPLE), Trigger::Api);
-        let audited = Audited {
-            at: now(),
-            who: given.who.clone(),
-            command: "sample".to_owned(),
-            sync: Some(sync.to_owned()),
-            run: None,
-            message: given.message.clone(),
-        };
-        let new = NewRun { sync: sync.to_owned(), choice, trigger };
-        let run = given.store.ask_run(&new, &audited, None).await?;
+        let trigger = Trigger::Api;
+        let run = ask(given, sync, trigger).await?;
         place.send((Order { chosen: Some(chosen), trigger, ..order }, run));
         Ok(run)
     }
+}
+
+/// The run of a sample, in the queue, with the audit of the command that asks for it: both are written, or neither is.
+///
+/// # Errors
+/// The store cannot be written.
+pub async fn ask(given: &Given, sync: &str, trigger: Trigger) -> Result<RunId, store::Error> {
+    let audited = Audited {
+        at: now(),
+        who: given.who.clone(),
+        command: "sample".to_owned(),
+        sync: Some(sync.to_owned()),
+        run: None,
+        message: given.message.clone(),
+    };
+    let new = NewRun { sync: sync.to_owned(), choice: Some(Choice::SAMPLE), trigger };
+    given.store.ask_run(&new, &audited, None).await
 }
 
 impl Carrier {
@@ -165,7 +173,7 @@ impl Carrier {
         self.going.insert(run, stopper.clone());
         tracing::info!(sync = order.sync.name, %run, "sample begins");
         let engine = self.engine.clone();
-        let (progress, going) = self.handle.live().begin(run);
+        let (progress, going) = self.handle.live().begin(run, order.sync.limits.drain_timeout);
         self.tasks.spawn(async move {
             let _going = going;
             let mut stops = Tasks::default();

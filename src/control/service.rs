@@ -226,7 +226,8 @@ impl Service {
             let (stopper, shutdown) = shutdown::channel();
             tracing::info!(sync, %run, %trigger, is_full, "run begins");
             let (store, work) = (self.store.clone(), Arc::clone(&self.work));
-            let (progress, going) = self.inbox.live.begin(run);
+            let drain_timeout = order.sync.limits.drain_timeout;
+            let (progress, going) = self.inbox.live.begin(run, drain_timeout);
             let starting = Arc::clone(&progress);
             let name = sync.clone();
             let start = self.starts.spawn(async move {
@@ -236,7 +237,6 @@ impl Service {
                 }
                 run
             });
-            let drain_timeout = order.sync.limits.drain_timeout;
             self.going.insert(run, Going { stopper: stopper.clone(), start, drain_timeout });
             self.tasks.spawn(async move {
                 let _going = going;

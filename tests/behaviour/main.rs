@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod asked_for;
+mod audited;
 mod backlog;
 mod bad_input;
 mod changes;

@@ -128,6 +128,40 @@ fn a_second_signal_aborts_whatever_is_waited_for() {
 }
 
 #[test]
+fn the_deadline_of_the_end_is_that_of_the_config_that_runs_and_of_the_runs_that_go() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: LISTEN, drain_timeout: "5s", concurrency: 1, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=30));
+    let usual = workspace.config();
+    let reload = |server: &Server, drain_timeout: &str| {
+        let other = usual.replace("drain_timeout: 5s", &format!("drain_timeout: {drain_timeout}"));
+        workspace.write("counterflow.yaml", &other);
+        server.post("/api/v1/reload", "").expect(200);
+    };
+    let server = Server::start(&workspace);
+    reload(&server, "10m");
+    let finished = server.end().expect_code(0);
+    check_order(&finished, &["shutting down within 640 s", "has ended"]);
+
+    let server = Server::start(&workspace);
+    oracle.on_request(2, Fault::Hold);
+    let going = server.run("");
+    oracle.wait_for_requests(2, SOON);
+    reload(&server, "1s");
+    server.process.sigterm();
+    // It keeps what it began with.
+    server.wait_for_phase(going, "draining");
+    oracle.release();
+    let finished = server.wait().expect_code(0);
+    check_order(&finished, &["shutting down within 640 s", "the runs end", "has ended"]);
+
+    let server = Server::start(&workspace);
+    let finished = server.end().expect_code(0);
+    check_order(&finished, &["shutting down within 41 s", "has ended"]);
+}
+
+#[test]
 fn a_service_manager_hears_when_the_server_is_ready_and_how_long_its_end_may_take() {
     let oracle = Oracle::start(&["id"]);
     let mut workspace = Workspace::new(&oracle, Setup { head: LISTEN, ..Setup::default() });
