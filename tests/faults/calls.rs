@@ -14,7 +14,7 @@ use crate::support::workspace::Setup;
 /// How many calls of one name are made to fail where not all are asked for.
 const SAMPLE: usize = 3;
 /// How often a call that was not met is looked for: threads take turns, and the count is a thread's own.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
 /// Of a hundred calls that were chosen, so many must be met.
 const MET_AT_LEAST: usize = 95;
 /// Cases that are told at once.
