@@ -103,9 +103,12 @@ fn a_server_shows_what_goes_what_was_killed_and_what_goes_on_after_it() {
         &[&format!("run {queued} waits for the next start")],
     );
 
+    let before = oracle.request_count();
     oracle.on_next(Fault::ApplyThenHold);
     let server = Server::start(&workspace);
     server.wait_for_phase(queued, "reading");
+    // What is held must be there before it is released.
+    oracle.wait_for_requests(before + 1, SOON);
     expect_status(&workspace.status(), "Restarting", &[&format!("run {queued}")]);
     expect_status(&connection(&server), "Restarting", &[&format!("run {queued}")]);
     oracle.release();
