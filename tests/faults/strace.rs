@@ -32,7 +32,7 @@ pub struct Call {
     pub nth: usize,
     /// It can make a file or a folder.
     pub is_creating: bool,
-    /// It is of the state database, and all that it could lose is durable in the log: SQLite folds it.
+    /// Where a thread makes it, it is of the state database, and all that it could lose is durable in the log: SQLite folds it.
     pub is_folding: bool,
 }
 
@@ -161,7 +161,7 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
     let bytes = std::fs::read(log).expect("strace has written its log");
     let text = String::from_utf8_lossy(&bytes);
     let mut counts = BTreeMap::<(String, String, String), usize>::new();
-    // Whether it folds, where the log first has it, and how many have it.
+    // Whether it folds for a thread, and how many have it.
     let mut calls = BTreeMap::<Call, (bool, usize)>::new();
     // Whether the log of the store holds anything, and whether that is durable.
     let (mut has_log, mut is_durable) = (false, true);
@@ -198,7 +198,8 @@ pub fn calls(log: &Path, state: &Path) -> Vec<(Call, usize)> {
             Kind::Remove if call.file == LOG_OF_STORE => has_log = false,
             _ => {}
         }
-        calls.entry(call).or_insert((is_folding, 0)).1 += 1;
+        let known = calls.entry(call).or_insert((false, 0));
+        *known = (known.0 || is_folding, known.1 + 1);
     }
     let fold = |(call, (is_folding, times))| (Call { is_folding, ..call }, times);
     calls.into_iter().map(fold).collect()
