@@ -45,6 +45,8 @@ struct Shared {
     place: Place,
     file: OnceLock<Box<dyn DiskFile>>,
     state: AtomicU8,
+    /// Of the first call that failed, as whoever meets it later must name it too.
+    cause: OnceLock<std::io::Error>,
     is_directory_synced: AtomicBool,
     /// Bytes handed to the file, and how many of them are safe.
     written: AtomicU64,
@@ -69,6 +71,7 @@ impl Journal {
             place,
             file: OnceLock::new(),
             state: AtomicU8::new(OPEN),
+            cause: OnceLock::new(),
             is_directory_synced: AtomicBool::new(false),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -232,18 +235,31 @@ impl Syncer {
     }
 }
 
+/// The same error once more.
+fn again(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => std::io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 impl Shared {
     fn check(&self) -> Result<(), Error> {
         let what = match self.state.load(Ordering::Acquire) {
             OPEN => return Ok(()),
             COMMITTED => "its journal was committed, and another one has begun",
             TOO_EARLY => "the first commit must come before the first intent",
-            _ => "an earlier write or sync of its journal failed",
+            _ => match self.cause.get() {
+                Some(cause) => return Err(self.place.io(again(cause))),
+                None => "an earlier write or sync of its journal failed",
+            },
         };
         Err(self.place.halted(what))
     }
 
     fn fail(&self, error: std::io::Error) -> Error {
+        // The first one stands.
+        let _ = self.cause.set(again(&error));
         self.state.store(FAILED, Ordering::Release);
         self.place.io(error)
     }
@@ -317,8 +333,9 @@ mod tests {
             let syncer = journal.syncer();
             disk.fail_at(failing, false);
             assert!(journal.write().and_then(|()| syncer.sync()).is_err());
-            assert!(matches!(syncer.sync(), Err(Error::Halted { .. })));
-            assert!(matches!(journal.write(), Err(Error::Halted { .. })));
+            // Whoever comes later names the file and the cause as well.
+            assert!(matches!(syncer.sync(), Err(Error::Io { .. })));
+            assert!(matches!(journal.write(), Err(Error::Io { .. })));
             assert!(journal.close().is_err());
         }
     }
@@ -347,7 +364,7 @@ mod tests {
         }
         assert!(journal.buffer.len() < MOST_BUFFERED + 100);
         assert!(matches!(journal.write(), Err(Error::Io { .. })));
-        assert!(matches!(journal.write(), Err(Error::Halted { .. })));
+        assert!(matches!(journal.write(), Err(Error::Io { .. })));
         assert!(journal.close().is_err());
     }
 
