@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::domain::id::RunId;
 use crate::domain::kind::{Kind, KindReason};
-use crate::domain::run::{Outcome, Phase, Trigger};
+use crate::domain::run::{Phase, Trigger};
 use crate::domain::tally::Tally;
 use crate::store::{self, RunRow};
 
@@ -56,22 +56,6 @@ impl From<&RunRow> for Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PhaseWord(pub Phase);
 
-impl PhaseWord {
-    fn all() -> impl Iterator<Item = Phase> {
-        let going =
-            [Phase::InQueue, Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
-        let ended = [
-            Outcome::Succeeded,
-            Outcome::Partial,
-            Outcome::Failed,
-            Outcome::Cancelled,
-            Outcome::Interrupted,
-            Outcome::Skipped,
-        ];
-        going.into_iter().chain(ended.map(Phase::Ended))
-    }
-}
-
 impl Serialize for PhaseWord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
@@ -81,9 +65,9 @@ impl Serialize for PhaseWord {
 impl<'de> Deserialize<'de> for PhaseWord {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<PhaseWord, D::Error> {
         let word = String::deserialize(deserializer)?;
-        let phase = PhaseWord::all().find(|phase| phase.to_string() == word);
+        let phase = Phase::all().find(|phase| phase.to_string() == word);
         phase.map(PhaseWord).ok_or_else(|| {
-            let words: Vec<String> = PhaseWord::all().map(|phase| format!("`{phase}`")).collect();
+            let words: Vec<String> = Phase::all().map(|phase| format!("`{phase}`")).collect();
             serde::de::Error::custom(format!(
                 "`{word}` is no phase; use one of {}",
                 words.join(", ")
@@ -98,7 +82,7 @@ impl JsonSchema for PhaseWord {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let words: Vec<String> = PhaseWord::all().map(|phase| phase.to_string()).collect();
+        let words: Vec<String> = Phase::all().map(|phase| phase.to_string()).collect();
         json_schema!({ "type": "string", "enum": words })
     }
 }

@@ -33,6 +33,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Succeeded,
+        Outcome::Partial,
+        Outcome::Failed,
+        Outcome::Cancelled,
+        Outcome::Interrupted,
+        Outcome::Skipped,
+    ];
+
     pub fn word(self) -> &'static str {
         match self {
             Outcome::Succeeded => "succeeded",
@@ -65,6 +74,13 @@ impl std::fmt::Display for Phase {
 }
 
 impl Phase {
+    /// Every phase, each end among them, in the order of a run.
+    pub fn all() -> impl Iterator<Item = Phase> {
+        let going =
+            [Phase::InQueue, Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
+        going.into_iter().chain(Outcome::ALL.map(Phase::Ended))
+    }
+
     pub fn is_ended(self) -> bool {
         matches!(self, Phase::Ended(_))
     }
@@ -127,18 +143,9 @@ pub fn outcome(tally: &Tally, was_stopped: bool) -> Outcome {
 mod tests {
     use super::*;
 
-    const OUTCOMES: [Outcome; 6] = [
-        Outcome::Succeeded,
-        Outcome::Partial,
-        Outcome::Failed,
-        Outcome::Cancelled,
-        Outcome::Interrupted,
-        Outcome::Skipped,
-    ];
-
     #[test]
     fn nothing_leaves_the_end_and_success_comes_only_from_a_commit() {
-        for outcome in OUTCOMES {
+        for outcome in Outcome::ALL {
             for next in [Phase::InQueue, Phase::Reading, Phase::Ended(Outcome::Failed)] {
                 assert!(!Phase::Ended(outcome).may_become(next));
             }
@@ -163,10 +170,7 @@ mod tests {
 
     #[test]
     fn every_phase_comes_back_from_its_stored_form() {
-        let ended = OUTCOMES.into_iter().map(Phase::Ended);
-        let going =
-            [Phase::InQueue, Phase::Starting, Phase::Reading, Phase::Draining, Phase::Committing];
-        for phase in going.into_iter().chain(ended) {
+        for phase in Phase::all() {
             let stored = serde_json::to_string(&phase).expect("phases are JSON");
             assert_eq!(serde_json::from_str::<Phase>(&stored).expect("and back"), phase);
         }

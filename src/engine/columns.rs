@@ -24,7 +24,8 @@ pub struct Columns {
 }
 
 impl Columns {
-    pub(super) fn of(reading: &Reading) -> Columns {
+    /// Those of a model's read.
+    pub fn of(reading: &Reading) -> Columns {
         let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
         Columns {
             fields: reading.fields.iter().map(|field| field.name.clone()).collect(),

@@ -23,7 +23,7 @@ use counterflow::snapshot::Snapshot;
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
 use counterflow::source::definition::{Definition, Format, Table};
-use counterflow::source::{Pins, Reader, Reading, Selection, Settings};
+use counterflow::source::{Pins, Reader, Selection, Settings};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -105,7 +105,7 @@ impl Line {
     async fn run(&self, snapshot: &mut Snapshot, pass: &mut Pass) {
         let reading = self.reader.open(&self.model, &Selection::default(), &Pins::default()).await;
         let reading = reading.expect("the source can be read");
-        let columns = columns(&reading);
+        let columns = Columns::of(&reading);
         let requests = requests();
         let http = Http::new(&connection(), &requests, &columns.fields, &columns.key);
         let destination = Arc::new(Destination::Http(http.expect("the requests are right")));
@@ -157,16 +157,6 @@ fn deliver(snapshot: &mut Snapshot, batch: BatchNumber, records: Vec<IntentRecor
     snapshot.journal().append_intent(batch, Operation::Upsert, records);
     let verdicts = vec![(0..count, Verdict::Delivered)];
     snapshot.journal().append(&Record::Receipt { batch, at: Instant(0), verdicts });
-}
-
-fn columns(reading: &Reading) -> Columns {
-    let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
-    Columns {
-        fields: reading.fields.iter().map(|field| field.name.clone()).collect(),
-        key: reading.key.clone(),
-        key_types: types.collect(),
-        primary_key: reading.primary_key.clone(),
-    }
 }
 
 pub fn connection() -> Connection {
