@@ -1,9 +1,9 @@
 //! The command that lets syncs write over another connection.
 //!
 //! In this order, one replacement at a time: the new one is tested, what is decided of the snapshots is stored, the config
-//! file is rewritten, it is put in place, which drains and drops runs, and then the snapshots say so. The file is what counts: a decision that it does not
-//! bear out is withdrawn at the next start, one that it does is carried out before the next run. Not responsible for which
-//! syncs are meant (`config::replacing`), nor for the reload.
+//! file is rewritten, it is put in place, which drains and drops runs, and then the snapshots say so. The file is what
+//! counts: a decision that it does not bear out is withdrawn at the next start, one that it does is carried out before the
+//! next run. Not responsible for which syncs are meant (`config::replacing`), nor for the reload.
 
 use std::io;
 use std::path::Path;
