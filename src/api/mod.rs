@@ -50,7 +50,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Json, Router};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::Config;
 use crate::control::discarding::Counts;
@@ -87,6 +87,8 @@ pub struct App {
     gate: Arc<Gate>,
     keys: Keys,
     watchers: Arc<Semaphore>,
+    /// Held while connections are replaced: the config file is read, decided about and rewritten by one at a time.
+    replacing: Arc<Mutex<()>>,
     counts: Counts,
     statuses: Arc<Statuses>,
     glances: Glances,
@@ -111,6 +113,7 @@ impl App {
             started_at: now(),
             keys: Keys::default(),
             watchers: Arc::new(Semaphore::new(events::WATCHERS)),
+            replacing: Arc::default(),
             statuses: Arc::default(),
             glances: Glances::default(),
             counts: Counts::default(),

@@ -1,9 +1,9 @@
 //! The command that lets syncs write over another connection.
 //!
-//! In this order: the new one is tested, what is decided of the snapshots is stored, the config file is rewritten, it is put
-//! in place, which drains and drops runs, and then the snapshots say so. The file is what counts: a decision that it does not
-//! bear out is withdrawn at the next start, one that it does is carried out before the next run. Not responsible for which
-//! syncs are meant (`config::replacing`), nor for the reload.
+//! In this order, one replacement at a time: the new one is tested, what is decided of the snapshots is stored, the config
+//! file is rewritten, it is put in place, which drains and drops runs, and then the snapshots say so. The file is what
+//! counts: a decision that it does not bear out is withdrawn at the next start, one that it does is carried out before the
+//! next run. Not responsible for which syncs are meant (`config::replacing`), nor for the reload.
 
 use std::io;
 use std::path::Path;
@@ -122,6 +122,7 @@ async fn carry_out(
     asked: replacing::Asked,
     message: Option<&str>,
 ) -> Result<Replaced, Problem> {
+    let _turn = app.replacing.lock().await;
     let file = &app.config.path;
     let text = std::fs::read_to_string(file).map_err(|error| unwritten(file, &error))?;
     let plan = replacing::plan(&load(file, file)?, &text, &asked)?;
@@ -130,12 +131,6 @@ async fn carry_out(
     let orders = orders(app, &config, &plan.syncs)?;
     let decided = decisions::replace(&orders, asked.keeps_snapshot).await?;
     let why = replacing::why(&asked, message);
-    let mut syncs = Vec::new();
-    for sync in &plan.syncs {
-        let stop = commands::Stop { sync, is_now: false, who: &who, message: Some(&why) };
-        let run = commands::stop(&app.store, stop, now()).await?;
-        syncs.push(SyncReplaced { sync: sync.clone(), run });
-    }
     let audited = |sync| decisions::audited(replacing::command(&asked), sync, &why, &who);
     let decided: Vec<_> = plan.syncs.iter().map(|sync| audited(sync)).zip(decided).collect();
     let pending = store.decide(&decided).await?;
@@ -145,14 +140,40 @@ async fn carry_out(
         return Err(unwritten(file, &error));
     }
     points::reached(Point::Rewritten);
+    let mut syncs = stop_all(app, &plan.syncs, &who, &why).await;
     if let Err(refused) = app.handle.reload(&who, None, None).await {
         return Err(not_in_place(refused));
     }
-    for sync in &plan.syncs {
-        settle(app, sync).await;
+    for one in &mut syncs {
+        one.run = one.run.or(begun_meanwhile(app, &one.sync).await);
+        settle(app, &one.sync).await;
     }
     let replacing::Asked { old, new, keeps_snapshot, .. } = asked;
     Ok(Replaced { old, new, syncs, keeps_snapshot })
+}
+
+/// Has what goes drained and what waits dropped with the person's reason; the reload ends the runs that this does not.
+async fn stop_all(app: &App, syncs: &[String], who: &str, why: &str) -> Vec<SyncReplaced> {
+    let mut replaced = Vec::with_capacity(syncs.len());
+    for sync in syncs {
+        let stop = commands::Stop { sync, is_now: false, who, message: Some(why) };
+        let run = commands::stop(&app.store, stop, now()).await.unwrap_or_else(|error| {
+            tracing::warn!(sync, %error, "the reason for its end could not be stored with a run");
+            None
+        });
+        replaced.push(SyncReplaced { sync: sync.clone(), run });
+    }
+    replaced
+}
+
+/// The oldest run of the sync that the reload has ended and that drains.
+async fn begun_meanwhile(app: &App, sync: &str) -> Option<RunId> {
+    let unfinished = app.store.unfinished_of(sync).await;
+    let unfinished = unfinished.unwrap_or_else(|error| {
+        tracing::warn!(sync, %error, "the runs that drain could not be read");
+        Vec::new()
+    });
+    unfinished.into_iter().find(|row| row.stop.is_some()).map(|row| row.id)
 }
 
 /// The config of a file that is `file`, or takes its place.

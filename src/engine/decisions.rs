@@ -14,6 +14,7 @@ use super::prepare::{self, Error};
 use super::run::now;
 use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
+use crate::domain::run::Trigger;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::disk::LocalDisk;
@@ -121,23 +122,35 @@ fn is_written(all: &[Pending], one: &Pending, connection: Option<&str>) -> bool 
     !is_replacement(one) || all.iter().any(says_so)
 }
 
-/// The order of a run that begins, with a person's word that the snapshot is true all the same where one was given for it.
-/// That word is spent by this: a later change is another question.
+/// The order of a run that begins, with a person's word that the snapshot is true all the same where one was given for it,
+/// or for the run that it goes on for. The word stands until the snapshot says so ([`Store::spend_word`]), or the run has
+/// ended; one that is older is spent by this, as a later change is another question.
 ///
 /// # Errors
 /// The store cannot be read or written.
-pub async fn vouched(store: &Store, order: &Order) -> Result<Order, Error> {
+pub async fn vouched(store: &Store, order: &Order, run: RunId) -> Result<Order, Error> {
     let mut order = order.clone();
     if order.chosen.is_some() {
         return Ok(order);
     }
-    for Pending { id, decision, .. } in pending(store, &order).await? {
-        if matches!(decision, Decision::Keep { .. }) {
+    for Pending { id, sync, run: given, decision } in pending(store, &order).await? {
+        if !matches!(decision, Decision::Keep { .. }) || given > Some(run) {
+            continue;
+        }
+        if given == Some(run) || goes_on(store, &sync, run).await? {
             order.keeps_snapshot = true;
+        } else {
             store.settle(id).await?;
         }
     }
     Ok(order)
+}
+
+/// Whether the run goes on for one whose process ended.
+async fn goes_on(store: &Store, sync: &str, run: RunId) -> Result<bool, Error> {
+    let row = store.run(run).await?;
+    let is_recovery = row.is_some_and(|row| row.trigger == Trigger::Recovery);
+    Ok(is_recovery || store.follows_interrupted(sync, run).await?)
 }
 
 /// Carries out what is decided of the snapshot of this order's sync. As [`discard`].
@@ -237,7 +250,7 @@ pub async fn set_aside(
     let is_last = |one: &Pending| sets_aside(&one.decision).is_some();
     let Some(last) = pending.iter().rposition(is_last) else { return Ok(pending) };
     let behind = pending.split_off(last + 1);
-    for Pending { id, sync, decision } in pending.iter().skip(last) {
+    for Pending { id, sync, decision, .. } in pending.iter().skip(last) {
         let at = sets_aside(decision).unwrap_or_default();
         let disk = LocalDisk::existing(prepare::folder(state, sync));
         blocking(|| snapshot::archive(&disk, sync, at))?;
@@ -369,10 +382,10 @@ mod tests {
         let replace = |id, sync: &str, new: &str| {
             let (connection, kept, at) = (new.to_owned(), None, Instant(0));
             let decision = Decision::Replace { connection, kept, at };
-            Pending { id, sync: sync.to_owned(), decision }
+            Pending { id, sync: sync.to_owned(), run: None, decision }
         };
         let discard = Decision::Discard { run: RunId(1) };
-        let other = Pending { id: 4, sync: "crm".to_owned(), decision: discard };
+        let other = Pending { id: 4, sync: "crm".to_owned(), run: None, decision: discard };
         let all = [replace(1, "crm", "a"), replace(2, "crm", "b"), replace(3, "ads", "c"), other];
         let written = |connection| {
             let of_crm = all.iter().filter(|one| one.sync == "crm");

@@ -106,6 +106,7 @@ impl<'a> Line<'a> {
         blocking(|| prepare::begin(&mut prepared, run))?;
         prepare::remember(store, &prepared.snapshot).await?;
         if order.chosen.is_none() {
+            store.spend_word(&order.sync.name, run).await?;
             let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
             store.set_pins(&order.sync.name, &pins).await?;
         }

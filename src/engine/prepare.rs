@@ -154,8 +154,11 @@ pub async fn prepare(
     run: RunId,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
-    let order = &decisions::vouched(store, order).await?;
+    let order = &decisions::vouched(store, order, run).await?;
     let (mut snapshot, is_vouched) = open_checked(store, order).await?;
+    if is_vouched {
+        store.spend_word(&order.sync.name, run).await?;
+    }
     check_store(&order.sync.name, snapshot.header(), run)?;
     let is_sample = order.chosen.is_some();
     if is_sample && snapshot.header().epoch == Epoch(0) {

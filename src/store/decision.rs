@@ -21,7 +21,8 @@ pub enum Decision {
     Discard { run: RunId },
     /// The snapshot is archived, and the next one begins afresh.
     SetAside { at: Instant },
-    /// The next run goes on with the snapshot, though key or destination changed or the state is a copy: for one run.
+    /// The run that this came with goes on with the snapshot, though key or destination changed or the state is a copy; or
+    /// the run that goes on for that one.
     Keep { at: Instant },
     /// The sync writes over this connection from now on. `kept`: the destination that the snapshot is true of there; where
     /// there is none, it begins afresh.
@@ -33,13 +34,16 @@ pub enum Decision {
 pub struct Pending {
     pub id: u64,
     pub sync: String,
+    /// That the decision came with, or is about.
+    pub run: Option<RunId>,
     pub decision: Decision,
 }
 
 const DECIDE: &str = "
     INSERT INTO decisions (sync, decision, audit) VALUES (?, ?, (SELECT max(id) FROM audit))";
-const DECISIONS: &str =
-    "SELECT id, sync, decision FROM decisions WHERE ?1 IS NULL OR sync = ?1 ORDER BY id";
+const DECISIONS: &str = "
+    SELECT id, sync, decision, (SELECT run FROM audit WHERE audit.id = decisions.audit)
+    FROM decisions WHERE ?1 IS NULL OR sync = ?1 ORDER BY id";
 const SETTLE: &str = "DELETE FROM decisions WHERE id = ?";
 const SETTLE_UP_TO: &str = "DELETE FROM decisions WHERE sync = ? AND id <= ?";
 const FORGET_KNOWN: &str = "DELETE FROM known_snapshots WHERE sync = ?";
@@ -57,10 +61,10 @@ impl Store {
             audit.map_err(|error| self.failure(error))?;
         }
         let mut pending = Vec::with_capacity(decided.len());
-        for (Audited { sync, .. }, decision) in decided {
-            let sync = sync.clone().unwrap_or_default();
+        for (Audited { sync, run, .. }, decision) in decided {
+            let (run, sync) = (*run, sync.clone().unwrap_or_default());
             let id = self.decide_within(&mut transaction, &sync, Some(decision)).await?;
-            pending.extend(id.map(|id| Pending { id, sync, decision: decision.clone() }));
+            pending.extend(id.map(|id| Pending { id, sync, run, decision: decision.clone() }));
         }
         self.commit(transaction).await?;
         Ok(pending)
@@ -85,14 +89,15 @@ impl Store {
         if self.version < 6 {
             return Ok(Vec::new());
         }
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(DECISIONS)
+        let rows: Vec<(i64, String, String, Option<i64>)> = sqlx::query_as(DECISIONS)
             .bind(sync)
             .fetch_all(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let pending = rows.into_iter().map(|(id, sync, decision)| {
+        let pending = rows.into_iter().map(|(id, sync, decision, run)| {
             let decision = self.restore("decision", &decision)?;
-            Ok(Pending { id: self.natural("id", id)?, sync, decision })
+            let run = run.map(|run| self.natural("run", run).map(RunId)).transpose()?;
+            Ok(Pending { id: self.natural("id", id)?, sync, run, decision })
         });
         pending.collect()
     }

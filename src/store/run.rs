@@ -252,7 +252,8 @@ impl Store {
         End { run, outcome, tally, error }: &End,
         now: Instant,
     ) -> Result<(), Error> {
-        self.step(transaction, *run, Phase::Ended(*outcome)).await?;
+        let from = self.step(transaction, *run, Phase::Ended(*outcome)).await?;
+        self.spend_at_end(transaction, *run, from, *outcome).await?;
         query(FINISH)
             .bind(stored(run.0))
             .bind(json(&Phase::Ended(*outcome)))
@@ -435,6 +436,7 @@ impl Store {
 }
 
 mod asked;
+mod kept;
 mod past;
 mod row;
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::http_commands::log;
-use crate::support::NEXT_TOKEN;
 use crate::support::check::check_mirror;
+use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
 use crate::support::server::Server;
 use crate::support::workspace::{Setup, Workspace};
+use crate::support::{NEXT_TOKEN, SOON};
 
 const IDENTIFY: &str = "identify: { get: /me, account: /account/id }, ";
 
@@ -47,6 +48,50 @@ fn a_server_takes_a_word_for_another_account_and_for_that_one_alone() {
     assert_eq!(log(&server, 1), [audited]);
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=18)));
+}
+
+#[test]
+fn a_word_that_came_with_a_run_which_was_stopped_while_it_waited_vouches_for_no_later_change() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, IDENTIFY);
+    let head = "server: { listen: \"127.0.0.1:0\" }\nsources:";
+    workspace.write("counterflow.yaml", &workspace.config().replacen("sources:", head, 1));
+    let server = Server::start(&workspace);
+    workspace.write_people(&people(1..=25));
+    oracle.on_next(Fault::Hold);
+    let sent = oracle.request_count();
+    let going = server.run("");
+    oracle.wait_for_requests(sent + 1, SOON);
+    let queued = server.run(r#"{ "keep_snapshot": true }"#);
+    server.post("/api/v1/syncs/people/stop", "").expect(202);
+    server.wait_for_phase(going, "draining");
+    oracle.release();
+    assert_eq!(server.ended(queued)["phase"], "cancelled");
+    server.ended(going);
+    oracle.set_account(json!("other"));
+    let refused = server.ended(server.run(""));
+    assert!(
+        refused["error"].as_str().is_some_and(|error| error.contains("--keep-snapshot")),
+        "{refused:#}"
+    );
+    server.end().expect_code(0);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_word_stands_for_the_run_that_goes_on_where_a_kill_came_before_the_snapshot_said_so() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = workspace(&oracle, IDENTIFY);
+    oracle.set_account(json!("other"));
+    let end = ("COUNTERFLOW_END_AT", "before_remembering:1".to_owned());
+    workspace.setup.environment.push(end);
+    let killed = workspace.spawn_sync(&["--keep-snapshot"]);
+    assert_eq!(killed.wait(SOON).code, None);
+    workspace.setup.environment.clear();
+    workspace.sync(&[]).expect(0, "succeeded", &[("unchanged", 20)]);
+    oracle.set_account(json!("third"));
+    let refused = workspace.run(&["sync", "people"]).expect_code(1);
+    refused.expect_printed(&["to `third", "--keep-snapshot"]);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
 use crate::support::server::Server;
+#[cfg(feature = "faults")]
+use crate::support::server::{Api, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const REPLACE: [&str; 5] = ["connection", "replace", "crm", "next", "--yes"];
@@ -235,6 +237,79 @@ fn only_the_syncs_of_a_group_or_those_that_are_named_are_replaced_e5() {
     workspace.run(&[&REPLACE[..], &["--group", "sales"]].concat()).expect_code(2);
     workspace.run(&[&REPLACE[..], &["--sync", "others"]].concat()).expect_code(0);
     assert_eq!(of_next(), json!(["people", "others"]));
+    server.end().expect_code(0);
+}
+
+#[cfg(feature = "faults")]
+const PATH: &str = "/api/v1/connections/crm/replace";
+
+/// A server that is held in the middle of a replacement, until the file `held` is gone.
+#[cfg(feature = "faults")]
+fn held(workspace: &mut Workspace) -> Server<'_> {
+    let hold = ("COUNTERFLOW_HOLD_AT", "decided:1:held".to_owned());
+    workspace.setup.environment.push(hold);
+    Server::start(workspace)
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn of_two_replacements_at_once_the_second_waits_and_decides_nothing() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let mut workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    people(1..=20).into_iter().for_each(|person| second.plant(person.record()));
+    let hold = workspace.path().join("held");
+    let server = held(&mut workspace);
+    let api: &Api = &server;
+    std::thread::scope(|scope| {
+        let kept = r#"{ "new": "next", "keep_snapshot": true }"#;
+        let one = scope.spawn(|| api.post(PATH, kept));
+        until("one is decided", || hold.exists().then_some(()));
+        let other = scope.spawn(|| api.post(PATH, r#"{ "new": "next" }"#));
+        // One that does not wait comes to its end meanwhile.
+        let mut looks = 0;
+        until("the other waits", || {
+            looks += 1;
+            (looks > 50 || other.is_finished()).then_some(())
+        });
+        std::fs::remove_file(&hold).expect("it is held");
+        one.join().expect("it is answered").expect(200);
+        let words = ["none of the syncs"];
+        other.join().expect("it is answered").expect_problem(409, &words);
+    });
+    let run = server.ended(server.run(""));
+    let (kind, unchanged) = (&run["kind"], &run["tally"]["unchanged"]);
+    assert_eq!((kind, unchanged), (&json!("incremental"), &json!(20)), "{run:#}");
+    server.end().expect_code(0);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_replacement_that_comes_to_nothing_stops_no_run() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let mut workspace = workspace(&first, &second);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(1..=40));
+    let (hold, file) = (workspace.path().join("held"), workspace.path().join("counterflow.yaml"));
+    let edited = format!("{}# edited\n", config(&workspace));
+    let server = held(&mut workspace);
+    first.on_next(Fault::Hold);
+    let sent = first.request_count();
+    let (going, queued) = (server.run(""), server.run(""));
+    first.wait_for_requests(sent + 1, SOON);
+    let api: &Api = &server;
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| api.post(PATH, r#"{ "new": "next" }"#));
+        until("it is decided", || hold.exists().then_some(()));
+        std::fs::write(&file, &edited).expect("it can be written");
+        std::fs::remove_file(&hold).expect("it is held");
+        let words = ["changed meanwhile", "nothing was replaced"];
+        asked.join().expect("it is answered").expect_problem(409, &words);
+    });
+    first.release();
+    for run in [going, queued] {
+        assert_eq!(server.ended(run)["phase"], "succeeded");
+    }
     server.end().expect_code(0);
 }
 
