@@ -15,6 +15,8 @@ use crate::support::workspace::Setup;
 const SAMPLE: usize = 3;
 /// How often a call that was not met is looked for: threads take turns, and the count is a thread's own.
 const TRIES: usize = 12;
+/// So often where each call is asked for, also one that threads seldom make.
+const EXHAUSTIVE_TRIES: usize = 60;
 /// Of a hundred calls that were chosen, so many must be met.
 const MET_AT_LEAST: usize = 95;
 /// Cases that are told at once.
@@ -52,8 +54,9 @@ pub fn each(
     let (next, fired, again) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     let unmet = Mutex::new(Vec::new());
+    let tries = if is_exhaustive() { EXHAUSTIVE_TRIES } else { TRIES };
     let until_met = |story: Story, call: &Call| {
-        (0..TRIES).any(|nth| {
+        (0..tries).any(|nth| {
             again.fetch_add(usize::from(nth > 0), Ordering::Relaxed);
             meet(story, call)
         })

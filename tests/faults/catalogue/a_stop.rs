@@ -163,16 +163,18 @@ fn by_api(scenario: &Scenario) {
 }
 
 fn raced_by_api(scenario: &Scenario) {
-    let setup = Setup { head: LISTEN, batch: 5, ..Setup::default() };
+    let setup = Setup { head: LISTEN, batch: 5, concurrency: 1, ..Setup::default() };
     let mut case = Case::new(&scenario.replay(), setup);
     case.write(&people(1..=10));
+    // A run that a stop can overtake, though it is looked for only every tenth of a second.
+    case.oracle.always(Fault::SlowAnswer(Duration::from_millis(80)));
     let started = case.spawn_serve();
     let server = Api::of(&case.workspace, &started.process);
     // From before the first request to beyond the end, until both have come.
     let mut came = BTreeSet::new();
     for round in 0..MOST_RACES {
         let run = server.run(r#"{"full": true}"#);
-        std::thread::sleep(Duration::from_millis(15 * (round % 20)));
+        std::thread::sleep(Duration::from_millis(20 * (round % 20)));
         let stop = server.post("/api/v1/syncs/people/stop", "{}");
         assert!([200, 202].contains(&stop.status), "{stop:#?}");
         let document = server.ended(run);
