@@ -128,6 +128,15 @@ impl<T: Send + 'static> Tasks<T> {
         self.0.spawn_blocking(work)
     }
 
+    /// As [`Tasks::spawn_blocking`], on another runtime.
+    pub fn spawn_blocking_on(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        runtime: &Handle,
+    ) -> AbortHandle {
+        self.0.spawn_blocking_on(work, runtime)
+    }
+
     /// The next task that ended; `None` when the set is empty. A panic in a task is carried on here. Cancel-safe.
     pub async fn next(&mut self) -> Option<T> {
         loop {

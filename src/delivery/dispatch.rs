@@ -122,8 +122,12 @@ impl Dispatch {
         }
     }
 
-    /// Forms exactly one batch of these, the repetition of an earlier batch.
+    /// Forms exactly one batch of these, the repetition of an earlier batch. Where each of them now has a path of its own,
+    /// one request can no longer say them all.
     pub fn push_group(&mut self, operation: Operation, items: &[Item<'_>]) {
+        if items.len() > 1 && items.iter().any(|item| item.target_len > 0) {
+            return items.iter().for_each(|item| self.push(operation, item));
+        }
         let batch = self.batcher(operation).group(items);
         self.enqueue(batch);
     }

@@ -59,6 +59,8 @@ fn halves(place: Place) -> (usize, usize) {
 const LEAST: usize = 1 << 16;
 /// Shards for each core, so that none has to wait long for the last. More would be smaller, and waste more at their ends.
 const EACH: usize = 4;
+/// Entries of a shard at most, roughly: between two of them a stop is heard.
+const MOST: usize = 1 << 20;
 /// The most bits of the hash that name a shard.
 const MOST_BITS: u32 = 10;
 
@@ -72,7 +74,8 @@ pub struct Cut {
 impl Cut {
     /// For a table of about so many entries, built by so many cores.
     pub fn of(entries: usize, cores: usize) -> Cut {
-        let shards = (entries / LEAST).min(cores.saturating_mul(EACH)).max(1);
+        let for_cores = (entries / LEAST).min(cores.saturating_mul(EACH));
+        let shards = for_cores.max(entries / MOST).max(1);
         Cut { bits: shards.ilog2().min(MOST_BITS) }
     }
 
@@ -273,8 +276,8 @@ mod tests {
             assert_eq!(next, None);
         }
         let shards = |entries, cores| Cut::of(entries, cores).shards();
-        assert_eq!([shards(0, 2), shards(3 * LEAST, 2), shards(usize::MAX, 2)], [1, 2, 8]);
-        assert_eq!([shards(usize::MAX, 1), shards(usize::MAX, 12)], [4, 32]);
+        assert_eq!([shards(0, 2), shards(3 * LEAST, 2), shards(8 * MOST, 2)], [1, 2, 8]);
+        assert_eq!([shards(4 * MOST, 1), shards(4 * MOST, 12), shards(64 * MOST, 2)], [4, 32, 64]);
         assert_eq!(shards(usize::MAX, usize::MAX), 1 << MOST_BITS);
     }
 

@@ -49,6 +49,8 @@ pub struct Course {
     handled_deletes: u64,
     /// Operations that were left unsent before delivery ever had them.
     unsent: u64,
+    /// Deletes among them that no request can say.
+    unnameable: u64,
 }
 
 /// The delivery and the journal of a run that is really made.
@@ -93,6 +95,7 @@ impl Course {
             deletes: VecDeque::new(),
             handled_deletes: 0,
             unsent: 0,
+            unnameable: 0,
         }
     }
 

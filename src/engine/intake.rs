@@ -202,7 +202,8 @@ impl Intake {
         let needs_proof = candidate.doubt.is_some_and(|doubt| doubt.is_repeated)
             || self.waiting.repeated.has(hash);
         let is_whole_batch = self.waiting.repetitions && repeats.is_some();
-        let is_full = !self.lane.has_room();
+        let batch = repeats.map(|(batch, ..)| batch).filter(|_| is_whole_batch);
+        let is_full = !self.lane.has_room() || batch.is_some_and(|batch| self.lane.is_cut(batch));
         let fate = match candidate.reason {
             _ if needs_proof && is_full => Fate::Unsent,
             _ if needs_proof => Fate::Late,
@@ -239,6 +240,9 @@ impl Intake {
             }
             Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {
                 self.counts.unsent += 1;
+                if let Some(batch) = batch {
+                    self.lane.cut(batch);
+                }
             }
         }
     }
@@ -332,11 +336,16 @@ impl Intake {
     }
 
     fn name(&mut self, key: &[u8], code: &str, message: &str) {
+        self.note(key, None, code, message);
+    }
+
+    /// Keeps the name of a record that is not sent for its own sake; `None` where no operation was begun.
+    pub fn note(&mut self, key: &[u8], operation: Option<Operation>, code: &str, message: &str) {
         if self.notes.len() < NOTES {
             self.notes.push(RecordNote {
                 key: Shown(key).to_string(),
                 verdict: Verdict::Invalid,
-                operation: None,
+                operation,
                 code: Some(code.to_owned()),
                 message: Some(message.to_owned()),
             });

@@ -2,7 +2,7 @@
 //!
 //! Not here: what has to wait, and why (`intake`, `domain::decision`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashTable;
 
@@ -56,6 +56,8 @@ pub struct Lane {
     /// Where each of them is.
     places: HashTable<usize>,
     bytes: usize,
+    /// Batches of which a part found no room, and that may leave only whole.
+    cut: BTreeSet<BatchNumber>,
 }
 
 impl Lane {
@@ -66,6 +68,15 @@ impl Lane {
     /// Retries of rejections have half of it, so that they leave room for what is in doubt.
     pub fn has_room_for_retries(&self) -> bool {
         self.bytes <= MOST_BYTES / 2
+    }
+
+    /// A part of the batch found no room here: the rest of it is left out too.
+    pub fn cut(&mut self, batch: BatchNumber) {
+        self.cut.insert(batch);
+    }
+
+    pub fn is_cut(&self, batch: BatchNumber) -> bool {
+        self.cut.contains(&batch)
     }
 
     pub fn push(&mut self, late: Late) {
@@ -98,11 +109,12 @@ impl Lane {
 
     /// Empties the lane into groups to be sent one after the other: repetitions in their old batches first, whatever was
     /// refused before them, and other retries of rejections last. Also how many were left out, as they need a proof and
-    /// there is none.
+    /// there is none, or the rest of their batch.
     pub fn groups(&mut self, is_proven: bool) -> (VecDeque<Group>, u64) {
         let all = self.late.len();
-        let mut late = std::mem::take(self).late;
-        late.retain(|late| is_proven || !late.needs_proof);
+        let Lane { mut late, cut, .. } = std::mem::take(self);
+        let is_cut = |late: &Late| late.repeats.is_some_and(|(batch, ..)| cut.contains(&batch));
+        late.retain(|late| (is_proven || !late.needs_proof) && !is_cut(late));
         let left_out = (all - late.len()) as u64;
         late.sort_by_key(|late| {
             let place = late.repeats.map(|(batch, index, _)| (batch, index));
@@ -200,6 +212,16 @@ mod tests {
         let (groups, left_out) = lane().groups(false);
         assert_eq!(keys(&groups), [vec![4], vec![5, 2], vec![1]]);
         assert_eq!(left_out, 1);
+    }
+
+    #[test]
+    fn of_a_batch_that_was_cut_nothing_goes_and_all_is_counted() {
+        let mut lane = lane();
+        lane.cut(BatchNumber(7));
+        assert!(lane.is_cut(BatchNumber(7)) && !lane.is_cut(BatchNumber(6)));
+        let (groups, left_out) = lane.groups(true);
+        assert_eq!(keys(&groups), [vec![4], vec![3], vec![1]]);
+        assert_eq!(left_out, 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::course::Course;
 use super::intake::Waiting;
-use super::loading::load;
+use super::loading::load_unless;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
@@ -29,7 +29,7 @@ use crate::domain::run::Phase;
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::header::Header;
-use crate::source::{Proof, Unproven, vanished};
+use crate::source::{Completeness, Proof, Unproven, vanished};
 use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
@@ -91,7 +91,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Opens the epoch, loads the snapshot, starts the readers. Keys of `repeated` wait for the end of the read.
+    /// Opens the epoch, loads the snapshot, starts the readers. Keys of `repeated` wait for the end of the read. `None`
+    /// where a stop came before the readers were started.
     ///
     /// # Errors
     /// The snapshot cannot be written or read.
@@ -102,7 +103,7 @@ impl<'a> Line<'a> {
         repeated: Repeated,
         run: RunId,
         shutdown: Shutdown,
-    ) -> Result<Line<'a>, Error> {
+    ) -> Result<Option<Line<'a>>, Error> {
         blocking(|| prepare::begin(&mut prepared, run))?;
         prepare::remember(store, &prepared.snapshot).await?;
         if order.chosen.is_none() {
@@ -111,7 +112,11 @@ impl<'a> Line<'a> {
             store.set_pins(&order.sync.name, &pins).await?;
         }
         let header = prepared.snapshot.header();
-        let table = blocking(|| load(Some(prepared.snapshot.view()), header.epoch))?;
+        let is_stopped = || shutdown.stage() > Stage::Running;
+        let view = Some(prepared.snapshot.view());
+        let Some(table) = blocking(|| load_unless(view, header.epoch, is_stopped))? else {
+            return Ok(None);
+        };
         let table = Arc::new(table);
         let started = now();
         let memory = order.memory_limit;
@@ -152,7 +157,7 @@ impl<'a> Line<'a> {
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();
         }
-        Ok(Line {
+        Ok(Some(Line {
             store,
             order,
             run,
@@ -167,7 +172,7 @@ impl<'a> Line<'a> {
             recorded: std::time::Instant::now(),
             is_draining: false,
             is_journaled: false,
-        })
+        }))
     }
 
     /// Why deletes are held; empty if none are.
@@ -186,7 +191,7 @@ impl<'a> Line<'a> {
     pub async fn read(&mut self, progress: &Progress) -> Result<End, Error> {
         let mut readers = self.readers.take().expect("a line is read once");
         loop {
-            self.show(progress).await?;
+            self.show(progress).await;
             if self.delivery.dispatch.halted().is_some() {
                 return Ok(End::Stopped);
             }
@@ -216,15 +221,30 @@ impl<'a> Line<'a> {
         if let Err(error) = readers.end().await {
             return Ok(End::Failed(error));
         }
-        Ok(self.prove().await)
+        self.prove(progress).await
     }
 
-    async fn prove(&mut self) -> End {
+    /// Whether the read was complete. The file system may let that wait; delivery and a stop do not.
+    async fn prove(&mut self, progress: &Progress) -> Result<End, Error> {
         let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
         let completeness = proof.completeness();
         let mut tasks: Tasks<Result<(), Unproven>> = Tasks::default();
-        tasks.spawn_blocking(|| proof.verify());
-        let verified = tasks.next().await.expect("the one task was just spawned");
+        tasks.spawn_blocking_on(|| proof.verify(), self.prepared.query.handle());
+        let verified = loop {
+            self.show(progress).await;
+            self.begin_journal().await?;
+            let journal = self.prepared.snapshot.journal();
+            tokio::select! {
+                biased;
+                () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
+                stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
+                verified = tasks.next() => break verified.expect("the one task was just spawned"),
+            }
+        };
+        Ok(self.judge_read(verified, &completeness))
+    }
+
+    fn judge_read(&mut self, verified: Result<(), Unproven>, completeness: &[Completeness]) -> End {
         if let Err(unproven) = verified {
             return End::Failed(Error::Unproven(unproven.reason));
         }
@@ -241,7 +261,7 @@ impl<'a> Line<'a> {
         if let Some(baseline) = &self.prepared.snapshot.header().baseline
             && !points::is_planted("vanished_file_ignored")
         {
-            self.vanished = vanished(&baseline.files, &self.prepared.files, &completeness);
+            self.vanished = vanished(&baseline.files, &self.prepared.files, completeness);
         }
         End::Proven
     }
@@ -323,7 +343,8 @@ impl<'a> Line<'a> {
             () = self.shutdown.reached(next), if stage < Stage::Aborting => {}
             stepped = self.delivery.progress(journal) => stepped?,
         }
-        self.show(progress).await
+        self.show(progress).await;
+        Ok(())
     }
 
     /// Before the first intent the journal is made, and the store notes that there is one: from then on it is missed where
@@ -375,20 +396,32 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Shows how far the run has come, and writes it down now and then.
-    async fn show(&mut self, progress: &Progress) -> Result<(), Error> {
+    /// Shows how far the run has come, and writes it down now and then; no run ends for want of that.
+    async fn show(&mut self, progress: &Progress) {
         let counts = self.delivery.dispatch.counts();
         let rows = u64::try_from(self.course.intake.counts.rows).unwrap_or(0);
         progress.set(rows, counts.delivered, counts.rejected, counts.in_flight);
         if self.recorded.elapsed() >= RECORD_EVERY {
             self.recorded = std::time::Instant::now();
-            self.store.record_progress(self.run, &self.tally()).await?;
-            if self.is_journaled {
-                let synced = self.prepared.snapshot.journal().synced();
-                self.note_journal(synced).await?;
+            if let Err(error) = self.record().await {
+                tracing::warn!(run = %self.run, %error, "how far the run has come is not written down");
             }
         }
+    }
+
+    async fn record(&mut self) -> Result<(), Error> {
+        self.store.record_progress(self.run, &self.tally()).await?;
+        if self.is_journaled {
+            let synced = self.prepared.snapshot.journal().synced();
+            self.note_journal(synced).await?;
+        }
         Ok(())
+    }
+
+    /// After an error: nothing more leaves or is waited for, so that the counts add up.
+    pub fn give_up(&mut self) {
+        self.delivery.abort();
+        self.delivery.dispatch.fail();
     }
 
     /// Keeps the names of refused, unknown and invalid records for people to ask for.

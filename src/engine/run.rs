@@ -86,8 +86,15 @@ async fn execute(
         }
         repeated = key_pass::repeated(order, &prepared.pins, &prepared.query) => repeated?,
     };
-    let mut line = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
+    let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
+    let Some(mut line) = opened else {
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
+    };
     let ended = follow(&mut line, store, progress, report).await;
+    if ended.is_err() {
+        line.give_up();
+    }
     report.tally = line.tally();
     ended
 }

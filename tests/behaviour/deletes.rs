@@ -131,6 +131,22 @@ fn a_key_that_no_path_can_name_is_invalid_by_name_and_all_others_are_sent_and_de
 }
 
 #[test]
+fn a_batch_of_deletes_in_doubt_goes_one_by_one_where_each_has_a_path_of_its_own_now() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { max_deletes: Some("100%"), ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    let write = |ids: &[&str]| workspace.write("people.csv", &format!("id\n{}\n", ids.join("\n")));
+    write(&["ann", "bob", "cid", "dan"]);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    write(&["ann"]);
+    oracle.on_next(Fault::Hold);
+    kill_at(&oracle, &workspace, oracle.request_count() + 1);
+    workspace.write("counterflow.yaml", &by_path(&workspace));
+    workspace.sync(&[]).expect(0, "succeeded", &[("deleted", 3), ("requests", 3)]);
+    check_mirror(&oracle, &[(json!(["ann"]).to_string(), json!({ "id": "ann" }))].into());
+}
+
+#[test]
 fn rows_in_doubt_are_asserted_and_nothing_is_deleted_while_no_read_proves_its_end() {
     const ROWS: u32 = 20_000;
     let oracle = Oracle::start(&["id"]);

@@ -133,6 +133,33 @@ fn held(oracle: &Oracle, gone: std::ops::RangeInclusive<u32>) -> (Workspace, Rep
 }
 
 #[test]
+fn a_release_ends_with_its_deletes_though_other_records_are_refused() {
+    let oracle = Oracle::start(&["id"]);
+    let (mut workspace, report) = held(&oracle, 1..=5);
+    let with = |counter, last| {
+        let changed = |mut person: Person| {
+            person.counter = if person.id == 20 { counter } else { person.counter };
+            person
+        };
+        people(6..=last).into_iter().map(changed).collect::<Vec<_>>()
+    };
+    let refused = Fault::RejectKeys(keys([20]), "422".into());
+    workspace.write_people(&with(2, 30));
+    oracle.always(refused);
+    let run = report.json["run"].to_string();
+    workspace.run(&["release", &run, "-m", "they left"]).expect_code(3);
+    oracle.assert_deletes_only(&keys(1..=5));
+    // That a file ends within a line is no longer said yes to.
+    workspace.change(|setup| setup.max_deletes = Some("50%"));
+    let cut = |people: &[Person]| csv(people).trim_end().to_owned();
+    workspace.write("people.csv", &cut(&with(3, 30)));
+    workspace.sync(&[]).expect(3, "partial", &[("deletes", 0), ("rejected", 1)]);
+    workspace.write("people.csv", &cut(&with(4, 28)));
+    let report = workspace.sync(&[]).expect(4, "partial", &[("held", 2), ("deleted", 0)]);
+    assert!(report.json["holds"].to_string().contains("ends within a line"), "{report:#?}");
+}
+
+#[test]
 fn a_release_does_not_delete_a_key_that_was_back_and_left_again() {
     for refusal in [Some(Fault::RejectKeys(keys([5]), "422".into())), None] {
         let oracle = Oracle::start(&["id"]);

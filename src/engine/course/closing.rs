@@ -37,8 +37,9 @@ impl Course {
     ) -> Closing {
         let is_complete = is_proven && tally.check().is_ok();
         let is_ignored = points::is_planted("epoch_closed_over_unknown");
-        let has_rest = tally.unsent + tally.unknown > 0 && !is_ignored;
+        let has_rest = tally.unsent + tally.unknown > self.unnameable && !is_ignored;
         let removals = &self.removals;
+        let deletes = removals.delete.len() as u64;
         Closing {
             baseline,
             next_batch,
@@ -47,9 +48,9 @@ impl Course {
             is_confirmed: is_complete && !has_rest && !was_stopped
                 || was_stopped && points::is_planted("kind_not_stored"),
             are_released_done: is_complete
-                && !has_rest
+                && self.is_sorted
                 && removals.deferred == 0
-                && tally.rejected == 0,
+                && tally.deleted == deletes,
             held: self.is_sorted.then(|| (tally.held, removals.causes.clone())),
         }
     }

@@ -6,9 +6,8 @@ use crate::delivery::Dispatch;
 use crate::delta::table::Place;
 use crate::destination::Encoder;
 use crate::domain::entry::{Doubt, Entry, Operation};
-use crate::domain::key::{self, Shown};
+use crate::domain::key;
 use crate::engine::late::{Group, Lane, Late};
-use crate::store::{RecordNote, Verdict};
 
 /// What is handed over in one step.
 #[derive(Debug)]
@@ -24,8 +23,11 @@ impl Course {
         let (mut first, mut fresh, mut last) = (Lane::default(), Vec::new(), Vec::new());
         for place in self.removals.delete.clone() {
             let entry = self.entry(place);
-            if self.repeats(&entry).is_some() && first.has_room() {
-                if let Some(late) = self.deletion(place) {
+            if let Some(Doubt { batch, .. }) = self.repeats(&entry) {
+                if !first.has_room() || first.is_cut(batch) {
+                    first.cut(batch);
+                    self.leave_unsent(1);
+                } else if let Some(late) = self.deletion(place) {
                     first.push(late);
                 }
             } else if is_refused(&entry) {
@@ -34,8 +36,15 @@ impl Course {
                 fresh.push(Deletion::One(place));
             }
         }
-        let (groups, _) = first.groups(true);
+        let (groups, left_out) = first.groups(true);
+        self.leave_unsent(left_out);
         self.deletes = groups.into_iter().map(Deletion::Again).chain(fresh).chain(last).collect();
+    }
+
+    /// So many deletes wait for the next run: a batch in doubt for which there is no room stays in doubt as a whole.
+    fn leave_unsent(&mut self, deletes: u64) {
+        self.handled_deletes += deletes;
+        self.unsent += deletes;
     }
 
     pub fn has_deletes(&self) -> bool {
@@ -60,20 +69,16 @@ impl Course {
     }
 
     /// The delete of a removed key. A record that cannot be named in one, as those of an older definition may be, is unsent
-    /// and said so.
+    /// and said so; no run can change that, and no epoch waits for it.
     fn deletion(&mut self, place: Place) -> Option<Late> {
         let encoder = self.destination.encoder(Operation::Delete);
         let rendered = self.render(encoder.expect("a mirror declares its delete"), place);
         if let Err(why) = &rendered {
-            self.handled_deletes += 1;
-            self.unsent += 1;
-            self.intake.notes.push(RecordNote {
-                key: Shown(self.table.key(place)).to_string(),
-                verdict: Verdict::Invalid,
-                operation: Some(Operation::Delete),
-                code: Some("unencodable".to_owned()),
-                message: Some(format!("it cannot be deleted: {why}")),
-            });
+            self.leave_unsent(1);
+            self.unnameable += 1;
+            let message = format!("it cannot be deleted: {why}");
+            let key = self.table.key(place);
+            self.intake.note(key, Some(Operation::Delete), "unencodable", &message);
         }
         rendered.ok()
     }
@@ -81,6 +86,10 @@ impl Course {
     fn render(&self, encoder: &Encoder, place: Place) -> Result<Late, String> {
         let bytes = self.table.key(place);
         let values = key::values(bytes).ok_or("its key cannot be read")?;
+        let (fields, now) = (values.len(), self.columns.key.len());
+        if fields != now {
+            return Err(format!("its key has {fields} fields, that of the sync has {now} now"));
+        }
         let mut fragment = Vec::new();
         let value = |field: usize| self.columns.value_of_key(&values, field);
         let rendered = encoder.render(value, &mut fragment).map_err(|error| error.to_string())?;

@@ -22,7 +22,7 @@ const EPOCH: Epoch = Epoch(2);
 /// A value that has no form in a request.
 const UNRENDERABLE: i64 = 3;
 /// Ids up to this one may be in the snapshot; what the snapshot says of each is `entry`.
-const IDS: i64 = 16;
+const IDS: i64 = 24;
 
 /// Delivered key, value, primary key.
 type Row = (Option<i64>, i64, Option<i64>);
@@ -79,7 +79,7 @@ fn entry(id: i64) -> Option<Entry> {
         },
         4 => Entry { rejection: Some(rejection(2_000)), ..Entry::default() },
         5 => Entry { rejection: Some(rejection(500)), ..Entry::default() },
-        6 => Entry { doubt: Some(doubt(id > 8)), ..Entry::default() },
+        6 => Entry { doubt: Some(doubt(id == 14)), ..Entry::default() },
         _ => return None,
     })
 }
@@ -327,4 +327,14 @@ fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
         intake.take(&parts[0], &mut outlet);
         assert_eq!((outlet.waiting.len(), intake.counts.unsent), (pushed, unsent), "{size}");
     }
+    // Of a batch in doubt for whose second record there is no room, the first stays here too.
+    let parts = examine(&[in_doubt.to_vec(), vec![(Some(22), 1, None)]], &[0, 1], false);
+    let waiting = Waiting { repetitions: true, ..Waiting::default() };
+    let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
+    intake.take(&parts[0], &mut outlet);
+    intake.lane.push(filler(65 << 20));
+    intake.take(&parts[1], &mut outlet);
+    assert_eq!((outlet.waiting.len(), intake.counts.unsent), (0, 1));
+    let (groups, left_out) = intake.lane.groups(true);
+    assert_eq!((groups.len(), left_out), (1, 1), "what fills the lane goes");
 }
