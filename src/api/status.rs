@@ -224,6 +224,7 @@ async fn glanced(
     for run in &glance.unfinished {
         unfinished.entry(&run.sync).or_default().push(run);
     }
+    let is_done = |one: &Audited| one.message.as_deref() != Some(backlog::UNDONE);
     let stored = |sync: &&SyncConfig| {
         let name = sync.sync.name.as_str();
         let unfinished: Vec<RunRow> =
@@ -235,7 +236,7 @@ async fn glanced(
             unfinished,
             pause: glance.pauses.remove(name),
             source: glance.disabled.get(&sync.sync.model.source).cloned(),
-            discarded: glance.audited.remove(name),
+            discarded: glance.audited.remove(name).filter(is_done),
             has_snapshot: glance.known.contains_key(name),
             has_owner,
         }
