@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::points;
 
@@ -140,11 +140,16 @@ impl<T: Send + 'static> Tasks<T> {
     /// The next task that ended; `None` when the set is empty. A panic in a task is carried on here. Cancel-safe.
     pub async fn next(&mut self) -> Option<T> {
         loop {
-            match self.0.join_next().await? {
-                Ok(value) => return Some(value),
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_aborted) => {}
+            if let Some(value) = value_of(self.0.join_next().await?) {
+                return Some(value);
             }
+        }
+    }
+
+    /// Lets go of the tasks that have ended by now. A panic in one of them is carried on here.
+    pub fn reap(&mut self) {
+        while let Some(joined) = self.0.try_join_next() {
+            value_of(joined);
         }
     }
 
@@ -158,6 +163,15 @@ impl<T: Send + 'static> Tasks<T> {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// `None` where the task was aborted.
+fn value_of<T>(joined: Result<T, JoinError>) -> Option<T> {
+    match joined {
+        Ok(value) => Some(value),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_aborted) => None,
     }
 }
 

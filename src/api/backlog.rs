@@ -16,7 +16,6 @@ use super::extract::{FromBody, FromPath, FromQuery};
 use super::problem::Problem;
 use super::reason::said;
 use super::routes::{Route, Routes};
-use crate::control::deciding::on_a_thread;
 use crate::control::discarding::{self, Decision};
 use crate::control::pausing::paused;
 use crate::engine::backlog::Backlog;
@@ -137,13 +136,13 @@ async fn discard(
     };
     check_paused(&app, &sync).await?;
     let decision = Decision { shown, message, who };
-    let (samples, name) = (app.samples, sync.clone());
-    let discarded = on_a_thread(async move || {
+    let (samples, name) = (app.samples.clone(), sync.clone());
+    let discarded = app.samples.threads().run(async move || {
         // It goes on though nobody waits for it any more, and so long its key is in use.
         let _held = held;
         Box::pin(discarding::discard(&samples, &store, &name, decision)).await
     });
-    let backlog = discarded.await??;
+    let backlog = discarded.await???;
     Ok(Json(OfSync { sync, is_discarded: true, backlog }))
 }
 

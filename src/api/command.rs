@@ -16,17 +16,18 @@ use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::gate::Caller;
 use super::problem::Problem;
-use super::{App, BODY, wire};
+use super::{App, BODY, document, wire};
 use crate::control::handle::Given;
-use crate::domain::id::Instant;
+use crate::domain::id::{Instant, RunId};
 use crate::engine::run::now;
-use crate::store::{self, Audited, Claim, Mark, Store, Used};
+use crate::store::{Audited, Claim, Mark, Store, Used};
 
 /// The header that a repetition is known by.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -253,12 +254,61 @@ fn again(claim: &Claim, used: Used) -> Result<Response, Problem> {
 }
 
 /// What is said of a command whose answer was lost with the process that carried it out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DoneBefore")]
+pub struct Done {
+    /// `done`.
+    state: &'static str,
+    /// As the audit log has it.
+    command: Option<String>,
+    sync: Option<String>,
+    run: Option<RunId>,
+    #[schemars(extend("format" = "date-time"))]
+    at: Option<String>,
+}
+
 fn done(audited: Option<Audited>) -> Kept {
-    let document = match audited {
-        Some(store::Audited { at, command, sync, run, .. }) => {
-            json!({ "state": "done", "command": command, "sync": sync, "run": run, "at": at.to_string() })
-        }
-        None => json!({ "state": "done" }),
+    let document = Done {
+        state: "done",
+        at: audited.as_ref().map(|audited| audited.at.to_string()),
+        run: audited.as_ref().and_then(|audited| audited.run),
+        sync: audited.as_ref().and_then(|audited| audited.sync.clone()),
+        command: audited.map(|audited| audited.command),
     };
-    Kept { location: None, kind: Some("application/json".to_owned()), body: document.to_string() }
+    let body = document::json(document).to_string();
+    Kept { location: None, kind: Some("application/json".to_owned()), body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{all, openapi};
+
+    #[test]
+    fn what_is_said_where_the_answer_was_lost_is_what_the_document_says_of_every_command() {
+        let routes = all().all;
+        let document = openapi::document(&routes);
+        let audited = Audited {
+            at: Instant(1),
+            who: "ada".to_owned(),
+            command: "reload".to_owned(),
+            sync: None,
+            run: Some(RunId(4)),
+            message: None,
+        };
+        let answers = [done(Some(audited)), done(None)];
+        for route in routes.iter().filter(|route| route.method == Method::POST) {
+            let responses = &document["paths"][route.path]["post"]["responses"];
+            let described = &responses["200"]["content"]["application/json"]["schema"];
+            let schema = serde_json::json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "allOf": [described], "components": document["components"],
+            });
+            let validator = jsonschema::validator_for(&schema).unwrap();
+            for Kept { body, .. } in &answers {
+                let body = serde_json::from_str(body).unwrap();
+                assert!(described.is_object() && validator.is_valid(&body), "{}: {body}", route.id);
+            }
+        }
+    }
 }

@@ -1,15 +1,13 @@
 //! What a person decides of a snapshot: that held deletes are made after all or never, that it is set aside.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::App;
-use super::command::By;
+use super::command::{By, Held};
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::reason::{Why, said};
@@ -48,7 +46,6 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             release
                 .needed_body::<Why>()
-                .json::<Queued>(200, "Done before, of which the first answer was lost")
                 .json::<Queued>(202, "The run that deletes them is durable"),
             post(self::release),
         )
@@ -87,7 +84,7 @@ async fn release(
     FromPath(run): FromPath<u64>,
     Extension(by): Extension<By>,
     FromBody(Why { message }): FromBody<Why>,
-) -> Result<Response, Problem> {
+) -> Result<Queued, Problem> {
     let message = said(message)?;
     let sync = sync_of(&app, RunId(run)).await?;
     let order = app.samples.order(&sync)?;
@@ -95,10 +92,7 @@ async fn release(
     let given = Given { decision: Some(decision), ..by.given(Some(message)) };
     let wish = Wish { is_full: false, trigger: Trigger::Api };
     let accepted = app.handle.run_for(&sync, wish, given).await?;
-    let run = accepted.run;
-    let document = Queued { run, sync, state: "queued", is_joined: accepted.is_joined };
-    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+    Ok(Queued::new(sync, accepted))
 }
 
 /// Drops the ownership of the records whose deletes were held in a run; 409 while a run of the sync goes.
@@ -106,12 +100,14 @@ async fn discard(
     State(app): State<App>,
     FromPath(run): FromPath<u64>,
     Extension(By { who, store }): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Json<Discarded>, Problem> {
     let message = said(message)?;
     let run = RunId(run);
     let sync = sync_of(&app, run).await?;
     let work = async move |store: Store, order: Order| {
+        let _held = held;
         decisions::discard(&store, &order, run, &message, &who).await
     };
     let (discarded, still_held) = alone(&app.samples, &store, &sync, work).await??;
@@ -123,11 +119,13 @@ async fn rebaseline(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(By { who, store }): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Json<SetAside>, Problem> {
     let message = said(message)?;
     app.config.sync(&sync).ok_or_else(|| Problem::no_sync(&sync))?;
     let work = async move |store: Store, order: Order| {
+        let _held = held;
         let name = &order.sync.name;
         decisions::rebaseline(&store, &order.state, name, &message, &who).await
     };

@@ -50,10 +50,7 @@ pub fn routes(routes: Routes) -> Routes {
         )
         .add(one.json::<Group>(200, "The group"), get(self::one))
         .add(
-            start
-                .body::<Why>()
-                .json::<Changed>(200, "Done before, of which the first answer was lost")
-                .json::<Changed>(202, "The runs of its syncs are durable"),
+            start.body::<Why>().json::<Changed>(202, "The runs of its syncs are durable"),
             post(self::start),
         )
         .add(
@@ -88,7 +85,7 @@ struct SyncOfGroup {
 #[schemars(rename = "GroupChanged")]
 struct Changed {
     group: String,
-    /// `started` or `stopped`; `done` where the first answer was lost.
+    /// `started` or `stopped`.
     state: &'static str,
     syncs: Vec<MemberChanged>,
 }

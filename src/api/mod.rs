@@ -116,7 +116,7 @@ impl App {
             replacing: Arc::default(),
             statuses: Arc::default(),
             glances: Glances::default(),
-            counts: Counts::default(),
+            counts: Counts::on(samples.threads().clone()),
             config,
             store,
             handle,

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{SchemaGenerator, schema_for};
 use serde_json::{Map, Value, json};
 
-use super::command::LONGEST_KEY;
+use super::command::{Done, LONGEST_KEY};
 use super::problem::Body as ProblemBody;
 use super::routes::{Answer, Route, Routes};
 
@@ -173,6 +173,28 @@ fn not_null(mut schema: Value) -> Value {
     schema
 }
 
+/// What the successes of a command are where its key was used before.
+fn repeated(responses: &mut Map<String, Value>, generator: &mut SchemaGenerator) {
+    let lost = "done before, and the first answer was lost";
+    let done = generator.subschema_for::<Done>();
+    let (says, schema) = match responses.remove("200") {
+        Some(success) => {
+            let says = success["description"].as_str().unwrap_or_default();
+            let schema = &success["content"]["application/json"]["schema"];
+            (format!("{says}; or it was {lost}"), json!({ "anyOf": [schema, done] }))
+        }
+        None => (format!("It was {lost}"), json!(done)),
+    };
+    let content = json!({ "application/json": { "schema": schema } });
+    responses.insert("200".to_owned(), json!({ "description": says, "content": content }));
+    for success in responses.values_mut() {
+        success["headers"] = json!({ "Idempotency-Replayed": {
+            "description": "Says `true` of an answer that was given before",
+            "schema": { "type": "string", "enum": ["true"] },
+        } });
+    }
+}
+
 fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -> Value {
     let mut responses = Map::new();
     for (status, says, answer) in &route.answers {
@@ -189,6 +211,9 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
             } } }),
         };
         responses.insert(status.to_string(), json!({ "description": says, "content": content }));
+    }
+    if is_command {
+        repeated(&mut responses, generator);
     }
     let is_open = route.scope.is_none();
     for (status, says) in PROBLEMS {

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::command::By;
+use super::command::{By, Held};
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::reason::on_one_line;
@@ -26,7 +26,8 @@ use crate::config::replacing::{self, Refused};
 use crate::config::rewrite::Next;
 use crate::config::{self, Config};
 use crate::control::commands;
-use crate::control::deciding::{alone, on_a_thread};
+use crate::control::deciding::alone;
+use crate::control::handle;
 use crate::control::reload;
 use crate::domain::id::RunId;
 use crate::engine::decisions;
@@ -100,6 +101,7 @@ async fn replace(
     State(app): State<App>,
     FromPath(old): FromPath<String>,
     Extension(by): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Asked { new, syncs, group, keep_snapshot, message }): FromBody<Asked>,
 ) -> Result<Response, Problem> {
     app.samples.check_ready()?;
@@ -109,8 +111,13 @@ async fn replace(
     }
     let asked = replacing::Asked { old, new, syncs, group, keeps_snapshot: keep_snapshot };
     let message = on_one_line(message);
-    let work = async move || Box::pin(carry_out(&app, by, asked, message.as_deref())).await;
-    let replaced = on_a_thread(work).await?;
+    let threads = app.samples.threads().clone();
+    let replaced = threads.run(async move || {
+        // Its key is in use until it is done, whoever waits for it.
+        let _held = held;
+        Box::pin(carry_out(&app, by, asked, message.as_deref())).await
+    });
+    let replaced = replaced.await??;
     let is_draining = replaced.syncs.iter().any(|one| one.run.is_some());
     let status = if is_draining { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(replaced)).into_response())
@@ -129,7 +136,11 @@ async fn carry_out(
     let next = Next::write(file, &plan.text).map_err(|error| unwritten(file, &error))?;
     let config = load(next.path(), file)?;
     let orders = orders(app, &config, &plan.syncs)?;
-    let decided = decisions::replace(&orders, asked.keeps_snapshot).await?;
+    let decided = tokio::select! {
+        biased;
+        () = app.samples.draining() => return Err(handle::Refused::Draining.into()),
+        decided = decisions::replace(&orders, asked.keeps_snapshot) => decided?,
+    };
     let why = replacing::why(&asked, message);
     let audited = |sync| decisions::audited(replacing::command(&asked), sync, &why, &who);
     let decided: Vec<_> = plan.syncs.iter().map(|sync| audited(sync)).zip(decided).collect();

@@ -1,20 +1,20 @@
 //! The command to send chosen rows of a sync.
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::post;
-use axum::{Extension, Json};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::App;
 use super::command::By;
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
+use super::syncs::Queued;
+use crate::control::handle::Accepted;
 use crate::domain::chosen::Chosen;
-use crate::domain::id::RunId;
 use crate::store::Scope;
 
 /// The path of samples.
@@ -26,10 +26,7 @@ pub fn routes(routes: Routes) -> Routes {
         "Send chosen rows, whatever the delta says",
     );
     routes.add(
-        sample
-            .needed_body::<Rows>()
-            .json::<Queued>(200, "Done before, of which the first answer was lost")
-            .json::<Queued>(202, "The run that will answer it is durable"),
+        sample.needed_body::<Rows>().json::<Queued>(202, "The run that will answer it is durable"),
         post(begin),
     )
 }
@@ -83,16 +80,6 @@ impl JsonSchema for Rows {
     }
 }
 
-/// A sample that was taken in.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "SampleQueued")]
-struct Queued {
-    run: RunId,
-    sync: String,
-    /// `queued`; `done` where the first answer was lost.
-    state: &'static str,
-}
-
 /// Sends the rows that the body chooses, whatever the delta says, also while the sync is paused: 202 once the run is
 /// durable.
 async fn begin(
@@ -100,7 +87,7 @@ async fn begin(
     FromPath(sync): FromPath<String>,
     Extension(by): Extension<By>,
     FromBody(Rows(chosen)): FromBody<Rows>,
-) -> Result<Response, Problem> {
+) -> Result<Queued, Problem> {
     if app.config.sync(&sync).is_none() {
         return Err(Problem::no_sync(&sync));
     }
@@ -108,7 +95,5 @@ async fn begin(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault));
     }
     let run = app.samples.begin(&sync, chosen, &by.given(None)).await?;
-    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
-    let document = Queued { run, sync, state: "queued" };
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+    Ok(Queued::new(sync, Accepted { run, is_joined: false }))
 }

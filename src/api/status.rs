@@ -187,27 +187,33 @@ async fn stored(
     store: Option<&Store>,
     syncs: &[&SyncConfig],
 ) -> Vec<Result<Stored, String>> {
-    let of_all = |why: store::Error| syncs.iter().map(|_| Err(chain(&why))).collect();
     let has_owner = match StateLock::is_held(&config.state) {
         Ok(has_owner) => has_owner,
-        Err(error) => return of_all(error),
+        Err(error) => return syncs.iter().map(|_| Err(chain(&error))).collect(),
     };
-    let Some(store) = store else {
-        return syncs.iter().map(|_| Ok(Stored { has_owner, ..Stored::default() })).collect();
-    };
+    match store {
+        Some(store) => apart(config, store, syncs, has_owner).await,
+        None => syncs.iter().map(|_| Ok(Stored { has_owner, ..Stored::default() })).collect(),
+    }
+}
+
+/// As [`glanced`]; what is damaged of one hides none of the others.
+async fn apart(
+    config: &Config,
+    store: &Store,
+    syncs: &[&SyncConfig],
+    has_owner: bool,
+) -> Vec<Result<Stored, String>> {
     match glanced(config, store, syncs, has_owner).await {
         Ok(stored) => stored.into_iter().map(Ok).collect(),
-        // What is damaged of one hides none of the others.
         Err(store::Error::Damaged { .. } | store::Error::Database { .. }) if syncs.len() > 1 => {
-            let mut all = Vec::with_capacity(syncs.len());
-            for sync in syncs {
-                let one = glanced(config, store, std::slice::from_ref(sync), has_owner).await;
-                let one = one.map(|mut one| one.pop().expect("it is of one sync"));
-                all.push(one.map_err(|error| chain(&error)));
-            }
+            // By halves: few are damaged of many.
+            let (some, others) = syncs.split_at(syncs.len() / 2);
+            let mut all = Box::pin(apart(config, store, some, has_owner)).await;
+            all.extend(Box::pin(apart(config, store, others, has_owner)).await);
             all
         }
-        Err(error) => of_all(error),
+        Err(error) => syncs.iter().map(|_| Err(chain(&error))).collect(),
     }
 }
 
@@ -224,6 +230,7 @@ async fn glanced(
     for run in &glance.unfinished {
         unfinished.entry(&run.sync).or_default().push(run);
     }
+    let is_done = |one: &Audited| one.message.as_deref() != Some(backlog::UNDONE);
     let stored = |sync: &&SyncConfig| {
         let name = sync.sync.name.as_str();
         let unfinished: Vec<RunRow> =
@@ -235,7 +242,7 @@ async fn glanced(
             unfinished,
             pause: glance.pauses.remove(name),
             source: glance.disabled.get(&sync.sync.model.source).cloned(),
-            discarded: glance.audited.remove(name),
+            discarded: glance.audited.remove(name).filter(is_done),
             has_snapshot: glance.known.contains_key(name),
             has_owner,
         }

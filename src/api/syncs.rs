@@ -21,7 +21,7 @@ use super::status::Status;
 use super::{App, document};
 use crate::config::SyncConfig;
 use crate::control::commands;
-use crate::control::handle::{Given, Readiness};
+use crate::control::handle::{Accepted, Given, Readiness};
 use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
 use crate::control::until::{Wrong, ending};
@@ -46,9 +46,7 @@ pub fn routes(routes: Routes) -> Routes {
         )
         .add(one.json::<Standing>(200, "The sync"), get(self::one))
         .add(
-            run.body::<Run>()
-                .json::<Queued>(200, "Done before, of which the first answer was lost")
-                .json::<Queued>(202, "The run that will answer it is durable"),
+            run.body::<Run>().json::<Queued>(202, "The run that will answer it is durable"),
             post(self::run),
         )
         .add(
@@ -120,13 +118,25 @@ struct Run {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Queued {
     /// The run that will answer it.
-    pub run: RunId,
-    pub sync: String,
-    /// `queued`; `done` where the first answer was lost.
-    pub state: &'static str,
+    run: RunId,
+    sync: String,
+    /// `queued`.
+    state: &'static str,
     /// The run waited already, for an earlier trigger.
-    #[serde(default)]
-    pub is_joined: bool,
+    is_joined: bool,
+}
+
+impl Queued {
+    pub fn new(sync: String, Accepted { run, is_joined }: Accepted) -> Queued {
+        Queued { run, sync, state: "queued", is_joined }
+    }
+}
+
+impl IntoResponse for Queued {
+    fn into_response(self) -> Response {
+        let location = [(header::LOCATION, format!("/api/v1/runs/{}", self.run))];
+        (StatusCode::ACCEPTED, location, Json(self)).into_response()
+    }
 }
 
 /// Sync Now, or Force Full Resync: 202 once the run is durable.
@@ -135,15 +145,12 @@ async fn run(
     FromPath(sync): FromPath<String>,
     Extension(by): Extension<By>,
     FromBody(Run { full, keep_snapshot, message }): FromBody<Run>,
-) -> Result<Response, Problem> {
+) -> Result<Queued, Problem> {
     let wish = Wish { is_full: full, trigger: Trigger::Api };
     let decision = keep_snapshot.then(|| Decision::Keep { at: now() });
     let given = Given { decision, ..by.given(on_one_line(message)) };
     let accepted = app.handle.run_for(&sync, wish, given).await?;
-    let run = accepted.run;
-    let document = Queued { run, sync, state: "queued", is_joined: accepted.is_joined };
-    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(document)).into_response())
+    Ok(Queued::new(sync, accepted))
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -162,7 +169,7 @@ struct Stopping {
     /// The oldest run that it ends.
     run: Option<RunId>,
     sync: String,
-    /// `stopping` or `idle`; `done` where the first answer was lost.
+    /// `stopping` or `idle`.
     state: &'static str,
 }
 

@@ -49,7 +49,7 @@ pub async fn release(
     let decision = Box::pin(decisions::release(&store, &order, RunId(run), message)).await;
     let decision = Some(decision.map_err(|error| Failure::of(&error))?);
     let given = Given { who: time::who(), message: Some(message.to_owned()), store, decision };
-    let ended = sync::watched(&owned, output, order, given, signals, queue);
+    let ended = sync::watched(&owned, output, &config, order, given, signals, queue);
     let (report, exit) = Box::pin(ended).await?;
     owned.store.close().await;
     sync::print(output, &report);

@@ -4,27 +4,22 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::address::{self, Address};
-use super::bar::Bar;
 use super::beside::Server;
-use super::exit::{self, Exit};
+use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
-use super::stopping::{Signals, Watch};
+use super::stopping::Signals;
 use super::{order, sync, time};
 use crate::control::handle::Given;
 use crate::control::sampling;
 use crate::domain::chosen::Chosen;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
-use crate::engine::progress::Progress;
 use crate::engine::report::Report;
-use crate::engine::run::run as engine_run;
 use crate::engine::sampling::Ended;
-use crate::{shutdown, telemetry};
 
 /// Bytes of the longest file of keys.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -77,19 +72,10 @@ async fn here(
     let (who, store) = (time::who(), owned.store.clone());
     let given = Given { who, message: None, store, decision: None };
     let run = sampling::ask(&given, name, Trigger::Manual).await?;
-    let (stopper, shutdown) = shutdown::channel();
-    let watch = Watch::start(signals, owned.store.clone(), run, stopper);
-    let progress = Arc::new(Progress::default());
-    let bar = output.is_watched().then(|| Bar::start(name, Arc::clone(&progress)));
-    let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
-    let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
-    drop(bar);
-    traces.ended(&report.trace(trigger, &revision, began));
-    telemetry::flush(&traces).await;
-    let exit = exit::of(&report, watch.cause());
-    drop(watch);
+    let ended = sync::carried_out(&owned, output, &config, &traces, order, run, signals);
+    let ended = Box::pin(ended).await;
     owned.store.close().await;
-    Ok((report, exit))
+    Ok(ended)
 }
 
 fn chosen(asked: Asked) -> Result<Chosen, Failure> {

@@ -1,9 +1,9 @@
 //! The server: state, HTTP and service put together, and taken apart in order.
 //!
-//! At the end: not ready, no commands and no new triggers → runs drain → the delivery log is written → telemetry is flushed →
-//! the state closes → the address is taken down and HTTP closes, which has answered until then. Not responsible for any of
-//! these parts, nor for the deadline of it all (`ending`). Invariants: signals are heard before anything is begun; the
-//! state is locked before the port is taken, and as long as anything runs.
+//! At the end: not ready, no commands and no new triggers → runs drain, and what commands began ends → the delivery log is
+//! written → telemetry is flushed → the state closes → the address is taken down and HTTP closes, which has answered until
+//! then. Not responsible for any of these parts, nor for the deadline of it all (`ending`). Invariants: signals are heard
+//! before anything is begun; the state is locked before the port is taken, and as long as anything runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ async fn serve(
     service.arm().await?;
     say(output, address, &revision, &service.next_firings().await?);
     notify::ready();
-    let running = apps.subscribe();
+    let (running, commands) = (apps.subscribe(), samples.clone());
     let mut ending = Ending::listen(signals, move || longest_drain(&running.borrow()));
     let parts = Parts {
         file: place.file.clone(),
@@ -122,8 +122,9 @@ async fn serve(
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
-    let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried)).0 };
-    let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
+    let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried), commands.ended()).0 };
+    let is_clean =
+        ending.within("the runs end, and what commands began", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;

@@ -69,8 +69,12 @@ pub async fn own(config: &Config) -> Result<Owned, Failure> {
         ))
     })?;
     let store = Store::open(state).await?;
-    let connection_of = |sync: &str| config.sync(sync).map(|sync| sync.sync.connection.as_str());
-    decisions::withdraw_unwritten(&store, SELF, connection_of).await?;
+    if !store.decisions(None).await?.is_empty() {
+        // The file may have been rewritten before the lock was taken: what it says now counts.
+        let now = config::load_for(&config.path, None)?;
+        let connection_of = |sync: &str| now.sync(sync).map(|sync| sync.sync.connection.as_str());
+        decisions::withdraw_unwritten(&store, SELF, connection_of).await?;
+    }
     Ok(Owned { store, _lock: lock })
 }
 
@@ -131,6 +135,41 @@ mod tests {
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
         assert!(format!("{refused:?}").contains("the server at 127.0.0.1:4711"), "{refused:?}");
+        owned.store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_decision_is_judged_by_what_the_file_says_once_the_state_is_owned() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("counterflow.yaml");
+        let starter = include_str!("starter.yaml");
+        let open = starter.replace("      auth:\n        bearer: ${CRM_TOKEN}\n", "");
+        std::fs::write(&file, &open).unwrap();
+        let before = config::load(&file).unwrap();
+        let (sync, old) = (before.syncs[0].sync.name.clone(), &before.syncs[0].sync.connection);
+        let of_old = format!("connection: {old}\n");
+        let changed = open.replacen(
+            "connections:\n",
+            "connections:\n  next:\n    http: { base_url: \"http://127.0.0.1:1\" }\n",
+            1,
+        );
+        std::fs::write(&file, changed.replace(&of_old, "connection: next\n")).unwrap();
+        let after = config::load(&file).unwrap();
+        assert_eq!(after.syncs[0].sync.connection, "next");
+        let Owned { store, _lock } = own(&after).await.unwrap();
+        let (connection, kept, at) = ("next".to_owned(), None, Instant(1));
+        let audited = decisions::audited("connection replace", &sync, "why", "ada");
+        let replace = store::Decision::Replace { connection, kept, at };
+        store.decide(&[(audited, replace)]).await.unwrap();
+        store.close().await;
+        drop(_lock);
+        let owned = own(&before).await.unwrap();
+        assert_eq!(owned.store.decisions(None).await.unwrap().len(), 1, "it stands");
+        owned.store.close().await;
+        drop(owned);
+        std::fs::write(&file, &open).unwrap();
+        let owned = own(&after).await.unwrap();
+        assert_eq!(owned.store.decisions(None).await.unwrap(), [], "nobody wrote it");
         owned.store.close().await;
     }
 }

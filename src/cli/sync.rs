@@ -23,6 +23,7 @@ use crate::control::handle::Given;
 use crate::control::pausing::{Paused, end_what_is_over};
 use crate::control::queue::{Limits, Needed, Queue, Wish};
 use crate::control::service::{take_in, take_in_for};
+use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::order::Order;
@@ -81,7 +82,6 @@ async fn attempt(
         Err(failure) => return Err(failure),
     };
     points::reached(Point::StateOwned);
-    let traces = traces(&config)?;
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
     let given = Given {
@@ -90,13 +90,8 @@ async fn attempt(
         store: owned.store.clone(),
         decision: asked.keeps_snapshot.then(|| Decision::Keep { at: time::now() }),
     };
-    let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
-    let (report, exit) = Box::pin(watched(&owned, output, order, given, signals, queue)).await?;
-    traces.ended(&report.trace(trigger, &revision, began));
-    telemetry::flush(&traces).await;
-    if let Some(exporter) = order::exporter(&config, &owned.store) {
-        exporter.last().await;
-    }
+    let ended = watched(&owned, output, &config, order, given, signals, queue);
+    let (report, exit) = Box::pin(ended).await?;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)
@@ -169,16 +164,17 @@ pub async fn recover(owned: &Owned, output: &Output) -> Result<Queue, Failure> {
     Ok(queue)
 }
 
-/// Creates the run for the command that is `given`, unless one of the sync is queued already, and carries it out, heeding
-/// signals and stop requests.
+/// Creates the run for the command that is `given`, unless one of the sync is queued already, and carries it out.
 pub async fn watched(
     owned: &Owned,
     output: &Output,
+    config: &Config,
     mut order: Order,
     given: Given,
     signals: Signals,
     mut queue: Queue,
 ) -> Result<(Report, Exit), Failure> {
+    let traces = traces(config)?;
     let sync = order.sync.name.clone();
     let wish = Wish { is_full: order.is_full, trigger: order.trigger };
     order.is_full |= queue.waiting(&sync).is_some_and(|waiting| waiting.wish.is_full);
@@ -190,14 +186,34 @@ pub async fn watched(
         owned.store.finish(run, Outcome::Cancelled, &tally, Some(&why), now).await?;
         return Err(Failure::usage(why));
     }
+    Ok(Box::pin(carried_out(owned, output, config, &traces, order, run, signals)).await)
+}
+
+/// Carries a run out, heeding signals and stop requests; its trace is sent, and the delivery log written.
+pub async fn carried_out(
+    owned: &Owned,
+    output: &Output,
+    config: &Config,
+    traces: &Traces,
+    order: Order,
+    run: RunId,
+    signals: Signals,
+) -> (Report, Exit) {
     let (stopper, shutdown) = shutdown::channel();
     let watch = Watch::start(signals, owned.store.clone(), run, stopper);
     let progress = Arc::new(Progress::default());
-    let bar = output.is_watched().then(|| Bar::start(&sync, Arc::clone(&progress)));
+    let bar = output.is_watched().then(|| Bar::start(&order.sync.name, Arc::clone(&progress)));
+    let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
     let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
     drop(bar);
     let exit = exit::of(&report, watch.cause());
-    Ok((report, exit))
+    drop(watch);
+    traces.ended(&report.trace(trigger, &revision, began));
+    telemetry::flush(traces).await;
+    if let Some(exporter) = order::exporter(config, &owned.store) {
+        exporter.last().await;
+    }
+    (report, exit)
 }
 
 /// Prints what a run came to.

@@ -1,4 +1,15 @@
+//! The threads on which commands do what takes long: work on snapshots, reads, questions to others.
+//!
+//! Not responsible for what is done there. Invariants: once begun it goes on to its end, whoever waits for it, and what may
+//! last hears of the end of the process by itself; the process waits for all of it; nobody else works on the snapshot of a
+//! sync meanwhile.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt as _;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::handle::Refused;
 use super::sampling::Samples;
@@ -6,6 +17,57 @@ use crate::engine::order::Order;
 use crate::engine::prepare::Error;
 use crate::shutdown::Tasks;
 use crate::store::Store;
+
+/// The threads of one process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Threads(Arc<Mutex<Option<Tasks<()>>>>);
+
+impl Default for Threads {
+    fn default() -> Threads {
+        Threads(Arc::new(Mutex::new(Some(Tasks::default()))))
+    }
+}
+
+impl Threads {
+    /// Does work that holds up others, on a thread of its own. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The process ends, and nothing was begun.
+    pub async fn run<T, W>(&self, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce() -> T + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let runtime = Handle::current();
+        {
+            let mut tasks = self.lock();
+            let tasks = tasks.as_mut().ok_or(Refused::Draining)?;
+            tasks.reap();
+            tasks.spawn_blocking(move || {
+                let ended = runtime.block_on(AssertUnwindSafe(work()).catch_unwind());
+                // Whoever asked may be gone; what was done stands all the same.
+                let _ = tell.send(ended);
+            });
+        }
+        match told.await {
+            Ok(ended) => Ok(ended.unwrap_or_else(|panic| resume_unwind(panic))),
+            Err(_never_began) => Err(Refused::Draining),
+        }
+    }
+
+    /// Begins nothing more, and resolves once all that was begun is at its end.
+    pub async fn ended(&self) {
+        let tasks = self.lock().take();
+        if let Some(mut tasks) = tasks {
+            while tasks.next().await.is_some() {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Tasks<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Works on the snapshot of a sync in the process that owns the state, on a thread of its own, while nobody else does.
 ///
@@ -25,20 +87,46 @@ where
     let order = samples.order(sync)?;
     let turn = samples.turns().try_take(sync).ok_or_else(|| Refused::Working(sync.to_owned()))?;
     let store = store.clone();
-    Ok(on_a_thread(async move || {
+    let work = async move || {
         let _turn = turn;
         work(store, order).await
-    })
-    .await)
+    };
+    samples.threads().run(work).await
 }
 
-/// Does work that holds up others, on a thread of its own. Once it has begun it goes on to its end, whoever waits for it.
-pub async fn on_a_thread<T, W>(work: W) -> T
-where
-    T: Send + 'static,
-    W: AsyncFnOnce() -> T + Send + 'static,
-{
-    let (runtime, mut tasks) = (Handle::current(), Tasks::default());
-    tasks.spawn_blocking(move || runtime.block_on(work()));
-    tasks.next().await.expect("the one task was just spawned and is not aborted")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_is_waited_for_though_whoever_asked_is_gone_and_nothing_more_is_begun() {
+        let threads = Threads::default();
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let work = async move || {
+            begin.send(()).unwrap();
+            ended.await.unwrap();
+            tell.send(()).unwrap();
+        };
+        let mut asked = Box::pin(threads.run(work));
+        assert!(asked.as_mut().now_or_never().is_none());
+        begun.await.unwrap();
+        drop(asked);
+        let mut all = Box::pin(threads.ended());
+        assert!(all.as_mut().now_or_never().is_none());
+        assert!(matches!(threads.run(async || ()).await, Err(Refused::Draining)));
+        end.send(()).unwrap();
+        all.await;
+        assert!(told.now_or_never().is_some(), "it came to its end before");
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_takes_along_whoever_asked_and_nobody_else() {
+        let threads = Threads::default();
+        let asked = threads.run(async || panic!("planted"));
+        assert!(AssertUnwindSafe(asked).catch_unwind().await.is_err());
+        assert_eq!(threads.run(async || 7).await.unwrap(), 7);
+        threads.ended().await;
+    }
 }

@@ -14,7 +14,7 @@ use futures::FutureExt as _;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::deciding::on_a_thread;
+use super::deciding::Threads;
 use super::handle::Refused;
 use super::sampling::Samples;
 use crate::engine::backlog::{self, Backlog};
@@ -36,11 +36,12 @@ pub struct Decision {
     pub who: String,
 }
 
-/// Discards the backlog of a sync in the process that owns the state by a decision. Holds up the thread that it is on.
+/// Discards the backlog of a sync in the process that owns the state by a decision. Holds up the thread that it is on, and
+/// the end of the process only where it is decided already.
 ///
 /// # Errors
-/// There is no such sync, or the process takes no commands in, or no more before it is the turn of this one; or inside, as
-/// those of [`backlog::discard`].
+/// There is no such sync, or the process takes no commands in, or no more before this one is done; or inside, as those of
+/// [`backlog::discard`].
 pub async fn discard(
     samples: &Samples,
     store: &Store,
@@ -49,12 +50,16 @@ pub async fn discard(
 ) -> Result<Result<Backlog, Error>, Refused> {
     samples.check_ready()?;
     let order = samples.order(sync)?;
-    let _turn = tokio::select! {
-        biased;
-        () = samples.draining() => return Err(Refused::Draining),
-        turn = samples.turns().take(sync) => turn,
+    let discarded = async {
+        let _turn = samples.turns().take(sync).await;
+        backlog::discard(store, &order, shown, &message, &who).await
     };
-    Ok(backlog::discard(store, &order, shown, &message, &who).await)
+    tokio::select! {
+        biased;
+        // What is given up on where it was just decided is taken back by whoever opens the snapshot next, or was done.
+        () = samples.draining() => Err(Refused::Draining),
+        came = discarded => Ok(came),
+    }
 }
 
 /// What a count came to.
@@ -68,6 +73,7 @@ pub struct Counts {
     all: Arc<Mutex<BTreeMap<String, Count>>>,
     /// Of the one that goes.
     place: Arc<Semaphore>,
+    threads: Threads,
 }
 
 #[derive(Debug)]
@@ -92,13 +98,12 @@ impl Count {
     }
 }
 
-impl Default for Counts {
-    fn default() -> Counts {
-        Counts { all: Arc::default(), place: Arc::new(Semaphore::new(1)) }
-    }
-}
-
 impl Counts {
+    /// None yet; they will go on these threads.
+    pub fn on(threads: Threads) -> Counts {
+        Counts { all: Arc::default(), place: Arc::new(Semaphore::new(1)), threads }
+    }
+
     /// Counts the backlog of a sync, or goes on with a count that was begun before; `None` if it is not at its end within
     /// `patience`: it goes on then, for whoever asks next.
     ///
@@ -176,9 +181,10 @@ impl Counts {
         }
         let (tell, came) = watch::channel(None);
         let (place, mut task) = (Arc::clone(&self.place), Tasks::default());
+        let threads = self.threads.clone();
         task.spawn(async move {
             let place = place.acquire_owned().await.expect("nobody closes it");
-            on_a_thread(async move || {
+            let count = async move || {
                 let _place = place;
                 let ended = tokio::select! {
                     biased;
@@ -190,8 +196,9 @@ impl Counts {
                 if let Some(came) = came {
                     tell.send_replace(Some((came.map_err(Arc::new), Instant::now())));
                 }
-            })
-            .await;
+            };
+            // Where the process ends, nobody is told.
+            let _ = threads.run(count).await;
         });
         let (revision, told) = (revision.to_owned(), came.clone());
         all.insert(sync.to_owned(), Count { revision, came: told, _task: task });
@@ -221,7 +228,7 @@ mod tests {
     impl Bench {
         fn new() -> Bench {
             let (tell, going) = mpsc::unbounded_channel();
-            Bench { counts: Counts::default(), tell, going }
+            Bench { counts: Counts::on(Threads::default()), tell, going }
         }
 
         async fn goes(&mut self, sync: &str) -> oneshot::Sender<u64> {
@@ -315,12 +322,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_count_that_panics_is_a_defect_and_one_without_an_answer_is_none() {
-        let counts = Counts::default();
+        let counts = Counts::on(Threads::default());
         let came = counts.ask("crm", "1", LONG, async || panic!("planted")).await;
-        assert!(matches!(
-            came.unwrap().unwrap().map_err(Arc::into_inner),
-            Err(Some(Error::Defect(_)))
-        ));
+        let error = came.unwrap().unwrap().unwrap_err();
+        assert!(matches!(*error, Error::Defect(_)), "{error}");
         let came = counts.ask("crm", "1", LONG, async || None).await;
         assert!(matches!(came, Err(Refused::Busy)), "{came:?}");
     }

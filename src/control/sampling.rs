@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::deciding::Threads;
 use super::handle::{Given, Handle, Readiness, Refused};
 use super::stopping;
 use super::turns::Turns;
@@ -33,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(15);
 pub struct Samples {
     handle: Handle,
     turns: Turns,
+    threads: Threads,
     orders: Orders,
     asked: mpsc::Sender<(Order, RunId)>,
 }
@@ -55,6 +57,7 @@ pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, 
     let samples = Samples {
         handle: handle.clone(),
         turns: engine.turns.clone(),
+        threads: Threads::default(),
         orders: Orders::default(),
         asked: sender,
     };
@@ -83,6 +86,11 @@ impl Samples {
         &self.turns
     }
 
+    /// Those that commands work on.
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
     /// Whether the process takes commands in.
     ///
     /// # Errors
@@ -98,6 +106,12 @@ impl Samples {
     /// As [`Handle::draining`].
     pub async fn draining(&self) {
         self.handle.draining().await;
+    }
+
+    /// Resolves once the process takes no commands in any more, and what those before began on threads is at its end.
+    pub async fn ended(&self) {
+        self.draining().await;
+        self.threads.ended().await;
     }
 
     /// Asks for a sample of the sync; its run, which is durable.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::decisions;
 use super::intake::{self, Intake, Outlet};
 use super::loading::load;
 use super::order::Order;
@@ -23,13 +24,16 @@ use crate::domain::entry::{Fingerprint, Waiver};
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::KeyHash;
 use crate::domain::whole::whole;
+use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
 use crate::snapshot::{Snapshot, View};
-use crate::store::{Audited, Store};
+use crate::store::{Audited, Decision, Store};
 
 /// The word of the audit log.
 pub const COMMAND: &str = "pause --discard-backlog";
+/// What it says where it was not carried out.
+pub const UNDONE: &str = "not carried out: nothing was discarded, ask again";
 
 /// How much waits.
 #[derive(
@@ -85,7 +89,8 @@ pub async fn count(store: &Store, order: &Order) -> Result<Backlog, Error> {
 /// to. Only the owner of the state may call this, while no run of the sync goes.
 ///
 /// # Errors
-/// As [`count`]; the backlog has grown; the audit log or the snapshot cannot be written. Then nothing is waived.
+/// As [`count`]; the backlog has grown; the audit log or the snapshot cannot be written. Then nothing is waived, and where
+/// that was decided already, it is taken back.
 pub async fn discard(
     store: &Store,
     order: &Order,
@@ -115,9 +120,17 @@ pub async fn discard(
             "{message} ({changes} changes waived, {removals} removals discarded)"
         )),
     };
-    store.audit(&audited).await?;
-    blocking(|| write(&mut snapshot, &found))?;
+    let decision = Decision::Backlog { generation: snapshot.header().generation };
+    let pending = store.decide(&[(audited, decision)]).await?;
+    points::reached(Point::Decided);
+    if let Err(error) = blocking(|| write(&mut snapshot, &found)) {
+        drop(snapshot);
+        // What cannot be known now is by whoever opens the snapshot next.
+        let _ = prepare::open(store, order).await;
+        return Err(error.into());
+    }
     prepare::remember(store, &snapshot).await?;
+    decisions::carry_out(store, &mut snapshot, pending).await?;
     Ok(backlog)
 }
 

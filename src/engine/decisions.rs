@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::backlog;
 use super::doctor::{self, Tested};
 use super::identity;
 use super::order::Order;
@@ -278,13 +279,30 @@ pub async fn carry_out(
 ) -> Result<(), Error> {
     // A word for the next run is that run's to take.
     let is_of_snapshot = |one: &Pending| !matches!(one.decision, Decision::Keep { .. });
-    for Pending { id, decision, .. } in pending.into_iter().filter(is_of_snapshot) {
+    // What is written here says nothing of whether something else was written before.
+    let found = snapshot.header().generation;
+    for one in pending.into_iter().filter(is_of_snapshot) {
+        if unwritten_backlog(&one).is_some_and(|generation| found <= generation) {
+            let audited = audited(backlog::COMMAND, &one.sync, backlog::UNDONE, "counterflow");
+            store.withdraw(&[(one, audited)]).await?;
+            continue;
+        }
+        let Pending { id, decision, .. } = one;
         if blocking(|| write(snapshot, &decision))? {
             prepare::remember(store, snapshot).await?;
         }
         store.settle(id).await?;
     }
     Ok(())
+}
+
+/// The generation beyond which the snapshot says that a backlog was discarded. Until then it was not, and which keys were
+/// meant is known to nobody any more.
+pub fn unwritten_backlog(one: &Pending) -> Option<u64> {
+    match one.decision {
+        Decision::Backlog { generation } => Some(generation),
+        _ => None,
+    }
 }
 
 /// False where the snapshot says so already.
@@ -318,6 +336,7 @@ fn write(snapshot: &mut Snapshot, decision: &Decision) -> Result<bool, snapshot:
         }
         Decision::Replace { kept: None, .. }
         | Decision::SetAside { .. }
+        | Decision::Backlog { .. }
         | Decision::Keep { .. } => return Ok(false),
     }
     Ok(true)

@@ -302,6 +302,10 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
     }
     let disk = LocalDisk::new(&folder).map_err(|source| Error::Folder { folder, source })?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
+    for generation in decided.iter().filter_map(decisions::unwritten_backlog) {
+        // All of it is discarded, or nothing: that journal has nothing else. Opening makes its end safe.
+        blocking(|| Snapshot::drop_journal(disk.as_ref(), &name, generation))?;
+    }
     let open = |known| blocking(|| Snapshot::open(Arc::clone(&disk), &name, known));
     let (mut opened, is_older) = match open(known) {
         Err(snapshot::Error::OlderStore { .. }) if order.keeps_snapshot => {
@@ -326,7 +330,8 @@ async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result
         Some(known) => blocking(|| Snapshot::identity_if_known(&disk, name, known))?,
         None => None,
     };
-    let is_copied = store.is_copied(name, manifest.as_deref()).await?;
+    let manifest = known.zip(manifest.as_deref()).map(|(known, it)| (known.generation, it));
+    let is_copied = store.is_copied(name, manifest).await?;
     Ok(is_copied && !is_planted("copy_accepted"))
 }
 

@@ -150,6 +150,14 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Has the journal of this generation never have been, if there is one: what it says is not to be folded.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn drop_journal(disk: &dyn Disk, sync: &str, generation: u64) -> Result<(), Error> {
+        remove(disk, sync, &names::journal(generation))
+    }
+
     /// As [`View::read`]: reads beside a process that may be writing, and writes nothing.
     ///
     /// # Errors

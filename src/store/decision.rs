@@ -24,6 +24,9 @@ pub enum Decision {
     /// The run that this came with goes on with the snapshot, though key or destination changed or the state is a copy; or
     /// the run that goes on for that one.
     Keep { at: Instant },
+    /// What waited when the snapshot was of this generation is never sent. Which keys those are is not kept: a later
+    /// generation says all of it, or it is taken back.
+    Backlog { generation: u64 },
     /// The sync writes over this connection from now on. `kept`: the destination that the snapshot is true of there; where
     /// there is none, it begins afresh.
     Replace { connection: String, kept: Option<String>, at: Instant },
@@ -134,7 +137,8 @@ impl Store {
                 done.map_err(|error| self.failure(error))?;
             }
         }
-        self.commit(transaction).await
+        // Not on behalf of the command, which would have its key again.
+        transaction.commit().await.map_err(|error| self.failure(error))
     }
 }
 
@@ -196,7 +200,7 @@ mod tests {
         let pending = marked.decide(&[replace("crm"), replace("ads")]).await.unwrap();
         assert!(store.used_key("ada", "k", Instant(2)).await.unwrap().is_some());
         let back: Vec<_> = pending.into_iter().map(|one| (one, audited("crm"))).collect();
-        store.withdraw(&back).await.unwrap();
+        marked.withdraw(&back).await.unwrap();
         assert_eq!(store.decisions(None).await.unwrap(), []);
         assert_eq!(store.used_key("ada", "k", Instant(2)).await.unwrap(), None);
         assert_eq!(store.audit_log(9).await.unwrap().len(), 4);

@@ -107,7 +107,7 @@ mod tests {
         for _ in 0..2 {
             let store = Store::open(directory.path()).await.unwrap();
             assert!(
-                !store.is_copied("crm", Some("5")).await.unwrap(),
+                !store.is_copied("crm", Some((3, "5"))).await.unwrap(),
                 "nobody wrote down which file it was"
             );
             assert!(store.known("crm").await.unwrap().is_some());

@@ -13,7 +13,7 @@ const SET_KNOWN: &str = "
     manifest = excluded.manifest, file = excluded.file, journal = excluded.journal";
 const NOTE_JOURNAL: &str =
     "UPDATE known_snapshots SET journal = ?3 WHERE sync = ?1 AND generation = ?2";
-const FILES: &str = "SELECT file, manifest FROM known_snapshots WHERE sync = ?";
+const FILES: &str = "SELECT file, manifest, generation FROM known_snapshots WHERE sync = ?";
 const PINS: &str = "SELECT pins FROM pins WHERE sync = ?";
 const SET_PINS: &str = "
     INSERT INTO pins (sync, pins) VALUES (?, ?)
@@ -73,18 +73,23 @@ impl Store {
     }
 
     /// Whether the sync's snapshot was remembered in another file than this database is now, or under another manifest
-    /// than `manifest`, which must be that of the generation that is known: the state was restored from a backup, or
-    /// copied.
-    pub async fn is_copied(&self, sync: &str, manifest: Option<&str>) -> Result<bool, Error> {
+    /// than that of the same generation: the state was restored from a backup, or copied. `manifest`: of a generation;
+    /// where a later one is known by now, it is none to judge by.
+    pub async fn is_copied(
+        &self,
+        sync: &str,
+        manifest: Option<(u64, &str)>,
+    ) -> Result<bool, Error> {
         if self.version < 2 {
             return Ok(false);
         }
-        let files: Option<(Option<String>, Option<String>)> = sqlx::query_as(FILES)
+        let files: Option<(Option<String>, Option<String>, i64)> = sqlx::query_as(FILES)
             .bind(sync)
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        let (file, known) = files.unwrap_or_default();
+        let (file, known, generation) = files.unwrap_or_default();
+        let manifest = manifest.filter(|(of, _)| stored(*of) == generation).map(|(_, it)| it);
         let is_other = |known: Option<String>, now: Option<&str>| {
             known.zip(now).is_some_and(|(known, now)| known != now)
         };
@@ -156,11 +161,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
         store.set_known("crm", Lineage(7), 1, Some("5")).await.unwrap();
-        for (manifest, is_copied) in [(Some("5"), false), (Some("6"), true), (None, false)] {
+        let of = |manifest| Some((1, manifest));
+        for (manifest, is_copied) in [(of("5"), false), (of("6"), true), (None, false)] {
             assert_eq!(store.is_copied("crm", manifest).await.unwrap(), is_copied);
         }
+        // The owner has committed since the manifest was looked at.
+        store.set_known("crm", Lineage(7), 2, Some("7")).await.unwrap();
+        assert!(!store.is_copied("crm", of("5")).await.unwrap());
         store.set_known("crm", Lineage(7), 2, None).await.unwrap();
-        assert!(!store.is_copied("crm", Some("6")).await.unwrap());
+        assert!(!store.is_copied("crm", Some((2, "6"))).await.unwrap());
     }
 
     #[tokio::test]

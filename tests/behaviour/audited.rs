@@ -58,9 +58,9 @@ fn every_command_without_a_server_is_audited_with_who_what_when_and_run() {
         (&["sync", "people"], 0, json!(["sync", "people", 1, null])),
         (&["sync", "people", "--full"], 0, json!(["sync --full", "people", 2, null])),
         (
-            &["sync", "people", "--keep-snapshot"],
+            &["sync", "people", "--full", "--keep-snapshot"],
             0,
-            json!(["sync --keep-snapshot", "people", 3, null]),
+            json!(["sync --full --keep-snapshot", "people", 3, null]),
         ),
         (&["sample", "people", "--limit", "1"], 0, json!(["sample", "people", 4, null])),
         (&["pause", "people", "-m", "why"], 0, json!(["pause", "people", null, "why"])),

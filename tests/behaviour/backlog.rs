@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+#[cfg(feature = "faults")]
+use super::http_commands::{keyed, log};
 use crate::support::case::Case;
 use crate::support::fault::Fault;
 use crate::support::judge::Left;
 use crate::support::people::{Person, people};
-use crate::support::server::{Server, until};
+use crate::support::server::{Api, Server, until};
 use crate::support::workspace::Setup;
 
 const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
@@ -210,4 +212,70 @@ fn a_backlog_is_discarded_once_under_its_key_though_nobody_waits_for_the_answer(
     let log = log.as_array().expect("a list").iter();
     assert_eq!(log.filter(|entry| entry["command"] == "pause --discard-backlog").count(), 1);
     server.end().expect_code(0);
+}
+
+#[test]
+fn a_discard_that_reads_while_the_server_ends_is_given_up_and_nothing_is_discarded() {
+    let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
+    let case = Case::changed("backlog", setup);
+    let server = Server::start(&case.workspace);
+    case.workspace.run(&["pause", "people", "-m", "bad data"]).expect_code(0);
+    let shown = json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
+    let asked = case.oracle.question_count();
+    case.oracle.hold_question();
+    let api: &Api = &server;
+    std::thread::scope(|scope| {
+        let begun = scope.spawn(|| api.post(DECIDE, &shown));
+        until("it is carried out", || (case.oracle.question_count() > asked).then_some(()));
+        server.process.sigterm();
+        let answer = begun.join().expect("it is answered");
+        answer.expect_problem(503, &["is shutting down"]);
+    });
+    let ended = server.wait().expect_code(0);
+    ended.expect_printed(&["shutting down: the runs end, and what commands began"]);
+    assert_eq!(case.workspace.status()["discarded_backlog"], json!(null));
+}
+
+/// What was decided and not written is not said to be done: it is taken back at the next start, and can be asked for again
+/// under the key that it came with.
+#[cfg(feature = "faults")]
+#[test]
+fn a_backlog_whose_discard_is_killed_is_discarded_whole_or_not_at_all_and_then_its_key_is_free() {
+    for (point, is_done) in
+        [("decided:1", false), ("commit_begun:1", false), ("before_pruning:1", true)]
+    {
+        let mut case = Case::changed("backlog", setup());
+        let shown =
+            json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
+        case.run(&["pause", "people", "-m", "bad data"]).expect_code(0);
+        case.workspace.setup.environment.push(("COUNTERFLOW_END_AT", point.to_owned()));
+        {
+            let server = Server::start(&case.workspace);
+            server.lose(DECIDE, "once", &shown);
+            assert_eq!(server.wait().code, None, "{point}");
+        }
+        case.workspace.setup.environment.clear();
+        {
+            let server = Server::start(&case.workspace);
+            let newest = &log(&server, 1)[0];
+            let discarded = &case.workspace.status()["discarded_backlog"];
+            if !is_done {
+                let why = json!("not carried out: nothing was discarded, ask again");
+                assert_eq!(
+                    (&newest[0], &newest[4]),
+                    (&json!("counterflow"), &why),
+                    "{point}: {newest}"
+                );
+                assert_eq!(*discarded, json!(null), "{point}");
+                let counted = server.get(COUNT).expect(200).json;
+                assert_eq!((&counted["changes"], &counted["removals"]), (&json!(7), &json!(2)));
+            }
+            let again = keyed(&server, DECIDE, "once", &shown).expect(200);
+            assert_eq!(again.head.contains("idempotency-replayed"), is_done, "{point}: {again:#?}");
+            server.end().expect_code(0);
+        }
+        let left = waived_in(&mut case);
+        case.run(&["resume", "people", "-m", "clean now"]).expect_code(0);
+        case.judge_leaving(&left);
+    }
 }

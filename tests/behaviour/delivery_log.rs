@@ -116,6 +116,23 @@ fn each_run_and_each_receipt_is_exported_once_with_keys_and_nothing_else_of_a_ro
 }
 
 #[test]
+fn a_release_and_a_sample_without_a_server_are_in_the_delivery_log_too() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { head: BESIDE, max_deletes: None, ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    std::fs::create_dir(workspace.path().join("log")).expect("a folder can be made");
+    workspace.write_people(&people(1..=40));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(13..=40));
+    workspace.sync(&[]).expect(4, "partial", &[("held", 12)]);
+    let exported = || numbers(&table(&workspace, "runs"), "run");
+    workspace.run(&["release", "2", "-m", "they are gone"]).expect_code(0);
+    assert_eq!(exported(), [1, 2, 3]);
+    workspace.run(&["sample", "people", "--key", "13"]).expect_code(0);
+    assert_eq!(exported(), [1, 2, 3, 4]);
+}
+
+#[test]
 fn while_the_folder_is_away_runs_go_on_and_what_waits_is_exported_when_it_is_back() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, SERVED);

@@ -9,9 +9,7 @@ use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
-use crate::support::server::Server;
-#[cfg(feature = "faults")]
-use crate::support::server::{Api, until};
+use crate::support::server::{Api, Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const REPLACE: [&str; 5] = ["connection", "replace", "crm", "next", "--yes"];
@@ -240,7 +238,6 @@ fn only_the_syncs_of_a_group_or_those_that_are_named_are_replaced_e5() {
     server.end().expect_code(0);
 }
 
-#[cfg(feature = "faults")]
 const PATH: &str = "/api/v1/connections/crm/replace";
 
 /// A server that is held in the middle of a replacement, until the file `held` is gone.
@@ -311,6 +308,25 @@ fn a_replacement_that_comes_to_nothing_stops_no_run() {
         assert_eq!(server.ended(run)["phase"], "succeeded");
     }
     server.end().expect_code(0);
+}
+
+#[test]
+fn a_replacement_whose_test_goes_while_the_server_ends_is_given_up_and_changes_nothing() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    let before = config(&workspace);
+    let server = Server::start(&workspace);
+    second.hold_question();
+    let api: &Api = &server;
+    std::thread::scope(|scope| {
+        let begun = scope.spawn(|| api.post(PATH, r#"{ "new": "next" }"#));
+        until("it is tested", || (second.question_count() > 0).then_some(()));
+        server.process.sigterm();
+        let answer = begun.join().expect("it is answered");
+        answer.expect_problem(503, &["is shutting down"]);
+    });
+    server.wait().expect_code(0);
+    assert_eq!(config(&workspace), before);
 }
 
 /// Kills a server in the middle of a replacement under the key `once`, at this point.

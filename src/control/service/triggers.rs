@@ -57,6 +57,7 @@ pub async fn take_in_for(
     let Given { who, message, store, decision } = given;
     let command = match decision {
         Some(Decision::Release { run, .. }) => format!("release {run}"),
+        Some(Decision::Keep { .. }) if wish.is_full => "sync --full --keep-snapshot".to_owned(),
         Some(Decision::Keep { .. }) => "sync --keep-snapshot".to_owned(),
         _ if wish.is_full => "sync --full".to_owned(),
         _ => "sync".to_owned(),
