@@ -185,6 +185,20 @@ fn a_release_does_not_delete_a_key_that_was_back_and_left_again() {
 }
 
 #[test]
+fn a_discard_that_is_killed_while_it_is_written_leaves_no_hold_behind() {
+    let oracle = Oracle::start(&["id"]);
+    let (mut workspace, report) = held(&oracle, 1..=3);
+    workspace.setup.environment.push(("COUNTERFLOW_END_AT", "commit_begun:1".to_owned()));
+    let discard = ["discard", &report.run(), "-m", "they live on", "--yes"];
+    assert!(workspace.run(&discard).signal.is_some());
+    workspace.setup.environment.clear();
+    // Whoever opens the snapshot next carries it out, though the run comes to nothing.
+    std::fs::remove_file(workspace.path().join("people.csv")).expect("the file is there");
+    workspace.sync(&[]).expect(1, "failed", &[]);
+    assert!(workspace.status()["hold"].is_null(), "{:#}", workspace.status());
+}
+
+#[test]
 fn a_decision_about_a_run_that_held_nothing_is_refused_and_names_where_to_look() {
     let oracle = Oracle::start(&["id"]);
     let (workspace, report) = held(&oracle, 1..=3);
