@@ -120,7 +120,7 @@ async fn once(
     if let Some(claim) = &claim
         && let Some(used) = app.store.used_key(&claim.who, &claim.key, at).await?
     {
-        return again(claim, used);
+        return again(claim, used, parts.uri.path());
     }
     let mark = Mark::new(claim);
     let store = app.store.marked(Arc::clone(&mark));
@@ -196,7 +196,7 @@ fn fingerprint(method: &Method, path: &str, body: &Bytes) -> String {
 }
 
 /// An answer as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     location: Option<String>,
     kind: Option<String>,
@@ -228,7 +228,7 @@ async fn kept(store: &Store, claim: &Claim, response: Response) -> Result<Respon
 }
 
 /// The answer to a key that was used before.
-fn again(claim: &Claim, used: Used) -> Result<Response, Problem> {
+fn again(claim: &Claim, used: Used, path: &str) -> Result<Response, Problem> {
     if used.request != claim.request {
         let detail = "this `Idempotency-Key` was used for another request within the last day; use a new one";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -236,8 +236,16 @@ fn again(claim: &Claim, used: Used) -> Result<Response, Problem> {
     let (status, kept) = match used.answer {
         Some((status, text)) => {
             let kept = serde_json::from_str(&text);
-            (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), kept.unwrap_or(done(None)))
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            (status, kept.unwrap_or(done(None)))
         }
+        // On the wire as ever: a start names its run, a stop says nothing.
+        None if path.starts_with(wire::ROOT) => match used.audited.and_then(|told| told.run) {
+            Some(run) if path.ends_with("/start") => {
+                (StatusCode::OK, json_of(&json!(wire::Started::of(run))))
+            }
+            _ => (StatusCode::NO_CONTENT, Kept::default()),
+        },
         None => (StatusCode::OK, done(used.audited)),
     };
     let mut response = (status, kept.body).into_response();
@@ -260,5 +268,9 @@ fn done(audited: Option<Audited>) -> Kept {
         }
         None => json!({ "state": "done" }),
     };
+    json_of(&document)
+}
+
+fn json_of(document: &Value) -> Kept {
     Kept { location: None, kind: Some("application/json".to_owned()), body: document.to_string() }
 }

@@ -177,6 +177,10 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
     let mut responses = Map::new();
     for (status, says, answer) in &route.answers {
         let content = match answer {
+            Answer::Nothing => {
+                responses.insert(status.to_string(), json!({ "description": says }));
+                continue;
+            }
             Answer::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
             Answer::Text(kind) => json!({ *kind: { "schema": { "type": "string" } } }),
             Answer::Events(names) => json!({ "text/event-stream": { "schema": {
@@ -191,6 +195,12 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
         responses.insert(status.to_string(), json!({ "description": says, "content": content }));
     }
     let is_open = route.scope.is_none();
+    let refusal = match route.refusal {
+        Some(schema) => json!({ "application/json": { "schema": schema(generator) } }),
+        None => json!({ "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" },
+        } }),
+    };
     for (status, says) in PROBLEMS {
         let can_be = match status {
             401 | 429 => !is_open,
@@ -199,13 +209,14 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
             _ => true,
         };
         if can_be {
-            let body = json!({ "application/problem+json": {
-                "schema": { "$ref": "#/components/schemas/Problem" },
-            } });
-            let problem = json!({ "description": says, "content": body });
+            let problem = json!({ "description": says, "content": refusal });
             responses.entry(status.to_string()).or_insert(problem);
         }
     }
-    responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+    let other = match route.refusal {
+        Some(_) => json!({ "description": "Why not, and what to do", "content": refusal }),
+        None => json!({ "$ref": "#/components/responses/Problem" }),
+    };
+    responses.insert("default".to_owned(), other);
     Value::Object(responses)
 }
