@@ -121,7 +121,7 @@ async fn once(
     if let Some(claim) = &claim
         && let Some(used) = app.store.used_key(&claim.who, &claim.key, at).await?
     {
-        return again(claim, used);
+        return again(claim, used, parts.uri.path());
     }
     let mark = Mark::new(claim);
     let store = app.store.marked(Arc::clone(&mark));
@@ -197,7 +197,7 @@ fn fingerprint(method: &Method, path: &str, body: &Bytes) -> String {
 }
 
 /// An answer as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     location: Option<String>,
     kind: Option<String>,
@@ -229,7 +229,7 @@ async fn kept(store: &Store, claim: &Claim, response: Response) -> Result<Respon
 }
 
 /// The answer to a key that was used before.
-fn again(claim: &Claim, used: Used) -> Result<Response, Problem> {
+fn again(claim: &Claim, used: Used, path: &str) -> Result<Response, Problem> {
     if used.request != claim.request {
         let detail = "this `Idempotency-Key` was used for another request within the last day; use a new one";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -237,8 +237,16 @@ fn again(claim: &Claim, used: Used) -> Result<Response, Problem> {
     let (status, kept) = match used.answer {
         Some((status, text)) => {
             let kept = serde_json::from_str(&text);
-            (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), kept.unwrap_or(done(None)))
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+            (status, kept.unwrap_or(done(None)))
         }
+        // On the wire as ever: a start names its run, a stop says nothing.
+        None if path.starts_with(wire::ROOT) => match used.audited.and_then(|told| told.run) {
+            Some(run) if path.ends_with("/start") => {
+                (StatusCode::OK, json_of(wire::Started::of(run)))
+            }
+            _ => (StatusCode::NO_CONTENT, Kept::default()),
+        },
         None => (StatusCode::OK, done(used.audited)),
     };
     let mut response = (status, kept.body).into_response();
@@ -275,6 +283,10 @@ fn done(audited: Option<Audited>) -> Kept {
         sync: audited.as_ref().and_then(|audited| audited.sync.clone()),
         command: audited.map(|audited| audited.command),
     };
+    json_of(document)
+}
+
+fn json_of(document: impl Serialize) -> Kept {
     let body = document::json(document).to_string();
     Kept { location: None, kind: Some("application/json".to_owned()), body }
 }
@@ -297,7 +309,8 @@ mod tests {
             message: None,
         };
         let answers = [done(Some(audited)), done(None)];
-        for route in routes.iter().filter(|route| route.method == Method::POST) {
+        let commands = routes.iter().filter(|route| route.method == Method::POST);
+        for route in commands.filter(|route| route.refusal.is_none()) {
             let responses = &document["paths"][route.path]["post"]["responses"];
             let described = &responses["200"]["content"]["application/json"]["schema"];
             let schema = serde_json::json!({

@@ -136,7 +136,7 @@ impl App {
     }
 }
 
-/// Every path that is described; those of other wires are merged in [`router`].
+/// Every path.
 fn all() -> Routes {
     Routes::default()
         .with(probes::routes)
@@ -155,6 +155,7 @@ fn all() -> Routes {
         .with(events::routes)
         .with(audit::routes)
         .with(openapi::routes)
+        .with(wire::routes)
 }
 
 /// Serves until `end`, and then until every request is answered; each by what `apps` has when it comes.
@@ -178,7 +179,6 @@ pub fn router(app: App, address: SocketAddr) -> Router {
     let names = Arc::new(names);
     all()
         .router
-        .merge(wire::router())
         .fallback(|| async { Problem::no_path() })
         .method_not_allowed_fallback(|| async { Problem::no_method() })
         .layer(DefaultBodyLimit::max(BODY))

@@ -173,8 +173,8 @@ fn not_null(mut schema: Value) -> Value {
     schema
 }
 
-/// What the successes of a command are where its key was used before.
-fn repeated(responses: &mut Map<String, Value>, generator: &mut SchemaGenerator) {
+/// Beside what a command answers, what is said where its key was used before and that answer was lost.
+fn done_before(responses: &mut Map<String, Value>, generator: &mut SchemaGenerator) {
     let lost = "done before, and the first answer was lost";
     let done = generator.subschema_for::<Done>();
     let (says, schema) = match responses.remove("200") {
@@ -187,18 +187,16 @@ fn repeated(responses: &mut Map<String, Value>, generator: &mut SchemaGenerator)
     };
     let content = json!({ "application/json": { "schema": schema } });
     responses.insert("200".to_owned(), json!({ "description": says, "content": content }));
-    for success in responses.values_mut() {
-        success["headers"] = json!({ "Idempotency-Replayed": {
-            "description": "Says `true` of an answer that was given before",
-            "schema": { "type": "string", "enum": ["true"] },
-        } });
-    }
 }
 
 fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -> Value {
     let mut responses = Map::new();
     for (status, says, answer) in &route.answers {
         let content = match answer {
+            Answer::Nothing => {
+                responses.insert(status.to_string(), json!({ "description": says }));
+                continue;
+            }
             Answer::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
             Answer::Text(kind) => json!({ *kind: { "schema": { "type": "string" } } }),
             Answer::Events(names) => json!({ "text/event-stream": { "schema": {
@@ -213,9 +211,24 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
         responses.insert(status.to_string(), json!({ "description": says, "content": content }));
     }
     if is_command {
-        repeated(&mut responses, generator);
+        // Another wire has its own words for it.
+        if route.refusal.is_none() {
+            done_before(&mut responses, generator);
+        }
+        for success in responses.values_mut() {
+            success["headers"] = json!({ "Idempotency-Replayed": {
+                "description": "Says `true` of an answer that was given before",
+                "schema": { "type": "string", "enum": ["true"] },
+            } });
+        }
     }
     let is_open = route.scope.is_none();
+    let refusal = match route.refusal {
+        Some(schema) => json!({ "application/json": { "schema": schema(generator) } }),
+        None => json!({ "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" },
+        } }),
+    };
     for (status, says) in PROBLEMS {
         let can_be = match status {
             401 | 429 => !is_open,
@@ -224,13 +237,14 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, is_command: bool) -
             _ => true,
         };
         if can_be {
-            let body = json!({ "application/problem+json": {
-                "schema": { "$ref": "#/components/schemas/Problem" },
-            } });
-            let problem = json!({ "description": says, "content": body });
+            let problem = json!({ "description": says, "content": refusal });
             responses.entry(status.to_string()).or_insert(problem);
         }
     }
-    responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+    let other = match route.refusal {
+        Some(_) => json!({ "description": "Why not, and what to do", "content": refusal }),
+        None => json!({ "$ref": "#/components/responses/Problem" }),
+    };
+    responses.insert("default".to_owned(), other);
     Value::Object(responses)
 }

@@ -24,6 +24,7 @@ pub enum Answer {
     Text(&'static str),
     /// Server-sent events of these names, each with a JSON document.
     Events(&'static [&'static str]),
+    Nothing,
 }
 
 /// One path, asked in one way.
@@ -40,6 +41,8 @@ pub struct Route {
     pub body: Option<SchemaOf>,
     pub needs_body: bool,
     pub answers: Vec<(u16, &'static str, Answer)>,
+    /// What a refusal says, as plain JSON; `None`: a problem.
+    pub refusal: Option<SchemaOf>,
 }
 
 impl Route {
@@ -75,6 +78,7 @@ impl Route {
             body: None,
             needs_body: false,
             answers: Vec::new(),
+            refusal: None,
         }
     }
 
@@ -116,6 +120,17 @@ impl Route {
     pub fn events(mut self, says: &'static str, names: &'static [&'static str]) -> Route {
         self.answers.push((200, says, Answer::Events(names)));
         self
+    }
+
+    #[must_use]
+    pub fn nothing(mut self, status: u16, says: &'static str) -> Route {
+        self.answers.push((status, says, Answer::Nothing));
+        self
+    }
+
+    #[must_use]
+    pub fn refused_as<T: JsonSchema>(self) -> Route {
+        Route { refusal: Some(SchemaGenerator::subschema_for::<T>), ..self }
     }
 
     /// The names in braces.
@@ -165,15 +180,11 @@ impl Scopes {
         self.0.get(&(Method::GET, path.to_owned())).is_some_and(Option::is_none)
     }
 
-    /// What a request to this path needs. A path that is served and is not here needs the most, but for those of the
-    /// RudderStack wire, which are asked to read and to run.
+    /// What a request to this path needs. A path that is served and is not here needs the most.
     pub fn needed(&self, method: &Method, path: &str) -> Scope {
         let asked = if method == Method::HEAD { Method::GET } else { method.clone() };
-        let is_question = asked == Method::GET;
         match self.0.get(&(asked, path.to_owned())) {
             Some(scope) => scope.unwrap_or(Scope::Read),
-            None if path.starts_with("/v2/") && is_question => Scope::Read,
-            None if path.starts_with("/v2/") => Scope::Run,
             None => Scope::Admin,
         }
     }
@@ -193,8 +204,7 @@ mod tests {
         assert_eq!(scopes.needed(&Method::POST, "/api/v1/a/{b}/c"), Scope::Write);
         assert_eq!(scopes.needed(&Method::PUT, "/api/v1/a/{b}/c"), Scope::Admin);
         assert_eq!(scopes.needed(&Method::GET, "/api/v1/other"), Scope::Admin);
-        assert_eq!(scopes.needed(&Method::HEAD, "/v2/x"), Scope::Read);
-        assert_eq!(scopes.needed(&Method::POST, "/v2/x"), Scope::Run);
+        assert_eq!(scopes.needed(&Method::HEAD, "/health"), Scope::Read);
         assert!(scopes.is_open("/health") && !scopes.is_open("/api/v1/a/{b}/c"));
     }
 }

@@ -79,7 +79,7 @@ pub struct Standing {
     snapshot_error: Option<String>,
     /// The sync whose success starts it.
     after: Option<String>,
-    /// When it runs next.
+    /// When it runs next, by the clock of the schedule's zone.
     next: Vec<String>,
     config: RunningConfig,
 }

@@ -49,7 +49,8 @@ pub struct Status<'c> {
     pub store_error: Option<String>,
     /// What the snapshot says of itself, or why it cannot be read.
     pub snapshot: Result<Option<Glance>, String>,
-    pub next: Vec<Instant>,
+    /// By the clock of the schedule's zone.
+    pub next: Vec<String>,
 }
 
 /// What the store has of a sync.
@@ -108,7 +109,9 @@ impl<'c> Status<'c> {
         let closed = closed(name, pause.clone(), sync.paused, stored.source.as_ref(), now);
         let timing = sync.schedule.as_ref().and_then(Schedule::timing);
         let next = match timing {
-            Some(timing) if closed.is_none() => timing.next(now, FIRINGS),
+            Some(timing) if closed.is_none() => {
+                timing.next(now, FIRINGS).into_iter().map(|at| timing.shown(at)).collect()
+            }
             _ => Vec::new(),
         };
         let snapshot = match snapshot {
@@ -175,7 +178,7 @@ impl<'c> Status<'c> {
             })),
             "snapshot_error": self.snapshot.as_ref().err(),
             "after": self.sync.schedule.as_ref().and_then(Schedule::after),
-            "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "next": self.next,
             "config": config,
         })
     }

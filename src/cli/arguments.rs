@@ -13,7 +13,13 @@ use crate::store::Scope;
 #[command(name = "counterflow", version, max_term_width = 100)]
 pub struct Arguments {
     /// The config file
-    #[arg(long, global = true, value_name = "FILE", default_value = "counterflow.yaml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "COUNTERFLOW_CONFIG",
+        default_value = "counterflow.yaml"
+    )]
     pub config: PathBuf,
     /// How answers are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]

@@ -100,7 +100,7 @@ async fn serve(
     );
     points::reached(Point::BeforeRecovery);
     service.arm().await?;
-    say(output, address, &revision, &service.next_firings().await?);
+    say(output, address, &revision, &shown(config, service.next_firings().await?));
     notify::ready();
     let (running, commands) = (apps.subscribe(), samples.clone());
     let mut ending = Ending::listen(signals, move || longest_drain(&running.borrow()));
@@ -195,11 +195,21 @@ pub fn standing(config: &Config, budgets: &mut Budgets) -> Vec<Standing> {
     all
 }
 
-fn say(output: &Output, address: SocketAddr, revision: &str, next: &[(String, Instant)]) {
+fn shown(config: &Config, firings: Vec<(String, Instant)>) -> Vec<(String, String)> {
+    let shown = |(name, at): (String, Instant)| {
+        let sync = config.sync(&name).and_then(|sync| sync.schedule.as_ref());
+        let timing = sync.and_then(Schedule::timing);
+        (name, timing.map_or_else(|| at.to_string(), |timing| timing.shown(at)))
+    };
+    firings.into_iter().map(shown).collect()
+}
+
+/// Says that the server is ready; `next`: when each sync fires, by the clock of its schedule.
+fn say(output: &Output, address: SocketAddr, revision: &str, next: &[(String, String)]) {
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, revision, service.version = version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
-        next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at.to_string() })).collect();
+        next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at })).collect();
     let document = json!({ "address": format!("http://{address}"), "schedules": firings });
     output.answer(&document, || {
         let mut text = format!("listening on http://{address}\n");

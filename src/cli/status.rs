@@ -124,8 +124,7 @@ fn human(status: &Status<'_>) -> String {
         let _ = writeln!(text, "  runs after `{first}` has succeeded");
     }
     if !status.next.is_empty() {
-        let next: Vec<String> = status.next.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "  next runs: {}", next.join(", "));
+        let _ = writeln!(text, "  next runs: {}", status.next.join(", "));
     }
     text
 }

@@ -50,8 +50,8 @@ fn firings(config: &Config) -> Vec<(&str, When<'_>)> {
         let schedule = sync.schedule.as_ref()?;
         let when = match (schedule.timing(), schedule.after()) {
             (Some(timing), _) => {
-                let next = timing.next(now, FIRINGS);
-                When::At(next.iter().map(ToString::to_string).collect())
+                let next = timing.next(now, FIRINGS).into_iter();
+                When::At(next.map(|at| timing.shown(at)).collect())
             }
             (None, first) => When::After(first?),
         };

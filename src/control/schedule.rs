@@ -113,6 +113,22 @@ impl Schedule {
         let first = self.next_after(instant);
         std::iter::successors(first, |firing| self.next_after(*firing)).take(count).collect()
     }
+
+    /// A time as people read it beside the line: to the second, by the clock of the schedule's zone with its offset, such
+    /// as `2026-02-03T04:05:06+01:00`; with `Z` where that is none.
+    pub fn shown(&self, instant: Instant) -> String {
+        let timestamp = Timestamp::from_second(instant.0.div_euclid(1_000));
+        match (self, timestamp) {
+            (Schedule::Calendar(Calendar { zone, .. }), Ok(timestamp)) => {
+                let offset = zone.to_offset(timestamp);
+                if offset == Offset::UTC {
+                    return instant.to_string();
+                }
+                timestamp.display_with_offset(offset).to_string()
+            }
+            _ => instant.to_string(),
+        }
+    }
 }
 
 impl Calendar {

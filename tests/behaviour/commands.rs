@@ -2,10 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::TOKEN;
 use crate::support::oracle::Oracle;
 use crate::support::people::people;
+use crate::support::process::Process;
 use crate::support::workspace::{Setup, Workspace};
+use crate::support::{SOON, TOKEN};
 
 /// Runs a line of the shell in the workspace, with `$C` the binary and its config.
 fn shell(workspace: &Workspace, line: &str) -> std::process::Output {
@@ -101,4 +102,20 @@ fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end_of_the_process() {
     let said = String::from_utf8_lossy(&limited.stderr).into_owned();
     let said = said + &String::from_utf8_lossy(&limited.stdout);
     assert!(said.contains("full") && said.contains("make room"), "{said}");
+}
+
+#[test]
+fn the_config_file_may_be_named_by_the_environment_and_the_flag_wins() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup::default());
+    let path = workspace.path();
+    let named = ["with.yaml", "other.yaml"];
+    named.iter().for_each(|name| workspace.write(name, &workspace.config()));
+    let checked = |line: &[&str]| {
+        let environment = [("TOKEN", TOKEN), ("COUNTERFLOW_CONFIG", named[0])];
+        let checked = Process::spawn(path, line, &environment).wait(SOON).expect_code(0).stdout;
+        named.map(|name| checked.contains(&format!("{name}` has no problems")))
+    };
+    assert_eq!(checked(&["validate"]), [true, false]);
+    assert_eq!(checked(&["--config", named[1], "validate"]), [false, true]);
 }

@@ -140,6 +140,8 @@ fn a_command_whose_answer_was_lost_is_known_by_its_audit() {
     let first = keyed(&server, RUN, "lost", "").expect(202).json;
     let run = first["run"].as_u64().expect("a number");
     server.ended(run);
+    let start = "/v2/retl-connections/people/start";
+    let on_the_wire = keyed(&server, start, "lost-too", "").expect(200).json;
     // As after a kill between the effect and its answer.
     let forget = "UPDATE command_keys SET status = NULL, answer = NULL";
     execute(&workspace.state().join("counterflow.db"), forget);
@@ -148,6 +150,7 @@ fn a_command_whose_answer_was_lost_is_known_by_its_audit() {
         (&again["run"], &again["sync"], &again["state"]),
         (&json!(run), &json!("people"), &json!("done"))
     );
-    assert_eq!(server.get("/api/v1/runs").expect(200).json.as_array().map(Vec::len), Some(1));
+    assert_eq!(keyed(&server, start, "lost-too", "").expect(200).json, on_the_wire);
+    assert_eq!(server.get("/api/v1/runs").expect(200).json.as_array().map(Vec::len), Some(2));
     server.end().expect_code(0);
 }

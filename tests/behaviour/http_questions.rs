@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -305,7 +304,7 @@ fn groups_connections_and_sources_come_in_pages_like_syncs() {
 }
 
 #[test]
-fn a_server_with_ten_thousand_runs_answers_for_them_soon_after_its_start() {
+fn a_server_with_ten_thousand_runs_answers_for_each_of_them() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
@@ -315,22 +314,19 @@ fn a_server_with_ten_thousand_runs_answers_for_them_soon_after_its_start() {
          INSERT INTO runs (sync, trigger, choice, phase, started_at, finished_at, tally)
          SELECT sync, trigger, choice, phase, started_at, finished_at, tally FROM runs, n WHERE id = 1",
     );
-    let begun = Instant::now();
     let server = Server::start(&workspace);
     let last = server.get("/api/v1/runs/10001").expect(200).json;
-    let took = begun.elapsed();
     assert_eq!(last["phase"], "succeeded");
-    println!("ready and answered after {took:?} with 10,000 runs");
-    assert!(took < Duration::from_secs(15), "{took:?}");
-    for path in [
-        "/api/v1/runs?phase=failed",
-        "/api/v1/runs?sync=people&limit=500",
-        "/metrics",
-        "/api/v1/syncs",
-    ] {
-        let begun = Instant::now();
-        server.get(path).expect(200);
-        println!("{path}: {:?}", begun.elapsed());
+    let (mut path, mut runs) = (Some("/api/v1/runs?sync=people&limit=500".to_owned()), Vec::new());
+    while let Some(asked) = path {
+        let page = server.get(&asked).expect(200);
+        path = next(&page.head);
+        runs.extend(
+            page.json.as_array().expect("a list").iter().flat_map(|run| run["run"].as_u64()),
+        );
     }
+    assert!(runs.into_iter().eq((1..=10_001).rev()), "each of them once, the newest first");
+    let failed = server.get("/api/v1/runs?phase=failed").expect(200).json;
+    assert_eq!(failed.as_array().map(Vec::len), Some(0));
     server.end().expect_code(0);
 }

@@ -82,7 +82,13 @@ fn unit_and_image_give_the_drain_its_time_and_run_without_root() {
         assert!(unit.lines().any(|said| said == line), "`{line}` in the unit");
     }
     let image = text("deploy/Dockerfile");
-    for word in ["USER 10001:10001", "HEALTHCHECK", "VOLUME [\"/var/lib/counterflow\"]"] {
+    for word in [
+        "-unknown-linux-musl",
+        "USER 10001:10001",
+        "HEALTHCHECK",
+        "VOLUME [\"/var/lib/counterflow\"]",
+        "ENV COUNTERFLOW_CONFIG=/etc/counterflow/counterflow.yaml",
+    ] {
         assert!(image.contains(word), "`{word}` in the image");
     }
     assert_eq!(image.matches("VOLUME [").count(), 1);

@@ -341,3 +341,76 @@ fn a_paused_sync_is_changed_and_given_another_secret_and_the_files_pause_counts_
     check_mirror(&oracle, &expected(&people(1..=30)));
     workspace.assert_state_holds_no_canary();
 }
+
+#[test]
+fn another_rate_counts_for_a_run_that_goes_e3() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() });
+    let rate = "concurrency: 1\n    rate_limit: ";
+    edit(&workspace, &[("concurrency: 1", &format!("{rate}1/h"))]);
+    let server = Server::start(&workspace);
+    let going = server.run("");
+    oracle.wait_for_requests(1, SOON);
+    server.wait_for_phase(going, "reading");
+    edit(&workspace, &[("rate_limit: 1/h", "rate_limit: 1000/s")]);
+    assert_eq!(reload(&server)["connections"], json!({ "crm": ["budget"] }));
+    assert_eq!(server.ended(going)["phase"], "succeeded", "it waits no hour");
+    edit(&workspace, &[("rate_limit: 1000/s", "rate_limit: 1/h")]);
+    reload(&server);
+    let next = server.run("{\"full\": true}");
+    oracle.wait_for_requests(4, SOON);
+    edit(&workspace, &[("    rate_limit: 1/h\n", "")]);
+    reload(&server);
+    assert_eq!(server.ended(next)["phase"], "succeeded", "nothing limits it any more");
+    server.end().expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=30)));
+}
+
+#[test]
+fn another_drain_timeout_counts_for_the_next_run_and_not_for_one_that_goes_d2() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() });
+    edit(&workspace, &[("drain_timeout: 5s", "drain_timeout: 10m")]);
+    let server = Server::start(&workspace);
+    oracle.on_next(Fault::ApplyThenHold);
+    let going = server.run("");
+    oracle.wait_for_requests(1, SOON);
+    edit(&workspace, &[("drain_timeout: 10m", "drain_timeout: 100ms")]);
+    assert_eq!(reload(&server)["syncs"]["changed"], json!({ "people": ["definition"] }));
+    let stop = "/api/v1/syncs/people/stop";
+    server.post(stop, "").expect(202);
+    server.wait_for_phase(going, "draining");
+    oracle.release();
+    let drained = server.ended(going);
+    assert_eq!(drained["tally"]["delivered"], 10, "its answer is waited for: {drained:#}");
+
+    oracle.on_next(Fault::ApplyThenHold);
+    let next = server.run("");
+    oracle.wait_for_requests(2, SOON);
+    server.post(stop, "").expect(202);
+    // Nobody releases what it has in flight.
+    let cut = server.ended(next);
+    assert_eq!((&cut["phase"], &cut["tally"]["unknown"]), (&json!("cancelled"), &json!(10)));
+    oracle.release();
+    assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
+    server.end().expect_code(0);
+    check_mirror(&oracle, &expected(&people(1..=30)));
+}
+
+#[test]
+fn another_delivery_log_counts_from_the_next_start_on_and_the_reload_says_so_d11() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, Setup::default());
+    let log = workspace.path().join("log");
+    std::fs::create_dir(&log).expect("a folder can be made");
+    let server = Server::start(&workspace);
+    let with_log = format!("{HEAD}\ndelivery_log: {{ path: ./log, every: 1s }}");
+    edit(&workspace, &[(HEAD, &with_log)]);
+    assert_eq!(reload(&server)["at_next_start"], json!(["delivery_log"]));
+    server.ended(server.run(""));
+    server.end().expect_code(0);
+    assert!(!log.join("runs").exists(), "it began without one");
+    let server = Server::start(&workspace);
+    until("what ended before is exported", || log.join("runs").exists().then_some(()));
+    server.end().expect_code(0);
+}

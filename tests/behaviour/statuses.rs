@@ -172,3 +172,19 @@ fn an_interval_fires_by_the_wall_clock_and_validate_says_when() {
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=3)));
 }
+
+#[test]
+fn the_next_times_are_shown_by_the_clock_of_the_schedules_zone() {
+    let oracle = Oracle::start(&["id"]);
+    let sync = "schedule: { cron: \"30 3 * * *\", time_zone: Asia/Kolkata }";
+    let workspace = Workspace::new(&oracle, Setup { sync, ..Setup::default() });
+    let valid = workspace.run(&["--format", "json", "validate"]).expect_code(0).json();
+    let (foretold, shown) = (&valid["schedules"][0]["next"], &workspace.status()["next"]);
+    assert_eq!(foretold, shown);
+    let times: Vec<&str> =
+        shown.as_array().into_iter().flatten().flat_map(|at| at.as_str()).collect();
+    assert_eq!(times.len(), 5);
+    assert!(times.iter().all(|at| at.ends_with("T03:30:00+05:30")), "{times:?}");
+    workspace.run(&["validate"]).expect_code(0).expect_printed(&times);
+    workspace.run(&["status"]).expect_code(0).expect_printed(&times);
+}

@@ -1,5 +1,6 @@
 //! What a call of the wire asks for: bodies and queries, read leniently where the clients differ, and refused by name.
 
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +11,29 @@ use crate::domain::id::Instant;
 /// Syncs of a page, where the question does not say.
 const PER_PAGE: u32 = 20;
 const MOST: u32 = 200;
+
+/// What a start may say, as it is described.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "WireStart")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct Start {
+    /// The sync's own next kind, where it is left out.
+    #[schemars(rename = "syncType")]
+    sync_type: Option<SyncType>,
+}
+
+#[derive(Debug, JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SyncType {
+    Incremental,
+    Full,
+}
+
+/// A body that says nothing.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "WireStop")]
+pub struct Stop {}
 
 /// Whether a full run is asked for. A missing body, `{}` and a missing `syncType` leave the kind to the sync; keys that are
 /// not known here are left to whoever sent them.
@@ -37,13 +61,32 @@ pub fn object(body: &[u8]) -> Result<Value, Refusal> {
 }
 
 /// The query of a list, as text: what is wrong with it is said in the words of the wire.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Query {
+    /// Only those that are so.
+    #[schemars(with = "Word", transform = or_empty)]
     status: Option<String>,
+    /// Only those that began later.
+    #[schemars(with = "String", extend("format" = "date-time"), transform = or_empty)]
     started_after: Option<String>,
+    /// Only those that began earlier.
+    #[schemars(with = "String", extend("format" = "date-time"), transform = or_empty)]
     started_before: Option<String>,
+    /// How many a page has; 20 unless said.
+    #[schemars(with = "u32", range(min = 1, max = MOST), transform = or_empty)]
     per_page: Option<String>,
+    /// Which page, from 1.
+    #[schemars(with = "u64", range(min = 1, max = u64::MAX), transform = or_empty)]
     page: Option<String>,
+}
+
+/// An empty one is as none.
+fn or_empty(schema: &mut Schema) {
+    let description = schema.remove("description");
+    let filled = std::mem::take(schema);
+    *schema = json_schema!({ "anyOf": [filled, { "type": "string", "maxLength": 0 }] });
+    description.map(|text| schema.insert("description".to_owned(), text));
 }
 
 /// A page of a list.

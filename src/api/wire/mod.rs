@@ -13,11 +13,13 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
-use serde_json::{Value, json};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::command::By;
+use super::routes::{Route, Routes};
 use crate::control::commands;
 use crate::control::handle::Readiness;
 use crate::control::queue::Wish;
@@ -25,21 +27,77 @@ use crate::domain::id::RunId;
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::engine::run::now;
-use crate::store::{RunRow, Span};
+use crate::store::{RunRow, Scope, Span};
 use asked::Page;
-use refusal::Refusal;
 pub use refusal::{ROOT, in_its_words};
+use refusal::{Refusal, Said};
+use sync::Sync;
 
 /// Runs that are read at once where they are sifted by their status.
 const SIFTED: u32 = 500;
 
 /// The paths of the wire.
-pub fn router() -> Router<App> {
-    Router::new()
-        .route("/v2/retl-connections/{connection}/start", post(start))
-        .route("/v2/retl-connections/{connection}/stop", post(stop))
-        .route("/v2/retl-connections/{connection}/syncs", get(list))
-        .route("/v2/retl-connections/{connection}/syncs/{sync}", get(one))
+pub fn routes(routes: Routes) -> Routes {
+    let start = Route::post(
+        Scope::Run,
+        "/v2/retl-connections/{connection}/start",
+        "wire_start",
+        "Sync Now, for clients of RudderStack; a connection is a sync",
+    );
+    let stop = Route::post(
+        Scope::Run,
+        "/v2/retl-connections/{connection}/stop",
+        "wire_stop",
+        "Stop Now, for clients of RudderStack",
+    );
+    let list_all = Route::get(
+        "/v2/retl-connections/{connection}/syncs",
+        "wire_syncs",
+        "Runs of a sync, for clients of RudderStack",
+    );
+    let one = Route::get(
+        "/v2/retl-connections/{connection}/syncs/{sync}",
+        "wire_sync",
+        "One run, for clients of RudderStack",
+    );
+    let start = start.body::<asked::Start>().json::<Started>(200, "The run is durable");
+    let stop = stop.body::<asked::Stop>().nothing(204, "The stop is recorded");
+    let list_all = list_all.query::<asked::Query>().json::<Syncs>(200, "A page of runs");
+    routes
+        .add(start.refused_as::<Said>(), post(self::start))
+        .add(stop.refused_as::<Said>(), post(self::stop))
+        .add(list_all.refused_as::<Said>(), get(list))
+        .add(one.json::<Sync>(200, "The run").refused_as::<Said>(), get(self::one))
+}
+
+/// A run that was begun.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireStarted")]
+pub struct Started {
+    #[serde(rename = "syncId")]
+    sync_id: String,
+}
+
+impl Started {
+    pub fn of(run: RunId) -> Started {
+        Started { sync_id: run.to_string() }
+    }
+}
+
+/// A page of runs, the newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireSyncs")]
+struct Syncs {
+    syncs: Vec<Sync>,
+    paging: Paging,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WirePaging")]
+struct Paging {
+    total: u64,
+    /// The path of the next page.
+    next: Option<String>,
 }
 
 /// Asks for a run, behind one that drains: its number, once it is durable. One that reads or delivers is in the way.
@@ -48,7 +106,7 @@ async fn start(
     connection: Result<Path<String>, PathRejection>,
     Extension(by): Extension<By>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Started>, Refusal> {
     let Path(connection) = connection?;
     if app.config.sync(&connection).is_none() {
         return Err(Refusal::no_connection(&connection));
@@ -63,7 +121,7 @@ async fn start(
     let wish = Wish { is_full, trigger: Trigger::Api };
     let accepted = app.handle.run_for(&connection, wish, by.given(None)).await;
     let accepted = accepted.map_err(Refusal::of)?;
-    Ok(Json(json!({ "syncId": accepted.run.to_string() })))
+    Ok(Json(Started::of(accepted.run)))
 }
 
 /// The run that reads or delivers, or is about to; none that drains or commits, as another one is queued behind that.
@@ -99,7 +157,7 @@ async fn list(
     State(app): State<App>,
     connection: Result<Path<String>, PathRejection>,
     query: Result<Query<asked::Query>, QueryRejection>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Syncs>, Refusal> {
     let (Path(connection), Query(query)) = (connection?, query?);
     let page = query.page()?;
     let span = Span { sync: &connection, after: page.after, before: page.before };
@@ -115,9 +173,9 @@ async fn list(
         return Err(Refusal::no_connection(&connection));
     }
     let limit = limit(&app, &connection);
-    let syncs: Vec<Value> = rows.iter().map(|row| sync::document(row, limit)).collect();
-    let paging = json!({ "total": total, "next": page.next(&connection, total) });
-    Ok(Json(json!({ "syncs": syncs, "paging": paging })))
+    let syncs = rows.iter().map(|row| Sync::of(row, limit)).collect();
+    let paging = Paging { total, next: page.next(&connection, total) };
+    Ok(Json(Syncs { syncs, paging }))
 }
 
 /// The page of those runs that have the status, and how many have it: one rule says which, so each is looked at.
@@ -147,14 +205,14 @@ async fn sifted(app: &App, span: Span<'_>, page: &Page) -> Result<(Vec<RunRow>, 
 async fn one(
     State(app): State<App>,
     ids: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Json<Sync>, Refusal> {
     let Path((connection, id)) = ids?;
     let row = match id.parse() {
         Ok(run) => app.store.run(RunId(run)).await?,
         Err(_) => None,
     };
     match row.filter(|row| row.sync == connection) {
-        Some(row) => Ok(Json(sync::document(&as_it_is(&app, row), limit(&app, &connection)))),
+        Some(row) => Ok(Json(Sync::of(&as_it_is(&app, row), limit(&app, &connection)))),
         None if is_known(&app, &connection).await? => Err(Refusal::no_sync(&connection, &id)),
         None => Err(Refusal::no_connection(&connection)),
     }
@@ -179,6 +237,8 @@ fn limit(app: &App, sync: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[tokio::test]
@@ -193,11 +253,11 @@ mod tests {
         for (run, word) in [(begun, "failed"), (queued, "running")] {
             let ids = Ok(Path((name.clone(), run.to_string())));
             let Json(sync) = one(State(app.clone()), ids).await.unwrap();
-            assert_eq!(sync["status"], word, "{sync:#}");
+            assert_eq!(json!(sync)["status"], word, "{sync:#?}");
         }
         let query = serde_json::from_value(json!({ "status": "failed" })).unwrap();
         let listed = list(State(app), Ok(Path(name)), Ok(Query(query))).await;
         let Json(listed) = listed.unwrap();
-        assert_eq!(listed["paging"]["total"], 1, "{listed:#}");
+        assert_eq!(listed.paging.total, 1, "{listed:#?}");
     }
 }

@@ -9,7 +9,9 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::problem::Problem;
 use crate::control::disabling::Closed;
@@ -86,23 +88,34 @@ impl Refusal {
     }
 }
 
-fn body(status: StatusCode, code: &str, message: &str) -> Value {
-    json!({
-        "error": status.canonical_reason().unwrap_or("Refused"),
-        "message": message,
-        "code": code,
-    })
+/// How a refusal is written.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireRefusal")]
+pub struct Said {
+    error: String,
+    /// What is wrong, and what to do about it.
+    message: String,
+    code: String,
+    /// The run that is in the way of a start.
+    #[serde(rename = "syncId", skip_serializing_if = "Option::is_none")]
+    sync_id: Option<String>,
+}
+
+fn body(status: StatusCode, code: &str, message: &str) -> Said {
+    Said {
+        error: status.canonical_reason().unwrap_or("Refused").to_owned(),
+        message: message.to_owned(),
+        code: code.to_owned(),
+        sync_id: None,
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Refusal::Said { status, code, message, going } => {
-                let mut body = body(status, code, &message);
-                if let Some(run) = going {
-                    body["syncId"] = json!(run.to_string());
-                }
-                (status, Json(body)).into_response()
+                let sync_id = going.map(|run| run.to_string());
+                (status, Json(Said { sync_id, ..body(status, code, &message) })).into_response()
             }
             Refusal::Problem(problem) => problem.into_response(),
         }
@@ -154,5 +167,6 @@ pub async fn in_its_words(request: Request, next: Next) -> Response {
     parts.headers.remove(header::CONTENT_LENGTH);
     let json = header::HeaderValue::from_static("application/json");
     parts.headers.insert(header::CONTENT_TYPE, json);
-    Response::from_parts(parts, Body::from(body.to_string()))
+    let body = serde_json::to_vec(&body).expect("a refusal is plain text");
+    Response::from_parts(parts, Body::from(body))
 }

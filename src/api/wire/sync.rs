@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::api::document;
 use crate::domain::run::{Outcome, Phase};
@@ -13,7 +14,9 @@ use crate::domain::tally::Tally;
 use crate::store::RunRow;
 
 /// What the clients know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "WireStatus")]
 pub enum Word {
     Running,
     Succeeded,
@@ -59,25 +62,60 @@ fn is_above(tally: &Tally, limit: Option<u64>) -> bool {
     limit.is_some_and(|limit| tally.rejected + tally.deferred > limit)
 }
 
-/// The run as a sync of the wire.
-pub fn document(row: &RunRow, fail_above_rejected: Option<u64>) -> Value {
-    let tally = &row.tally;
-    let word = word(row.phase, tally, fail_above_rejected);
-    let error = (word == Word::Failed).then(|| error(row, fail_above_rejected));
-    json!({
-        "id": row.id.to_string(),
-        "status": word.to_string(),
-        "startedAt": row.started_at.to_string(),
-        "finishedAt": row.finished_at.map(|at| at.to_string()),
-        "error": error,
-        "metrics": {
-            "succeeded": { "total": tally.delivered },
-            "failed": { "total": tally.rejected + tally.deferred + tally.invalid + tally.unknown },
-            "changed": { "total": tally.upserts + tally.deletes },
-            "total": tally.rows_read,
-        },
-        "run": document::run(row),
-    })
+/// A run as a sync of the wire.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "WireSync")]
+pub struct Sync {
+    id: String,
+    status: Word,
+    #[schemars(extend("format" = "date-time"))]
+    started_at: String,
+    #[schemars(extend("format" = "date-time"))]
+    finished_at: Option<String>,
+    /// Why it failed.
+    error: Option<String>,
+    metrics: Metrics,
+    /// All that is known of it.
+    run: document::Run,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireMetrics")]
+struct Metrics {
+    succeeded: Count,
+    failed: Count,
+    changed: Count,
+    /// Rows that were read.
+    total: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WireCount")]
+struct Count {
+    total: u64,
+}
+
+impl Sync {
+    pub fn of(row: &RunRow, fail_above_rejected: Option<u64>) -> Sync {
+        let tally = &row.tally;
+        let word = word(row.phase, tally, fail_above_rejected);
+        let total = |total| Count { total };
+        Sync {
+            id: row.id.to_string(),
+            status: word,
+            started_at: row.started_at.to_string(),
+            finished_at: row.finished_at.map(|at| at.to_string()),
+            error: (word == Word::Failed).then(|| error(row, fail_above_rejected)),
+            metrics: Metrics {
+                succeeded: total(tally.delivered),
+                failed: total(tally.rejected + tally.deferred + tally.invalid + tally.unknown),
+                changed: total(tally.upserts + tally.deletes),
+                total: tally.rows_read,
+            },
+            run: document::Run::from(row),
+        }
+    }
 }
 
 /// Why the run has failed; never empty.
@@ -112,6 +150,8 @@ fn error(row: &RunRow, limit: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::domain::id::{Instant, RunId};
     use crate::domain::run::Trigger;
@@ -134,6 +174,10 @@ mod tests {
         requests: 0,
         retries: 0,
     };
+
+    fn document(row: &RunRow, fail_above_rejected: Option<u64>) -> Value {
+        serde_json::to_value(Sync::of(row, fail_above_rejected)).unwrap()
+    }
 
     fn row(phase: Phase, tally: Tally) -> RunRow {
         RunRow {

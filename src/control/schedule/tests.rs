@@ -36,6 +36,18 @@ fn an_interval_fires_at_its_multiples_whenever_it_is_asked() {
 }
 
 #[test]
+fn a_time_is_shown_by_the_clock_of_its_zone_with_its_offset() {
+    let berlin = Schedule::parse("30 3 * * *", "Europe/Berlin").unwrap();
+    let shown = |text: &str| berlin.shown(instant(text));
+    assert_eq!(shown("2026-10-24T01:30:00Z"), "2026-10-24T03:30:00+02:00");
+    assert_eq!(shown("2026-10-25T02:30:00.999Z"), "2026-10-25T03:30:00+01:00");
+    let (quarter, text) = (Schedule::every(Duration::from_secs(900)), "2026-10-24T01:30:00Z");
+    let london = Schedule::parse("30 3 * * *", "Europe/London").unwrap();
+    assert_eq!(quarter.shown(instant(text)), text);
+    assert_eq!(london.shown(instant("2026-12-24T01:30:00Z")), "2026-12-24T01:30:00Z");
+}
+
+#[test]
 fn a_firing_is_strictly_after_the_instant_asked_about() {
     let schedule = Schedule::parse("*/15 * * * *", "UTC").unwrap();
     let noon = instant("2026-05-04T12:00:00Z");
