@@ -34,6 +34,7 @@ use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::engine::decisions;
 use crate::export::Exporter;
+use crate::history;
 use crate::points::{self, Point};
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
@@ -102,7 +103,7 @@ async fn serve(
     service.arm().await?;
     say(output, address, &revision, &service.next_firings().await?);
     notify::ready();
-    let running = apps.subscribe();
+    let (running, known_apps) = (apps.subscribe(), apps.subscribe());
     let mut ending = Ending::listen(signals, move || longest_drain(&running.borrow()));
     let parts = Parts {
         file: place.file.clone(),
@@ -121,10 +122,14 @@ async fn serve(
     let exporter = order::exporter(config, &owned.store);
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
+    let mut removing = Tasks::default();
+    let rules = |app: &App| order::history(&app.config);
+    removing.spawn(history::serve(owned.store.clone(), known_apps, rules, ending.shutdown()));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried)).0 };
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
+    ending.briefly("what is old is left to the next start", removing.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;
     ending.within("the state is closed", owned.store.close()).await;

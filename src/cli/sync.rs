@@ -30,6 +30,7 @@ use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
+use crate::history;
 use crate::points::{self, Point};
 use crate::shutdown;
 use crate::store::{Decision, RunRow};
@@ -97,6 +98,7 @@ async fn attempt(
     if let Some(exporter) = order::exporter(&config, &owned.store) {
         exporter.last().await;
     }
+    history::last(&owned.store, &order::history(&config)).await;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)

@@ -71,6 +71,7 @@ pub struct Config {
     pub memory_limit: Option<u64>,
     pub server: Server,
     pub delivery_log: Option<DeliveryLog>,
+    pub history: History,
     /// Where traces of runs go.
     pub traces: Option<Collector>,
     /// By name. Locations of tables are absolute.
@@ -140,6 +141,14 @@ pub struct DeliveryLog {
     pub every: Duration,
     /// Bytes that may wait while the folder is away.
     pub spool: u64,
+}
+
+/// How long the state keeps what has passed; without a limit where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Since they ended.
+    pub runs: Option<Duration>,
+    pub audit: Option<Duration>,
 }
 
 /// An account and how much it bears.

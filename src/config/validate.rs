@@ -14,7 +14,7 @@ use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
-    Config, DeliveryLog, connection, resolved, sequence, server, stations, sync, telemetry, units,
+    Config, DeliveryLog, History, connection, resolved, sequence, server, stations, sync, telemetry, units,
 };
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
@@ -141,6 +141,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         memory_limit,
         server: server::server(check, raw),
         delivery_log: delivery_log(check, raw),
+        history: history(check, raw),
         traces: telemetry::collector(check, raw),
         groups: groups(check, raw),
         sources,
@@ -181,6 +182,17 @@ fn delivery_log(check: &mut Check, raw: &RawConfig) -> Option<DeliveryLog> {
         every: every.unwrap_or(EVERY),
         spool: spool.unwrap_or(SPOOL),
     })
+}
+
+fn history(check: &mut Check, raw: &RawConfig) -> History {
+    const RUNS: Duration = Duration::from_secs(90 * 86_400);
+    let raw = raw.history.as_ref();
+    let runs = raw.and_then(|raw| raw.runs.as_deref());
+    let audit = raw.and_then(|raw| raw.audit.as_deref());
+    History {
+        runs: check.unit("/history/runs", runs, units::age).unwrap_or(Some(RUNS)),
+        audit: check.unit("/history/audit", audit, units::age).flatten(),
+    }
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
