@@ -153,7 +153,9 @@ async fn remove_audited(store: &Store, before: Instant, pause: Duration) -> Resu
                 command: COMMAND.to_owned(),
                 sync: None,
                 run: None,
-                message: Some(format!("{count} entries of the audit log from before {before} removed")),
+                message: Some(format!(
+                    "{count} entries of the audit log from before {before} removed"
+                )),
             };
             store.remove_audit(&entries, &audited).await?;
             removed += count as u64;
