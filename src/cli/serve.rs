@@ -167,7 +167,7 @@ async fn serve(
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried)).0 };
     let is_clean = ending.within("the runs end", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
-    ending.briefly("what is old is left to the next start", removing.next()).await;
+    ending.briefly("no more of what is old is removed", removing.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;
     ending.within("the state is closed", owned.store.close()).await;
