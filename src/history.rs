@@ -171,3 +171,90 @@ async fn remove_audited(store: &Store, before: Instant, pause: Duration) -> Resu
 fn ago(age: Duration) -> Instant {
     now().plus(-i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::{Outcome, Trigger};
+    use crate::domain::tally::Tally;
+    use crate::shutdown;
+    use crate::store::{End, NewRun};
+
+    const RULES: Rules = Rules { runs: Some(DAYS), audit: Some(DAYS), results: 1, spool: None };
+    const DAYS: Duration = Duration::from_secs(2 * 86_400);
+
+    /// A state with so many runs and one command of long ago.
+    async fn past(count: usize) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let new = NewRun { sync: "crm".to_owned(), choice: None, trigger: Trigger::Api };
+        let runs = store.create_runs(&vec![new; count], Instant(0)).await.unwrap();
+        let end = |run| End { run, outcome: Outcome::Failed, tally: Tally::default(), error: None };
+        let ends: Vec<End> = runs.into_iter().map(end).collect();
+        store.finish_all(&ends, Instant(1)).await.unwrap();
+        store.audit(&audited("pause")).await.unwrap();
+        (folder, store)
+    }
+
+    fn audited(command: &str) -> Audited {
+        Audited {
+            at: Instant(0),
+            who: "ada".to_owned(),
+            command: command.to_owned(),
+            sync: None,
+            run: None,
+            message: None,
+        }
+    }
+
+    async fn commands(store: &Store) -> Vec<String> {
+        let log = store.audit_log(9).await.unwrap();
+        log.into_iter().map(|one| one.command).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_old_goes_in_steps_and_once() {
+        let (_folder, store) = past(1_200).await;
+        let removed = pass(&store, &RULES, Duration::ZERO).await.unwrap();
+        assert_eq!(removed, Removed { runs: 1_199, audited: 1 });
+        let again = pass(&store, &RULES, Duration::ZERO).await.unwrap();
+        assert_eq!(again, Removed::default());
+        assert_eq!(commands(&store).await, [COMMAND]);
+    }
+
+    #[tokio::test]
+    async fn entries_of_removals_go_with_others_and_alone_make_no_more_of_them() {
+        let (_folder, store) = past(1).await;
+        pass(&store, &Rules { audit: None, ..RULES }, Duration::ZERO).await.unwrap();
+        assert_eq!(commands(&store).await, ["pause"], "without an age all of it stays");
+        pass(&store, &RULES, Duration::ZERO).await.unwrap();
+        store.audit(&audited(COMMAND)).await.unwrap();
+        pass(&store, &RULES, Duration::ZERO).await.unwrap();
+        assert_eq!(commands(&store).await, [COMMAND, COMMAND]);
+        store.audit(&audited("pause")).await.unwrap();
+        let removed = pass(&store, &RULES, Duration::ZERO).await.unwrap();
+        assert_eq!((removed.audited, commands(&store).await.len()), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn runs_wait_for_their_export() {
+        let (folder, store) = past(3).await;
+        let rules = Rules { spool: Some(folder.path().to_owned()), ..RULES };
+        assert_eq!(pass(&store, &rules, Duration::ZERO).await.unwrap().runs, 0);
+        let mut done = Done::default();
+        done.add(RunId(2));
+        done.write(folder.path()).unwrap();
+        assert_eq!(pass(&store, &rules, Duration::ZERO).await.unwrap().runs, 1);
+        assert!(store.run(RunId(1)).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn once_a_server_drains_nothing_more_is_removed() {
+        let (_folder, store) = past(3).await;
+        let (stopper, shutdown) = shutdown::channel();
+        let (_known, heard) = watch::channel(());
+        stopper.raise(Stage::Draining);
+        serve(store.clone(), heard, |()| RULES, shutdown).await;
+        assert_eq!(store.runs(None, 9, None).await.unwrap().len(), 3);
+    }
+}

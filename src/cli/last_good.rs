@@ -34,10 +34,22 @@ pub fn keep(config: &Config) {
             let _ = std::fs::remove_file(place.join(FILE));
         }
     }
-    if read(&config.state).as_ref() == Some(&kept) {
-        return;
+    if read(&config.state).as_ref() != Some(&kept) {
+        put(config, &kept);
     }
-    if let Err(error) = write(&config.state, &kept) {
+}
+
+/// Keeps this config, which a command beside no server goes by, where an earlier one of its file is kept: a server is not to
+/// start with what was left behind since.
+pub fn renew(config: &Config) {
+    let kept = Kept { file: config.path.clone(), written: config.written.clone() };
+    if read(&config.state).is_some_and(|before| before.file == kept.file && before != kept) {
+        put(config, &kept);
+    }
+}
+
+fn put(config: &Config, kept: &Kept) {
+    if let Err(error) = write(&config.state, kept) {
         let state = config.state.display();
         tracing::warn!(%error, "the config that runs could not be kept in `{state}`: with a bad file the next start is refused");
     }
@@ -122,6 +134,18 @@ mod tests {
         assert!(find(&folder.path().join("other.yaml")).is_none());
         std::fs::write(&kept, "{").unwrap();
         assert!(find(&good.path).is_none());
+    }
+
+    #[test]
+    fn a_command_that_goes_by_another_config_takes_its_place_where_one_was_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = config(folder.path(), "");
+        renew(&good);
+        assert!(find(&good.path).is_none(), "no server ran");
+        keep(&good);
+        let next = config(folder.path(), "# another\n");
+        renew(&next);
+        assert_eq!(find(&good.path).unwrap().written, next.written);
     }
 
     #[test]
