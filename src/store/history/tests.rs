@@ -1,3 +1,5 @@
+//! Which rows may go, and that all that is asked of the others is answered the same without them.
+
 use std::collections::BTreeSet;
 
 use super::*;
