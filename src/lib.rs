@@ -20,6 +20,7 @@
 //! | 2 | [`delivery`] | many batches in flight: batches, the pure window, the loop, retry, the connection's budget |
 //! | 3 | [`engine`] | the run, its recovery, its plan and its report |
 //! | 3 | [`export`] | the delivery log: runs and receipts as Parquet files |
+//! | 4 | [`history`] | the past that nobody needs any more, and its removal |
 //! | 4 | [`control`] | who may run when: schedules, the queue, the service that owns them |
 //! | 5 | [`config`] | YAML → validated values |
 //! | 5 | [`api`] | the HTTP interface of the server, and the documents that the command line prints too |
@@ -80,6 +81,7 @@ pub mod destination;
 pub mod domain;
 pub mod engine;
 pub mod export;
+pub mod history;
 pub mod identity;
 pub mod points;
 pub mod shutdown;

@@ -72,7 +72,7 @@ struct Version {
 }
 
 /// Said where whoever asks is answered.
-const WARNING: &str = "the config file as it is now does not run, the revision before it does; `GET /version` and the log say why";
+const WARNING: &str = "the config file as it is now does not run, the last good revision does; `GET /version` and the log say why";
 
 async fn health() -> Json<Alive> {
     Json(Alive { status: "alive" })

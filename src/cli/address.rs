@@ -99,8 +99,12 @@ pub fn of_owner(state: &Path) -> Option<Address> {
 
 /// The hash of a config file, to know by whether it was changed; `None` if it cannot be read.
 pub fn hash(config: &Path) -> Option<String> {
-    let bytes = std::fs::read(config).ok()?;
-    Some(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)))
+    Some(hash_of(&std::fs::read(config).ok()?))
+}
+
+/// The hash of a config file with this content.
+pub fn hash_of(content: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(content))
 }
 
 #[cfg(test)]

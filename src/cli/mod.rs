@@ -21,6 +21,7 @@ mod failure;
 mod forget;
 mod group;
 mod init;
+mod last_good;
 mod notify;
 pub mod order;
 mod output;

@@ -12,6 +12,7 @@ use crate::delivery::spool::Place;
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
 use crate::export::Exporter;
+use crate::history;
 use crate::source::definition::Definition;
 use crate::store::Store;
 
@@ -30,6 +31,17 @@ pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {
         location: log.path.clone(),
         every: log.every,
     })
+}
+
+/// How long what stays in the state.
+pub fn history(config: &Config) -> history::Rules {
+    let halts = config.syncs.iter().map(|sync| sync.disable_after_halts);
+    history::Rules {
+        runs: config.history.runs,
+        audit: config.history.audit,
+        results: halts.max().unwrap_or_default(),
+        spool: config.delivery_log.as_ref().map(|_| config.state.join(SPOOL)),
+    }
 }
 
 /// What the engine needs to know for the one run of the sync in this process.

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use super::address::{self, Announced};
 use super::failure::Failure;
 use super::order::Budgets;
-use super::{serve, time};
+use super::{last_good, serve, time};
 use crate::api::App;
 use crate::config::compare::{Account, Changes, compare};
 use crate::config::{self, Config};
@@ -26,7 +26,7 @@ use crate::control::handle::Handle;
 use crate::control::pausing::SELF;
 use crate::control::reload::{Asked, Change, Desk, Known, Refused, Reloaded};
 use crate::control::sampling::Samples;
-use crate::shutdown::{Shutdown, Stage, Tasks};
+use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::store::Store;
 
 /// How often the files are looked at; one that was the same twice is at rest.
@@ -87,7 +87,9 @@ impl Reloading {
         let Parts { file, config, budgets, handle, desk, hangups, .. } = parts;
         let Parts { samples, apps, announced, hash, .. } = parts;
         let files = files(&file, &config.content.files);
-        let read = looks(&files);
+        // A file that does not run was never read here: it is as soon as it is at rest, with the files that it names.
+        let is_read = desk.known.borrow().warning.is_none();
+        let read = if is_read { looks(&files) } else { Vec::new() };
         Reloading {
             file,
             config,
@@ -158,7 +160,14 @@ impl Reloading {
         (self.read, self.restless) = (looks(&self.files), None);
         let hash = address::hash(&self.file);
         let reloaded = match self.load().await {
-            Ok(config) => self.put_in_place(who, store, config).await,
+            Ok(config) => {
+                let good = config.clone();
+                let placed = self.put_in_place(who, store, config).await;
+                if placed.is_ok() {
+                    blocking(|| last_good::keep(&good));
+                }
+                placed
+            }
             Err(refused) => Err(refused),
         };
         if let Err(Refused::Service(_)) = &reloaded {
@@ -277,17 +286,18 @@ impl Reloading {
             if known.revision != *revision {
                 *known = Known { revision: revision.clone(), since: time::now(), warning: None };
             }
-            known.warning = refused.map(|refused| {
-                format!(
-                    "the config file as it is now does not run, revision {revision} does: {refused}"
-                )
-            });
+            known.warning = refused.map(|refused| warning(revision, &refused.to_string()));
         });
         let known = self.desk.known.borrow().clone();
         if let Err(error) = self.announced.again(self.hash.clone(), known) {
             tracing::warn!(%error, "the config that runs could not be announced beside the state");
         }
     }
+}
+
+/// What is said where another config runs than the file as it is now.
+pub fn warning(revision: &str, why: &str) -> String {
+    format!("the config file as it is now does not run, revision {revision} does: {why}")
 }
 
 fn files(config: &Path, named: &[PathBuf]) -> BTreeSet<PathBuf> {

@@ -22,9 +22,9 @@ use super::reloading::{Hangups, Parts, Reloading};
 use super::state::{self, Owned, Place};
 use super::stopping::{Cause, Signals};
 use super::time::now;
-use super::{address, notify, order, sync};
+use super::{address, last_good, notify, order, reloading, sync};
 use crate::api::{self, App};
-use crate::config::{Config, Schedule};
+use crate::config::{self, Config, Schedule};
 use crate::control::handle;
 use crate::control::reload::{self, Known};
 use crate::control::sampling;
@@ -34,6 +34,7 @@ use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
 use crate::engine::decisions;
 use crate::export::Exporter;
+use crate::history;
 use crate::points::{self, Point};
 use crate::shutdown::{self, Stage, Tasks};
 use crate::store::{Store, Token};
@@ -41,30 +42,65 @@ use crate::telemetry;
 
 /// Serves until a signal; what the signals come to.
 pub async fn run(place: &Place, output: &Output) -> Result<Exit, Failure> {
-    // Before it is loaded: a change in between is told of rather once too often.
-    let hash = address::hash(&place.file);
-    let config = Arc::new(place.config()?);
+    let start = Start::of(place)?;
     let (signals, hangups) = (Signals::listen()?, Hangups::listen()?);
-    let owned = state::own(&config).await?;
-    let ended = Box::pin(serve(place, &owned, output, &config, hash, signals, hangups)).await;
+    let owned = state::own(&start.config).await?;
+    let ended = Box::pin(serve(place, &owned, output, &start, signals, hangups)).await;
     owned.store.close().await;
     ended
+}
+
+/// The config that a server starts with.
+struct Start {
+    config: Arc<Config>,
+    /// Of what it was read from.
+    hash: Option<String>,
+    known: Known,
+}
+
+impl Start {
+    /// By the file; where that is bad or gone by the last good config, with a warning that names what is wrong.
+    fn of(place: &Place) -> Result<Start, Failure> {
+        // Before it is loaded: a change in between is told of rather once too often.
+        let hash = address::hash(&place.file);
+        let (config, hash, refused) = match config::load(&place.file) {
+            Ok(config) => (config, hash, None),
+            Err(problems) => {
+                let Some(config) = last_good::find(&place.file) else {
+                    return Err(problems.into());
+                };
+                let hash = address::hash_of(config.written.text.as_bytes());
+                (config, Some(hash), Some(problems.to_string()))
+            }
+        };
+        let revision = config.content.revision.clone();
+        let warning = refused.map(|refused| reloading::warning(&revision, &refused));
+        if let Some(warning) = &warning {
+            tracing::error!(
+                revision,
+                "the server starts with the last good config, not with its file: {warning}"
+            );
+        }
+        Ok(Start {
+            config: Arc::new(config),
+            hash,
+            known: Known { revision, since: now(), warning },
+        })
+    }
 }
 
 async fn serve(
     place: &Place,
     owned: &Owned,
     output: &Output,
-    config: &Arc<Config>,
-    hash: Option<String>,
+    start: &Start,
     signals: Signals,
     hangups: Hangups,
 ) -> Result<Exit, Failure> {
+    let Start { config, hash, known } = start;
     admit(&owned.store, config.server.listen).await?;
     let (listener, address) = listen(config.server.listen).await?;
     let (handle, inbox) = handle::channel();
-    let revision = config.content.revision.clone();
-    let known = Known { revision: revision.clone(), since: now(), warning: None };
     let (line, desk) = reload::channel(known.clone());
     let handle = handle.with_reloads(line);
     let mut budgets = Budgets::default();
@@ -88,7 +124,7 @@ async fn serve(
     http.spawn(api::serve(app, listener, address, async move {
         closing.reached(Stage::Draining).await;
     }));
-    let announced = address::announce(&config.state, address, hash.clone(), known);
+    let announced = address::announce(&config.state, address, hash.clone(), known.clone());
     let announced = Arc::new(announced.map_err(|error| Failure::of(&error))?);
     let mut service = Service::new(
         owned.store.clone(),
@@ -100,9 +136,12 @@ async fn serve(
     );
     points::reached(Point::BeforeRecovery);
     service.arm().await?;
-    say(output, address, &revision, &shown(config, service.next_firings().await?));
+    if known.warning.is_none() {
+        shutdown::blocking(|| last_good::keep(config));
+    }
+    say(output, address, known, &shown(config, service.next_firings().await?));
     notify::ready();
-    let (running, commands) = (apps.subscribe(), samples.clone());
+    let (running, known_apps, commands) = (apps.subscribe(), apps.subscribe(), samples.clone());
     let mut ending = Ending::listen(signals, move || longest_drain(&running.borrow()));
     let parts = Parts {
         file: place.file.clone(),
@@ -114,18 +153,22 @@ async fn serve(
         samples,
         apps,
         announced: Arc::clone(&announced),
-        hash,
+        hash: hash.clone(),
     };
     let mut reloads = Tasks::default();
     reloads.spawn(Reloading::new(parts).serve(ending.shutdown()));
     let exporter = order::exporter(config, &owned.store);
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
+    let mut removing = Tasks::default();
+    let rules = |app: &App| order::history(&app.config);
+    removing.spawn(history::serve(owned.store.clone(), known_apps, rules, ending.shutdown()));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried), commands.ended()).0 };
     let is_clean =
         ending.within("the runs end, and what commands began", drained).await.unwrap_or(false);
     ending.briefly("a reload ends", reloads.next()).await;
+    ending.briefly("no more of what is old is removed", removing.next()).await;
     ending.briefly("the delivery log is written", export(exporter, exporting)).await;
     ending.briefly("telemetry is flushed", telemetry::flush(&traces)).await;
     ending.within("the state is closed", owned.store.close()).await;
@@ -205,14 +248,20 @@ fn shown(config: &Config, firings: Vec<(String, Instant)>) -> Vec<(String, Strin
 }
 
 /// Says that the server is ready; `next`: when each sync fires, by the clock of its schedule.
-fn say(output: &Output, address: SocketAddr, revision: &str, next: &[(String, String)]) {
+fn say(output: &Output, address: SocketAddr, known: &Known, next: &[(String, String)]) {
+    let Known { revision, warning, .. } = known;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, revision, service.version = version, %address, pid = std::process::id(), "the server is ready");
     let firings: Vec<_> =
         next.iter().map(|(sync, at)| json!({ "sync": sync, "next": at })).collect();
-    let document = json!({ "address": format!("http://{address}"), "schedules": firings });
+    let document = json!({
+        "address": format!("http://{address}"), "schedules": firings, "warning": warning,
+    });
     output.answer(&document, || {
         let mut text = format!("listening on http://{address}\n");
+        if let Some(warning) = warning {
+            text.push_str(&format!("  warning: {warning}\n"));
+        }
         for (sync, at) in next {
             text.push_str(&format!("  `{sync}` runs next at {at}\n"));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::address::{self, Address};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::last_good;
 use crate::config::{self, Config, SyncConfig};
 use crate::control::pausing::SELF;
 use crate::engine::decisions;
@@ -68,6 +69,7 @@ pub async fn own(config: &Config) -> Result<Owned, Failure> {
             "what a server left in `{state}` cannot be removed: {error}; check the folder's permissions"
         ))
     })?;
+    last_good::renew(config);
     let store = Store::open(state).await?;
     if !store.decisions(None).await?.is_empty() {
         // The file may have been rewritten before the lock was taken: what it says now counts.

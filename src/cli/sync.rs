@@ -31,6 +31,7 @@ use crate::engine::progress::Progress;
 use crate::engine::recovery;
 use crate::engine::report::Report;
 use crate::engine::run::run as engine_run;
+use crate::history;
 use crate::points::{self, Point};
 use crate::shutdown;
 use crate::store::{Decision, RunRow};
@@ -92,6 +93,7 @@ async fn attempt(
     };
     let ended = watched(&owned, output, &config, order, given, signals, queue);
     let (report, exit) = Box::pin(ended).await?;
+    history::last(&owned.store, &order::history(&config)).await;
     owned.store.close().await;
     print(output, &report);
     Ok(exit)

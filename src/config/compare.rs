@@ -102,6 +102,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         sources: others(&old.sources, &new.sources),
         groups: others(&old.groups, &new.groups),
         settings: choose(&[
+            ("history", old.history != new.history),
             ("memory_limit", old.memory_limit != new.memory_limit),
             ("server.hosts", old.server.hosts != new.server.hosts),
             ("server.max_running", old.server.max_running != new.server.max_running),

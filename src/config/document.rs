@@ -30,6 +30,8 @@ pub struct Document {
     pub absent: Vec<(String, Problem)>,
     /// Files that it names, as far as their content counts here.
     pub files: Vec<PathBuf>,
+    /// The queries among them, by their paths.
+    pub queries: BTreeMap<PathBuf, String>,
     /// Of each credential, by its pointer: enough to know another one by.
     pub credentials: BTreeMap<String, u128>,
 }
@@ -56,6 +58,7 @@ impl Document {
             problems: Vec::new(),
             absent: Vec::new(),
             files: Vec::new(),
+            queries: BTreeMap::new(),
             credentials: BTreeMap::new(),
         };
         if let Some(root) = &root {

@@ -13,6 +13,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::control::queue;
 use crate::control::schedule::Schedule as Timing;
 use crate::delivery::limits::Limits;
@@ -71,6 +73,7 @@ pub struct Config {
     pub memory_limit: Option<u64>,
     pub server: Server,
     pub delivery_log: Option<DeliveryLog>,
+    pub history: History,
     /// Where traces of runs go.
     pub traces: Option<Collector>,
     /// By name. Locations of tables are absolute.
@@ -85,6 +88,14 @@ pub struct Config {
     pub syncs: Vec<SyncConfig>,
     /// What it says, part by part.
     pub content: Content,
+    pub written: Written,
+}
+
+/// What a config was made of, with references as they are written: the file, and the queries that it names, by their paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub text: String,
+    pub queries: BTreeMap<PathBuf, String>,
 }
 
 /// The HTTP interface of `serve`.
@@ -140,6 +151,14 @@ pub struct DeliveryLog {
     pub every: Duration,
     /// Bytes that may wait while the folder is away.
     pub spool: u64,
+}
+
+/// How long the state keeps what has passed; without a limit where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Since they ended.
+    pub runs: Option<Duration>,
+    pub audit: Option<Duration>,
 }
 
 /// An account and how much it bears.
@@ -228,6 +247,16 @@ pub fn load_with(path: &Path, environment: Environment) -> Result<Config, Proble
     read_with(path, environment, Wanted::All)
 }
 
+/// As [`load`], of the file at this absolute path as it was written at another time. Secrets are those of today.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_written(path: &Path, written: &Written) -> Result<Config, Problems> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let queries = Some(&written.queries);
+    read_text(path.to_owned(), &written.text, &environment, Wanted::All, queries)
+}
+
 /// The connections whose secrets must be there; those of the traces, where any must.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
@@ -239,7 +268,7 @@ enum Wanted<'a> {
 
 fn read_with(path: &Path, environment: Environment, wanted: Wanted) -> Result<Config, Problems> {
     let (path, text) = read(path)?;
-    read_text(path, &text, environment, wanted)
+    read_text(path, &text, environment, wanted, None)
 }
 
 /// As [`load_with`], of a file at this absolute path that was read already. For the fuzz targets.
@@ -249,7 +278,7 @@ fn read_with(path: &Path, environment: Environment, wanted: Wanted) -> Result<Co
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub fn load_text(path: &Path, text: &str, environment: Environment) -> Result<Config, Problems> {
-    read_text(path.to_owned(), text, environment, Wanted::All)
+    read_text(path.to_owned(), text, environment, Wanted::All, None)
 }
 
 fn read_text(
@@ -257,13 +286,14 @@ fn read_text(
     text: &str,
     environment: Environment,
     wanted: Wanted,
+    queries: Option<&BTreeMap<PathBuf, String>>,
 ) -> Result<Config, Problems> {
     let mut document = Document::read(text, environment);
     if !document.is_unreadable() {
         let whole = document.value.clone();
         let raw = shape::read(&mut document);
         let folder = folder(&path);
-        let mut check = Check { document: &mut document, folder: &folder, environment };
+        let mut check = Check { document: &mut document, folder: &folder, environment, queries };
         let mut config = validate::config(&mut check, &path, &raw);
         for (connection, problem) in std::mem::take(&mut document.absent) {
             let is_wanted = match wanted {
@@ -291,6 +321,8 @@ fn read_text(
         }
         if document.problems.is_empty() {
             config.content = content::of(&document, &whole, &config);
+            let queries = std::mem::take(&mut document.queries);
+            config.written = Written { text: text.to_owned(), queries };
             return Ok(config);
         }
     }
@@ -316,6 +348,11 @@ pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
         }
     }
     Err(Problems::new(&path, document.shown, document.problems))
+}
+
+/// The state's folder where the file names none.
+pub fn usual_state(path: &Path) -> PathBuf {
+    state(&folder(path), None)
 }
 
 fn state(folder: &Path, named: Option<&str>) -> PathBuf {

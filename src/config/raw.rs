@@ -23,6 +23,7 @@ pub struct RawConfig {
     pub memory_limit: Option<String>,
     pub server: Option<RawServer>,
     pub delivery_log: Option<RawDeliveryLog>,
+    pub history: Option<RawHistory>,
     pub telemetry: Option<RawTelemetry>,
     /// Where rows are read, by name.
     #[schemars(required)]
@@ -75,6 +76,16 @@ pub struct RawDeliveryLog {
     pub every: Option<String>,
     /// How much may wait while the folder is away; `1GiB` unless said.
     pub spool: Option<String>,
+}
+
+/// How long the state keeps what has passed, in whole days such as `90d`, or `never` to remove nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHistory {
+    /// Runs that have ended, with the records noted of them; `90d` unless said. The last ones of each sync stay.
+    pub runs: Option<String>,
+    /// Entries of the audit log; `never` unless said.
+    pub audit: Option<String>,
 }
 
 /// What is told of runs beside the log and `/metrics`.

@@ -24,6 +24,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     duration.filter(|d| !d.is_zero() && *d <= DAY).ok_or_else(remedy)
 }
 
+/// `90d`, or `never`, which is none.
+pub fn age(text: &str) -> Result<Option<Duration>, String> {
+    const CENTURY: u32 = 36_525;
+    if text.trim() == "never" {
+        return Ok(None);
+    }
+    let remedy =
+        || "write whole days such as `90d`, at least `1d`, or `never` to keep all".to_owned();
+    let (digits, unit) = split(text);
+    let days: u32 = digits.parse().map_err(|_| remedy())?;
+    let is_sound = unit == "d" && (1..=CENTURY).contains(&days);
+    if is_sound { Ok(Some(DAY * days)) } else { Err(remedy()) }
+}
+
 /// `512MB`, `1MiB`, `64KiB`, `100B` in bytes; more than nothing.
 pub fn size(text: &str) -> Result<u64, String> {
     let remedy = || "write a number and `B`, `kB`, `MB`, `GB`, `KiB`, `MiB` or `GiB`".to_owned();
@@ -100,6 +114,17 @@ mod tests {
         }
         for text in ["30", "", "s", "0s", "-1s", "1.5s", "25h", "99999999999999999h", "1d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_whole_days_or_no_limit() {
+        assert_eq!(age("never"), Ok(None));
+        for (text, days) in [("1d", 1), ("90d", 90), ("400 d", 400)] {
+            assert_eq!(age(text), Ok(Some(DAY * days)), "{text}");
+        }
+        for text in ["", "90", "0d", "-1d", "1.5d", "24h", "12w", "99999999d", "d", "none"] {
+            assert!(age(text).is_err(), "{text}");
         }
     }
 

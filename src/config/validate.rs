@@ -4,7 +4,7 @@
 //! config with problems is not handed out. What shape has reported already is not reported again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::content::Content;
@@ -14,7 +14,8 @@ use super::raw_forms::{Named, StructureOrText};
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
-    Config, DeliveryLog, connection, resolved, sequence, server, stations, sync, telemetry, units,
+    Config, DeliveryLog, History, Written, connection, resolved, sequence, server, stations, sync,
+    telemetry, units,
 };
 use crate::domain::sync::Model;
 use crate::source::check_type_name;
@@ -27,6 +28,8 @@ pub struct Check<'a> {
     pub document: &'a mut Document,
     pub folder: &'a Path,
     pub environment: Environment<'a>,
+    /// The queries that the file names, by their paths, where they are not to be read from there.
+    pub queries: Option<&'a BTreeMap<PathBuf, String>>,
 }
 
 impl Check<'_> {
@@ -141,6 +144,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         memory_limit,
         server: server::server(check, raw),
         delivery_log: delivery_log(check, raw),
+        history: history(check, raw),
         traces: telemetry::collector(check, raw),
         groups: groups(check, raw),
         sources,
@@ -148,6 +152,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         absent: BTreeMap::new(),
         syncs,
         content: Content::default(),
+        written: Written::default(),
     }
 }
 
@@ -181,6 +186,17 @@ fn delivery_log(check: &mut Check, raw: &RawConfig) -> Option<DeliveryLog> {
         every: every.unwrap_or(EVERY),
         spool: spool.unwrap_or(SPOOL),
     })
+}
+
+fn history(check: &mut Check, raw: &RawConfig) -> History {
+    const RUNS: Duration = Duration::from_secs(90 * 86_400);
+    let raw = raw.history.as_ref();
+    let runs = raw.and_then(|raw| raw.runs.as_deref());
+    let audit = raw.and_then(|raw| raw.audit.as_deref());
+    History {
+        runs: check.unit("/history/runs", runs, units::age).unwrap_or(Some(RUNS)),
+        audit: check.unit("/history/audit", audit, units::age).flatten(),
+    }
 }
 
 fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
@@ -383,8 +399,17 @@ fn sql(check: &mut Check, pointer: &str, model: &RawModel) -> String {
         (None, Some(file)) => {
             let path = resolved(check.folder, file);
             check.document.files.push(path.clone());
-            match std::fs::read_to_string(&path) {
-                Ok(sql) => (sql, file_pointer),
+            let read = match check.queries {
+                Some(queries) => {
+                    queries.get(&path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+                }
+                None => std::fs::read_to_string(&path),
+            };
+            match read {
+                Ok(sql) => {
+                    check.document.queries.insert(path, sql.clone());
+                    (sql, file_pointer)
+                }
                 Err(error) => {
                     let what = format!("`{}` cannot be read: {error}", path.display());
                     check.report(

@@ -18,7 +18,8 @@ use crate::delivery::spool;
 use crate::domain::id::RunId;
 use crate::shutdown::{self, Shutdown, Stage};
 use crate::store::{self, RunRow, Store};
-use done::Done;
+
+pub use done::Done;
 
 /// How long the end of a process may wait for its last export; what is begun is written.
 const LAST: Duration = Duration::from_secs(4);

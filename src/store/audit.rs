@@ -1,4 +1,5 @@
-//! The audit log: which commands were given, by whom, why and when. It only grows; triggers in the database hold that.
+//! The audit log: which commands were given, by whom, why and when. It only grows, save by age (`store::history`); triggers
+//! in the database hold that.
 //!
 //! Not responsible for what counts as a command. A command writes its line in the transaction of its effect.
 
@@ -16,7 +17,7 @@ pub struct AuditFilter {
     pub before: Option<u64>,
 }
 
-/// One command of a person or a program. Never changed nor removed once written.
+/// One command of a person or a program. Never changed once written, and removed by age alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audited {
     pub at: Instant,

@@ -138,6 +138,13 @@ impl Store {
         self.commit(transaction).await
     }
 
+    /// Forgets the keys whose answers are kept no longer.
+    pub async fn forget_expired_keys(&self, now: Instant) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        self.forget_old_keys(&mut transaction, now).await?;
+        self.commit(transaction).await
+    }
+
     /// Commits a write of a command: its key is claimed with the first that has an effect and its audit.
     pub(super) async fn commit_marked(
         &self,

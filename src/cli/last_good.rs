@@ -1,0 +1,167 @@
+//! The last config that ran, kept in the state's folder for a start of the server at which its file is bad or gone (D10).
+//!
+//! Not responsible for reading the file, nor for the one that is read while the server runs (`reloading`). Invariants: what
+//! is kept is what was written, with references as they stand there and never with what they stand for; it counts for a
+//! file at the same path alone, and over the state that it is kept in; it is whole, or it is not there.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, Config, Written};
+
+const FILE: &str = "last-good-config.json";
+/// Where systemd says that a service may write, and our image too: a file that is gone cannot say where its state is.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// Absolute.
+    file: PathBuf,
+    #[serde(flatten)]
+    written: Written,
+}
+
+/// Keeps this config, which runs, in place of the one before; and none of its file in another state.
+pub fn keep(config: &Config) {
+    let kept = Kept { file: config.path.clone(), written: config.written.clone() };
+    for place in places(&config.path).into_iter().filter(|place| *place != config.state) {
+        // What was left there, when the state was, is never to run again.
+        if read(&place).is_some_and(|left| left.file == kept.file) {
+            let _ = std::fs::remove_file(place.join(FILE));
+        }
+    }
+    if read(&config.state).as_ref() != Some(&kept) {
+        put(config, &kept);
+    }
+}
+
+/// Keeps this config, which a command beside no server goes by, where an earlier one of its file is kept: a server is not to
+/// start with what was left behind since.
+pub fn renew(config: &Config) {
+    let kept = Kept { file: config.path.clone(), written: config.written.clone() };
+    if read(&config.state).is_some_and(|before| before.file == kept.file && before != kept) {
+        put(config, &kept);
+    }
+}
+
+fn put(config: &Config, kept: &Kept) {
+    if let Err(error) = write(&config.state, kept) {
+        let state = config.state.display();
+        tracing::warn!(%error, "the config that runs could not be kept in `{state}`: with a bad file the next start is refused");
+    }
+}
+
+/// The config that is kept for this file, where it runs over the state that it is kept in.
+pub fn find(file: &Path) -> Option<Config> {
+    let file = std::path::absolute(file).ok()?;
+    places(&file).into_iter().find_map(|place| {
+        let kept = read(&place).filter(|kept| kept.file == file)?;
+        let config = config::load_written(&file, &kept.written).ok()?;
+        (config.state == place).then_some(config)
+    })
+}
+
+/// Where a config of this file may be kept, as far as that can be known of a bad file or none.
+fn places(file: &Path) -> Vec<PathBuf> {
+    let named = config::state_directory(file).ok().or_else(|| named_in(file));
+    let given = std::env::var_os(STATE_DIRECTORY).unwrap_or_default();
+    let given = std::env::split_paths(&given).filter(|path| path.is_absolute());
+    let mut places: Vec<PathBuf> = named.into_iter().chain([config::usual_state(file)]).collect();
+    places.extend(given);
+    places
+}
+
+/// The state's folder by its line, where the text is no YAML.
+fn named_in(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let named = text.lines().find_map(|line| line.strip_prefix("state:"))?;
+    let named = named.split(" #").next()?.trim().trim_matches(['"', '\'']);
+    (!named.is_empty()).then(|| file.parent().unwrap_or(file).join(named).components().collect())
+}
+
+fn read(state: &Path) -> Option<Kept> {
+    serde_json::from_slice(&std::fs::read(state.join(FILE)).ok()?).ok()
+}
+
+fn write(state: &Path, kept: &Kept) -> io::Result<()> {
+    let next = state.join(format!("{FILE}.next"));
+    match std::fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+    file.write_all(&serde_json::to_vec(kept)?)?;
+    file.sync_all()?;
+    std::fs::rename(next, state.join(FILE))?;
+    File::open(state)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn config(folder: &Path, state: &str) -> Config {
+        let file = folder.join("counterflow.yaml");
+        let starter = include_str!("starter.yaml");
+        let open = starter.replace("      auth:\n        bearer: ${CRM_TOKEN}\n", "");
+        let lines = open.lines().filter(|line| !line.starts_with("state:"));
+        let text = lines.map(|line| format!("{line}\n")).collect::<String>();
+        std::fs::write(&file, format!("{state}{text}")).unwrap();
+        let config = config::load(&file).unwrap();
+        std::fs::create_dir_all(&config.state).unwrap();
+        config
+    }
+
+    #[test]
+    fn what_is_kept_is_found_for_its_file_alone_and_is_nobody_elses_to_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = config(folder.path(), "");
+        assert!(find(&good.path).is_none());
+        keep(&good);
+        let kept = good.state.join(FILE);
+        assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&good.path, "syncs: [").unwrap();
+        let found = find(&good.path).unwrap();
+        assert_eq!((&found.content, &found.written), (&good.content, &good.written));
+        std::fs::remove_file(&good.path).unwrap();
+        assert_eq!(find(&good.path).unwrap().content, good.content);
+        assert!(find(&folder.path().join("other.yaml")).is_none());
+        std::fs::write(&kept, "{").unwrap();
+        assert!(find(&good.path).is_none());
+    }
+
+    #[test]
+    fn a_command_that_goes_by_another_config_takes_its_place_where_one_was_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = config(folder.path(), "");
+        renew(&good);
+        assert!(find(&good.path).is_none(), "no server ran");
+        keep(&good);
+        let next = config(folder.path(), "# another\n");
+        renew(&next);
+        assert_eq!(find(&good.path).unwrap().written, next.written);
+    }
+
+    #[test]
+    fn what_another_state_has_kept_never_runs_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = config(folder.path(), "");
+        keep(&before);
+        let after = config(folder.path(), "state: './elsewhere' # moved\n");
+        assert_ne!(before.state, after.state);
+        keep(&after);
+        assert!(!before.state.join(FILE).exists());
+        std::fs::write(&after.path, "state: './elsewhere' # moved\nsyncs: [").unwrap();
+        assert_eq!(find(&after.path).unwrap().state, after.state);
+        // Copied, it is kept in a state that it does not run over.
+        std::fs::copy(after.state.join(FILE), before.state.join(FILE)).unwrap();
+        std::fs::remove_file(&after.path).unwrap();
+        assert!(find(&after.path).is_none());
+    }
+}
