@@ -172,8 +172,11 @@ pub enum Command {
     },
     /// Show each sync: its last run, what is held, when it runs next
     Status { sync: Option<String> },
-    /// List runs, the newest first
+    /// List runs, the newest first, or show one
+    #[command(args_conflicts_with_subcommands = true)]
     Runs {
+        #[command(subcommand)]
+        command: Option<RunsCommand>,
         sync: Option<String>,
         /// How many at most
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
@@ -239,6 +242,17 @@ impl Command {
     pub fn begins_run(&self) -> bool {
         matches!(self, Command::Sync { .. } | Command::Sample { .. } | Command::Release { .. })
     }
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum RunsCommand {
+    /// Show one run with its counts
+    Show {
+        run: u64,
+        /// Tell how it goes on until its end, and end with its exit code
+        #[arg(long)]
+        follow: bool,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -455,6 +469,9 @@ mod tests {
             "sync",
             "release seven -m why",
             "runs --limit 0",
+            "runs --limit 5 show 3",
+            "runs show people",
+            "runs show",
             "audit --limit 0",
             "token create local --scope read",
             "token create a/b --scope read",

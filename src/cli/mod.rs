@@ -33,6 +33,7 @@ mod reload;
 mod reloading;
 mod replace;
 mod report_text;
+mod run;
 mod runs;
 mod sample;
 mod serve;
@@ -53,7 +54,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, ConnectionCommand};
+use arguments::{Arguments, Command, ConnectionCommand, RunsCommand};
 use exit::Exit;
 use failure::Failure;
 use output::{Format, Output};
@@ -174,7 +175,10 @@ async fn carry_out(place: &Place, output: &Output, command: Command) -> u8 {
             replace::run(place, output, asked, yes, message.as_deref()).await
         }
         Command::Status { sync } => status::run(place, output, sync.as_deref()).await,
-        Command::Runs { sync, limit } => runs::run(place, output, sync.as_deref(), limit).await,
+        Command::Runs { command: Some(RunsCommand::Show { run, follow }), .. } => {
+            run::run(place, output, run, follow).await
+        }
+        Command::Runs { sync, limit, .. } => runs::run(place, output, sync.as_deref(), limit).await,
         Command::Rejected { sync, run } => rejected::run(place, output, &sync, run).await,
         Command::Demo { seed, keep, serve, listen } => {
             demo::run(output, demo::Asked { seed, keep, serve, listen }).await

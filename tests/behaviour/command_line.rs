@@ -10,7 +10,7 @@ use crate::support::front::{Does, Front};
 use crate::support::oracle::Oracle;
 use crate::support::people::people;
 use crate::support::process::Finished;
-use crate::support::server::Server;
+use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 const LISTEN: &str = "server: { listen: \"127.0.0.1:0\" }";
@@ -131,17 +131,23 @@ fn beside_a_server_without_tokens_the_user_who_gives_a_command_is_audited() {
     server.end().expect_code(0);
 }
 
-#[test]
-fn a_command_whose_answer_was_lost_is_given_once_more_and_has_one_effect() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let server = Server::start(&workspace);
+/// A front that the command line takes for the server.
+fn before(workspace: &Workspace, server: &Server) -> Front {
     let front = Front::start(&server.address);
     let file = workspace.state().join("server.json");
     let text = std::fs::read_to_string(&file).expect("the server has said where it listens");
     let through = front.url_of("http", "127.0.0.1");
     let through = through.trim_start_matches("http://");
     std::fs::write(&file, text.replace(&server.address, through)).expect("it can be written");
+    front
+}
+
+#[test]
+fn a_command_whose_answer_was_lost_is_given_once_more_and_has_one_effect() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let server = Server::start(&workspace);
+    let front = before(&workspace, &server);
     let commands: [(&[&str], &str, &str); 3] = [
         (&["sync", "people"], "sync", "\"succeeded\""),
         (&PAUSE, "pause", "\"is_changed\":true"),
@@ -245,4 +251,48 @@ fn a_sync_that_has_left_the_config_and_drains_can_be_stopped_at_once() {
     stop.expect_printed(&[&format!("run {going} of `people`: cancelled")]);
     workspace.run(&["stop", "people"]).expect_code(2).expect_printed(&["`people`"]);
     server.end().expect_code(0);
+}
+
+#[test]
+fn one_run_is_shown_and_followed_to_its_end_with_a_server_and_without_one() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    workspace.run(&["runs", "show", "1"]).expect_code(2).expect_printed(&["run `1`"]);
+    for (run, has_server) in [(1, false), (2, true)] {
+        let server = has_server.then(|| Server::start(&workspace));
+        let front = server.as_ref().map(|server| before(&workspace, server));
+        let connections = || front.as_ref().map_or(0, Front::connections);
+        let number = run.to_string();
+        oracle.on_next(Fault::Hold);
+        let sent = oracle.request_count();
+        let going = workspace.spawn(&["sync", "people", "--full"]);
+        oracle.wait_for_requests(sent + 1, SOON);
+        workspace.wait_for_run(|run| run["phase"] == "reading");
+        let shown = workspace.run(&["runs", "show", &number]).expect_code(0);
+        shown.expect_printed(&[&format!("run {run} of `people`: reading"), "trigger", "rows read"]);
+        let asked = connections() + if has_server { 2 } else { 0 };
+        let follow = workspace.spawn(&["runs", "show", &number, "--follow"]);
+        let follow_json =
+            workspace.spawn(&["--format", "json", "runs", "show", &number, "--follow"]);
+        until("both have asked the server", || (connections() >= asked).then_some(()));
+        let stop = workspace.spawn(&["stop", "people", "-m", "lunch"]);
+        workspace.wait_for_run(|run| run["phase"] == "draining");
+        oracle.release();
+        workspace.end(stop, SOON).expect_code(0);
+        workspace.end(going, SOON).expect_code(6);
+        let words = [&format!("run {run} of `people`: cancelled"), ": lunch", "10 delivered"];
+        let told = workspace.end(follow, SOON).expect_code(6).expect_printed(&words);
+        assert_eq!(told.stderr.contains("rejected 0, in flight 1"), has_server, "{told:#?}");
+        let document = workspace.end(follow_json, SOON).expect_code(6).json();
+        assert_eq!(document, workspace.json(&["runs", "show", &number]));
+        assert_eq!(document, workspace.json(&["runs"])[0]);
+        server.into_iter().for_each(|server| drop(server.end().expect_code(0)));
+    }
+    oracle.on_next(Fault::Hold);
+    let sent = oracle.request_count();
+    let killed = workspace.spawn_sync(&[]);
+    oracle.wait_for_requests(sent + 1, SOON);
+    let follow = workspace.spawn(&["runs", "show", "3", "--follow"]);
+    killed.kill();
+    workspace.end(follow, SOON).expect_code(1).expect_printed(&["no process goes on with it"]);
 }
