@@ -40,17 +40,18 @@ pub async fn run(
     }
     let question = format!("{} of `{name}` are removed for good. Go on?", words(&left));
     confirm(&question, yes)?;
-    if let Some(server) = server {
+    let answer = if let Some(server) = server {
         let path = beside::path("syncs", name, "forget");
-        server.command(&path, &json!({ "message": message })).await?;
+        server.command(&path, &json!({ "message": message })).await?
     } else {
         let owned = state::own(&config).await?;
         let (who, store) = place.given(&owned.store);
         let gone = forgetting::forget(&store, &config.state, name, message, &who).await;
         store.close().await;
-        gone.map_err(|error| Failure::of(&error))?;
-    }
-    output.answer(&json!({ "sync": name, "removed": left }), || {
+        let removed = gone.map_err(|error| Failure::of(&error))?;
+        json!({ "sync": name, "removed": removed })
+    };
+    output.answer(&answer, || {
         format!("`{name}` is forgotten; what the destination holds of it stays there")
     });
     Ok(Exit::Done)

@@ -169,21 +169,26 @@ fn a_command_whose_answer_was_lost_is_given_once_more_and_has_one_effect() {
     server.end().expect_code(0);
 }
 
-/// Gives each command twice under one key; both are answered the same and only the first has an effect.
+/// Gives a command twice under one key; both are answered the same, and the second is no command of its own.
+fn give_twice(workspace: &Workspace, key: &str, command: &[&str]) {
+    let keyed = [&["--format", "json", "--idempotency-key", key], command].concat();
+    let first = workspace.run(&keyed).expect_code(0).json();
+    let before = audited(workspace);
+    let again = workspace.run(&keyed).expect_code(0).json();
+    if command[0] == "sync" {
+        assert_eq!((&again["run"], &again["outcome"]), (&first["run"], &first["outcome"]));
+    } else {
+        assert_eq!(again, first);
+    }
+    assert_eq!(audited(workspace), before, "{command:?}");
+}
+
+/// Gives each of some commands twice under one key.
 fn twice(workspace: &Workspace) {
     let commands: [&[&str]; 6] = [&["sync", "people"], &PAUSE, &RESUME, &DISABLE, &ENABLE, &STOP];
     for (index, command) in commands.into_iter().enumerate() {
         let key = format!("night-{index}");
-        let keyed = [&["--format", "json", "--idempotency-key", &key], command].concat();
-        let first = workspace.run(&keyed).expect_code(0).json();
-        let before = audited(workspace);
-        let again = workspace.run(&keyed).expect_code(0).json();
-        if command[0] == "sync" {
-            assert_eq!((&again["run"], &again["outcome"]), (&first["run"], &first["outcome"]));
-        } else {
-            assert_eq!(again, first);
-        }
-        assert_eq!(audited(workspace), before, "{command:?}");
+        give_twice(workspace, &key, command);
         let other = ["--idempotency-key", &key, "pause", "people", "-m", "another"];
         workspace.run(&other).expect_code(2).expect_printed(&["was used for another", "new one"]);
     }
@@ -207,6 +212,28 @@ fn a_command_given_twice_under_one_key_has_one_effect_with_a_server_and_without_
         let workspace = workspace(&oracle);
         let server = has_server.then(|| Server::start(&workspace));
         twice(&workspace);
+        server.into_iter().for_each(|server| drop(server.end().expect_code(0)));
+    }
+}
+
+#[test]
+fn what_a_command_has_taken_away_is_in_no_repetitions_way() {
+    for has_server in [false, true] {
+        let oracle = Oracle::start(&["id"]);
+        let workspace = super::audited::workspace(&oracle);
+        workspace.sync(&[]).expect(0, "succeeded", &[]);
+        let server = has_server.then(|| Server::start(&workspace));
+        give_twice(&workspace, "replaced", &["connection", "replace", "crm", "next", "--yes"]);
+        give_twice(&workspace, "set-aside", &["rebaseline", "people", "-m", "why", "--yes"]);
+        give_twice(&workspace, "stopped", &["group", "stop", "all", "--yes"]);
+        let file = workspace.path().join("counterflow.yaml");
+        let text = std::fs::read_to_string(file).expect("it is there");
+        let others = text.replace("\n  people:\n    model:", "\n  others:\n    model:");
+        workspace.write("counterflow.yaml", &others);
+        if has_server {
+            give_twice(&workspace, "read-anew", &["reload"]);
+        }
+        give_twice(&workspace, "forgotten", &["forget", "people", "--yes"]);
         server.into_iter().for_each(|server| drop(server.end().expect_code(0)));
     }
 }
