@@ -50,7 +50,8 @@ pub struct Entry {
     entry: u64,
     #[schemars(extend("format" = "date-time"))]
     pub at: String,
-    /// The name of a token, `local` where there were none, or who used the command line.
+    /// The name of a token; where there were none, `local` with the user that the command named, if it named one, as in
+    /// `local (ada)`; or who used the command line without a server.
     pub who: String,
     pub command: String,
     pub sync: Option<String>,

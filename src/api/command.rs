@@ -1,7 +1,8 @@
 //! What all commands have in common: who gives them, that they are audited, and that a repetition is known as one.
 //!
 //! Every POST passes here. A command with an `Idempotency-Key` that was carried out within the last day is answered as it
-//! was then, without a second effect; another request under the same key is refused. Not responsible for effects.
+//! was then, without a second effect; another request under the same key is refused. Where no token was ever made, the user
+//! that a command names as its giver is believed and audited. Not responsible for effects.
 //!
 //! Invariants: the key is claimed in the transaction of the first effect (`store::command`); a command without an effect
 //! is audited all the same, and one that cannot be audited is no success; a refused command has no effect, so that its
@@ -21,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::gate::Caller;
+use super::gate::{Caller, LOCAL};
 use super::problem::Problem;
-use super::{App, BODY, document, wire};
+use super::{App, BODY, document, token, wire};
 use crate::control::handle::Given;
 use crate::domain::id::{Instant, RunId};
 use crate::engine::run::now;
@@ -31,6 +32,8 @@ use crate::store::{Audited, Claim, Mark, Store, Used};
 
 /// The header that a repetition is known by.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header with the user that gives a command, for the audit where there are no tokens.
+pub const USER: HeaderName = HeaderName::from_static("counterflow-user");
 /// Says of an answer that it was given before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Characters of a key.
@@ -104,6 +107,7 @@ async fn once(
     next: Next,
 ) -> Result<Response, Problem> {
     let key = key(request.headers())?;
+    let who = who(caller, request.headers())?;
     let subject = subject(&mut request).await;
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY).await else {
@@ -114,7 +118,7 @@ async fn once(
     let at = now();
     let claim = key.map(|key| {
         let request = fingerprint(&parts.method, parts.uri.path(), &body);
-        Claim { who: caller.who.clone(), key, request, at }
+        Claim { who: who.clone(), key, request, at }
     });
     let turn = claim.as_ref().map(|claim| app.keys.take(claim)).transpose()?;
     let held = Held { _turn: turn.map(Arc::new) };
@@ -125,14 +129,14 @@ async fn once(
     }
     let mark = Mark::new(claim);
     let store = app.store.marked(Arc::clone(&mark));
-    parts.extensions.insert(By { who: caller.who.clone(), store: store.clone() });
+    parts.extensions.insert(By { who: who.clone(), store: store.clone() });
     parts.extensions.insert(held.clone());
     let response = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
     if !response.status().is_success() {
         return Ok(response);
     }
     if !mark.is_audited() {
-        store.audit(&without_effect(caller.who, subject, &body, at)).await?;
+        store.audit(&without_effect(who, subject, &body, at)).await?;
     }
     match &mark.claim {
         Some(claim) => kept(&store, claim, response).await,
@@ -172,18 +176,48 @@ fn without_effect(who: String, subject: Subject, body: &[u8], at: Instant) -> Au
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut keys = headers.get_all(KEY).iter();
-    let Some(first) = keys.next() else { return Ok(None) };
-    let text = first.to_str().unwrap_or_default();
-    let is_key =
-        (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if keys.next().is_some() || !is_key {
+    let key = only(headers, &KEY, is_key).map_err(|()| {
         let detail = format!(
             "`Idempotency-Key` is no key; send one of 1 to {LONGEST_KEY} visible ASCII characters, such as a UUID"
         );
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    Ok(key.map(str::to_owned))
+}
+
+/// Whether a command can be known again by this.
+pub fn is_key(text: &str) -> bool {
+    (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Who gives the command: the name of the token, or where there are none `local` and the user that it names.
+fn who(caller: Caller, headers: &HeaderMap) -> Result<String, Problem> {
+    let user = only(headers, &USER, token::is_name).map_err(|()| {
+        let detail = "`Counterflow-User` is no name; send one of 1 to 64 letters, digits, `_`, `-`, `.` and `@`, \
+                      or leave it out";
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    match user {
+        Some(user) if caller.who == LOCAL => Ok(format!("{LOCAL} ({user})")),
+        _ => Ok(caller.who),
     }
-    Ok(Some(text.to_owned()))
+}
+
+/// The value of a header, where it is there.
+///
+/// # Errors
+/// It is there twice, or does not fit.
+fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    fits: fn(&str) -> bool,
+) -> Result<Option<&'h str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    match first.to_str() {
+        Ok(text) if values.next().is_none() && fits(text) => Ok(Some(text)),
+        _ => Err(()),
+    }
 }
 
 fn fingerprint(method: &Method, path: &str, body: &Bytes) -> String {

@@ -1,6 +1,7 @@
 //! Who asks, whether they may, and how often.
 //!
-//! Where no token was ever made, whoever reaches the loopback address may do everything, as `local`. From the first token
+//! Where no token was ever made, whoever reaches the loopback address may do everything, as `local`, and `command` adds who
+//! says to give a command. From the first token
 //! on every request needs one, on loopback too, and stays in need of one when tokens expire or are revoked: no door
 //! opens by itself. `/health` and `/ready` are open to all. Not responsible for whether the request is for us (`access`).
 //!

@@ -64,6 +64,7 @@ use crate::store::Store;
 use access::Names;
 pub use audit::Entry;
 use command::Keys;
+pub use command::{KEY, LONGEST_KEY, USER, is_key};
 use document::RunningConfig;
 use gate::Gate;
 use listener::Bounded;

@@ -133,18 +133,33 @@ fn parameters(route: &Route) -> Vec<Value> {
         }
     }
     if route.method == Method::POST {
-        parameters.push(json!({
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": false,
-            "description": "A repetition within a day that carries the same key is answered as the first was, and \
-                            has no second effect",
-            "schema": {
-                "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$",
-            },
-        }));
+        parameters.extend(headers_of_a_command());
     }
     parameters
+}
+
+fn headers_of_a_command() -> [Value; 2] {
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "A repetition within a day that carries the same key is answered as the first was, and \
+                        has no second effect",
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$",
+        },
+    });
+    let user = json!({
+        "name": "Counterflow-User",
+        "in": "header",
+        "required": false,
+        "description": "Who gives the command, for the audit log: `local (NAME)`. It counts only where no token was \
+                        ever made, and is believed",
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_.@-]+$",
+        },
+    });
+    [key, user]
 }
 
 /// A query leaves out what is not there; it never says `null`.

@@ -180,7 +180,8 @@ async fn stop(
     Extension(By { who, store }): Extension<By>,
     FromBody(Stop { now: is_now, message }): FromBody<Stop>,
 ) -> Result<Response, Problem> {
-    if app.config.sync(&sync).is_none() {
+    // One that has left the config may still drain.
+    if app.config.sync(&sync).is_none() && store.unfinished_of(&sync).await?.is_empty() {
         return Err(Problem::no_sync(&sync));
     }
     let message = on_one_line(message);

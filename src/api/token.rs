@@ -1,4 +1,4 @@
-//! Secrets of tokens: made, hashed, and found again.
+//! Names and secrets of tokens: made, hashed, and found again.
 //!
 //! A secret is 256 random bits, so that one plain hash of it gives nothing away; only the hash is stored, and hashes are
 //! compared without regard to where they differ.
@@ -12,6 +12,12 @@ use crate::store::Token;
 
 /// By which a secret is known where it should not be.
 const PREFIX: &str = "cft_";
+
+/// Whether an audit log can name somebody so: 1 to 64 letters, digits, `_`, `-`, `.` and `@`.
+pub fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.@".contains(&b))
+}
 
 /// A new secret, and the hash that is stored of it.
 ///

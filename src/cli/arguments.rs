@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use super::output::Format;
+use crate::api::{LONGEST_KEY, is_key, token};
 use crate::store::Scope;
 
 /// A reverse-ETL sync engine that never loses a row and never deletes without proof.
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// Log more; twice, log still more
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Known by this key, a repetition of the command within a day has no second effect
+    #[arg(long, global = true, value_name = "KEY", value_parser = key)]
+    pub idempotency_key: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -174,8 +178,11 @@ pub enum Command {
     },
     /// Show each sync: its last run, what is held, when it runs next
     Status { sync: Option<String> },
-    /// List runs, the newest first
+    /// List runs, the newest first, or show one
+    #[command(args_conflicts_with_subcommands = true)]
     Runs {
+        #[command(subcommand)]
+        command: Option<RunsCommand>,
         sync: Option<String>,
         /// How many at most
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
@@ -217,6 +224,41 @@ pub enum Command {
     },
     /// Show the version
     Version,
+}
+
+impl Command {
+    /// Whether it changes something, and what it changes is all said on its line: then a repetition can be known by a key.
+    pub fn takes_key(&self) -> bool {
+        match self {
+            Command::Pause { discard_backlog, .. } => !discard_backlog,
+            Command::Group { command } => !matches!(command, GroupCommand::Status { .. }),
+            Command::Reload { .. }
+            | Command::Stop { .. }
+            | Command::Resume { .. }
+            | Command::Source { .. }
+            | Command::Discard { .. }
+            | Command::Rebaseline { .. }
+            | Command::Forget { .. }
+            | Command::Connection { .. } => true,
+            _ => self.begins_run(),
+        }
+    }
+
+    /// Whether it waits for the end of a run that it begins.
+    pub fn begins_run(&self) -> bool {
+        matches!(self, Command::Sync { .. } | Command::Sample { .. } | Command::Release { .. })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum RunsCommand {
+    /// Show one run with its counts
+    Show {
+        run: u64,
+        /// Tell how it goes on until its end, and end with its exit code
+        #[arg(long)]
+        follow: bool,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -326,9 +368,7 @@ fn lifetime(text: &str) -> Result<std::time::Duration, &'static str> {
 
 /// A name that can stand in an audit log, and is not that of nobody.
 fn token_name(text: &str) -> Result<String, &'static str> {
-    let is_name = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.@".contains(&b));
-    if !is_name || text == "local" {
+    if !token::is_name(text) || text == "local" {
         return Err("use 1 to 64 letters, digits, `_`, `-`, `.` and `@`; `local` is taken");
     }
     Ok(text.to_owned())
@@ -356,6 +396,14 @@ pub enum ConnectionCommand {
         #[arg(long, short, value_name = "WHY", value_parser = message)]
         message: Option<String>,
     },
+}
+
+/// What a command can be known again by.
+fn key(text: &str) -> Result<String, String> {
+    if is_key(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("use 1 to {LONGEST_KEY} visible ASCII characters, such as a UUID"))
 }
 
 /// A reason that says something.
@@ -427,6 +475,9 @@ mod tests {
             "sync",
             "release seven -m why",
             "runs --limit 0",
+            "runs --limit 5 show 3",
+            "runs show people",
+            "runs show",
             "audit --limit 0",
             "token create local --scope read",
             "token create a/b --scope read",

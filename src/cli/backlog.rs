@@ -3,11 +3,9 @@
 //! The pause comes first and stands, whatever is answered to the question. Not responsible for what a waiver is
 //! (`engine::backlog`).
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::address;
-use super::beside::Server;
+use super::beside::{self, Server};
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -74,9 +72,8 @@ fn question(name: &str, shown: Backlog) -> String {
 }
 
 async fn owner(place: &Place, output: &Output, name: &str) -> Result<Owner, Failure> {
-    if let Some(found) = address::of_owner(&place.state()?) {
-        let sync = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
-        return Ok(Owner::Server { server: Server::at(found.address)?, sync });
+    if let Some(server) = place.server()? {
+        return Ok(Owner::Server { server, sync: name.to_owned() });
     }
     let config = place.config_for(Some(name))?;
     let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
@@ -89,7 +86,7 @@ impl Owner {
     async fn count(&self) -> Result<Backlog, Failure> {
         match self {
             Owner::Server { server, sync } => {
-                let path = format!("/api/v1/syncs/{sync}/backlog");
+                let path = beside::path("syncs", sync, "backlog");
                 loop {
                     let counted = server.question(&path).await?;
                     if counted["state"] != "counting" {
@@ -106,7 +103,7 @@ impl Owner {
     async fn discard(self, shown: Backlog, message: &str) -> Result<Backlog, Failure> {
         match self {
             Owner::Server { server, sync } => {
-                let path = format!("/api/v1/syncs/{sync}/discard-backlog");
+                let path = beside::path("syncs", &sync, "discard-backlog");
                 let body = json!({ "shown": shown, "message": message });
                 Ok(backlog_of(&server.long_command(&path, &body).await?))
             }

@@ -1,24 +1,25 @@
-//! A run that the server carries out: asked for over HTTP, waited for, and reported like one of this process.
+//! Commands and questions to the server over HTTP; a run that it carries out is waited for, and reported like one of this
+//! process.
 //!
-//! Not responsible for finding the server (`address`). A signal ends the waiting, not the run.
+//! Not responsible for finding the server (`address`). A signal ends the waiting, not the run. Invariant: every command has a
+//! key, so that a repetition after an answer that was lost has no second effect.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::address;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
-use super::sync;
-use crate::api::probes;
+use super::{sync, time};
+use crate::api::{self, probes};
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -42,6 +43,8 @@ const FAILURES: u32 = 10;
 pub struct Server {
     client: reqwest::Client,
     address: SocketAddr,
+    /// What the person who gives the command knows it by.
+    key: Option<String>,
 }
 
 /// What is needed of an answer to a question about a run.
@@ -55,17 +58,24 @@ struct Asked {
 
 /// Whether the server that owns the state, if one does, starts or puts another config in place: then how its syncs stand is
 /// not known yet. A server that does not answer is none.
-pub async fn is_reinitializing(state: &Path) -> bool {
-    let Some(address) = address::of_owner(state) else { return false };
-    let Ok(server) = Server::at(address.address) else { return false };
+pub async fn is_reinitializing(place: &Place) -> bool {
+    let Ok(Some(server)) = place.server() else { return false };
     let asked = server.client.get(server.url("/ready")).timeout(BRIEFLY);
-    let Some((StatusCode::SERVICE_UNAVAILABLE, problem)) = ask(asked).await else { return false };
+    let Ok((StatusCode::SERVICE_UNAVAILABLE, problem)) = ask(asked).await else { return false };
     matches!(problem["readiness"].as_str(), Some(probes::STARTING | probes::RELOADING))
 }
 
+/// The path of a command to one of these things, such as `/api/v1/syncs/NAME/stop`.
+pub fn path(things: &str, name: &str, command: &str) -> String {
+    format!("/api/v1/{things}/{}/{command}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+}
+
 impl Server {
-    pub fn at(address: SocketAddr) -> Result<Server, Failure> {
+    /// The server at this address. `key`: what a repetition of the command is known by, where the person said it.
+    pub fn at(address: SocketAddr, key: Option<String>) -> Result<Server, Failure> {
         let mut headers = HeaderMap::new();
+        let user = HeaderValue::try_from(time::who_as_name()).expect("a name is plain ASCII");
+        headers.insert(api::USER, user);
         if let Some(token) = token()? {
             headers.insert(AUTHORIZATION, token);
         }
@@ -76,7 +86,7 @@ impl Server {
             .timeout(TIMEOUT)
             .build()
             .map_err(|error| Failure::of(&error))?;
-        Ok(Server { client, address })
+        Ok(Server { client, address, key })
     }
 
     /// Has the server run the sync, and waits for the end of that run.
@@ -88,12 +98,12 @@ impl Server {
         asked: sync::Asked,
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
-        let path = format!("/api/v1/syncs/{sync}/run");
+        let path = path("syncs", sync, "run");
         let body = json!({ "full": asked.is_full, "keep_snapshot": asked.keeps_snapshot });
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 
-    /// Has the server send chosen rows of the sync, its name fit for a path, and waits for the end of that run.
+    /// Has the server send chosen rows of the sync, and waits for the end of that run.
     pub async fn sample(
         &self,
         place: &Place,
@@ -102,7 +112,7 @@ impl Server {
         chosen: &Chosen,
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
-        let path = format!("/api/v1/syncs/{sync}/sample");
+        let path = path("syncs", sync, "sample");
         let body = serde_json::to_value(chosen).expect("a choice is plain data and always JSON");
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
@@ -117,10 +127,7 @@ impl Server {
         body: &Value,
         mut signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
-        let body = body.to_string();
-        let request =
-            self.client.post(self.url(path)).header("content-type", "application/json").body(body);
-        let accepted = answer(request).await?.ok_or_else(|| self.gone())?;
+        let accepted = self.command(path, body).await?;
         let run = accepted["run"].as_u64().map(RunId).ok_or_else(|| self.gone())?;
         output.aside(&format!(
             "run {run} of `{sync}` is carried out by the server at {}",
@@ -135,30 +142,43 @@ impl Server {
         Ok((report, exit))
     }
 
-    /// Whether the sync, its name fit for a path, is paused by the config that the server was started with.
-    pub async fn is_paused_in_config(&self, sync: &str) -> Result<bool, Failure> {
-        let path = format!("/api/v1/syncs/{sync}");
-        let status = answer(self.client.get(self.url(&path))).await?;
-        let said = status.and_then(|status| status["is_paused_in_config"].as_bool());
-        said.ok_or_else(|| self.gone())
-    }
-
     /// Asks the server; its answer.
     pub async fn question(&self, path: &str) -> Result<Value, Failure> {
-        answer(self.client.get(self.url(path))).await?.ok_or_else(|| self.gone())
+        match ask(self.client.get(self.url(path))).await {
+            Ok((status, document)) => granted(status, document),
+            Err(_) => Err(self.gone()),
+        }
     }
 
     /// Gives the server a command; its answer.
     pub async fn command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.client.post(self.url(path)).header("content-type", "application/json");
-        answer(request.body(body.to_string())).await?.ok_or_else(|| self.gone())
+        self.command_within(path, body, TIMEOUT).await
     }
 
     /// As [`Server::command`], for one that reads the model before it is answered.
     pub async fn long_command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.client.post(self.url(path)).header("content-type", "application/json");
-        let request = request.timeout(LONG).body(body.to_string());
-        answer(request).await?.ok_or_else(|| self.gone())
+        self.command_within(path, body, LONG).await
+    }
+
+    /// Repeats the command once, under the same key, where the connection broke before there was an answer.
+    async fn command_within(
+        &self,
+        path: &str,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
+        let key = self.key.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+        let body = body.to_string();
+        let once = || {
+            let request = self.client.post(self.url(path)).timeout(limit).header(api::KEY, &key);
+            ask(request.header(CONTENT_TYPE, "application/json").body(body.clone()))
+        };
+        let answered = match once().await {
+            Err(error) if !error.is_timeout() => once().await,
+            answered => answered,
+        };
+        let (status, document) = answered.map_err(|_| self.gone())?;
+        granted(status, document)
     }
 
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {
@@ -197,7 +217,7 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    fn gone(&self) -> Failure {
+    pub fn gone(&self) -> Failure {
         Failure::failed(format!(
             "the server at {} does not answer; see its log, and try again",
             self.address
@@ -219,25 +239,19 @@ fn token() -> Result<Option<HeaderValue>, Failure> {
     Ok(Some(value))
 }
 
-/// The document of an answer; `None` if there was no answer.
-async fn answer(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
-    let Some((status, document)) = ask(request).await else { return Ok(None) };
-    granted(status, document).map(Some)
-}
-
-/// As [`answer`]; a server that has closed its state on its way out has none.
+/// The document of an answer; `None` if there was none, as of a server that has closed its state on its way out.
 async fn while_open(request: reqwest::RequestBuilder) -> Result<Option<Value>, Failure> {
     match ask(request).await {
-        None | Some((StatusCode::SERVICE_UNAVAILABLE, _)) => Ok(None),
-        Some((status, document)) => granted(status, document).map(Some),
+        Err(_) | Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => Ok(None),
+        Ok((status, document)) => granted(status, document).map(Some),
     }
 }
 
-async fn ask(request: reqwest::RequestBuilder) -> Option<(StatusCode, Value)> {
-    let response = request.send().await.ok()?;
+async fn ask(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), reqwest::Error> {
+    let response = request.send().await?;
     let status = response.status();
-    let body = response.bytes().await.ok()?;
-    Some((status, serde_json::from_slice(&body).unwrap_or_default()))
+    let body = response.bytes().await?;
+    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 fn granted(status: StatusCode, document: Value) -> Result<Value, Failure> {
@@ -266,7 +280,7 @@ fn left(cause: Cause, run: RunId, sync: &str) -> Failure {
 }
 
 /// The report of a run as far as the store has it.
-fn of_row(row: RunRow) -> Option<Report> {
+pub fn of_row(row: RunRow) -> Option<Report> {
     let Phase::Ended(outcome) = row.phase else { return None };
     Some(Report {
         kind: row.choice.map(|choice| choice.kind),

@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::beside::Server;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
 use super::stopping::Signals;
-use super::{address, order, sync, time};
+use super::{order, sync};
 use crate::api::decisions::Discarded;
 use crate::api::document;
 use crate::control::handle::Given;
@@ -28,10 +27,9 @@ pub async fn release(
     let config = place.config_for(None)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    if let Some(found) = address::of_owner(&config.state) {
+    if let Some(server) = place.server()? {
         let name = name_beside(place, run).await?;
         let (path, body) = (format!("/api/v1/runs/{run}/release"), json!({ "message": message }));
-        let server = Server::at(found.address)?;
         let ended = server.carried_out(place, output, &name, &path, &body, signals);
         let (report, exit) = Box::pin(ended).await?;
         sync::print(output, &report);
@@ -48,7 +46,8 @@ pub async fn release(
     let order = order::order(&config, found, false, Trigger::Manual);
     let decision = Box::pin(decisions::release(&store, &order, RunId(run), message)).await;
     let decision = Some(decision.map_err(|error| Failure::of(&error))?);
-    let given = Given { who: time::who(), message: Some(message.to_owned()), store, decision };
+    let (who, store) = place.given(&store);
+    let given = Given { who, message: Some(message.to_owned()), store, decision };
     let ended = sync::watched(&owned, output, &config, order, given, signals, queue);
     let (report, exit) = Box::pin(ended).await?;
     owned.store.close().await;
@@ -71,10 +70,10 @@ pub async fn discard(
         )
     };
     let config = place.config_for(None)?;
-    let answer = if let Some(found) = address::of_owner(&config.state) {
+    let answer = if let Some(server) = place.server()? {
         confirm(&question(&name_beside(place, run).await?), yes)?;
         let path = format!("/api/v1/runs/{run}/discard");
-        Server::at(found.address)?.command(&path, &json!({ "message": message })).await?
+        server.command(&path, &json!({ "message": message })).await?
     } else {
         let owned = state::own(&config).await?;
         sync::recover(&owned, output).await?;
@@ -84,8 +83,8 @@ pub async fn discard(
         let config = place.config_for(Some(&name))?;
         let order = order::order(&config, state::find(&config, &name)?, false, Trigger::Manual);
         confirm(&question(&name), yes)?;
-        let (run, who) = (RunId(run), time::who());
-        let discarded = Box::pin(decisions::discard(store, &order, run, message, &who)).await;
+        let (run, (who, marked)) = (RunId(run), place.given(store));
+        let discarded = Box::pin(decisions::discard(&marked, &order, run, message, &who)).await;
         let (discarded, still_held) = discarded.map_err(|error| Failure::of(&error))?;
         document::json(Discarded { sync: name, run, discarded, still_held })
     };

@@ -1,13 +1,11 @@
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::beside::Server;
+use super::beside;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
-use super::{address, time};
 use crate::engine::forgetting::{self, Left};
 
 /// Removes what is left of a sync that is no longer in the config, here or in the running server.
@@ -34,22 +32,26 @@ pub async fn run(
     let left = forgetting::left(&store, &config.state, name).await;
     let left = left.map_err(|error| Failure::of(&error))?;
     store.close().await;
-    if left.is_nothing() {
+    let server = place.server()?;
+    // Under a key that it was given, the server knows what was done before.
+    let is_known_there = server.is_some() && place.claim().is_some();
+    if left.is_nothing() && !is_known_there {
         return Err(nothing());
     }
     let question = format!("{} of `{name}` are removed for good. Go on?", words(&left));
     confirm(&question, yes)?;
-    if let Some(server) = address::of_owner(&config.state) {
-        let path = format!("/api/v1/syncs/{}/forget", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        Server::at(server.address)?.command(&path, &json!({ "message": message })).await?;
+    let answer = if let Some(server) = server {
+        let path = beside::path("syncs", name, "forget");
+        server.command(&path, &json!({ "message": message })).await?
     } else {
         let owned = state::own(&config).await?;
-        let (store, who) = (&owned.store, time::who());
-        let gone = forgetting::forget(store, &config.state, name, message, &who).await;
+        let (who, store) = place.given(&owned.store);
+        let gone = forgetting::forget(&store, &config.state, name, message, &who).await;
         store.close().await;
-        gone.map_err(|error| Failure::of(&error))?;
-    }
-    output.answer(&json!({ "sync": name, "removed": left }), || {
+        let removed = gone.map_err(|error| Failure::of(&error))?;
+        json!({ "sync": name, "removed": removed })
+    };
+    output.answer(&answer, || {
         format!("`{name}` is forgotten; what the destination holds of it stays there")
     });
     Ok(Exit::Done)

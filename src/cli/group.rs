@@ -5,17 +5,16 @@
 
 use std::fmt::Write;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::arguments::GroupCommand;
-use super::beside::{self, Server};
+use super::beside::{self, path};
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Owned, Place};
-use super::{address, pause, source, time};
+use super::{pause, source, time};
 use crate::api::document::json as to_json;
 use crate::api::groups::{MemberChanged, document, part};
 use crate::api::status::Status;
@@ -61,9 +60,9 @@ async fn start(
     name: &str,
     message: Option<&str>,
 ) -> Result<Exit, Failure> {
-    if let Some(server) = address::of_owner(&config.state) {
+    if let Some(server) = place.server()? {
         let said = json!({ "message": message });
-        let answer = Server::at(server.address)?.command(&path(name, "start"), &said).await?;
+        let answer = server.command(&path("groups", name, "start"), &said).await?;
         output.answer(&answer, || started(name, &answer));
         return Ok(Exit::Done);
     }
@@ -76,11 +75,6 @@ async fn start(
         )
     });
     Ok(Exit::Done)
-}
-
-fn path(group: &str, command: &str) -> String {
-    let group = utf8_percent_encode(group, NON_ALPHANUMERIC);
-    format!("/api/v1/groups/{group}/{command}")
 }
 
 /// What the server says of each sync.
@@ -114,10 +108,10 @@ async fn stop(
     name: &str,
     message: Option<&str>,
 ) -> Result<Exit, Failure> {
-    let members = match address::of_owner(&config.state) {
+    let members = match place.server()? {
         Some(server) => {
             let said = json!({ "message": message });
-            let answer = Server::at(server.address)?.command(&path(name, "stop"), &said).await?;
+            let answer = server.command(&path("groups", name, "stop"), &said).await?;
             members(&answer)
         }
         None => on_state(place, config, name, false, message).await?,
@@ -156,26 +150,27 @@ async fn on_state(
     message: Option<&str>,
 ) -> Result<Vec<Member>, Failure> {
     if let Some(store) = place.beside().await? {
-        return change(&store, config, name, is_start, message).await;
+        return change(place, &store, config, name, is_start, message).await;
     }
     let Owned { store, .. } = &state::own(config).await?;
-    let changed = change(store, config, name, is_start, message).await;
+    let changed = change(place, store, config, name, is_start, message).await;
     store.close().await;
     changed
 }
 
 async fn change(
+    place: &Place,
     store: &Store,
     config: &Config,
     group: &str,
     is_start: bool,
     message: Option<&str>,
 ) -> Result<Vec<Member>, Failure> {
-    let who = time::who();
+    let (who, store) = place.given(store);
     let message = message.unwrap_or(if is_start { "started" } else { "stopped" });
     let command = grouping::Command { group, is_start, who: &who, message };
     let syncs: Vec<_> = config.syncs_of(group).map(part).collect();
-    Ok(grouping::change(store, command, &syncs, time::now()).await?)
+    Ok(grouping::change(&store, command, &syncs, time::now()).await?)
 }
 
 async fn status(
@@ -193,7 +188,7 @@ async fn status(
         Err(failure) => return Err(failure),
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
-    let is_reinitializing = beside::is_reinitializing(&config.state).await;
+    let is_reinitializing = beside::is_reinitializing(place).await;
     let groups = config.groups.keys().filter(|group| name.is_none_or(|name| name == *group));
     let groups: Vec<(&String, Vec<&SyncConfig>)> =
         groups.map(|group| (group, config.syncs_of(group).collect())).collect();

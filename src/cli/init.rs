@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn what_is_written_has_no_problems_and_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(folder.path().join("counterflow.yaml"));
+        let place = Place::new(folder.path().join("counterflow.yaml"), None);
         let output = Output::new(Format::Json);
         assert_eq!(run(&place, &output).unwrap(), Exit::Done);
         let token = |name: &str| (name == "CRM_TOKEN").then(|| "x".to_owned());

@@ -23,6 +23,7 @@ mod group;
 mod init;
 mod last_good;
 mod notify;
+mod once;
 pub mod order;
 mod output;
 mod pause;
@@ -33,6 +34,7 @@ mod reload;
 mod reloading;
 mod replace;
 mod report_text;
+mod run;
 mod runs;
 mod sample;
 mod serve;
@@ -53,7 +55,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, ConnectionCommand};
+use arguments::{Arguments, Command, ConnectionCommand, RunsCommand};
 use exit::Exit;
 use failure::Failure;
 use output::{Format, Output};
@@ -111,67 +113,80 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
     if let Err(failure) = stopping::outlive_file_limits() {
         return output.failed(&failure);
     }
-    let place = Place::new(arguments.config);
-    let ended = match arguments.command {
-        Command::Validate => validate::run(&place, output),
-        Command::Doctor { connection } => doctor::run(&place, output, connection.as_deref()).await,
-        Command::Init => init::run(&place, output),
+    let claim = match once::claim(arguments.idempotency_key, &arguments.command) {
+        Ok(claim) => claim,
+        Err(failure) => return output.failed(&failure),
+    };
+    let begins_run = arguments.command.begins_run();
+    let place = Place::new(arguments.config, claim);
+    let work = Box::pin(carry_out(&place, output, arguments.command));
+    once::carried_out(&place, output, begins_run, work).await
+}
+
+async fn carry_out(place: &Place, output: &Output, command: Command) -> u8 {
+    let ended = match command {
+        Command::Validate => validate::run(place, output),
+        Command::Doctor { connection } => doctor::run(place, output, connection.as_deref()).await,
+        Command::Init => init::run(place, output),
         Command::Version => Ok(version::run(output)),
-        Command::Plan { sync } => plan::run(&place, output, &sync).await,
+        Command::Plan { sync } => plan::run(place, output, &sync).await,
         Command::Sync { sync, full, keep_snapshot } => {
             let asked = sync::Asked { is_full: full, keeps_snapshot: keep_snapshot };
-            return sync::run(&place, output, &sync, asked).await;
+            return sync::run(place, output, &sync, asked).await;
         }
         Command::Stop { sync, now, yes, message } => {
-            stop::run(&place, output, stop::Asked { sync, now, yes, message }).await
+            stop::run(place, output, stop::Asked { sync, now, yes, message }).await
         }
         Command::Pause { sync, message, lasting, until, discard_backlog, yes } => {
             let asked = pause::Asked { sync, is_paused: true, message, lasting, until };
             if discard_backlog {
-                backlog::run(&place, output, asked, yes).await
+                backlog::run(place, output, asked, yes).await
             } else {
-                pause::run(&place, output, asked).await
+                pause::run(place, output, asked).await
             }
         }
         Command::Resume { sync, message } => {
             let (lasting, until) = (None, None);
             let asked = pause::Asked { sync, is_paused: false, message, lasting, until };
-            pause::run(&place, output, asked).await
+            pause::run(place, output, asked).await
         }
-        Command::Group { command } => group::run(&place, output, command).await,
-        Command::Source { command } => source::run(&place, output, command).await,
+        Command::Group { command } => group::run(place, output, command).await,
+        Command::Source { command } => source::run(place, output, command).await,
         Command::Sample { sync, limit, key, keys, condition } => {
             let asked = sample::Asked { limit, key, keys, condition };
-            sample::run(&place, output, &sync, asked).await
+            sample::run(place, output, &sync, asked).await
         }
-        Command::Reload { revision } => reload::run(&place, output, revision).await,
-        Command::Serve => serve::run(&place, output).await,
-        Command::Release { run, message } => decide::release(&place, output, run, &message).await,
+        Command::Reload { revision } => reload::run(place, output, revision).await,
+        Command::Serve => serve::run(place, output).await,
+        Command::Release { run, message } => decide::release(place, output, run, &message).await,
         Command::Discard { run, message, yes } => {
-            decide::discard(&place, output, run, &message, yes).await
+            decide::discard(place, output, run, &message, yes).await
         }
         Command::Rebaseline { sync, message, yes } => {
-            rebaseline::run(&place, output, &sync, &message, yes).await
+            rebaseline::run(place, output, &sync, &message, yes).await
         }
         Command::Forget { sync, message, yes } => {
-            forget::run(&place, output, &sync, message.as_deref(), yes).await
+            forget::run(place, output, &sync, message.as_deref(), yes).await
         }
         Command::Connection { command } => {
             let ConnectionCommand::Replace { old, new, sync, group, keep_snapshot, yes, message } =
                 command;
             let keeps_snapshot = keep_snapshot;
             let asked = replacing::Asked { old, new, syncs: sync, group, keeps_snapshot };
-            replace::run(&place, output, asked, yes, message.as_deref()).await
+            replace::run(place, output, asked, yes, message.as_deref()).await
         }
-        Command::Status { sync } => status::run(&place, output, sync.as_deref()).await,
-        Command::Runs { sync, limit } => runs::run(&place, output, sync.as_deref(), limit).await,
-        Command::Rejected { sync, run } => rejected::run(&place, output, &sync, run).await,
+        Command::Status { sync } => status::run(place, output, sync.as_deref()).await,
+        Command::Runs { command: Some(RunsCommand::Show { run, follow }), .. } => {
+            run::run(place, output, run, follow).await
+        }
+        Command::Runs { sync, limit, .. } => runs::run(place, output, sync.as_deref(), limit).await,
+        Command::Rejected { sync, run } => rejected::run(place, output, &sync, run).await,
         Command::Demo { seed, keep, serve, listen } => {
             demo::run(output, demo::Asked { seed, keep, serve, listen }).await
         }
-        Command::Audit { sync, limit } => audit::run(&place, output, sync, limit).await,
-        Command::Token(command) => token::run(&place, output, command).await,
-        Command::Explain { sync, key } => explain::run(&place, output, &sync, &key).await,
+        Command::Audit { sync, limit } => audit::run(place, output, sync, limit).await,
+        Command::Token(command) => token::run(place, output, command).await,
+        Command::Explain { sync, key } => explain::run(place, output, &sync, &key).await,
     };
     match ended {
         Ok(exit) => exit.code(),

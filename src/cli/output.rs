@@ -1,6 +1,11 @@
+//! What a command says: its one answer on standard output, words beside it and failures.
+//!
+//! Not responsible for what is said. Invariant: a reader that went away is no error, an answer that could not be written is one.
+
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::exit::Exit;
@@ -21,20 +26,36 @@ pub enum Format {
 pub struct Output {
     pub format: Format,
     unwritten: OnceLock<std::io::Error>,
+    answered: OnceLock<Answered>,
+}
+
+/// What a command answered, in either format.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answered {
+    pub document: Value,
+    pub words: String,
 }
 
 impl Output {
     pub fn new(format: Format) -> Output {
-        Output { format, unwritten: OnceLock::new() }
+        Output { format, unwritten: OnceLock::new(), answered: OnceLock::new() }
     }
 
-    /// Prints the command's answer in the format asked for; `human` is only made when it is wanted.
+    /// Prints the command's answer in the format asked for.
     pub fn answer(&self, json: &Value, human: impl FnOnce() -> String) {
+        let answered = Answered { document: json.clone(), words: human() };
         let text = match self.format {
-            Format::Human => human(),
+            Format::Human => answered.words.clone(),
             Format::Json => json.to_string(),
         };
         self.write(text.trim_end());
+        // A command answers once.
+        let _ = self.answered.set(answered);
+    }
+
+    /// What the command answered, if it did.
+    pub fn answered(&self) -> Option<&Answered> {
+        self.answered.get()
     }
 
     fn write(&self, text: &str) {

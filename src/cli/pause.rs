@@ -1,22 +1,21 @@
-//! Pauses a sync, which drains what goes, or resumes it; works beside the process that owns the state, and without one.
+//! Pauses a sync, which drains what goes, or resumes it: a server does it where one owns the state; else it is written there.
 //!
 //! Not responsible for what a pause is (`control::pausing`). What counts as the config's value is what the owner knows: a
 //! server works by the config it was started with.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::beside::Server;
+use super::beside::{self, Server};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
-use super::{address, stop, time};
+use super::{stop, time};
 use crate::control::pausing::{self, Came, Paused};
 use crate::control::until;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Phase;
-use crate::store::{self, Store};
+use crate::store::{self, Pause, Store};
 
 /// What `pause` or `resume` was asked.
 #[derive(Debug)]
@@ -46,26 +45,52 @@ pub struct Changed {
 /// Pauses or resumes, and waits for the end of the run that a pause ends.
 pub async fn carry_out(place: &Place, asked: &Asked) -> Result<Changed, Failure> {
     ending(asked)?;
-    let configured = configured(place, &asked.sync).await?;
+    if let Some(server) = place.server()? {
+        let came = ask(&server, asked).await?;
+        let store = place.beside().await?.ok_or_else(|| server.gone())?;
+        return changed(place, &store, asked, came).await;
+    }
+    let config = place.config_for(None)?;
+    let configured = state::find(&config, &asked.sync)?.paused;
     if let Some(store) = place.beside().await? {
-        return change(place, &store, asked, configured).await;
+        return write(place, &store, asked, configured).await;
     }
     // There is no state yet.
-    let Owned { store, .. } = &state::own(&place.config_for(None)?).await?;
-    let changed = change(place, store, asked, configured).await;
+    let Owned { store, .. } = &state::own(&config).await?;
+    let changed = write(place, store, asked, configured).await;
     store.close().await;
     changed
 }
 
-/// What the config says of the sync's being paused.
-async fn configured(place: &Place, sync: &str) -> Result<bool, Failure> {
-    match address::of_owner(&place.state()?) {
-        Some(server) => {
-            let sync = utf8_percent_encode(sync, NON_ALPHANUMERIC).to_string();
-            Server::at(server.address)?.is_paused_in_config(&sync).await
-        }
-        None => Ok(state::find(&place.config_for(None)?, sync)?.paused),
-    }
+/// Has the server do it; what it came to, and when the pause that stands ends.
+async fn ask(server: &Server, asked: &Asked) -> Result<(Came, Option<Instant>), Failure> {
+    let Asked { sync, is_paused, message, lasting, until } = asked;
+    let (command, body) = match is_paused {
+        true => ("pause", json!({ "message": message, "for": lasting, "until": until })),
+        false => ("resume", json!({ "message": message })),
+    };
+    let answer = server.command(&beside::path("syncs", sync, command), &body).await?;
+    let standing = said(&answer["pause"]).filter(|pause| pause.is_paused);
+    let until = standing.as_ref().and_then(|pause| pause.until);
+    let came = if answer["is_changed"] == false {
+        Came::Already(is_paused.then(|| Paused { sync: sync.clone(), by: standing }))
+    } else {
+        Came::Changed(answer["run"].as_u64().map(RunId))
+    };
+    Ok((came, until))
+}
+
+/// A pause or a resume as the server says it.
+fn said(pause: &Value) -> Option<Pause> {
+    let instant = |name: &str| pause[name].as_str().and_then(time::read);
+    Some(Pause {
+        is_paused: pause["is_paused"].as_bool()?,
+        configured: false,
+        message: pause["message"].as_str().map(str::to_owned),
+        who: pause["who"].as_str()?.to_owned(),
+        at: instant("since")?,
+        until: instant("until"),
+    })
 }
 
 fn ending(asked: &Asked) -> Result<Option<Instant>, Failure> {
@@ -77,18 +102,31 @@ fn ending(asked: &Asked) -> Result<Option<Instant>, Failure> {
     })
 }
 
-async fn change(
+/// Writes it to the state.
+async fn write(
     place: &Place,
     store: &Store,
     asked: &Asked,
     configured: bool,
 ) -> Result<Changed, Failure> {
     let Asked { sync, is_paused, message, .. } = asked;
-    let who = time::who();
+    let (who, marked) = place.given(store);
     let (is_paused, until) = (*is_paused, ending(asked)?);
     let command =
         pausing::Asked { sync, is_paused, configured, who: &who, message, until, is_start: false };
-    let came = pausing::change(store, command, time::now()).await?;
+    let came = pausing::change(&marked, command, time::now()).await?;
+    changed(place, store, asked, (came, until)).await
+}
+
+/// Waits for the end of the run that a pause ends, and says what all of it came to.
+async fn changed(
+    place: &Place,
+    store: &Store,
+    asked: &Asked,
+    (came, until): (Came, Option<Instant>),
+) -> Result<Changed, Failure> {
+    let Asked { sync, is_paused, .. } = asked;
+    let is_paused = *is_paused;
     let ended = match came {
         Came::Changed(Some(run)) => Some((run, end(place, store, sync, run).await?)),
         Came::Changed(None) | Came::Already(_) => None,
@@ -136,7 +174,6 @@ pub async fn end(place: &Place, store: &Store, sync: &str, run: RunId) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Pause;
 
     #[test]
     fn a_command_that_changes_nothing_says_what_stands() {

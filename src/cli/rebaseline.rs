@@ -1,13 +1,11 @@
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::beside::Server;
+use super::beside;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
-use super::{address, time};
 use crate::api::decisions::SetAside;
 use crate::api::document;
 use crate::engine::decisions;
@@ -26,16 +24,15 @@ pub async fn run(
         "The snapshot of `{name}` is set aside: the next run sends every row again, and rows \
          already gone are never deleted. Go on?"
     );
-    let answer = if let Some(found) = address::of_owner(&config.state) {
+    let answer = if let Some(server) = place.server()? {
         confirm(&question, yes)?;
-        let sync = utf8_percent_encode(name, NON_ALPHANUMERIC);
-        let path = format!("/api/v1/syncs/{sync}/rebaseline");
-        Server::at(found.address)?.command(&path, &json!({ "message": message })).await?
+        let path = beside::path("syncs", name, "rebaseline");
+        server.command(&path, &json!({ "message": message })).await?
     } else {
         let owned = state::own(&config).await?;
         confirm(&question, yes)?;
-        let (store, who) = (&owned.store, time::who());
-        let folder = decisions::rebaseline(store, &config.state, name, message, &who).await;
+        let (who, store) = place.given(&owned.store);
+        let folder = decisions::rebaseline(&store, &config.state, name, message, &who).await;
         let folder = folder.map_err(|error| Failure::of(&error))?;
         store.close().await;
         let archived_in = folder.display().to_string();

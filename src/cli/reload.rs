@@ -1,7 +1,5 @@
 use serde_json::json;
 
-use super::address;
-use super::beside::Server;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
@@ -13,8 +11,8 @@ pub async fn run(
     output: &Output,
     revision: Option<String>,
 ) -> Result<Exit, Failure> {
-    let state = place.state()?;
-    let Some(found) = address::of_owner(&state) else {
+    let Some(server) = place.server()? else {
+        let state = place.state()?;
         return Err(Failure::usage(format!(
             "no server works on `{}`, so there is nothing to reload; every other command reads the file anew, and \
              `counterflow serve` starts a server",
@@ -25,7 +23,7 @@ pub async fn run(
         Some(revision) => json!({ "revision": revision }),
         None => json!({}),
     };
-    let answer = Server::at(found.address)?.command("/api/v1/reload", &body).await?;
+    let answer = server.command("/api/v1/reload", &body).await?;
     output.answer(&answer, || {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         format!("revision {} runs: {}\n", text("revision"), text("summary"))

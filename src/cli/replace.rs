@@ -7,16 +7,15 @@
 
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::beside::Server;
+use super::beside::{self, Server};
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
-use super::{address, order, pause, source, stop, sync, time};
+use super::{order, pause, source, stop, sync, time};
 use crate::api::document;
 use crate::api::replace::{Replaced, SyncReplaced};
 use crate::config::replacing::{self, Asked, Plan};
@@ -42,18 +41,24 @@ pub async fn run(
     let config = place.config_for(None)?;
     let text = std::fs::read_to_string(&place.file).map_err(|error| Failure::of(&error))?;
     let plan = replacing::plan(&config, &text, &asked);
-    let plan = plan.map_err(|refused| Failure::usage(refused.to_string()))?;
-    let answer = match address::of_owner(&config.state) {
-        Some(found) => {
-            confirm(&question(&asked, &plan.syncs), yes)?;
-            let server = Server::at(found.address)?;
-            Box::pin(beside(place, output, &server, &asked, &plan.syncs, message)).await?
+    let plan = plan.map_err(|refused| Failure::usage(refused.to_string()));
+    let answer = match place.server()? {
+        Some(server) => {
+            match plan {
+                Ok(plan) => confirm(&question(&asked, &plan.syncs), yes)?,
+                // Under a key that it was given, the server knows what was done before.
+                Err(_) if place.claim().is_some() => {}
+                Err(refused) => return Err(refused),
+            }
+            Box::pin(ask(place, output, &server, &asked, message)).await?
         }
-        None => Box::pin(here(place, output, &asked, &plan, &text, yes, message)).await?,
+        None => Box::pin(here(place, output, &asked, &plan?, &text, yes, message)).await?,
     };
     output.answer(&answer, || {
         let Asked { old, new, keeps_snapshot, .. } = &asked;
-        let syncs = plan.syncs.join("`, `");
+        let syncs = answer["syncs"].as_array().into_iter().flatten();
+        let syncs: Vec<&str> = syncs.filter_map(|one| one["sync"].as_str()).collect();
+        let syncs = syncs.join("`, `");
         let next = match keeps_snapshot {
             true => "the next run goes on with the snapshot, and its first deletes are held",
             false => "the next run of each is full, and rows already gone are never deleted",
@@ -64,20 +69,18 @@ pub async fn run(
 }
 
 /// Has the server replace it, and waits for the ends of the runs that drain.
-async fn beside(
+async fn ask(
     place: &Place,
     output: &Output,
     server: &Server,
     asked: &Asked,
-    syncs: &[String],
     message: Option<&str>,
 ) -> Result<serde_json::Value, Failure> {
-    let Asked { old, new, keeps_snapshot, .. } = asked;
-    let old = utf8_percent_encode(old, NON_ALPHANUMERIC);
+    let Asked { old, new, syncs, group, keeps_snapshot } = asked;
     let body = json!({
-        "new": new, "syncs": syncs, "keep_snapshot": keeps_snapshot, "message": message,
+        "new": new, "syncs": syncs, "group": group, "keep_snapshot": keeps_snapshot, "message": message,
     });
-    let answer = server.command(&format!("/api/v1/connections/{old}/replace"), &body).await?;
+    let answer = server.command(&beside::path("connections", old, "replace"), &body).await?;
     for one in answer["syncs"].as_array().into_iter().flatten() {
         if let (Some(sync), Some(run)) = (one["sync"].as_str(), one["run"].as_u64().map(RunId))
             && let Some(store) = place.beside().await?
@@ -109,10 +112,10 @@ async fn here(
     stop_all(place, &why, &plan.syncs).await?;
     let owned = own(&place.config_for(None)?).await?;
     sync::recover(&owned, output).await?;
-    let (store, who) = (&owned.store, time::who());
+    let (store, (who, marked)) = (&owned.store, place.given(&owned.store));
     let audited = |sync: &String| decisions::audited(replacing::command(asked), sync, &why, &who);
     let decided: Vec<_> = plan.syncs.iter().map(audited).zip(decided).collect();
-    let pending = store.decide(&decided).await?;
+    let pending = marked.decide(&decided).await?;
     points::reached(Point::Decided);
     if let Err(error) = next.put_in_place(text) {
         decisions::withdraw(store, &who, pending).await?;

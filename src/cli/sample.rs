@@ -5,14 +5,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::address::{self, Address};
-use super::beside::Server;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
 use super::stopping::Signals;
-use super::{order, sync, time};
+use super::{order, sync};
 use crate::control::handle::Given;
 use crate::control::sampling;
 use crate::domain::chosen::Chosen;
@@ -44,11 +42,8 @@ pub async fn run(
     state::find(&config, name)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    let (report, exit) = match address::of_owner(&config.state) {
-        Some(Address { address, .. }) => {
-            let server = Server::at(address)?;
-            Box::pin(server.sample(place, output, name, &chosen, signals)).await?
-        }
+    let (report, exit) = match place.server()? {
+        Some(server) => Box::pin(server.sample(place, output, name, &chosen, signals)).await?,
         None => Box::pin(here(place, output, name, chosen, signals)).await?,
     };
     sync::print(output, &report);
@@ -69,7 +64,7 @@ async fn here(
     let owned = state::own(&config).await?;
     let traces = sync::traces(&config)?;
     sync::recover(&owned, output).await?;
-    let (who, store) = (time::who(), owned.store.clone());
+    let (who, store) = place.given(&owned.store);
     let given = Given { who, message: None, store, decision: None };
     let run = sampling::ask(&given, name, Trigger::Manual).await?;
     let ended = sync::carried_out(&owned, output, &config, &traces, order, run, signals);

@@ -1,20 +1,24 @@
 //! Where a command works: the config file and the state beside it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::address::{self, Address};
+use super::beside::Server;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::last_good;
+use super::time;
 use crate::config::{self, Config, SyncConfig};
 use crate::control::pausing::SELF;
 use crate::engine::decisions;
-use crate::store::{self, StateLock, Store};
+use crate::store::{self, Claim, Mark, StateLock, Store};
 
-/// The config file that was named.
+/// The config file that was named, and the key that the command came with.
 #[derive(Debug)]
 pub struct Place {
     pub file: PathBuf,
+    pub mark: Option<Arc<Mark>>,
 }
 
 /// The state, owned: while this lives no other process writes it.
@@ -25,8 +29,30 @@ pub struct Owned {
 }
 
 impl Place {
-    pub fn new(file: PathBuf) -> Place {
-        Place { file }
+    pub fn new(file: PathBuf, claim: Option<Claim>) -> Place {
+        Place { file, mark: claim.map(|claim| Mark::new(Some(claim))) }
+    }
+
+    /// What the command came with for a key.
+    pub fn claim(&self) -> Option<&Claim> {
+        self.mark.as_ref().and_then(|mark| mark.claim.as_ref())
+    }
+
+    /// Who gives the command, and the store as the command writes it.
+    pub fn given(&self, store: &Store) -> (String, Store) {
+        let marked = self.mark.as_ref().map(|mark| store.marked(Arc::clone(mark)));
+        (time::who(), marked.unwrap_or_else(|| store.clone()))
+    }
+
+    /// The server that owns the state, if one does.
+    pub fn server(&self) -> Result<Option<Server>, Failure> {
+        let Some(found) = address::of_owner(&self.state()?) else { return Ok(None) };
+        self.server_at(&found).map(Some)
+    }
+
+    /// The server that was found.
+    pub fn server_at(&self, found: &Address) -> Result<Server, Failure> {
+        Server::at(found.address, self.claim().map(|claim| claim.key.clone()))
     }
 
     /// The config, without problems.

@@ -31,7 +31,7 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
         Err(failure) => return Err(failure),
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
-    let is_reinitializing = beside::is_reinitializing(&config.state).await;
+    let is_reinitializing = beside::is_reinitializing(place).await;
     let glances = Glances::default();
     let statuses =
         Status::read(&config, store, &glances, &syncs, is_reinitializing, time::now()).await;

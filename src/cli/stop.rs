@@ -1,7 +1,7 @@
 //! Stops a run that goes on in another process, and waits for its end.
 //!
-//! Works beside the process that owns the state, and beside a config that is wrong elsewhere. Not responsible for the
-//! drain: the run sees the request and drains by itself.
+//! A server is asked over HTTP; beside any other process that owns the state, and without one, the request is written there.
+//! Works beside a config that is wrong elsewhere. Not responsible for the drain: the run sees the request and drains by itself.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
-use super::time;
+use super::{beside, time};
 use crate::control::commands;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -34,32 +34,51 @@ pub struct Asked {
 }
 
 pub async fn run(place: &Place, output: &Output, asked: Asked) -> Result<Exit, Failure> {
-    let going = match place.beside().await? {
-        Some(store) => going(&store, &asked.sync).await?.map(|run| (store, run)),
+    let Asked { sync, now: is_now, yes, message } = &asked;
+    let server = place.server()?;
+    let store = place.beside().await?;
+    let going = match &store {
+        Some(store) => going(store, sync).await?,
         None => None,
     };
-    let Some((store, going)) = going else {
-        return nothing_goes(place, output, &asked.sync);
-    };
-    let sync = &asked.sync;
     let is_abandoned = is_abandoned(place)?;
-    let question = if is_abandoned {
-        format!("Keep run {} of `{sync}` from being taken up by the next process?", going.id)
-    } else if asked.now {
-        format!("Stop run {} of `{sync}` and drop what is in flight?", going.id)
-    } else {
-        format!("Stop run {} of `{sync}`?", going.id)
+    if let Some(going) = &going {
+        let question = if is_abandoned {
+            format!("Keep run {} of `{sync}` from being taken up by the next process?", going.id)
+        } else if *is_now {
+            format!("Stop run {} of `{sync}` and drop what is in flight?", going.id)
+        } else {
+            format!("Stop run {} of `{sync}`?", going.id)
+        };
+        // A stop loses nothing: where nobody can be asked, the command itself is the answer.
+        let is_asked = !yes && std::io::IsTerminal::is_terminal(&std::io::stdin());
+        confirm(&question, !is_asked)?;
+    }
+    let message = message.as_deref();
+    let run = match (&server, &store) {
+        (Some(server), _) => {
+            let body = json!({ "now": is_now, "message": message });
+            let answer = server.command(&beside::path("syncs", sync, "stop"), &body).await?;
+            answer["run"].as_u64().map(RunId)
+        }
+        (None, Some(store)) => {
+            known(place, sync, going.is_some())?;
+            let (who, store) = place.given(store);
+            let stop = commands::Stop { sync, is_now: *is_now, who: &who, message };
+            commands::stop(&store, stop, time::now()).await?
+        }
+        (None, None) => {
+            known(place, sync, false)?;
+            None
+        }
     };
-    // A stop loses nothing: where nobody can be asked, the command itself is the answer.
-    let is_asked = !asked.yes && std::io::IsTerminal::is_terminal(&std::io::stdin());
-    confirm(&question, !is_asked)?;
-    let who = time::who();
-    let message = asked.message.as_deref();
-    let stop = commands::Stop { sync, is_now: asked.now, who: &who, message };
-    let Some(run) = commands::stop(&store, stop, time::now()).await? else {
-        return nothing_goes(place, output, sync);
+    let (Some(run), Some(store)) = (run, store) else {
+        output.answer(&json!({ "sync": sync, "run": null, "phase": null }), || {
+            format!("no run of `{sync}` is going on")
+        });
+        return Ok(Exit::Done);
     };
-    if is_abandoned {
+    if let Some(going) = going.filter(|_| is_abandoned) {
         answer_for_next(output, &going);
         return Ok(Exit::Done);
     }
@@ -75,15 +94,12 @@ async fn going(store: &Store, sync: &str) -> Result<Option<RunRow>, Failure> {
     Ok(store.unfinished_of(sync).await?.into_iter().next())
 }
 
-fn nothing_goes(place: &Place, output: &Output, sync: &str) -> Result<Exit, Failure> {
-    // A name that nobody knows is a slip of the hand; a config that is wrong elsewhere is not asked.
-    if let Ok(config) = place.config_for(None) {
-        super::state::find(&config, sync)?;
+/// A name that nobody knows is a slip of the hand; a config that is wrong elsewhere is not asked.
+fn known(place: &Place, sync: &str, is_going: bool) -> Result<(), Failure> {
+    match place.config_for(None) {
+        Ok(config) if !is_going => super::state::find(&config, sync).map(|_| ()),
+        _ => Ok(()),
     }
-    output.answer(&json!({ "sync": sync, "run": null, "phase": null }), || {
-        format!("no run of `{sync}` is going on")
-    });
-    Ok(Exit::Done)
 }
 
 /// There is no process to wait for: the next one heeds the request before it begins anything.

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::bar::Bar;
-use super::beside::Server;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::{Format, Output};
@@ -85,10 +84,11 @@ async fn attempt(
     points::reached(Point::StateOwned);
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;
+    let (who, store) = place.given(&owned.store);
     let given = Given {
-        who: time::who(),
+        who,
         message: None,
-        store: owned.store.clone(),
+        store,
         decision: asked.keeps_snapshot.then(|| Decision::Keep { at: time::now() }),
     };
     let ended = watched(&owned, output, &config, order, given, signals, queue);
@@ -127,6 +127,7 @@ async fn beside(
     asked: Asked,
     signals: Signals,
 ) -> Result<Exit, Failure> {
+    let server = place.server_at(&found)?;
     let Address { address, config, .. } = found;
     if config.is_some() && config != address::hash(&place.file) {
         output.aside(&format!(
@@ -134,7 +135,6 @@ async fn beside(
             place.file.display()
         ));
     }
-    let server = Server::at(address)?;
     let (report, exit) = Box::pin(server.sync(place, output, sync, asked, signals)).await?;
     print(output, &report);
     Ok(exit)

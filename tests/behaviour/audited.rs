@@ -12,9 +12,9 @@ use crate::support::workspace::{Setup, Workspace};
 const DATABASE: &str = "counterflow.db";
 
 /// A mirror of the people 1 to 40 in the group `all`, with a second connection `next` to the same oracle.
-fn workspace(oracle: &Oracle) -> Workspace {
+pub fn workspace(oracle: &Oracle) -> Workspace {
     let setup = Setup {
-        head: "groups: { all: {} }",
+        head: "server: { listen: \"127.0.0.1:0\" }\ngroups: { all: {} }",
         sync: "group: all",
         max_deletes: None,
         concurrency: 1,

@@ -12,6 +12,7 @@ mod backlog;
 mod bad_input;
 mod changes;
 mod check_keys;
+mod command_line;
 mod commands;
 mod control_plane;
 #[cfg(feature = "faults")]

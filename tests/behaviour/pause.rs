@@ -234,7 +234,11 @@ fn the_command_line_pauses_and_resumes_beside_a_server_whose_config_counts() {
     assert_eq!((&next["phase"], &next["kind"]), (&json!("succeeded"), &json!("full")));
     check_mirror(&oracle, &expected(&people(1..=40)));
     server.end().expect_code(0);
-    let log = [said("pause", Some(going), "bad data"), said("resume", None, "mended")];
+    let log = [
+        said("pause", Some(going), "bad data"),
+        said("pause", None, "worse data"),
+        said("resume", None, "mended"),
+    ];
     assert_eq!(audit(&workspace), log);
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -22,6 +22,8 @@ use tokio_rustls::rustls::ServerConfig;
 pub enum Does {
     /// Passes its bytes on to the oracle and back.
     Pass,
+    /// Passes one request on and hangs up at its answer; from then on it passes all.
+    LoseAnswer,
     /// Nobody listens.
     Refuse,
     /// Takes the connection and says nothing.
@@ -154,6 +156,9 @@ async fn stand(
             Ok((stream, _)) = accepted => {
                 seen.connections.fetch_add(1, Ordering::Relaxed);
                 open.spawn(serve(stream, does.clone(), oracle.clone(), Arc::clone(&seen)));
+                if matches!(does, Does::LoseAnswer) {
+                    does = Does::Pass;
+                }
             }
         }
         while open.try_join_next().is_some() {}
@@ -166,6 +171,7 @@ async fn serve(mut stream: TcpStream, does: Does, oracle: String, seen: Arc<Seen
     match does {
         Does::Refuse => {}
         Does::Pass => pass(stream, &oracle).await,
+        Does::LoseAnswer => lose_answer(stream, &oracle).await,
         Does::Stall => until_closed(&mut stream).await,
         Does::Say(words) => {
             let _ = stream.read(&mut [0; 4096]).await;
@@ -214,6 +220,17 @@ async fn pass(mut stream: impl AsyncRead + AsyncWrite + Unpin, oracle: &str) {
     if let Ok(mut onward) = TcpStream::connect(oracle).await {
         let _ = onward.set_nodelay(true);
         let _ = copy_bidirectional(&mut stream, &mut onward).await;
+    }
+}
+
+async fn lose_answer(mut stream: TcpStream, oracle: &str) {
+    if let Ok(mut onward) = TcpStream::connect(oracle).await {
+        let ((mut asks, _), (mut answers, mut hears)) = (stream.split(), onward.split());
+        let mut first = [0; 1];
+        tokio::select! {
+            _ = copy(&mut asks, &mut hears) => {}
+            _ = answers.read(&mut first) => {}
+        }
     }
 }
 
