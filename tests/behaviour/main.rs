@@ -13,6 +13,7 @@ mod bad_input;
 mod changes;
 mod check_keys;
 mod commands;
+mod compaction;
 mod control_plane;
 #[cfg(feature = "faults")]
 mod decisions;
