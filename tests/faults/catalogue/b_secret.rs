@@ -120,9 +120,10 @@ fn of_another_account(scenario: &Scenario) {
     let (mut case, started) = under_way(scenario, 1, ASKED_FOR);
     case.oracle.set_account(json!("other"));
     rotate(&mut case);
-    let halted = case.end(started).expect_code(1).json();
+    let ended = case.end(started);
     let sent = case.oracle.requests().iter().filter(with_next).count();
     assert_eq!(sent, 0, "rows were sent to another account\n{}", case.print());
+    let halted = ended.expect_code(1).json();
     let error = halted["error"].as_str().unwrap_or_default();
     assert!(error.contains("account `other`"), "{halted:#}");
     case.say("the secret is for the account of before after all");
