@@ -19,6 +19,7 @@ const RANKS: [(&str, u8); 20] = [
     ("shutdown", 0),
     ("telemetry", 0),
     ("points", 0),
+    ("folders", 0),
     ("identity", 0),
     ("source", 1),
     ("delta", 1),

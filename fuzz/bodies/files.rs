@@ -89,10 +89,11 @@ pub fn read_all(disk: &MemoryDisk) -> bool {
     let mut visited = BTreeMap::<Vec<u8>, Entry>::new();
     let mut is_once = true;
     let visit = |key: &[u8], entry| is_once &= visited.insert(key.to_vec(), entry).is_none();
-    if snapshot.visit(visit).is_err() {
+    if snapshot.view().visit(visit).is_err() {
         return false;
     }
-    let Ok(listed) = snapshot.entries().and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+    let Ok(listed) =
+        snapshot.view().entries().and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
     else {
         return false;
     };
@@ -105,7 +106,7 @@ pub fn read_all(disk: &MemoryDisk) -> bool {
     assert_eq!(again.recovered(), None, "a journal is folded once");
     let mut second = BTreeMap::new();
     let visit = |key: &[u8], entry| drop(second.insert(key.to_vec(), entry));
-    again.visit(visit).expect("what was read once can be read again");
+    again.view().visit(visit).expect("what was read once can be read again");
     assert_eq!(second, visited, "the same after it was opened again");
     true
 }

@@ -102,7 +102,7 @@ pub fn fuzz_judge(data: &[u8]) -> bool {
         records,
         body: if is_delete { String::new() } else { format!(r#"{{"rows":[{body}]}}"#) }.into(),
         path: is_delete.then(|| format!("/rows/{NAME}")),
-        idempotency_key: "k".to_owned(),
+        idempotency_key: Some("k".to_owned()),
         run: "1".to_owned(),
         attempt: 1,
     };

@@ -4,6 +4,7 @@
 //! Unknown, and is no failure. Not responsible for the rule from facts to status (`domain::status`).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
 use crate::engine::backlog;
+use crate::engine::prepare::folder;
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::{self, Glance, Glances};
@@ -350,13 +352,17 @@ async fn snapshots(
     glances: &Glances,
     syncs: &[&SyncConfig],
 ) -> Vec<Result<Option<Glance>, snapshot::Error>> {
-    let folder = config.state.join("snapshots");
-    let names: Vec<String> = syncs.iter().map(|sync| sync.sync.name.clone()).collect();
+    let place = |sync: &&SyncConfig| {
+        let name = sync.sync.name.clone();
+        (folder(&config.state, &name), name)
+    };
+    let places: Vec<(PathBuf, String)> = syncs.iter().map(place).collect();
     let glances = glances.clone();
     let mut tasks = Tasks::default();
     tasks.spawn_blocking(move || {
-        let take = |name: &String| glances.take(&LocalDisk::existing(folder.join(name)), name);
-        names.iter().map(take).collect()
+        let take =
+            |(folder, name): (PathBuf, String)| glances.take(&LocalDisk::existing(folder), &name);
+        places.into_iter().map(take).collect()
     });
     tasks.next().await.expect("the one task was just spawned")
 }

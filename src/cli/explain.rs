@@ -14,6 +14,7 @@ use super::state::{self, Place};
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
+use crate::engine::prepare::folder;
 use crate::snapshot::{self, Known, View};
 use crate::store::RunNote;
 
@@ -29,7 +30,7 @@ pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Resul
         None => None,
     };
     let known = known.map(|(lineage, generation, journal)| Known { lineage, generation, journal });
-    let view = snapshot::recovered(&state::snapshot_folder(&config, sync), sync, known)
+    let view = snapshot::recovered(&folder(&config.state, sync), sync, known)
         .map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {
         Some(view) => (find(view, key)?, view.header().epoch),

@@ -1,7 +1,7 @@
 //! What the engine needs to know of each sync, from the config.
 //!
 //! Not responsible for the config itself, nor for when a sync runs. Invariant: the syncs of one connection share its budget,
-//! and those of one source its definition.
+//! those of one source its definition, and all of them the room of the delivery log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub fn history(config: &Config) -> history::Rules {
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
     let budget = Budget::new(&config.connection_of(sync).limits);
     let source = Arc::new(config.source_of(sync).clone());
-    Order { is_full, trigger, ..standing(config, sync, budget, source) }
+    Order { is_full, trigger, ..standing(config, sync, budget, source, spool(config)) }
 }
 
 /// The budgets of a process, by connection. One is kept once it is there: runs of an earlier config may use it.
@@ -68,7 +68,15 @@ pub fn orders(config: &Config, budgets: &mut Budgets) -> Vec<Order> {
         .map(|(name, source)| (name.as_str(), Arc::new(source.clone())))
         .collect();
     let source = |sync: &SyncConfig| Arc::clone(&sources[sync.sync.model.source.as_str()]);
-    config.syncs.iter().map(|sync| standing(config, sync, budget(sync), source(sync))).collect()
+    let spool = spool(config);
+    let standing = |sync| standing(config, sync, budget(sync), source(sync), spool.clone());
+    config.syncs.iter().map(standing).collect()
+}
+
+/// Where receipts wait, where the config asks for a delivery log.
+fn spool(config: &Config) -> Option<Place> {
+    let log = config.delivery_log.as_ref()?;
+    Some(Place::new(config.state.join(SPOOL), log.spool))
 }
 
 fn standing(
@@ -76,6 +84,7 @@ fn standing(
     sync: &SyncConfig,
     budget: Arc<Budget>,
     source: Arc<Definition>,
+    spool: Option<Place>,
 ) -> Order {
     let connection = config.connection_of(sync);
     Order {
@@ -92,10 +101,7 @@ fn standing(
         trigger: Trigger::Manual,
         revision: config.content.revision.clone(),
         state: config.state.clone(),
-        spool: config
-            .delivery_log
-            .as_ref()
-            .map(|log| Place { folder: config.state.join(SPOOL), limit: log.spool }),
+        spool,
         memory_limit: config.memory_limit.unwrap_or(MEMORY_LIMIT),
     }
 }

@@ -130,11 +130,6 @@ pub fn find<'c>(config: &'c Config, name: &str) -> Result<&'c SyncConfig, Failur
     })
 }
 
-/// The folder of a sync's snapshot, for reading.
-pub fn snapshot_folder(config: &Config, sync: &str) -> PathBuf {
-    config.state.join("snapshots").join(sync)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use crate::domain::entry::Operation;
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, Lineage};
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
+use crate::engine::prepare;
 use crate::snapshot::Snapshot;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::record::IntentRecord;
@@ -153,7 +154,7 @@ async fn a_run_whose_process_died_is_not_waited_for() {
 
 /// A snapshot with one key of an intent that has no receipt and is not committed.
 fn leave_in_doubt(config: &Config) -> Lineage {
-    let disk = LocalDisk::new(state::snapshot_folder(config, SYNC)).unwrap();
+    let disk = LocalDisk::new(prepare::folder(&config.state, SYNC)).unwrap();
     let mut snapshot = Snapshot::open(Arc::new(disk), SYNC, None).unwrap();
     snapshot.commit(|header| header.epoch = Epoch(1)).unwrap();
     let mut key = Vec::new();
@@ -172,7 +173,7 @@ async fn what_a_killed_process_left_in_doubt_is_explained_without_a_write() {
     Store::open(&config.state).await.unwrap().close().await;
     leave_in_doubt(&config);
     let before = listing(&config.state.join("snapshots"));
-    let view = crate::snapshot::recovered(&state::snapshot_folder(&config, SYNC), SYNC, None)
+    let view = crate::snapshot::recovered(&prepare::folder(&config.state, SYNC), SYNC, None)
         .unwrap()
         .unwrap();
     let entries = explain::find(&view, "a").unwrap();
@@ -190,7 +191,7 @@ async fn a_rebaseline_sets_the_snapshot_aside_whatever_its_state_and_is_audited(
     let store = Store::open(&config.state).await.unwrap();
     let lineage = leave_in_doubt(&config);
     store.set_known(SYNC, lineage, 1, None).await.unwrap();
-    let snapshot = state::snapshot_folder(&config, SYNC);
+    let snapshot = prepare::folder(&config.state, SYNC);
     for (name, _) in listing(&snapshot) {
         std::fs::write(name, b"not a snapshot").unwrap();
     }

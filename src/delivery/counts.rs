@@ -5,7 +5,6 @@ use crate::domain::entry::{Operation, Verdict};
 pub struct Counts {
     /// Upserts and deletes.
     pub delivered: u64,
-    pub delivered_upserts: u64,
     /// Of `delivered`, those that were deletes.
     pub deleted: u64,
     pub rejected: u64,
@@ -24,9 +23,8 @@ impl Counts {
         match verdict {
             Verdict::Delivered => {
                 self.delivered += records;
-                match operation {
-                    Operation::Upsert => self.delivered_upserts += records,
-                    Operation::Delete => self.deleted += records,
+                if operation == Operation::Delete {
+                    self.deleted += records;
                 }
             }
             Verdict::Rejected { .. } => self.rejected += records,

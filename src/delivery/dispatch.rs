@@ -198,8 +198,7 @@ impl Dispatch {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { in_flight: self.window.in_flight() as u64, ..self.counts };
         if points::is_planted("unsent_called_delivered") {
-            counts.delivered_upserts += std::mem::take(&mut counts.unsent);
-            counts.delivered = counts.delivered_upserts + counts.deleted;
+            counts.delivered += std::mem::take(&mut counts.unsent);
         }
         counts
     }

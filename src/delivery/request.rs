@@ -92,17 +92,21 @@ impl Sending {
         let encoder = shared.destination.encoder(batch.operation);
         let encoder = encoder.expect("a batch is formed only with an encoder");
         let records = batch.at(places);
-        let mut idempotency_key = idempotency::key(shared.lineage, &shared.sync, batch, places);
-        if points::is_planted("retry_with_new_key") {
-            idempotency_key.push_str(&self.attempt.to_string());
-        }
+        let is_keyed = shared.destination.carries_key(batch.operation);
+        let key = || {
+            let key = idempotency::key(shared.lineage, &shared.sync, batch, places);
+            match points::is_planted("retry_with_new_key") {
+                true => format!("{key}{}", self.attempt),
+                false => key,
+            }
+        };
         let path = records.clone().next().map(|record| batch.path(record)).unwrap_or_default();
         Outgoing {
             operation: batch.operation,
             records: u32::try_from(records.clone().count()).expect("places are u32"),
             body: encoder.body(records.map(|record| batch.json(record))),
             path: (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned()),
-            idempotency_key,
+            idempotency_key: is_keyed.then(key),
             run: shared.run.to_string(),
             attempt: self.attempt,
         }

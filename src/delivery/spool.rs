@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +19,14 @@ use crate::domain::entry::{Operation, Verdict};
 use crate::domain::id::{BatchNumber, Instant, RunId};
 use crate::domain::key::Shown;
 
-/// Where receipts are spooled, and how much at most.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where receipts are spooled, and how much at most. Clones are the same place.
+#[derive(Debug, Clone)]
 pub struct Place {
-    pub folder: PathBuf,
+    folder: PathBuf,
     /// Bytes of all spooled files together.
-    pub limit: u64,
+    limit: u64,
+    /// Bytes that may still be written, by all spools of the place together.
+    left: Arc<AtomicU64>,
 }
 
 /// What became of one record by one attempt.
@@ -45,14 +49,21 @@ pub struct Receipt {
 pub struct Spool {
     file: BufWriter<File>,
     path: PathBuf,
-    /// Bytes that may still be written.
-    left: u64,
+    /// As in the place.
+    left: Arc<AtomicU64>,
     is_broken: bool,
 }
 
 /// The file of a run's receipts.
 pub fn file(folder: &Path, run: RunId) -> PathBuf {
     folder.join(format!("{run}.receipts"))
+}
+
+impl Place {
+    /// `limit` is in bytes, of all spooled files together.
+    pub fn new(folder: PathBuf, limit: u64) -> Place {
+        Place { folder, limit, left: Arc::default() }
+    }
 }
 
 impl Spool {
@@ -69,7 +80,7 @@ impl Spool {
 
     fn open(place: &Place, run: RunId) -> std::io::Result<Spool> {
         std::fs::create_dir_all(&place.folder)?;
-        let mut taken = 0;
+        let mut taken: u64 = 0;
         for entry in place.folder.read_dir()? {
             taken += entry?.metadata().map_or(0, |metadata| metadata.len());
         }
@@ -78,9 +89,12 @@ impl Spool {
             let what = format!("the spool holds {taken} bytes already, and {limit} are its limit");
             return Err(std::io::Error::other(what));
         }
+        // What was exported since is room again. Spools that are open have a few kilobytes that no file shows yet.
+        place.left.store(place.limit - taken, Relaxed);
         let path = file(&place.folder, run);
         let file = File::options().create(true).append(true).open(&path)?;
-        Ok(Spool { file: BufWriter::new(file), path, left: place.limit - taken, is_broken: false })
+        let (file, left) = (BufWriter::new(file), Arc::clone(&place.left));
+        Ok(Spool { file, path, left, is_broken: false })
     }
 
     /// These places of the batch ended.
@@ -122,18 +136,35 @@ impl Spool {
         let mut line = serde_json::to_vec(receipt).expect("a receipt is plain data");
         line.push(b'\n');
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        let written = match self.left.checked_sub(length) {
-            None => Err(std::io::Error::other("the spool is full")),
-            Some(left) => {
-                self.left = left;
-                self.file.write_all(&line)
+        match self.left.try_update(Relaxed, Relaxed, |left| left.checked_sub(length)) {
+            Err(_) => self.ended(Err(std::io::Error::other("the spool is full"))),
+            Ok(_) => {
+                let written = self.file.write_all(&line);
+                self.ended(written);
             }
-        };
-        if let Err(error) = written {
-            self.is_broken = true;
-            let path = self.path.display();
-            tracing::warn!(%path, %error, "further receipts of the run are left out of the delivery log");
         }
+    }
+
+    /// Takes note of what came of a write, and says it once.
+    fn ended(&mut self, written: std::io::Result<()>) {
+        if let Err(error) = written
+            && !std::mem::replace(&mut self.is_broken, true)
+        {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "receipts of the run are left out of the delivery log");
+        }
+    }
+
+    /// The last of it may find no room as well.
+    fn flush(&mut self) {
+        let flushed = self.file.flush();
+        self.ended(flushed);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -156,7 +187,7 @@ mod tests {
     #[test]
     fn a_spool_holds_whole_lines_up_to_its_limit_and_a_full_one_takes_no_further_run() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { folder: folder.path().join("spool"), limit: 200 };
+        let place = Place::new(folder.path().join("spool"), 200);
         let mut spool = Spool::begin(&place, RunId(3)).unwrap();
         (0..9).for_each(|key| spool.write(&receipt(&key.to_string())));
         drop(spool);
@@ -166,5 +197,30 @@ mod tests {
         assert_eq!(read, [receipt("0"), receipt("1")], "{text}");
         std::fs::write(place.folder.join("2.receipts"), [0; 200]).unwrap();
         assert!(Spool::begin(&place, RunId(4)).is_none());
+    }
+
+    #[test]
+    fn runs_at_one_time_share_the_limit_of_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().to_owned(), 200);
+        let mut spools = [3, 4].map(|run| Spool::begin(&place.clone(), RunId(run)).unwrap());
+        for key in 0..9 {
+            spools.iter_mut().for_each(|spool| spool.write(&receipt(&key.to_string())));
+        }
+        drop(spools);
+        let bytes = [3, 4].map(|run| file(folder.path(), RunId(run)).metadata().unwrap().len());
+        assert!(bytes[0] > 0 && bytes[1] > 0 && bytes[0] + bytes[1] <= 200, "{bytes:?}");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_when_the_last_is_written_is_no_loss_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().to_owned(), 200);
+        std::os::unix::fs::symlink("/dev/full", file(folder.path(), RunId(3))).unwrap();
+        let mut spool = Spool::begin(&place, RunId(3)).unwrap();
+        spool.write(&receipt("0"));
+        assert!(!spool.is_broken, "it is in the buffer");
+        spool.flush();
+        assert!(spool.is_broken);
     }
 }

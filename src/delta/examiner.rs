@@ -3,19 +3,19 @@
 //! Runs on the readers' threads, many at once, and shares nothing but the table. Unchanged rows cost no allocation
 //! each. Not here: rendering, batches, and the keys that are new (the run checks those for repetition).
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::keys::Keys;
+use crate::delta::named::Named;
 use crate::delta::primary_keys::{Full, PrimaryKeys};
 use crate::delta::table::{Known, Place, Sighting, Table};
 use crate::domain::column::Column;
 use crate::domain::decision::{self, Present, Reason};
 use crate::domain::entry::{Doubt, Entry, Fingerprint};
 use crate::domain::id::{Epoch, Instant};
-use crate::domain::key::{self, Shown};
+use crate::domain::key;
 use crate::points;
 
 /// Rows that are looked up together: few enough for what they need of the table to stay in a near cache.
@@ -41,8 +41,8 @@ pub enum Scope {
     /// All, by the delta.
     #[default]
     All,
-    /// Those with these delivered keys, as people are shown them, or all; they are sent whatever the delta says.
-    Chosen(Option<BTreeSet<String>>),
+    /// Those with these delivered keys, or all; they are sent whatever the delta says.
+    Chosen(Option<Named>),
     /// All that are still to be sent, also those that are not yet due.
     Backlog,
 }
@@ -78,6 +78,8 @@ pub struct Primary {
 pub struct Examined {
     /// Of all rows, also those that were not taken up.
     pub keys: Keys,
+    /// Whether each row was taken up; empty where all were.
+    taken: Vec<bool>,
     /// That were taken up.
     pub rows: u64,
     pub unchanged: u64,
@@ -124,6 +126,18 @@ pub enum Invalid {
     Repeated,
 }
 
+impl Examined {
+    /// The rows that were taken up.
+    pub fn taken(&self) -> impl Iterator<Item = usize> {
+        (0..self.keys.len()).filter(|row| self.takes(*row))
+    }
+
+    #[inline]
+    fn takes(&self, row: usize) -> bool {
+        self.taken.is_empty() || self.taken[row]
+    }
+}
+
 impl Examiner {
     /// `columns` are the mapped fields, then those of the primary key that are not among them, all of `rows` rows.
     ///
@@ -131,11 +145,13 @@ impl Examiner {
     /// The primary keys of the read do not fit into their memory.
     pub fn examine(&self, columns: &[Column<'_>], rows: usize) -> Result<Examined, Full> {
         let keys = self.keys(&self.key, columns, rows);
-        let left_out = self.left_out(&keys);
+        let taken = self.taken(&keys);
+        let left_out = taken.iter().filter(|is_taken| !**is_taken).count();
         let fingerprints = self.fingerprinter.rows(columns, rows);
         let mut examined = Examined {
             keys,
-            rows: (rows - left_out.len()) as u64,
+            taken,
+            rows: (rows - left_out) as u64,
             unchanged: 0,
             waived: 0,
             deferred: 0,
@@ -151,19 +167,14 @@ impl Examiner {
             let group = first..rows.min(first + GROUP);
             self.find(&examined.keys, group.clone(), &mut found);
             for (row, (_, place)) in group.zip(&found) {
-                if !left_out.is_empty() && left_out.contains(&row) {
-                    continue;
+                if examined.takes(row) {
+                    self.row(row, fingerprints[row], *place, &mut examined);
                 }
-                self.row(row, fingerprints[row], *place, &mut examined);
             }
         }
         if let Some(primary) = &self.primary {
-            self.primary(
-                primary,
-                &self.keys(&primary.columns, columns, rows),
-                &left_out,
-                &mut examined,
-            )?;
+            let keys = self.keys(&primary.columns, columns, rows);
+            self.primary(primary, &keys, &mut examined)?;
         }
         Ok(examined)
     }
@@ -173,26 +184,21 @@ impl Examiner {
         Keys::new(&fields, rows)
     }
 
-    /// The rows that are not taken up.
-    fn left_out(&self, keys: &Keys) -> BTreeSet<usize> {
-        match &self.scope {
-            Scope::Chosen(Some(chosen)) => (0..keys.len())
-                .filter(|row| !chosen.contains(&Shown(keys.key(*row)).to_string()))
-                .collect(),
-            _ => BTreeSet::new(),
-        }
+    /// Whether each row is taken up; empty where all are.
+    fn taken(&self, keys: &Keys) -> Vec<bool> {
+        let Scope::Chosen(Some(named)) = &self.scope else { return Vec::new() };
+        let mut shown = String::new();
+        let is_named = |row| named.has(keys.hash(row), keys.key(row), &mut shown);
+        (0..keys.len()).map(is_named).collect()
     }
 
     /// Comes after the delivered keys were sighted, so that whoever meets a primary key again finds what its first row
     /// came to.
-    fn primary(
-        &self,
-        primary: &Primary,
-        keys: &Keys,
-        left_out: &BTreeSet<usize>,
-        examined: &mut Examined,
-    ) -> Result<(), Full> {
-        for row in (0..keys.len()).filter(|row| !left_out.contains(row)) {
+    fn primary(&self, primary: &Primary, keys: &Keys, examined: &mut Examined) -> Result<(), Full> {
+        for row in 0..keys.len() {
+            if !examined.takes(row) {
+                continue;
+            }
             let own = examined.keys.key(row);
             if keys.is_null(row) {
                 examined.taken_back.push(self.taken_back(Invalid::Null, own.to_vec()));

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::domain::key::KeyHash;
 
@@ -43,22 +44,44 @@ impl<V> KeyMap<V> {
 
     /// The value that the key had, if it had one.
     pub fn insert(&mut self, hash: KeyHash, key: &[u8], value: V) -> Option<V> {
-        let hash = low(hash);
-        if let Some(place) = self.place(hash, key) {
-            return Some(std::mem::replace(&mut self.values[place], value));
+        match self.claim(low(hash), key) {
+            Some(place) => Some(std::mem::replace(&mut self.values[place], value)),
+            None => {
+                self.values.push(value);
+                None
+            }
         }
-        let place = self.values.len();
+    }
+
+    /// Whether the key is new; one that is there keeps its value.
+    pub fn insert_new(&mut self, hash: KeyHash, key: &[u8], value: V) -> bool {
+        let is_new = self.claim(low(hash), key).is_none();
+        if is_new {
+            self.values.push(value);
+        }
+        is_new
+    }
+
+    /// The place of the key; `None` where it was made just now, and its value is to be pushed.
+    fn claim(&mut self, hash: u64, key: &[u8]) -> Option<usize> {
+        let KeyMap { slots, hashes, keys, ends, bases, values } = self;
+        let is_it = |place: &u32| {
+            let place = index(*place);
+            hashes[place] == hash && keys[range(bases, ends, place)] == *key
+        };
+        let free = match slots.entry(hash, is_it, |place| hashes[index(*place)]) {
+            Entry::Occupied(slot) => return Some(index(*slot.get())),
+            Entry::Vacant(free) => free,
+        };
+        let place = values.len();
+        free.insert(u32::try_from(place).expect("a read has fewer than 2^32 keys"));
         if place.is_multiple_of(GROUP) {
-            self.bases.push(self.keys.len());
+            bases.push(keys.len());
         }
-        self.keys.extend_from_slice(key);
-        let end = self.keys.len() - self.bases[place / GROUP];
-        self.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-        self.values.push(value);
-        self.hashes.push(hash);
-        let hashes = &self.hashes;
-        let place = u32::try_from(place).expect("a read has fewer than 2^32 keys");
-        self.slots.insert_unique(hash, place, |place| hashes[index(*place)]);
+        keys.extend_from_slice(key);
+        let end = keys.len() - bases[place / GROUP];
+        ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+        hashes.push(hash);
         None
     }
 
@@ -73,16 +96,17 @@ impl<V> KeyMap<V> {
     fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |place: &u32| {
             let place = index(*place);
-            self.hashes[place] == hash && &self.keys[self.range(place)] == key
+            self.hashes[place] == hash && self.keys[range(&self.bases, &self.ends, place)] == *key
         };
         self.slots.find(hash, is_it).map(|place| index(*place))
     }
+}
 
-    fn range(&self, place: usize) -> Range<usize> {
-        let base = self.bases[place / GROUP];
-        let start = if place.is_multiple_of(GROUP) { 0 } else { index(self.ends[place - 1]) };
-        base + start..base + index(self.ends[place])
-    }
+/// Where the key of a place lies among all.
+fn range(bases: &[usize], ends: &[u32], place: usize) -> Range<usize> {
+    let base = bases[place / GROUP];
+    let start = if place.is_multiple_of(GROUP) { 0 } else { index(ends[place - 1]) };
+    base + start..base + index(ends[place])
 }
 
 /// The half of the hash that segments and buckets are not ordered by.
@@ -108,7 +132,9 @@ mod tests {
         assert_eq!(map.get(7, b"a"), Some(&3));
         assert_eq!(map.get(7, b"b"), Some(&2));
         assert_eq!(map.get(7, b"c"), None);
-        assert_eq!(map.len(), 2);
+        assert!(!map.insert_new(7, b"b", 4) && map.insert_new(7, b"c", 5));
+        assert_eq!((map.get(7, b"b"), map.get(7, b"c")), (Some(&2), Some(&5)));
+        assert_eq!(map.len(), 3);
     }
 
     #[test]

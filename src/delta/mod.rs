@@ -4,6 +4,7 @@ pub mod examiner;
 pub mod fingerprint;
 pub mod key_map;
 pub mod keys;
+pub mod named;
 pub mod primary_keys;
 pub mod repetitions;
 pub mod shard;

@@ -63,12 +63,10 @@ impl Builder {
 
     /// An entry of whatever kind.
     pub fn push(&mut self, hash: KeyHash, key: &[u8], entry: Entry) {
-        let is_plain = entry.doubt.is_none()
-            && entry.rejection.is_none()
-            && entry.waiver.is_none()
-            && entry.held.is_none();
         match entry.confirmed {
-            Some(confirmed) if is_plain => self.push_confirmed(hash, key, confirmed),
+            Some(confirmed) if !entry.has_more_than_confirmed() => {
+                self.push_confirmed(hash, key, confirmed)
+            }
             confirmed => {
                 let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
                 let place = self.append(hash, key, fingerprint);

@@ -27,8 +27,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// The rendered path, where the request's path names the record; `None` where it is the same for all.
     pub path: Option<String>,
-    /// The same for every attempt at the same content.
-    pub idempotency_key: String,
+    /// The same for every attempt at the same content; none where no header carries it.
+    pub idempotency_key: Option<String>,
     pub run: String,
     /// From 1.
     pub attempt: u32,
@@ -39,6 +39,13 @@ impl Destination {
     pub fn encoder(&self, operation: Operation) -> Option<&Encoder> {
         match self {
             Destination::Http(http) => http.encoder(operation),
+        }
+    }
+
+    /// Whether requests of this operation carry an idempotency key.
+    pub fn carries_key(&self, operation: Operation) -> bool {
+        match self {
+            Destination::Http(http) => http.carries_key(operation),
         }
     }
 

@@ -159,7 +159,15 @@ impl Entry {
         self.confirmed.is_some() || self.doubt.is_some()
     }
 
-    /// Folds one ended operation in. `intent` is what was asked, `before` the doubt in which the key stood when it was asked.
+    /// More is known than what was last confirmed.
+    pub fn has_more_than_confirmed(&self) -> bool {
+        self.doubt.is_some()
+            || self.rejection.is_some()
+            || self.waiver.is_some()
+            || self.held.is_some()
+    }
+
+    /// Folds one ended operation in. `intent` is what was asked.
     pub fn settle(&mut self, intent: Doubt, verdict: &Verdict, epoch: Epoch, now: Instant) {
         match verdict {
             Verdict::Delivered => self.deliver(intent, epoch),

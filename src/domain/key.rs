@@ -16,7 +16,7 @@ pub fn hash(key: &[u8]) -> KeyHash {
     xxh3_128(key)
 }
 
-/// The bytes of a key, for showing to people: `42`, `AA/N14228`, `2013-01-01...` never goes through here unquoted.
+/// The bytes of a key, for showing to people: `42`, `AA/N14228`, `2013-01-01`. Whatever is text in JSON stands without quotes.
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -67,7 +67,7 @@ fn show(value: Value<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Whether a terminal would obey the character rather than show it, or show others in another order.
-fn is_unshowable(character: char) -> bool {
+pub fn is_unshowable(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -4,7 +4,7 @@
 //! bytes for ever. It is self-delimiting, and equal values have equal bytes whatever Arrow type carried them:
 //! NULL differs from empty, `-0.0` equals `0.0`, NaN equals NaN, decimals compare by value, times by instant.
 //!
-//! Not here: how a value looks in a request (`destination::json`), nor where it comes from (`column`).
+//! Not here: how a value looks in a request (`domain::render`), nor where it comes from (`column`).
 
 use arrow::datatypes::i256;
 

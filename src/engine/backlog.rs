@@ -14,6 +14,7 @@ use super::intake::{self, Intake, Outlet};
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error};
+use super::proving;
 use super::reading::{QueryRuntime, Readers};
 use super::run::now;
 use crate::delivery::Item;
@@ -187,8 +188,7 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     }
     readers.end().await?;
     prepare::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
-    let verified = blocking(|| reading.proof.verify());
-    verified.map_err(|unproven| Error::Unproven(unproven.reason))?;
+    proving::check_files(reading.proof, runtime).await?;
     let mut found = Found {
         in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64,
         waived: waiting.waived,

@@ -230,7 +230,7 @@ pub async fn replace(orders: &[Order], is_kept: bool) -> Result<Vec<Decision>, E
             "`{connection}` at {address} does not pass its test: `{code}` {message}; nothing was replaced"
         )));
     }
-    let identified = identity::identified(first).await?;
+    let (identified, _) = identity::identified(first).await?;
     let decision = |order: &Order| Decision::Replace {
         connection: connection.clone(),
         kept: is_kept.then(|| http::identity(&identified, &order.requests.upsert)),

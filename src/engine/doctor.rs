@@ -29,7 +29,9 @@ pub async fn test(connection: &Connection) -> Tested {
     let address = report::address(&connection.base_url).to_owned();
     let name = connection.name.clone();
     let asked = match &connection.identify {
-        Some(identify) => identify::account(connection, identify).await.map(Ok),
+        Some(identify) => {
+            identify::account(connection, identify).await.map(|(account, _)| Ok(account))
+        }
         None => identify::reach(connection).await.map(Err),
     };
     let tested = Tested {

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
-use super::prepare::Error;
+use super::prepare::{self, Error};
 use super::run::now;
 use crate::shutdown::blocking;
 use crate::store::{Audited, Rows, Store};
@@ -74,9 +74,7 @@ pub async fn forget(
 fn folder(state: &Path, sync: &str) -> Option<PathBuf> {
     let mut components = Path::new(sync).components();
     match (components.next(), components.next()) {
-        (Some(Component::Normal(name)), None) if name == sync => {
-            Some(state.join("snapshots").join(name))
-        }
+        (Some(Component::Normal(name)), None) if name == sync => Some(prepare::folder(state, sync)),
         _ => None,
     }
 }

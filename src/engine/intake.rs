@@ -186,10 +186,6 @@ impl Intake {
         let candidate = &operation.candidate;
         let key = chunk.examined.keys.key(candidate.row);
         let hash = chunk.examined.keys.hash(candidate.row);
-        if self.fates.get(hash, key).is_some() && !points::is_planted("repeated_key_sent") {
-            return self.repeated(hash, key, None, outlet);
-        }
-        self.counts.upserts += 1;
         let fragment = &chunk.fragments[operation.fragment.clone()];
         let repeats = candidate
             .doubt
@@ -213,7 +209,13 @@ impl Intake {
             Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
         };
-        self.fates.insert(hash, key, fate);
+        if !self.fates.insert_new(hash, key, fate) {
+            if !points::is_planted("repeated_key_sent") {
+                return self.repeated(hash, key, None, outlet);
+            }
+            self.fates.insert(hash, key, fate);
+        }
+        self.counts.upserts += 1;
         let is_retry = candidate.reason == Reason::RetryOfRejection;
         let (fingerprint, target_len) = (candidate.fingerprint, operation.target_len);
         match fate {
@@ -248,10 +250,9 @@ impl Intake {
     }
 
     fn unrenderable(&mut self, hash: KeyHash, key: &[u8], why: &str, outlet: &mut impl Outlet) {
-        if self.fates.get(hash, key).is_some() {
+        if !self.fates.insert_new(hash, key, Fate::Unrenderable) {
             return self.repeated(hash, key, None, outlet);
         }
-        self.fates.insert(hash, key, Fate::Unrenderable);
         self.counts.invalid += 1;
         self.name(key, "unencodable", why);
     }

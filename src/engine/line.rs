@@ -4,6 +4,7 @@
 
 mod ending;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::loading::load_unless;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
+use super::proving;
 use super::reading::Readers;
 use super::report::{self, Report};
 use super::run::now;
@@ -21,15 +23,17 @@ use super::sampling::Sampled;
 use crate::delivery::spool::Spool;
 use crate::delivery::{Delivery, Settings};
 use crate::delta::examiner::Scope;
+use crate::delta::named::Named;
 use crate::delta::repetitions::Repeated;
 use crate::destination::definition::{Repeat, Request};
+use crate::domain::chosen::Chosen;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Phase;
 use crate::points::{self, Point};
-use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
+use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
-use crate::source::{Completeness, Proof, Unproven, vanished};
+use crate::source::{Completeness, Proof, vanished};
 use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
@@ -120,7 +124,8 @@ impl<'a> Line<'a> {
         let table = Arc::new(table);
         let started = now();
         let memory = order.memory_limit;
-        let scope = order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(it.keys.clone()));
+        let named = |it: &Chosen| it.keys.clone().map(Named::from_iter);
+        let scope = order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it)));
         let examiner = prepared.columns.examiner_of(scope, &table, header.epoch, started, memory);
         let streams = std::mem::take(&mut prepared.streams);
         let readers = Readers::start(
@@ -214,7 +219,8 @@ impl<'a> Line<'a> {
                     None => break,
                 },
             }
-            if let Some(error) = self.too_many_invalid() {
+            let limit = self.order.sync.limits.max_invalid;
+            if let Err(error) = proving::check_invalid(&self.course.intake, limit) {
                 return Ok(End::Failed(error));
             }
         }
@@ -228,9 +234,9 @@ impl<'a> Line<'a> {
     async fn prove(&mut self, progress: &Progress) -> Result<End, Error> {
         let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
         let completeness = proof.completeness();
-        let mut tasks: Tasks<Result<(), Unproven>> = Tasks::default();
-        tasks.spawn_blocking_on(|| proof.verify(), self.prepared.query.handle());
-        let verified = loop {
+        let runtime = self.prepared.query.handle().clone();
+        let mut checked = pin!(proving::check_files(proof, &runtime));
+        let checked = loop {
             self.show(progress).await;
             self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
@@ -238,15 +244,15 @@ impl<'a> Line<'a> {
                 biased;
                 () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
                 stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
-                verified = tasks.next() => break verified.expect("the one task was just spawned"),
+                checked = &mut checked => break checked,
             }
         };
-        Ok(self.judge_read(verified, &completeness))
+        Ok(self.judge_read(checked, &completeness))
     }
 
-    fn judge_read(&mut self, verified: Result<(), Unproven>, completeness: &[Completeness]) -> End {
-        if let Err(unproven) = verified {
-            return End::Failed(Error::Unproven(unproven.reason));
+    fn judge_read(&mut self, checked: Result<(), Error>, completeness: &[Completeness]) -> End {
+        if let Err(error) = checked {
+            return End::Failed(error);
         }
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
@@ -264,20 +270,6 @@ impl<'a> Line<'a> {
             self.vanished = vanished(&baseline.files, &self.prepared.files, completeness);
         }
         End::Proven
-    }
-
-    fn too_many_invalid(&self) -> Option<Error> {
-        let invalid = self.course.intake.counts.tally().invalid;
-        let limit = self.order.sync.limits.max_invalid;
-        (invalid > limit).then(|| {
-            let examples = self.course.intake.notes.iter().take(3);
-            let examples: Vec<String> = examples
-                .map(|note| {
-                    format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default())
-                })
-                .collect();
-            Error::TooManyInvalid { invalid, limit, examples: examples.join(", ") }
-        })
     }
 
     /// Sends what had to wait for the end of the read; what needs its proof too, only with it.

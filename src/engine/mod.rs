@@ -17,6 +17,7 @@ pub mod order;
 pub mod plan;
 pub mod prepare;
 pub mod progress;
+pub mod proving;
 pub mod reading;
 pub mod recovery;
 pub mod removals;

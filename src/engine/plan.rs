@@ -7,6 +7,7 @@ use super::key_pass;
 use super::loading::load;
 use super::order::Order;
 use super::prepare::{self, Error};
+use super::proving;
 use super::reading::{Chunk, QueryRuntime, Readers};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
@@ -83,9 +84,11 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     while let Some(chunk) = readers.next().await {
         sketch.sample(&chunk);
         intake.take(&chunk, &mut sketch);
+        proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
     }
     readers.end().await?;
     let completeness = reading.proof.completeness();
+    proving::check_files(reading.proof, query.handle()).await?;
     let mut tally = intake.counts.tally();
     prepare::check_rows(&order.sync.model.name, header, tally.rows_read)?;
     let mut removals = Removals::default();

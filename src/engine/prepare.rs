@@ -143,8 +143,9 @@ impl Prepared {
     }
 }
 
-/// Opens everything, without changing anything but what recovery folds; `None` if the run was stopped meanwhile. A full
-/// resync that was asked for opens its epoch before anything can go wrong, so that it is never forgotten.
+/// Opens everything; `None` if the run was stopped meanwhile. Sends nothing, but writes what goes before a run: what recovery
+/// folds, and what people have decided since the last one. A full resync that was asked for opens its epoch before anything
+/// can go wrong, so that it is never forgotten.
 ///
 /// # Errors
 /// Whatever of source, snapshot, definition or destination does not fit.
@@ -262,8 +263,9 @@ pub async fn compare(
     let selection = Selection { fields, key, is_keys_only: false, condition, limit };
     let reading = read(order, selection, pins, query).await?;
     let columns = Columns::of(&reading);
-    let connection = identity::identified(order).await?;
-    let http = Http::new(&connection, &order.requests, &columns.fields, &columns.key)?;
+    let (connection, credentials) = identity::identified(order).await?;
+    let Columns { fields, key, .. } = &columns;
+    let http = Http::with(credentials, &connection, &order.requests, fields, key)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;

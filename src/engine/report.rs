@@ -185,6 +185,9 @@ pub(super) fn remedy(code: &str) -> &'static str {
         "no_receipt" => "compare what the destination answers with the rules under `outcome`",
         "too_long" => "check that `base_url` and the request's path are the API's",
         "tls" => "check the destination's certificate and the host in `base_url`",
+        "other_account" => {
+            "give the connection a secret of that account, or replace the connection"
+        }
         "401" | "403" => "check the connection's `auth` and what it may do",
         "404" | "410" => "check `base_url` and the request's path",
         "413" => "lower `records` or `bytes` under `batch`",

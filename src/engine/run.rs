@@ -132,6 +132,7 @@ async fn follow(
     let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
     line.commit(&end, &tally, was_stopped).await?;
     line.note(store, report).await?;
+    line.compact().await;
     tally.check().map_err(Error::Defect)?;
     report.outcome = run::outcome(&tally, was_stopped);
     match end {

@@ -72,15 +72,15 @@ impl Sampled {
         Sampled { asked, met: Vec::new(), known: BTreeSet::new(), repeated: BTreeSet::new() }
     }
 
-    /// Takes the rows of a batch in. `is_repeated`: whether keys of this hash come more than once in the whole model.
+    /// Takes in the rows of a batch that were taken up. `is_repeated`: whether keys of this hash come more than once in the
+    /// whole model.
     pub fn meet(&mut self, examined: &Examined, is_repeated: impl Fn(KeyHash) -> bool) {
-        for row in 0..examined.keys.len() {
+        for row in examined.taken() {
             if self.known.len() >= RECORDS.max(self.asked.len()) {
                 return;
             }
             let key = Shown(examined.keys.key(row)).to_string();
-            let is_taken = self.asked.is_empty() || self.asked.contains(&key);
-            if is_taken && self.known.insert(key.clone()) {
+            if self.known.insert(key.clone()) {
                 if is_repeated(examined.keys.hash(row)) {
                     self.repeated.insert(key.clone());
                 }

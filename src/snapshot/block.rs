@@ -75,7 +75,7 @@ impl Builder {
         }
         let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
         self.fingerprints.extend_from_slice(&fingerprint.to_le_bytes());
-        if let Some(entry) = entry.filter(|entry| extras::are_needed(entry)) {
+        if let Some(entry) = entry.filter(|entry| entry.has_more_than_confirmed()) {
             flags |= EXTRAS;
             extras::put(&mut self.extras, &mut self.scratch, entry);
         }

@@ -29,7 +29,7 @@ const WAVE: usize = 8;
 /// What a commit did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// Bytes of the new segment and manifest, and of a compaction.
+    /// Bytes of the new segment and manifest.
     pub written_bytes: u64,
     /// How many entries the destination now holds or may hold.
     pub entries: u64,
@@ -83,13 +83,12 @@ impl Snapshot {
         self.check_alone()?;
         points::reached(Point::CommitBegun);
         let journal = scan.map(|scan| (&place, scan));
-        let (mut committed, _) = self.commit_scan(journal, change)?;
-        committed.written_bytes += self.compact()?;
+        let (committed, _) = self.commit_scan(journal, change)?;
         self.is_halted = false;
         Ok(committed)
     }
 
-    /// Everything of a commit but the closing of the journal and the compaction.
+    /// Everything of a commit but the closing of the journal.
     pub(super) fn commit_scan(
         &mut self,
         journal: Option<(&Place, Scan<'_>)>,
@@ -128,12 +127,11 @@ impl Snapshot {
         if let Some((place, _)) = journal {
             open::remove(self.disk.as_ref(), place.sync(), place.file())?;
         }
-        self.journal = open::journal(&self.disk, self.header());
         Ok((Committed { written_bytes, entries }, folded))
     }
 
     /// Whoever writes beside us has committed, or has not seen our last commit: neither may go on.
-    fn check_alone(&self) -> Result<(), Error> {
+    pub(super) fn check_alone(&self) -> Result<(), Error> {
         let found = Manifest::read(self.disk.as_ref(), &self.header().sync)?;
         let found = found.map_or(0, |manifest| manifest.header.generation);
         if found != self.header().generation {
@@ -142,7 +140,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Makes a manifest the current one, on disk and here. Returns the bytes written.
+    /// Makes a manifest the current one, on disk and here, with a journal of its own. Returns the bytes written.
     pub(super) fn publish(
         &mut self,
         manifest: Manifest,
@@ -150,6 +148,7 @@ impl Snapshot {
     ) -> Result<u64, Error> {
         let written = manifest.publish(self.disk.as_ref())?;
         self.view = View { manifest, segments };
+        self.journal = open::journal(&self.disk, self.header());
         Ok(written)
     }
 

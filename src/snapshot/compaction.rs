@@ -1,8 +1,9 @@
 //! Compaction: several segments become one, so that a lookup asks few of them and forgotten entries take no room.
 //!
 //! The newest segments are merged, as far back as sizes are comparable, so that each byte is copied a few times in its
-//! life and a small commit never copies a large segment. Guards: the merged segments are removed only after a
-//! manifest without them is safe; tombstones go only when nothing older is left for them to hide.
+//! life and a small commit never copies a large segment. Guards: a commit stands whatever becomes of the compaction behind
+//! it; the merged segments are removed only after a manifest without them is safe; tombstones go only when nothing older is
+//! left for them to hide.
 
 use super::error::Error;
 use super::merge::Merge;
@@ -17,38 +18,64 @@ const MOST_SEGMENTS: usize = 8;
 const COMPARABLE: u64 = 4;
 /// What is smaller counts as this large where sizes are compared, in bytes.
 const SMALL: u64 = 64 * 1024;
+/// Entries that are merged between two questions whether that is still wanted.
+const STRIDE: u64 = 4096;
 
 impl Snapshot {
-    /// Merges if there is something to merge. Returns the bytes written.
-    pub(super) fn compact(&mut self) -> Result<u64, Error> {
+    /// Merges segments if there is something to merge; to be called right after a commit. Whether it did: then there is a
+    /// generation more, which differs in nothing else. Ends early, with everything as it was, once `is_wanted` is false.
+    ///
+    /// # Errors
+    /// The disk fails or a file is damaged. What was committed stands, but this value takes no more writes.
+    pub fn compact(&mut self, is_wanted: impl Fn() -> bool) -> Result<bool, Error> {
         let Some(first) = first_to_merge(&self.view.manifest.segments) else {
-            return Ok(0);
+            return Ok(false);
         };
-        let merged = self.merge(first)?;
+        if self.is_halted || self.journal.size() > 0 {
+            return Err(self.place().halted("there was no commit before the compaction"));
+        }
+        self.is_halted = true;
+        self.check_alone()?;
+        let number = self.view.manifest.next_segment;
+        let merged = self.merge(first, is_wanted);
+        if !matches!(merged, Ok(Merged::Whole(_))) {
+            // Half a segment is in nobody's way, but takes room.
+            let name = super::names::segment(number);
+            let _ = open::remove(self.disk.as_ref(), &self.header().sync, &name);
+        }
+        let Merged::Whole(summary) = merged? else {
+            self.is_halted = false;
+            return Ok(false);
+        };
         let mut manifest = self.view.manifest.clone();
         let mut segments = self.view.segments.clone();
         let old: Vec<Arc<Segment>> = segments.drain(first..).collect();
         manifest.segments.truncate(first);
-        let mut written = 0;
-        if let Some(summary) = merged {
-            written += summary.bytes;
+        if let Some(summary) = summary {
             manifest.next_segment = summary.number + 1;
             segments.push(self.open_segment(&summary)?);
             manifest.segments.push(summary);
         }
-        written += self.publish(manifest, segments)?;
+        // The store knows the manifest of a generation: another one of the same would look like a copy.
+        manifest.header.generation = manifest.header.generation.saturating_add(1);
+        manifest.journal = manifest.header.generation;
+        self.publish(manifest, segments)?;
         for segment in old {
             let name = super::names::segment(segment.summary.number);
             open::remove(self.disk.as_ref(), &self.header().sync, &name)?;
         }
-        Ok(written)
+        self.is_halted = false;
+        Ok(true)
     }
 
-    /// `None` where nothing is left.
-    fn merge(&self, first: usize) -> Result<Option<Summary>, Error> {
+    fn merge(&self, first: usize, is_wanted: impl Fn() -> bool) -> Result<Merged, Error> {
         let mut merge = Merge::new(&self.view.segments[first..], 0..=KeyHash::MAX)?;
         let mut writer = None;
-        while let Some((key, entry)) = merge.current()? {
+        for count in 0_u64.. {
+            if count.is_multiple_of(STRIDE) && !is_wanted() {
+                return Ok(Merged::GivenUp);
+            }
+            let Some((key, entry)) = merge.current()? else { break };
             if entry.is_some() || first > 0 {
                 if writer.is_none() {
                     writer = Some(self.writer()?);
@@ -59,8 +86,15 @@ impl Snapshot {
             }
             merge.advance()?;
         }
-        writer.map(super::segment_writer::Writer::finish).transpose()
+        writer.map(super::segment_writer::Writer::finish).transpose().map(Merged::Whole)
     }
+}
+
+/// What became of segments that were to be one.
+enum Merged {
+    /// `None` where nothing is left.
+    Whole(Option<Summary>),
+    GivenUp,
 }
 
 /// The index of the oldest segment of those to merge; `segments` from the oldest to the newest.

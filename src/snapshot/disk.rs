@@ -4,12 +4,13 @@
 //! [`Disk::rename`] may move a file into a folder `folder/name`. All calls block.
 
 use std::fmt::Debug;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::folders::{create_private, parent};
 use crate::identity;
 use crate::points::is_planted;
 
@@ -32,12 +33,6 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// The directory cannot be written.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-
-    /// Opens an existing file to go on at its end.
-    ///
-    /// # Errors
-    /// `NotFound` where there is no such file.
-    fn append_to(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
     /// Gives a file another name, in one step, replacing what had it. Makes the folder of `folder/name`.
     ///
@@ -65,14 +60,6 @@ pub trait Disk: Send + Sync + Debug {
         let file = self.open(name)?;
         let length = usize::try_from(file.size()?).map_err(io::Error::other)?;
         file.read_at(0, length)
-    }
-
-    /// `length` bytes of a file from `offset`.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` where the file ends before.
-    fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        self.open(name)?.read_at(offset, length)
     }
 
     /// Which file has the name, as no copy of it has; `None` where that is not known.
@@ -169,11 +156,7 @@ impl LocalDisk {
     /// It cannot be created.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<LocalDisk> {
         let directory = directory.into();
-        let existed = directory.is_dir();
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        if !existed && let Some(parent) = parent(&directory) {
-            File::open(parent)?.sync_all()?;
-        }
+        create_private(&directory)?;
         Ok(LocalDisk { directory })
     }
 
@@ -192,10 +175,6 @@ impl LocalDisk {
         options.mode(0o600);
         options
     }
-}
-
-fn parent(path: &Path) -> Option<&Path> {
-    path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
 impl Disk for LocalDisk {
@@ -227,15 +206,11 @@ impl Disk for LocalDisk {
         Ok(Box::new(file))
     }
 
-    fn append_to(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(Self::options().append(true).open(self.path(name))?))
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let to = self.path(to);
         let folder = parent(&to).filter(|folder| *folder != self.directory);
         if let Some(folder) = folder {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            create_private(folder)?;
         }
         fs::rename(self.path(from), &to)?;
         folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
@@ -309,11 +284,11 @@ mod tests {
         let file = disk.create("one").unwrap();
         file.append(b"hello").unwrap();
         file.sync().unwrap();
-        disk.append_to("one").unwrap().append(b" you").unwrap();
+        file.append(b" you").unwrap();
         assert_eq!(disk.read("one").unwrap(), b"hello you");
-        assert_eq!(disk.read_at("one", 6, 3).unwrap(), b"you");
-        assert_eq!(disk.read_at("one", 6, 4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let view = disk.open("one").unwrap();
+        assert_eq!(view.read_at(6, 3).unwrap(), b"you");
+        assert_eq!(view.read_at(6, 4).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         disk.rename("one", "old/one").unwrap();
         assert_eq!(disk.list().unwrap(), Vec::<String>::new());
         assert!(!disk.exists("one").unwrap());

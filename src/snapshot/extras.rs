@@ -41,13 +41,6 @@ pub(super) fn operation(number: u8) -> Option<Operation> {
     }
 }
 
-pub(super) fn are_needed(entry: &Entry) -> bool {
-    entry.doubt.is_some()
-        || entry.rejection.is_some()
-        || entry.waiver.is_some()
-        || entry.held.is_some()
-}
-
 /// Writes them with their length before them. `scratch` is emptied first.
 pub(super) fn put(out: &mut Vec<u8>, scratch: &mut Vec<u8>, entry: &Entry) {
     scratch.clear();

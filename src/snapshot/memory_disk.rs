@@ -193,11 +193,6 @@ impl Disk for MemoryDisk {
         Ok(self.handle(file))
     }
 
-    fn append_to(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.start()?.find(name)?;
-        Ok(self.handle(file))
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.start()?;
         let file = state.find(from)?;

@@ -13,8 +13,7 @@ use super::journal::Journal;
 use super::manifest::Manifest;
 use super::names::{self, Name};
 use super::scan::Scan;
-use super::view::{self, Entries, View};
-use crate::domain::entry::Entry;
+use super::view::{self, View};
 use crate::domain::id::{BatchNumber, Epoch, IntentNumber, Lineage};
 use crate::points::is_planted;
 
@@ -203,30 +202,6 @@ impl Snapshot {
     /// The committed generation, for reading; it stays as it is while this snapshot goes on.
     pub fn view(&self) -> &View {
         &self.view
-    }
-
-    /// As [`View::entries`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn entries(&self) -> Result<Entries, Error> {
-        self.view.entries()
-    }
-
-    /// As [`View::visit`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn visit(&self, f: impl FnMut(&[u8], Entry)) -> Result<(), Error> {
-        self.view.visit(f)
-    }
-
-    /// As [`View::lookup`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn lookup(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
-        self.view.lookup(key)
     }
 
     /// Where intents and receipts go until the next commit. Before the very first commit it takes none.

@@ -100,11 +100,6 @@ impl Disk for Overlay {
         self.above.create(name)
     }
 
-    fn append_to(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.lift(name)?;
-        self.above.append_to(name)
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.lift(from)?;
         self.above.rename(from, to)?;
@@ -139,7 +134,7 @@ mod tests {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
         let disk = Overlay::new(LocalDisk::existing(folder.path()));
-        disk.append_to("a").unwrap().append(b"!").unwrap();
+        disk.create("a").unwrap().append(b"a!").unwrap();
         disk.rename("b", "d").unwrap();
         disk.remove("c").unwrap();
         disk.create("e").unwrap().append(b"new").unwrap();

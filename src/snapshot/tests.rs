@@ -12,7 +12,7 @@ use super::disk::{Disk, LocalDisk};
 use super::memory_disk::MemoryDisk;
 use super::open::Known;
 use super::record::{IntentRecord, Record};
-use super::{Error, Snapshot, Stored, View, archive};
+use super::{Committed, Error, Snapshot, Stored, View, archive};
 use crate::domain::entry::{Confirmed, Doubt, Entry, Held, Operation, Verdict, Waiver};
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
 
@@ -30,6 +30,13 @@ fn begun(disk: &MemoryDisk) -> Snapshot {
     let mut snapshot = open(disk, None).unwrap();
     snapshot.commit(|header| header.epoch = EPOCH).unwrap();
     snapshot
+}
+
+/// As a run ends that nobody stops.
+fn commit_and_compact(snapshot: &mut Snapshot) -> Committed {
+    let committed = snapshot.commit(|_| {}).unwrap();
+    snapshot.compact(|| true).unwrap();
+    committed
 }
 
 fn known(snapshot: &Snapshot) -> Known {
@@ -97,7 +104,7 @@ fn a_commit_is_read_back_and_numbers_batches_on() {
     assert_eq!(contents(reopened.view()).unwrap(), read);
     assert_eq!(reopened.header().fence, snapshot.header().fence + 1);
     assert_eq!(reopened.recovered(), None);
-    assert_eq!(reopened.lookup(b"no such key").unwrap(), None);
+    assert_eq!(reopened.view().lookup(b"no such key").unwrap(), None);
 }
 
 #[test]
@@ -145,12 +152,12 @@ fn ten_changed_rows_of_many_write_little() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);
     deliver(&mut snapshot, 1, 0..100_000, 1);
-    assert!(snapshot.commit(|_| {}).unwrap().written_bytes > 2_000_000);
+    assert!(commit_and_compact(&mut snapshot).written_bytes > 2_000_000);
     for batch in 2..40 {
         let before = disk.written();
         let first = u32::try_from(batch).unwrap() * 1000;
         deliver(&mut snapshot, batch, first..first + 10, u128::from(batch));
-        let committed = snapshot.commit(|_| {}).unwrap();
+        let committed = commit_and_compact(&mut snapshot);
         assert_eq!(committed.entries, 100_000);
         assert!(committed.written_bytes < 20_000, "{committed:?}");
         assert!(disk.written() - before < 30_000);
@@ -164,11 +171,11 @@ fn what_is_deleted_stays_so_when_small_segments_are_merged_over_a_large_one() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);
     deliver(&mut snapshot, 1, 0..20_000, 1);
-    snapshot.commit(|_| {}).unwrap();
+    commit_and_compact(&mut snapshot);
     for run in 1..30u32 {
         intent(&mut snapshot, u64::from(run), Operation::Delete, run * 10..run * 10 + 10, 0);
         receipt(&mut snapshot, u64::from(run), 0..10, Verdict::Delivered);
-        snapshot.commit(|_| {}).unwrap();
+        commit_and_compact(&mut snapshot);
         let read = contents(snapshot.view()).unwrap();
         assert_eq!(read.len(), 20_000 - run as usize * 10);
         assert!(!read.contains_key(&key(10)));
@@ -182,18 +189,89 @@ fn everything_forgotten_leaves_no_segment_behind() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);
     deliver(&mut snapshot, 1, 0..4000, 1);
-    snapshot.commit(|_| {}).unwrap();
+    commit_and_compact(&mut snapshot);
     for number in 0..4000 {
         let key = key(number);
         snapshot.journal().append(&Record::Forget { key: &key });
     }
-    assert_eq!(snapshot.commit(|_| {}).unwrap().entries, 0);
+    assert_eq!(commit_and_compact(&mut snapshot).entries, 0);
     assert!(contents(snapshot.view()).unwrap().is_empty());
     // Nothing changes what is not there.
     snapshot.journal().append(&Record::Clear { key: b"none" });
     let segments = snapshot.view().segments.len();
-    snapshot.commit(|_| {}).unwrap();
+    commit_and_compact(&mut snapshot);
     assert_eq!(snapshot.view().segments.len(), segments);
+}
+
+/// A snapshot of more segments than there should be, each of so many records.
+fn scattered(disk: &MemoryDisk, records: u32) -> Snapshot {
+    let mut snapshot = begun(disk);
+    for batch in 1..10u32 {
+        deliver(&mut snapshot, u64::from(batch), batch * records..(batch + 1) * records, 1);
+        snapshot.commit(|_| {}).unwrap();
+    }
+    snapshot
+}
+
+#[test]
+fn a_compaction_that_fails_anywhere_leaves_the_commit_and_no_half_of_it() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = scattered(&disk, 5);
+    let before = disk.operations();
+    assert!(snapshot.compact(|| true).unwrap());
+    let (after, whole) = (disk.operations(), disk.size("segment-10").unwrap());
+    for n in 0..after - before {
+        let disk = MemoryDisk::new();
+        let mut snapshot = scattered(&disk, 5);
+        let (known, read) = (known(&snapshot), contents(snapshot.view()).unwrap());
+        // As a full disk does: what is written fails, and no removal.
+        disk.fail_at(n, false);
+        let failed = snapshot.compact(|| true);
+        if failed.is_ok() {
+            assert_eq!(contents(snapshot.view()).unwrap(), read, "{n}");
+            continue;
+        }
+        assert!(matches!(snapshot.commit(|_| {}), Err(Error::Halted { .. })), "{n}");
+        assert!(
+            disk.size("segment-10").is_ok_and(|bytes| bytes == whole)
+                || !disk.exists("segment-10").unwrap(),
+            "{n}"
+        );
+        let is_published = View::read(&disk, SYNC).unwrap().unwrap().segments.len() < 9;
+        let mut again = open(&disk, Some(known)).unwrap();
+        assert_eq!(contents(again.view()).unwrap(), read, "{n}");
+        assert_eq!(again.compact(|| true).unwrap(), !is_published, "{n}");
+        assert_eq!(contents(open(&disk, None).unwrap().view()).unwrap(), read, "{n}");
+    }
+}
+
+#[test]
+fn a_compaction_that_is_not_wanted_any_more_leaves_everything_as_it_was() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = scattered(&disk, 600);
+    let (known, mut names) = (known(&snapshot), disk.list().unwrap());
+    let asked = std::cell::Cell::new(0);
+    let is_wanted = || asked.replace(asked.get() + 1) == 0;
+    assert!(!snapshot.compact(is_wanted).unwrap());
+    assert_eq!(asked.get(), 2, "it ends in the midst of the entries");
+    let mut left = disk.list().unwrap();
+    names.sort();
+    left.sort();
+    assert_eq!((left, snapshot.header().generation), (names, known.generation));
+    deliver(&mut snapshot, 20, 0..5, 2);
+    snapshot.commit(|_| {}).unwrap();
+    assert!(snapshot.compact(|| true).unwrap(), "the next one does it");
+    assert_eq!(snapshot.view().segments.len(), 1);
+}
+
+#[test]
+fn a_compaction_is_refused_where_it_would_lose_what_the_journal_holds() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = scattered(&disk, 5);
+    snapshot.journal().append(&Record::Clear { key: b"k" });
+    assert!(matches!(snapshot.compact(|| true), Err(Error::Halted { .. })));
+    deliver(&mut snapshot, 20, 0..5, 2);
+    snapshot.commit(|_| {}).unwrap();
 }
 
 #[test]
@@ -330,12 +408,12 @@ fn a_view_stays_readable_while_others_commit_and_compact() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);
     deliver(&mut snapshot, 1, 0..3, 1);
-    snapshot.commit(|_| {}).unwrap();
+    commit_and_compact(&mut snapshot);
     let view = Snapshot::read(&disk, SYNC).unwrap().unwrap();
     let before = contents(&view).unwrap();
     for batch in 2..30 {
         deliver(&mut snapshot, batch, 0..3, u128::from(batch));
-        snapshot.commit(|_| {}).unwrap();
+        commit_and_compact(&mut snapshot);
     }
     assert_eq!(contents(&view).unwrap(), before);
     assert!(!disk.exists("segment-1").unwrap());
@@ -362,7 +440,7 @@ fn it_works_on_a_local_disk() {
     snapshot.commit(|header| header.epoch = EPOCH).unwrap();
     for batch in 1..20 {
         deliver(&mut snapshot, batch, 0..5000, u128::from(batch));
-        snapshot.commit(|_| {}).unwrap();
+        commit_and_compact(&mut snapshot);
     }
     let read = contents(snapshot.view()).unwrap();
     intent(&mut snapshot, 30, Operation::Upsert, 9000..9001, 1);

@@ -3,13 +3,14 @@
 //!
 //! Who only looks shares the lock for that moment and writes nothing; an owner that begins in it waits it out.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::Error;
+use crate::folders;
 use crate::points::is_planted;
 
 const FILE: &str = "lock";
@@ -110,11 +111,10 @@ fn pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Makes the state's folder, which nobody but the owner may look into: keys may be personal data. One that is there
-/// keeps its permissions.
+/// Makes the state's folder.
 pub(super) fn create_private(state_directory: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_directory);
-    made.map_err(|source| Error::io(state_directory.to_path_buf(), source))
+    folders::create_private(state_directory)
+        .map_err(|source| Error::io(state_directory.to_path_buf(), source))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, csv, expected, keys, people};
+use crate::support::server::until;
 use crate::support::workspace::{Setup, Workspace};
 
 /// What a plan foretells of a tally.
@@ -148,4 +149,21 @@ fn the_tally_of_a_long_run_grows_and_a_killed_run_keeps_its_last() {
     let killed = workspace.json(&["runs"])[1].clone();
     assert_eq!((&killed["phase"], &killed["tally"]), (&json!("interrupted"), &last["tally"]));
     check_mirror(&oracle, &expected(&people(1..=100)));
+}
+
+#[test]
+fn a_plan_whose_files_change_while_they_are_read_promises_nothing() {
+    let oracle = Oracle::start(&["id"]);
+    let http = "identify: { get: /me, account: /account/id }, ";
+    let workspace = Workspace::new(&oracle, Setup { http, ..Setup::default() });
+    workspace.write_people(&people(1..=5));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let asked = oracle.question_count();
+    // The account is asked for once the files were listed.
+    oracle.hold_question();
+    let plan = workspace.spawn(&["plan", "people"]);
+    until("it asks whose account it is", || (oracle.question_count() > asked).then_some(()));
+    workspace.write_people(&people(1..=3));
+    oracle.release();
+    plan.wait(SOON).expect_code(1).expect_printed(&["changed during the read"]);
 }

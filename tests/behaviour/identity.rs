@@ -7,9 +7,10 @@ use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
+use crate::support::process::Process;
 use crate::support::server::Server;
 use crate::support::workspace::{Setup, Workspace};
-use crate::support::{NEXT_TOKEN, SOON};
+use crate::support::{NEXT_TOKEN, SOON, TOKEN};
 
 const IDENTIFY: &str = "identify: { get: /me, account: /account/id }, ";
 
@@ -132,6 +133,63 @@ fn a_new_secret_for_the_account_that_was_asked_for_holds_nothing() {
     workspace.write_people(&people(1..=18));
     workspace.sync(&[]).expect(0, "succeeded", &[("deleted", 2)]);
     check_mirror(&oracle, &expected(&people(1..=18)));
+}
+
+/// A run of a mirror that adds and deletes rows, whose secret is in a file, with its first request under way.
+fn under_way(oracle: &Oracle) -> (Workspace, Process) {
+    let setup = Setup {
+        http: IDENTIFY,
+        bearer: "file:token",
+        max_deletes: Some("100%"),
+        concurrency: 1,
+        ..Setup::default()
+    };
+    let workspace = Workspace::new(oracle, setup);
+    workspace.write("token", TOKEN);
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.write_people(&people(3..=21));
+    let sent = oracle.request_count();
+    oracle.on_next(Fault::Hold);
+    let going = workspace.spawn_sync(&[]);
+    oracle.wait_for_requests(sent + 1, SOON);
+    workspace.write("token", NEXT_TOKEN);
+    oracle.take_only(NEXT_TOKEN);
+    (workspace, going)
+}
+
+fn sent_with_next(oracle: &Oracle) -> usize {
+    let is_next = |value: &str| value.contains(NEXT_TOKEN);
+    let requests = oracle.requests();
+    requests.iter().filter(|one| one.sent.header("authorization").is_some_and(is_next)).count()
+}
+
+#[test]
+fn a_secret_that_changes_in_mid_run_is_asked_whose_it_is_before_a_row_is_sent_with_it_b14() {
+    let oracle = Oracle::start(&["id"]);
+    let (workspace, going) = under_way(&oracle);
+    oracle.set_account(json!("other"));
+    oracle.release();
+    let halted = going.wait(SOON).expect_code(1);
+    halted.expect_printed(&["the secret has changed since", "account `other`"]);
+    assert_eq!(sent_with_next(&oracle), 0, "it is sent no row");
+    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["to `other"]);
+    assert_eq!(sent_with_next(&oracle), 0, "it is sent no row");
+    workspace.assert_state_holds_no_canary();
+}
+
+#[test]
+fn a_secret_of_the_same_account_that_comes_in_mid_run_is_used_for_deletes_too_b14() {
+    let oracle = Oracle::start(&["id"]);
+    let (workspace, going) = under_way(&oracle);
+    let asked = oracle.question_count();
+    oracle.answer_question(503, "");
+    oracle.release();
+    going.wait(SOON).expect_code(0);
+    assert_eq!(oracle.question_count() - asked, 2, "what passes is asked again, and no more");
+    assert_eq!((sent_with_next(&oracle), oracle.deletes().len()), (1, 2), "it is sent the deletes");
+    check_mirror(&oracle, &expected(&people(3..=21)));
+    workspace.assert_state_holds_no_canary();
 }
 
 #[test]

@@ -64,6 +64,8 @@ fn more_invalid_records_than_allowed_fail_the_run() {
     let report = workspace.sync(&[]);
     assert_eq!((report.finished.code, report.word("outcome")), (Some(1), "failed"), "{report:#?}");
     assert!(report.word("error").contains("max_invalid"), "the remedy is named: {report:#?}");
+    let plan = workspace.run(&["plan", "people"]).expect_code(1);
+    plan.expect_printed(&["max_invalid", report.word("error")]);
 }
 
 #[test]

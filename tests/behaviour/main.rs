@@ -14,6 +14,7 @@ mod changes;
 mod check_keys;
 mod command_line;
 mod commands;
+mod compaction;
 mod control_plane;
 #[cfg(feature = "faults")]
 mod decisions;

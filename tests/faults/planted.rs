@@ -165,6 +165,11 @@ pub const PLANTED: &[Row] = &[
         "deletes were not held for the secret",
     ),
     (
+        "renewal_unasked",
+        "a secret that comes in mid-run is sent no row where it is of another account than was asked for",
+        "rows were sent to another account",
+    ),
+    (
         "renewal_unseen",
         "a secret of nobody knows which account that comes between upserts holds the deletes of its run",
         "deletes were not held for the secret",

@@ -15,7 +15,7 @@ use crate::support::people::Person;
 /// The command before the binary that notes, in `log`, all that writes, syncs, renames, removes and sends, with what.
 pub fn noting(log: &str) -> Vec<String> {
     let traced = "trace=?open,openat,write,pwrite64,writev,?pwritev,fsync,fdatasync,?rename,?renameat,?renameat2,\
-                  ?unlink,?unlinkat,sendto,sendmsg";
+                  ?unlink,?unlinkat,?mkdir,?mkdirat,sendto,sendmsg";
     let words =
         ["strace", "-f", "--seccomp-bpf", "-yy", "-x", "-s", "1000000", "-o", log, "-e", traced];
     words.map(str::to_owned).to_vec()
@@ -83,7 +83,8 @@ fn step(call: &str, begun: usize, ended: usize) -> Option<Step> {
     }
     let (name, arguments) = call.split_once('(')?;
     let quoted = quoted(arguments);
-    let is_by_name = ["open", "rename", "unlink"].iter().any(|word| name.starts_with(word));
+    let is_by_name =
+        ["open", "rename", "unlink", "mkdir"].iter().any(|word| name.starts_with(word));
     let text = |place: usize| {
         quoted
             .get(place)
@@ -181,8 +182,12 @@ pub struct Checked {
     pub segments: usize,
 }
 
-/// Looks at each commit: all new segments and the manifest are safe before the manifest has its name, their names too; its
-/// name is safe before anything is removed, and in the end.
+fn is_within(path: &str, folder: &str) -> bool {
+    Path::new(path).starts_with(folder)
+}
+
+/// Looks at each commit: all new segments and the manifest are safe before the manifest has its name, their names too, and
+/// those of new folders on the way to them; its name is safe before anything is removed, and in the end.
 ///
 /// # Errors
 /// What was not safe.
@@ -213,6 +218,14 @@ pub fn commits(steps: &[Step]) -> Result<Checked, String> {
             }
             if !synced(folder, last, Some(renaming)) {
                 return Err(format!("the name of `{path}` was not synced before the manifest's"));
+            }
+        }
+        let is_made = |step: &&Step| step.name.starts_with("mkdir") && renaming.is_after(step);
+        let made = steps.iter().filter(is_made).filter(|step| is_within(folder, &step.path));
+        for making in made {
+            let parent = making.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if !synced(parent, making, Some(renaming)) {
+                return Err(format!("the name of `{}` was not synced", making.path));
             }
         }
         let is_removal = |step: &&Step| step.name.starts_with("unlink") && step.is_after(renaming);

@@ -4,21 +4,20 @@
 //! proxy of the environment); what was sent without a full answer is unknown, and only what never connected is not
 //! applied; errors carry no address, since paths hold keys.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect, retry};
 use secrecy::ExposeSecret as _;
 
 use super::credentials::Current;
+use super::identify::{self, Fault};
 use super::loss::{lost, root};
 use super::outcome::{Answer, Asked, judge, retry_after};
 use super::scrub::Scrub;
 use super::{Error, Http, Prepared};
 use crate::destination::Outgoing;
 use crate::destination::answer::{Attempt, Judgement, Refusal};
-use crate::destination::definition::Connection;
+use crate::destination::definition::{Connection, Identify};
 use crate::domain::entry::Operation;
 use crate::points;
 use crate::shutdown::blocking;
@@ -87,25 +86,73 @@ impl Http {
                 };
                 let answer = Answer { status, retry_after: wait, body: &body };
                 let attempt = self.judged(prepared, outgoing, &answer);
-                self.renewed(attempt, outgoing.operation, &credentials)
+                self.renewed(attempt, outgoing.operation, &credentials).await
             }
         }
     }
 
     /// A request that was refused for its credentials was not applied, and may be tried again where there are others now.
     /// But a delete only where they are known to be for the same account: another one may hold other records of these keys.
-    fn renewed(&self, attempt: Attempt, operation: Operation, used: &Arc<Current>) -> Attempt {
+    async fn renewed(&self, attempt: Attempt, operation: Operation, used: &Current) -> Attempt {
         let may_be_renewed = operation == Operation::Upsert
             || self.credentials.is_of_one_account
             || points::is_planted("renewal_skips_hold");
-        let renew = || may_be_renewed && blocking(|| self.credentials.renew(used));
-        match attempt.judgement {
-            Judgement::Halt(refusal) if attempt.status == Some(401) && renew() => {
-                let message = format!("the secret has changed since; {}", refusal.message);
-                let judgement = Judgement::NotApplied(Refusal { message, ..refusal });
+        let Judgement::Halt(refusal) = &attempt.judgement else { return attempt };
+        if attempt.status != Some(401) || !may_be_renewed {
+            return attempt;
+        }
+        let since = |code: &str, why: &str| {
+            let message = format!("the secret has changed since; {why}");
+            Refusal { code: code.to_owned(), message }
+        };
+        match self.renew(used).await {
+            Ok(false) => attempt,
+            Ok(true) => {
+                let judgement = Judgement::NotApplied(since(&refusal.code, &refusal.message));
                 Attempt { judgement, ..attempt }
             }
-            _ => attempt,
+            Err(fault) => {
+                let refusal = since(&fault.code, &fault.message);
+                let judgement = match fault.is_passing {
+                    true => Judgement::NotApplied(refusal),
+                    false => Judgement::Halt(refusal),
+                };
+                Attempt { judgement, retry_after: fault.retry_after, ..attempt }
+            }
+        }
+    }
+
+    /// The destination has refused `used`: whether others stand by now. Where the account was asked for, it is asked for
+    /// again before any row is sent with them.
+    ///
+    /// # Errors
+    /// The others are for another account, or it was not learned; then they do not stand.
+    pub(super) async fn renew(&self, used: &Current) -> Result<bool, Fault> {
+        let _turn = self.credentials.renewing.lock().await;
+        if self.credentials.current().authorization != used.authorization {
+            return Ok(true);
+        }
+        let Some(others) = blocking(|| self.credentials.others()) else { return Ok(false) };
+        if let Some(identify) = &self.connection.identify
+            && !points::is_planted("renewal_unasked")
+            && let Err(fault) = self.confirm(identify, &others).await
+        {
+            self.credentials.forgo(&others);
+            return Err(fault);
+        }
+        self.credentials.take(others);
+        Ok(true)
+    }
+
+    /// That these credentials are for the account that the run began with.
+    async fn confirm(&self, identify: &Identify, others: &Current) -> Result<(), Fault> {
+        let found = identify::whose(&self.client, &self.connection, identify, others).await?;
+        match &self.connection.account {
+            Some(account) if *account == found => Ok(()),
+            _ => Err(identify::fault(
+                "other_account",
+                format!("it is of account `{found}`, which this run did not begin with"),
+            )),
         }
     }
 
@@ -148,7 +195,7 @@ impl Http {
         let url = match (&prepared.url, &outgoing.path) {
             (Some(url), _) => url.clone(),
             (None, Some(path)) if path.starts_with('/') => {
-                Url::parse(&format!("{}{path}", self.base_url)).ok()?
+                Url::parse(&format!("{}{path}", self.connection.base_url)).ok()?
             }
             (None, _) => return None,
         };
@@ -163,7 +210,7 @@ impl Http {
         }
         headers.insert("x-counterflow-attempt", HeaderValue::from(outgoing.attempt));
         if let Some(name) = &prepared.idempotency_header {
-            let key = HeaderValue::try_from(&outgoing.idempotency_key).ok()?;
+            let key = HeaderValue::try_from(outgoing.idempotency_key.as_ref()?).ok()?;
             headers.insert(name.clone(), key);
         }
         if !outgoing.body.is_empty() {

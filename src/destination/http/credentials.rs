@@ -1,20 +1,25 @@
 //! What authorises requests: as the config says it, and read anew where the destination refuses it.
 //!
-//! Not responsible for trying again. Guards: a request that was refused is tried again only with other credentials than it
-//! had; what was a secret before is never repeated by a destination either; nothing of it is printed.
+//! Not responsible for trying again, nor for whose others are (`client`). Guards: a request that was refused is tried again
+//! only with other credentials than it had; what was a secret before, or was only tried, is never repeated by a destination
+//! either; nothing of it is printed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Mutex;
 
 use crate::destination::definition::{Auth, Connection, Renewal, is_credential_name};
 
 /// The credentials of one connection. They may change while requests are in flight.
-pub(super) struct Credentials {
-    /// A person has declared the account, so that others are for the same one.
-    pub is_of_one_account: bool,
+pub struct Credentials {
+    /// Others are for the same account: a person has declared it, or it is asked for before a request is sent with them.
+    pub(super) is_of_one_account: bool,
+    /// Held from reading others until they stand: two that are refused at once must not each put away what the other has
+    /// read.
+    pub(super) renewing: Mutex<()>,
     renewal: Option<Renewal>,
     /// Values of headers that look like credentials.
     headers: Vec<SecretString>,
@@ -43,32 +48,42 @@ impl Credentials {
         let auth = renewed.as_ref().unwrap_or(&connection.auth);
         let current = Current::new(auth, &headers, past);
         Credentials {
-            is_of_one_account: connection.account.is_some(),
+            is_of_one_account: connection.knows_account(),
+            renewing: Mutex::default(),
             renewal: connection.renewal.clone(),
             headers,
             current: RwLock::new(Arc::new(current)),
         }
     }
 
-    pub fn current(&self) -> Arc<Current> {
+    pub(super) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The destination has refused `used`: whether there are others by now. Blocks.
-    pub fn renew(&self, used: &Arc<Current>) -> bool {
-        // Held until the others stand: two that are refused at once must not each put away what the other has read.
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if current.authorization != used.authorization {
-            return true;
-        }
-        let Some(auth) = self.renewal.as_ref().and_then(Renewal::read) else { return false };
+    /// Others than the current ones, if there are any by now; the current ones stay. Blocks.
+    pub(super) fn others(&self) -> Option<Current> {
+        let auth = self.renewal.as_ref().and_then(Renewal::read)?;
+        let current = self.current();
         let past = current.past.iter().chain(&current.secrets).cloned().collect();
-        let next = Current::new(&auth, &self.headers, past);
-        let is_other = next.authorization != used.authorization;
-        if is_other {
-            *current = Arc::new(next);
-        }
-        is_other
+        let others = Current::new(&auth, &self.headers, past);
+        (others.authorization != current.authorization).then_some(others)
+    }
+
+    /// Requests are sent with these from now on.
+    pub(super) fn take(&self, others: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(others);
+    }
+
+    /// Requests are not sent with these, but the destination has seen them.
+    pub(super) fn forgo(&self, others: &Current) {
+        let current = self.current();
+        let is_new = |secret: &&SecretString| {
+            current.all_secrets().all(|known| known.expose_secret() != secret.expose_secret())
+        };
+        let seen = others.secrets.iter().filter(is_new);
+        let past = current.past.iter().chain(seen).cloned().collect();
+        let (authorization, secrets) = (current.authorization.clone(), current.secrets.clone());
+        self.take(Current { authorization, secrets, past });
     }
 }
 
@@ -112,8 +127,6 @@ fn basic(user: &str, password: &SecretString) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, OnceLock, Weak};
-
     use super::*;
     use crate::destination::http::tests::connection;
 
@@ -135,31 +148,6 @@ mod tests {
         for same in [None, Some("first")] {
             connection.renewal = Some(Renewal::new(move || same.map(bearer)));
             assert!(Credentials::new(&connection).current().past.is_empty());
-        }
-    }
-
-    #[test]
-    fn nobody_takes_other_credentials_while_some_are_read_anew_so_that_none_is_forgotten_i12() {
-        let mut connection = connection("http://localhost", bearer("first"));
-        let credentials: Arc<OnceLock<Weak<Credentials>>> = Arc::default();
-        let kept = Arc::new(Mutex::new("first"));
-        let (cell, read) = (Arc::clone(&credentials), Arc::clone(&kept));
-        connection.renewal = Some(Renewal::new(move || {
-            let made = cell.get().and_then(Weak::upgrade);
-            assert!(made.is_none_or(|made| made.current.try_read().is_err()), "it is not held");
-            Some(bearer(*read.lock().expect("no test panics with it")))
-        }));
-        let made = Arc::new(Credentials::new(&connection));
-        credentials.set(Arc::downgrade(&made)).expect("it is set once");
-        let first = made.current();
-        for next in ["second", "third"] {
-            *kept.lock().expect("no test panics with it") = next;
-            assert!(made.renew(&made.current()));
-        }
-        assert!(made.renew(&first), "one that was in flight meanwhile is tried too");
-        let current = made.current();
-        for token in ["first", "second", "third"] {
-            assert!(tokens(&current).contains(&token), "{token}");
         }
     }
 }

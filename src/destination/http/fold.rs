@@ -1,5 +1,7 @@
 //! Text as two that say the same are alike: escapes undone, case folded, spaces and ASCII punctuation left out.
 
+use crate::domain::key::is_unshowable;
+
 /// A folded text that knows where each of its characters stood.
 pub(super) struct Folded {
     text: String,
@@ -84,12 +86,16 @@ fn fold(character: char) -> impl Iterator<Item = char> {
     lower.filter(|c| !is_left_out(*c))
 }
 
+/// Those that are not shown, and those that join or part what is.
+pub(super) fn is_invisible(character: char) -> bool {
+    is_unshowable(character) || matches!(character, '\u{200b}'..='\u{200d}')
+}
+
 fn is_left_out(character: char) -> bool {
-    let is_mark = matches!(character, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{2026}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     character.is_ascii_punctuation()
         || character.is_whitespace()
-        || character.is_control()
-        || is_mark
+        || is_invisible(character)
+        || matches!(character, '\u{300}'..='\u{36f}' | '\u{2026}')
 }
 
 /// Calls `found` with each character, where it begins and where it ends; what is escaped in JSON, a URL or HTML is one.

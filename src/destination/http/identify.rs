@@ -21,7 +21,7 @@ use crate::destination::definition::{Connection, Identify};
 use crate::points::wall_clock;
 use crate::shutdown::blocking;
 
-const UNAUTHORIZED: u16 = 401;
+const UNAUTHORIZED: &str = "401";
 /// Characters of the longest account.
 const LONGEST: usize = 200;
 
@@ -36,21 +36,41 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
-/// Asks for the account.
+/// Asks for the account; and the credentials it was asked with, which are for it whatever their file holds by now.
 ///
 /// # Errors
 /// It was not learned; one attempt, no retry.
-pub async fn account(connection: &Connection, identify: &Identify) -> Result<String, Fault> {
+pub async fn account(
+    connection: &Connection,
+    identify: &Identify,
+) -> Result<(String, Credentials), Fault> {
     let client = client(connection)?;
     let credentials = Credentials::new(connection);
-    let mut current = credentials.current();
-    let mut asked = ask(&client, connection, identify, &current).await?;
-    // A secret may have changed a moment ago.
-    if asked.0 == UNAUTHORIZED && blocking(|| credentials.renew(&current)) {
-        current = credentials.current();
-        asked = ask(&client, connection, identify, &current).await?;
-    }
-    let (status, wait, body) = asked;
+    let asked = whose(&client, connection, identify, &credentials.current()).await;
+    let account = match asked {
+        // A secret may have changed a moment ago.
+        Err(fault) if fault.code == UNAUTHORIZED => {
+            let others = blocking(|| credentials.others()).ok_or(fault)?;
+            let account = whose(&client, connection, identify, &others).await?;
+            credentials.take(others);
+            account
+        }
+        asked => asked?,
+    };
+    Ok((account, credentials))
+}
+
+/// The account that these credentials are for.
+///
+/// # Errors
+/// As [`account`].
+pub(super) async fn whose(
+    client: &Client,
+    connection: &Connection,
+    identify: &Identify,
+    current: &Current,
+) -> Result<String, Fault> {
+    let (status, wait, body) = ask(client, connection, identify, current).await?;
     if !(200..300).contains(&status) {
         return Err(refused(status, wait));
     }
@@ -156,7 +176,7 @@ fn of_attempt(judgement: Judgement) -> Fault {
     Fault { is_passing, ..fault(&code, message) }
 }
 
-fn fault(code: &str, message: impl Into<String>) -> Fault {
+pub(super) fn fault(code: &str, message: impl Into<String>) -> Fault {
     Fault { code: code.to_owned(), message: message.into(), is_passing: false, retry_after: None }
 }
 

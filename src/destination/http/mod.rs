@@ -23,7 +23,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use self::check::Problem;
-use self::credentials::Credentials;
+pub use self::credentials::Credentials;
 use self::encoder::Encoder;
 use self::template::{Scope, Segment, Template};
 use crate::destination::definition::{Body, Connection, Method, OutcomeRule, Request, Requests};
@@ -43,7 +43,7 @@ pub enum Error {
 /// One object at one HTTP API.
 pub struct Http {
     client: reqwest::Client,
-    base_url: String,
+    connection: Connection,
     upsert: Prepared,
     delete: Option<Prepared>,
     identity: String,
@@ -86,6 +86,20 @@ impl Http {
         fields: &[String],
         key: &[usize],
     ) -> Result<Http, Error> {
+        Http::with(Credentials::new(connection), connection, requests, fields, key)
+    }
+
+    /// As [`Http::new`], with credentials that were read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with(
+        credentials: Credentials,
+        connection: &Connection,
+        requests: &Requests,
+        fields: &[String],
+        key: &[usize],
+    ) -> Result<Http, Error> {
         let problems = check::validate(connection, requests, fields, key);
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
@@ -96,12 +110,12 @@ impl Http {
         };
         Ok(Http {
             client: client::build(connection)?,
-            base_url: connection.base_url.clone(),
+            connection: connection.clone(),
             upsert: prepare(&requests.upsert, false)?,
             delete: requests.delete.as_ref().map(|delete| prepare(delete, true)).transpose()?,
             identity: identity(connection, &requests.upsert),
             rendering: rendering(&requests.upsert, fields),
-            credentials: Credentials::new(connection),
+            credentials,
             hidden: hidden(connection, requests),
         })
     }
@@ -109,6 +123,11 @@ impl Http {
     /// See [`super::Destination::encoder`].
     pub fn encoder(&self, operation: Operation) -> Option<&Encoder> {
         self.prepared(operation).map(|prepared| &prepared.encoder)
+    }
+
+    /// See [`super::Destination::carries_key`].
+    pub fn carries_key(&self, operation: Operation) -> bool {
+        self.prepared(operation).is_some_and(|prepared| prepared.idempotency_header.is_some())
     }
 
     /// See [`super::Destination::identity`].

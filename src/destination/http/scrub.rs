@@ -9,7 +9,7 @@
 
 use std::cell::OnceCell;
 
-use super::fold::{self, Folded};
+use super::fold::{self, Folded, is_invisible};
 
 /// Characters of the longest message that is kept.
 const LONGEST_MESSAGE: usize = 200;
@@ -178,10 +178,6 @@ fn structure(text: &str) -> Option<usize> {
 
 /// One line without control and direction characters, of at most `longest` characters.
 fn one_line(text: &str, longest: usize) -> String {
-    let is_invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let mut out = String::new();
     let words = text.split(|c: char| c.is_whitespace() || is_invisible(c));
     for word in words.filter(|word| !word.is_empty()) {

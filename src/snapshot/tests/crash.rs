@@ -44,6 +44,9 @@ fn runs(disk: &MemoryDisk, progress: &mut Progress) -> Result<(), Error> {
         snapshot.commit(|_| {})?;
         progress.known = Some(known(&snapshot));
         progress.committed = Some(contents(snapshot.view())?);
+        if snapshot.compact(|| true)? {
+            progress.known = Some(known(&snapshot));
+        }
     }
     Ok(())
 }

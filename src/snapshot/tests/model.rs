@@ -180,7 +180,7 @@ proptest! {
             model.take(step, batch);
             match step {
                 Step::Commit => {
-                    snapshot.commit(|_| {}).unwrap();
+                    commit_and_compact(&mut snapshot);
                 }
                 Step::Reopen => {
                     snapshot.journal().write().unwrap();

@@ -53,7 +53,10 @@ fn a_snapshots_files_are_written_as_in_version_1() {
 fn a_snapshot_of_version_1_opens_with_exactly_these_entries() {
     let snapshot = open(&disk(&golden("snapshot")));
     let mut found = BTreeMap::new();
-    snapshot.visit(|key, entry| drop(found.insert(key.to_vec(), entry))).expect("it is whole");
+    snapshot
+        .view()
+        .visit(|key, entry| drop(found.insert(key.to_vec(), entry)))
+        .expect("it is whole");
     for (key, expected) in keys().into_iter().zip(expected()) {
         assert_eq!(found.remove(&key), expected, "the entry of {}{ADVICE}", Shown(&key));
     }

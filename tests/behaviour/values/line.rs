@@ -138,7 +138,7 @@ impl Line {
         readers.end().await.expect("the read comes to its end");
         snapshot.commit(|_| {}).expect("the disk is well");
         let delete = destination.encoder(Operation::Delete).expect("it was declared");
-        for entry in snapshot.entries().expect("the snapshot is whole") {
+        for entry in snapshot.view().entries().expect("the snapshot is whole") {
             let (key, _) = entry.expect("the snapshot is whole");
             let values = key::values(&key).expect("a key can be read");
             let mut text = Vec::new();

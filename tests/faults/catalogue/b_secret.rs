@@ -1,5 +1,7 @@
 //! B14. A secret that changes while a run goes on: read anew where the destination refuses the old one.
 
+use serde_json::json;
+
 use super::Scenario;
 use super::b_wire::changed;
 use crate::support::case::{Case, Started};
@@ -37,12 +39,18 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::new(
         "B14",
+        "a secret that comes in mid-run is sent no row where it is of another account than was asked for",
+        of_another_account,
+    ),
+    Scenario::new(
+        "B14",
         "a refusal that repeats a token which was renewed gives neither the old nor the new one away",
         echoed_after_renewal,
     ),
 ];
 
 const SAME_ACCOUNT: &str = "account: demo, ";
+const ASKED_FOR: &str = "identify: { get: /me, account: /account/id }, ";
 
 /// A mirror of 30 persons whose secret stands in a file.
 fn delivered(scenario: &Scenario, concurrency: u32, http: &'static str) -> Case {
@@ -64,8 +72,8 @@ fn up_to(case: &mut Case, number: usize) -> Started {
 }
 
 /// A mirror whose next run changes and deletes rows, with its third request under way.
-fn under_way(scenario: &Scenario, concurrency: u32) -> (Case, Started) {
-    let mut case = delivered(scenario, concurrency, SAME_ACCOUNT);
+fn under_way(scenario: &Scenario, concurrency: u32, http: &'static str) -> (Case, Started) {
+    let mut case = delivered(scenario, concurrency, http);
     case.write(&changed(30)[5..]);
     let started = up_to(&mut case, 3);
     (case, started)
@@ -100,11 +108,28 @@ fn sent_with_next(case: &Case) -> usize {
     let is_delete = |one: &&Request| {
         one.sent.operations.iter().any(|operation| operation.asked == Asked::Delete)
     };
-    let requests = case.oracle.requests();
-    let with_next = |one: &&Request| {
-        one.sent.header("authorization").is_some_and(|value| value.contains(NEXT_TOKEN))
-    };
-    requests.iter().filter(is_delete).filter(with_next).count()
+    case.oracle.requests().iter().filter(is_delete).filter(with_next).count()
+}
+
+/// Whether it was sent with the secret that came later.
+fn with_next(one: &&Request) -> bool {
+    one.sent.header("authorization").is_some_and(|value| value.contains(NEXT_TOKEN))
+}
+
+fn of_another_account(scenario: &Scenario) {
+    let (mut case, started) = under_way(scenario, 1, ASKED_FOR);
+    case.oracle.set_account(json!("other"));
+    rotate(&mut case);
+    let ended = case.end(started);
+    let sent = case.oracle.requests().iter().filter(with_next).count();
+    assert_eq!(sent, 0, "rows were sent to another account\n{}", case.print());
+    let halted = ended.expect_code(1).json();
+    let error = halted["error"].as_str().unwrap_or_default();
+    assert!(error.contains("account `other`"), "{halted:#}");
+    case.say("the secret is for the account of before after all");
+    case.oracle.set_account(json!("acme"));
+    case.sync(&[]).expect(0, "succeeded", &[("unknown", 0)]);
+    case.judge();
 }
 
 fn between_deletes(scenario: &Scenario) {
@@ -141,8 +166,8 @@ fn before_deletes(scenario: &Scenario) {
 }
 
 fn refreshed(scenario: &Scenario) {
-    for concurrency in [1, 4] {
-        let (mut case, started) = under_way(scenario, concurrency);
+    for (concurrency, http) in [(1, SAME_ACCOUNT), (4, SAME_ACCOUNT), (4, ASKED_FOR)] {
+        let (mut case, started) = under_way(scenario, concurrency, http);
         case.workspace.write("token", NEXT_TOKEN);
         case.say("the token is rotated, in the file first");
         case.oracle.take_only(NEXT_TOKEN);
@@ -159,7 +184,7 @@ fn refreshed(scenario: &Scenario) {
 }
 
 fn refused_again(scenario: &Scenario) {
-    let (mut case, started) = under_way(scenario, 1);
+    let (mut case, started) = under_way(scenario, 1, SAME_ACCOUNT);
     case.workspace.write("token", "canary-of-nobody");
     case.oracle.take_only(NEXT_TOKEN);
     case.oracle.release();
@@ -175,7 +200,7 @@ fn refused_again(scenario: &Scenario) {
 }
 
 fn echoed_after_renewal(scenario: &Scenario) {
-    let (mut case, started) = under_way(scenario, 1);
+    let (mut case, started) = under_way(scenario, 1, SAME_ACCOUNT);
     case.workspace.write("token", NEXT_TOKEN);
     // The old one is refused in its own words, and after the renewal the new one.
     case.oracle.on_next(Fault::Echo(401));

@@ -84,7 +84,7 @@ fn read(folder: &Path) -> Result<BTreeMap<Vec<u8>, Entry>, String> {
     let disk = LocalDisk::new(folder).expect("the folder is there");
     let opened = Snapshot::open(std::sync::Arc::new(disk), "people", known).and_then(|opened| {
         let mut entries = BTreeMap::new();
-        opened.visit(|key, entry| drop(entries.insert(key.to_vec(), entry)))?;
+        opened.view().visit(|key, entry| drop(entries.insert(key.to_vec(), entry)))?;
         Ok(entries)
     });
     let (beside, opened) = (beside.map_err(|e| e.to_string()), opened.map_err(|e| e.to_string()));

@@ -407,6 +407,10 @@ impl Session<'_> {
         }
         self.pass()?;
         self.world.remember(&self.snapshot);
+        if self.snapshot.compact(|| !was_stopped)? {
+            self.pass()?;
+            self.world.remember(&self.snapshot);
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The client against a server that plays one answer: what is sent, and what is made of what comes back.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::destination::answer::RecordVerdict;
-use crate::destination::definition::{Auth, Decode, Renewal, Requests};
+use crate::destination::definition::{Auth, Decode, Identify, Renewal, Requests};
 use crate::destination::http::tests::{connection, fields, requests};
 use crate::domain::entry::Operation;
 use crate::shutdown::Tasks;
@@ -113,7 +113,7 @@ fn upsert() -> Outgoing {
         records: 1,
         body: Bytes::from_static(br#"{"rows":[{"id":1,"email":"ann@example.com"}]}"#),
         path: None,
-        idempotency_key: "0123abcd".to_owned(),
+        idempotency_key: Some("0123abcd".to_owned()),
         run: "42".to_owned(),
         attempt: 3,
     }
@@ -228,7 +228,7 @@ async fn a_refused_secret_is_read_anew_and_only_another_one_is_tried_b14() {
     let old = http.credentials.current();
     *kept.lock().expect("no test panics with it") = "canary-next";
     assert_eq!(code(&http.send(&upsert()).await), ("not applied", "401"));
-    assert!(http.credentials.renew(&old), "one that was in flight meanwhile is tried too");
+    assert_eq!(http.renew(&old).await, Ok(true), "one that was in flight meanwhile is tried too");
     let attempt = http.send(&upsert()).await;
     assert_eq!(code(&attempt), ("halt", "401"));
     let Judgement::Halt(refusal) = attempt.judgement else { panic!() };
@@ -239,6 +239,89 @@ async fn a_refused_secret_is_read_anew_and_only_another_one_is_tried_b14() {
         assert!(request.contains(&format!("authorization: Bearer {token}\r\n")), "{request}");
     }
     assert_eq!(requests.len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_takes_other_credentials_while_some_are_read_anew_so_that_none_is_forgotten_i12() {
+    let made: Arc<OnceLock<Weak<Http>>> = Arc::default();
+    let kept = Arc::new(Mutex::new("canary-token"));
+    let (cell, read) = (Arc::clone(&made), Arc::clone(&kept));
+    let http = Arc::new(http_at("http://127.0.0.1:1", |connection, _| {
+        connection.renewal = Some(Renewal::new(move || {
+            let made = cell.get().and_then(Weak::upgrade);
+            let is_held = |http: Arc<Http>| http.credentials.renewing.try_lock().is_err();
+            assert!(made.is_none_or(is_held), "it is not held");
+            let token = *read.lock().expect("no test panics with it");
+            Some(Auth::Bearer(token.to_owned().into()))
+        }));
+    }));
+    made.set(Arc::downgrade(&http)).expect("it is set once");
+    for next in ["second", "third"] {
+        *kept.lock().expect("no test panics with it") = next;
+        assert_eq!(http.renew(&http.credentials.current()).await, Ok(true));
+    }
+    let current = http.credentials.current();
+    for token in ["canary-token", "second", "third"] {
+        assert!(current.all_secrets().any(|one| one.expose_secret() == token), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_an_account_was_asked_with_are_those_that_are_sent_whatever_comes_next() {
+    let server =
+        server(Play::Answer("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"id\": 1}")).await;
+    let mut connection = connection(&format!("http://{}", server.address), Auth::None);
+    let reads = Mutex::new(0);
+    connection.renewal = Some(Renewal::new(move || {
+        let mut reads = reads.lock().expect("no test panics with it");
+        *reads += 1;
+        Some(Auth::Bearer(format!("canary-{reads}").into()))
+    }));
+    let identify = Identify { path: "/me".to_owned(), pointer: "/id".to_owned() };
+    let (account, credentials) = identify::account(&connection, &identify).await.expect("it says");
+    assert_eq!(account, "1");
+    let http = Http::with(credentials, &connection, &requests(), &fields(), &[0]);
+    http.expect("it is valid").send(&upsert()).await;
+    let requests = server.requests.lock().expect("no test panics with it");
+    assert_eq!(requests.len(), 2);
+    for request in requests.iter() {
+        assert!(request.contains("authorization: Bearer canary-1\r\n"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_the_account_again_says_what_it_made_of_that_and_gives_nothing_away_i12() {
+    let refused =
+        "HTTP/1.1 401 No\r\ncontent-length: 29\r\n\r\n{\"id\":1,\"message\":\"canary-b\"}";
+    let server = server(Play::Answer(refused)).await;
+    let http = http_at(&format!("http://{}", server.address), |connection, _| {
+        connection.account = Some("acme".to_owned());
+        connection.identify = Some(Identify { path: "/me".to_owned(), pointer: "/id".to_owned() });
+        let reads = Mutex::new(0);
+        connection.renewal = Some(Renewal::new(move || {
+            let mut reads = reads.lock().expect("no test panics with it");
+            *reads += 1;
+            let token = if *reads == 1 { "canary-token" } else { "canary-b" };
+            Some(Auth::Bearer(token.to_owned().into()))
+        }));
+    });
+    for _ in 0..2 {
+        let attempt = http.send(&upsert()).await;
+        let Judgement::Halt(Refusal { code, message }) = attempt.judgement else { panic!() };
+        assert_eq!(code, "401");
+        assert!(message.contains("the credentials are refused"), "{message}");
+    }
+    let attempt = http.judged(
+        &http.upsert,
+        &upsert(),
+        &Answer { status: 401, retry_after: None, body: br#"{"message":"canary-b"}"# },
+    );
+    let Judgement::Halt(refusal) = attempt.judgement else { panic!() };
+    assert!(!refusal.message.contains("canary"), "{}", refusal.message);
+    let requests = server.requests.lock().expect("no test panics with it");
+    let rows = requests.iter().filter(|one| one.starts_with("POST"));
+    assert!(rows.clone().all(|one| one.contains("Bearer canary-token\r\n")), "{requests:?}");
+    assert_eq!((rows.count(), requests.len()), (2, 4), "{requests:?}");
 }
 
 #[tokio::test]

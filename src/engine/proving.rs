@@ -1,0 +1,36 @@
+//! What a read must have come to before a run, or a plan of one, goes by it.
+
+use tokio::runtime::Handle;
+
+use super::intake::Intake;
+use super::prepare::Error;
+use crate::shutdown::Tasks;
+use crate::source::{Proof, Unproven};
+
+/// The files are those that the read began with. To be asked once all of it was read. The file system is asked on `runtime`,
+/// so that one that does not answer holds up nobody who gives up on this.
+///
+/// # Errors
+/// They are others.
+pub async fn check_files(proof: Proof, runtime: &Handle) -> Result<(), Error> {
+    let mut tasks: Tasks<Result<(), Unproven>> = Tasks::default();
+    tasks.spawn_blocking_on(|| proof.verify(), runtime);
+    let verified = tasks.next().await.expect("the one task was just spawned");
+    verified.map_err(|unproven| Error::Unproven(unproven.reason))
+}
+
+/// No more records are invalid than a person bears; `limit` is `max_invalid`. May be asked while rows are read.
+///
+/// # Errors
+/// There are more.
+pub fn check_invalid(intake: &Intake, limit: u64) -> Result<(), Error> {
+    let invalid = intake.counts.tally().invalid;
+    if invalid <= limit {
+        return Ok(());
+    }
+    let examples = intake.notes.iter().take(3);
+    let examples: Vec<String> = examples
+        .map(|note| format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default()))
+        .collect();
+    Err(Error::TooManyInvalid { invalid, limit, examples: examples.join(", ") })
+}
