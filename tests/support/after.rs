@@ -47,7 +47,7 @@ impl Case {
                 wrong.push(format!("I4: {key} is at the destination, and nobody knows"));
             }
         }
-        wrong.extend(ahead(&entries, &requests));
+        wrong.extend(ahead(&entries, &requests, self.is_plain.get()));
         if let Some(attempt) = self.attempts.last() {
             wrong.extend(self.wrong_of(attempt, &requests));
             wrong.extend(self.without_doubt(attempt, &sent, &entries));
@@ -174,8 +174,8 @@ fn is_of_the_record(request: &Request) -> bool {
 }
 
 /// I3: what the snapshot says is confirmed was confirmed.
-fn ahead(entries: &Entries, requests: &[Request]) -> Vec<String> {
-    let delivered = delivered_by_key(requests);
+fn ahead(entries: &Entries, requests: &[Request], is_plain: bool) -> Vec<String> {
+    let delivered = delivered_by_key(requests, is_plain);
     let mut wrong = Vec::new();
     for (key, entry) in entries {
         let Some(confirmed) = entry.confirmed else { continue };
@@ -197,8 +197,9 @@ fn ahead(entries: &Entries, requests: &[Request]) -> Vec<String> {
     wrong
 }
 
-/// The states that receipts have confirmed for each key, in order.
-fn delivered_by_key(requests: &[Request]) -> BTreeMap<&str, Vec<Confirmed>> {
+/// The states that receipts have confirmed for each key, in order. The fingerprints of persons are known, and those of
+/// other records where they are plain.
+fn delivered_by_key(requests: &[Request], is_plain: bool) -> BTreeMap<&str, Vec<Confirmed>> {
     let operations: Vec<&Operation> = check::receipts(requests).collect();
     let people: Vec<Option<Person>> =
         operations.iter().map(|operation| Person::of(&operation.record)).collect();
@@ -206,7 +207,11 @@ fn delivered_by_key(requests: &[Request]) -> BTreeMap<&str, Vec<Confirmed>> {
     let mut fingerprints = known::fingerprints(&known).into_iter();
     let mut delivered = BTreeMap::<&str, Vec<Confirmed>>::new();
     for (operation, person) in operations.into_iter().zip(people) {
-        let fingerprint = person.and_then(|_| fingerprints.next());
+        let fingerprint = match person {
+            Some(_) => fingerprints.next(),
+            None if is_plain => known::fingerprint(&operation.record),
+            None => None,
+        };
         let state = match operation.asked {
             Asked::Upsert => Confirmed::Upsert(fingerprint),
             Asked::Delete => Confirmed::Delete,

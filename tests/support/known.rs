@@ -54,6 +54,23 @@ pub fn fingerprints(people: &[Person]) -> Vec<Fingerprint> {
     Fingerprinter::new(["id", "counter", "checksum", "email"]).rows(&columns, people.len())
 }
 
+/// The fingerprint of a record whose fields are integers, text and NULL in the source too; `None` where one is neither.
+pub fn fingerprint(record: &serde_json::Value) -> Option<Fingerprint> {
+    use serde_json::Value;
+    let fields = record.as_object()?;
+    let array = |value: &Value| -> Option<ArrayRef> {
+        Some(match value {
+            Value::Null => Arc::new(StringArray::from(vec![None::<&str>])),
+            Value::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
+            value => Arc::new(Int64Array::from(vec![value.as_i64()?])),
+        })
+    };
+    let arrays = fields.values().map(array).collect::<Option<Vec<_>>>()?;
+    let columns: Vec<Column<'_>> =
+        arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
+    Fingerprinter::new(fields.keys().map(String::as_str)).rows(&columns, 1).pop()
+}
+
 /// A key of the snapshot as the oracle shows it: `[1]`.
 fn shown(key: &[u8]) -> String {
     let values = key::values(key).expect("a key of the snapshot can be decoded");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Scenario;
-use super::d_triggers::{LOGGED, STEP, log};
+use super::d_triggers::STEP;
 use crate::support::case::{Case, Started};
 use crate::support::oracle::Oracle;
 use crate::support::people::people;
@@ -80,7 +80,7 @@ impl Days {
         let environment = [(STEP, step), ("RUST_LOG", "counterflow=debug")];
         self.case.say(format!("serve {lines:?} in {zone}, {step}"));
         let serve = ["--format", "json", "serve"];
-        let process = self.case.workspace.spawn_under(&LOGGED, &serve, &environment);
+        let process = self.case.workspace.spawn_logged(&serve, &environment);
         let api = Api::of(&self.case.workspace, &process);
         (self.case.started(process), api)
     }
@@ -103,9 +103,9 @@ impl Days {
             lines.filter(is_it).count()
         };
         let begun = std::time::Instant::now();
-        while count("beside", &log(&self.case)) < beside {
+        while count("beside", &self.case.workspace.log()) < beside {
             let waited = begun.elapsed();
-            assert!(waited.as_secs() < 90, "D5: it did not fire\n{}", log(&self.case));
+            assert!(waited.as_secs() < 90, "D5: it did not fire\n{}", self.case.workspace.log());
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         until("all runs end", || {
@@ -113,7 +113,7 @@ impl Days {
             let mut syncs = syncs.as_array()?.iter();
             syncs.all(|sync| sync["unfinished"] == Value::Array(vec![])).then_some(())
         });
-        count("people", &log(&self.case))
+        count("people", &self.case.workspace.log())
     }
 
     fn end(&mut self, server: Started) {
