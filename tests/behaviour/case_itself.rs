@@ -11,7 +11,7 @@ use crate::support::fault::Fault;
 use crate::support::people::{CANARY, people};
 use crate::support::server::{Api, until};
 use crate::support::table::Mirror;
-use crate::support::workspace::Setup;
+use crate::support::workspace::{LOG, Setup};
 
 /// What a check that must fail says.
 #[track_caller]
@@ -82,7 +82,7 @@ fn what_a_server_logs_to_a_file_is_looked_at_as_what_it_prints() {
         case.write(&people(1..=3));
         let process = case.workspace.spawn_logged(&["serve"], &[]);
         Api::of(&case.workspace, &process);
-        let log = case.workspace.path().join("serve.log");
+        let log = case.workspace.path().join(LOG);
         let mut whole = std::fs::read_to_string(&log).expect("it is text");
         whole.push_str(logged);
         let started = case.started(process);

@@ -180,7 +180,15 @@ impl Process {
             let logged = std::fs::read(log).expect("it has begun to log");
             stderr.push_str(&String::from_utf8_lossy(&logged));
         }
-        let status = self.child.wait().expect("a child can be waited for");
+        // It has closed all that it prints to, and ends.
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(begun.elapsed() < super::SOON, "`{}` prints no more, and goes on", self.said);
+            std::thread::sleep(LOOK_AGAIN);
+        };
         self.is_waited_for = true;
         Finished {
             code: status.code(),

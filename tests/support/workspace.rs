@@ -89,7 +89,7 @@ impl Default for Setup {
 pub const PER_RECORD: &str = "{ per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
 
 /// Where a process of `spawn_logged` writes to instead of its standard error.
-const LOG: &str = "serve.log";
+pub const LOG: &str = "serve.log";
 /// Before the binary: what makes it write there.
 const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>\"$0\"", LOG];
 
