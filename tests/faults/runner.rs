@@ -55,7 +55,7 @@ pub fn take_figures() -> Vec<String> {
 const NEWS_EVERY: Duration = Duration::from_secs(60);
 
 /// Beyond this a scenario hangs: all that it waits for has a bound of its own.
-const LONGEST: Duration = Duration::from_secs(1_200);
+const LONGEST: Duration = Duration::from_secs(1_800);
 /// As `LONGEST`, of one that plays all it can.
 const LONGEST_WHOLE: Duration = Duration::from_secs(3_600);
 
