@@ -7,11 +7,13 @@ use serde_json::json;
 
 use crate::support::SOON;
 use crate::support::case::Case;
+use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
-use crate::support::people::{CANARY, people};
+use crate::support::oracle::Oracle;
+use crate::support::people::{CANARY, expected, people};
 use crate::support::server::{Api, until};
 use crate::support::table::Mirror;
-use crate::support::workspace::{LOG, Setup};
+use crate::support::workspace::{LOG, Setup, Workspace};
 
 /// What a check that must fail says.
 #[track_caller]
@@ -133,4 +135,26 @@ fn a_snapshot_ahead_of_a_table_of_any_shape_is_found_i3() {
     mirror.workspace.sync(&[]);
     let said = said_by(|| mirror.assert_unbroken());
     assert!(said.contains("I3: the snapshot is ahead at [2]"), "{said}");
+}
+
+#[test]
+fn a_snapshot_ahead_or_behind_is_found_without_a_case_i3_i4() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write_people(&people(1..=3));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    check_mirror(&oracle, &expected(&people(1..=3)));
+    workspace.setup.environment = vec![("COUNTERFLOW_DEFECT", "html_taken_for_success".to_owned())];
+    oracle.on_next(Fault::Html200);
+    workspace.write_people(&people(1..=4));
+    workspace.sync(&[]);
+    let said = said_by(|| check_mirror(&oracle, &expected(&people(1..=3))));
+    assert!(said.contains("I3: the snapshot is ahead at [4]"), "{said}");
+    let snapshots = workspace.state().join("snapshots");
+    std::fs::remove_dir_all(snapshots.join("people")).expect("it is there");
+    let other = Workspace::new(&oracle, Setup::default());
+    other.write_people(&people(1..=2));
+    other.sync(&[]).expect(0, "succeeded", &[]);
+    let said = said_by(|| check_mirror(&oracle, &expected(&people(1..=3))));
+    assert!(said.contains("I4: [3] is at the destination, and nobody knows"), "{said}");
 }

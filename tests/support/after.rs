@@ -19,6 +19,7 @@ use super::check;
 use super::journal::{Asked, Made, Operation, Request};
 use super::judge::{by_key, is_of, is_sample};
 use super::known::{self, Entries};
+use super::oracle::Oracle;
 use super::people::Person;
 
 /// What a receipt confirmed of a key.
@@ -160,6 +161,27 @@ impl Case {
         wrong.extend(ghosts.map(|key| format!("{key} should be gone")));
         wrong
     }
+}
+
+/// I3 and I4 without a case, of all syncs whose states name this destination.
+pub(super) fn wrong_at_rest(oracle: &Oracle) -> Vec<String> {
+    let (table, planted, late) = (oracle.table(), oracle.planted(), oracle.late());
+    let snapshots: Vec<Entries> =
+        oracle.states().iter().flat_map(|state| known::all_entries(state)).collect();
+    if snapshots.is_empty() {
+        return Vec::new();
+    }
+    let requests = oracle.requests();
+    let mut wrong: Vec<String> =
+        snapshots.iter().flat_map(|entries| ahead(entries, &requests, false)).collect();
+    let is_known = |key: &String| {
+        let of =
+            |entries: &Entries| entries.get(key).is_some_and(Entry::is_possibly_at_destination);
+        snapshots.iter().any(of) || planted.contains_key(key) || late.contains(key)
+    };
+    let unknown = table.keys().filter(|key| !is_known(key) && !oracle.is_ownerless(key));
+    wrong.extend(unknown.map(|key| format!("I4: {key} is at the destination, and nobody knows")));
+    wrong
 }
 
 /// Not applied for certain, or with an answer that is still to come.

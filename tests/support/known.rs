@@ -1,6 +1,7 @@
 //! What a workspace's snapshot says, read beside the product by the library's own reader.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterflow::delta::fingerprint::Fingerprinter;
@@ -21,6 +22,17 @@ pub type Entries = BTreeMap<String, Entry>;
 /// first commit.
 pub fn entries(workspace: &Workspace) -> Option<Entries> {
     view(workspace).map(|view| entries_of(&view))
+}
+
+/// The entries of each sync of a state.
+pub fn all_entries(state: &Path) -> Vec<Entries> {
+    let Ok(folders) = std::fs::read_dir(state.join("snapshots")) else { return Vec::new() };
+    let folders = folders.map(|folder| folder.expect("the folder can be read").path());
+    let view = |folder: PathBuf| {
+        let sync = folder.file_name()?.to_str()?;
+        snapshot::recovered(&folder, sync, None).expect("a snapshot that the product left is whole")
+    };
+    folders.filter_map(view).map(|view| entries_of(&view)).collect()
 }
 
 /// The entries of a snapshot.

@@ -109,7 +109,9 @@ pub struct Report {
 
 impl Workspace {
     pub fn new(oracle: &Oracle, setup: Setup) -> Workspace {
-        Workspace::at(oracle.base_url(), setup)
+        let workspace = Workspace::at(oracle.base_url(), setup);
+        oracle.has_state(workspace.state());
+        workspace
     }
 
     pub fn at(base_url: String, setup: Setup) -> Workspace {
