@@ -1,5 +1,5 @@
-//! A cron line and a time zone → firings. Guards: they rise, each is a whole minute later than what was asked, and whoever
-//! asks again at one gets the next.
+//! A cron line and a time zone → firings. Guards: they rise, each is a whole second and later than what was asked, and
+//! whoever asks again at one gets the next.
 
 use counterflow::control::schedule::Schedule;
 use counterflow::domain::id::Instant;

@@ -7,7 +7,6 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::domain::column::Column;
 use crate::domain::entry::Fingerprint;
-use crate::points;
 
 /// Hashes rows of one set of fields.
 #[derive(Debug, Clone)]
@@ -17,11 +16,7 @@ pub struct Fingerprinter {
 
 impl Fingerprinter {
     pub fn new<'f>(fields: impl IntoIterator<Item = &'f str>) -> Fingerprinter {
-        let mut seeds: Vec<u64> =
-            fields.into_iter().map(|field| xxh3_64(field.as_bytes())).collect();
-        if points::is_planted("rename_of_column_missed") {
-            (0..).zip(&mut seeds).for_each(|(place, seed)| *seed = place);
-        }
+        let seeds = fields.into_iter().map(|field| xxh3_64(field.as_bytes())).collect();
         Fingerprinter { seeds }
     }
 

@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 
 use super::control_plane::{HEAD, workspace};
-use super::http_questions::text_of;
 use crate::support::SOON;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
@@ -183,7 +182,7 @@ fn the_version_is_semantic_and_the_same_wherever_it_stands_d1_d3() {
     let server = Server::start(&workspace);
     assert_eq!(server.get("/version").expect(200).json["version"], version.as_str());
     let metric = format!("counterflow_build_info{{version=\"{version}\"}} 1");
-    assert!(text_of(&server, "/metrics").contains(&metric));
+    assert!(server.text("/metrics").contains(&metric));
     server.end().expect_code(0);
 }
 

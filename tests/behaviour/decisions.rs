@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::control_plane::standing;
 use super::http_commands::{keyed, log};
-use super::http_questions::text_of;
 use crate::support::SOON;
 use crate::support::check::{check_mirror, expect_status};
 use crate::support::fault::Fault;
@@ -213,7 +212,7 @@ fn held_deletes_are_in_the_metrics_and_in_the_reason_of_every_status_d12() {
     let workspace = held(&oracle, 1..=12);
     let server = Server::start(&workspace);
     let measured = || {
-        let page = text_of(&server, "/metrics");
+        let page = server.text("/metrics");
         let of_it = |line: &str| {
             line.strip_prefix("counterflow_deletes_held{sync=\"people\"} ").map(str::to_owned)
         };

@@ -143,7 +143,7 @@ fn a_run_is_watched_to_its_end() {
         }
     };
     assert_eq!((&live["phase"], &live["live"]["in_flight"]), (&"reading".into(), &1.into()));
-    let text = text_of(&server, "/metrics");
+    let text = server.text("/metrics");
     assert!(text.contains("counterflow_requests_in_flight 1\n"), "{text}");
     assert!(text.contains("counterflow_runs_running 1\n"), "{text}");
     oracle.release();
@@ -180,17 +180,6 @@ fn watchers_have_a_bound_and_keep_no_server_from_ending() {
     assert!(watching[0].next().is_none_or(|(_, run)| run["run"].is_number()));
 }
 
-/// An answer that is no JSON, whole.
-pub fn text_of(api: &Api, path: &str) -> String {
-    use std::io::Read as _;
-    let mut stream = TcpStream::connect(&api.address).expect("the server listens");
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", api.address);
-    stream.write_all(head.as_bytes()).expect("it is sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    text
-}
-
 #[test]
 fn metrics_count_what_came_of_runs_and_every_metric_of_the_alerts_is_among_them() {
     let oracle = Oracle::start(&["id"]);
@@ -200,7 +189,7 @@ fn metrics_count_what_came_of_runs_and_every_metric_of_the_alerts_is_among_them(
     let server = Server::start(&workspace);
     server.ended(server.run(""));
     let page = until("a schedule fires", || {
-        let page = text_of(&server, "/metrics");
+        let page = server.text("/metrics");
         let is_late = page.contains("counterflow_schedule_lateness_seconds_bucket{le=\"+Inf\"} 0");
         (!is_late && page.contains("succeeded\"")).then_some(page)
     });
@@ -241,11 +230,11 @@ fn a_sync_that_never_succeeded_is_seen_by_the_alert_on_it_d12() {
     let server = Server::start(&workspace);
     server.ended(server.run(""));
     let last_success = "counterflow_last_success_timestamp_seconds{sync=\"people\"}";
-    assert!(text_of(&server, "/metrics").contains(last_success));
+    assert!(server.text("/metrics").contains(last_success));
     server.end().expect_code(0);
     execute(&workspace.state().join("counterflow.db"), "DELETE FROM runs");
     let server = Server::start(&workspace);
-    let page = text_of(&server, "/metrics");
+    let page = server.text("/metrics");
     assert!(page.contains("counterflow_sync_scheduled{sync=\"people\"} 1\n"), "{page}");
     assert!(!page.contains(last_success), "{page}");
     // So the rule asks for those that have the one and not the other.

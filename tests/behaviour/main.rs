@@ -10,6 +10,8 @@ mod asked_for;
 mod audited;
 mod backlog;
 mod bad_input;
+#[cfg(feature = "faults")]
+mod case_itself;
 mod changes;
 mod check_keys;
 mod command_line;

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use super::control_plane::{HEAD, run, standing, workspace};
-use super::http_questions::text_of;
 use crate::support::SOON;
 use crate::support::check::expect_status;
 use crate::support::fault::Fault;
@@ -28,7 +27,7 @@ const YEARLY: &str = "schedule: { cron: \"30 3 29 2 *\" }";
 
 /// The words that the metrics have for this `sync` or `group`, and those of them that apply.
 fn in_metrics(api: &Api, kind: &str, name: &str) -> (Vec<String>, Vec<String>) {
-    let page = text_of(api, "/metrics");
+    let page = api.text("/metrics");
     let beginning = format!("counterflow_{kind}_status{{{kind}=\"{name}\",status=\"");
     let lines = page.lines().filter_map(|line| line.strip_prefix(&beginning)?.split_once("\"} "));
     let lines: Vec<(&str, &str)> = lines.collect();
@@ -305,7 +304,7 @@ fn expect_reinitializing(workspace: &Workspace, api: &Api) {
     for (kind, name) in [("sync", "a"), ("group", "sales")] {
         assert_eq!(in_metrics(api, kind, name).1, ["Server Reinitializing"]);
     }
-    assert!(text_of(api, "/metrics").contains("counterflow_ready 0\n"));
+    assert!(api.text("/metrics").contains("counterflow_ready 0\n"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Summary {
     }
 
     /// What chance must have played by now, and did not.
-    fn missing(&self) -> Vec<String> {
+    pub fn missing(&self) -> Vec<String> {
         if self.kills() < ENOUGH {
             return Vec::new();
         }
@@ -326,9 +326,11 @@ fn all_faults() -> [Fault; 19] {
     ]
 }
 
-/// What a fault is called; those that differ by their numbers only have one name.
+/// What a fault is called: those that differ by their numbers only have one name, but a status is what it is.
 fn name_of(said: &str) -> String {
-    said.split(['(', ' ']).next().unwrap_or_default().to_owned()
+    let name = said.split(['(', ' ']).next().unwrap_or_default();
+    let status = said.strip_prefix("Status { code: ").and_then(|rest| rest.split(',').next());
+    status.map_or_else(|| name.to_owned(), |status| format!("{name} {status}"))
 }
 
 /// Slow answers make windows for kills, and may be frequent; the others must leave something delivered.

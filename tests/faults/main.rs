@@ -10,6 +10,7 @@ mod calls;
 mod catalogue;
 mod confine;
 mod damage;
+mod demand;
 mod evidence;
 mod kills;
 mod load;

@@ -9,7 +9,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-use crate::catalogue::{self, Scenario};
+use crate::catalogue::{self, Scenario, is_exhaustive};
+use crate::demand;
+use crate::support::process;
 
 /// Scenarios that are played at once; they wait for processes more than they work.
 const SIDE_BY_SIDE: usize = 4;
@@ -52,6 +54,11 @@ pub fn take_figures() -> Vec<String> {
 /// How often it is said what goes on.
 const NEWS_EVERY: Duration = Duration::from_secs(60);
 
+/// Beyond this a scenario hangs: all that it waits for has a bound of its own.
+const LONGEST: Duration = Duration::from_secs(1_800);
+/// As `LONGEST`, of one that plays all it can.
+const LONGEST_WHOLE: Duration = Duration::from_secs(3_600);
+
 /// Plays these; what came of each, in their order. `heed` is told of each as it ends. What takes long is named meanwhile.
 pub fn play(scenarios: &[Scenario], heed: &(dyn Fn(&Ended) + Sync)) -> Vec<Ended> {
     let next = AtomicUsize::new(0);
@@ -62,7 +69,9 @@ pub fn play(scenarios: &[Scenario], heed: &(dyn Fn(&Ended) + Sync)) -> Vec<Ended
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while is_over.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
-                say_what_takes_long(&lock_going());
+                let going = lock_going();
+                say_what_takes_long(&going);
+                end_what_hangs(&going);
             }
         });
         for _ in 0..SIDE_BY_SIDE {
@@ -96,13 +105,31 @@ fn say_what_takes_long(going: &BTreeMap<usize, (Scenario, Instant)>) {
     }
 }
 
-/// Prints how many did what, and says whether none failed.
+/// A thread cannot be ended from outside, so that the kit ends with the one that hangs, and leaves no process behind.
+fn end_what_hangs(going: &BTreeMap<usize, (Scenario, Instant)>) {
+    let longest = if is_exhaustive() { LONGEST_WHOLE } else { LONGEST };
+    let mut hanging = going.values().filter(|(_, begun)| begun.elapsed() >= longest).peekable();
+    if hanging.peek().is_some() {
+        hanging.for_each(|(scenario, begun)| {
+            let (took, replay) = (begun.elapsed().as_secs(), scenario.replay());
+            println!("FAILED       {scenario}\nit hangs: no end after {took} s\nagain: {replay}");
+        });
+        process::kill_all();
+        std::process::exit(1);
+    }
+}
+
+/// Prints how many did what, and says whether none failed, and none was left out where all is demanded.
 pub fn sum_up(results: &[Ended]) -> bool {
     let count = |is_so: fn(&Came) -> bool| results.iter().filter(|r| is_so(&r.came)).count();
     let failed = count(|came| matches!(came, Came::Failed(_)));
     let passed = count(|came| *came == Came::Passed);
     println!("{passed} passed, {failed} failed, {} not measured", results.len() - passed - failed);
-    failed == 0
+    let lacking = results.iter().filter_map(|ended| match &ended.came {
+        Came::NotMeasured(lacking) => Some(lacking.as_str()),
+        _ => None,
+    });
+    demand::is_met(lacking) & (failed == 0)
 }
 
 /// Plays those that are named by any of these words; a word that is one's whole name names no other.

@@ -42,7 +42,7 @@ pub fn play(time: Duration, seed: u64) -> bool {
         println!("after {gone} s of {}: {failures} failures", time.as_secs());
     }
     println!("{}", soaked.table(seed));
-    soaked.failures() == 0 && soaked.kills.stories > 0
+    soaked.failures() == 0 && soaked.kills.is_well()
 }
 
 impl Soaked {
@@ -114,6 +114,11 @@ impl Soaked {
             let [what, count, seeds, failures, longest] = row;
             format!("{what:<32} {count:>9} {failures:>9} {longest:>13}  {seeds}\n")
         };
-        rows.iter().map(line).collect()
+        let mut table: String = rows.iter().map(line).collect();
+        let missing = kills.missing();
+        if !missing.is_empty() {
+            table.push_str(&format!("FAILED: never played: {}\n", missing.join(", ")));
+        }
+        table
     }
 }

@@ -19,6 +19,7 @@ use super::check;
 use super::journal::{Asked, Made, Operation, Request};
 use super::judge::{by_key, is_of, is_sample};
 use super::known::{self, Entries};
+use super::oracle::Oracle;
 use super::people::Person;
 
 /// What a receipt confirmed of a key.
@@ -47,7 +48,7 @@ impl Case {
                 wrong.push(format!("I4: {key} is at the destination, and nobody knows"));
             }
         }
-        wrong.extend(ahead(&entries, &requests));
+        wrong.extend(ahead(&entries, &requests, self.is_plain.get()));
         if let Some(attempt) = self.attempts.last() {
             wrong.extend(self.wrong_of(attempt, &requests));
             wrong.extend(self.without_doubt(attempt, &sent, &entries));
@@ -162,6 +163,27 @@ impl Case {
     }
 }
 
+/// I3 and I4 without a case, of all syncs whose states name this destination.
+pub(super) fn wrong_at_rest(oracle: &Oracle) -> Vec<String> {
+    let (table, planted, late) = (oracle.table(), oracle.planted(), oracle.late());
+    let snapshots: Vec<Entries> =
+        oracle.states().iter().flat_map(|state| known::all_entries(state)).collect();
+    if snapshots.is_empty() {
+        return Vec::new();
+    }
+    let requests = oracle.requests();
+    let mut wrong: Vec<String> =
+        snapshots.iter().flat_map(|entries| ahead(entries, &requests, false)).collect();
+    let is_known = |key: &String| {
+        let of =
+            |entries: &Entries| entries.get(key).is_some_and(Entry::is_possibly_at_destination);
+        snapshots.iter().any(of) || planted.contains_key(key) || late.contains(key)
+    };
+    let unknown = table.keys().filter(|key| !is_known(key) && !oracle.is_ownerless(key));
+    wrong.extend(unknown.map(|key| format!("I4: {key} is at the destination, and nobody knows")));
+    wrong
+}
+
 /// Not applied for certain, or with an answer that is still to come.
 fn is_left_alone(request: &Request) -> bool {
     let is_refused = request.is_answered_whole && matches!(request.status, Some(401 | 413 | 429));
@@ -174,8 +196,8 @@ fn is_of_the_record(request: &Request) -> bool {
 }
 
 /// I3: what the snapshot says is confirmed was confirmed.
-fn ahead(entries: &Entries, requests: &[Request]) -> Vec<String> {
-    let delivered = delivered_by_key(requests);
+fn ahead(entries: &Entries, requests: &[Request], is_plain: bool) -> Vec<String> {
+    let delivered = delivered_by_key(requests, is_plain);
     let mut wrong = Vec::new();
     for (key, entry) in entries {
         let Some(confirmed) = entry.confirmed else { continue };
@@ -197,8 +219,9 @@ fn ahead(entries: &Entries, requests: &[Request]) -> Vec<String> {
     wrong
 }
 
-/// The states that receipts have confirmed for each key, in order.
-fn delivered_by_key(requests: &[Request]) -> BTreeMap<&str, Vec<Confirmed>> {
+/// The states that receipts have confirmed for each key, in order. The fingerprints of persons are known, and those of
+/// other records where they are plain.
+fn delivered_by_key(requests: &[Request], is_plain: bool) -> BTreeMap<&str, Vec<Confirmed>> {
     let operations: Vec<&Operation> = check::receipts(requests).collect();
     let people: Vec<Option<Person>> =
         operations.iter().map(|operation| Person::of(&operation.record)).collect();
@@ -206,7 +229,11 @@ fn delivered_by_key(requests: &[Request]) -> BTreeMap<&str, Vec<Confirmed>> {
     let mut fingerprints = known::fingerprints(&known).into_iter();
     let mut delivered = BTreeMap::<&str, Vec<Confirmed>>::new();
     for (operation, person) in operations.into_iter().zip(people) {
-        let fingerprint = person.and_then(|_| fingerprints.next());
+        let fingerprint = match person {
+            Some(_) => fingerprints.next(),
+            None if is_plain => known::fingerprint(&operation.record),
+            None => None,
+        };
         let state = match operation.asked {
             Asked::Upsert => Confirmed::Upsert(fingerprint),
             Asked::Delete => Confirmed::Delete,

@@ -424,5 +424,6 @@ fn operations<'r>(requests: &[&'r Request]) -> impl Iterator<Item = (&'r Request
 pub(super) fn seconds(said: &str) -> Duration {
     let number = |unit: &str| said.strip_suffix(unit)?.parse::<u64>().ok();
     let milliseconds = number("ms").map(Duration::from_millis);
-    milliseconds.or_else(|| number("s").map(Duration::from_secs)).unwrap_or_default()
+    let time = milliseconds.or_else(|| number("s").map(Duration::from_secs));
+    time.expect("a time of the kit is in s or ms")
 }

@@ -3,6 +3,7 @@
 //! A scenario writes the source, starts and ends processes through it, and hands it to the judge (`judge.rs`) at the end.
 //! Each step is written down, so that a failure can be read as a story. Not responsible for when faults are played.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use super::oracle::Oracle;
 use super::people::{Person, key, people};
 use super::process::{Finished, Process};
 use super::workspace::{Report, Setup, Workspace};
+
+/// What stands in front of a process exits so where it has not started it.
+const NOT_STARTED: i32 = 98;
 
 /// Ids of the co-writer's rows, which must never be touched.
 pub const CO_WRITER: std::ops::Range<u32> = 900_001..900_004;
@@ -41,6 +45,8 @@ pub struct Case {
     last_run: u64,
     /// Requests up to this one are of processes that were looked at.
     looked_at: usize,
+    /// Numbers and text of records are integers and text in the source too, so that fingerprints can be told.
+    pub(super) is_plain: Cell<bool>,
     /// Of runs up to this one the store tells nothing, or gives their numbers again.
     pub(super) forgotten: u64,
 }
@@ -73,8 +79,31 @@ pub(super) struct Attempt {
 pub struct Started {
     pub process: Process,
     before: Before,
-    /// It may end by itself without a word: it was told to, or something around it may end it.
-    may_abort: bool,
+    ending: Ending,
+    /// It was told to end, or something stands around it that may be in its way.
+    is_disturbed: bool,
+}
+
+/// How a process may end, beside by a code that means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// By SIGKILL, which is sent to it.
+    Killed,
+    /// By SIGABRT: it was told to abort at a point of the protocol.
+    Aborted,
+    /// In whatever way: its memory ends.
+    OfMemory,
+}
+
+impl Started {
+    fn plain(process: Process, before: Before) -> Started {
+        Started { process, before, ending: Ending::Killed, is_disturbed: false }
+    }
+
+    /// Its memory ends, which it need not survive, nor find a word for.
+    pub fn short_of_memory(self) -> Started {
+        Started { ending: Ending::OfMemory, ..self }
+    }
 }
 
 /// What was so before a process was started.
@@ -119,6 +148,7 @@ impl Case {
             released: BTreeSet::new(),
             last_run: 0,
             looked_at: 0,
+            is_plain: Cell::new(false),
             forgotten: 0,
         }
     }
@@ -182,7 +212,8 @@ impl Case {
         let before = self.before();
         let process = self.workspace.spawn_under(wrapper, &args, environment);
         let is_told = environment.iter().any(|(name, _)| *name == "COUNTERFLOW_END_AT");
-        Started { process, before, may_abort: is_told || !wrapper.is_empty() }
+        let ending = if is_told { Ending::Aborted } else { Ending::Killed };
+        Started { process, before, ending, is_disturbed: is_told || !wrapper.is_empty() }
     }
 
     /// Starts the server.
@@ -190,7 +221,7 @@ impl Case {
         self.say("serve");
         let before = Before { is_server: true, ..self.before() };
         let process = self.workspace.spawn(&["--format", "json", "serve"]);
-        Started { process, before, may_abort: false }
+        Started::plain(process, before)
     }
 
     /// Waits until the newest run is in this phase.
@@ -202,7 +233,7 @@ impl Case {
     /// Takes in a process that can run the sync and has changed nothing yet.
     pub fn started(&mut self, process: Process) -> Started {
         let before = Before { is_server: true, ..self.before() };
-        Started { process, before, may_abort: false }
+        Started::plain(process, before)
     }
 
     fn before(&self) -> Before {
@@ -227,20 +258,20 @@ impl Case {
     /// As `end`, for a process that must have ended within `limit`.
     #[track_caller]
     pub fn end_within(&mut self, started: Started, limit: Duration) -> Finished {
-        let Started { process, before, may_abort } = started;
+        let Started { process, before, ending, is_disturbed } = started;
         let finished = self.workspace.end(process, limit);
-        self.assert_ended_well(&finished, may_abort);
-        self.take(&finished, before, may_abort);
+        self.assert_ended_well(&finished, ending, is_disturbed);
+        self.take(&finished, before, is_disturbed);
         finished
     }
 
     /// As `end`; `mend` puts the state right before it is looked at.
     #[track_caller]
     pub fn end_and_mend(&mut self, started: Started, mend: impl FnOnce()) -> Finished {
-        let Started { process, before, may_abort } = started;
+        let Started { process, before, ending, is_disturbed } = started;
         let finished = self.workspace.end(process, SOON * 4);
         mend();
-        self.assert_ended_well(&finished, may_abort);
+        self.assert_ended_well(&finished, ending, is_disturbed);
         self.take(&finished, before, true);
         finished
     }
@@ -274,7 +305,7 @@ impl Case {
         let before = self.before();
         let args = [&["--format", "json", "sample", "people"][..], more].concat();
         let process = self.workspace.spawn(&args);
-        let finished = self.end(Started { process, before, may_abort: false });
+        let finished = self.end(Started::plain(process, before));
         let json = finished.json();
         Report { finished, json }
     }
@@ -298,7 +329,7 @@ impl Case {
         before.released.extend(held.iter().cloned());
         let args = ["--format", "json", "release", run, "-m", "they may go"];
         let process = self.workspace.spawn(&args);
-        let finished = self.end(Started { process, before, may_abort: false });
+        let finished = self.end(Started::plain(process, before));
         // Of a word that was refused nothing stands.
         if !matches!(finished.code, Some(2 | 5)) {
             self.released.extend(held);
@@ -338,20 +369,19 @@ impl Case {
         format!("the story:\n{story}the requests:\n{requests}again: {replay}\n")
     }
 
-    /// A process ends with a code that means something or by a signal that was sent to it, and never in a panic.
+    /// A process ends with a code that means something or by the signal that was meant for it, and never in a panic.
     #[track_caller]
-    fn assert_ended_well(&self, finished: &Finished, may_abort: bool) {
+    fn assert_ended_well(&self, finished: &Finished, ending: Ending, is_disturbed: bool) {
         let said = finished.printed();
         let is_panic = ["panicked", "overflowed its stack"].iter().any(|word| said.contains(word));
-        let is_meant = match (finished.code, finished.signal) {
+        let is_meant = match (finished.code, ending) {
+            (_, Ending::OfMemory) => return,
+            (Some(NOT_STARTED), _) => is_disturbed,
             (Some(code), _) => matches!(code, 0..=6 | 130 | 143),
-            (None, signal) => signal == Some(9),
+            (None, Ending::Killed) => finished.signal == Some(9),
+            (None, Ending::Aborted) => finished.signal == Some(6),
         };
-        assert!(
-            may_abort || (is_meant && !is_panic),
-            "it ended badly: {finished:#?}\n{}",
-            self.print()
-        );
+        assert!(is_meant && !is_panic, "it ended badly: {finished:#?}\n{}", self.print());
     }
 
     #[track_caller]

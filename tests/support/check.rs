@@ -3,13 +3,33 @@
 //! Not responsible for what the product says of itself, save where a test hands it in as data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::after;
 use super::journal::{Asked, Made, Operation, Request};
 use super::oracle::Oracle;
 
 impl Oracle {
+    /// What this state says, it says of this destination: `check` looks at it.
+    pub(super) fn has_state(&self, state: PathBuf) {
+        self.states.lock().expect("nothing panics with the lock").push(state);
+    }
+
+    /// People let go of these keys, by a discard or a rebaseline.
+    pub fn let_go(&self, keys: BTreeSet<String>) {
+        self.ownerless.lock().expect("nothing panics with the lock").extend(keys);
+    }
+
+    pub(super) fn is_ownerless(&self, key: &str) -> bool {
+        self.ownerless.lock().expect("nothing panics with the lock").contains(key)
+    }
+
+    pub(super) fn states(&self) -> Vec<PathBuf> {
+        self.states.lock().expect("nothing panics with the lock").clone()
+    }
+
     /// The journal, readable: one line a request.
     pub fn print(&self) -> String {
         self.requests().iter().map(line).collect()
@@ -101,6 +121,7 @@ pub fn check_mirror(oracle: &Oracle, expected: &BTreeMap<String, Value>) {
     table.retain(|key, _| !planted.contains_key(key));
     let differences = differences(expected, &table, true);
     assert!(differences.is_empty(), "I1: {differences:#?}\n{}", oracle.print());
+    judge_at_rest(oracle);
 }
 
 /// I1 for upserts: the destination holds at least what is expected.
@@ -109,6 +130,14 @@ pub fn check_covered(oracle: &Oracle, expected: &BTreeMap<String, Value>) {
     check_journal(oracle);
     let differences = differences(expected, &oracle.table(), false);
     assert!(differences.is_empty(), "I1: {differences:#?}\n{}", oracle.print());
+    judge_at_rest(oracle);
+}
+
+/// I3 and I4: what the states of the oracle's workspaces say agrees with what it answered and holds.
+#[track_caller]
+fn judge_at_rest(oracle: &Oracle) {
+    let wrong = after::wrong_at_rest(oracle);
+    assert!(wrong.is_empty(), "{wrong:#?}\n{}", oracle.print());
 }
 
 /// What must hold whatever the destination should hold.

@@ -1,6 +1,7 @@
 //! What a workspace's snapshot says, read beside the product by the library's own reader.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterflow::delta::fingerprint::Fingerprinter;
@@ -21,6 +22,17 @@ pub type Entries = BTreeMap<String, Entry>;
 /// first commit.
 pub fn entries(workspace: &Workspace) -> Option<Entries> {
     view(workspace).map(|view| entries_of(&view))
+}
+
+/// The entries of each sync of a state.
+pub fn all_entries(state: &Path) -> Vec<Entries> {
+    let Ok(folders) = std::fs::read_dir(state.join("snapshots")) else { return Vec::new() };
+    let folders = folders.map(|folder| folder.expect("the folder can be read").path());
+    let view = |folder: PathBuf| {
+        let sync = folder.file_name()?.to_str()?;
+        snapshot::recovered(&folder, sync, None).expect("a snapshot that the product left is whole")
+    };
+    folders.filter_map(view).map(|view| entries_of(&view)).collect()
 }
 
 /// The entries of a snapshot.
@@ -52,6 +64,23 @@ pub fn fingerprints(people: &[Person]) -> Vec<Fingerprint> {
     let columns: Vec<Column<'_>> =
         arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
     Fingerprinter::new(["id", "counter", "checksum", "email"]).rows(&columns, people.len())
+}
+
+/// The fingerprint of a record whose fields are integers, text and NULL in the source too; `None` where one is neither.
+pub fn fingerprint(record: &serde_json::Value) -> Option<Fingerprint> {
+    use serde_json::Value;
+    let fields = record.as_object()?;
+    let array = |value: &Value| -> Option<ArrayRef> {
+        Some(match value {
+            Value::Null => Arc::new(StringArray::from(vec![None::<&str>])),
+            Value::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
+            value => Arc::new(Int64Array::from(vec![value.as_i64()?])),
+        })
+    };
+    let arrays = fields.values().map(array).collect::<Option<Vec<_>>>()?;
+    let columns: Vec<Column<'_>> =
+        arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
+    Fingerprinter::new(fields.keys().map(String::as_str)).rows(&columns, 1).pop()
 }
 
 /// A key of the snapshot as the oracle shows it: `[1]`.

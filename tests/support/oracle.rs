@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,10 @@ use super::{NEXT_TOKEN, TOKEN};
 pub struct Oracle {
     shared: Arc<Shared>,
     address: String,
+    /// The states of the workspaces that were made for it.
+    pub(super) states: Mutex<Vec<PathBuf>>,
+    /// Keys that people let go: what is held under them is nobody's.
+    pub(super) ownerless: Mutex<BTreeSet<String>>,
     _end: oneshot::Sender<()>,
 }
 
@@ -101,7 +106,7 @@ impl Oracle {
             });
         });
         let address = address.recv().expect("the oracle's thread has begun to listen");
-        Oracle { shared, address, _end: end }
+        Oracle { shared, address, states: Mutex::default(), ownerless: Mutex::default(), _end: end }
     }
 
     pub fn base_url(&self) -> String {

@@ -1,9 +1,11 @@
 //! The real binary as a process: started, watched, signalled by its own id, and never left behind.
 
+use std::collections::BTreeSet;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -11,13 +13,21 @@ use serde_json::Value;
 
 /// Between two looks at what no event tells of.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// How long a process may be looked at until it ends.
+const LONGEST_LOOK: Duration = Duration::from_secs(120);
 
-/// A running process; killed when dropped.
+/// The groups of processes that are there.
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// A running process with all that it has started, which are a group; killed when dropped.
 pub struct Process {
     child: Child,
     ended: Receiver<(Stream, Vec<u8>)>,
     said: String,
     started: Instant,
+    /// The file that it writes to instead of its standard error.
+    log: Option<PathBuf>,
+    is_waited_for: bool,
 }
 
 /// How a process ended and what it printed.
@@ -61,8 +71,11 @@ impl Process {
         command.envs(std::env::var_os("KIT_DEFECT").map(|defect| ("COUNTERFLOW_DEFECT", defect)));
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What stands in front, such as a tracer, is no end of what it has started.
+        command.process_group(0);
         let mut child =
             command.spawn().expect("it was built with the tests, or is on this machine");
+        groups().insert(child.id());
         let (tell, ended) = channel();
         let read = |stream, mut pipe: Box<dyn Read + Send>| {
             let tell = tell.clone();
@@ -75,7 +88,14 @@ impl Process {
         };
         read(Stream::Out, Box::new(child.stdout.take().expect("the output is piped")));
         read(Stream::Error, Box::new(child.stderr.take().expect("the errors are piped")));
-        Process { child, ended, said: line.join(" "), started: Instant::now() }
+        let (said, started) = (line.join(" "), Instant::now());
+        Process { child, ended, said, started, log: None, is_waited_for: false }
+    }
+
+    /// The process writes to this file instead of its standard error: what is there in the end is taken for it.
+    pub fn logging_to(mut self, log: PathBuf) -> Process {
+        self.log = Some(log);
+        self
     }
 
     pub fn id(&self) -> u32 {
@@ -101,18 +121,24 @@ impl Process {
     }
 
     /// Waits for the end of the process; the memory that it had at most, in bytes, as far as could be seen.
+    ///
+    /// # Panics
+    /// If it goes on for two minutes.
+    #[track_caller]
     pub fn peak_memory(&self) -> u64 {
-        let mut peak = 0;
+        let (begun, mut peak) = (Instant::now(), 0);
         while self.is_running() {
+            assert!(begun.elapsed() < LONGEST_LOOK, "`{}` has not ended", self.said);
             peak = peak.max(self.most_memory());
             std::thread::sleep(LOOK_AGAIN);
         }
         peak
     }
 
-    /// Ends the process without a word to it.
+    /// Ends the process, and all that it has started, without a word to them.
     pub fn sigkill(&self) {
-        self.signal("KILL");
+        let id = self.child.id();
+        assert!(kill_group(id), "signal KILL reaches {id}");
     }
 
     pub fn sigterm(&self) {
@@ -150,7 +176,20 @@ impl Process {
                 Stream::Error => stderr = text,
             }
         }
-        let status = self.child.wait().expect("a child can be waited for");
+        if let Some(log) = &self.log {
+            let logged = std::fs::read(log).expect("it has begun to log");
+            stderr.push_str(&String::from_utf8_lossy(&logged));
+        }
+        // It has closed all that it prints to, and ends.
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(begun.elapsed() < super::SOON, "`{}` prints no more, and goes on", self.said);
+            std::thread::sleep(LOOK_AGAIN);
+        };
+        self.is_waited_for = true;
         Finished {
             code: status.code(),
             signal: status.signal(),
@@ -161,7 +200,7 @@ impl Process {
         }
     }
 
-    /// Sends the signal of this name, such as `TERM`.
+    /// Sends the signal of this name, such as `TERM`, to the process alone.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
@@ -177,10 +216,32 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only where the process has ended and been waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Once it was waited for, its number may be another's.
+        if !self.is_waited_for {
+            kill_group(self.child.id());
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        groups().remove(&self.child.id());
     }
+}
+
+/// Kills all processes that are there: the kit itself is about to end.
+pub fn kill_all() {
+    for id in groups().iter() {
+        kill_group(*id);
+    }
+}
+
+fn groups() -> std::sync::MutexGuard<'static, BTreeSet<u32>> {
+    GROUPS.lock().expect("nothing panics with the lock")
+}
+
+/// Kills the processes of a group; whether there were any.
+fn kill_group(id: u32) -> bool {
+    let mut kill = Command::new("kill");
+    kill.args(["-KILL", "--", &format!("-{id}")]).stderr(Stdio::null());
+    kill.status().expect("`kill` is there").success()
 }
 
 impl Finished {

@@ -93,14 +93,17 @@ impl Api {
     }
 
     /// As [`Api::ask_once`], again where the server says that it is asked too often.
+    #[track_caller]
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
-        loop {
+        until("the server is asked not too often", || {
             let answered = self.ask_once(method, path, headers, body);
-            if answered.status != 429 {
-                return answered;
-            }
-            std::thread::yield_now();
-        }
+            (answered.status != 429).then_some(answered)
+        })
+    }
+
+    /// An answer that is no JSON, whole.
+    pub fn text(&self, path: &str) -> String {
+        self.exchange("GET", path, &[], "")
     }
 
     /// One request over a connection of its own; a `Host` among the headers takes the place of the right one.

@@ -54,6 +54,7 @@ impl Mirror {
     /// As `write`, into this file, by whose ending it is CSV or Parquet.
     pub fn write_into(&self, name: &str, columns: &[&str], rows: &Value) {
         let rows = rows_of(rows);
+        self.is_plain.set(true);
         if name.ends_with(".parquet") {
             let array = |place: usize| array(rows.iter().map(|row| &row[place]));
             let arrays = columns.iter().enumerate().map(|(place, name)| (*name, array(place)));
@@ -72,6 +73,7 @@ impl Mirror {
 
     /// Writes the table anew as Parquet, under a new inode.
     pub fn write_batch(&self, batch: &RecordBatch) {
+        self.is_plain.set(false);
         self.write_batch_into(&self.workspace.setup.location, batch);
     }
 

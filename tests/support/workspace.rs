@@ -88,6 +88,11 @@ impl Default for Setup {
 /// How the oracle answers record by record, for a rule of `Setup::outcome`.
 pub const PER_RECORD: &str = "{ per_record: { by: index, items: /results, status: /status, delivered: [ok], code: /error/code, message: /error/message } }";
 
+/// Where a process of `spawn_logged` writes to instead of its standard error.
+pub const LOG: &str = "serve.log";
+/// Before the binary: what makes it write there.
+const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>\"$0\"", LOG];
+
 /// A folder that is gone when the value is.
 pub struct Workspace {
     folder: TempDir,
@@ -104,7 +109,9 @@ pub struct Report {
 
 impl Workspace {
     pub fn new(oracle: &Oracle, setup: Setup) -> Workspace {
-        Workspace::at(oracle.base_url(), setup)
+        let workspace = Workspace::at(oracle.base_url(), setup);
+        oracle.has_state(workspace.state());
+        workspace
     }
 
     pub fn at(base_url: String, setup: Setup) -> Workspace {
@@ -245,6 +252,16 @@ syncs:
         under.extend_from_slice(front);
         every.extend_from_slice(environment);
         Process::spawn_under(&under, self.path(), &all, &every)
+    }
+
+    /// As `spawn_with`; what the process logs can be read while it runs, by `log`.
+    pub fn spawn_logged(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
+        self.spawn_under(&LOGGED, args, environment).logging_to(self.path().join(LOG))
+    }
+
+    /// What the last process of `spawn_logged` has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join(LOG)).expect("it is text")
     }
 
     /// Runs a command to its end and makes sure that it printed no secret and no personal data (I12).

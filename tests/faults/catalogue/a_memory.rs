@@ -30,7 +30,7 @@ fn at_start(scenario: &Scenario) {
         case.write(&people(1..=200));
         let limit = format!("--as={}", (least + more) << 20);
         let started = case.spawn_under(&["prlimit", &limit], &[], &[]);
-        let finished = case.end(started);
+        let finished = case.end(started.short_of_memory());
         played += 1;
         died += u32::from(has_died(&finished));
         case.judge();
@@ -82,7 +82,7 @@ fn while_sending(scenario: &Scenario) {
         case.oracle.wait_for_requests(moment, SOON);
         let limited = confine::limit_data(started.process.id(), headroom << 10);
         case.say(format!("its memory ends {headroom} KiB beyond what it has: {limited:?}"));
-        let finished = case.end(started);
+        let finished = case.end(started.short_of_memory());
         played += 1;
         died += u32::from(has_died(&finished));
         in_flight += u32::from(has_died(&finished) && has_open(&case));
@@ -105,7 +105,7 @@ fn killed(scenario: &Scenario) {
         case.oracle.wait_for_requests(moment, SOON);
         let is_limited = group.limit(headroom << 10);
         case.say(format!("its group has {headroom} KiB more: {is_limited}"));
-        let finished = case.end(started);
+        let finished = case.end(started.short_of_memory());
         let is_killed = finished.signal == Some(9);
         played += 1;
         killed += u32::from(is_killed);

@@ -53,14 +53,6 @@ fn setup() -> Setup {
     Setup { batch: 3, concurrency: 1, ..Setup::default() }
 }
 
-/// Before the binary: its log can be read while it runs.
-pub const LOGGED: [&str; 4] = ["sh", "-c", "exec \"$@\" 2>serve.log", "sh"];
-
-/// What the last server has logged so far.
-pub fn log(case: &Case) -> String {
-    std::fs::read_to_string(case.workspace.path().join("serve.log")).expect("it is text")
-}
-
 /// A server on the case's config, which is given a schedule.
 fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Started, Api) {
     let mut config = format!("server: {{ listen: \"127.0.0.1:0\" }}\n{}", case.workspace.config());
@@ -75,15 +67,14 @@ fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Starte
     let environment: Vec<(&str, &str)> =
         step.map(|step| (STEP, step)).into_iter().chain([log]).collect();
     case.say(format!("serve {step:?}"));
-    let process = case.workspace.spawn_under(&LOGGED, &["--format", "json", "serve"], &environment);
+    let process = case.workspace.spawn_logged(&["--format", "json", "serve"], &environment);
     let api = Api::of(&case.workspace, &process);
     (case.started(process), api)
 }
 
 fn end(case: &mut Case, server: Started) -> Finished {
     server.process.sigterm();
-    let mut finished = case.end(server).expect_code(0);
-    finished.stderr = log(case);
+    let finished = case.end(server).expect_code(0);
     case.workspace.write_config();
     finished
 }
@@ -120,7 +111,9 @@ fn triggers_at_once(scenario: &Scenario) {
     assert_eq!(api.run(r#"{"full": true}"#), behind, "one waits, and the others join it");
     assert_eq!(api.run(r#"{"full": false}"#), behind);
     let beside = case.workspace.spawn_sync(&[]);
-    until("the schedule fires meanwhile", || log(&case).contains("schedule fires").then_some(()));
+    until("the schedule fires meanwhile", || {
+        case.workspace.log().contains("schedule fires").then_some(())
+    });
     let listed = api.get("/api/v1/runs").expect(200).json;
     let numbers: Vec<u64> =
         listed.as_array().expect("a list").iter().filter_map(|r| r["run"].as_u64()).collect();
