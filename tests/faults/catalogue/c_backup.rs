@@ -172,7 +172,7 @@ fn not_remembered(scenario: &Scenario) {
         case.write(&people(8..=17));
         let end = format!("before_remembering:{nth}");
         let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end)]);
-        case.end(started);
+        assert!(case.end(started).signal.is_some(), "it was killed at {end}");
         case.sync(&[]).expect(0, "succeeded", &[]);
         case.judge();
     }
