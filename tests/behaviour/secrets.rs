@@ -60,7 +60,8 @@ fn assert_no_piece(message: &str, place: &str, text: &str) {
 
 #[track_caller]
 fn assert_no_piece_in_files(message: &str, folder: &Path) {
-    for path in std::fs::read_dir(folder).expect("it is there").flatten().map(|entry| entry.path()) {
+    for path in std::fs::read_dir(folder).expect("it is there").flatten().map(|entry| entry.path())
+    {
         if path.is_dir() {
             assert_no_piece_in_files(message, &path);
         } else {

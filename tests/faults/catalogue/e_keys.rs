@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Scenario;
 use super::e_shrink::{FORMATS, assert_none_deleted, open_guard};
 use crate::support::case::Case;
-use crate::support::people::{Person, people};
+use crate::support::people::{CANARY, Person, people};
 use crate::support::table::Mirror;
 use crate::support::workspace::Setup;
 
@@ -132,22 +132,27 @@ fn normalised(_: &Scenario) {
 
 fn unencodable(_: &Scenario) {
     let setup = Setup {
-        sql: "SELECT id, CASE WHEN n = 0 THEN CAST('NaN' AS DOUBLE) ELSE n END AS n FROM people"
+        sql: "SELECT id, note, CASE WHEN n = 0 THEN CAST('NaN' AS DOUBLE) ELSE n END AS n FROM people"
             .to_owned(),
         ..open_guard(FORMATS[0])
     };
     let mirror = Mirror::new(&["id"], setup);
-    mirror.write(&["id", "n"], &json!([[1, 5], [2, 6], [3, 7]]));
+    // What else is in the row must not be told (I12).
+    let write = |rows: &[(u32, u32)]| {
+        let rows: Vec<_> = rows.iter().map(|(id, n)| json!([id, CANARY, n])).collect();
+        mirror.write(&["id", "note", "n"], &rows.into());
+    };
+    write(&[(1, 5), (2, 6), (3, 7)]);
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3)]);
     let known = mirror.oracle.table();
-    mirror.write(&["id", "n"], &json!([[1, 5], [2, 0], [3, 7], [4, 0]]));
+    write(&[(1, 5), (2, 0), (3, 7), (4, 0)]);
     for _ in 0..2 {
         let report = mirror.workspace.sync(&[]);
         let report = report.expect(3, "partial", &[("invalid", 2), ("upserts", 0), ("deletes", 0)]);
         report.finished.expect_printed(&["NaN", "`2`", "`4`"]);
     }
     assert_eq!(mirror.oracle.table(), known, "{}", mirror.oracle.print());
-    mirror.write(&["id", "n"], &json!([[1, 5], [2, 6], [3, 7]]));
+    write(&[(1, 5), (2, 6), (3, 7)]);
     mirror.assert_at_rest();
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::Scenario;
 use super::e_shrink::{FORMATS, open_guard};
 use crate::support::parquet;
+use crate::support::people::CANARY;
 use crate::support::table::Mirror;
 use crate::support::workspace::Setup;
 
@@ -177,7 +178,9 @@ fn refused_rows(_: &Scenario) {
     let days: ArrayRef = Arc::new(Date32Array::from(vec![0, i32::MAX, i32::MIN, 1, LAST_DAY]));
     for (array, refused, why) in [(numbers, 3, "NaN"), (days, 2, "year")] {
         let mirror = one_each(FORMATS[1]);
-        mirror.write_batch(&with_ids(vec![("v", array)]));
+        // What else is in the row must not be told (I12).
+        let notes: ArrayRef = Arc::new(StringArray::from(vec![CANARY; 5]));
+        mirror.write_batch(&with_ids(vec![("v", array), ("note", notes)]));
         for delivered in [5 - refused, 0] {
             let report = mirror.workspace.sync(&[]);
             let counts = [("invalid", refused), ("delivered", delivered), ("deletes", 0)];
