@@ -2,12 +2,11 @@
 //! rebaselined.
 
 use super::Scenario;
-use crate::damage::{Aside, Copy, assert_halts, snapshot};
+use crate::damage::{Aside, Copy, assert_halts, committed, snapshot};
 use crate::support::case::Case;
 use crate::support::judge::Left;
 use crate::support::people::people;
 use crate::support::process::Process;
-use crate::support::workspace::Setup;
 use crate::support::{SOON, TOKEN};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -61,16 +60,6 @@ fn tells_births() -> Result<(), String> {
 
 const COPIED: [&str; 3] =
     ["was restored from a backup or copied", "rebaseline people -m WHY", "--keep-snapshot"];
-
-fn committed(scenario: &Scenario) -> Case {
-    let setup = Setup { batch: 3, concurrency: 1, max_deletes: Some("100%"), ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case.write(&people(3..=15));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case
-}
 
 fn restored(scenario: &Scenario) {
     put_back_by(scenario, |case, backup| {

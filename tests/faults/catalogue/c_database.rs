@@ -4,12 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use super::Scenario;
-use crate::damage::{Copy, assert_halted, assert_halts, assert_refused};
+use crate::damage::{Copy, assert_halted, assert_halts, assert_refused, committed};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::judge::Left;
 use crate::support::people::people;
-use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -40,16 +39,6 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 const LOG: &str = "counterflow.db-wal";
-
-fn committed(scenario: &Scenario) -> Case {
-    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case.write(&people(3..=15));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case
-}
 
 fn database(case: &Case) -> PathBuf {
     case.workspace.state().join("counterflow.db")

@@ -259,10 +259,10 @@ fn long_csv(scenario: &Scenario) {
     case.judge();
 }
 
-fn long_parquet(_: &Scenario) {
+fn long_parquet(scenario: &Scenario) {
     let sql = "SELECT id FROM people".to_owned();
     let setup = Setup { concurrency: 1, batch: 1_000, sql, ..open_guard(FORMATS[1]) };
-    let mirror = Mirror::new(&["id"], setup);
+    let mirror = Mirror::new(&scenario.replay(), &["id"], setup);
     let ids = |ids: Range<i64>| parquet::batch(vec![("id", Arc::new(Int64Array::from_iter(ids)))]);
     mirror.write_batch(&ids(1..41));
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[]);
