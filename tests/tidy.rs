@@ -14,7 +14,7 @@ use std::path::Path;
 use self::code::{is_of_word, without_comments_and_strings};
 
 /// Every room with its rank. A room imports only rooms of lower rank; the stations of rank 1 never import one another.
-const RANKS: [(&str, u8); 20] = [
+const RANKS: [(&str, u8); 21] = [
     ("domain", 0),
     ("shutdown", 0),
     ("telemetry", 0),

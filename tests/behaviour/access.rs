@@ -131,15 +131,20 @@ fn a_token_that_expired_opens_nothing() {
 #[test]
 fn an_address_that_others_reach_is_refused_without_a_token() {
     let oracle = Oracle::start(&["id"]);
-    let workspace =
-        workspace(&oracle, "server: { listen: \"0.0.0.0:0\", hosts: [sync.example.com] }");
+    // It is no loopback address by its form, and no other machine reaches it.
+    let workspace = workspace(
+        &oracle,
+        "server: { listen: \"[::ffff:127.0.0.1]:0\", hosts: [sync.example.com] }",
+    );
     workspace.run(&["validate"]).expect_code(0);
     let refused = workspace.run(&["serve"]).expect_code(2);
-    refused.expect_printed(&["0.0.0.0", "counterflow token create", "loopback"]);
+    refused.expect_printed(&["::ffff:127.0.0.1", "counterflow token create", "loopback"]);
     let secret = token(&workspace, "ops", &["--scope", "read", "--expires", "90d"]);
     let server = Server::start(&workspace);
     let bearer = format!("Bearer {secret}");
-    for (host, status) in [("sync.example.com", 200), ("10.1.2.3:8080", 200), ("evil.example", 403)]
+    let ours = server.address.as_str();
+    for (host, status) in
+        [("sync.example.com", 200), (ours, 200), ("10.1.2.3:8080", 403), ("evil.example", 403)]
     {
         let headers = [("Authorization", bearer.as_str()), ("Host", host)];
         assert_eq!(server.ask("GET", "/version", &headers, "").status, status, "{host}");

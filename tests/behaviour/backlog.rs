@@ -6,6 +6,7 @@ use serde_json::json;
 
 #[cfg(feature = "faults")]
 use super::http_commands::{keyed, log};
+use crate::again;
 use crate::support::case::Case;
 use crate::support::fault::Fault;
 use crate::support::judge::Left;
@@ -32,7 +33,7 @@ fn waived_in(case: &mut Case) -> Left {
 
 #[test]
 fn a_backlog_that_is_discarded_is_never_sent_and_later_changes_are_a6() {
-    let mut case = Case::changed("backlog", setup());
+    let mut case = Case::changed(&again(), setup());
     let sent = case.oracle.request_count();
     let asked = case.run(&["pause", "people", "--discard-backlog", "-m", "bad data"]);
     let words = ["7 changes", "2 records", "no longer be ours", "until a row changes", "--yes"];
@@ -61,7 +62,7 @@ fn a_backlog_that_is_discarded_is_never_sent_and_later_changes_are_a6() {
 
 #[test]
 fn a_full_resync_sends_what_was_waived_and_never_deletes_what_was_discarded() {
-    let mut case = Case::changed("backlog", setup());
+    let mut case = Case::changed(&again(), setup());
     case.run(&DISCARD).expect_code(0);
     waived_in(&mut case);
     case.run(&["resume", "people", "-m", "go"]).expect_code(0);
@@ -76,7 +77,7 @@ fn a_full_resync_sends_what_was_waived_and_never_deletes_what_was_discarded() {
 #[test]
 fn what_is_in_doubt_cannot_be_waived_and_is_asserted_again() {
     let setup = Setup { attempts: 1, repeat: "never", concurrency: 1, ..setup() };
-    let mut case = Case::changed("backlog", setup);
+    let mut case = Case::changed(&again(), setup);
     case.oracle.always(Fault::ApplyThenDrop);
     case.sync(&[]);
     case.oracle.clear_faults();
@@ -94,7 +95,7 @@ fn what_is_in_doubt_cannot_be_waived_and_is_asserted_again() {
 
 #[test]
 fn no_backlog_is_discarded_where_a_waiver_would_not_count() {
-    let mut case = Case::new("backlog", setup());
+    let mut case = Case::new(&again(), setup());
     case.write(&people(1..=12));
     let first = case.run(&DISCARD);
     first.expect_code(1).expect_printed(&["has never run", "counterflow sync people"]);
@@ -117,7 +118,7 @@ fn no_backlog_is_discarded_where_a_waiver_would_not_count() {
 
 #[test]
 fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
-    let mut case = Case::changed("backlog", Setup { max_deletes: Some("0"), ..setup() });
+    let mut case = Case::changed(&again(), Setup { max_deletes: Some("0"), ..setup() });
     case.sync(&[]).expect(4, "partial", &[("held", 2)]);
     let mut next = case.people().to_vec();
     next[0].counter = 9;
@@ -169,7 +170,7 @@ fn held_deletes_are_discarded_with_the_backlog_and_a_server_does_it_too() {
 fn a_count_that_takes_long_holds_up_neither_runs_nor_the_end_of_the_server() {
     // The account is asked for before the model is read, and that question gets no answer.
     let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
-    let case = Case::changed("backlog", setup);
+    let case = Case::changed(&again(), setup);
     let server = Server::start(&case.workspace);
     case.workspace.run(&["pause", "people", "-m", "look first"]).expect_code(0);
     let asked = case.oracle.question_count();
@@ -187,7 +188,7 @@ fn a_count_that_takes_long_holds_up_neither_runs_nor_the_end_of_the_server() {
 #[test]
 fn a_backlog_is_discarded_once_under_its_key_though_nobody_waits_for_the_answer() {
     let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
-    let case = Case::changed("backlog", setup);
+    let case = Case::changed(&again(), setup);
     let server = Server::start(&case.workspace);
     case.workspace.run(&["pause", "people", "-m", "bad data"]).expect_code(0);
     let shown = json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
@@ -217,7 +218,7 @@ fn a_backlog_is_discarded_once_under_its_key_though_nobody_waits_for_the_answer(
 #[test]
 fn a_discard_that_reads_while_the_server_ends_is_given_up_and_nothing_is_discarded() {
     let setup = Setup { http: IDENTIFY, request_timeout: Some("10m"), ..setup() };
-    let case = Case::changed("backlog", setup);
+    let case = Case::changed(&again(), setup);
     let server = Server::start(&case.workspace);
     case.workspace.run(&["pause", "people", "-m", "bad data"]).expect_code(0);
     let shown = json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
@@ -244,7 +245,7 @@ fn a_backlog_whose_discard_is_killed_is_discarded_whole_or_not_at_all_and_then_i
     for (point, is_done) in
         [("decided:1", false), ("commit_begun:1", false), ("before_pruning:1", true)]
     {
-        let mut case = Case::changed("backlog", setup());
+        let mut case = Case::changed(&again(), setup());
         let shown =
             json!({ "shown": { "changes": 7, "removals": 2 }, "message": "bad" }).to_string();
         case.run(&["pause", "people", "-m", "bad data"]).expect_code(0);

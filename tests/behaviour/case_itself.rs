@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::again;
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::check::check_mirror;
@@ -24,7 +25,7 @@ fn said_by(check: impl FnOnce()) -> String {
 }
 
 fn case() -> Case {
-    let mut case = Case::new("this test", Setup::default());
+    let mut case = Case::new(&again(), Setup::default());
     case.write(&people(1..=3));
     case
 }
@@ -80,7 +81,7 @@ fn what_a_server_logs_to_a_file_is_looked_at_as_what_it_prints() {
         [(CANARY, "I12: "), ("thread 'main' panicked", "it ended badly"), ("all is well", "")]
     {
         let setup = Setup { head: "server: { listen: \"127.0.0.1:0\" }", ..Setup::default() };
-        let mut case = Case::new("this test", setup);
+        let mut case = Case::new(&again(), setup);
         case.write(&people(1..=3));
         let process = case.workspace.spawn_logged(&["serve"], &[]);
         Api::of(&case.workspace, &process);
@@ -124,7 +125,7 @@ fn what_a_process_has_started_ends_with_it() {
 
 #[test]
 fn a_snapshot_ahead_of_a_table_of_any_shape_is_found_i3() {
-    let mut mirror = Mirror::new(&["id"], Setup::default());
+    let mut mirror = Mirror::new(&again(), &["id"], Setup::default());
     let columns = ["id", "plan"];
     mirror.follow(&columns, &json!([[1, "free"], [2, null]]));
     // What was refused is taken for delivered.

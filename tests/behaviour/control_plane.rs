@@ -32,6 +32,7 @@ pub fn workspace(oracle: &Oracle, head: &str, syncs: &[(&str, &str)]) -> Workspa
 }
 
 /// Asks for a run of this sync; its number.
+#[track_caller]
 pub fn run(server: &Server, sync: &str) -> u64 {
     let path = format!("/api/v1/syncs/{sync}/run");
     server.post(&path, "").expect(202).json["run"].as_u64().expect("a number")

@@ -28,7 +28,7 @@ mod demo;
 mod doubt;
 mod epochs;
 mod every_path;
-mod flights;
+
 mod foretold;
 mod forget;
 #[cfg(feature = "faults")]
@@ -67,3 +67,10 @@ mod unreachable;
 mod values;
 mod version;
 mod while_paused;
+
+/// The command that plays this test again.
+fn again() -> String {
+    let thread = std::thread::current();
+    let test = thread.name().expect("a test has a name");
+    format!("cargo test --features faults --test behaviour -- --exact {test}")
+}

@@ -55,11 +55,12 @@ fn requests_of_a_high_priority_go_first_and_those_of_a_low_one_are_not_starved_e
         assert_eq!(server.ended(run)["tally"]["delivered"], 60);
     }
     let order = runs(&oracle);
-    let of_high = |among: &[u64]| -> usize { among.iter().filter(|run| **run == high).count() };
-    // While both have something to send: at the end of the high one's read the other has the connection to itself.
-    let of_both = of_high(&order[..50]);
-    assert!(of_both >= 40, "the high one goes first: {order:?}");
-    assert!(of_both <= 48, "the low one is not starved: {order:?}");
+    // While both have something to send: at the end of the high one's read the other has the connection to itself. How
+    // often the low one has its turn is tested in `domain::priority`.
+    let of_both = &order[..50];
+    let of_low = of_both.iter().filter(|run| **run == low).count();
+    assert!(of_low < of_both.len() / 2, "the high one goes first: {order:?}");
+    assert!(of_low > 0, "the low one is not starved: {order:?}");
     server.end().expect_code(0);
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::control_plane::{run, standing};
 use crate::support::SOON;
 use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
@@ -54,16 +55,6 @@ fn reload(server: &Server) -> Value {
 
 fn revision(server: &Server) -> Value {
     server.get("/version").expect(200).json["revision"].clone()
-}
-
-#[track_caller]
-fn run(server: &Server, sync: &str) -> u64 {
-    let answered = server.post(&format!("/api/v1/syncs/{sync}/run"), "").expect(202);
-    answered.json["run"].as_u64().expect("a run has a number")
-}
-
-fn standing(server: &Server, sync: &str) -> Value {
-    server.get(&format!("/api/v1/syncs/{sync}")).expect(200).json
 }
 
 #[test]

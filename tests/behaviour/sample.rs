@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::again;
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::check::check_mirror;
@@ -247,7 +248,7 @@ fn a_sample_ends_with_its_server_and_one_that_a_kill_left_is_not_begun_again() {
 #[test]
 fn a_sample_that_is_killed_or_gets_no_answer_leaves_a_state_that_is_sound() {
     for fault in [Fault::ApplyThenDrop, Fault::Hold] {
-        let mut case = Case::changed("sample", Setup { repeat: "never", ..setup() });
+        let mut case = Case::changed(&again(), Setup { repeat: "never", ..setup() });
         case.oracle.on_next(fault.clone());
         let before = case.oracle.request_count();
         let args = ["--format", "json", "sample", "people", "--where", "id > 8"];

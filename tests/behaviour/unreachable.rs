@@ -86,17 +86,6 @@ fn a_port_where_nobody_listens_is_named_without_the_secret_in_its_path() {
 }
 
 #[test]
-fn a_host_without_an_address_is_named() {
-    let told = Told {
-        code: "dns",
-        message: "the host's name is not found",
-        remedy: "check the host in `base_url`",
-        requests: 2,
-    };
-    never_connects("https://nope.invalid:8443", "https://nope.invalid:8443", &told);
-}
-
-#[test]
 fn an_answer_that_is_no_receipt_is_named_with_its_records() {
     let told = |message| Told {
         code: "no_receipt",

@@ -2,8 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::catalogue::Scenario;
 use crate::support::case::Case;
 use crate::support::process::Finished;
+use crate::support::workspace::Setup;
+
+/// A state of several commits, whose guard holds nothing by number; nothing is left to do.
+pub fn committed(scenario: &Scenario) -> Case {
+    let setup = Setup { batch: 3, concurrency: 1, max_deletes: Some("100%"), ..Setup::default() };
+    let mut case = Case::changed(&scenario.replay(), setup);
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    case
+}
 
 /// The folder of the snapshot of `people`.
 pub fn snapshot(case: &Case) -> PathBuf {

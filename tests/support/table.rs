@@ -39,10 +39,11 @@ impl DerefMut for Mirror {
 }
 
 impl Mirror {
-    pub fn new(key: &[&str], setup: Setup) -> Mirror {
+    /// `replay` is the command that plays the scenario again.
+    pub fn new(replay: &str, key: &[&str], setup: Setup) -> Mirror {
         let oracle = Oracle::start(key);
         let base_url = oracle.base_url();
-        let case = Case::alone("the scenario of that name", oracle, base_url, setup);
+        let case = Case::alone(replay, oracle, base_url, setup);
         Mirror { case, key: key.iter().map(|&field| field.to_owned()).collect() }
     }
 

@@ -3,8 +3,9 @@
 use counterflow::points::Point;
 
 use super::Scenario;
-use crate::calls::{self, Story};
+use crate::calls::Story;
 use crate::kills;
+use crate::runner;
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
@@ -30,28 +31,30 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Kills in one play of the catalogue.
 const KILLS: u64 = 300;
-/// The n-th time that a point is reached.
+/// The n-th time that a point is reached, where a story reaches it so often.
 const HITS: [u32; 3] = [1, 2, 5];
+/// How often a story is told until its process was ended: what is taken together, and noted at once, depends on the machine.
+const TRIES: u32 = 5;
 
-/// How often each point is reached at least, in a story from nothing and in one that changes and deletes rows.
-const HITS_OF_STORIES: [(Point, u32, u32); 17] = [
+/// How often each point is reached in a story from nothing, and in one that changes, adds and deletes rows.
+const REACHED: [(Point, u32, u32); 17] = [
     (Point::StateOwned, 1, 1),
     (Point::RunStarted, 1, 1),
     (Point::RowsTaken, 1, 1),
-    (Point::BeforeIntent, 1, 1),
-    (Point::IntentWritten, 1, 1),
-    (Point::IntentDurable, 1, 1),
-    (Point::BeforeRequest, 2, 2),
-    (Point::AnswerRead, 2, 2),
-    (Point::ReceiptWritten, 2, 1),
+    (Point::BeforeIntent, 2, 3),
+    (Point::IntentWritten, 2, 3),
+    (Point::IntentDurable, 2, 3),
+    (Point::BeforeRequest, 6, 6),
+    (Point::AnswerRead, 6, 6),
+    (Point::ReceiptWritten, 6, 6),
     (Point::BeforeDeletes, 1, 1),
     (Point::DrainBegun, 1, 1),
     (Point::CommitBegun, 2, 1),
-    (Point::SegmentsWritten, 1, 1),
-    (Point::ManifestWritten, 1, 1),
-    (Point::ManifestRenamed, 1, 1),
-    (Point::BeforePruning, 1, 1),
-    (Point::BeforeRemembering, 1, 1),
+    (Point::SegmentsWritten, 2, 1),
+    (Point::ManifestWritten, 2, 1),
+    (Point::ManifestRenamed, 2, 1),
+    (Point::BeforePruning, 2, 1),
+    (Point::BeforeRemembering, 2, 3),
 ];
 
 /// Starts a run and waits until its first request was applied; it is never answered.
@@ -69,28 +72,42 @@ fn at_random(_: &Scenario) {
 }
 
 fn at_each_point(scenario: &Scenario) {
-    let wanted = |story, point| {
-        let found = HITS_OF_STORIES.iter().find(|(known, _, _)| *known == point);
-        let (_, first, changes) = *found.expect("each point has its hits");
-        if story == Story::First { first } else { changes }
-    };
-    let mut wrong = Vec::new();
-    for story in [Story::First, Story::Changes] {
-        for point in Point::ALL {
-            for hit in HITS {
-                let mut case = calls::case_of(scenario, story);
+    let (mut kills, mut again, mut unmet) = (0, 0, Vec::new());
+    for point in Point::ALL {
+        let reached = REACHED.iter().find(|(known, _, _)| *known == point);
+        let (_, first, changes) = *reached.expect("each point has its hits");
+        for (story, reached) in [(Story::First, first), (Story::Changes, changes)] {
+            for hit in HITS.into_iter().filter(|hit| *hit <= reached) {
                 let end_at = format!("{}:{hit}", point.name());
-                let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", &end_at)]);
-                let has_fired = case.end(started).signal.is_some();
-                case.judge();
-                // One beyond the story's last may fire too: how rows are taken together depends on the machine.
-                if hit <= wanted(story, point) && !has_fired {
-                    wrong.push(format!("{end_at} of {story:?}"));
-                }
+                let tries = (1..=TRIES).find(|_| is_ended_at(scenario, story, &end_at));
+                kills += u32::from(tries.is_some());
+                again += tries.unwrap_or(TRIES) - 1;
+                unmet.extend(tries.is_none().then(|| format!("{end_at} of {story:?}")));
             }
         }
     }
-    assert!(wrong.is_empty(), "the process was never ended at {wrong:?}");
+    runner::figure(format!(
+        "A2: {kills} kills at the 1st, 2nd and 5th hit of {} points in two stories, {again} stories told again to meet theirs",
+        Point::ALL.len(),
+    ));
+    assert!(unmet.is_empty(), "the process was never ended at {unmet:?}");
+}
+
+/// Tells a story whose process is to end there; whether it did. The case is judged.
+fn is_ended_at(scenario: &Scenario, story: Story, end_at: &str) -> bool {
+    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=18));
+    if story == Story::Changes {
+        case.sync(&[]).expect(0, "succeeded", &[]);
+        let mut next = people(4..=24);
+        next.iter_mut().take(9).for_each(|person| person.counter = 2);
+        case.write(&next);
+    }
+    let started = case.spawn_with(&[], &[("COUNTERFLOW_END_AT", end_at)]);
+    let has_fired = case.end(started).signal.is_some();
+    case.judge();
+    has_fired
 }
 
 fn in_flight(scenario: &Scenario) {

@@ -32,7 +32,7 @@ fn setup() -> Setup {
 }
 
 /// A server that is held at this point for the first time that it comes by.
-fn serve(case: &mut Case, point: Option<Point>) -> (Started, Api) {
+pub fn serve(case: &mut Case, point: Option<Point>) -> (Started, Api) {
     let hold = point.map(|point| hold_at(point, 1));
     let environment: Vec<(&str, &str)> =
         hold.iter().map(|hold| ("COUNTERFLOW_HOLD_AT", hold.as_str())).collect();

@@ -8,7 +8,8 @@ use counterflow::store::Store;
 use serde_json::Value;
 
 use super::Scenario;
-use super::a_signals::{assert_adds_up, hold_at, wait_for_hold};
+use super::a_crash_server::serve;
+use super::a_signals::{assert_adds_up, wait_for_hold};
 use super::a_stop::{GRACE, LISTEN};
 use crate::runner;
 use crate::support::SOON;
@@ -105,16 +106,6 @@ fn setup() -> Setup {
         longest_time: "2h",
         ..Setup::default()
     }
-}
-
-fn serve(case: &mut Case, point: Option<Point>) -> (Started, Api) {
-    let hold_at = point.map(|point| hold_at(point, 1));
-    let environment: Vec<(&str, &str)> =
-        hold_at.iter().map(|hold_at| ("COUNTERFLOW_HOLD_AT", hold_at.as_str())).collect();
-    case.say(format!("serve {environment:?}"));
-    let process = case.workspace.spawn_with(&["--format", "json", "serve"], &environment);
-    let api = Api::of(&case.workspace, &process);
-    (case.started(process), api)
 }
 
 /// Asks the run to stop; its document when it has ended, and how long that took.

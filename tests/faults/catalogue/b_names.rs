@@ -49,7 +49,12 @@ fn not_found(scenario: &Scenario) {
         server.says(says);
         let asked = server.asked();
         let report = case.sync(&[]).expect(1, "partial", &[("delivered", 0), ("unknown", 0)]);
-        assert!(report.word("error").contains("`dns`"), "{report:#?}");
+        let words = ["`crm`", HOST, "`dns`", "the host's name is not found"];
+        let remedy = "check the host in `base_url`";
+        for said in words.into_iter().chain([remedy]) {
+            assert!(report.word("error").contains(said), "`{said}`: {report:#?}");
+        }
+        case.run(&["runs", "people"]).expect_code(0).expect_printed(&words);
         assert!(server.asked() > asked, "nobody asked");
     }
     assert_eq!(front.connections(), connections, "{}", case.print());

@@ -27,6 +27,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("B11", "an error inside of 200 or 207 is that record's alone", errors_inside),
     Scenario::new("B11", "a record that is busy is tried again, and it alone", busy),
     Scenario::new("B11", "another number of results than of records is no receipt", wrong_count),
+    Scenario::new(
+        "B11",
+        "matching results by a key in them is refused by name, as it is not built",
+        by_their_key,
+    ),
     Scenario::new("B12", "an answer that is no HTTP leaves what was sent in doubt", no_http),
     Scenario::new("B12", "a 200 without the declared shape is never a receipt", no_shape),
 ];
@@ -166,6 +171,25 @@ fn wrong_count(scenario: &Scenario) {
         case.sync(&[]).expect(0, "succeeded", &[]);
     }
     case.assert_attempts_counted();
+    case.judge();
+}
+
+/// Results are matched by their place alone: an id in them that nobody sent, or one that comes twice, is not looked at.
+fn by_their_key(scenario: &Scenario) {
+    let mut case = Case::new(&scenario.replay(), Setup::default());
+    case.write(&people(1..=10));
+    for by in ["key", "key_map", "token"] {
+        let per_record = PER_RECORD.replace("by: index", &format!("by: {by}"));
+        case.workspace.change(|setup| {
+            setup.outcome = format!("[{{ status: 200, then: {per_record} }}]");
+        });
+        let words = [&format!("`{by}` is not built yet"), "per_record", "`index`"];
+        for command in [&["validate"][..], &["sync", "people"]] {
+            case.run(command).expect_code(2).expect_printed(&words);
+        }
+    }
+    assert_eq!(case.oracle.request_count(), 0, "{}", case.print());
+    case.workspace.change(|setup| setup.outcome = String::new());
     case.judge();
 }
 

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use super::Scenario;
-use crate::damage::{Copy, assert_halted, assert_halts, assert_refused};
+use crate::damage::{Copy, assert_halted, assert_halts, assert_refused, committed};
 use crate::support::SOON;
 use crate::support::case::Case;
+use crate::support::judge::Left;
 use crate::support::people::people;
-use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -39,16 +39,6 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 const LOG: &str = "counterflow.db-wal";
-
-fn committed(scenario: &Scenario) -> Case {
-    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case.write(&people(3..=15));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case
-}
 
 fn database(case: &Case) -> PathBuf {
     case.workspace.state().join("counterflow.db")
@@ -139,11 +129,12 @@ fn lost_and_changed(scenario: &Scenario) {
     case.say("the key changed");
     assert_refused(&mut case, &["older than the snapshot of `people`", "--keep-snapshot"]);
     let before = case.oracle.request_count();
-    let refused = case.workspace.sync(&["--keep-snapshot"]).finished;
+    let refused = case.sync(&["--keep-snapshot"]).finished;
     assert_halted(&case, &refused, &["the key changed", "--keep-snapshot"]);
     assert_halts(&mut case, &["the key changed", "--keep-snapshot", "rebaseline people -m WHY"]);
     assert_eq!(case.oracle.request_count(), before, "nothing was sent\n{}", case.print());
     case.sync(&["--keep-snapshot"]).expect(4, "partial", &[("unknown", 0)]);
+    case.judge_leaving(&Left { held: [3, 4].into(), ..Left::default() });
 }
 
 fn log_of_committed_lost(scenario: &Scenario) {

@@ -188,30 +188,23 @@ fn give(path: &Path) {
 }
 
 fn taken_away(scenario: &Scenario) {
-    for is_put_back in [true, false] {
-        let mut case = changed(scenario);
-        let before = case.oracle.request_count();
-        case.oracle.on_request(before + 3, Fault::Hold);
-        let started = case.spawn(&[]);
-        case.oracle.wait_for_requests(before + 3, SOON);
-        let (state, aside) = (case.workspace.state(), case.workspace.path().join("aside"));
-        std::fs::rename(&state, &aside).expect("a folder can be moved");
-        case.say("the state folder is moved away");
-        case.oracle.release();
-        if is_put_back {
-            let put_back = || {
-                let _ = std::fs::remove_dir_all(&state);
-                std::fs::rename(&aside, &state).expect("a folder can be moved");
-            };
-            let finished = case.end_and_mend(started, put_back).expect_code(1);
-            assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
-            case.judge();
-        } else {
-            let finished = case.workspace.end(started.process, SOON).expect_code(1);
-            assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
-            assert!(!state.join("counterflow.db").exists(), "no other state was begun");
-        }
-    }
+    let mut case = changed(scenario);
+    let before = case.oracle.request_count();
+    case.oracle.on_request(before + 3, Fault::Hold);
+    let started = case.spawn(&[]);
+    case.oracle.wait_for_requests(before + 3, SOON);
+    let (state, aside) = (case.workspace.state(), case.workspace.path().join("aside"));
+    std::fs::rename(&state, &aside).expect("a folder can be moved");
+    case.say("the state folder is moved away");
+    case.oracle.release();
+    let put_back = || {
+        assert!(!state.join("counterflow.db").exists(), "another state was begun");
+        let _ = std::fs::remove_dir_all(&state);
+        std::fs::rename(&aside, &state).expect("a folder can be moved");
+    };
+    let finished = case.end_and_mend(started, put_back).expect_code(1);
+    assert!(!finished.stderr.contains("panicked"), "{finished:#?}");
+    case.judge();
 }
 
 fn no_folder(scenario: &Scenario) {

@@ -51,12 +51,7 @@ fn undo(case: &mut Case, before: Option<&Path>, temporary: Temporary) {
 }
 
 fn changed(scenario: &Scenario) -> Case {
-    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case.write(&people(3..=15));
-    case
+    Case::changed(&scenario.replay(), Setup { batch: 3, concurrency: 1, ..Setup::default() })
 }
 
 fn end_at(case: &mut Case, point: &str) {

@@ -8,12 +8,13 @@ use counterflow::snapshot::disk::LocalDisk;
 use counterflow::snapshot::{self, Snapshot};
 
 use super::{Scenario, is_exhaustive};
-use crate::damage::{Aside, Copy, assert_halted, assert_halts, content, names, snapshot};
+use crate::damage::{
+    Aside, Copy, assert_halted, assert_halts, committed, content, names, snapshot,
+};
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::known;
 use crate::support::people::people;
-use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new(
@@ -49,19 +50,6 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 const REBASELINE: &str = "counterflow rebaseline people -m WHY";
-
-/// A state of several commits; nothing is left to do.
-fn committed(scenario: &Scenario) -> Case {
-    let setup = Setup { batch: 3, concurrency: 1, ..Setup::default() };
-    let mut case = Case::new(&scenario.replay(), setup);
-    case.write(&people(1..=12));
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    let mut next = people(3..=15);
-    next.iter_mut().take(4).for_each(|person| person.counter = 2);
-    case.write(&next);
-    case.sync(&[]).expect(0, "succeeded", &[]);
-    case
-}
 
 /// As `committed`, and a run was killed in its middle.
 fn killed(scenario: &Scenario) -> Case {

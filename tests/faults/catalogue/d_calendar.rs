@@ -2,13 +2,11 @@
 //! awake. A real server lives through them by a clock that is stepped; beside `people`, whose schedule is in question, it has
 //! the sync `beside`, whose firing shows that the time has come.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Scenario;
-use super::d_triggers::STEP;
+use super::d_triggers::{STEP, now};
 use crate::support::SOON;
 use crate::support::case::{Case, Started};
 use crate::support::oracle::Oracle;
@@ -89,7 +87,7 @@ impl Days {
     /// A server from this time on, until `beside` has fired so often; how often `people` has.
     fn live(&mut self, lines: Lines, from: &str, beside: usize) -> usize {
         let Lines { zone, people, .. } = lines;
-        let by = from.parse::<Timestamp>().expect("it is a time").as_millisecond() - real_now();
+        let by = from.parse::<Timestamp>().expect("it is a time").as_millisecond() - now();
         let (server, api) = self.serve(zone, [people, lines.beside], &format!("{by}:0"));
         let fired = self.fire(&api, beside);
         self.end(server);
@@ -138,11 +136,6 @@ impl Days {
         self.case.workspace.write_config();
         self.case.judge();
     }
-}
-
-fn real_now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-    i64::try_from(now.as_millis()).expect("it is not that late")
 }
 
 /// The clock goes from 2:00 to 3:00 at 07:00 UTC, and from 2:00 to 1:00 at 06:00 UTC.
@@ -210,7 +203,7 @@ fn days_down(scenario: &Scenario) {
     let mut days = Days::new(scenario);
     let lines = Lines { zone: "Europe/Berlin", people: "*/15 * * * *", beside: "* * * * *" };
     for is_killed in [false, true] {
-        let by = |at: &str| at.parse::<Timestamp>().expect("a time").as_millisecond() - real_now();
+        let by = |at: &str| at.parse::<Timestamp>().expect("a time").as_millisecond() - now();
         let from = if is_killed { "2040-05-07T00:16:00Z" } else { "2040-05-01T00:16:00Z" };
         let step = format!("{}:0", by(from));
         let (server, api) = days.serve(lines.zone, [lines.people, lines.beside], &step);
@@ -233,7 +226,7 @@ fn days_down(scenario: &Scenario) {
 fn days_asleep(scenario: &Scenario) {
     const MINUTE: i64 = 60_000;
     let mut days = Days::new(scenario);
-    let now = real_now();
+    let now = now();
     // Half an hour away from both ends of the sleep.
     let half = format!("{} * * * *", (now / MINUTE + 30) % 60);
     let wakes_at = (now / MINUTE + 3 * 24 * 60) * MINUTE + 50_000;

@@ -1,7 +1,8 @@
 //! D3 and D4. Triggers that come at once, and a wall clock that steps.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Scenario;
@@ -10,7 +11,6 @@ use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
 use crate::support::judge::Left;
 use crate::support::people::{keys, people};
-use crate::support::process::Finished;
 use crate::support::server::{Api, until};
 use crate::support::workspace::Setup;
 
@@ -72,25 +72,27 @@ fn serve(case: &mut Case, schedule: Option<&str>, step: Option<&str>) -> (Starte
     (case.started(process), api)
 }
 
-fn end(case: &mut Case, server: Started) -> Finished {
+fn end(case: &mut Case, server: Started) {
     server.process.sigterm();
-    let finished = case.end(server).expect_code(0);
+    case.end(server).expect_code(0);
     case.workspace.write_config();
-    finished
 }
 
 /// The runs that the schedule asked for or joined, in order, as a server logged them.
-fn fired(finished: &Finished) -> Vec<u64> {
-    let lines = finished.stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
+fn fired(log: &str) -> Vec<u64> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
     let firings = lines.filter(|line: &Value| line["message"] == "schedule fires");
     firings.filter_map(|line| line["run"].as_str()?.parse().ok()).collect()
 }
 
 /// The step after which a clock that began now reads so many seconds before a full minute.
 fn before_a_minute(seconds: i64) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-    let now = i64::try_from(now.as_millis()).expect("it is not that late");
-    MINUTE - now % MINUTE - seconds * 1_000
+    MINUTE - now() % MINUTE - seconds * 1_000
+}
+
+/// In milliseconds since 1970.
+pub fn now() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 fn triggers_at_once(scenario: &Scenario) {
@@ -129,8 +131,12 @@ fn triggers_at_once(scenario: &Scenario) {
     let report = case.workspace.report(beside).expect(0, "succeeded", &[]);
     assert_eq!(report.run(), behind.to_string());
     assert_eq!(case.oracle.record("[18]").map(|record| record["id"].clone()), Some(18.into()));
-    let fired = fired(&end(&mut case, server));
-    assert_eq!(fired, [behind], "the schedule fired, and joined the run that waits");
+    end(&mut case, server);
+    assert_eq!(
+        fired(&case.workspace.log()),
+        [behind],
+        "the schedule fired, and joined the run that waits"
+    );
     case.judge();
 }
 
@@ -252,28 +258,45 @@ fn due_by_another_clock(scenario: &Scenario) {
     case.judge_leaving(&Left::default());
 }
 
+/// The minutes since 1970, by the clock as it was stepped, in which the schedule fired, in order. What fired before the step,
+/// by the clock as it was at `real`, is not among them.
+fn minutes(runs: &Value, fired: &[u64], real: i64) -> Vec<i64> {
+    let at = |number: &u64| {
+        let run = runs.as_array()?.iter().find(|run| run["run"] == *number)?;
+        let at: Timestamp = run["started_at"].as_str()?.parse().ok()?;
+        Some(at.as_millisecond())
+    };
+    let stepped = fired.iter().filter_map(at).filter(|at| at.abs_diff(real) > 30 * 60_000);
+    stepped.map(|at| at / MINUTE).collect()
+}
+
 fn schedules(scenario: &Scenario) {
     for by in [60 * MINUTE, -60 * MINUTE] {
         let mut case = Case::new(&scenario.replay(), setup());
         case.write(&people(1..=12));
         case.sync(&[]).expect(0, "succeeded", &[]);
         case.write(&people(3..=15));
-        // The clock begins as it is, and steps a second later to eleven seconds before a full minute: after five at most
+        // The clock begins as it is, and steps a second later to fourteen seconds before a full minute: after five at most
         // the server looks at it again.
-        let step = format!("{}:1000", by + before_a_minute(12));
+        let now = now();
+        let last = (now + by) / MINUTE + 1;
+        let step = format!("{}:1000", last * MINUTE - 15_000 - now);
+        // The missed ones, if any, are one; the minute's end is another.
+        let ticks = if by > 0 { vec![last - 1, last] } else { vec![last] };
         let (server, api) = serve(&mut case, Some("* * * * *"), Some(&step));
-        let fired = until("the schedule fires", || {
+        until("the minute's end fires", || {
             let runs = api.get("/api/v1/runs").expect(200).json;
-            runs[0]["run"].as_u64().filter(|_| runs[0]["trigger"] == "schedule")
+            (minutes(&runs, &fired(&case.workspace.log()), now).len() >= ticks.len()).then_some(())
         });
-        assert_eq!(api.ended(fired)["phase"], "succeeded");
-        // Not a wait for anything: a time in which nothing more must fire but what a minute's end demands.
-        std::thread::sleep(Duration::from_secs(14));
-        let runs = api.get("/api/v1/runs").expect(200).json;
-        let count = runs.as_array().map_or(0, Vec::len);
-        // The first, by hand; one of the clock as it was, in its second; the missed ones; the minute's end.
-        assert!(count <= 4, "missed ticks are one firing: {runs:#}");
+        for run in fired(&case.workspace.log()) {
+            assert_eq!(api.ended(run)["phase"], "succeeded");
+        }
         end(&mut case, server);
+        let runs = case.workspace.json(&["runs"]);
+        let fired = fired(&case.workspace.log());
+        assert!(fired.is_sorted_by(|one, next| one < next), "a run for each: {fired:?}");
+        let seen = minutes(&runs, &fired, now);
+        assert_eq!(seen, ticks, "D4: stepped by {by} ms it fired otherwise: {runs:#}");
         case.judge();
     }
 }

@@ -21,6 +21,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E3", "a Parquet file that was cut deletes nothing", cut_parquet),
     Scenario::new("E3", "a Parquet file that breaks in its middle deletes nothing", broken_group),
     Scenario::new("E3", "a CSV file that was cut within a record deletes nothing", cut_csv),
+    Scenario::new(
+        "E3",
+        "a value that cannot be cast fails the run and is not told",
+        cannot_be_cast,
+    ),
     Scenario::new("E3", "a file replaced during the read proves nothing", replaced),
     Scenario::new("E3", "a file appended to during the read proves nothing", appended),
     Scenario::new("E3", "a file truncated during the read proves nothing", truncated),
@@ -116,6 +121,31 @@ fn cut_csv(scenario: &Scenario) {
     fails(&mut case, &[FORMATS[0]]);
     case.write(&people(5..=40));
     case.judge();
+}
+
+/// The model fails on one cell as its rows are read, and the cell is a canary (I12).
+fn cannot_be_cast(scenario: &Scenario) {
+    let cast =
+        "CASE WHEN counter = 3 THEN CAST(CAST(email AS BIGINT) AS VARCHAR) ELSE checksum END";
+    for location in FORMATS {
+        let sql = format!("SELECT id, counter, {cast} AS checksum, email FROM people");
+        let mut case = delivered(scenario, Setup { sql, ..open_guard(location) }, &people(1..=20));
+        let mut next = people(5..=40);
+        next[30].counter = 3;
+        case.write(&next);
+        for log in ["counterflow=debug", "off"] {
+            let started = case.spawn_with(&[], &[("RUST_LOG", log)]);
+            let finished = case.end(started).expect_code(1);
+            finished.expect_printed(&["`people`", "cannot be cast to Int64", "try_cast"]);
+            assert_none_deleted(&case);
+        }
+        for command in [&["status"][..], &["runs"], &["plan", "people"]] {
+            case.run(command);
+        }
+        next[30].counter = 2;
+        case.write(&next);
+        case.judge();
+    }
 }
 
 /// How a file changes while it is read, and what the source holds then.
@@ -230,10 +260,10 @@ fn long_csv(scenario: &Scenario) {
     case.judge();
 }
 
-fn long_parquet(_: &Scenario) {
+fn long_parquet(scenario: &Scenario) {
     let sql = "SELECT id FROM people".to_owned();
     let setup = Setup { concurrency: 1, batch: 1_000, sql, ..open_guard(FORMATS[1]) };
-    let mirror = Mirror::new(&["id"], setup);
+    let mirror = Mirror::new(&scenario.replay(), &["id"], setup);
     let ids = |ids: Range<i64>| parquet::batch(vec![("id", Arc::new(Int64Array::from_iter(ids)))]);
     mirror.write_batch(&ids(1..41));
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[]);

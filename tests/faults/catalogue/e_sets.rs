@@ -68,14 +68,14 @@ fn cut_between_records(scenario: &Scenario) {
     case.judge();
 }
 
-fn cut_within_last_line(_: &Scenario) {
+fn cut_within_last_line(scenario: &Scenario) {
     let by_id = |id: u32| format!("{id},plan {id}\n");
     let by_plan = |id: u32| format!("plan {id},{id}\n");
     let shapes: [(&str, &dyn Fn(u32) -> String); 2] =
         [("id,plan\n", &by_id), ("plan,id\n", &by_plan)];
     for (header, line) in shapes {
         let text = |last: u32| header.to_owned() + &(1..=last).map(line).collect::<String>();
-        let mirror = Mirror::new(&["id"], open_guard(FORMATS[0]));
+        let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(FORMATS[0]));
         mirror.workspace.write(FORMATS[0], &text(1_250));
         mirror.workspace.sync(&[]).expect(0, "succeeded", &[]);
         let whole = mirror.oracle.table();
@@ -116,9 +116,9 @@ fn endless_line(scenario: &Scenario) {
     case.judge();
 }
 
-fn mixes_no_rows(_: &Scenario) {
+fn mixes_no_rows(scenario: &Scenario) {
     let setup = Setup { concurrency: 1, batch: 1_000, ..open_guard(FORMATS[1]) };
-    let mirror = Mirror::new(&["id"], setup);
+    let mirror = Mirror::new(&scenario.replay(), &["id"], setup);
     // Each row says the same number twice, so that a row of two files can be told.
     let rows = |count: i64, said: i64| {
         let ids: ArrayRef = Arc::new(Int64Array::from_iter(1..=count));
@@ -196,9 +196,9 @@ fn broken_of_a_set(scenario: &Scenario) {
     }
 }
 
-fn other_columns(_: &Scenario) {
+fn other_columns(scenario: &Scenario) {
     for location in SETS {
-        let mirror = Mirror::new(&["id"], open_guard(location));
+        let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(location));
         let columns = ["id", "plan"];
         let name = |part: &str| location.replace('*', part);
         let write = |file: &str, columns: &[&str], rows: serde_json::Value| {
@@ -228,8 +228,8 @@ fn other_columns(_: &Scenario) {
     }
 }
 
-fn key_declared(_: &Scenario) {
-    let mirror = Mirror::new(&["id"], open_guard(FORMATS[0]));
+fn key_declared(scenario: &Scenario) {
+    let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(FORMATS[0]));
     let rows = json!([[1, "free"], [2, "pro"]]);
     mirror.follow(&["id", "plan"], &rows);
     let table = "{ csv: people.csv, columns: { id: VARCHAR } }";
@@ -268,10 +268,10 @@ fn repeated_elsewhere(scenario: &Scenario) {
     }
 }
 
-fn repeated_far_behind(_: &Scenario) {
+fn repeated_far_behind(scenario: &Scenario) {
     for location in FORMATS {
         let setup = Setup { batch: 500, max_invalid: Some(10), ..open_guard(location) };
-        let mirror = Mirror::new(&["id"], setup);
+        let mirror = Mirror::new(&scenario.replay(), &["id"], setup);
         let rows = |last: &[i64]| -> serde_json::Value {
             (1..=30_000_i64).chain(last.iter().copied()).map(|id| json!([id, "x"])).collect()
         };
@@ -291,9 +291,10 @@ fn repeated_far_behind(_: &Scenario) {
     }
 }
 
-fn ring(_: &Scenario) {
+fn ring(scenario: &Scenario) {
     for location in FORMATS {
-        let mirror = Mirror::new(&["id"], Setup { batch: 2, ..open_guard(location) });
+        let mirror =
+            Mirror::new(&scenario.replay(), &["id"], Setup { batch: 2, ..open_guard(location) });
         let columns = ["id", "plan"];
         let turned = |by: usize| -> serde_json::Value {
             (0..9).map(|id| json!([id, format!("plan {}", (id + by) % 9)])).collect()

@@ -41,12 +41,12 @@ fn measured(mirror: &Mirror, what: &str) -> (Report, u64) {
     (mirror.workspace.report(process), peak)
 }
 
-fn long_value(_: &Scenario) {
+fn long_value(scenario: &Scenario) {
     let length = sized(20_000_000, 100_000_000);
     for location in FORMATS {
         // No CSV record may be so long.
         let length = if location.ends_with(".csv") { length.min(60_000_000) } else { length };
-        let mirror = Mirror::new(&["id"], open_guard(location));
+        let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(location));
         let columns = ["id", "text"];
         let text = "long ".repeat(length / 5);
         mirror.write(&columns, &json!([[1, "short"], [2, text], [3, "short"]]));
@@ -62,8 +62,8 @@ fn long_value(_: &Scenario) {
     }
 }
 
-fn long_record(_: &Scenario) {
-    let mirror = Mirror::new(&["id"], open_guard(FORMATS[0]));
+fn long_record(scenario: &Scenario) {
+    let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(FORMATS[0]));
     let rows = json!([[1, "short"], [2, "short"]]);
     mirror.follow(&["id", "text"], &rows);
     mirror.write(&["id", "text"], &json!([[1, "short"], [2, "x".repeat(68 << 20)]]));
@@ -71,10 +71,10 @@ fn long_record(_: &Scenario) {
     mirror.assert_holds(&["id", "text"], &rows);
 }
 
-fn many_columns(_: &Scenario) {
+fn many_columns(scenario: &Scenario) {
     let count = sized(2_000, 5_000);
     for location in FORMATS {
-        let mirror = Mirror::new(&["id"], open_guard(location));
+        let mirror = Mirror::new(&scenario.replay(), &["id"], open_guard(location));
         let names: Vec<String> = (1..count).map(|column| format!("column_{column}")).collect();
         let names: Vec<&str> =
             std::iter::once("id").chain(names.iter().map(String::as_str)).collect();
@@ -98,10 +98,10 @@ fn many_columns(_: &Scenario) {
 /// The limit of the process's memory, in MiB.
 const LIMIT: u64 = 512;
 
-fn many_rows(_: &Scenario) {
+fn many_rows(scenario: &Scenario) {
     let count = sized(300_000, 2_000_000);
     let setup = Setup { head: "memory_limit: 512MiB", batch: 1_000, ..open_guard(FORMATS[1]) };
-    let mirror = Mirror::new(&["id"], setup);
+    let mirror = Mirror::new(&scenario.replay(), &["id"], setup);
     let write = |ids: std::ops::Range<i64>, changed: i64| {
         let plan = |id: i64| if id % changed == 0 { "pro" } else { "free" };
         let plans: ArrayRef = Arc::new(StringArray::from_iter_values(ids.clone().map(plan)));

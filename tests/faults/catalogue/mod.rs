@@ -29,6 +29,7 @@ mod d_processes;
 mod d_triggers;
 mod e_broken;
 mod e_columns;
+mod e_flights;
 mod e_keys;
 mod e_sets;
 mod e_shrink;
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Scenario> {
         d_calendar::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
+        e_flights::SCENARIOS,
         e_keys::SCENARIOS,
         e_sets::SCENARIOS,
         e_shrink::SCENARIOS,
