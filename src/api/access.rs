@@ -13,15 +13,15 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::backlog;
 use super::problem::Problem;
+use super::{backlog, replace};
 
 /// How long a request may take.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
-/// The same, of a command that reads the model before it is answered.
+/// The same, of a command that reads the model, or asks a destination, before it is answered.
 const LONG: Duration = Duration::from_secs(3_600);
 /// Those commands.
-const READERS: [&str; 1] = [backlog::DISCARD];
+const READERS: [&str; 2] = [backlog::DISCARD, replace::REPLACE];
 
 /// The names of this machine.
 #[derive(Debug)]
@@ -157,10 +157,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_command_that_reads_the_model_may_take_long() {
+    async fn only_a_command_that_reads_the_model_or_asks_a_destination_may_take_long() {
         let seconds = async |path: &'static str| {
             let paths = Router::new()
                 .route(backlog::DISCARD, any(|| async {}))
+                .route(replace::REPLACE, any(|| async {}))
                 .route("/api/v1/syncs/{sync}/backlog", any(|| async {}))
                 .layer(from_fn(async |request: Request, _: Next| {
                     limit(&request).as_secs().to_string()
@@ -171,6 +172,7 @@ mod tests {
             str::from_utf8(&told).unwrap().parse::<u64>().unwrap()
         };
         assert_eq!(seconds("/api/v1/syncs/crm/discard-backlog").await, LONG.as_secs());
+        assert_eq!(seconds("/api/v1/connections/crm/replace").await, LONG.as_secs());
         assert_eq!(seconds("/api/v1/syncs/crm/backlog").await, TIMEOUT.as_secs());
         assert_eq!(seconds("/nothing").await, TIMEOUT.as_secs());
     }

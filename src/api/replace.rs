@@ -36,11 +36,14 @@ use crate::engine::run::now;
 use crate::points::{self, Point};
 use crate::store::{Scope, Store};
 
+/// Asks the new connection before it is answered.
+pub const REPLACE: &str = "/api/v1/connections/{connection}/replace";
+
 /// The path of replacing.
 pub fn routes(routes: Routes) -> Routes {
     let replace = Route::post(
         Scope::Write,
-        "/api/v1/connections/{connection}/replace",
+        REPLACE,
         "replace_connection",
         "Let syncs write over another connection from now on: rewrites the config file, and begins their snapshots afresh",
     );

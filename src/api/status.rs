@@ -308,7 +308,7 @@ impl Stored {
                 _ => facts.results.push(Finished {
                     run: row.id,
                     outcome: Outcome::Interrupted,
-                    rejected: row.tally.rejected + row.tally.deferred,
+                    tally: row.tally,
                     error: Some("the process ended before the run did".to_owned()),
                 }),
             }
@@ -342,8 +342,7 @@ fn finished(row: &RunRow) -> Option<Finished> {
     if row.choice.is_some_and(Choice::is_sample) {
         return None;
     }
-    let rejected = row.tally.rejected + row.tally.deferred;
-    Some(Finished { run: row.id, outcome, rejected, error: row.error.clone() })
+    Some(Finished { run: row.id, outcome, tally: row.tally, error: row.error.clone() })
 }
 
 /// What each snapshot says of itself, in the order of the syncs. They are read on a thread where that holds up nobody.

@@ -155,7 +155,7 @@ impl Server {
         self.command_within(path, body, TIMEOUT).await
     }
 
-    /// As [`Server::command`], for one that reads the model before it is answered.
+    /// As [`Server::command`], for one that reads the model, or asks a destination, before it is answered.
     pub async fn long_command(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.command_within(path, body, LONG).await
     }

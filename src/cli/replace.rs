@@ -80,7 +80,7 @@ async fn ask(
     let body = json!({
         "new": new, "syncs": syncs, "group": group, "keep_snapshot": keeps_snapshot, "message": message,
     });
-    let answer = server.command(&beside::path("connections", old, "replace"), &body).await?;
+    let answer = server.long_command(&beside::path("connections", old, "replace"), &body).await?;
     for one in answer["syncs"].as_array().into_iter().flatten() {
         if let (Some(sync), Some(run)) = (one["sync"].as_str(), one["run"].as_u64().map(RunId))
             && let Some(store) = place.beside().await?

@@ -9,13 +9,12 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::limits::{Limits, Rate};
 use crate::domain::priority::{Line, Priority};
 
 const WHOLE: &str = "nobody panics while counting places";
-/// The rate is looked at again, as it may have been changed.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Made once for each connection.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub struct Budget {
     limiter: Mutex<Option<Arc<Limiter>>>,
     /// Tells runs that go of the limit of places.
     concurrency: watch::Sender<u32>,
+    /// Tells those that wait when the rate lets the next one go, where that is what keeps them.
+    due: watch::Sender<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -56,16 +57,35 @@ enum Stands {
 }
 
 impl Turn {
-    /// Waits for the place, then for the rate. What was not returned was not taken, but for a turn of the rate.
+    /// Waits for a place and a turn of the rate, which come together. What was not returned was not taken, but for a turn of
+    /// the rate.
     pub async fn come(self) -> Permit {
-        let permit = match self.stands {
-            Stands::Admitted(permit) => permit,
-            Stands::Waiting(turn) => turn.await.expect("whoever waits is let in, or has gone"),
+        let mut turn = match self.stands {
+            Stands::Admitted(permit) => return permit,
+            Stands::Waiting(turn) => turn,
         };
-        while let Some(wait) = self.budget.wait_for_rate() {
-            tokio::time::sleep(wait.clamp(Duration::from_micros(1), LONGEST_WAIT)).await;
+        let mut due = self.budget.due.subscribe();
+        let mut seen = None;
+        loop {
+            // Whoever looks when the rate has a turn gives it to the first of all that wait, not to itself.
+            let next = due.borrow_and_update().filter(|next| Some(*next) != seen);
+            tokio::select! {
+                biased;
+                permit = &mut turn => return permit.expect("whoever waits is let in, or has gone"),
+                () = at(next) => {
+                    seen = next;
+                    self.budget.admit();
+                }
+                Ok(()) = due.changed() => {}
+            }
         }
-        permit
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -90,7 +110,8 @@ impl Budget {
             Places { limit: limits.concurrency.max(1), taken: 0, waiting: Line::default() };
         let limiter = Mutex::new(limits.rate.map(Limiter::new));
         let (concurrency, _) = watch::channel(places.limit);
-        Arc::new(Budget { places: Mutex::new(places), limiter, concurrency })
+        let (due, _) = watch::channel(None);
+        Arc::new(Budget { places: Mutex::new(places), limiter, concurrency, due })
     }
 
     /// Puts other limits in place of those there are; requests that are in flight stay so, those that wait go by the new ones.
@@ -107,7 +128,7 @@ impl Budget {
         self.concurrency.subscribe()
     }
 
-    /// Waits for a place, then for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
+    /// Waits for a place and for the rate. Cancel-safe: what was not returned was not taken, but for a turn of the rate.
     pub async fn acquire(self: &Arc<Budget>, priority: Priority) -> Permit {
         self.ask(priority).come().await
     }
@@ -121,11 +142,16 @@ impl Budget {
         Turn { budget: Arc::clone(self), stands }
     }
 
-    /// How long a request is to wait for the rate; `None`: it may go, and its turn is taken.
-    fn wait_for_rate(&self) -> Option<Duration> {
-        let limiter = self.limiter.lock().expect(WHOLE).clone()?;
+    /// Whether one more may go by the rate, whose turn is taken then; else all that wait are told when.
+    fn is_due(&self) -> bool {
+        let limiter = self.limiter.lock().expect(WHOLE).clone();
+        let Some(limiter) = limiter else { return true };
         let Limiter(limiter, clock) = limiter.as_ref();
-        limiter.check().err().map(|not_until| not_until.wait_time_from(clock.now()))
+        let refused = limiter.check().err();
+        if let Some(not_until) = &refused {
+            self.due.send_replace(Some(Instant::now() + not_until.wait_time_from(clock.now())));
+        }
+        refused.is_none()
     }
 
     fn take_or_wait(
@@ -133,7 +159,7 @@ impl Budget {
         priority: Priority,
     ) -> Result<Permit, oneshot::Receiver<Permit>> {
         let mut places = self.places();
-        if places.taken < places.limit {
+        if places.taken < places.limit && places.waiting.is_empty() && self.is_due() {
             places.taken += 1;
             return Ok(Permit(Arc::clone(self)));
         }
@@ -155,16 +181,18 @@ impl Budget {
         }
     }
 
-    /// Whoever is next, with a place taken for it, if one is free.
+    /// Whoever is next, with a place and a turn of the rate taken for it, if there are both.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
         let mut places = self.places();
         if places.taken >= places.limit {
             return None;
         }
-        let admit = std::iter::from_fn(|| places.waiting.take(|()| true));
-        let admit = admit.into_iter().find(|admit| !admit.is_closed())?;
+        places.waiting.remove(oneshot::Sender::is_closed);
+        if places.waiting.is_empty() || !self.is_due() {
+            return None;
+        }
         places.taken += 1;
-        Some(admit)
+        places.waiting.take(|()| true)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -274,6 +302,40 @@ mod tests {
         let budget = Budget::new(&limits(9, Some(rate)));
         drop(budget.acquire(Priority::Normal).await);
         assert!(budget.acquire(Priority::Normal).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_turn_of_the_rate_goes_to_the_higher_priority_and_then_in_order_e4() {
+        let rate = Rate { requests: 1, per: Duration::from_millis(20) };
+        let budget = Budget::new(&limits(9, Some(rate)));
+        drop(budget.acquire(Priority::Normal).await);
+        let order = Mutex::new(Vec::new());
+        let stand = |priority, name| {
+            let (turn, order) = (budget.ask(priority), &order);
+            async move {
+                let held = turn.come().await;
+                order.lock().unwrap().push(name);
+                held
+            }
+        };
+        let low = (stand(Priority::Low, "low 1"), stand(Priority::Low, "low 2"));
+        let gone = budget.ask(Priority::High);
+        let high = (stand(Priority::High, "high 1"), stand(Priority::High, "high 2"));
+        drop(gone);
+        // In whatever order they look.
+        let _held = tokio::join!(low.1, high.1, low.0, high.0);
+        assert_eq!(*order.lock().unwrap(), ["high 1", "high 2", "low 1", "low 2"]);
+    }
+
+    #[tokio::test]
+    async fn another_rate_counts_for_those_that_wait_e3() {
+        let slow = Rate { requests: 1, per: Duration::from_secs(7200) };
+        let budget = Budget::new(&limits(9, Some(slow)));
+        drop(budget.acquire(Priority::Normal).await);
+        let mut waits = Box::pin(budget.acquire(Priority::Normal));
+        assert!((&mut waits).now_or_never().is_none());
+        budget.change(&limits(9, None));
+        assert!(waits.now_or_never().is_some());
     }
 
     #[test]

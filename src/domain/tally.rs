@@ -62,6 +62,16 @@ impl Tally {
         Ok(())
     }
 
+    /// What the destination has not taken and not refused either: it was not sent, or got no answer.
+    pub fn undelivered(&self) -> u64 {
+        self.unknown + self.unsent
+    }
+
+    /// Records that the destination rejected, in this run or before it, and that stand so.
+    pub fn standing_rejections(&self) -> u64 {
+        self.rejected + self.deferred
+    }
+
     /// Everything that was asked was delivered, and every row was valid.
     pub fn is_clean(&self) -> bool {
         self.rejected == 0

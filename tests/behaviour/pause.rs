@@ -213,12 +213,16 @@ fn the_command_line_pauses_and_resumes_beside_a_server_whose_config_counts() {
     let workspace = workspace(&oracle, YEARLY);
     workspace.write_people(&people(1..=40));
     let server = Server::start(&workspace);
-    // What the file says by now is not what the server works by.
-    declare(&workspace, true);
+    // What the file says by now is not what the server works by, nor can: it does not know the variable.
+    let paused = workspace.config().replace("    mode:", "    paused: true\n    mode:");
+    workspace.write("counterflow.yaml", &paused.replace("${TOKEN}", "${ANOTHER}"));
+    let known = [("ANOTHER", workspace.setup.token)];
+    let command = |args: &[&str]| workspace.spawn_with(args, &known);
+    let run = |args: &[&str]| workspace.end(command(args), SOON);
     oracle.on_next(Fault::Hold);
     let going = server.run("");
     oracle.wait_for_requests(1, SOON);
-    let pause = workspace.spawn(&["pause", "people", "-m", "bad data"]);
+    let pause = command(&["pause", "people", "-m", "bad data"]);
     server.wait_for_phase(going, "draining");
     oracle.release();
     let ended = format!("run {going}: cancelled");
@@ -226,9 +230,9 @@ fn the_command_line_pauses_and_resumes_beside_a_server_whose_config_counts() {
     server.post("/api/v1/syncs/people/run", "").expect_problem(409, &["bad data"]);
     let standing = || server.get("/api/v1/syncs/people").expect(200).json;
     assert_eq!(standing()["next"], json!([]), "the schedule is silent");
-    let again = workspace.run(&["pause", "people", "-m", "worse data"]).expect_code(0);
+    let again = run(&["pause", "people", "-m", "worse data"]).expect_code(0);
     again.expect_printed(&["paused already, since", ": bad data"]);
-    workspace.run(&["resume", "people", "-m", "mended"]).expect_code(0);
+    run(&["resume", "people", "-m", "mended"]).expect_code(0);
     assert_eq!(standing()["next"].as_array().map(Vec::len), Some(5));
     let next = server.ended(server.run(""));
     assert_eq!((&next["phase"], &next["kind"]), (&json!("succeeded"), &json!("full")));

@@ -159,6 +159,23 @@ fn case_3_one_failed_and_succeeded_since_while_another_goes_on_is_running_b7_b12
 }
 
 #[test]
+fn a_destination_that_is_down_is_failed_by_every_way_to_ask_though_the_run_is_partial_b7() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Pair::workspace(&oracle);
+    let pair = Pair::start(&workspace, &oracle);
+    oracle.always(Fault::status(503));
+    pair.iterate("ss1", "partial");
+    pair.expect(&workspace, "Failed", "were not sent or got no answer in the last run, 1");
+    let alone = standing(&pair.server, "ss1");
+    expect_status(&alone, "Failed", &["were not sent or got no answer in the last run, 1"]);
+    assert_eq!(workspace.json(&["status", "ss1"])[0], alone);
+    oracle.clear_faults();
+    pair.iterate("ss1", "succeeded");
+    pair.expect(&workspace, "Idle", "nothing is to be done");
+    pair.server.end().expect_code(0);
+}
+
+#[test]
 fn there_are_eight_words_and_every_way_to_ask_says_the_same_one_b5() {
     let oracle = Oracle::start(&["id"]);
     let workspace =

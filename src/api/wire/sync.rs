@@ -52,14 +52,14 @@ pub fn word(phase: Phase, tally: &Tally, fail_above_rejected: Option<u64>) -> Wo
     match outcome {
         Outcome::Succeeded | Outcome::Skipped => Word::Succeeded,
         Outcome::Failed | Outcome::Cancelled | Outcome::Interrupted => Word::Failed,
-        Outcome::Partial if tally.unknown + tally.unsent > 0 => Word::Failed,
+        Outcome::Partial if tally.undelivered() > 0 => Word::Failed,
         Outcome::Partial if is_above(tally, fail_above_rejected) => Word::Failed,
         Outcome::Partial => Word::Succeeded,
     }
 }
 
 fn is_above(tally: &Tally, limit: Option<u64>) -> bool {
-    limit.is_some_and(|limit| tally.rejected + tally.deferred > limit)
+    limit.is_some_and(|limit| tally.standing_rejections() > limit)
 }
 
 /// A run as a sync of the wire.
