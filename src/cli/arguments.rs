@@ -231,6 +231,8 @@ impl Command {
     pub fn takes_key(&self) -> bool {
         match self {
             Command::Pause { discard_backlog, .. } => !discard_backlog,
+            // What is in a file is not on the line.
+            Command::Sample { keys, .. } => keys.is_none(),
             Command::Group { command } => !matches!(command, GroupCommand::Status { .. }),
             Command::Reload { .. }
             | Command::Stop { .. }

@@ -27,13 +27,8 @@ struct Kept {
 
 /// Keeps this config, which runs, in place of the one before; and none of its file in another state.
 pub fn keep(config: &Config) {
-    let kept = Kept { file: config.path.clone(), written: config.written.clone() };
-    for place in places(&config.path).into_iter().filter(|place| *place != config.state) {
-        // What was left there, when the state was, is never to run again.
-        if read(&place).is_some_and(|left| left.file == kept.file) {
-            let _ = std::fs::remove_file(place.join(FILE));
-        }
-    }
+    let kept = of(config);
+    remove_elsewhere(config);
     if read(&config.state).as_ref() != Some(&kept) {
         put(config, &kept);
     }
@@ -42,9 +37,23 @@ pub fn keep(config: &Config) {
 /// Keeps this config, which a command beside no server goes by, where an earlier one of its file is kept: a server is not to
 /// start with what was left behind since.
 pub fn renew(config: &Config) {
-    let kept = Kept { file: config.path.clone(), written: config.written.clone() };
+    let kept = of(config);
+    remove_elsewhere(config);
     if read(&config.state).is_some_and(|before| before.file == kept.file && before != kept) {
         put(config, &kept);
+    }
+}
+
+fn of(config: &Config) -> Kept {
+    Kept { file: config.path.clone(), written: config.written.clone() }
+}
+
+/// What was left where the state was before is never to run again.
+fn remove_elsewhere(config: &Config) {
+    for place in places(&config.path).into_iter().filter(|place| *place != config.state) {
+        if read(&place).is_some_and(|left| left.file == config.path) {
+            let _ = std::fs::remove_file(place.join(FILE));
+        }
     }
 }
 
@@ -58,21 +67,24 @@ fn put(config: &Config, kept: &Kept) {
 /// The config that is kept for this file, where it runs over the state that it is kept in.
 pub fn find(file: &Path) -> Option<Config> {
     let file = std::path::absolute(file).ok()?;
-    places(&file).into_iter().find_map(|place| {
+    named(&file).map_or_else(|| places(&file), |named| vec![named]).into_iter().find_map(|place| {
         let kept = read(&place).filter(|kept| kept.file == file)?;
         let config = config::load_written(&file, &kept.written).ok()?;
         (config.state == place).then_some(config)
     })
 }
 
-/// Where a config of this file may be kept, as far as that can be known of a bad file or none.
+/// The state's folder that the file names: what is kept in any other is not of this file as it stands.
+fn named(file: &Path) -> Option<PathBuf> {
+    let read = config::state_directory(file).ok();
+    read.filter(|state| *state != config::usual_state(file)).or_else(|| named_in(file))
+}
+
+/// Where a config of this file may be kept, as far as that can be known of a file that names no state, or of none.
 fn places(file: &Path) -> Vec<PathBuf> {
-    let named = config::state_directory(file).ok().or_else(|| named_in(file));
     let given = std::env::var_os(STATE_DIRECTORY).unwrap_or_default();
     let given = std::env::split_paths(&given).filter(|path| path.is_absolute());
-    let mut places: Vec<PathBuf> = named.into_iter().chain([config::usual_state(file)]).collect();
-    places.extend(given);
-    places
+    [config::usual_state(file)].into_iter().chain(given).collect()
 }
 
 /// The state's folder by its line, where the text is no YAML.
@@ -80,7 +92,8 @@ fn named_in(file: &Path) -> Option<PathBuf> {
     let text = std::fs::read_to_string(file).ok()?;
     let named = text.lines().find_map(|line| line.strip_prefix("state:"))?;
     let named = named.split(" #").next()?.trim().trim_matches(['"', '\'']);
-    (!named.is_empty()).then(|| file.parent().unwrap_or(file).join(named).components().collect())
+    let is_known = !named.is_empty() && !named.contains("${");
+    is_known.then(|| file.parent().unwrap_or(file).join(named).components().collect())
 }
 
 fn read(state: &Path) -> Option<Kept> {
@@ -153,8 +166,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let before = config(folder.path(), "");
         keep(&before);
+        for bad in ["state: './elsewhere' # moved\nsyncs: [", "state: elsewhere\nsyncs: {}"] {
+            std::fs::write(&before.path, bad).unwrap();
+            assert!(find(&before.path).is_none(), "{bad}");
+        }
         let after = config(folder.path(), "state: './elsewhere' # moved\n");
         assert_ne!(before.state, after.state);
+        renew(&after);
+        assert!(!before.state.join(FILE).exists());
+        std::fs::write(before.state.join(FILE), serde_json::to_vec(&of(&before)).unwrap()).unwrap();
         keep(&after);
         assert!(!before.state.join(FILE).exists());
         std::fs::write(&after.path, "state: './elsewhere' # moved\nsyncs: [").unwrap();

@@ -19,7 +19,8 @@ pub fn claim(key: Option<String>, command: &Command) -> Result<Option<Claim>, Fa
     let Some(key) = key else { return Ok(None) };
     if !command.takes_key() {
         return Err(Failure::usage(
-            "this command takes no `--idempotency-key`: it changes nothing, or does so after a question; leave it out",
+            "this command takes no `--idempotency-key`: it changes nothing, or does so after a question, or by what is in a file \
+             (`--keys`); leave it out",
         ));
     }
     let request = format!("{:032x}", xxh3_128(format!("{command:?}").as_bytes()));
@@ -65,9 +66,9 @@ async fn again(
         ));
     }
     if let Some((code, kept)) = used.answer {
-        let Answered { document, words } =
+        let answered: Answered =
             serde_json::from_str(&kept).map_err(|error| Failure::of(&error))?;
-        output.answer(&document, || words);
+        output.say(answered);
         return Ok(Some(u8::try_from(code).unwrap_or(Exit::Done.code())));
     }
     // The process ended between the effect and its answer.
@@ -93,7 +94,7 @@ async fn again(
     }
 }
 
-/// Keeps the answer of a command that had an effect, or needed none.
+/// Keeps the answer of a command that had an effect, also where it failed after it, or needed none.
 async fn keep(
     place: &Place,
     output: &Output,
@@ -110,4 +111,39 @@ async fn keep(
     store.keep_answer(claim, u16::from(code), &kept).await?;
     store.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::Format;
+    use super::*;
+    use crate::domain::id::Instant;
+    use crate::engine::decisions;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_failure_after_the_effect_is_answered_again_and_one_before_it_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("counterflow.yaml");
+        std::fs::write(&file, include_str!("starter.yaml")).unwrap();
+        let (who, key, request) = (time::who(), "k".to_owned(), "stop".to_owned());
+        let claim = Claim { who: who.clone(), key, request, at: Instant(time::now().0) };
+        let place = Place::new(file, Some(claim));
+        let store = Store::open(&place.state().unwrap()).await.unwrap();
+        for (has_effect, words) in [(false, "first"), (true, "second"), (false, "second")] {
+            let output = Output::new(Format::Human);
+            let work = async {
+                if has_effect {
+                    let audited = decisions::audited("stop", "crm", "why", &who);
+                    place.given(&store).1.audit(&audited).await.unwrap();
+                }
+                output.failed(&Failure::failed(words.to_owned() + " is still draining"))
+            };
+            let code = carried_out(&place, &output, false, work).await;
+            let answered = output.answered().unwrap();
+            assert_eq!((code, answered.is_failure), (Exit::Failed.code(), true), "{answered:?}");
+            assert_eq!(answered.words, format!("error: {words} is still draining"));
+        }
+        store.close().await;
+    }
 }

@@ -34,6 +34,9 @@ pub struct Output {
 pub struct Answered {
     pub document: Value,
     pub words: String,
+    /// Words of a failure are for standard error.
+    #[serde(default)]
+    pub is_failure: bool,
 }
 
 impl Output {
@@ -43,12 +46,18 @@ impl Output {
 
     /// Prints the command's answer in the format asked for.
     pub fn answer(&self, json: &Value, human: impl FnOnce() -> String) {
-        let answered = Answered { document: json.clone(), words: human() };
-        let text = match self.format {
-            Format::Human => answered.words.clone(),
-            Format::Json => json.to_string(),
-        };
-        self.write(text.trim_end());
+        self.say(Answered { document: json.clone(), words: human(), is_failure: false });
+    }
+
+    /// Prints an answer or a failure, also one of before.
+    pub fn say(&self, answered: Answered) {
+        match self.format {
+            Format::Json => self.write(&answered.document.to_string()),
+            Format::Human if answered.is_failure => {
+                let _ = writeln!(std::io::stderr().lock(), "{}", answered.words.trim_end());
+            }
+            Format::Human => self.write(answered.words.trim_end()),
+        }
         // A command answers once.
         let _ = self.answered.set(answered);
     }
@@ -89,12 +98,8 @@ impl Output {
 
     /// Prints a failure; its exit code.
     pub fn failed(&self, failure: &Failure) -> u8 {
-        match self.format {
-            Format::Json => self.write(&failure.to_json().to_string()),
-            Format::Human => {
-                let _ = writeln!(std::io::stderr().lock(), "{}", human(failure).trim_end());
-            }
-        }
+        let (document, words) = (failure.to_json(), human(failure));
+        self.say(Answered { document, words, is_failure: true });
         failure.exit.code()
     }
 

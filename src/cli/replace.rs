@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
-use super::{order, pause, source, stop, sync, time};
+use super::{last_good, order, pause, source, stop, sync, time};
 use crate::api::document;
 use crate::api::replace::{Replaced, SyncReplaced};
 use crate::config::replacing::{self, Asked, Plan};
@@ -122,6 +122,8 @@ async fn here(
         return Err(unwritten(place, &error));
     }
     points::reached(Point::Rewritten);
+    // While the decision stands: a server that starts on a bad file is never to go by what was before.
+    last_good::renew(&place.config_for(None)?);
     for order in &orders {
         Box::pin(decisions::settle(store, order)).await.map_err(|error| Failure::of(&error))?;
     }

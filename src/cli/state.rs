@@ -12,7 +12,7 @@ use super::time;
 use crate::config::{self, Config, SyncConfig};
 use crate::control::pausing::SELF;
 use crate::engine::decisions;
-use crate::store::{self, Claim, Mark, StateLock, Store};
+use crate::store::{self, Claim, Decision, Mark, StateLock, Store};
 
 /// The config file that was named, and the key that the command came with.
 #[derive(Debug)]
@@ -97,13 +97,28 @@ pub async fn own(config: &Config) -> Result<Owned, Failure> {
     })?;
     last_good::renew(config);
     let store = Store::open(state).await?;
-    if !store.decisions(None).await?.is_empty() {
-        // The file may have been rewritten before the lock was taken: what it says now counts.
-        let now = config::load_for(&config.path, None)?;
-        let connection_of = |sync: &str| now.sync(sync).map(|sync| sync.sync.connection.as_str());
-        decisions::withdraw_unwritten(&store, SELF, connection_of).await?;
-    }
+    judge_replacements(config, &store).await?;
     Ok(Owned { store, _lock: lock })
+}
+
+/// Withdraws the replacements of connections that the file does not say.
+async fn judge_replacements(config: &Config, store: &Store) -> Result<(), Failure> {
+    let pending = store.decisions(None).await?;
+    let replacement = pending.iter().find_map(|one| match &one.decision {
+        Decision::Replace { connection, .. } => Some((&one.sync, connection)),
+        _ => None,
+    });
+    let Some((sync, new)) = replacement else { return Ok(()) };
+    // The file may have been rewritten before the lock was taken: what it says now counts. The last good config cannot stand
+    // in for it, as it may be from before.
+    let now = config::load_for(&config.path, None).map_err(|problems| {
+        Failure::usage(format!(
+            "it is decided that `{sync}` writes over `{new}`, and whether the config file says so cannot be read: \
+             {problems}; correct the file first"
+        ))
+    })?;
+    let connection_of = |sync: &str| now.sync(sync).map(|sync| sync.sync.connection.as_str());
+    Ok(decisions::withdraw_unwritten(store, SELF, connection_of).await?)
 }
 
 /// The refusal where the owner is a server, which `counterflow stop` does not end.
@@ -190,9 +205,21 @@ mod tests {
         assert_eq!(owned.store.decisions(None).await.unwrap().len(), 1, "it stands");
         owned.store.close().await;
         drop(owned);
+        std::fs::write(&file, "syncs: [").unwrap();
+        let refused = own(&before).await.unwrap_err();
+        let named = format!("{:?}", refused.cause);
+        assert!(named.contains(&format!("`{sync}` writes over `next`")), "{named}");
         std::fs::write(&file, &open).unwrap();
         let owned = own(&after).await.unwrap();
         assert_eq!(owned.store.decisions(None).await.unwrap(), [], "nobody wrote it");
+        let audited = decisions::audited("rebaseline", &sync, "why", "ada");
+        let aside = store::Decision::SetAside { at: Instant(1) };
+        owned.store.decide(&[(audited, aside)]).await.unwrap();
+        owned.store.close().await;
+        drop(owned);
+        std::fs::write(&file, "syncs: [").unwrap();
+        let owned = own(&before).await.unwrap();
+        assert_eq!(owned.store.decisions(None).await.unwrap().len(), 1, "the file is not asked");
         owned.store.close().await;
     }
 }

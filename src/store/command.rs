@@ -16,6 +16,8 @@ use crate::domain::id::Instant;
 
 /// In milliseconds: how long the answer to a key stays.
 pub const KEPT: i64 = 24 * 60 * 60 * 1_000;
+/// The first version of the state that knows keys. Beside an older one a `stop` alone is given, which may be repeated anyway.
+const SINCE: i64 = 5;
 /// Keys at most; the oldest go first.
 const KEYS: u32 = 10_000;
 
@@ -85,13 +87,16 @@ impl Store {
         Store { mark: Some(mark), ..self.clone() }
     }
 
-    /// What came of this caller's key in the last day.
+    /// What came of this caller's key in the last day. Not known beside a state of an older version.
     pub async fn used_key(
         &self,
         who: &str,
         key: &str,
         now: Instant,
     ) -> Result<Option<Used>, Error> {
+        if self.version < SINCE {
+            return Ok(None);
+        }
         let row: Option<UsedColumns> = sqlx::query_as(USED)
             .bind(who)
             .bind(key)
@@ -121,8 +126,11 @@ impl Store {
         row.map(|row| self.audited(row)).transpose()
     }
 
-    /// Keeps the answer to a key.
+    /// Keeps the answer to a key, but not beside a state of an older version.
     pub async fn keep_answer(&self, claim: &Claim, status: u16, answer: &str) -> Result<(), Error> {
+        if self.version < SINCE {
+            return Ok(());
+        }
         let mut transaction = self.write().await?;
         query(ANSWER)
             .bind(claim.who.as_str())
@@ -161,7 +169,7 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         let is_audited = own > seen;
-        if let Some(claim) = mark.claim.as_ref().filter(|_| is_audited) {
+        if let Some(claim) = mark.claim.as_ref().filter(|_| is_audited && self.version >= SINCE) {
             query(CLAIM)
                 .bind(claim.who.as_str())
                 .bind(claim.key.as_str())
@@ -234,6 +242,18 @@ mod tests {
         assert_eq!(used.answer, Some((202, "{}".to_owned())));
         assert_eq!(store.used_key("other", "k", Instant(6)).await.unwrap(), None);
         assert_eq!(store.used_key("ci", "k", Instant(5 + KEPT)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn beside_a_state_from_before_there_were_keys_none_is_known_and_the_command_is_given() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        store.execute(query("DROP TABLE command_keys")).await.unwrap();
+        let older = Store { version: SINCE - 1, ..store.clone() };
+        assert_eq!(older.used_key("ci", "k", Instant(6)).await.unwrap(), None);
+        older.marked(Mark::new(Some(claim("k", 5)))).audit(&audited(9)).await.unwrap();
+        older.keep_answer(&claim("k", 5), 0, "{}").await.unwrap();
+        assert_eq!(store.audit_log(9).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

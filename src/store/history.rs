@@ -22,7 +22,7 @@ const AUDIT_STEP: u32 = 5_000;
 pub struct Step<T> {
     /// The rows that may go.
     pub old: Vec<T>,
-    /// The last row that was looked at; `None` once there is nothing old behind it.
+    /// The last row that was looked at; `None` once there is none behind it.
     pub next: Option<u64>,
 }
 
@@ -36,8 +36,7 @@ pub struct OldRuns {
 }
 
 const LOOK_AT_RUNS: &str = "
-    SELECT max(id), max(finished_at < ?2)
-    FROM (SELECT id, finished_at FROM runs WHERE id > ?1 ORDER BY id LIMIT ?3)";
+    SELECT max(id), count(*) FROM (SELECT id FROM runs WHERE id > ?1 ORDER BY id LIMIT ?2)";
 /// ?4 is cancelled, ?5 succeeded, ?6 skipped. In this order there stay of each sync: the last run, and the last but samples
 /// (`glance`, `past`), the last results (`glance`, `halt`), the last that began (`kept`), the last success by number and by
 /// clock (`past`), and the last whose deletes were held, as they are released by its number.
@@ -70,7 +69,7 @@ const REMOVE_RUNS: &str = "
     DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND finished_at IS NOT NULL";
 
 const LOOK_AT_AUDIT: &str = "
-    SELECT max(id), max(at < ?2) FROM (SELECT id, at FROM audit WHERE id > ?1 ORDER BY id LIMIT ?3)";
+    SELECT max(id), count(*) FROM (SELECT id FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2)";
 /// What a decision stands for that is not carried out stays, and the last time that the command ?4 was given to each sync.
 const OLD_AUDIT: &str = "
     SELECT id, command FROM audit AS old WHERE id > ?1 AND id <= ?2 AND at < ?3
@@ -88,9 +87,7 @@ const LOWER: &str = "
 impl Store {
     /// The next step through the runs behind this one, and those of them that may go.
     pub async fn old_runs(&self, after: u64, which: OldRuns) -> Result<Step<RunId>, Error> {
-        let Some(last) = self.look(LOOK_AT_RUNS, STEP, after, which.before).await? else {
-            return Ok(Step { old: Vec::new(), next: None });
-        };
+        let (last, next) = self.look(LOOK_AT_RUNS, STEP, after).await?;
         let ended = |outcome| json(&Phase::Ended(outcome));
         let ids: Vec<i64> = sqlx::query_scalar(OLD_RUNS)
             .bind(stored(after))
@@ -104,7 +101,7 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         let runs = ids.into_iter().map(|id| self.natural("id", id).map(RunId));
-        Ok(Step { old: runs.collect::<Result<_, _>>()?, next: Some(last) })
+        Ok(Step { old: runs.collect::<Result<_, _>>()?, next })
     }
 
     /// Removes some of the notes of these runs; whether there may be more.
@@ -126,9 +123,7 @@ impl Store {
         before: Instant,
         standing: &str,
     ) -> Result<Step<(u64, String)>, Error> {
-        let Some(last) = self.look(LOOK_AT_AUDIT, AUDIT_STEP, after, before).await? else {
-            return Ok(Step { old: Vec::new(), next: None });
-        };
+        let (last, next) = self.look(LOOK_AT_AUDIT, AUDIT_STEP, after).await?;
         let rows: Vec<(i64, String)> = sqlx::query_as(OLD_AUDIT)
             .bind(stored(after))
             .bind(stored(last))
@@ -138,7 +133,7 @@ impl Store {
             .await
             .map_err(|error| self.failure(error))?;
         let entry = |(id, command)| Ok((self.natural("id", id)?, command));
-        Ok(Step { old: rows.into_iter().map(entry).collect::<Result<_, _>>()?, next: Some(last) })
+        Ok(Step { old: rows.into_iter().map(entry).collect::<Result<_, _>>()?, next })
     }
 
     /// Removes these entries of the audit log, and appends the one that says so: both, or neither.
@@ -156,25 +151,22 @@ impl Store {
         self.commit(transaction).await
     }
 
-    /// The last row of the next step; `None` where none of its rows is from before this, nor is any behind them.
+    /// The last row of the next step, and the one to go on behind. A step without an old row is not the last: the clock may
+    /// have been ahead for a while, and runs may be unfinished for long.
     async fn look(
         &self,
         asked: &'static str,
         step: u32,
         after: u64,
-        before: Instant,
-    ) -> Result<Option<u64>, Error> {
-        let (last, is_old): (Option<i64>, Option<bool>) = sqlx::query_as(asked)
+    ) -> Result<(u64, Option<u64>), Error> {
+        let (last, rows): (Option<i64>, i64) = sqlx::query_as(asked)
             .bind(stored(after))
-            .bind(before.0)
             .bind(step)
             .fetch_one(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        match last {
-            Some(last) if is_old == Some(true) => self.natural("id", last).map(Some),
-            _ => Ok(None),
-        }
+        let last = last.map_or(Ok(after), |last| self.natural("id", last))?;
+        Ok((last, (rows == i64::from(step)).then_some(last)))
     }
 
     async fn counted(&self, statement: Statement) -> Result<SqliteQueryResult, Error> {

@@ -199,7 +199,8 @@ fn twice(workspace: &Workspace) {
         workspace.run(&keyed).expect_code(2).expect_printed(&["255 visible ASCII"]);
     }
     let discard = [&PAUSE[..], &["--discard-backlog", "--yes"]].concat();
-    for command in [&["status"][..], &["runs"], &["group", "status"], &discard] {
+    let by_file = ["sample", "people", "--keys", "keys.txt"];
+    for command in [&["status"][..], &["runs"], &["group", "status"], &discard, &by_file] {
         let keyed = [&["--idempotency-key", "k"], command].concat();
         workspace.run(&keyed).expect_code(2).expect_printed(&["takes no `--idempotency-key`"]);
     }

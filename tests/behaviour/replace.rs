@@ -55,6 +55,21 @@ fn a_replaced_connection_begins_a_snapshot_afresh_and_deletes_nothing_e5_e7() {
 }
 
 #[test]
+fn a_server_that_starts_on_a_bad_file_goes_by_the_connection_that_was_replaced_last() {
+    let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
+    let workspace = workspace(&first, &second);
+    Server::start(&workspace).end().expect_code(0);
+    workspace.run(&REPLACE).expect_code(0);
+    let bad = config(&workspace).replace("mode: mirror", "mode: mirrored");
+    workspace.write("counterflow.yaml", &bad);
+    let server = Server::start(&workspace);
+    assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
+    server.end().expect_code(0);
+    assert_eq!(first.request_count(), 0, "the old account is left alone");
+    check_mirror(&second, &expected(&people(1..=20)));
+}
+
+#[test]
 fn a_kept_snapshot_is_taken_to_be_true_and_its_first_deletes_are_held() {
     let (first, second) = (Oracle::start(&["id"]), Oracle::start(&["id"]));
     let workspace = workspace(&first, &second);

@@ -164,6 +164,17 @@ async fn a_run_without_an_end_is_never_removed() {
     assert_eq!(state.store.remove_runs(&[run]).await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn what_is_old_is_found_behind_a_step_in_which_nothing_is() {
+    let state = Past::new().await;
+    for _ in 0..STEP {
+        state.store.create_run("later", None, Trigger::Api, Instant(0)).await.unwrap();
+    }
+    let old = state.run("crm", came(Outcome::Succeeded, 1)).await;
+    state.run("crm", came(Outcome::Succeeded, 2)).await;
+    assert_eq!(state.old(1).await, [old]);
+}
+
 fn audited(at: i64, command: &str, sync: &str) -> Audited {
     Audited {
         at: Instant(at),

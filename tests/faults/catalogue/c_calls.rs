@@ -105,8 +105,8 @@ fn wanted(call: &Call) -> Wanted {
         _ if call.is_folding => Wanted::Either,
         // Nor what it could not remove, at its opening; where it matters, the next one does.
         (Kind::Remove, "counterflow.db-wal" | "counterflow.db-shm") => Wanted::Success,
-        // SQLite does not say that it could not sync the folder when it made its files.
-        (Kind::Sync, "") => Wanted::Success,
+        // SQLite does not say that it could not sync the folder when it made its files; whoever made the folder does.
+        (Kind::Sync, "") => Wanted::Either,
         // After the listing at the opening, which takes two calls, a snapshot that was set aside is looked for, to give the
         // run's reason another word.
         (Kind::List, "snapshots/people") if call.nth > 2 => Wanted::Success,
