@@ -1,9 +1,11 @@
-//! Every command of the API under a key: asked for twice it is carried out once, and its key is good for no other body.
+//! Every command of the API under a key: asked for twice it is carried out once, and its key is good for no other body. Where
+//! it cannot be audited it is refused and not carried out at all.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::access::execute;
 use super::control_plane::{HEAD, run, workspace};
 use super::every_path::described;
 use super::http_commands::{keyed, log};
@@ -41,6 +43,15 @@ impl Commands<'_> {
         let is_replayed =
             |answered: &Answered| answered.head.contains("idempotency-replayed: true");
         let before = self.effects();
+        let database = self.workspace.state().join("counterflow.db");
+        execute(
+            &database,
+            "CREATE TRIGGER audit_is_full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END",
+        );
+        let refused = give(body);
+        assert_eq!(refused.status, 500, "{asked} cannot be audited: {refused:#?}");
+        execute(&database, "DROP TRIGGER audit_is_full");
+        assert_eq!(self.effects(), before, "{asked} is not carried out unseen");
         let first = give(body);
         assert!(first.status < 300 && !is_replayed(&first), "{asked}: {first:#?}");
         let after = self.effects();

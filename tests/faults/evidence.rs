@@ -231,5 +231,7 @@ fn machine() -> String {
     let memory = memory.map_or(String::new(), |kib| format!(", {} GiB of memory", kib >> 20));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let (system, processor) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("{cores} cores{memory}, {system} {} {processor}", kernel.trim())
+    // What a builder has added to the version says nothing to others.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{cores} cores{memory}, {system} {kernel} {processor}")
 }
