@@ -75,7 +75,8 @@ fn at_each_point(scenario: &Scenario) {
         }
         let mut case = Case::changed(&scenario.replay(), setup());
         let is_drain = point == Point::DrainBegun;
-        let (server, api) = serve(&mut case, Some(point));
+        // A stop that is heard holds nothing: what is in flight keeps the drain from its end.
+        let (server, api) = serve(&mut case, (!is_drain).then_some(point));
         let held_back = case.oracle.request_count() + 1;
         if is_drain {
             case.oracle.on_next(Fault::ApplyThenHold);
@@ -84,8 +85,11 @@ fn at_each_point(scenario: &Scenario) {
         if is_drain {
             case.oracle.wait_for_requests(held_back, SOON);
             server.process.sigterm();
+            case.wait_for_phase("draining");
+            case.kill(server);
+        } else {
+            kill_where_it_is_held(&mut case, server);
         }
-        kill_where_it_is_held(&mut case, server);
         case.oracle.release();
         let runs = left_alone(&mut case);
         let is_asked = |run: &&Value| run["run"].as_u64() == Some(asked);
