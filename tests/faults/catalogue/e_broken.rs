@@ -397,9 +397,9 @@ fn rewritten(scenario: &Scenario) {
 /// Of a request without an answer a read that breaks off meets some records: alone they would be another request.
 fn in_doubt(scenario: &Scenario) {
     let setup = Setup { repeat: "key", batch: 500, concurrency: 1, ..open_guard(FORMATS[0]) };
-    let mut next = people(1..=9_000);
+    let mut next = people(1..=30_000);
     let mut case = delivered(scenario, setup, &next);
-    let changed = next.iter_mut().filter(|p| p.id <= 200 || (8_501..=8_700).contains(&p.id));
+    let changed = next.iter_mut().filter(|p| p.id <= 200 || (28_501..=28_700).contains(&p.id));
     changed.for_each(|person| person.counter = 2);
     case.write(&next);
     let before = case.oracle.request_count();
@@ -409,8 +409,8 @@ fn in_doubt(scenario: &Scenario) {
     case.kill(started);
     case.oracle.release();
     let text = csv(&next);
-    let place = text.find("\n8400,").expect("it has a record of 8400");
-    case.workspace.write(FORMATS[0], &text[..place + 3]);
+    let place = text.find("\n28400,").expect("it has a record of 28400");
+    case.workspace.write(FORMATS[0], &text[..place + 4]);
     case.written("cut behind a half", &next);
     fails(&mut case, &[FORMATS[0]]);
     let (count, wanted) = (case.oracle.request_count(), before + 1);
