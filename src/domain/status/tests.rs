@@ -1,3 +1,5 @@
+//! The rule of statuses: the cases of the seeds by name, and what holds for any facts.
+
 use proptest::prelude::*;
 
 use super::*;
