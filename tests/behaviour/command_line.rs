@@ -40,6 +40,20 @@ fn audited(workspace: &Workspace) -> Vec<Value> {
 }
 
 #[test]
+fn a_machine_without_certificates_serves_syncs_over_plain_http_and_takes_commands() {
+    let oracle = Oracle::start(&["id"]);
+    let none = |name| (name, "/nonexistent".to_owned());
+    let environment = vec![none("SSL_CERT_FILE"), none("SSL_CERT_DIR")];
+    let workspace =
+        Workspace::new(&oracle, Setup { head: LISTEN, environment, ..Setup::default() });
+    workspace.write_people(&people(1..=40));
+    let server = Server::start(&workspace);
+    let done = workspace.run(&["sync", "people"]).expect_code(0);
+    done.expect_printed(&["carried out by the server", "40 delivered"]);
+    server.end().expect_code(0);
+}
+
+#[test]
 fn beside_a_server_with_tokens_a_command_needs_one_that_may_give_it() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);
