@@ -51,6 +51,11 @@ fn a_machine_without_certificates_serves_syncs_over_plain_http_and_takes_command
     let done = workspace.run(&["sync", "people"]).expect_code(0);
     done.expect_printed(&["carried out by the server", "40 delivered"]);
     server.end().expect_code(0);
+    let path = workspace.path().join("counterflow.yaml");
+    let config = std::fs::read_to_string(path).expect("there is a config");
+    workspace.write("counterflow.yaml", &config.replace("http://", "https://"));
+    let told = ["not well", "No CA certificates", "(`ca-certificates`); where they are elsewhere"];
+    workspace.run(&["doctor"]).expect_printed(&told);
 }
 
 #[test]
