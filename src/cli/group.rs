@@ -7,13 +7,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::arguments::GroupCommand;
 use super::beside::{self, path};
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
 use super::state::{self, Owned, Place};
+use super::subcommands::GroupCommand;
 use super::{pause, source, time};
 use crate::api::document::json as to_json;
 use crate::api::groups::{MemberChanged, document, part};
