@@ -17,6 +17,7 @@ use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::syncs::Queued;
 use crate::control::handle::Accepted;
+use crate::control::sampling;
 use crate::domain::chosen::Chosen;
 use crate::domain::whole::maybe_whole;
 use crate::store::Scope;
@@ -104,9 +105,8 @@ async fn begin(
     if app.config.sync(&sync).is_none() {
         return Err(Problem::no_sync(&sync));
     }
-    if let Some(fault) = chosen.fault() {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault));
-    }
+    sampling::check(&chosen)
+        .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault))?;
     let run = app.samples.begin(&sync, chosen, &by.given(on_one_line(message))).await?;
     Ok(Queued::new(sync, Accepted { run, is_joined: false }))
 }

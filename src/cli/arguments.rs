@@ -10,7 +10,7 @@ use super::output::Format;
 use super::subcommands::{
     ConnectionCommand, GroupCommand, RunsCommand, SourceCommand, TokenCommand,
 };
-use super::values::{key, message};
+use super::values::{key, message, run};
 
 /// A reverse-ETL sync engine that never loses a row and never deletes without proof.
 #[derive(Debug, Parser)]
@@ -148,6 +148,7 @@ pub enum Command {
     },
     /// Let the deletes held in a run go: reads again, and deletes those still gone
     Release {
+        #[arg(value_parser = run)]
         run: u64,
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
@@ -155,6 +156,7 @@ pub enum Command {
     },
     /// Never make the deletes held in a run: their records are no longer ours
     Discard {
+        #[arg(value_parser = run)]
         run: u64,
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
@@ -204,7 +206,7 @@ pub enum Command {
     Rejected {
         sync: String,
         /// Of this run only
-        #[arg(long)]
+        #[arg(long, value_parser = run)]
         run: Option<u64>,
     },
     /// List the commands that were given, by whom and why, the newest first

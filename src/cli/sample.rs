@@ -88,10 +88,8 @@ fn chosen(asked: Asked) -> Result<Chosen, Failure> {
         all.extend(read(&file)?);
     }
     let chosen = Chosen { limit, keys: has_keys.then_some(all), condition };
-    match chosen.fault() {
-        Some(fault) => Err(Failure::usage(fault)),
-        None => Ok(chosen),
-    }
+    sampling::check(&chosen).map_err(Failure::usage)?;
+    Ok(chosen)
 }
 
 /// The keys of a file, one a line.

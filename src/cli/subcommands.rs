@@ -2,13 +2,14 @@
 
 use clap::Subcommand;
 
-use super::values::{lifetime, message, token_name};
+use super::values::{lifetime, message, run, token_name};
 use crate::store::Scope;
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum RunsCommand {
     /// Show one run with its counts
     Show {
+        #[arg(value_parser = run)]
         run: u64,
         /// Tell how it goes on until its end, and end with its exit code
         #[arg(long)]

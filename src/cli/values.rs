@@ -38,3 +38,8 @@ pub fn token_name(text: &str) -> Result<String, &'static str> {
     }
     Ok(text.to_owned())
 }
+
+/// The number that a run is named by.
+pub fn run(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a run is named by its number; `counterflow runs` lists them")
+}

@@ -44,7 +44,9 @@ pub fn ending(
                 .map_err(|_| Wrong::Unreadable(format!("`until` cannot be read; {usual}")))?;
             let at = Instant(at.as_millisecond());
             if at <= now {
-                let why = format!("`until` has passed: it is {now}; {usual} to come");
+                let why = format!(
+                    "`until` is {at}, which has passed, now it is {now}; say a later instant, or with `for` how long, such as `2h`"
+                );
                 return Err(Wrong::Time(why));
             }
             if at > now.plus(LONGEST * DAY) {
