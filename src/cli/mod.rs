@@ -36,6 +36,7 @@ mod reloading;
 mod replace;
 mod report_text;
 mod run;
+mod running;
 mod runs;
 mod sample;
 mod schema;
