@@ -43,3 +43,17 @@ pub fn token_name(text: &str) -> Result<String, &'static str> {
 pub fn run(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "a run is named by its number; `counterflow runs` lists them")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_that_says_something() {
+        assert_eq!(message(" month end\n"), Ok("month end".to_owned()));
+        assert_eq!(message("month\nend"), Ok("month end".to_owned()));
+        for nothing in ["", " ", "\n\t"] {
+            assert!(message(nothing).is_err(), "{nothing:?}");
+        }
+    }
+}

@@ -108,6 +108,10 @@ mod tests {
         for text in ["1970-01-01T00:00:00Z", "tomorrow", "1975-01-01T00:00:00Z", "12:00"] {
             assert!(of(None, Some(text)).is_err(), "{text}");
         }
+        let past = of(None, Some("1970-01-01T01:00:00+01:00")).unwrap_err().to_string();
+        for word in ["is 1970-01-01T00:00:00Z, which has passed", "1970-01-01T00:16:40Z", "`2h`"] {
+            assert!(past.contains(word), "`{word}` in {past}");
+        }
         assert!(
             of(Some("2h"), Some("1970-01-01T01:00:00Z"))
                 .unwrap_err()
