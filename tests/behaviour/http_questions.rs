@@ -331,3 +331,32 @@ fn a_server_with_ten_thousand_runs_answers_for_each_of_them() {
     assert_eq!(failed.as_array().map(Vec::len), Some(0));
     server.end().expect_code(0);
 }
+
+#[test]
+fn what_is_no_number_of_a_run_is_a_problem_that_says_where_the_numbers_are() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let server = Server::start(&workspace);
+    for run in ["abc", "-1", "1.5", "99999999999999999999", "people"] {
+        let words = [&format!("`{run}`"), "not the number of a run", "`GET /api/v1/runs`"];
+        for question in ["", "/events", "/rejected"] {
+            server.get(&format!("/api/v1/runs/{run}{question}")).expect_problem(400, &words);
+        }
+        for command in ["release", "discard"] {
+            let path = format!("/api/v1/runs/{run}/{command}");
+            server.post(&path, r#"{"message": "why"}"#).expect_problem(400, &words);
+        }
+    }
+    server.get("/api/v1/runs/7").expect_problem(404, &["run `7`", "counterflow runs"]);
+    server.get("/api/v1/syncs/%FF").expect_problem(400, &["percent-encode"]);
+    let commands: [&[&str]; 4] = [
+        &["runs", "show", "abc"],
+        &["release", "abc", "-m", "why"],
+        &["discard", "abc", "-m", "why"],
+        &["rejected", "people", "--run", "abc"],
+    ];
+    for command in commands {
+        workspace.run(command).expect_code(2).expect_printed(&["`counterflow runs` lists them"]);
+    }
+    server.end().expect_code(0);
+}
