@@ -188,7 +188,12 @@ pub async fn watched(
         owned.store.finish(run, Outcome::Cancelled, &tally, Some(&why), now).await?;
         return Err(Failure::usage(why));
     }
-    Ok(Box::pin(carried_out(owned, output, config, &traces, order, run, signals)).await)
+    let ended = Box::pin(carried_out(owned, output, config, &traces, order, run, signals)).await;
+    if ended.0.outcome == Outcome::Cancelled {
+        // Nobody goes on for it by itself, whoever ended it: the next run is another question.
+        owned.store.spend_word(&sync, run).await?;
+    }
+    Ok(ended)
 }
 
 /// Carries a run out, heeding signals and stop requests; its trace is sent, and the delivery log written.

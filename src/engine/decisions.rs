@@ -15,7 +15,6 @@ use super::prepare::{self, Error};
 use super::run::now;
 use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::run::Trigger;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::disk::LocalDisk;
@@ -138,20 +137,13 @@ pub async fn vouched(store: &Store, order: &Order, run: RunId) -> Result<Order, 
         if !matches!(decision, Decision::Keep { .. }) || given > Some(run) {
             continue;
         }
-        if given == Some(run) || goes_on(store, &sync, run).await? {
+        if given == Some(run) || store.follows_cut_short(&sync, run).await? {
             order.keeps_snapshot = true;
         } else {
             store.settle(id).await?;
         }
     }
     Ok(order)
-}
-
-/// Whether the run goes on for one whose process ended.
-async fn goes_on(store: &Store, sync: &str, run: RunId) -> Result<bool, Error> {
-    let row = store.run(run).await?;
-    let is_recovery = row.is_some_and(|row| row.trigger == Trigger::Recovery);
-    Ok(is_recovery || store.follows_interrupted(sync, run).await?)
 }
 
 /// Carries out what is decided of the snapshot of this order's sync. As [`discard`].
