@@ -13,6 +13,7 @@ use super::identity;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
+use super::viewing;
 use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
 use crate::points::{self, Point};
@@ -33,7 +34,7 @@ pub async fn release(
     run: RunId,
     message: &str,
 ) -> Result<Decision, Error> {
-    let is_held = match prepare::view(Some(store), order).await? {
+    let is_held = match viewing::view(Some(store), order).await? {
         Some(view) => !blocking(|| held(&view, run))?.0.is_empty(),
         None => false,
     };
@@ -103,9 +104,21 @@ pub fn audited(command: &str, sync: &str, message: &str, who: &str) -> Audited {
 /// # Errors
 /// The store cannot be read.
 pub async fn pending(store: &Store, order: &Order) -> Result<Vec<Pending>, Error> {
-    let mut pending = store.decisions(Some(&order.sync.name)).await?;
+    Ok(pending_of(store, &order.sync.name, &order.sync.connection).await?)
+}
+
+/// As [`pending`], of a sync that has this connection.
+///
+/// # Errors
+/// As there.
+pub async fn pending_of(
+    store: &Store,
+    sync: &str,
+    connection: &str,
+) -> Result<Vec<Pending>, store::Error> {
+    let mut pending = store.decisions(Some(sync)).await?;
     let all = pending.clone();
-    pending.retain(|one| is_written(&all, one, Some(&order.sync.connection)));
+    pending.retain(|one| is_written(&all, one, Some(connection)));
     Ok(pending)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod backlog;
 pub mod columns;
+pub mod compacting;
 pub mod course;
 pub mod decisions;
 pub mod doctor;
@@ -24,3 +25,4 @@ pub mod removals;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod viewing;
