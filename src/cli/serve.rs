@@ -32,6 +32,7 @@ use crate::control::service::{Service, Standing};
 use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::decisions;
 use crate::export::Exporter;
 use crate::history;
@@ -109,7 +110,8 @@ async fn serve(
     Box::pin(decisions::settle_all(&owned.store, &orders)).await?;
     let traces = sync::traces(config)?;
     let store = owned.store.clone();
-    let engine = Engine { store, turns: Turns::default(), traces: traces.clone() };
+    let (turns, abandoned) = (Turns::default(), Abandoned::default());
+    let engine = Engine { store, turns, traces: traces.clone(), abandoned };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
     let app = App::new(

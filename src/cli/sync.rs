@@ -25,6 +25,7 @@ use crate::control::service::{take_in, take_in_for};
 use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::recovery;
@@ -211,7 +212,9 @@ pub async fn carried_out(
     let progress = Arc::new(Progress::default());
     let bar = output.is_watched().then(|| Bar::start(&order.sync.name, Arc::clone(&progress)));
     let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
-    let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
+    let abandoned = Abandoned::default();
+    let ended = engine_run(&owned.store, order, run, shutdown, progress, &abandoned);
+    let report = Box::pin(ended).await;
     drop(bar);
     let exit = exit::of(&report, watch.cause());
     drop(watch);
@@ -241,6 +244,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "holds": [],
         "examples": [],
         "troubles": [],
+        "abandoned_queries": 0,
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);

@@ -1,5 +1,6 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod abandoned;
 pub mod backlog;
 pub mod columns;
 pub mod compacting;

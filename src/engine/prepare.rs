@@ -143,7 +143,7 @@ impl Prepared {
     }
 }
 
-/// Opens everything; `None` if the run was stopped meanwhile. Sends nothing, but writes what goes before a run: what recovery
+/// Opens everything, to be read on the threads of `query`; `None` if the run was stopped meanwhile. Sends nothing, but writes what goes before a run: what recovery
 /// folds, and what people have decided since the last one. A full resync that was asked for opens its epoch before anything
 /// can go wrong, so that it is never forgotten.
 ///
@@ -153,6 +153,7 @@ pub async fn prepare(
     store: &Store,
     order: &Order,
     run: RunId,
+    query: QueryRuntime,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let order = &decisions::vouched(store, order, run).await?;
@@ -182,7 +183,6 @@ pub async fn prepare(
         // A death before this opens the epoch once more, and nothing was sent in between.
         store.grant_full(&order.sync.name).await?;
     }
-    let query = QueryRuntime::start()?;
     let (reading, mut sent) = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => return Ok(None),
