@@ -163,7 +163,12 @@ async fn serve(
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
     let mut removing = Tasks::default();
-    let rules = |app: &App| order::history(&app.config);
+    // One that a reload takes out goes on until the next start.
+    let is_exporting = config.delivery_log.is_some();
+    let rules = move |app: &App| {
+        let rules = order::history(&app.config);
+        history::Rules { awaits_export: rules.awaits_export || is_exporting, ..rules }
+    };
     removing.spawn(history::serve(owned.store.clone(), known_apps, rules, ending.shutdown()));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried), commands.ended()).0 };
