@@ -143,9 +143,9 @@ impl Prepared {
     }
 }
 
-/// Opens everything, to be read on the threads of `query`; `None` if the run was stopped meanwhile. Sends nothing, but writes what goes before a run: what recovery
-/// folds, and what people have decided since the last one. A full resync that was asked for opens its epoch before anything
-/// can go wrong, so that it is never forgotten.
+/// Opens everything, to be read on the threads of `query`; `None` if the run was stopped meanwhile. Sends nothing, but writes
+/// what goes before a run: what recovery folds, and what people have decided since the last one. A full resync that was asked
+/// for opens its epoch before anything can go wrong, so that it is never forgotten.
 ///
 /// # Errors
 /// Whatever of source, snapshot, definition or destination does not fit.
