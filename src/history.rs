@@ -3,7 +3,7 @@
 //!
 //! Not responsible for what of it is still needed (`store::history`). Invariants: a write is short, and the next one leaves
 //! others their turn; a stop is seen at once, as what is removed is removed, and the rest is by the next pass; no run goes
-//! that the delivery log has yet to export.
+//! that the delivery log has yet to export. Receipts that no delivery log exports go with their runs, and never in silence.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::delivery::clock::now;
+use crate::delivery::spool;
 use crate::domain::id::{Instant, RunId};
 use crate::engine::backlog;
 use crate::export::Done;
@@ -39,8 +40,10 @@ pub struct Rules {
     pub audit: Option<Duration>,
     /// Of each sync so many of the last runs that came to a result stay, however old.
     pub results: u32,
-    /// Where it is written down which runs were exported, if they are to be.
-    pub spool: Option<PathBuf>,
+    /// Where receipts wait for their export, and where it is written down which runs were exported.
+    pub spool: PathBuf,
+    /// Whether runs are exported, so that each of them waits for that.
+    pub awaits_export: bool,
 }
 
 /// What a pass has removed.
@@ -57,6 +60,7 @@ pub async fn serve<T>(
     rules: impl Fn(&T) -> Rules,
     mut shutdown: Shutdown,
 ) {
+    tell_of_waiting(&rules(&known.borrow()));
     loop {
         let current = rules(&known.borrow_and_update());
         tokio::select! {
@@ -83,6 +87,26 @@ pub async fn last(store: &Store, rules: &Rules) {
     }
 }
 
+/// Says it where receipts wait for nobody.
+fn tell_of_waiting(rules: &Rules) {
+    let waiting = if rules.awaits_export { 0 } else { spooled(&rules.spool).len() };
+    if waiting > 0 {
+        let spool = rules.spool.display();
+        tracing::warn!(
+            "receipts of {waiting} runs wait in `{spool}` to be exported, and the config has no `delivery_log`: put it back \
+             to have them exported; else each is removed with its run"
+        );
+    }
+}
+
+fn spooled(spool: &Path) -> Vec<RunId> {
+    spool::runs(spool).unwrap_or_else(|error| {
+        let spool = spool.display();
+        tracing::warn!(%error, "the receipts that wait in `{spool}` cannot be looked for");
+        Vec::new()
+    })
+}
+
 fn tell(removed: Result<Removed, Error>) {
     match removed {
         Ok(Removed { runs: 0, audited: 0 }) => {}
@@ -102,8 +126,10 @@ pub async fn pass(store: &Store, rules: &Rules, pause: Duration) -> Result<Remov
     store.forget_expired_keys(now()).await?;
     if let Some(age) = rules.runs {
         let which = OldRuns { before: ago(age), results: rules.results };
-        removed.runs = remove_runs(store, which, rules.spool.as_deref(), pause).await?;
+        let exported = rules.awaits_export.then(|| Done::read(&rules.spool));
+        removed.runs = remove_runs(store, which, exported, pause).await?;
     }
+    remove_receipts(store, &rules.spool).await?;
     if let Some(age) = rules.audit {
         // Whole days: a log that is seldom written to is not filled by the entries of its own removal.
         let before = ago(age);
@@ -116,10 +142,9 @@ pub async fn pass(store: &Store, rules: &Rules, pause: Duration) -> Result<Remov
 async fn remove_runs(
     store: &Store,
     which: OldRuns,
-    spool: Option<&Path>,
+    exported: Option<Done>,
     pause: Duration,
 ) -> Result<u64, Error> {
-    let exported = spool.map(Done::read);
     let is_exported = |run: &RunId| exported.as_ref().is_none_or(|done| done.contains(*run));
     let (mut removed, mut after) = (0, 0);
     loop {
@@ -137,6 +162,29 @@ async fn remove_runs(
             None => return Ok(removed),
         }
     }
+}
+
+/// Removes receipts that wait to be exported with runs that are gone: no export asks for them any more.
+async fn remove_receipts(store: &Store, spool: &Path) -> Result<(), Error> {
+    let mut removed = 0;
+    // A run is there before its receipts are.
+    for run in spooled(spool) {
+        if store.run(run).await?.is_some() {
+            continue;
+        }
+        match spool::remove(spool, run) {
+            Ok(()) => removed += 1,
+            Err(error) => {
+                tracing::warn!(%run, %error, "the receipts of a run that is gone are not removed")
+            }
+        }
+    }
+    if removed > 0 {
+        tracing::warn!(
+            "the receipts of {removed} runs that are gone were never exported, and are removed"
+        );
+    }
+    Ok(())
 }
 
 async fn remove_audited(store: &Store, before: Instant, pause: Duration) -> Result<u64, Error> {
@@ -180,7 +228,13 @@ mod tests {
     use crate::shutdown;
     use crate::store::{End, NewRun};
 
-    const RULES: Rules = Rules { runs: Some(DAYS), audit: Some(DAYS), results: 1, spool: None };
+    const RULES: Rules = Rules {
+        runs: Some(DAYS),
+        audit: Some(DAYS),
+        results: 1,
+        spool: PathBuf::new(),
+        awaits_export: false,
+    };
     const DAYS: Duration = Duration::from_secs(2 * 86_400);
 
     /// A state with so many runs and one command of long ago.
@@ -239,13 +293,30 @@ mod tests {
     #[tokio::test]
     async fn runs_wait_for_their_export() {
         let (folder, store) = past(3).await;
-        let rules = Rules { spool: Some(folder.path().to_owned()), ..RULES };
+        let rules = Rules { spool: folder.path().to_owned(), awaits_export: true, ..RULES };
         assert_eq!(pass(&store, &rules, Duration::ZERO).await.unwrap().runs, 0);
         let mut done = Done::default();
         done.add(RunId(2));
         done.write(folder.path()).unwrap();
         assert_eq!(pass(&store, &rules, Duration::ZERO).await.unwrap().runs, 1);
         assert!(store.run(RunId(1)).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn receipts_that_no_delivery_log_exports_go_with_their_runs_and_not_before() {
+        let (folder, store) = past(2).await;
+        let spool = folder.path().join("delivery_log");
+        std::fs::create_dir(&spool).unwrap();
+        let receipts = |run| spool::file(&spool, RunId(run));
+        [1, 2].into_iter().for_each(|run| std::fs::write(receipts(run), "{}\n").unwrap());
+        let rules = Rules { spool: spool.clone(), ..RULES };
+        let exported = Rules { awaits_export: true, ..rules.clone() };
+        pass(&store, &exported, Duration::ZERO).await.unwrap();
+        pass(&store, &Rules { runs: None, ..rules.clone() }, Duration::ZERO).await.unwrap();
+        assert!(receipts(1).exists() && receipts(2).exists(), "their runs are there");
+        pass(&store, &rules, Duration::ZERO).await.unwrap();
+        assert!(store.run(RunId(1)).await.unwrap().is_none());
+        assert!(!receipts(1).exists() && receipts(2).exists(), "the last run stays");
     }
 
     #[tokio::test]

@@ -124,7 +124,7 @@ pub fn fuzz_judge(data: &[u8]) -> bool {
         Judgement::NotApplied(refusal)
         | Judgement::Unknown(refusal)
         | Judgement::Split(refusal)
-        | Judgement::Halt(refusal) => {
+        | Judgement::Halt(refusal, _) => {
             check_refusal(&refusal);
             false
         }

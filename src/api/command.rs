@@ -6,7 +6,8 @@
 //!
 //! Invariants: the key is claimed in the transaction of the first effect (`store::command`); a command without an effect
 //! is audited all the same, and one that cannot be audited is no success; a refused command has no effect, so that its
-//! key stays free.
+//! key stays free. But for a 503 that comes behind the effect, of a `connection replace` whose config is not in place yet
+//! and of a decision (`discard`) that is carried out later: then the key is in use, and a repetition is told what was audited.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

@@ -35,7 +35,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CURRENT: Duration = Duration::from_secs(5);
 
 /// Every metric with its kind and what it says; the README and the alert rules name no other.
-pub const NAMES: [(&str, &str, &str); 19] = [
+pub const NAMES: [(&str, &str, &str); 20] = [
     ("counterflow_build_info", "gauge", "Always 1; the label is the version"),
     (
         "counterflow_heartbeat_timestamp_seconds",
@@ -61,6 +61,11 @@ pub const NAMES: [(&str, &str, &str); 19] = [
     ),
     ("counterflow_records_unknown_total", "counter", "Records sent without a receipt, by sync"),
     ("counterflow_runs_total", "counter", "Runs that ended, by sync and outcome"),
+    (
+        "counterflow_queries_abandoned_total",
+        "counter",
+        "Queries that did not end with their runs, by sync",
+    ),
     ("counterflow_last_success_timestamp_seconds", "gauge", "When a run last succeeded, by sync"),
     ("counterflow_sync_status", "gauge", "1 for the status that a sync has, by sync and status"),
     ("counterflow_group_status", "gauge", "1 for the status that a group has, by group and status"),
@@ -225,10 +230,11 @@ impl Page {
     /// Of the syncs that are in the config: one that left it takes its series with it.
     fn totals(&mut self, app: &App, counts: &Counts) {
         type Total = (&'static str, fn(&OfSync) -> u64);
-        const TOTALS: [Total; 3] = [
+        const TOTALS: [Total; 4] = [
             ("counterflow_records_delivered_total", |of| of.delivered),
             ("counterflow_records_rejected_total", |of| of.rejected),
             ("counterflow_records_unknown_total", |of| of.unknown),
+            ("counterflow_queries_abandoned_total", |of| of.abandoned_queries),
         ];
         let none = OfSync::default();
         let syncs: Vec<(&str, &OfSync)> = app

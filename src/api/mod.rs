@@ -205,6 +205,7 @@ pub(crate) mod tests {
     use crate::control::turns::Turns;
     use crate::control::work::Engine;
     use crate::control::{handle, sampling};
+    use crate::engine::abandoned::Abandoned;
     use crate::telemetry::traces::Traces;
     use crate::{config, shutdown};
 
@@ -216,8 +217,12 @@ pub(crate) mod tests {
         let store = Store::open(state).await.unwrap();
         let (handle, _inbox) = handle::channel();
         let (_stopper, closing) = shutdown::channel();
-        let engine =
-            Engine { store: store.clone(), turns: Turns::default(), traces: Traces::default() };
+        let engine = Engine {
+            store: store.clone(),
+            turns: Turns::default(),
+            traces: Traces::default(),
+            abandoned: Abandoned::default(),
+        };
         let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());
         App::new(Arc::new(config), store, handle, samples, closing)
     }

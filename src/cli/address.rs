@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::reload::Known;
 use crate::domain::id::Instant;
+use crate::folders;
 use crate::store::StateLock;
 
 const FILE: &str = "server.json";
@@ -60,13 +61,11 @@ impl Announced {
     /// # Errors
     /// The file cannot be written.
     pub fn again(&self, config: Option<String>, known: Known) -> std::io::Result<()> {
-        let next = self.file.with_extension("json.next");
         let Known { revision, since, warning } = known;
         let (pid, since) = (std::process::id(), Some(since));
         let said = Address { pid, address: self.address, config, revision, since, warning };
         let text = serde_json::to_string(&said).expect("an address is plain data");
-        std::fs::write(&next, text)?;
-        std::fs::rename(&next, &self.file)
+        folders::replace(&self.file, text.as_bytes(), 0o644)
     }
 }
 

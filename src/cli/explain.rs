@@ -14,8 +14,8 @@ use super::state::{self, Place};
 use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
-use crate::engine::prepare::folder;
-use crate::snapshot::{self, Known, View};
+use crate::engine::{decisions, viewing};
+use crate::snapshot::{Known, View};
 use crate::store::RunNote;
 
 /// How many notes are shown, the newest first.
@@ -23,14 +23,16 @@ const NOTES: usize = 10;
 
 pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Result<Exit, Failure> {
     let config = place.config_for(None)?;
-    state::find(&config, sync)?;
+    let connection = &state::find(&config, sync)?.sync.connection;
     let store = place.beside().await?;
-    let known = match &store {
-        Some(store) => store.known(sync).await?,
-        None => None,
+    let (known, decided) = match &store {
+        Some(store) => {
+            (store.known(sync).await?, decisions::pending_of(store, sync, connection).await?)
+        }
+        None => (None, Vec::new()),
     };
     let known = known.map(|(lineage, generation, journal)| Known { lineage, generation, journal });
-    let view = snapshot::recovered(&folder(&config.state, sync), sync, known)
+    let view = viewing::foreseen(&config.state, sync, known, &decided)
         .map_err(|error| Failure::of(&error))?;
     let (entries, epoch) = match &view {
         Some(view) => (find(view, key)?, view.header().epoch),

@@ -5,15 +5,14 @@
 //! is kept is what was written, with references as they stand there and never with what they stand for; it counts for a
 //! file at the same path alone, and over the state that it is kept in; it is whole, or it is not there.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::address;
 use crate::config::{self, Config, Problems, Written};
+use crate::folders;
 
 const FILE: &str = "last-good-config.json";
 /// Where systemd says that a service may write, and our image too: a file that is gone cannot say where its state is.
@@ -117,16 +116,7 @@ fn read(state: &Path) -> Option<Kept> {
 }
 
 fn write(state: &Path, kept: &Kept) -> io::Result<()> {
-    let next = state.join(format!("{FILE}.next"));
-    match std::fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    file.sync_all()?;
-    std::fs::rename(next, state.join(FILE))?;
-    File::open(state)?.sync_all()
+    folders::replace(&state.join(FILE), &serde_json::to_vec(kept)?, 0o600)
 }
 
 #[cfg(test)]

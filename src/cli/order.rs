@@ -40,7 +40,8 @@ pub fn history(config: &Config) -> history::Rules {
         runs: config.history.runs,
         audit: config.history.audit,
         results: halts.max().unwrap_or_default(),
-        spool: config.delivery_log.as_ref().map(|_| config.state.join(SPOOL)),
+        spool: config.state.join(SPOOL),
+        awaits_export: config.delivery_log.is_some(),
     }
 }
 

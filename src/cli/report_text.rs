@@ -46,6 +46,9 @@ pub fn human(report: &Report) -> String {
     } else if tally.deferred > 0 {
         let _ = writeln!(text, "  which and why:          counterflow rejected {sync}");
     }
+    if report.abandoned_queries > 0 {
+        text.push_str("  its query did not end when it was told to; the next run waits for that\n");
+    }
     if let Some(error) = &report.error {
         let _ = writeln!(text, "  error: {error}");
     }

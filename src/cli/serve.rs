@@ -32,6 +32,7 @@ use crate::control::service::{Service, Standing};
 use crate::control::turns::Turns;
 use crate::control::work::{Engine, WallClock};
 use crate::domain::id::Instant;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::decisions;
 use crate::export::Exporter;
 use crate::history;
@@ -109,7 +110,8 @@ async fn serve(
     Box::pin(decisions::settle_all(&owned.store, &orders)).await?;
     let traces = sync::traces(config)?;
     let store = owned.store.clone();
-    let engine = Engine { store, turns: Turns::default(), traces: traces.clone() };
+    let (turns, abandoned) = (Turns::default(), Abandoned::default());
+    let engine = Engine { store, turns, traces: traces.clone(), abandoned };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
     let app = App::new(
@@ -161,7 +163,12 @@ async fn serve(
     let mut exporting = Tasks::default();
     exporter.clone().map(|exporter| exporting.spawn(exporter.serve(ending.shutdown())));
     let mut removing = Tasks::default();
-    let rules = |app: &App| order::history(&app.config);
+    // One that a reload takes out goes on until the next start.
+    let is_exporting = config.delivery_log.is_some();
+    let rules = move |app: &App| {
+        let rules = order::history(&app.config);
+        history::Rules { awaits_export: rules.awaits_export || is_exporting, ..rules }
+    };
     removing.spawn(history::serve(owned.store.clone(), known_apps, rules, ending.shutdown()));
     let (runs, carried) = (service.serve(ending.shutdown()), carrier.serve(ending.shutdown()));
     let drained = async { tokio::join!(Box::pin(runs), Box::pin(carried), commands.ended()).0 };

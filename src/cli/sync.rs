@@ -25,6 +25,7 @@ use crate::control::service::{take_in, take_in_for};
 use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::recovery;
@@ -190,7 +191,12 @@ pub async fn watched(
         owned.store.finish(run, Outcome::Cancelled, &tally, Some(&why), now).await?;
         return Err(Failure::usage(why));
     }
-    Ok(Box::pin(carried_out(owned, output, config, &traces, order, run, signals)).await)
+    let ended = Box::pin(carried_out(owned, output, config, &traces, order, run, signals)).await;
+    if ended.0.outcome == Outcome::Cancelled {
+        // Nobody goes on for it by itself, whoever ended it: the next run is another question.
+        owned.store.spend_word(&sync, run).await?;
+    }
+    Ok(ended)
 }
 
 /// Carries a run out, heeding signals and stop requests; its trace is sent, and the delivery log written.
@@ -208,7 +214,9 @@ pub async fn carried_out(
     let progress = Arc::new(Progress::default());
     let bar = output.is_watched().then(|| Bar::start(&order.sync.name, Arc::clone(&progress)));
     let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
-    let report = Box::pin(engine_run(&owned.store, order, run, shutdown, progress)).await;
+    let abandoned = Abandoned::default();
+    let ended = engine_run(&owned.store, order, run, shutdown, progress, &abandoned);
+    let report = Box::pin(ended).await;
     drop(bar);
     let exit = exit::of(&report, watch.cause());
     drop(watch);
@@ -238,6 +246,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "holds": [],
         "examples": [],
         "troubles": [],
+        "abandoned_queries": 0,
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);

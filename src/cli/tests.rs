@@ -173,9 +173,7 @@ async fn what_a_killed_process_left_in_doubt_is_explained_without_a_write() {
     Store::open(&config.state).await.unwrap().close().await;
     leave_in_doubt(&config);
     let before = listing(&config.state.join("snapshots"));
-    let view = crate::snapshot::recovered(&prepare::folder(&config.state, SYNC), SYNC, None)
-        .unwrap()
-        .unwrap();
+    let view = crate::engine::viewing::foreseen(&config.state, SYNC, None, &[]).unwrap().unwrap();
     let entries = explain::find(&view, "a").unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].doubt.unwrap().number, IntentNumber(1));

@@ -3,7 +3,7 @@
 //! Guard: the text that comes out means what the one that went in means, but for those connections: it is read again and
 //! compared, so that an anchor or a form that is not foreseen is refused and never silently changes something else.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::scalar;
 use super::tree::{self, Content, Entry, Node};
+use crate::folders;
 
 /// The text with `new` as the connection of these syncs, each of which has `old`.
 ///
@@ -107,8 +108,7 @@ impl Next {
             return Err(io::Error::other("it was changed meanwhile"));
         }
         std::fs::rename(&self.path, &self.file)?;
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        if let Err(error) = folders::sync_parent(&self.file) {
             tracing::warn!(%error, "a power cut may undo what was written to the config file");
         }
         Ok(())

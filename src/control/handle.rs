@@ -261,7 +261,8 @@ impl Handle {
 
     /// Remembers what a run came to that was carried out beside the service.
     pub(super) fn keep(&self, report: Report) {
-        self.metrics.ended(&report.sync, report.outcome, &report.tally);
+        let Report { sync, outcome, tally, abandoned_queries, .. } = &report;
+        self.metrics.ended(sync, *outcome, tally, *abandoned_queries);
         self.reports.keep(report);
     }
 

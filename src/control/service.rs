@@ -293,7 +293,7 @@ impl Service {
             }
             self.pay_owed().await;
         }
-        self.inbox.metrics.ended(sync, outcome, tally);
+        self.inbox.metrics.ended(sync, outcome, tally, report.abandoned_queries);
         self.inbox.reports.keep(report);
     }
 

@@ -13,6 +13,7 @@ use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Outcome;
 use crate::domain::tally::Tally;
 use crate::engine;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::report::Report;
@@ -67,6 +68,8 @@ pub struct Engine {
     /// Runs of one sync follow each other, whoever asked for them.
     pub turns: Turns,
     pub traces: Traces,
+    /// Runs of one sync never read beside a query of an earlier one.
+    pub abandoned: Abandoned,
 }
 
 impl Work for Engine {
@@ -77,7 +80,7 @@ impl Work for Engine {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, Report> {
-        let Engine { store, turns, traces } = self.clone();
+        let Engine { store, turns, traces, abandoned } = self.clone();
         async move {
             let runtime = Handle::current();
             let (trigger, revision) = (order.trigger, order.revision.clone());
@@ -95,7 +98,7 @@ impl Work for Engine {
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
-                let ended = engine::run::run(&store, order, run, shutdown, progress);
+                let ended = engine::run::run(&store, order, run, shutdown, progress, &abandoned);
                 let ended = AssertUnwindSafe(Box::pin(ended)).catch_unwind();
                 match runtime.block_on(ended) {
                     Ok(report) => report,
@@ -148,8 +151,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
         let turns = Turns::default();
-        let engine =
-            Engine { store: store.clone(), turns: turns.clone(), traces: Traces::default() };
+        let (traces, abandoned) = (Traces::default(), Abandoned::default());
+        let engine = Engine { store: store.clone(), turns: turns.clone(), traces, abandoned };
         let _somebody = turns.take("crm").await;
         let (stopper, shutdown) = shutdown::channel();
         let run = store.create_run("crm", None, Trigger::Api, Instant(1)).await.unwrap();

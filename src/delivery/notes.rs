@@ -111,7 +111,7 @@ impl Notes {
             Judgement::NotApplied(refusal)
             | Judgement::Unknown(refusal)
             | Judgement::Split(refusal)
-            | Judgement::Halt(refusal) => self.add(refusal),
+            | Judgement::Halt(refusal, _) => self.add(refusal),
         }
     }
 

@@ -4,7 +4,7 @@
 //! left out and said once; it is bounded by bytes; a line holds the key, and nothing else of the row.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,35 @@ pub struct Spool {
 /// The file of a run's receipts.
 pub fn file(folder: &Path, run: RunId) -> PathBuf {
     folder.join(format!("{run}.receipts"))
+}
+
+/// The runs whose receipts are in the folder; none where there is no such folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn runs(folder: &Path) -> io::Result<Vec<RunId>> {
+    let entries = match folder.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut runs = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let run = name.to_str().and_then(|name| name.strip_suffix(".receipts"));
+        runs.extend(run.and_then(|run| run.parse().ok()).map(RunId));
+    }
+    Ok(runs)
+}
+
+/// Removes the receipts of a run.
+///
+/// # Errors
+/// They are there still.
+pub fn remove(folder: &Path, run: RunId) -> io::Result<()> {
+    match std::fs::remove_file(file(folder, run)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Place {

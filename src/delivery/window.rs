@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::limits::Retry;
-use crate::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
+use crate::destination::answer::{Attempt, Effect, Judgement, RecordVerdict, Refusal};
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Verdict;
 use crate::domain::id::BatchNumber;
@@ -236,8 +236,8 @@ impl Window {
                 }
             }
             Judgement::Split(refusal) => self.split(parcel, refusal, actions),
-            Judgement::Halt(refusal) => {
-                if !is_without_effect(&refusal) {
+            Judgement::Halt(refusal, effect) => {
+                if effect == Effect::Possible {
                     parcel.unknown = Some(refusal.clone());
                 }
                 actions.push(parcel.give_up());
@@ -382,11 +382,6 @@ impl Parcel {
         let Refusal { code, message } = refusal;
         Verdict::Rejected { code, message, after_unknown: self.unknown.is_some() }
     }
-}
-
-/// Refused before anything could be applied; other refusals of everything may come from halfway.
-fn is_without_effect(refusal: &Refusal) -> bool {
-    matches!(refusal.code.as_str(), "401" | "tls" | "connect")
 }
 
 /// An answer for another number of records is no receipt.

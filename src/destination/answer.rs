@@ -24,7 +24,16 @@ pub enum Judgement {
     /// Nothing was applied, and the fault may be one record's, or the size: halve until it is alone.
     Split(Refusal),
     /// No record will succeed: unauthorised, forbidden, endpoint gone, TLS, a redirect.
-    Halt(Refusal),
+    Halt(Refusal, Effect),
+}
+
+/// What a refused request may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It never left, or was refused before anything could be applied.
+    None,
+    /// The refusal may come from halfway.
+    Possible,
 }
 
 /// A code such as `429` or `timeout`, and a short message free of the records' values.

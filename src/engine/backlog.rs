@@ -17,6 +17,7 @@ use super::prepare::{self, Error};
 use super::proving;
 use super::reading::{QueryRuntime, Readers};
 use super::run::now;
+use super::viewing;
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::table::Table;
@@ -81,7 +82,7 @@ impl Found {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end; or no waiver of now would count.
 pub async fn count(store: &Store, order: &Order) -> Result<Backlog, Error> {
-    let view = prepare::view(store.into(), order).await?;
+    let view = viewing::view(store.into(), order).await?;
     let view = view.ok_or_else(|| Error::NeverRan(order.sync.name.clone()))?;
     Ok(find(store, order, &view).await?.backlog())
 }

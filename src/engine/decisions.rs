@@ -13,9 +13,9 @@ use super::identity;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::run::now;
+use super::viewing;
 use crate::destination::http;
 use crate::domain::id::{Instant, RunId};
-use crate::domain::run::Trigger;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::disk::LocalDisk;
@@ -34,7 +34,7 @@ pub async fn release(
     run: RunId,
     message: &str,
 ) -> Result<Decision, Error> {
-    let is_held = match prepare::view(Some(store), order).await? {
+    let is_held = match viewing::view(Some(store), order).await? {
         Some(view) => !blocking(|| held(&view, run))?.0.is_empty(),
         None => false,
     };
@@ -104,9 +104,21 @@ pub fn audited(command: &str, sync: &str, message: &str, who: &str) -> Audited {
 /// # Errors
 /// The store cannot be read.
 pub async fn pending(store: &Store, order: &Order) -> Result<Vec<Pending>, Error> {
-    let mut pending = store.decisions(Some(&order.sync.name)).await?;
+    Ok(pending_of(store, &order.sync.name, &order.sync.connection).await?)
+}
+
+/// As [`pending`], of a sync that has this connection.
+///
+/// # Errors
+/// As there.
+pub async fn pending_of(
+    store: &Store,
+    sync: &str,
+    connection: &str,
+) -> Result<Vec<Pending>, store::Error> {
+    let mut pending = store.decisions(Some(sync)).await?;
     let all = pending.clone();
-    pending.retain(|one| is_written(&all, one, Some(&order.sync.connection)));
+    pending.retain(|one| is_written(&all, one, Some(connection)));
     Ok(pending)
 }
 
@@ -138,20 +150,13 @@ pub async fn vouched(store: &Store, order: &Order, run: RunId) -> Result<Order, 
         if !matches!(decision, Decision::Keep { .. }) || given > Some(run) {
             continue;
         }
-        if given == Some(run) || goes_on(store, &sync, run).await? {
+        if given == Some(run) || store.follows_cut_short(&sync, run).await? {
             order.keeps_snapshot = true;
         } else {
             store.settle(id).await?;
         }
     }
     Ok(order)
-}
-
-/// Whether the run goes on for one whose process ended.
-async fn goes_on(store: &Store, sync: &str, run: RunId) -> Result<bool, Error> {
-    let row = store.run(run).await?;
-    let is_recovery = row.is_some_and(|row| row.trigger == Trigger::Recovery);
-    Ok(is_recovery || store.follows_interrupted(sync, run).await?)
 }
 
 /// Carries out what is decided of the snapshot of this order's sync. As [`discard`].

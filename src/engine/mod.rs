@@ -1,7 +1,9 @@
 //! The run: source → delta → delivery → receipt → snapshot. Only this room sees the whole line.
 
+pub mod abandoned;
 pub mod backlog;
 pub mod columns;
+pub mod compacting;
 pub mod course;
 pub mod decisions;
 pub mod doctor;
@@ -24,3 +26,4 @@ pub mod removals;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod viewing;

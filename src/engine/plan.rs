@@ -11,6 +11,7 @@ use super::proving;
 use super::reading::{Chunk, QueryRuntime, Readers};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
+use super::viewing;
 use crate::delivery::Item;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
@@ -57,7 +58,7 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
-    let view = prepare::view(store, order).await?;
+    let view = viewing::view(store, order).await?;
     let header = view.as_ref().map(View::header);
     let is_owed = match store {
         Some(store) => store.is_full_owed(&order.sync.name).await?,

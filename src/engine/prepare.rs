@@ -10,7 +10,7 @@ pub use super::columns::Columns;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
-use super::{decisions, identity};
+use super::{compacting, decisions, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::destination::Destination;
@@ -25,7 +25,7 @@ use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
-use crate::snapshot::{self, Known, Snapshot, View};
+use crate::snapshot::{self, Known, Snapshot};
 use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
 use crate::store::Store;
 
@@ -143,9 +143,9 @@ impl Prepared {
     }
 }
 
-/// Opens everything; `None` if the run was stopped meanwhile. Sends nothing, but writes what goes before a run: what recovery
-/// folds, and what people have decided since the last one. A full resync that was asked for opens its epoch before anything
-/// can go wrong, so that it is never forgotten.
+/// Opens everything, to be read on the threads of `query`; `None` if the run was stopped meanwhile. Sends nothing, but writes
+/// what goes before a run: what recovery folds, and what people have decided since the last one. A full resync that was asked
+/// for opens its epoch before anything can go wrong, so that it is never forgotten.
 ///
 /// # Errors
 /// Whatever of source, snapshot, definition or destination does not fit.
@@ -153,14 +153,16 @@ pub async fn prepare(
     store: &Store,
     order: &Order,
     run: RunId,
+    query: QueryRuntime,
     shutdown: &mut Shutdown,
 ) -> Result<Option<Prepared>, Error> {
     let order = &decisions::vouched(store, order, run).await?;
-    let (mut snapshot, is_vouched) = open_checked(store, order).await?;
+    let (snapshot, is_vouched) = open_checked(store, order).await?;
     if is_vouched {
         store.spend_word(&order.sync.name, run).await?;
     }
     check_store(&order.sync.name, snapshot.header(), run)?;
+    let mut snapshot = compacting::catch_up(store, order, snapshot, shutdown).await?;
     let is_sample = order.chosen.is_some();
     if is_sample && snapshot.header().epoch == Epoch(0) {
         return Err(Error::NeverRan(order.sync.name.clone()));
@@ -181,7 +183,6 @@ pub async fn prepare(
         // A death before this opens the epoch once more, and nothing was sent in between.
         store.grant_full(&order.sync.name).await?;
     }
-    let query = QueryRuntime::start()?;
     let (reading, mut sent) = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => return Ok(None),
@@ -325,7 +326,10 @@ async fn open_checked(store: &Store, order: &Order) -> Result<(Snapshot, bool), 
 }
 
 /// Whether the state, or the snapshot alone, is a copy of what it was when the store last remembered the snapshot.
-async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result<bool, Error> {
+///
+/// # Errors
+/// The store or the manifest cannot be read.
+pub async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result<bool, Error> {
     let (name, disk) =
         (&order.sync.name, LocalDisk::existing(folder(&order.state, &order.sync.name)));
     let manifest = match known {
@@ -337,30 +341,11 @@ async fn is_copied(store: &Store, order: &Order, known: Option<Known>) -> Result
     Ok(is_copied && !is_planted("copy_accepted"))
 }
 
-/// The sync's snapshot as the next run will find it, without writing; `None` before the first commit, and where it is to be
-/// set aside.
+/// What the store has to find of the sync's snapshot.
 ///
 /// # Errors
-/// As [`open`].
-pub async fn view(store: Option<&Store>, order: &Order) -> Result<Option<View>, Error> {
-    let (known, decided) = match store {
-        Some(store) => (known(store, order).await?, decisions::pending(store, order).await?),
-        None => (None, Vec::new()),
-    };
-    if decided.iter().any(|one| decisions::sets_aside(&one.decision).is_some()) {
-        return Ok(None);
-    }
-    if let Some(store) = store
-        && is_copied(store, order, known).await?
-        && !order.keeps_snapshot
-    {
-        return Err(Error::Copied(order.sync.name.clone()));
-    }
-    let (folder, name) = (folder(&order.state, &order.sync.name), &order.sync.name);
-    Ok(blocking(|| snapshot::recovered(&folder, name, known))?)
-}
-
-async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
+/// The store cannot be read.
+pub async fn known(store: &Store, order: &Order) -> Result<Option<Known>, Error> {
     let known = store.known(&order.sync.name).await?;
     Ok(known.map(|(lineage, generation, journal)| Known { lineage, generation, journal }))
 }

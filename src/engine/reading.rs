@@ -1,7 +1,7 @@
 //! The readers: one task a partition, on the query's own runtime, from record batches to chunks of operations.
 //!
 //! A reader examines a batch, renders what is to be sent and hands it on; a full channel holds it back. Dropping
-//! [`Readers`] ends them: a query that will not yield is left behind on its runtime, and nothing waits for it.
+//! [`Readers`] ends them: a query that will not yield is left behind on its runtime, and no stop waits for it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 use tokio::runtime::{self, Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::prepare::Error;
 use crate::delta::examiner::{Candidate, Examined, Examiner};
@@ -47,27 +47,54 @@ pub struct Rendered {
     pub target_len: u32,
 }
 
-/// The threads of one query. A query that will not yield is left behind on them, and nothing waits for it.
+/// The threads of one query. Once this is dropped they end; one that runs what will not yield does so later.
 #[derive(Debug)]
-pub struct QueryRuntime(Option<Runtime>);
+pub struct QueryRuntime {
+    runtime: Option<Runtime>,
+    end: QueryEnd,
+}
+
+/// Knows when the threads of a query have ended, by their number.
+#[derive(Debug, Clone)]
+pub struct QueryEnd(watch::Receiver<usize>);
+
+impl QueryEnd {
+    /// Resolves once there are none of them any more: after they were told to end, and have. Cancel-safe.
+    pub async fn reached(mut self) {
+        // Who counts them goes with the last of them.
+        let _ = self.0.wait_for(|threads| *threads == 0).await;
+    }
+}
 
 impl QueryRuntime {
     /// # Errors
     /// The system gives no more threads.
     pub fn start() -> std::io::Result<QueryRuntime> {
-        let runtime =
-            runtime::Builder::new_multi_thread().thread_name("query").enable_all().build()?;
-        Ok(QueryRuntime(Some(runtime)))
+        let (sender, threads) = watch::channel(0);
+        let begun = Arc::new(sender);
+        let ended = Arc::clone(&begun);
+        let runtime = runtime::Builder::new_multi_thread()
+            .thread_name("query")
+            .on_thread_start(move || begun.send_modify(|threads| *threads += 1))
+            .on_thread_stop(move || ended.send_modify(|threads| *threads -= 1))
+            .enable_all()
+            .build()?;
+        Ok(QueryRuntime { runtime: Some(runtime), end: QueryEnd(threads) })
     }
 
     pub fn handle(&self) -> &Handle {
-        self.0.as_ref().expect("it is taken only when dropped").handle()
+        self.runtime.as_ref().expect("it is taken only when dropped").handle()
+    }
+
+    /// To be waited for after this is dropped.
+    pub fn end(&self) -> QueryEnd {
+        self.end.clone()
     }
 }
 
 impl Drop for QueryRuntime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             if points::is_planted("stop_waits_for_query") {
                 return blocking(|| runtime.shutdown_timeout(PLANTED_WAIT));
             }

@@ -40,6 +40,9 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<Sampling>,
     pub error: Option<String>,
+    /// Queries that did not end when they were told to, and go on: 0 or 1. The next run of the sync waits for them.
+    #[serde(default)]
+    pub abandoned_queries: u64,
     /// The run failed by what the config says. Not part of the document: its words say so.
     #[serde(skip)]
     pub is_config_fault: bool,
@@ -95,6 +98,7 @@ impl Report {
             troubles: Vec::new(),
             records: Vec::new(),
             error: None,
+            abandoned_queries: 0,
             is_config_fault: false,
             is_halt: false,
             phases: Vec::new(),

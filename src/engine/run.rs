@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use super::abandoned::Abandoned;
 use super::key_pass;
 use super::line::{End, Line};
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::progress::Progress;
+use super::reading::QueryRuntime;
 use super::report::Report;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
@@ -26,9 +28,11 @@ pub async fn run(
     run: RunId,
     shutdown: Shutdown,
     progress: Arc<Progress>,
+    abandoned: &Abandoned,
 ) -> Report {
     let mut report = Report::new(run, order.sync.name.clone());
-    if let Err(error) = execute(store, &order, shutdown, &progress, &mut report).await {
+    let executed = execute(store, &order, shutdown, &progress, abandoned, &mut report).await;
+    if let Err(error) = executed {
         report.outcome = Outcome::Failed;
         report.is_config_fault = error.is_config_fault();
         report.error = Some(error.to_string());
@@ -61,17 +65,44 @@ fn is_halt(error: &Error) -> bool {
         )
 }
 
+/// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it, and
+/// its own is known where it is left behind.
 async fn execute(
     store: &Store,
     order: &Order,
     mut shutdown: Shutdown,
     progress: &Progress,
+    abandoned: &Abandoned,
     report: &mut Report,
 ) -> Result<(), Error> {
     store.begin(report.run, order.is_full, &order.revision).await?;
     report.enters(Phase::Starting);
     points::reached(Point::RunStarted);
-    let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
+    let sync = &order.sync.name;
+    if !abandoned.ended(sync, &mut shutdown).await {
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
+    }
+    let query = QueryRuntime::start()?;
+    let end = query.end();
+    let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
+    // Where nothing cut it short it has come to its end.
+    if carried_out.is_err() || report.outcome == Outcome::Cancelled {
+        report.abandoned_queries = abandoned.leave(sync, end).await;
+    }
+    carried_out
+}
+
+async fn carry_out(
+    store: &Store,
+    order: &Order,
+    query: QueryRuntime,
+    mut shutdown: Shutdown,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let prepared = prepare::prepare(store, order, report.run, query, &mut shutdown).await?;
+    let Some(prepared) = prepared else {
         report.outcome = Outcome::Cancelled;
         return Ok(());
     };

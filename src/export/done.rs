@@ -3,6 +3,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::RunId;
+use crate::folders;
 
 const FILE: &str = "exported.json";
 
@@ -22,9 +23,7 @@ impl Done {
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self, folder: &Path) -> std::io::Result<()> {
-        let next = folder.join(format!("{FILE}.next"));
-        std::fs::write(&next, serde_json::to_vec(self)?)?;
-        std::fs::rename(next, folder.join(FILE))
+        folders::replace(&folder.join(FILE), &serde_json::to_vec(self)?, 0o644)
     }
 
     pub fn contains(&self, run: RunId) -> bool {

@@ -129,15 +129,9 @@ impl Exporter {
 
     /// Removes the spools of what was exported.
     fn sweep(&self, done: &Done) -> std::io::Result<()> {
-        for entry in self.spool.read_dir()? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let run = name.strip_suffix(".receipts").and_then(|run| run.parse().ok());
-            if run.is_some_and(|run| done.contains(RunId(run))) {
-                std::fs::remove_file(path)?;
-            }
-        }
-        Ok(())
+        let spooled = spool::runs(&self.spool)?;
+        let exported = spooled.into_iter().filter(|run| done.contains(*run));
+        exported.into_iter().try_for_each(|run| spool::remove(&self.spool, run))
     }
 
     /// Writes both tables; under their names only once they are whole.

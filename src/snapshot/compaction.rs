@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// More segments than this are merged.
 const MOST_SEGMENTS: usize = 8;
+/// More segments than this are left only by runs that were all stopped or killed, as others merge them at their end.
+const OVERDUE: usize = 2 * MOST_SEGMENTS;
 /// A segment is merged with newer ones if it is at most so many times as large as all of them.
 const COMPARABLE: u64 = 4;
 /// What is smaller counts as this large where sizes are compared, in bytes.
@@ -22,6 +24,11 @@ const SMALL: u64 = 64 * 1024;
 const STRIDE: u64 = 4096;
 
 impl Snapshot {
+    /// Whether there is so much to merge that it is not left to the end of the next run.
+    pub fn is_compaction_overdue(&self) -> bool {
+        self.view.manifest.segments.len() > OVERDUE
+    }
+
     /// Merges segments if there is something to merge; to be called right after a commit. Whether it did: then there is a
     /// generation more, which differs in nothing else. Ends early, with everything as it was, once `is_wanted` is false.
     ///

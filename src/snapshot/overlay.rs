@@ -14,7 +14,8 @@ use super::open::{Known, Snapshot, check_known};
 use super::view::View;
 
 /// The snapshot in `folder` as the next run will find it: what the journal says is in doubt is. Where a commit comes in
-/// between, that commit's. `None` before the first. `known` is what the store knew of it before the call.
+/// between, that commit's. `None` before the first. `known` is what the store knew of it before the call; the journals of the
+/// generations in `unwritten` are to be dropped by that run, and say nothing.
 ///
 /// # Errors
 /// As [`Snapshot::open`].
@@ -22,6 +23,7 @@ pub fn recovered(
     folder: &Path,
     sync: &str,
     known: Option<Known>,
+    unwritten: &[u64],
 ) -> Result<Option<View>, super::Error> {
     let Some(view) = View::read(&LocalDisk::existing(folder), sync)? else {
         return match known {
@@ -29,14 +31,17 @@ pub fn recovered(
             None => Ok(None),
         };
     };
-    let overlay = || Arc::new(Overlay::new(LocalDisk::existing(folder)));
+    let overlay = Arc::new(Overlay::new(LocalDisk::existing(folder)));
     let header = view.header();
     check_known(header, known)?;
     // Beside a process that writes, a journal may have begun since somebody wrote down that it had not.
     let journal = known.filter(|known| known.generation == header.generation);
     let journal = journal.and_then(|known| known.journal).filter(|bytes| *bytes > 0);
     let there = Known { lineage: header.lineage, generation: header.generation, journal };
-    match Snapshot::open(overlay(), sync, Some(there)) {
+    for generation in unwritten {
+        Snapshot::drop_journal(overlay.as_ref(), sync, *generation)?;
+    }
+    match Snapshot::open(overlay, sync, Some(there)) {
         Ok(snapshot) => Ok(Some(snapshot.view().clone())),
         // A commit may have come in between; else it is as the next run will find it.
         Err(error) => match View::read(&LocalDisk::existing(folder), sync)? {

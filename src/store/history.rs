@@ -79,10 +79,8 @@ const OLD_AUDIT: &str = "
     ORDER BY id";
 const LIFT: &str = "DROP TRIGGER IF EXISTS audit_is_never_shortened";
 const REMOVE_AUDIT: &str = "DELETE FROM audit WHERE id IN (SELECT value FROM json_each(?))";
-/// As `001.sql` made it.
-const LOWER: &str = "
-    CREATE TRIGGER audit_is_never_shortened BEFORE DELETE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END";
+/// As the first version of the state has it.
+const LOWER: &str = include_str!("../../sql/state/audit_is_never_shortened.sql");
 
 impl Store {
     /// The next step through the runs behind this one, and those of them that may go.

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::open::{options, pool};
 use super::{Error, query};
+use crate::folders;
 use crate::points::{self, Point};
 
 /// Puts a copy of a database beside it, whole and safe on disk, before it is led to a newer version: with it an older program
@@ -32,7 +33,7 @@ pub(super) async fn keep(path: &Path, version: i64) -> Result<PathBuf, Error> {
         std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o600))?;
         File::open(&next)?.sync_all()?;
         std::fs::rename(&next, &kept)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        folders::sync_parent(&kept)
     };
     place().map_err(failed)?;
     points::reached(Point::StateKept);

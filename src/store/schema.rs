@@ -9,7 +9,10 @@ use crate::points::{self, Point};
 
 /// From an empty file to the newest version.
 const VERSIONS: [&str; 6] = [
-    include_str!("../../sql/state/001.sql"),
+    concat!(
+        include_str!("../../sql/state/001.sql"),
+        include_str!("../../sql/state/audit_is_never_shortened.sql")
+    ),
     include_str!("../../sql/state/002.sql"),
     include_str!("../../sql/state/003.sql"),
     include_str!("../../sql/state/004.sql"),

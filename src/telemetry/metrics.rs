@@ -31,6 +31,8 @@ pub struct OfSync {
     pub delivered: u64,
     pub rejected: u64,
     pub unknown: u64,
+    /// Queries that went on after their runs.
+    pub abandoned_queries: u64,
     /// By outcome.
     pub runs: BTreeMap<&'static str, u64>,
 }
@@ -51,12 +53,13 @@ const WHOLE: &str = "nobody panics while counting";
 
 impl Metrics {
     /// Counts the end of a run.
-    pub fn ended(&self, sync: &str, outcome: Outcome, tally: &Tally) {
+    pub fn ended(&self, sync: &str, outcome: Outcome, tally: &Tally, abandoned_queries: u64) {
         let mut counts = self.0.lock().expect(WHOLE);
         let of_sync = counts.syncs.entry(sync.to_owned()).or_default();
         of_sync.delivered += tally.delivered;
         of_sync.rejected += tally.rejected;
         of_sync.unknown += tally.unknown;
+        of_sync.abandoned_queries += abandoned_queries;
         *of_sync.runs.entry(outcome.word()).or_default() += 1;
     }
 
@@ -85,13 +88,14 @@ mod tests {
     fn ends_and_lateness_are_counted_by_all_clones_together() {
         let metrics = Metrics::default();
         let tally = Tally { delivered: 3, rejected: 1, unknown: 2, ..Tally::default() };
-        metrics.clone().ended("crm", Outcome::Partial, &tally);
-        metrics.ended("crm", Outcome::Partial, &tally);
+        metrics.clone().ended("crm", Outcome::Partial, &tally, 1);
+        metrics.ended("crm", Outcome::Partial, &tally, 0);
         metrics.fired(0);
         metrics.fired(700);
         let counts = metrics.counts();
         let crm = &counts.syncs["crm"];
         assert_eq!((crm.delivered, crm.rejected, crm.unknown), (6, 2, 4));
+        assert_eq!(crm.abandoned_queries, 1);
         assert_eq!(crm.runs.get("partial"), Some(&2));
         assert_eq!(counts.lateness.within, [1, 1, 1, 2, 2, 2, 2, 2]);
         assert_eq!((counts.lateness.count, counts.lateness.sum), (2, 700));

@@ -256,6 +256,15 @@ fn a_backlog_whose_discard_is_killed_is_discarded_whole_or_not_at_all_and_then_i
             assert_eq!(server.wait().code, None, "{point}");
         }
         case.workspace.setup.environment.clear();
+        let foretold = case.workspace.json(&["plan", "people"])["tally"].clone();
+        let counts = if is_done { (7, 0) } else { (0, 2) };
+        assert_eq!(
+            (&foretold["waived"], &foretold["deletes"]),
+            (&json!(counts.0), &json!(counts.1)),
+            "{point}: what is taken back is foretold to be sent"
+        );
+        let explained = case.run(&["explain", "people", "13"]);
+        assert_eq!(explained.stdout.contains("waived"), is_done, "{point}: {explained:#?}");
         {
             let server = Server::start(&case.workspace);
             let newest = &log(&server, 1)[0];

@@ -1,5 +1,7 @@
-//! Segments of a snapshot are merged behind a run; whatever becomes of that is no run's fault.
+//! Segments of a snapshot are merged behind a run, or before one where all were stopped; whatever becomes of that is no run's
+//! fault.
 
+use crate::support::SOON;
 use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
@@ -40,4 +42,26 @@ fn segments_that_cannot_be_merged_are_a_warning_and_the_run_says_what_it_came_to
     oracle.clear_faults();
     workspace.sync(&["--full"]).expect(0, "succeeded", &[("delivered", 10)]);
     check_mirror(&oracle, &expected(&people(1..=RUNS + 2)));
+}
+
+#[test]
+fn segments_are_merged_before_a_run_where_every_one_is_stopped() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = Workspace::new(&oracle, Setup { concurrency: 1, ..Setup::default() });
+    let mut left = Vec::new();
+    for run in 1..=2 * RUNS + 2 {
+        workspace.write_people(&people(1..=run));
+        let before = oracle.request_count();
+        oracle.on_next(Fault::Hold);
+        let process = workspace.spawn_sync(&[]);
+        oracle.wait_for_requests(before + 1, SOON);
+        process.sigterm();
+        workspace.wait_for_run(|run| run["phase"] == "draining");
+        oracle.release();
+        workspace.report(process).expect(143, "cancelled", &[("delivered", 1)]);
+        left.push(segments(&workspace));
+    }
+    assert_eq!(left[15..], [16, 17, 2], "{left:?}");
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    check_mirror(&oracle, &expected(&people(1..=2 * RUNS + 2)));
 }

@@ -202,3 +202,47 @@ fn a_history_that_makes_no_sense_is_refused() {
         workspace.run(&["validate"]).expect_code(2).expect_printed(words);
     }
 }
+
+/// Of the state of before, each run is of 2020.
+const AGED: &str = "UPDATE runs SET started_at = 1577836800000, finished_at = 1577836800500";
+
+#[test]
+fn without_a_delivery_log_the_receipts_that_wait_for_it_go_with_their_runs_and_that_is_said() {
+    let oracle = Oracle::start(&["id"]);
+    // Its folder is not there.
+    let (head, sync) = ("delivery_log: { path: ./log }", "disable_after_halts: 1");
+    let mut workspace = Workspace::new(&oracle, Setup { head, sync, ..Setup::default() });
+    workspace.write_people(&people(1..=12));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    let receipts = workspace.state().join("delivery_log/1.receipts");
+    workspace.change(|setup| setup.head = "");
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    assert!(receipts.exists(), "its run is there");
+    fill(&workspace, AGED);
+    let ended = workspace.run(&["sync", "people"]).expect_code(0);
+    ended.expect_printed(&["the receipts of 1 runs that are gone were never exported"]);
+    assert!(!receipts.exists());
+}
+
+#[test]
+fn a_delivery_log_that_a_reload_takes_out_keeps_its_runs_until_the_next_start_which_says_what_waits()
+ {
+    const WITHOUT: &str = "server: { listen: \"127.0.0.1:0\" }\nhistory: { audit: 400d }";
+    let oracle = Oracle::start(&["id"]);
+    let with = "server: { listen: \"127.0.0.1:0\" }\ndelivery_log: { path: ./log }";
+    let workspace = workspace(&oracle, with);
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    fill(&workspace, OLD_RUNS);
+    fill(&workspace, OLD_AUDIT);
+    let server = Server::start(&workspace);
+    workspace.write("counterflow.yaml", &workspace.config().replace(with, WITHOUT));
+    server.post("/api/v1/reload", "").expect(200);
+    let audited = || count(&workspace, "SELECT count(*) FROM audit");
+    until("the new rules count", || (audited() < 100).then_some(()));
+    assert_eq!(runs(&workspace), 10_001, "they are exported yet, by this server");
+    server.end().expect_code(0);
+    let server = Server::start(&workspace);
+    until("old runs are gone", || (runs(&workspace) < 12).then_some(()));
+    let ended = server.end().expect_code(0);
+    ended.expect_printed(&["receipts of 1 runs wait", "the config has no `delivery_log`"]);
+}

@@ -8,6 +8,7 @@ use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, expected, people};
 use crate::support::process::Process;
+use crate::support::server::Server;
 use crate::support::workspace::{Report, Setup, Workspace};
 
 /// How a run is ended in its middle.
@@ -234,4 +235,34 @@ fn a_full_run_stopped_when_all_is_in_flight_is_cancelled_and_the_next_one_is_ful
     let next = workspace.sync(&[]).expect_kind("full", "open_epoch");
     next.expect(0, "succeeded", &[("unchanged", 5), ("requests", 0)]);
     workspace.sync(&[]).expect_kind("incremental", "usual").expect(0, "succeeded", &[]);
+}
+
+#[test]
+fn a_query_that_is_left_behind_is_counted_and_the_next_run_waits_for_it_until_it_is_stopped() {
+    const STOP: &str = "/api/v1/syncs/people/stop";
+    /// One call works for minutes on a batch, and looks at nothing meanwhile.
+    const SQL: &str =
+        "SELECT * FROM people WHERE levenshtein(repeat(email, 20000), repeat(email, 20001)) >= 0";
+    let oracle = Oracle::start(&["id"]);
+    let head = "server: { listen: \"127.0.0.1:0\" }";
+    let workspace =
+        Workspace::new(&oracle, Setup { head, sql: SQL.to_owned(), ..Setup::default() });
+    workspace.write_people(&people(1..=12));
+    let server = Server::start(&workspace);
+    let run = server.run("{}");
+    server.wait_for_phase(run, "reading");
+    server.post(STOP, "{}").expect(202);
+    let document = server.ended(run);
+    assert_eq!(document["phase"], "cancelled", "{document:#}");
+    assert_eq!(document["report"]["abandoned_queries"], 1, "{document:#}");
+    let counted = "counterflow_queries_abandoned_total{sync=\"people\"} 1\n";
+    assert!(server.text("/metrics").contains(counted));
+    let next = server.run("{}");
+    server.wait_for_phase(next, "starting");
+    server.post(STOP, "{}").expect(202);
+    let document = server.ended(next);
+    assert_eq!(document["phase"], "cancelled", "{document:#}");
+    assert_eq!(document["report"]["abandoned_queries"], 0, "it has read nothing");
+    let ended = server.end().expect_code(0);
+    ended.expect_printed(&["waits for the end of a query"]);
 }

@@ -30,7 +30,8 @@ pub fn all_entries(state: &Path) -> Vec<Entries> {
     let folders = folders.map(|folder| folder.expect("the folder can be read").path());
     let view = |folder: PathBuf| {
         let sync = folder.file_name()?.to_str()?;
-        snapshot::recovered(&folder, sync, None).expect("a snapshot that the product left is whole")
+        snapshot::recovered(&folder, sync, None, &[])
+            .expect("a snapshot that the product left is whole")
     };
     folders.filter_map(view).map(|view| entries_of(&view)).collect()
 }
@@ -48,7 +49,8 @@ pub fn entries_of(view: &View) -> Entries {
 /// The sync's snapshot as the next run will find it.
 pub fn view(workspace: &Workspace) -> Option<View> {
     let folder = workspace.state().join("snapshots").join("people");
-    snapshot::recovered(&folder, "people", None).expect("a snapshot that the product left is whole")
+    snapshot::recovered(&folder, "people", None, &[])
+        .expect("a snapshot that the product left is whole")
 }
 
 /// The fingerprint of each person's record, computed beside the product's run.

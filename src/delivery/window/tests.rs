@@ -83,10 +83,14 @@ fn each_story_has_its_end() {
         ),
         (Repeat::Key, vec![unknown.clone(), split.clone()], rejected("422", true)),
         (Repeat::Never, vec![not_applied, split], rejected("422", false)),
-        (Repeat::Key, vec![Judgement::Halt(refusal("401"))], Verdict::NotApplied),
-        (Repeat::Key, vec![Judgement::Halt(refusal("tls"))], Verdict::NotApplied),
-        (Repeat::Key, vec![Judgement::Halt(refusal("403"))], Verdict::Unknown),
-        (Repeat::Key, vec![unknown, Judgement::Halt(refusal("401"))], Verdict::Unknown),
+        (Repeat::Key, vec![Judgement::Halt(refusal("401"), Effect::None)], Verdict::NotApplied),
+        (Repeat::Key, vec![Judgement::Halt(refusal("request"), Effect::None)], Verdict::NotApplied),
+        (Repeat::Key, vec![Judgement::Halt(refusal("403"), Effect::Possible)], Verdict::Unknown),
+        (
+            Repeat::Key,
+            vec![unknown, Judgement::Halt(refusal("401"), Effect::None)],
+            Verdict::Unknown,
+        ),
         // Two verdicts for one record are no receipt.
         (
             Repeat::Never,
@@ -273,7 +277,7 @@ fn judgement((kind, verdicts): &(u8, Vec<u8>), records: usize) -> Judgement {
         12..17 => Judgement::Unknown(refusal("500")),
         17..22 => Judgement::Split(refusal("422")),
         22 => Judgement::Records(Vec::new()),
-        _ => Judgement::Halt(refusal("403")),
+        _ => Judgement::Halt(refusal("403"), Effect::Possible),
     }
 }
 

@@ -16,7 +16,7 @@ use super::outcome::{Answer, Asked, judge, retry_after};
 use super::scrub::Scrub;
 use super::{Error, Http, Prepared};
 use crate::destination::Outgoing;
-use crate::destination::answer::{Attempt, Judgement, Refusal};
+use crate::destination::answer::{Attempt, Effect, Judgement, Refusal};
 use crate::destination::definition::{Connection, Identify};
 use crate::domain::entry::Operation;
 use crate::points;
@@ -97,7 +97,7 @@ impl Http {
         let may_be_renewed = operation == Operation::Upsert
             || self.credentials.is_of_one_account
             || points::is_planted("renewal_skips_hold");
-        let Judgement::Halt(refusal) = &attempt.judgement else { return attempt };
+        let Judgement::Halt(refusal, effect) = &attempt.judgement else { return attempt };
         if attempt.status != Some(401) || !may_be_renewed {
             return attempt;
         }
@@ -115,7 +115,7 @@ impl Http {
                 let refusal = since(&fault.code, &fault.message);
                 let judgement = match fault.is_passing {
                     true => Judgement::NotApplied(refusal),
-                    false => Judgement::Halt(refusal),
+                    false => Judgement::Halt(refusal, *effect),
                 };
                 Attempt { judgement, retry_after: fault.retry_after, ..attempt }
             }
@@ -254,8 +254,9 @@ fn unjudged(judgement: Judgement) -> Attempt {
     Attempt { judgement, status: None, retry_after: None }
 }
 
+/// The request never left.
 fn halted(code: &str, message: String) -> Attempt {
-    unjudged(Judgement::Halt(Refusal { code: code.to_owned(), message }))
+    unjudged(Judgement::Halt(Refusal { code: code.to_owned(), message }, Effect::None))
 }
 
 #[cfg(test)]

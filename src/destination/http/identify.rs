@@ -170,7 +170,7 @@ fn refused(status: u16, wait: Option<Duration>) -> Fault {
 fn of_attempt(judgement: Judgement) -> Fault {
     let (Refusal { code, message }, is_passing) = match judgement {
         Judgement::NotApplied(refusal) | Judgement::Unknown(refusal) => (refusal, true),
-        Judgement::Split(refusal) | Judgement::Halt(refusal) => (refusal, false),
+        Judgement::Split(refusal) | Judgement::Halt(refusal, _) => (refusal, false),
         Judgement::Records(_) => return fault("lost", "the answer could not be read"),
     };
     Fault { is_passing, ..fault(&code, message) }

@@ -3,20 +3,22 @@
 use std::error::Error as _;
 use std::io;
 
-use crate::destination::answer::{Attempt, Judgement, Refusal};
+use crate::destination::answer::{Attempt, Effect, Judgement, Refusal};
 
 /// What an attempt without a full answer came to.
 pub(super) fn lost(error: &reqwest::Error, status: Option<u16>) -> Attempt {
     let refusal = |code: &str, message: String| Refusal { code: code.to_owned(), message };
     let judgement = if error.is_builder() {
-        Judgement::Halt(refusal("request", format!("the request cannot be made: {}", root(error))))
+        let message = format!("the request cannot be made: {}", root(error));
+        Judgement::Halt(refusal("request", message), Effect::None)
     } else if error.is_dns() {
         Judgement::NotApplied(refusal(
             "dns",
             format!("the host's name is not found: {}", root(error)),
         ))
     } else if error.is_connect() && is_tls(error) {
-        Judgement::Halt(refusal("tls", format!("the host cannot be trusted: {}", root(error))))
+        let message = format!("the host cannot be trusted: {}", root(error));
+        Judgement::Halt(refusal("tls", message), Effect::None)
     } else if error.is_connect() && error.is_timeout() {
         Judgement::NotApplied(refusal("connect", "no connection within the timeout".to_owned()))
     } else if error.is_connect() {

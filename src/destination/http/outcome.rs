@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::receipt;
 use super::scrub::Scrub;
-use crate::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
+use crate::destination::answer::{Attempt, Effect, Judgement, RecordVerdict, Refusal};
 use crate::destination::definition::{Decode, OutcomeRule, PerRecord, StatusMatch, Then};
 use crate::domain::entry::Operation;
 use crate::points;
@@ -90,7 +90,7 @@ impl Judge<'_> {
             Then::Reject => self.every(RecordVerdict::Rejected(self.refusal("refused"))),
             Then::Retry => Judgement::NotApplied(self.refusal("refused for now")),
             Then::Split => Judgement::Split(self.refusal("refused")),
-            Then::Halt => Judgement::Halt(self.refusal("refused for every record")),
+            Then::Halt => self.halt("refused for every record"),
         }
     }
 
@@ -123,22 +123,18 @@ impl Judge<'_> {
             300..=399 if points::is_planted("redirect_taken_for_success") => {
                 self.every(RecordVerdict::Delivered)
             }
-            300..=399 => Judgement::Halt(self.refusal(
+            300..=399 => self.halt(
                 "redirects are not followed; let `base_url` and the path be the final address",
-            )),
-            401 => Judgement::Halt(self.refusal("unauthorised; check the connection's `auth`")),
-            403 => Judgement::Halt(
-                self.refusal("forbidden; check what the connection's credentials may do"),
             ),
+            401 => self.halt("unauthorised; check the connection's `auth`"),
+            403 => self.halt("forbidden; check what the connection's credentials may do"),
             404 | 410 if self.asked.has_key_in_path => match self.asked.operation {
                 Operation::Delete => self.every(RecordVerdict::Delivered),
                 Operation::Upsert => {
                     self.every(RecordVerdict::Rejected(self.refusal("no such record")))
                 }
             },
-            404 | 410 => Judgement::Halt(
-                self.refusal("no such endpoint; check `base_url` and the request's path"),
-            ),
+            404 | 410 => self.halt("no such endpoint; check `base_url` and the request's path"),
             425 | 429 => Judgement::NotApplied(self.refusal("refused for now")),
             408 | 500..=599 => Judgement::Unknown(self.refusal("failed at the destination")),
             413 => Judgement::Split(self.refusal("the request is too large")),
@@ -147,6 +143,13 @@ impl Judge<'_> {
                 self.refusal("no receipt; no outcome rule declares what this status means"),
             ),
         }
+    }
+
+    /// Who is not let in has changed nothing; any other refusal may come from halfway.
+    fn halt(&self, ours: &str) -> Judgement {
+        let is_let_in = self.answer.status != 401;
+        let effect = if is_let_in { Effect::Possible } else { Effect::None };
+        Judgement::Halt(self.refusal(ours), effect)
     }
 
     fn every(&self, verdict: RecordVerdict) -> Judgement {
@@ -280,7 +283,7 @@ mod tests {
             Judgement::NotApplied(_) => "not applied",
             Judgement::Unknown(_) => "unknown",
             Judgement::Split(_) => "split",
-            Judgement::Halt(_) => "halt",
+            Judgement::Halt(..) => "halt",
         }
     }
 

@@ -3,11 +3,12 @@
 
 use super::{End, Line};
 use crate::domain::tally::Tally;
+use crate::engine::compacting;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
 use crate::points::is_planted;
-use crate::shutdown::{Stage, blocking};
+use crate::shutdown::blocking;
 
 impl Line<'_> {
     /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
@@ -75,19 +76,8 @@ impl Line<'_> {
         prepare::remember(self.store, &self.prepared.snapshot).await
     }
 
-    /// Merges segments of the snapshot where there are many, until a stop comes. It changes nothing of what the run came to:
-    /// what fails here is tried again after the next one.
+    /// Makes the snapshot smaller where that is due. It changes nothing of what the run came to.
     pub async fn compact(&mut self) {
-        let (snapshot, shutdown) = (&mut self.prepared.snapshot, &self.shutdown);
-        let compacted = blocking(|| snapshot.compact(|| shutdown.stage() == Stage::Running));
-        let remembered = match compacted {
-            Ok(false) => Ok(()),
-            Ok(true) => prepare::remember(self.store, snapshot).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = remembered {
-            let sync = &self.order.sync.name;
-            tracing::warn!(%sync, %error, "the snapshot could not be made smaller; the next run tries again");
-        }
+        compacting::compact(self.store, &mut self.prepared.snapshot, &self.shutdown).await;
     }
 }

@@ -1,5 +1,5 @@
 //! How long a person's word that a snapshot is true stands: for the run that it came with, and for the one that goes on
-//! for it where the process ended first.
+//! for it where the process was killed or drained first.
 
 use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
@@ -21,9 +21,10 @@ const SPEND_AT_END: &str = "
     AND EXISTS (
         SELECT 1 FROM runs WHERE id = ?1 AND (NOT ?3 OR stop IS NOT NULL)
         AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample')";
-/// Of the last run before this one that began, samples aside.
-const LAST_PHASE: &str = "
-    SELECT phase FROM runs WHERE sync = ? AND id < ? AND revision IS NOT NULL
+/// Of the last run before this one that began, samples aside: whether it was interrupted (?3), or cancelled (?4) by nobody.
+const WAS_LAST_CUT_SHORT: &str = "
+    SELECT phase = ?3 OR (phase = ?4 AND stop IS NULL)
+    FROM runs WHERE sync = ?1 AND id < ?2 AND revision IS NOT NULL
     AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample' ORDER BY id DESC LIMIT 1";
 
 impl Store {
@@ -53,15 +54,18 @@ impl Store {
         spent.map(drop).map_err(|error| self.failure(error))
     }
 
-    /// Whether the process ended before the last run did that began before this one.
-    pub async fn follows_interrupted(&self, sync: &str, run: RunId) -> Result<bool, Error> {
-        let last: Option<String> = sqlx::query_scalar(LAST_PHASE)
+    /// Whether the last run that began before this one was cut short by nobody: its process was killed, or drained. Whatever
+    /// asked for this run, it goes on for that one.
+    pub async fn follows_cut_short(&self, sync: &str, run: RunId) -> Result<bool, Error> {
+        let was_cut_short: Option<bool> = sqlx::query_scalar(WAS_LAST_CUT_SHORT)
             .bind(sync)
             .bind(stored(run.0))
+            .bind(json(&Phase::Ended(Outcome::Interrupted)))
+            .bind(json(&Phase::Ended(Outcome::Cancelled)))
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
-        Ok(last.is_some_and(|phase| phase == json(&Phase::Ended(Outcome::Interrupted))))
+        Ok(was_cut_short.unwrap_or(false))
     }
 }
 
@@ -136,10 +140,33 @@ mod tests {
         store.begin(run, false, "r1").await.unwrap();
         end(&store, run, Outcome::Interrupted).await;
         let (next, behind) = (create(None).await.unwrap(), asked(&store).await);
-        assert!(store.follows_interrupted("crm", next).await.unwrap());
+        assert!(store.follows_cut_short("crm", next).await.unwrap());
         store.begin(next, false, "r1").await.unwrap();
         end(&store, next, Outcome::Failed).await;
         assert_eq!(words(&store).await, [Some(behind)], "it is spent by the run that went on");
-        assert!(!store.follows_interrupted("crm", behind).await.unwrap());
+        assert!(!store.follows_cut_short("crm", behind).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_waited_behind_a_run_that_a_drain_cut_short_goes_on_for_it_and_for_none_that_a_person_stopped()
+     {
+        for (outcome, is_stopped, goes_on) in [
+            (Outcome::Interrupted, false, true),
+            (Outcome::Cancelled, false, true),
+            (Outcome::Cancelled, true, false),
+            (Outcome::Failed, false, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path()).await.unwrap();
+            let run = asked(&store).await;
+            store.begin(run, false, "r1").await.unwrap();
+            if is_stopped {
+                store.request_stop("crm", false, "ada", None, Instant(1)).await.unwrap();
+            }
+            let behind = store.create_run("crm", None, Trigger::Schedule, Instant(1)).await;
+            end(&store, run, outcome).await;
+            let follows = store.follows_cut_short("crm", behind.unwrap()).await.unwrap();
+            assert_eq!(follows, goes_on, "{outcome} {is_stopped}");
+        }
     }
 }

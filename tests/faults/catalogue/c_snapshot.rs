@@ -63,7 +63,7 @@ fn killed(scenario: &Scenario) -> Case {
 /// What both ways of opening a snapshot say of its entries; they must agree.
 fn read(folder: &Path) -> Result<BTreeMap<Vec<u8>, Entry>, String> {
     let known = None;
-    let beside = snapshot::recovered(folder, "people", known).and_then(|view| {
+    let beside = snapshot::recovered(folder, "people", known, &[]).and_then(|view| {
         let mut entries = BTreeMap::new();
         let view = view.expect("something is on disk");
         view.visit(|key, entry| drop(entries.insert(key.to_vec(), entry)))?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use counterflow::destination::answer::Judgement;
+use counterflow::destination::answer::{Effect, Judgement};
 use counterflow::domain::entry::{Fingerprint, Operation};
 use counterflow::domain::id::IntentNumber;
 
@@ -73,9 +73,8 @@ impl Numbers {
                 self.forget(request.records[0].key);
             }
             Judgement::Split(_) => self.batches.retain(|batch| !batch.shares_key_with(request)),
-            Judgement::Halt(refusal) if refusal.code == "401" => {}
-            Judgement::NotApplied(_) => {}
-            Judgement::Unknown(_) | Judgement::Records(_) | Judgement::Halt(_) => {
+            Judgement::NotApplied(_) | Judgement::Halt(_, Effect::None) => {}
+            Judgement::Unknown(_) | Judgement::Records(_) | Judgement::Halt(..) => {
                 self.unanswered(request);
             }
         }

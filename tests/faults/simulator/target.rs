@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use counterflow::delivery::dispatch::Sending;
 use counterflow::delivery::idempotency;
-use counterflow::destination::answer::{Attempt, Judgement, RecordVerdict, Refusal};
+use counterflow::destination::answer::{Attempt, Effect, Judgement, RecordVerdict, Refusal};
 use counterflow::destination::definition::Repeat;
 use counterflow::domain::entry::{Fingerprint, Operation};
 use counterflow::domain::id::{IntentNumber, Lineage};
@@ -142,10 +142,10 @@ impl Target {
                 self.apply_part(request, Part::All);
                 Judgement::Records(vec![RecordVerdict::Delivered; request.records.len() + 1])
             }
-            Some(How::Unauthorised) => Judgement::Halt(refusal("401")),
+            Some(How::Unauthorised) => Judgement::Halt(refusal("401"), Effect::None),
             Some(How::Forbidden(part)) => {
                 self.apply_part(request, part);
-                Judgement::Halt(refusal("403"))
+                Judgement::Halt(refusal("403"), Effect::Possible)
             }
         }
     }
@@ -302,6 +302,6 @@ fn shown(judgement: &Judgement) -> String {
         Judgement::NotApplied(why) => format!("not applied, {}", why.code),
         Judgement::Unknown(why) => format!("unknown, {}", why.code),
         Judgement::Split(why) => format!("split, {}", why.code),
-        Judgement::Halt(why) => format!("halt, {}", why.code),
+        Judgement::Halt(why, _) => format!("halt, {}", why.code),
     }
 }

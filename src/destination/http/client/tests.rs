@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::destination::answer::RecordVerdict;
+use crate::destination::answer::{Effect, RecordVerdict};
 use crate::destination::definition::{Auth, Decode, Identify, Renewal, Requests};
 use crate::destination::http::tests::{connection, fields, requests};
 use crate::domain::entry::Operation;
@@ -133,7 +133,7 @@ fn code(attempt: &Attempt) -> (&'static str, &str) {
         Judgement::NotApplied(refusal) => ("not applied", &refusal.code),
         Judgement::Unknown(refusal) => ("unknown", &refusal.code),
         Judgement::Split(refusal) => ("split", &refusal.code),
-        Judgement::Halt(refusal) => ("halt", &refusal.code),
+        Judgement::Halt(refusal, _) => ("halt", &refusal.code),
     }
 }
 
@@ -231,7 +231,7 @@ async fn a_refused_secret_is_read_anew_and_only_another_one_is_tried_b14() {
     assert_eq!(http.renew(&old).await, Ok(true), "one that was in flight meanwhile is tried too");
     let attempt = http.send(&upsert()).await;
     assert_eq!(code(&attempt), ("halt", "401"));
-    let Judgement::Halt(refusal) = attempt.judgement else { panic!() };
+    let Judgement::Halt(refusal, _) = attempt.judgement else { panic!() };
     assert!(!refusal.message.contains("canary"), "{}", refusal.message);
     let requests = server.requests.lock().expect("no test panics with it");
     let tokens = ["canary-token", "canary-token", "canary-next"];
@@ -307,8 +307,10 @@ async fn what_asks_for_the_account_again_says_what_it_made_of_that_and_gives_not
     });
     for _ in 0..2 {
         let attempt = http.send(&upsert()).await;
-        let Judgement::Halt(Refusal { code, message }) = attempt.judgement else { panic!() };
-        assert_eq!(code, "401");
+        let Judgement::Halt(Refusal { code, message }, effect) = attempt.judgement else {
+            panic!()
+        };
+        assert_eq!((code.as_str(), effect), ("401", Effect::None));
         assert!(message.contains("the credentials are refused"), "{message}");
     }
     let attempt = http.judged(
@@ -316,7 +318,7 @@ async fn what_asks_for_the_account_again_says_what_it_made_of_that_and_gives_not
         &upsert(),
         &Answer { status: 401, retry_after: None, body: br#"{"message":"canary-b"}"# },
     );
-    let Judgement::Halt(refusal) = attempt.judgement else { panic!() };
+    let Judgement::Halt(refusal, _) = attempt.judgement else { panic!() };
     assert!(!refusal.message.contains("canary"), "{}", refusal.message);
     let requests = server.requests.lock().expect("no test panics with it");
     let rows = requests.iter().filter(|one| one.starts_with("POST"));

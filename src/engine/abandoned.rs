@@ -1,0 +1,125 @@
+//! Queries that a run has left behind: one that will not yield goes on after its run, on threads of its own.
+//!
+//! Not responsible for telling a query to end (`reading`). Invariants: each of them is counted, and known until it has ended; the
+//! next run of its sync waits for that, as long as nobody stops it and within a bound; no stop waits for one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::reading::QueryEnd;
+use crate::shutdown::{Shutdown, Stage};
+
+/// A query that was told to end is given so long before it counts as left behind.
+const GRACE: Duration = Duration::from_millis(200);
+/// A query that goes on for longer keeps the next run from nothing.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// The queries that runs of one process have left behind, by sync. Cheap to clone; clones know the same.
+#[derive(Debug, Clone, Default)]
+pub struct Abandoned(Arc<Mutex<BTreeMap<String, Vec<QueryEnd>>>>);
+
+impl Abandoned {
+    /// How many queries a run leaves behind that has told its one to end: 1, which is known from now on, or none.
+    pub async fn leave(&self, sync: &str, query: QueryEnd) -> u64 {
+        if timeout(GRACE, query.clone().reached()).await.is_ok() {
+            return 0;
+        }
+        tracing::warn!(
+            sync,
+            "the query does not end and is left behind; the next run of the sync waits for its end"
+        );
+        self.lock().entry(sync.to_owned()).or_default().push(query);
+        1
+    }
+
+    /// Waits for the end of the queries that earlier runs of the sync have left behind; false once a stop comes.
+    pub async fn ended(&self, sync: &str, shutdown: &mut Shutdown) -> bool {
+        self.ended_within(LONGEST, sync, shutdown).await
+    }
+
+    async fn ended_within(&self, longest: Duration, sync: &str, shutdown: &mut Shutdown) -> bool {
+        let Some(queries) = self.lock().get(sync).cloned() else { return true };
+        tracing::info!(sync, "waits for the end of a query that an earlier run has left behind");
+        let all = async {
+            for query in queries {
+                query.reached().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.reached(Stage::Draining) => return false,
+            ended = timeout(longest, all) => if ended.is_err() {
+                tracing::warn!(sync, "a query that an earlier run has left behind still goes on; the run begins beside it");
+            }
+        }
+        self.lock().remove(sync);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<QueryEnd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::engine::reading::QueryRuntime;
+    use crate::shutdown::{Tasks, channel};
+
+    /// A query that is told to end, and does once something is sent.
+    async fn query() -> (QueryEnd, mpsc::Sender<()>) {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let runtime = QueryRuntime::start().unwrap();
+        let mut tasks = Tasks::default();
+        let never_yields = async move {
+            begun.send(()).unwrap();
+            receiver.recv().unwrap();
+        };
+        tasks.spawn_on(never_yields, runtime.handle());
+        has_begun.await.unwrap();
+        (runtime.end(), sender)
+    }
+
+    #[tokio::test]
+    async fn a_query_that_ends_when_it_is_told_to_is_not_left_behind() {
+        let abandoned = Abandoned::default();
+        let end = QueryRuntime::start().unwrap().end();
+        assert_eq!(abandoned.leave("crm", end).await, 0);
+        let (stopper, mut shutdown) = channel();
+        assert!(abandoned.ended("crm", &mut shutdown).await);
+        drop(stopper);
+    }
+
+    #[tokio::test]
+    async fn the_next_run_of_the_sync_waits_for_a_query_that_does_not_end_until_a_stop_comes() {
+        let abandoned = Abandoned::default();
+        let (end, sender) = query().await;
+        assert_eq!(abandoned.leave("crm", end).await, 1);
+        let (stopper, mut shutdown) = channel();
+        assert!(abandoned.clone().ended("ads", &mut shutdown).await, "that is another sync");
+        let waits = abandoned.ended("crm", &mut shutdown);
+        assert!(timeout(GRACE, waits).await.is_err());
+        stopper.raise(Stage::Draining);
+        assert!(!abandoned.ended("crm", &mut shutdown).await);
+        let (_stopper, mut shutdown) = channel();
+        sender.send(()).unwrap();
+        assert!(abandoned.ended("crm", &mut shutdown).await);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_never_ends_holds_up_no_run_for_ever() {
+        let abandoned = Abandoned::default();
+        let (end, _sender) = query().await;
+        assert_eq!(abandoned.leave("crm", end).await, 1);
+        let (_stopper, mut shutdown) = channel();
+        assert!(abandoned.ended_within(GRACE, "crm", &mut shutdown).await);
+        assert!(abandoned.ended("crm", &mut shutdown).await, "it is waited for once");
+    }
+}

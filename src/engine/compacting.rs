@@ -1,0 +1,43 @@
+//! When the snapshot is made smaller: behind each run that was not stopped, and before a run where too many were.
+//!
+//! Not responsible for which segments are merged (`snapshot::compaction`). Invariants: a stop ends it at once, with everything
+//! as it was; no run fails by it.
+
+use super::order::Order;
+use super::prepare::{self, Error};
+use crate::shutdown::{Shutdown, Stage, blocking};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+
+/// Merges segments of the snapshot where there are many, until a stop comes; false where it failed, and the next run tries
+/// again: then this value takes no more writes.
+pub async fn compact(store: &Store, snapshot: &mut Snapshot, shutdown: &Shutdown) -> bool {
+    let compacted = blocking(|| snapshot.compact(|| shutdown.stage() == Stage::Running));
+    let remembered = match compacted {
+        Ok(false) => Ok(()),
+        Ok(true) => prepare::remember(store, snapshot).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = &remembered {
+        let sync = &snapshot.header().sync;
+        tracing::warn!(%sync, %error, "the snapshot could not be made smaller; the next run tries again");
+    }
+    remembered.is_ok()
+}
+
+/// As [`compact`], before a run, where the ends of those before it left too much to merge: each of them was stopped or killed.
+///
+/// # Errors
+/// It failed, and the snapshot cannot be opened again.
+pub async fn catch_up(
+    store: &Store,
+    order: &Order,
+    mut snapshot: Snapshot,
+    shutdown: &Shutdown,
+) -> Result<Snapshot, Error> {
+    if !snapshot.is_compaction_overdue() || compact(store, &mut snapshot, shutdown).await {
+        return Ok(snapshot);
+    }
+    drop(snapshot);
+    prepare::open(store, order).await
+}
