@@ -24,3 +24,4 @@ pub mod removals;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod skipping;

@@ -1,4 +1,4 @@
-//! The run, read aloud: open, check keys if that is asked for, read and deliver, drain, delete what is proven
+//! The run, read aloud: skip it if nothing has changed since one that left nothing to do; open, check keys if that is asked for, read and deliver, drain, delete what is proven
 //! gone, commit, report.
 //!
 //! Guards: the tally is asserted at the end; nothing is deleted without a proven read; only a commit ends a run
@@ -12,8 +12,10 @@ use super::order::Order;
 use super::prepare::{self, Error};
 use super::progress::Progress;
 use super::report::Report;
+use super::skipping;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
+use crate::domain::kind::Choice;
 use crate::domain::run::{self, Outcome, Phase};
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage};
@@ -71,12 +73,23 @@ async fn execute(
     store.begin(report.run, order.is_full, &order.revision).await?;
     report.enters(Phase::Starting);
     points::reached(Point::RunStarted);
+    let unchanged_since = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => None,
+        since = skipping::unchanged_since(store, order) => since,
+    };
+    if let Some(since) = unchanged_since {
+        let skipped = Choice::skipped(since);
+        report.set_choice(skipped);
+        report.outcome = Outcome::Skipped;
+        store.set_choice(report.run, skipped).await?;
+        return Ok(());
+    }
     let Some(prepared) = prepare::prepare(store, order, report.run, &mut shutdown).await? else {
         report.outcome = Outcome::Cancelled;
         return Ok(());
     };
-    report.kind = Some(prepared.choice.kind);
-    report.reason = Some(prepared.choice.reason);
+    report.set_choice(prepared.choice);
     store.set_choice(report.run, prepared.choice).await?;
     let repeated = tokio::select! {
         biased;
