@@ -43,7 +43,7 @@ pub enum Obstacle {
     Unproven,
     #[error("some rows are not delivered")]
     Undelivered,
-    #[error("some entries are in doubt or rejected")]
+    #[error("some entries without a row are in doubt, rejected or held")]
     Unsettled,
     #[error("an epoch is open")]
     OpenEpoch,
@@ -63,7 +63,7 @@ pub struct Left {
     pub was_stopped: bool,
     /// All that was asked was delivered, and every row was valid.
     pub is_clean: bool,
-    /// An entry without a row is in doubt, or stands rejected.
+    /// An entry that is kept without a row is in doubt, rejected, or was held.
     pub is_unsettled: bool,
     pub is_epoch_open: bool,
     /// Deletes are held, or a yes to some stands.

@@ -31,7 +31,7 @@ pub struct Removals {
     /// Deletes that the destination refused and that are not yet due.
     pub deferred: u64,
     pub forget: Vec<Place>,
-    /// One that is kept without a row is in doubt, or stands rejected.
+    /// One that is kept without a row is in doubt, rejected, or was held when the sync was a mirror.
     pub is_unsettled: bool,
     pub causes: Vec<HoldCause>,
 }
@@ -61,7 +61,8 @@ pub fn sort(
         let entry = table.entry(place, epoch);
         match decision::absent(&entry, sync.mode, epoch, now) {
             Absent::Keep => {
-                removals.is_unsettled |= entry.doubt.is_some() || entry.rejection.is_some();
+                removals.is_unsettled |=
+                    entry.doubt.is_some() || entry.rejection.is_some() || entry.held.is_some();
             }
             Absent::Forget => removals.forget.push(place),
             Absent::Deferred => removals.deferred += 1,

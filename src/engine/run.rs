@@ -1,5 +1,5 @@
-//! The run, read aloud: skip it if nothing has changed since one that left nothing to do; open, check keys if that is asked for, read and deliver, drain, delete what is proven
-//! gone, commit, report.
+//! The run, read aloud: skip it if nothing has changed since one that left nothing to do; open, check keys if that is asked
+//! for, read and deliver, drain, delete what is proven gone, commit, report.
 //!
 //! Guards: the tally is asserted at the end; nothing is deleted without a proven read; only a commit ends a run
 //! well. Not here: rules (domain), the event loop of requests (delivery).

@@ -14,6 +14,7 @@ use crate::destination::http;
 use crate::domain::id::RunId;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
 use crate::domain::value::ENCODING_VERSION;
+use crate::points::files_rest;
 use crate::shutdown::Tasks;
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{AtRest, Header};
@@ -24,9 +25,12 @@ use crate::store::Store;
 /// What a run notes at its start, for the next one to be skipped by if it leaves nothing to do.
 #[derive(Debug, Clone)]
 pub struct Begun {
-    definition: String,
-    is_volatile: bool,
-    are_files_at_rest: bool,
+    /// A hash of all that decides what the run reads and sends.
+    pub definition: String,
+    /// The model can give another answer for the same rows.
+    pub is_volatile: bool,
+    /// No file was changed shortly before the read.
+    pub are_files_at_rest: bool,
 }
 
 impl Begun {
@@ -35,7 +39,8 @@ impl Begun {
         Begun {
             definition: definition(order, &reading.source, &stored(&reading.pins)),
             is_volatile: !reading.volatile.is_empty(),
-            are_files_at_rest: moment.is_some_and(|it| skip::are_at_rest(&reading.files, it)),
+            are_files_at_rest: moment
+                .is_some_and(|moment| skip::are_at_rest(&reading.files, moment) && files_rest()),
         }
     }
 

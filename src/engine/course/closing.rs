@@ -1,3 +1,8 @@
+//! The end of a run as its commit says it: the header that the next run finds, and whether that one may be skipped.
+//!
+//! Not responsible for the commit (`snapshot::commit`). Guards: an epoch closes, a baseline moves and a mark is left only
+//! behind a proven read whose tally adds up.
+
 use super::Course;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, RunId};
