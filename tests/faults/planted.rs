@@ -33,12 +33,12 @@ pub const PLANTED: &[Row] = &[
     (
         "skip_with_unsent_rows",
         "what a run left unsent is sent by the next over the same files",
-        "rows that were not sent were skipped over",
+        "I2: after a run that skipped",
     ),
     (
         "skip_with_changed_file",
         "a run over the same files is skipped, and one over any other reads them",
-        "a file that changed was skipped over",
+        "I2: after a run that skipped",
     ),
     (
         "skip_with_new_definition",
