@@ -4,7 +4,8 @@
 //! gone. What is asked for stands in the environment: `COUNTERFLOW_END_AT=point:n` ends the process when the point is
 //! reached for the n-th time, counted from 1; `COUNTERFLOW_HOLD_AT=point:n:file` makes the file then and goes no further
 //! until a stop was heard, the file is gone, or ten seconds have passed; `COUNTERFLOW_DEFECT=name` plants one defect;
-//! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked.
+//! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked;
+//! with `COUNTERFLOW_FILES_REST=never` every file counts as just changed, however slow the machine is.
 
 use std::time::SystemTime;
 
@@ -167,6 +168,15 @@ pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
+/// Whether files are ever at rest, so that runs may be skipped.
+#[inline]
+pub fn files_rest() -> bool {
+    #[cfg(feature = "faults")]
+    return played::files_rest();
+    #[cfg(not(feature = "faults"))]
+    true
+}
+
 #[cfg(feature = "faults")]
 mod played {
     use std::path::{Path, PathBuf};
@@ -260,6 +270,10 @@ mod played {
         let step = Duration::from_millis(by.unsigned_abs());
         let stepped = if by < 0 { now.checked_sub(step) } else { now.checked_add(step) };
         if Instant::now() < at { now } else { stepped.unwrap_or(SystemTime::UNIX_EPOCH) }
+    }
+
+    pub fn files_rest() -> bool {
+        std::env::var("COUNTERFLOW_FILES_REST").is_err()
     }
 
     pub fn is_planted(defect: &str) -> bool {

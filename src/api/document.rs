@@ -19,6 +19,8 @@ pub struct Run {
     /// `null` until the snapshot has been asked.
     pub kind: Option<Kind>,
     pub reason: Option<KindReason>,
+    /// The run that left nothing to do, where this one was skipped as nothing has changed since.
+    pub unchanged_since: Option<RunId>,
     pub phase: PhaseWord,
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
@@ -40,6 +42,7 @@ impl From<&RunRow> for Run {
             trigger: row.trigger,
             kind: row.choice.map(|choice| choice.kind),
             reason: row.choice.map(|choice| choice.reason),
+            unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
             phase: PhaseWord(row.phase),
             started_at: row.started_at.to_string(),
             finished_at: row.finished_at.map(|at| at.to_string()),

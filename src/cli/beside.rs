@@ -291,6 +291,7 @@ pub fn of_row(row: RunRow) -> Option<Report> {
     Some(Report {
         kind: row.choice.map(|choice| choice.kind),
         reason: row.choice.map(|choice| choice.reason),
+        unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
         outcome,
         tally: row.tally,
         error: row.error,

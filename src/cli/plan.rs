@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::order;
 use super::output::Output;
 use super::state::{self, Place};
+use crate::domain::kind::unchanged;
 use crate::domain::run::Trigger;
 use crate::engine::plan::{self, Plan};
 use crate::store::{self, Store};
@@ -40,6 +41,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "sync": sync,
         "kind": plan.choice.kind,
         "reason": plan.choice.reason,
+        "unchanged_since": plan.choice.unchanged_since,
         "tally": plan.tally,
         "sample": sample,
         "holds": plan.holds,
@@ -49,6 +51,9 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
 }
 
 fn human(sync: &str, plan: &Plan) -> String {
+    if let Some(since) = plan.choice.unchanged_since {
+        return format!("the next run of `{sync}` is skipped: {}\n", unchanged(since));
+    }
     let tally = &plan.tally;
     let mut text = format!(
         "the next run of `{sync}` is {} ({})\n  rows read {}: {} unchanged, {} invalid, {} waived\n  \

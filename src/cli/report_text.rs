@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use crate::domain::kind::unchanged;
 use crate::domain::tally::Tally;
 use crate::engine::report::Report;
 use crate::engine::sampling::Sampling;
@@ -15,6 +16,10 @@ const RECORDS: usize = 50;
 pub fn human(report: &Report) -> String {
     let Report { run, sync, outcome, tally, .. } = report;
     let mut text = format!("run {run} of `{sync}`: {outcome}");
+    if let Some(since) = report.unchanged_since {
+        let _ = writeln!(text, ": {}", unchanged(since));
+        return text;
+    }
     if let (Some(kind), Some(reason)) = (report.kind, report.reason) {
         let _ = write!(text, " ({kind}: {reason})");
     }
@@ -127,6 +132,17 @@ mod tests {
              rows read 100: 98 unchanged, 2 to upsert, 1 to delete (1 deleted)\n  \
              requests 2: 3 delivered\n"
         );
+    }
+
+    #[test]
+    fn a_skipped_run_says_why_in_one_line() {
+        let skipped = Report {
+            reason: Some(KindReason::Unchanged),
+            unchanged_since: Some(RunId(5)),
+            ..report(Outcome::Skipped, Tally::default())
+        };
+        let expected = "run 7 of `crm`: skipped: the files are the same as at run 5, which left nothing to do\n";
+        assert_eq!(human(&skipped), expected);
     }
 
     #[test]

@@ -83,6 +83,7 @@ mod tests {
                 kind: Kind::Full,
                 reason: KindReason::FirstRun,
                 opens_epoch: true,
+                unchanged_since: None,
             }),
             phase: Phase::Ended(Outcome::Failed),
             started_at: Instant(0),

@@ -108,6 +108,7 @@ impl Wish {
             kind: Kind::Full,
             reason: KindReason::Requested,
             opens_epoch: true,
+            unchanged_since: None,
         })
     }
 

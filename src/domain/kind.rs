@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::RunId;
+
 /// How much of the source a run confirms.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
@@ -36,6 +38,8 @@ pub enum KindReason {
     Sample,
     /// Nothing asks for a full run.
     Usual,
+    /// The files are the same as at an earlier run, which left nothing to do: this one was skipped.
+    Unchanged,
 }
 
 impl std::fmt::Display for KindReason {
@@ -49,6 +53,7 @@ impl std::fmt::Display for KindReason {
             KindReason::Rebaselined => "the snapshot was rebaselined",
             KindReason::Sample => "a sample of chosen rows",
             KindReason::Usual => "changes since the last run",
+            KindReason::Unchanged => "nothing has changed",
         })
     }
 }
@@ -72,12 +77,23 @@ pub struct Choice {
     pub kind: Kind,
     pub reason: KindReason,
     pub opens_epoch: bool,
+    /// The run that left nothing to do, where a later one was skipped as nothing has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<RunId>,
 }
 
 impl Choice {
     /// That of a sample, which opens no epoch and is no iteration of its sync.
-    pub const SAMPLE: Choice =
-        Choice { kind: Kind::Incremental, reason: KindReason::Sample, opens_epoch: false };
+    pub const SAMPLE: Choice = Choice::incremental(KindReason::Sample);
+
+    const fn incremental(reason: KindReason) -> Choice {
+        Choice { kind: Kind::Incremental, reason, opens_epoch: false, unchanged_since: None }
+    }
+
+    /// That of a run that is skipped, as nothing has changed since this one.
+    pub fn skipped(since: RunId) -> Choice {
+        Choice { unchanged_since: Some(since), ..Choice::incremental(KindReason::Unchanged) }
+    }
 
     pub fn is_sample(self) -> bool {
         self.reason == KindReason::Sample
@@ -86,7 +102,12 @@ impl Choice {
 
 /// Chooses the kind of the next run. A stopped run's kind is kept because its epoch stays open.
 pub fn choose(circumstances: Circumstances) -> Choice {
-    let full = |reason, opens_epoch| Choice { kind: Kind::Full, reason, opens_epoch };
+    let full = |reason, opens_epoch| Choice {
+        kind: Kind::Full,
+        reason,
+        opens_epoch,
+        unchanged_since: None,
+    };
     if circumstances.is_first {
         let reason = if circumstances.is_rebaselined {
             KindReason::Rebaselined
@@ -101,8 +122,13 @@ pub fn choose(circumstances: Circumstances) -> Choice {
     } else if circumstances.is_epoch_open {
         full(KindReason::OpenEpoch, false)
     } else {
-        Choice { kind: Kind::Incremental, reason: KindReason::Usual, opens_epoch: false }
+        Choice::incremental(KindReason::Usual)
     }
+}
+
+/// Why a run was skipped, in words: nothing has changed since the run with this number.
+pub fn unchanged(since: RunId) -> String {
+    format!("the files are the same as at run {since}, which left nothing to do")
 }
 
 #[cfg(test)]
@@ -139,7 +165,9 @@ mod tests {
             ),
         ] {
             let choice = choose(circumstances);
-            assert_eq!(choice, Choice { kind: Kind::Full, reason, opens_epoch: true });
+            let expected =
+                Choice { kind: Kind::Full, reason, opens_epoch: true, unchanged_since: None };
+            assert_eq!(choice, expected);
         }
     }
 
@@ -148,5 +176,15 @@ mod tests {
         let open = choose(Circumstances { is_epoch_open: true, ..USUAL });
         assert_eq!((open.kind, open.opens_epoch), (Kind::Full, false));
         assert_eq!(choose(USUAL).kind, Kind::Incremental);
+    }
+
+    #[test]
+    fn what_an_older_version_stored_of_a_choice_is_read_and_a_skip_comes_back() {
+        let old = r#"{"kind":"incremental","reason":"usual","opens_epoch":false}"#;
+        assert_eq!(serde_json::from_str::<Choice>(old).unwrap(), choose(USUAL));
+        assert_eq!(serde_json::to_string(&choose(USUAL)).unwrap(), old);
+        let skipped = Choice::skipped(RunId(5));
+        let stored = serde_json::to_string(&skipped).unwrap();
+        assert_eq!(serde_json::from_str::<Choice>(&stored).unwrap(), skipped);
     }
 }

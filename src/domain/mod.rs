@@ -12,6 +12,7 @@ pub mod kind;
 pub mod priority;
 pub mod render;
 pub mod run;
+pub mod skip;
 pub mod status;
 pub mod sync;
 pub mod tally;

@@ -188,7 +188,7 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
         }
     }
     readers.end().await?;
-    prepare::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
+    proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
     let mut found = Found {
         in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64,

@@ -19,6 +19,7 @@ use super::reading::Readers;
 use super::report::{self, Report};
 use super::run::now;
 use super::sampling::Sampled;
+use super::skipping::stored;
 
 use crate::delivery::spool::Spool;
 use crate::delivery::{Delivery, Settings};
@@ -112,8 +113,7 @@ impl<'a> Line<'a> {
         prepare::remember(store, &prepared.snapshot).await?;
         if order.chosen.is_none() {
             store.spend_word(&order.sync.name, run).await?;
-            let pins = serde_json::to_string(&prepared.pins).expect("pins are JSON");
-            store.set_pins(&order.sync.name, &pins).await?;
+            store.set_pins(&order.sync.name, &stored(&prepared.pins)).await?;
         }
         let header = prepared.snapshot.header();
         let is_stopped = || shutdown.stage() > Stage::Running;
@@ -260,7 +260,7 @@ impl<'a> Line<'a> {
         }
         let header = self.prepared.snapshot.header();
         if let Err(error) =
-            prepare::check_rows(&self.order.sync.model.name, Some(header), rows_read)
+            proving::check_rows(&self.order.sync.model.name, Some(header), rows_read)
         {
             return End::Failed(error);
         }

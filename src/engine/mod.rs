@@ -26,4 +26,5 @@ pub mod removals;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod skipping;
 pub mod viewing;

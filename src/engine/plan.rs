@@ -11,7 +11,7 @@ use super::proving;
 use super::reading::{Chunk, QueryRuntime, Readers};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
-use super::viewing;
+use super::{skipping, viewing};
 use crate::delivery::Item;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
@@ -45,6 +45,20 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// That of a run that does nothing.
+    fn of(choice: Choice) -> Plan {
+        Plan {
+            choice,
+            tally: Tally::default(),
+            sample: Vec::new(),
+            holds: Vec::new(),
+            invalid: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// One change of the sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -53,11 +67,16 @@ pub struct Line {
     pub key: String,
 }
 
-/// Reads the model and compares it with the snapshot as it stands.
+/// Reads the model and compares it with the snapshot as it stands; neither where the run would be skipped.
 ///
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
+    if let Some(store) = store
+        && let Some(since) = skipping::unchanged_since(store, order).await
+    {
+        return Ok(Plan::of(Choice::skipped(since)));
+    }
     let view = viewing::view(store, order).await?;
     let header = view.as_ref().map(View::header);
     let is_owed = match store {
@@ -91,7 +110,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let completeness = reading.proof.completeness();
     proving::check_files(reading.proof, query.handle()).await?;
     let mut tally = intake.counts.tally();
-    prepare::check_rows(&order.sync.model.name, header, tally.rows_read)?;
+    proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
     let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);

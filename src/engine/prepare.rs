@@ -10,6 +10,7 @@ pub use super::columns::Columns;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
+use super::skipping::Begun;
 use super::{compacting, decisions, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
@@ -134,6 +135,8 @@ pub struct Prepared {
     pub reuse_floor: IntentNumber,
     /// A hash of the credentials that the run began with. What the destination has taken since may be for others.
     pub credentials: Option<String>,
+    /// By which the next run may be skipped.
+    pub begun: Begun,
 }
 
 impl Prepared {
@@ -183,6 +186,7 @@ pub async fn prepare(
         // A death before this opens the epoch once more, and nothing was sent in between.
         store.grant_full(&order.sync.name).await?;
     }
+    let before = store.written_at();
     let (reading, mut sent) = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => return Ok(None),
@@ -200,6 +204,7 @@ pub async fn prepare(
         let model = &order.sync.model.name;
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
+    let begun = Begun::of(order, &reading, before);
     let Reading { files, pins, partitions: streams, proof, .. } = reading;
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
@@ -216,6 +221,7 @@ pub async fn prepare(
         is_kept: order.keeps_snapshot,
         reuse_floor,
         credentials,
+        begun,
     }))
 }
 
@@ -453,21 +459,6 @@ fn is_set_aside(order: &Order) -> bool {
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
     let baseline = baseline(prepared, run, None);
     Ok(opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?)
-}
-
-/// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
-///
-/// # Errors
-/// It is so.
-pub fn check_rows(model: &str, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
-    let was_read = header.is_some_and(|header| {
-        let baseline = header.baseline.as_ref();
-        header.entries > 0 || baseline.is_some_and(|known| known.invalid_keys.is_some())
-    });
-    if rows_read == 0 && !was_read {
-        return Err(Error::NoRows(model.to_owned()));
-    }
-    Ok(())
 }
 
 /// What later reads are judged against, as this run finds it.

@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 use super::intake::Intake;
 use super::prepare::Error;
 use crate::shutdown::Tasks;
+use crate::snapshot::header::Header;
 use crate::source::{Proof, Unproven};
 
 /// The files are those that the read began with. To be asked once all of it was read. The file system is asked on `runtime`,
@@ -33,4 +34,19 @@ pub fn check_invalid(intake: &Intake, limit: u64) -> Result<(), Error> {
         .map(|note| format!("`{}` {}", note.key, note.message.as_deref().unwrap_or_default()))
         .collect();
     Err(Error::TooManyInvalid { invalid, limit, examples: examples.join(", ") })
+}
+
+/// No rows, and nothing says that the model ever had one: most likely it is not what was meant.
+///
+/// # Errors
+/// It is so.
+pub fn check_rows(model: &str, header: Option<&Header>, rows_read: u64) -> Result<(), Error> {
+    let was_read = header.is_some_and(|header| {
+        let baseline = header.baseline.as_ref();
+        header.entries > 0 || baseline.is_some_and(|known| known.invalid_keys.is_some())
+    });
+    if rows_read == 0 && !was_read {
+        return Err(Error::NoRows(model.to_owned()));
+    }
+    Ok(())
 }

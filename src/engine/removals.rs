@@ -31,6 +31,8 @@ pub struct Removals {
     /// Deletes that the destination refused and that are not yet due.
     pub deferred: u64,
     pub forget: Vec<Place>,
+    /// One that is kept without a row is in doubt, rejected, or was held when the sync was a mirror.
+    pub is_unsettled: bool,
     pub causes: Vec<HoldCause>,
 }
 
@@ -58,7 +60,10 @@ pub fn sort(
     for place in table.unmet() {
         let entry = table.entry(place, epoch);
         match decision::absent(&entry, sync.mode, epoch, now) {
-            Absent::Keep => {}
+            Absent::Keep => {
+                removals.is_unsettled |=
+                    entry.doubt.is_some() || entry.rejection.is_some() || entry.held.is_some();
+            }
             Absent::Forget => removals.forget.push(place),
             Absent::Deferred => removals.deferred += 1,
             Absent::Delete => {
@@ -199,6 +204,7 @@ mod tests {
             hold: None,
             releases: released.iter().map(release).collect(),
             entries: 100,
+            at_rest: None,
         }
     }
 

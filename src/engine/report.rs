@@ -11,7 +11,7 @@ use crate::delivery::notes::{self, Notes};
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::key::Shown;
-use crate::domain::kind::{Kind, KindReason};
+use crate::domain::kind::{Choice, Kind, KindReason};
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::tally::Tally;
 use crate::shutdown::Stage;
@@ -26,6 +26,9 @@ pub struct Report {
     /// `None` where the run failed before its kind was known.
     pub kind: Option<Kind>,
     pub reason: Option<KindReason>,
+    /// The run that left nothing to do, where this one was skipped as nothing has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<RunId>,
     pub outcome: Outcome,
     pub tally: Tally,
     /// Why deletes are held, where some are.
@@ -91,6 +94,7 @@ impl Report {
             sync,
             kind: None,
             reason: None,
+            unchanged_since: None,
             outcome: Outcome::Failed,
             tally: Tally::default(),
             holds: Vec::new(),
@@ -103,6 +107,13 @@ impl Report {
             is_halt: false,
             phases: Vec::new(),
         }
+    }
+
+    /// Notes which kind the run has, and why.
+    pub fn set_choice(&mut self, choice: Choice) {
+        self.kind = Some(choice.kind);
+        self.reason = Some(choice.reason);
+        self.unchanged_since = choice.unchanged_since;
     }
 
     /// Notes that the run has come to a phase.

@@ -1,5 +1,5 @@
-//! The run, read aloud: open, check keys if that is asked for, read and deliver, drain, delete what is proven
-//! gone, commit, report.
+//! The run, read aloud: skip it if nothing has changed since one that left nothing to do; open, check keys if that is asked
+//! for, read and deliver, drain, delete what is proven gone, commit, report.
 //!
 //! Guards: the tally is asserted at the end; nothing is deleted without a proven read; only a commit ends a run
 //! well. Not here: rules (domain), the event loop of requests (delivery).
@@ -14,8 +14,10 @@ use super::prepare::{self, Error};
 use super::progress::Progress;
 use super::reading::QueryRuntime;
 use super::report::Report;
+use super::skipping;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
+use crate::domain::kind::Choice;
 use crate::domain::run::{self, Outcome, Phase};
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage};
@@ -83,6 +85,18 @@ async fn execute(
         report.outcome = Outcome::Cancelled;
         return Ok(());
     }
+    let unchanged_since = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => None,
+        since = skipping::unchanged_since(store, order) => since,
+    };
+    if let Some(since) = unchanged_since {
+        let skipped = Choice::skipped(since);
+        report.set_choice(skipped);
+        report.outcome = Outcome::Skipped;
+        store.set_choice(report.run, skipped).await?;
+        return Ok(());
+    }
     let query = QueryRuntime::start()?;
     let end = query.end();
     let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
@@ -106,8 +120,7 @@ async fn carry_out(
         report.outcome = Outcome::Cancelled;
         return Ok(());
     };
-    report.kind = Some(prepared.choice.kind);
-    report.reason = Some(prepared.choice.reason);
+    report.set_choice(prepared.choice);
     store.set_choice(report.run, prepared.choice).await?;
     let repeated = tokio::select! {
         biased;

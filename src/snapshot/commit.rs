@@ -59,7 +59,8 @@ struct Part<'a> {
 
 impl Snapshot {
     /// Folds the journal, and changes the header in the same step. Lineage, fence, generation and the count of entries
-    /// are the snapshot's own: `change` does not move them, and `next_batch` stays beyond the journal's batches.
+    /// are the snapshot's own: `change` does not move them, and `next_batch` stays beyond the journal's batches. That a run
+    /// left nothing to do is over, unless `change` says it.
     ///
     /// # Errors
     /// The disk fails or a file is damaged. Either the old or the new generation stands then, and this value takes
@@ -100,6 +101,7 @@ impl Snapshot {
         };
         let mut manifest = self.view.manifest.clone();
         let old = self.header();
+        manifest.header.at_rest = None;
         change(&mut manifest.header);
         let header = &mut manifest.header;
         header.sync.clone_from(&old.sync);

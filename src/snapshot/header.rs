@@ -32,6 +32,20 @@ pub struct Header {
     pub releases: Vec<Release>,
     /// How many entries the destination holds or may hold.
     pub entries: u64,
+    /// The last run left nothing to do. Whatever is committed after it takes that back, unless it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_rest: Option<AtRest>,
+}
+
+/// That a run left nothing to do; its files and credentials are those of the baseline, which is its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtRest {
+    pub run: RunId,
+    /// A hash of all that decides what a run of the sync reads and sends.
+    pub definition: String,
+    /// Of the engine.
+    pub version: String,
 }
 
 /// What a later read is judged against.

@@ -112,6 +112,7 @@ impl Snapshot {
             hold: None,
             releases: Vec::new(),
             entries: 0,
+            at_rest: None,
         };
         let journal = journal(&disk, &header);
         journal.refuse_until_committed();
@@ -244,16 +245,16 @@ pub(super) fn check_known(header: &Header, known: Option<Known>) -> Result<(), E
     Ok(())
 }
 
-struct Leftovers {
+pub(super) struct Leftovers {
     /// The current journal has a file.
-    has_journal: bool,
+    pub has_journal: bool,
     /// Files that nothing refers to any more.
     names: Vec<String>,
 }
 
 /// What the manifest does not name. A crash leaves older files and one segment in the making; anything newer proves
 /// that the manifest itself is not the latest.
-fn leftovers(disk: &dyn Disk, manifest: &Manifest) -> Result<Leftovers, Error> {
+pub(super) fn leftovers(disk: &dyn Disk, manifest: &Manifest) -> Result<Leftovers, Error> {
     let sync = &manifest.header.sync;
     let names = disk.list().map_err(|error| Place::new(sync, ".").io(error))?;
     let mut leftovers = Leftovers { has_journal: false, names: Vec::new() };

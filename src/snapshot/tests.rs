@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod model;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

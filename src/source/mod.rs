@@ -31,4 +31,4 @@ pub use error::Error;
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 pub use pins::{Pin, Pins};
 pub use proof::{Completeness, Proof, Unproven, vanished, without_cuts};
-pub use reader::{Reader, Reading, Settings};
+pub use reader::{Listed, Reader, Reading, Settings};

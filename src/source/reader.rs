@@ -19,12 +19,12 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 
-use super::definition::{Definition, Format};
+use super::definition::{Definition, Format, Table};
 use super::error::{Error, planning, unknown};
 use super::files;
 use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
-use super::proof::Proof;
+use super::proof::{Completeness, Proof};
 use super::statement::{self, Checked};
 use super::volatile::volatile;
 use super::{arithmetic, csv, parquet};
@@ -85,6 +85,16 @@ pub struct Reading {
     /// What in the model and the mapping can give another answer for the same rows, such as `now` or `LIMIT without
     /// ORDER BY`. Sorted, each once.
     pub volatile: Vec<String>,
+}
+
+/// The files that a read would begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As [`Reading::source`].
+    pub source: String,
+    /// As [`Reading::files`].
+    pub files: Vec<FileFact>,
+    pub completeness: Vec<Completeness>,
 }
 
 impl Reader {
@@ -154,6 +164,24 @@ impl Reader {
             pins,
             source,
             volatile,
+        })
+    }
+
+    /// What a read of the model would begin with; of the files nothing is read but the last byte of texts. Blocks on the file
+    /// system.
+    ///
+    /// # Errors
+    /// As [`Reader::check`], or a file is not there.
+    pub fn list(&self, model: &Model) -> Result<Listed, Error> {
+        let (definition, checked) = self.checked(model)?;
+        let tables = definition.tables.iter();
+        let tables: Vec<&Table> =
+            tables.filter(|table| checked.tables.contains(&table.name)).collect();
+        let proof = Proof::begin(&tables)?;
+        Ok(Listed {
+            source: definition.described(&checked.tables),
+            files: files::below(proof.files(), &tables),
+            completeness: proof.completeness(),
         })
     }
 

@@ -39,7 +39,8 @@ const LOOK_AT_RUNS: &str = "
     SELECT max(id), count(*) FROM (SELECT id FROM runs WHERE id > ?1 ORDER BY id LIMIT ?2)";
 /// ?4 is cancelled, ?5 succeeded, ?6 skipped. In this order there stay of each sync: the last run, and the last but samples
 /// (`glance`, `past`), the last results (`glance`, `halt`), the last that began (`kept`), the last success by number and by
-/// clock (`past`), and the last whose deletes were held, as they are released by its number.
+/// clock (`past`), the last that succeeded, as skipped ones name it, and the last whose deletes were held, as they are
+/// released by its number.
 const OLD_RUNS: &str = "
     SELECT id FROM (
         SELECT *, coalesce(json_extract(choice, '$.reason'), '') = 'sample' AS is_sample FROM runs
@@ -58,6 +59,9 @@ const OLD_RUNS: &str = "
     AND (is_sample OR phase NOT IN (?5, ?6) OR EXISTS (
         SELECT 1 FROM runs WHERE sync = old.sync AND phase IN (?5, ?6) AND finished_at >= old.finished_at
         AND id > old.id AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'))
+    AND (is_sample OR phase <> ?5 OR EXISTS (
+        SELECT 1 FROM runs WHERE sync = old.sync AND id > old.id AND phase = ?5
+        AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample'))
     AND (coalesce(json_extract(tally, '$.held'), 0) = 0 OR EXISTS (
         SELECT 1 FROM runs WHERE sync = old.sync AND id > old.id AND finished_at IS NOT NULL
         AND json_extract(tally, '$.held') > 0))

@@ -33,6 +33,7 @@ mod schema;
 mod sync;
 mod token;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -90,6 +91,15 @@ impl Store {
     /// Why it could not.
     pub async fn probe(&self) -> Result<(), Error> {
         self.write().await.map(drop)
+    }
+
+    /// When the database was last written, in nanoseconds since 1970 by the clock of its file system; `None` where that does
+    /// not say it. Behind a write of this process it is never later than now, whatever other clocks say.
+    pub fn written_at(&self) -> Option<i128> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let metadata = std::fs::metadata(log).ok()?;
+        Some(i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()))
     }
 
     /// Begins a write. Rolled back if dropped before its commit.

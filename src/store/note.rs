@@ -1,6 +1,7 @@
 //! Record notes: which keys a run could not deliver, and why. For people; the snapshot alone decides what is sent.
 //!
-//! Bounded: at most [`NOTES_PER_VERDICT`] a run and verdict, kept for the last [`RUNS_WITH_NOTES`] runs of a sync.
+//! Bounded: at most [`NOTES_PER_VERDICT`] a run and verdict, kept for the last [`RUNS_WITH_NOTES`] runs of a sync that were
+//! not skipped.
 
 use serde::{Deserialize, Serialize};
 
@@ -192,10 +193,12 @@ mod tests {
         let store = Store::open(directory.path()).await.unwrap();
         let first = run(&store).await;
         store.note_records(first, "crm", &[note("a".into(), Verdict::Invalid)]).await.unwrap();
+        let tally = Tally::default();
         for _ in 1..RUNS_WITH_NOTES {
             run(&store).await;
+            let skipped = run(&store).await;
+            store.finish(skipped, Outcome::Skipped, &tally, None, Instant(1)).await.unwrap();
         }
-        let tally = Tally::default();
         store.finish(first, Outcome::Failed, &tally, None, Instant(1)).await.unwrap();
         assert_eq!(store.record_notes("crm", Some(first)).await.unwrap().len(), 1);
         assert!(store.record_notes("ads", None).await.unwrap().is_empty());

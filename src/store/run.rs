@@ -91,7 +91,7 @@ const FINISH: &str =
     "UPDATE runs SET phase = ?2, tally = ?3, error = ?4, finished_at = ?5 WHERE id = ?1";
 const DROP_OLD_NOTES: &str = "
     DELETE FROM record_notes WHERE sync = (SELECT sync FROM runs WHERE id = ?1) AND run < (
-        SELECT id FROM runs WHERE sync = (SELECT sync FROM runs WHERE id = ?1)
+        SELECT id FROM runs WHERE sync = (SELECT sync FROM runs WHERE id = ?1) AND phase <> ?3
         ORDER BY id DESC LIMIT 1 OFFSET ?2)";
 const RUN: &str = "SELECT * FROM runs WHERE id = ?";
 const RUNS: &str = "
@@ -215,7 +215,7 @@ impl Store {
         self.set_column(SET_TALLY, run, json(tally)).await
     }
 
-    /// Ends the run, once. Notes of the sync's runs before the last [`RUNS_WITH_NOTES`] are dropped.
+    /// Ends the run, once. Notes of the sync's runs before the last [`RUNS_WITH_NOTES`] are dropped; skipped ones do not count.
     ///
     /// # Errors
     /// [`Error::NoRun`]; [`Error::IllegalStep`] if the run's phase may not end so.
@@ -263,9 +263,13 @@ impl Store {
             .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;
+        if *outcome == Outcome::Skipped {
+            return Ok(());
+        }
         query(DROP_OLD_NOTES)
             .bind(stored(run.0))
             .bind(RUNS_WITH_NOTES - 1)
+            .bind(json(&Phase::Ended(Outcome::Skipped)))
             .execute(&mut **transaction)
             .await
             .map_err(|error| self.failure(error))?;

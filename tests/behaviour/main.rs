@@ -59,6 +59,7 @@ mod sample;
 mod secrets;
 mod serve;
 mod shutdown;
+mod skip;
 mod source_values;
 mod starting;
 mod status_words;

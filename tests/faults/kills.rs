@@ -182,6 +182,7 @@ fn tell(seed: u64, summary: &mut Summary) {
         longest_time: "2s",
         location: if random.random_bool(0.3) { "people.parquet" } else { "people.csv" }.to_owned(),
         head: "server: { listen: \"127.0.0.1:0\" }",
+        rests: true,
         repeat: ["natural", "natural", "key", "never"].choose(&mut random).expect("there are some"),
         ..Setup::default()
     };

@@ -30,6 +30,26 @@ pub const PLANTED: &[Row] = &[
     ("counts_off_by_retry", "what was taken and dropped is sent again", "I10: "),
     ("two_in_flight_per_key", "an answer that comes too slowly is given up in time", "I6: "),
     ("retry_with_new_key", "what was applied without an answer is asserted again", "I7: "),
+    (
+        "skip_with_unsent_rows",
+        "what a run left unsent is sent by the next over the same files",
+        "I2: after a run that skipped",
+    ),
+    (
+        "skip_with_changed_file",
+        "a run over the same files is skipped, and one over any other reads them",
+        "I2: after a run that skipped",
+    ),
+    (
+        "skip_with_new_definition",
+        "a run over the same files is skipped, and one by another definition reads them",
+        "another definition was skipped over",
+    ),
+    (
+        "skip_after_fresh_files",
+        "a file that was changed shortly before it was read is read once more",
+        "a file that may have changed since was skipped over",
+    ),
     ("delete_on_partial_read", "a file truncated during the read proves nothing", "I5: "),
     (
         "delete_on_partial_read",

@@ -88,8 +88,8 @@ impl Case {
         unknown.map(say).collect()
     }
 
-    /// I2: a run that succeeded leaves what it read, exactly; a partial one does so but for the keys that it names, and for
-    /// as many as it says are unsent.
+    /// I2: a run that succeeded, or was skipped, leaves what it read, exactly; a partial one does so but for the keys that it
+    /// names, and for as many as it says are unsent.
     fn undelivered(
         &self,
         attempt: &Attempt,
@@ -110,7 +110,7 @@ impl Case {
             let is_waived = entry.is_some_and(|entry| entry.waiver.is_some());
             is_waived || outcome == "partial" && entry.is_some_and(is_open)
         };
-        if !matches!(outcome, "succeeded" | "partial") || is_sample(&ended) {
+        if !matches!(outcome, "succeeded" | "partial" | "skipped") || is_sample(&ended) {
             return Vec::new();
         }
         let mut least: Option<Vec<String>> = None;

@@ -64,7 +64,7 @@ impl Case {
 fn is_ended(kind: &str, run: &Value) -> bool {
     let count = |field: &str| run["tally"][field].as_u64().unwrap_or(0);
     match run["phase"].as_str() {
-        Some("succeeded") => true,
+        Some("succeeded" | "skipped") => true,
         Some("partial") => kind != "full" || count("unknown") + count("unsent") == 0,
         _ => false,
     }

@@ -1,5 +1,6 @@
 //! A folder with a config, the source's files and the state, in which the binary runs against an oracle.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct Setup {
     pub repeat: &'static str,
     /// The rules that judge answers, as a YAML list in a line; the usual one if empty.
     pub outcome: String,
+    /// Files come to rest, so that runs may be skipped; else every file counts as just changed.
+    pub rests: bool,
     /// More of the environment of every process.
     pub environment: Vec<(&'static str, String)>,
     /// What every process is started under: a program and its arguments that become the command.
@@ -79,6 +82,7 @@ impl Default for Setup {
             http: "",
             repeat: "natural",
             outcome: String::new(),
+            rests: false,
             environment: Vec::new(),
             under: Vec::new(),
         }
@@ -159,6 +163,31 @@ impl Workspace {
         let next = path.with_extension("next");
         parquet::write(&next, &parquet::people(people), 100);
         std::fs::rename(next, path).expect("a file can be renamed");
+    }
+
+    /// Waits until every file beside the state was changed so long ago that a run that reads it now may be the last that has
+    /// to.
+    pub fn wait_until_at_rest(&self) {
+        let changed = |path: &Path| {
+            let metadata = std::fs::metadata(path).expect("a file of the workspace is there");
+            (metadata.ctime(), metadata.ctime_nsec())
+        };
+        let files = std::fs::read_dir(self.path()).expect("the workspace can be read");
+        let files = files.map(|entry| entry.expect("an entry can be read").path());
+        let last = files.filter(|path| path.is_file()).map(|path| changed(&path)).max();
+        let (seconds, rest) = last.expect("there is a file");
+        let begun = Instant::now();
+        // By the clock of the file system.
+        let folder = tempfile::tempdir_in(self.path()).expect("a folder can be made");
+        loop {
+            let probe = folder.path().join("probe");
+            std::fs::write(&probe, "").expect("a file can be written");
+            if changed(&probe) > (seconds + 2, rest) {
+                return;
+            }
+            assert!(begun.elapsed() < SOON, "the clock of the file system stands");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Changes the setup and writes the config anew.
@@ -247,6 +276,9 @@ syncs:
         let mut all = vec!["--config", "counterflow.yaml"];
         all.extend_from_slice(args);
         let mut every = vec![("TOKEN", self.setup.token)];
+        if !self.setup.rests {
+            every.push(("COUNTERFLOW_FILES_REST", "never"));
+        }
         every.extend(self.setup.environment.iter().map(|(name, value)| (*name, value.as_str())));
         let mut under: Vec<&str> = self.setup.under.iter().map(String::as_str).collect();
         under.extend_from_slice(front);

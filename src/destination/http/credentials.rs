@@ -7,8 +7,10 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
 use tokio::sync::Mutex;
 
 use crate::destination::definition::{Auth, Connection, Renewal, is_credential_name};
@@ -54,6 +56,22 @@ impl Credentials {
             headers,
             current: RwLock::new(Arc::new(current)),
         }
+    }
+
+    /// HMAC-SHA256 in hex, keyed by the snapshot's lineage; `None` without credentials.
+    pub fn hash(&self, lineage: u128) -> Option<String> {
+        let current = self.current();
+        if current.secrets.is_empty() {
+            return None;
+        }
+        let mut hash = Hmac::<Sha256>::new_from_slice(&lineage.to_be_bytes())
+            .expect("HMAC takes a key of any length");
+        for secret in &current.secrets {
+            let secret = secret.expose_secret().as_bytes();
+            hash.update(&secret.len().to_be_bytes());
+            hash.update(secret);
+        }
+        Some(super::hex(&hash.finalize().into_bytes()))
     }
 
     pub(super) fn current(&self) -> Arc<Current> {

@@ -15,7 +15,6 @@ mod receipt;
 mod scrub;
 mod template;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -140,20 +139,9 @@ impl Http {
         self.rendering.clone()
     }
 
-    /// See [`super::Destination::credentials_hash`]; HMAC-SHA256 in hex.
+    /// See [`super::Destination::credentials_hash`].
     pub fn credentials_hash(&self, lineage: u128) -> Option<String> {
-        let current = self.credentials.current();
-        if current.secrets.is_empty() {
-            return None;
-        }
-        let mut hash = Hmac::<Sha256>::new_from_slice(&lineage.to_be_bytes())
-            .expect("HMAC takes a key of any length");
-        for secret in &current.secrets {
-            let secret = secret.expose_secret().as_bytes();
-            hash.update(&secret.len().to_be_bytes());
-            hash.update(secret);
-        }
-        Some(hex(&hash.finalize().into_bytes()))
+        self.credentials.hash(lineage)
     }
 
     /// The encoder that [`Http::new`] would make of this request, without a client. For the fuzz targets.
@@ -294,7 +282,7 @@ pub fn identity(connection: &Connection, upsert: &Request) -> String {
 const RENDERING_VERSION: u32 = 1;
 
 /// A hash of method, path, body and field names, whatever the order of names.
-fn rendering(upsert: &Request, fields: &[String]) -> String {
+pub fn rendering(upsert: &Request, fields: &[String]) -> String {
     let mut fields = fields.to_vec();
     fields.sort_unstable();
     let body = match &upsert.body {

@@ -1,7 +1,14 @@
+//! The end of a run as its commit says it: the header that the next run finds, and whether that one may be skipped.
+//!
+//! Not responsible for the commit (`snapshot::commit`). Guards: an epoch closes, a baseline moves and a mark is left only
+//! behind a proven read whose tally adds up.
+
 use super::Course;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, RunId};
+use crate::domain::skip::Left;
 use crate::domain::tally::Tally;
+use crate::engine::skipping::Begun;
 use crate::points;
 use crate::snapshot::header::{Baseline, Header, Hold};
 use crate::source::without_cuts;
@@ -23,6 +30,9 @@ pub struct Closing {
     is_sample: bool,
     /// Whether the removals were sorted: then what they held, and why.
     held: Option<(u64, Vec<HoldCause>)>,
+    /// What the run left, as far as the header does not say it, and what it noted at its start.
+    left: Left,
+    begun: Option<Begun>,
 }
 
 impl Course {
@@ -52,6 +62,18 @@ impl Course {
                 && removals.deferred == 0
                 && tally.deleted == deletes,
             held: self.is_sorted.then(|| (tally.held, removals.causes.clone())),
+            left: Left {
+                is_sample: false,
+                is_proven: is_complete && self.is_sorted,
+                was_stopped,
+                is_clean: tally.is_clean(),
+                is_unsettled: removals.is_unsettled,
+                is_epoch_open: true,
+                is_held: true,
+                is_volatile: true,
+                are_files_at_rest: false,
+            },
+            begun: None,
         }
     }
 }
@@ -60,6 +82,11 @@ impl Closing {
     /// That of a sample: its receipts count, and nothing is said of its sync.
     pub fn of_sample(self) -> Closing {
         Closing { is_sample: true, ..self }
+    }
+
+    /// With what the run noted at its start, by which the next one may be skipped.
+    pub fn since(self, begun: Option<Begun>) -> Closing {
+        Closing { begun, ..self }
     }
 
     /// Closes the epoch where it was confirmed and the run was not stopped.
@@ -87,5 +114,13 @@ impl Closing {
         if self.are_released_done {
             header.releases.clear();
         }
+        header.at_rest = self.begun.and_then(|begun| {
+            let left = Left {
+                is_epoch_open: header.is_epoch_open,
+                is_held: header.hold.is_some() || !header.releases.is_empty(),
+                ..self.left
+            };
+            begun.at_rest(left, run)
+        });
     }
 }

@@ -64,9 +64,10 @@ impl Line<'_> {
         let next_batch = self.delivery.dispatch.next_batch();
         let is_proven = end.is_proven();
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
-        if self.order.chosen.is_some() {
-            closing = closing.of_sample();
-        }
+        closing = match self.order.chosen {
+            Some(_) => closing.of_sample(),
+            None => closing.since(Some(self.prepared.begun.clone())),
+        };
         self.course.intake.forget_keys();
         let (snapshot, run) = (&mut self.prepared.snapshot, self.run);
         blocking(|| {

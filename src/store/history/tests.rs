@@ -74,7 +74,7 @@ async fn the_last_runs_that_anything_is_made_of_stay_however_old() {
     let waited = |at| Came { begins: false, ..came(Cancelled, at) };
     let held = |at| Came { held: 3, ..came(Partial, at) };
     // Each with the runs that stay, counted from the first, and with how many results.
-    let cases: [(&[Came], u32, &[usize]); 9] = [
+    let cases: [(&[Came], u32, &[usize]); 10] = [
         (&[came(Succeeded, 1), came(Succeeded, 2)], 1, &[1]),
         (&[came(Succeeded, 1), came(Failed, 2), came(Failed, 3)], 1, &[0, 2]),
         (&[came(Failed, 1), came(Failed, 2), came(Failed, 3)], 2, &[1, 2]),
@@ -82,6 +82,7 @@ async fn the_last_runs_that_anything_is_made_of_stay_however_old() {
         (&[came(Skipped, 1), came(Interrupted, 2), waited(3), sample(4)], 1, &[0, 1, 2, 3]),
         (&[came(Failed, 1), came(Cancelled, 2), waited(3)], 1, &[0, 1, 2]),
         (&[held(1), held(2), came(Failed, 3), came(Failed, 4)], 1, &[1, 3]),
+        (&[came(Succeeded, 1), came(Succeeded, 2), came(Skipped, 3), came(Skipped, 4)], 1, &[1, 3]),
         // The clock was set back.
         (&[came(Succeeded, 9), came(Succeeded, 2), came(Succeeded, 3)], 1, &[0, 2]),
         (&[came(Succeeded, 1), came(Succeeded, 2), came(Succeeded, NOW)], 1, &[2]),

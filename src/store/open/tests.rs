@@ -263,3 +263,20 @@ async fn a_log_without_its_database_halts() {
         assert!(matches!(error, Error::Missing { .. }), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_write_tells_the_time_by_the_clock_of_the_file_system_and_never_a_later_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let changed = |name: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = directory.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        let metadata = path.metadata().unwrap();
+        i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec())
+    };
+    let before = changed("before");
+    store.create_run("crm", None, Trigger::Api, Instant(0)).await.unwrap();
+    let written = store.written_at().expect("the file system says it");
+    assert!(before <= written && written <= changed("after"), "{before} {written}");
+}

@@ -73,7 +73,12 @@ async fn a_run_comes_back_as_it_was_stored_at_every_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let run = started(&store).await;
-    let choice = Choice { kind: Kind::Full, reason: KindReason::FirstRun, opens_epoch: true };
+    let choice = Choice {
+        kind: Kind::Full,
+        reason: KindReason::FirstRun,
+        opens_epoch: true,
+        unchanged_since: None,
+    };
     let tally = Tally { rows_read: 2, upserts: 2, delivered: 2, ..Tally::default() };
     store.set_choice(run, choice).await.unwrap();
     store.set_phase(run, Phase::Reading).await.unwrap();

@@ -34,6 +34,7 @@ mod e_keys;
 mod e_sets;
 mod e_shrink;
 mod e_size;
+mod e_skip;
 mod e_statements;
 mod e_upgrade;
 mod e_values;
@@ -131,6 +132,7 @@ pub fn all() -> Vec<Scenario> {
         e_sets::SCENARIOS,
         e_shrink::SCENARIOS,
         e_size::SCENARIOS,
+        e_skip::SCENARIOS,
         e_statements::SCENARIOS,
         e_upgrade::SCENARIOS,
         e_values::SCENARIOS,

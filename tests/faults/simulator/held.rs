@@ -1,6 +1,8 @@
 //! I1 and I2: what the destination holds after a run, against what the run read.
 
+use counterflow::domain::entry::Entry;
 use counterflow::domain::sync::Mode;
+use counterflow::snapshot::header::Header;
 
 use super::fixture;
 use super::judge::{Broken, Entries, Facts, Judge, broken};
@@ -35,6 +37,30 @@ impl Judge {
             Some(key) => broken("I2", format!("key {key} is there still, and is not named")),
             None => Ok(()),
         }
+    }
+
+    /// I1 and I2: behind a run that says that it left nothing to do, the next one may be skipped.
+    pub fn rests(
+        &self,
+        facts: &Facts,
+        header: &Header,
+        after: &Entries,
+        target: &Target,
+    ) -> Result<(), Broken> {
+        if header.at_rest.is_none() {
+            return Ok(());
+        }
+        let is_open = |entry: &Entry| {
+            entry.doubt.is_some() || entry.rejection.is_some() || entry.held.is_some()
+        };
+        if let Some((key, _)) = after.iter().find(|(_, entry)| is_open(entry)) {
+            let what = format!("key {key} is not settled, and the next run may be skipped");
+            return broken("I1", what);
+        }
+        if header.is_epoch_open || header.hold.is_some() || !header.releases.is_empty() {
+            return broken("I1", "more is to be done, and the next run may be skipped");
+        }
+        self.named(facts, after, target)
     }
 
     /// I1 and I2: the destination holds every valid row that was read.

@@ -24,8 +24,10 @@ use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
 use counterflow::engine::loading::load;
 use counterflow::engine::opening::{self, Asked};
-use counterflow::engine::prepare::{Error, check_rows};
+use counterflow::engine::prepare::Error;
+use counterflow::engine::proving::check_rows;
 use counterflow::engine::removals;
+use counterflow::engine::skipping::Begun;
 use counterflow::shutdown::Stage;
 use counterflow::snapshot::header::{Baseline, Header};
 use counterflow::snapshot::journal::Syncer;
@@ -372,9 +374,14 @@ impl Session<'_> {
         let is_sample = self.run.chosen.is_some();
         let is_proven = end.is_proven();
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
-        if is_sample {
-            closing = closing.of_sample();
-        }
+        closing = match is_sample {
+            true => closing.of_sample(),
+            false => closing.since(Some(Begun {
+                definition: String::new(),
+                is_volatile: false,
+                are_files_at_rest: true,
+            })),
+        };
         let judge = &mut self.world.judge;
         if !is_sample {
             judge.recorded_mapping = None;
@@ -398,10 +405,14 @@ impl Session<'_> {
         judge.committed(&self.facts, tally, ended, target)?;
         let after = entries(self.snapshot.view())?;
         judge.snapshot(&after, self.snapshot.header(), target)?;
+        judge.rests(&self.facts, self.snapshot.header(), &after, target)?;
         if is_read && !was_stopped && tally.unsent == 0 {
             judge.named(&self.facts, &after, target)?;
         }
         self.tally(tally);
+        if self.snapshot.header().at_rest.is_some() {
+            self.world.count("runs that left nothing to do");
+        }
         if self.facts.reading.repeated.iter().any(|key| self.facts.asked.contains_key(key)) {
             self.world.count("rows repeated after they had left");
         }

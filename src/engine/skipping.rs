@@ -1,0 +1,162 @@
+//! Whether a run may be skipped: what it notes at its start for the next one, and what the next one finds of that.
+//!
+//! Not responsible for the rule (`domain::skip`). Reads headers and lists files, and neither a row nor an entry; asks nobody
+//! over the network. Guards: whatever cannot be found out is in the way, so that the run itself meets it and says so.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::order::Order;
+use super::prepare::{self, Error};
+use super::reading::QueryRuntime;
+use crate::destination::http;
+use crate::domain::id::RunId;
+use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
+use crate::domain::value::ENCODING_VERSION;
+use crate::points::files_rest;
+use crate::shutdown::Tasks;
+use crate::snapshot::disk::LocalDisk;
+use crate::snapshot::header::{AtRest, Header};
+use crate::snapshot::{self, Known};
+use crate::source::{Pins, Reader, Reading, Settings};
+use crate::store::Store;
+
+/// What a run notes at its start, for the next one to be skipped by if it leaves nothing to do.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// A hash of all that decides what the run reads and sends.
+    pub definition: String,
+    /// The model can give another answer for the same rows.
+    pub is_volatile: bool,
+    /// No file was changed shortly before the read.
+    pub are_files_at_rest: bool,
+}
+
+impl Begun {
+    /// Of a read that was opened after `moment`, by the clock of the file system, if that is known.
+    pub fn of(order: &Order, reading: &Reading, moment: Option<i128>) -> Begun {
+        Begun {
+            definition: definition(order, &reading.source, &stored(&reading.pins)),
+            is_volatile: !reading.volatile.is_empty(),
+            are_files_at_rest: moment
+                .is_some_and(|moment| skip::are_at_rest(&reading.files, moment) && files_rest()),
+        }
+    }
+
+    /// The mark of the run, if `left` is nothing.
+    pub fn at_rest(self, left: Left, run: RunId) -> Option<AtRest> {
+        let Begun { definition, is_volatile, are_files_at_rest } = self;
+        match (Left { is_volatile, are_files_at_rest, ..left }).nothing() {
+            Ok(()) => Some(AtRest { run, definition, version: version() }),
+            Err(obstacle) => {
+                tracing::debug!(%run, %obstacle, "the next run cannot be skipped");
+                None
+            }
+        }
+    }
+}
+
+/// The run since which nothing has changed, and which left nothing to do, where that is so: this one may be skipped.
+pub async fn unchanged_since(store: &Store, order: &Order) -> Option<RunId> {
+    let sync = &order.sync.name;
+    match Box::pin(look(store, order)).await {
+        Ok(Ok(run)) => Some(run),
+        Ok(Err(obstacle)) => {
+            tracing::debug!(sync, %obstacle, "the run is not skipped");
+            None
+        }
+        Err(error) => {
+            tracing::debug!(sync, %error, "the run is not skipped");
+            None
+        }
+    }
+}
+
+async fn look(store: &Store, order: &Order) -> Result<Result<RunId, Obstacle>, Error> {
+    let name = &order.sync.name;
+    let asked = skip::first(&[
+        (order.chosen.is_some(), Obstacle::Sample),
+        (order.is_full || store.is_full_owed(name).await?, Obstacle::Full),
+        (
+            order.keeps_snapshot || !store.decisions(Some(name)).await?.is_empty(),
+            Obstacle::Decision,
+        ),
+    ]);
+    if let Err(obstacle) = asked {
+        return Ok(Err(obstacle));
+    }
+    let Some(known) = prepare::known(store, order).await? else {
+        return Ok(Err(Obstacle::NoMark));
+    };
+    if prepare::is_copied(store, order, Some(known)).await? {
+        return Ok(Err(Obstacle::Snapshot));
+    }
+    let pins = store.pins(name).await?.unwrap_or_default();
+    // A file system that does not answer holds up nobody who gives up on this.
+    let query = QueryRuntime::start()?;
+    let mut comparing = Tasks::default();
+    let order = order.clone();
+    comparing.spawn_blocking_on(move || compare(&order, known, &pins), query.handle());
+    comparing.next().await.expect("the one task was just spawned")
+}
+
+/// The mark in the header, and the world as it is.
+fn compare(order: &Order, known: Known, pins: &str) -> Result<Result<RunId, Obstacle>, Error> {
+    let disk = LocalDisk::existing(prepare::folder(&order.state, &order.sync.name));
+    let header = match snapshot::as_left(&disk, &order.sync.name, known) {
+        Ok(header) => header,
+        Err(obstacle) => return Ok(Err(obstacle)),
+    };
+    let Some(mark) = mark(&header) else { return Ok(Err(Obstacle::NoMark)) };
+    let listed = Reader::new(vec![Arc::clone(&order.source)], Settings::new(1, 0))
+        .list(&order.sync.model)?;
+    let credentials = http::Credentials::new(&order.connection).hash(header.lineage.0);
+    let found = Found {
+        definition: &definition(order, &listed.source, pins),
+        version: &version(),
+        credentials: credentials.as_deref(),
+        files: &listed.files,
+        is_marker_missing: listed.completeness.iter().any(|table| table.is_marker_missing),
+    };
+    Ok(found.is_as_at(&mark).map(|()| mark.run))
+}
+
+fn mark(header: &Header) -> Option<Mark<'_>> {
+    let (at_rest, baseline) = (header.at_rest.as_ref()?, header.baseline.as_ref()?);
+    (baseline.run == at_rest.run).then_some(Mark {
+        run: at_rest.run,
+        definition: &at_rest.definition,
+        version: &at_rest.version,
+        credentials: baseline.credentials.as_deref(),
+        files: &baseline.files,
+    })
+}
+
+/// A hash of all that decides, over the same files, what a run reads and sends, without opening one of them.
+fn definition(order: &Order, source: &str, pins: &str) -> String {
+    let (sync, upsert) = (&order.sync, &order.requests.upsert);
+    let parts = [
+        source.to_owned(),
+        pins.to_owned(),
+        format!("{sync:?}"),
+        http::identity(&order.connection, upsert),
+        http::rendering(upsert, &[]),
+    ];
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Another engine may read or say the same files otherwise.
+fn version() -> String {
+    format!("{} {ENCODING_VERSION}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Pins as the store keeps them.
+pub fn stored(pins: &Pins) -> String {
+    serde_json::to_string(pins).expect("pins are JSON")
+}
