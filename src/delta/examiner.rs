@@ -233,13 +233,10 @@ impl Examiner {
             self.table.fetch_end(candidates);
         }
         for (candidates, _) in &*found {
-            self.table.fetch_key(candidates);
+            self.table.fetch(candidates);
         }
         for (row, (candidates, place)) in group.zip(&mut *found) {
             *place = self.table.find_in(candidates.clone(), keys.key(row));
-        }
-        for place in found.iter().filter_map(|(_, place)| *place) {
-            self.table.fetch(place);
         }
     }
 

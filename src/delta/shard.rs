@@ -1,6 +1,8 @@
 //! One shard of the table: the keys of one range of the hash, in its order, in a few long arrays.
 //!
-//! Nothing is allocated for each key. Not here: what a sighting means, and which shard a key belongs to (`table`).
+//! Nothing is allocated for each key, and a key lies beside its fingerprint, so that both come with one wait for memory.
+//! Keys of one length, which numbers have, need no word of where they are. Not here: what a sighting means, and which
+//! shard a key belongs to (`table`).
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -13,10 +15,12 @@ use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 use crate::points;
 
-/// Keys whose average length foretells that of all.
+/// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
 /// Places whose ends are counted from one base.
 const GROUP: usize = 256;
+/// Bytes of a fingerprint, with which each record begins; the key follows.
+const FINGERPRINT: usize = 16;
 
 /// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
 const OLDEST: u8 = 254;
@@ -25,11 +29,9 @@ const OTHER: u8 = 255;
 /// The entries of one range of the hash.
 #[derive(Debug, Default)]
 pub struct Shard {
-    keys: Vec<u8>,
-    /// Where each key ends, counted from the base of its group.
-    ends: Vec<u32>,
-    bases: Vec<usize>,
-    confirmed: Vec<Fingerprint>,
+    records: Vec<u8>,
+    ends: Ends,
+    len: usize,
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
     said: Vec<u8>,
@@ -44,6 +46,56 @@ pub struct Shard {
     sightings: Vec<AtomicU8>,
 }
 
+/// Where the records end.
+#[derive(Debug)]
+enum Ends {
+    /// All have this length.
+    Even(usize),
+    /// Counted from the base of their group.
+    Uneven { ends: Vec<u32>, bases: Vec<usize> },
+}
+
+impl Default for Ends {
+    fn default() -> Ends {
+        Ends::Even(0)
+    }
+}
+
+impl Ends {
+    #[inline]
+    fn range(&self, place: usize) -> Range<usize> {
+        match self {
+            Ends::Even(length) => place * length..(place + 1) * length,
+            Ends::Uneven { ends, bases } => {
+                let base = bases[place / GROUP];
+                let start = if place.is_multiple_of(GROUP) { 0 } else { ends[place - 1] as usize };
+                base + start..base + ends[place] as usize
+            }
+        }
+    }
+
+    /// Notes the end of a record behind `len` others.
+    fn push(&mut self, len: usize, start: usize, end: usize) {
+        match self {
+            Ends::Even(length) if len == 0 => *length = end - start,
+            Ends::Even(length) if end - start == *length => {}
+            Ends::Even(length) => {
+                let length = *length;
+                *self = Ends::Uneven { ends: Vec::new(), bases: Vec::new() };
+                (0..len).for_each(|place| self.push(place, place * length, (place + 1) * length));
+                self.push(len, start, end);
+            }
+            Ends::Uneven { ends, bases } => {
+                if len.is_multiple_of(GROUP) {
+                    bases.push(start);
+                }
+                let end = end - bases[len / GROUP];
+                ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+            }
+        }
+    }
+}
+
 /// Takes entries in the order of their hash.
 #[derive(Debug)]
 pub struct Builder {
@@ -55,9 +107,7 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new(bits: u32, epoch: Epoch, entries: usize) -> Builder {
-        let mut shard = Shard { bits, epoch, ..Shard::default() };
-        shard.ends.reserve_exact(entries);
-        shard.confirmed.reserve_exact(entries);
+        let shard = Shard { bits, epoch, ..Shard::default() };
         Builder { shard, expected: entries, hashes: Vec::with_capacity(entries) }
     }
 
@@ -88,19 +138,20 @@ impl Builder {
     #[inline]
     fn append(&mut self, hash: KeyHash, key: &[u8], fingerprint: Fingerprint) -> usize {
         let shard = &mut self.shard;
-        let place = shard.ends.len();
-        if place.is_multiple_of(GROUP) {
-            shard.bases.push(shard.keys.len());
-        }
-        if place == SAMPLE {
+        let place = shard.len;
+        let start = shard.records.len();
+        if place == 0 {
             // Growing by doubling would copy all of it several times and hold it twice.
-            let (length, rest) = (shard.keys.len(), self.expected.saturating_sub(place));
-            shard.keys.reserve_exact(length / SAMPLE * rest + length % SAMPLE * rest / SAMPLE);
+            shard.records.reserve_exact(self.expected * (FINGERPRINT + key.len()));
+        } else if place == SAMPLE {
+            let rest = self.expected.saturating_sub(place);
+            let wanted = start / SAMPLE * rest + start % SAMPLE * rest / SAMPLE;
+            shard.records.reserve_exact(wanted);
         }
-        shard.keys.extend_from_slice(key);
-        let end = shard.keys.len() - shard.bases[place / GROUP];
-        shard.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-        shard.confirmed.push(fingerprint);
+        shard.records.extend_from_slice(&fingerprint.to_le_bytes());
+        shard.records.extend_from_slice(key);
+        shard.ends.push(place, start, shard.records.len());
+        shard.len += 1;
         let rest = u32::try_from(shard.rest(hash) >> 32).expect("half of 64 bits");
         self.hashes.push(rest);
         place
@@ -109,8 +160,8 @@ impl Builder {
     pub fn finish(self) -> Shard {
         let Builder { mut shard, hashes, .. } = self;
         let places = u32::try_from(shard.len()).expect("a shard has fewer than 2^32 keys");
-        // One or two keys in a bucket; neighbours mostly lie in one line of the cache.
-        let count = (shard.len() / 2).next_power_of_two().max(2);
+        // Two to five keys in a bucket; neighbours mostly lie in one line of the cache.
+        let count = (shard.len() / 4).next_power_of_two().max(2);
         shard.shift = 64 - count.trailing_zeros();
         let mut buckets = Vec::with_capacity(count + 1);
         for (place, hash) in (0..places).zip(hashes) {
@@ -126,7 +177,7 @@ impl Builder {
 
 impl Shard {
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.len
     }
 
     /// What follows the bits of the hash that name the shard.
@@ -143,40 +194,42 @@ impl Shard {
 
     #[inline]
     pub(super) fn find_in(&self, mut places: Range<usize>, key: &[u8]) -> Option<usize> {
-        places.find(|place| self.key(*place) == key)
+        let Ends::Even(length) = self.ends else {
+            return places.find(|place| is_same(self.key(*place), key));
+        };
+        let records = &self.records[places.start * length..places.end * length];
+        let is_it = |record: &[u8]| is_same(&record[FINGERPRINT..], key);
+        records.chunks_exact(length.max(1)).position(is_it).map(|place| places.start + place)
     }
 
     #[inline]
     pub(super) fn fetch_end(&self, place: usize) {
-        if let Some(end) = self.ends.get(place) {
+        if let Ends::Uneven { ends, .. } = &self.ends
+            && let Some(end) = ends.get(place)
+        {
             black_box(*end);
         }
     }
 
     #[inline]
-    pub(super) fn fetch_key(&self, place: usize) {
-        if place < self.len()
-            && let Some(first) = self.key(place).first()
-        {
-            black_box(*first);
+    pub(super) fn fetch(&self, places: Range<usize>) {
+        if !places.is_empty() {
+            let first = self.records[self.ends.range(places.start).start];
+            let last = self.records[self.ends.range(places.end - 1).end - 1];
+            black_box((first, last, self.sighting(places.start)));
         }
     }
 
     #[inline]
-    pub(super) fn fetch(&self, place: usize) {
-        black_box((self.confirmed[place], self.sighting(place)));
-    }
-
-    #[inline]
     pub(super) fn key(&self, place: usize) -> &[u8] {
-        &self.keys[self.range(place)]
+        &self.records[self.ends.range(place)][FINGERPRINT..]
     }
 
     #[inline]
-    fn range(&self, place: usize) -> Range<usize> {
-        let base = self.bases[place / GROUP];
-        let start = if place.is_multiple_of(GROUP) { 0 } else { self.ends[place - 1] as usize };
-        base + start..base + self.ends[place] as usize
+    fn fingerprint(&self, place: usize) -> Fingerprint {
+        let record = &self.records[self.ends.range(place)];
+        let bytes = record.first_chunk().expect("a record begins with a fingerprint");
+        Fingerprint::from_le_bytes(*bytes)
     }
 
     fn mark(&mut self, place: usize, what: u8) {
@@ -195,7 +248,7 @@ impl Shard {
 
     #[inline]
     pub(super) fn known(&self, place: usize) -> Known<'_> {
-        let fingerprint = self.confirmed[place];
+        let fingerprint = self.fingerprint(place);
         match self.said.get(place).copied().unwrap_or(0) {
             0 => Known::Current(fingerprint),
             OTHER => Known::Other(&self.others[&place]),
@@ -226,6 +279,20 @@ impl Shard {
 
     pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.len()).filter(|place| self.sighting(*place) == 0)
+    }
+}
+
+/// As `==`, without a call for the lengths that keys mostly have.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.first_chunk::<8>(), other.first_chunk::<8>()) {
+        (Some(first), Some(other_first)) if one.len() <= 16 => {
+            first == other_first && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
+        _ => one == other,
     }
 }
 
@@ -276,7 +343,6 @@ mod tests {
             builder.push_confirmed(u128::from(n) << 118, &n.to_le_bytes(), confirmed);
         }
         let shard = builder.finish();
-        assert_eq!(shard.bases.len(), 4);
         for n in 0..1_000_u32 {
             assert_eq!(shard.key(n as usize), n.to_le_bytes());
             assert!(shard.candidates(u128::from(n) << 118).contains(&n));

@@ -147,7 +147,7 @@ impl Table {
         Some((number << HALF) + place)
     }
 
-    /// Has the memory fetched that says where the key of a candidate lies. This and what follows change nothing: called
+    /// Has the memory fetched that says where a candidate lies. This and what follows change nothing: called
     /// for many keys one after the other, they wait for memory together, where a search would wait for it key by key.
     #[inline]
     pub fn fetch_end(&self, candidates: &Range<Place>) {
@@ -155,18 +155,11 @@ impl Table {
         self.shards[shard].fetch_end(place);
     }
 
-    /// Has the key of a candidate fetched.
+    /// Has fetched what is known of the candidates, and their sightings.
     #[inline]
-    pub fn fetch_key(&self, candidates: &Range<Place>) {
-        let (shard, place) = halves(candidates.start);
-        self.shards[shard].fetch_key(place);
-    }
-
-    /// Has what is known of a key fetched, and its sighting.
-    #[inline]
-    pub fn fetch(&self, place: Place) {
-        let (shard, place) = halves(place);
-        self.shards[shard].fetch(place);
+    pub fn fetch(&self, candidates: &Range<Place>) {
+        let (shard, first) = halves(candidates.start);
+        self.shards[shard].fetch(first..first + candidates.len());
     }
 
     #[inline]

@@ -13,6 +13,7 @@ use super::reading::QueryRuntime;
 use super::{decisions, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
+use crate::delta::fingerprint;
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::chosen::Chosen;
@@ -436,6 +437,7 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
         mapping,
         rendering: destination.rendering(),
         encoding: ENCODING_VERSION,
+        fingerprints: fingerprint::VERSION,
     }
 }
 

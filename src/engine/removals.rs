@@ -166,6 +166,7 @@ mod tests {
             mapping: Vec::new(),
             rendering: "1".into(),
             encoding: 1,
+            fingerprints: 2,
         }
     }
 
