@@ -6,11 +6,15 @@
 //! - a value that a word w of 64 bits and its kind k tell ([`Value::word`]) has the halves
 //!   `variant13(w ^ (s + k * ODD))` and `fmix64(w ^ (t + k * ODD))`, where `ODD` is 2^64 divided by the golden ratio;
 //!   both are bijections of the word (Stafford's variant 13 as in SplitMix64, and the finaliser of MurmurHash3);
-//! - a text or binary value has the halves of XXH3-128(its bytes, seed = s + k * `ODD`), k their tag in the encoding;
+//! - a text of up to 12 bytes has the halves `variant13(variant13(x ^ (s + k * ODD)) ^ y)` and `fmix64(fmix64(x ^ (t + k *
+//!   ODD)) ^ y)`, where k is 7, x the length, and in its upper half the first four bytes, y the eight bytes after them,
+//!   zeros behind the end: the two words of Arrow's string views;
+//! - a longer text (k is 7) or a binary value (k is 8) has those of XXH3-128(its bytes, seed = s + k * `ODD`);
 //! - any other has those of XXH3-128(its canonical encoding, seed = s + 255 * `ODD`).
 //!
 //! A sum does not depend on the order of the columns, and it is computed column by column.
 
+use arrow::array::{Array as _, StringViewArray};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::domain::column::{Column, Visitor};
@@ -22,7 +26,11 @@ pub const VERSION: u32 = 2;
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The seeds of values that are hashed byte by byte are set apart by these; the first two are their tags in the encoding.
+/// Bytes of the longest text that lies in its view.
+const SHORT: usize = 12;
+
+/// The kinds of values that no word tells, and of NULL; those below `OTHER` are their tags in the encoding.
+const NULL: u64 = 0;
 const TEXT: u64 = 7;
 const BINARY: u64 = 8;
 const OTHER: u64 = 255;
@@ -54,7 +62,11 @@ impl Fingerprinter {
         debug_assert!(self.seeds.len() <= columns.len());
         let mut sums = vec![0; rows];
         for (column, seeds) in columns.iter().zip(&self.seeds) {
-            column.visit(&mut Sum { sums: &mut sums, seeds: *seeds });
+            let mut sum = Sum { sums: &mut sums, seeds: *seeds };
+            match column {
+                Column::Utf8View(array, _) => sum.visit_views(array),
+                other => other.visit(&mut sum),
+            }
         }
         sums
     }
@@ -70,17 +82,50 @@ impl Visitor for Sum<'_> {
     #[inline(always)]
     fn visit(&mut self, row: usize, value: Value<'_>) {
         let hashed = match value {
-            Value::Text(text) => self.seeds.bytes(TEXT, text.as_bytes()),
+            Value::Text(text) => match short_words(text.as_bytes()) {
+                Some(words) => self.seeds.short(words),
+                None => self.seeds.bytes(TEXT, text.as_bytes()),
+            },
             Value::Binary(bytes) => self.seeds.bytes(BINARY, bytes),
             value => match value.word() {
                 Some((kind, word)) => self.seeds.word(u64::from(kind), word),
                 None => self.seeds.other(&value),
             },
         };
+        self.add(row, hashed);
+    }
+}
+
+impl Sum<'_> {
+    /// As `visit` of each row: a short text lies in its view as it is wanted, and none of it is looked at byte by byte.
+    fn visit_views(&mut self, array: &StringViewArray) {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        for (row, view) in array.views().iter().enumerate() {
+            let hashed = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                self.seeds.word(NULL, 0)
+            } else if *view & u128::from(u32::MAX) <= SHORT as u128 {
+                self.seeds.short(halves(*view))
+            } else {
+                self.seeds.bytes(TEXT, array.value(row).as_bytes())
+            };
+            self.add(row, hashed);
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, row: usize, hashed: [u64; 2]) {
         let [low, high] = halves(self.sums[row]);
         let (low, high) = (low.wrapping_add(hashed[0]), high.wrapping_add(hashed[1]));
         self.sums[row] = u128::from(high) << 64 | u128::from(low);
     }
+}
+
+/// The two words of a short text.
+fn short_words(text: &[u8]) -> Option<[u64; 2]> {
+    let mut view = [0; 16];
+    view.get_mut(4..4 + text.len()).filter(|_| text.len() <= SHORT)?.copy_from_slice(text);
+    view[0] = u8::try_from(text.len()).expect("it is short");
+    Some(halves(u128::from_le_bytes(view)))
 }
 
 impl Seeds {
@@ -90,6 +135,12 @@ impl Seeds {
         let low = word ^ self.low.wrapping_add(kind);
         let high = word ^ self.high.wrapping_add(kind);
         [variant13(low), fmix64(high)]
+    }
+
+    #[inline(always)]
+    fn short(self, [first, last]: [u64; 2]) -> [u64; 2] {
+        let [low, high] = self.word(TEXT, first);
+        [variant13(low ^ last), fmix64(high ^ last)]
     }
 
     #[inline]
@@ -148,6 +199,17 @@ mod tests {
         let usual = fingerprints(&[("a", a.clone()), ("b", b.clone())]);
         assert_eq!(usual, fingerprints(&[("b", b.clone()), ("a", wide)]));
         assert_ne!(usual, fingerprints(&[("b", a), ("a", b)]));
+    }
+
+    #[test]
+    fn a_text_is_the_same_in_every_array_that_carries_it() {
+        let texts = ["", "a", "abcd", "abcdefghijkl", "abcdefghijklm", "\u{0}", "Zo\u{eb}"];
+        let texts: Vec<_> = texts.into_iter().map(Some).chain([None]).collect();
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+        let views: ArrayRef = Arc::new(StringViewArray::from(texts.clone()));
+        let found = fingerprints(&[("t", views)]);
+        assert_eq!(found, fingerprints(&[("t", plain)]));
+        assert_eq!(found.iter().collect::<std::collections::HashSet<_>>().len(), texts.len());
     }
 
     #[test]

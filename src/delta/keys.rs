@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use super::ends::Ends;
 use crate::domain::column::{Column, Visitor};
 use crate::domain::key::{self, KeyHash};
 use crate::domain::value::Value;
@@ -8,7 +9,7 @@ use crate::domain::value::Value;
 #[derive(Debug, Default)]
 pub struct Keys {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    ends: Ends,
     hashes: Vec<KeyHash>,
     null_rows: Vec<bool>,
 }
@@ -18,7 +19,7 @@ impl Keys {
     pub fn new(fields: &[&Column<'_>], rows: usize) -> Keys {
         let mut keys = Keys {
             bytes: Vec::with_capacity(9 * rows),
-            ends: Vec::with_capacity(rows),
+            ends: Ends::default(),
             hashes: Vec::with_capacity(rows),
             null_rows: vec![false; rows],
         };
@@ -43,8 +44,7 @@ impl Keys {
 
     /// Where the row's key lies in the arena.
     pub fn range(&self, row: usize) -> Range<usize> {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        start..self.ends[row]
+        self.ends.range(row)
     }
 
     pub fn key(&self, row: usize) -> &[u8] {
@@ -61,7 +61,7 @@ impl Keys {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.ends.len() == 0
     }
 
     /// Whether any field of the row's key is NULL.

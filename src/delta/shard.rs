@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::ends::Ends;
 use super::table::Known;
 use crate::domain::entry::{Confirmed, Entry, Fingerprint};
 use crate::domain::id::Epoch;
@@ -17,10 +18,16 @@ use crate::points;
 
 /// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
-/// Places whose ends are counted from one base.
-const GROUP: usize = 256;
+/// Keys in a bucket, on average, in halves: so few that nearly all buckets are searched by one look at `AT_ONCE` keys.
+const HALVES_OF_BUCKET: usize = 5;
+/// Keys that are compared without asking after each whether it was the one, which no processor can foretell.
+const AT_ONCE: usize = 5;
 /// Bytes of a fingerprint, with which each record begins; the key follows.
 const FINGERPRINT: usize = 16;
+
+/// Bytes of a key that is one number, and of a record with such a key.
+const NUMBER: usize = 9;
+const OF_NUMBER: usize = FINGERPRINT + NUMBER;
 
 /// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
 const OLDEST: u8 = 254;
@@ -29,9 +36,9 @@ const OTHER: u8 = 255;
 /// The entries of one range of the hash.
 #[derive(Debug, Default)]
 pub struct Shard {
+    /// A fingerprint and its key, again and again.
     records: Vec<u8>,
     ends: Ends,
-    len: usize,
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
     said: Vec<u8>,
@@ -40,60 +47,9 @@ pub struct Shard {
     oldest: HashMap<usize, Epoch>,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
-    /// The first place whose hash begins with each bucket number, and one past the last.
+    /// The first place of each bucket, and one past the last.
     buckets: Vec<u32>,
-    shift: u32,
     sightings: Vec<AtomicU8>,
-}
-
-/// Where the records end.
-#[derive(Debug)]
-enum Ends {
-    /// All have this length.
-    Even(usize),
-    /// Counted from the base of their group.
-    Uneven { ends: Vec<u32>, bases: Vec<usize> },
-}
-
-impl Default for Ends {
-    fn default() -> Ends {
-        Ends::Even(0)
-    }
-}
-
-impl Ends {
-    #[inline]
-    fn range(&self, place: usize) -> Range<usize> {
-        match self {
-            Ends::Even(length) => place * length..(place + 1) * length,
-            Ends::Uneven { ends, bases } => {
-                let base = bases[place / GROUP];
-                let start = if place.is_multiple_of(GROUP) { 0 } else { ends[place - 1] as usize };
-                base + start..base + ends[place] as usize
-            }
-        }
-    }
-
-    /// Notes the end of a record behind `len` others.
-    fn push(&mut self, len: usize, start: usize, end: usize) {
-        match self {
-            Ends::Even(length) if len == 0 => *length = end - start,
-            Ends::Even(length) if end - start == *length => {}
-            Ends::Even(length) => {
-                let length = *length;
-                *self = Ends::Uneven { ends: Vec::new(), bases: Vec::new() };
-                (0..len).for_each(|place| self.push(place, place * length, (place + 1) * length));
-                self.push(len, start, end);
-            }
-            Ends::Uneven { ends, bases } => {
-                if len.is_multiple_of(GROUP) {
-                    bases.push(start);
-                }
-                let end = end - bases[len / GROUP];
-                ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-            }
-        }
-    }
 }
 
 /// Takes entries in the order of their hash.
@@ -138,7 +94,7 @@ impl Builder {
     #[inline]
     fn append(&mut self, hash: KeyHash, key: &[u8], fingerprint: Fingerprint) -> usize {
         let shard = &mut self.shard;
-        let place = shard.len;
+        let place = shard.ends.len();
         let start = shard.records.len();
         if place == 0 {
             // Growing by doubling would copy all of it several times and hold it twice.
@@ -150,22 +106,18 @@ impl Builder {
         }
         shard.records.extend_from_slice(&fingerprint.to_le_bytes());
         shard.records.extend_from_slice(key);
-        shard.ends.push(place, start, shard.records.len());
-        shard.len += 1;
-        let rest = u32::try_from(shard.rest(hash) >> 32).expect("half of 64 bits");
-        self.hashes.push(rest);
+        shard.ends.push(shard.records.len());
+        self.hashes.push(shard.rest(hash));
         place
     }
 
     pub fn finish(self) -> Shard {
         let Builder { mut shard, hashes, .. } = self;
         let places = u32::try_from(shard.len()).expect("a shard has fewer than 2^32 keys");
-        // Two to five keys in a bucket; neighbours mostly lie in one line of the cache.
-        let count = (shard.len() / 4).next_power_of_two().max(2);
-        shard.shift = 64 - count.trailing_zeros();
+        let count = (2 * shard.len()).div_ceil(HALVES_OF_BUCKET).max(1);
         let mut buckets = Vec::with_capacity(count + 1);
         for (place, hash) in (0..places).zip(hashes) {
-            let bucket = (hash >> (shard.shift - 32)) as usize;
+            let bucket = bucket(hash, count);
             buckets.resize(buckets.len().max(bucket + 1), place);
         }
         buckets.resize(count + 1, places);
@@ -177,38 +129,48 @@ impl Builder {
 
 impl Shard {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.ends.len()
     }
 
     /// What follows the bits of the hash that name the shard.
     #[inline]
-    fn rest(&self, hash: KeyHash) -> u64 {
-        high(hash) << self.bits
+    fn rest(&self, hash: KeyHash) -> u32 {
+        u32::try_from(high(hash) << self.bits >> 32).expect("half of 64 bits")
     }
 
     #[inline]
     pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
-        let bucket = usize::try_from(self.rest(hash) >> self.shift).expect("a bucket's number");
+        let bucket = bucket(self.rest(hash), self.buckets.len() - 1);
         self.buckets[bucket]..self.buckets[bucket + 1]
     }
 
     #[inline]
     pub(super) fn find_in(&self, mut places: Range<usize>, key: &[u8]) -> Option<usize> {
-        let Ends::Even(length) = self.ends else {
-            return places.find(|place| is_same(self.key(*place), key));
-        };
-        let records = &self.records[places.start * length..places.end * length];
-        let is_it = |record: &[u8]| is_same(&record[FINGERPRINT..], key);
-        records.chunks_exact(length.max(1)).position(is_it).map(|place| places.start + place)
+        if self.ends.even() == Some(OF_NUMBER)
+            && let Ok(key) = key.try_into()
+            && let Some(found) = self.find_number(places.start, key)
+        {
+            return found.or_else(|| places.skip(AT_ONCE).find(|place| self.key(*place) == key));
+        }
+        places.find(|place| self.key(*place) == key)
+    }
+
+    /// Looks for the key of one number at `AT_ONCE` places; `None` where there are not that many.
+    #[inline]
+    fn find_number(&self, first: usize, key: &[u8; NUMBER]) -> Option<Option<usize>> {
+        let (records, _) = self.records.as_chunks::<OF_NUMBER>();
+        let records = records.get(first..)?.first_chunk::<AT_ONCE>()?;
+        let mut found = None;
+        for (at, record) in records.iter().enumerate() {
+            let (_, other) = record.split_last_chunk::<NUMBER>().expect("a key is part of it");
+            found = if other == key { Some(first + at) } else { found };
+        }
+        Some(found)
     }
 
     #[inline]
     pub(super) fn fetch_end(&self, place: usize) {
-        if let Ends::Uneven { ends, .. } = &self.ends
-            && let Some(end) = ends.get(place)
-        {
-            black_box(*end);
-        }
+        black_box(self.ends.word(place));
     }
 
     #[inline]
@@ -282,18 +244,11 @@ impl Shard {
     }
 }
 
-/// As `==`, without a call for the lengths that keys mostly have.
+/// The bucket of a hash among so many, which rises with the hash.
 #[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    match (one.first_chunk::<8>(), other.first_chunk::<8>()) {
-        (Some(first), Some(other_first)) if one.len() <= 16 => {
-            first == other_first && one.last_chunk::<8>() == other.last_chunk::<8>()
-        }
-        _ => one == other,
-    }
+fn bucket(hash: u32, count: usize) -> usize {
+    let wide = u64::from(hash) * count as u64;
+    usize::try_from(wide >> 32).expect("below the number of buckets")
 }
 
 /// The half of the hash by which shards and buckets are named.
