@@ -56,6 +56,12 @@ impl Workspace {
         self.run("sync")
     }
 
+    /// The start of the binary, without config and state.
+    pub fn version(&self) -> io::Result<Measured> {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
+        process::measure(process.arg("version"), &self.folder.join("log"))
+    }
+
     fn run(&self, command: &str) -> io::Result<(Measured, Value)> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
         process.arg("--config").arg(self.folder.join("counterflow.yaml"));

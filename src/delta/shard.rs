@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ends::Ends;
 use super::table::Known;
@@ -18,10 +19,16 @@ use crate::points;
 
 /// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
-/// Keys in a bucket, on average, in halves: so few that nearly all buckets are searched by one look at `AT_ONCE` keys.
-const HALVES_OF_BUCKET: usize = 5;
+/// Keys in a bucket, on average: so few that nearly all buckets are searched by one look at `AT_ONCE` keys.
+const IN_BUCKET: usize = 3;
 /// Keys that are compared without asking after each whether it was the one, which no processor can foretell.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 4;
+/// Bytes that come from memory together.
+const LINE: usize = 64;
+/// Keys of a bucket whose sightings stand in its word.
+const IN_WORD: u32 = 8;
+/// Bits of the word that say the first place; four for each sighting follow.
+const OF_PLACE: u32 = 32;
 /// Bytes of a fingerprint, with which each record begins; the key follows.
 const FINGERPRINT: usize = 16;
 
@@ -47,9 +54,10 @@ pub struct Shard {
     oldest: HashMap<usize, Epoch>,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
-    /// The first place of each bucket, and one past the last.
-    buckets: Vec<u32>,
-    sightings: Vec<AtomicU8>,
+    /// The first place of each bucket and the sightings of its first places, and the end of the last one.
+    buckets: Vec<AtomicU64>,
+    /// The sightings of the others.
+    crowded: Mutex<HashMap<usize, u8>>,
 }
 
 /// Takes entries in the order of their hash.
@@ -57,14 +65,16 @@ pub struct Shard {
 pub struct Builder {
     shard: Shard,
     expected: usize,
-    /// What follows the bits of each hash that name the shard.
-    hashes: Vec<u32>,
+    /// How many buckets there will be.
+    count: usize,
 }
 
 impl Builder {
     pub(super) fn new(bits: u32, epoch: Epoch, entries: usize) -> Builder {
-        let shard = Shard { bits, epoch, ..Shard::default() };
-        Builder { shard, expected: entries, hashes: Vec::with_capacity(entries) }
+        let mut shard = Shard { bits, epoch, ..Shard::default() };
+        let count = entries.div_ceil(IN_BUCKET).max(1);
+        shard.buckets.reserve_exact(count + 1);
+        Builder { shard, expected: entries, count }
     }
 
     /// An entry of whatever kind.
@@ -96,10 +106,8 @@ impl Builder {
         let shard = &mut self.shard;
         let place = shard.ends.len();
         let start = shard.records.len();
-        if place == 0 {
+        if place == SAMPLE {
             // Growing by doubling would copy all of it several times and hold it twice.
-            shard.records.reserve_exact(self.expected * (FINGERPRINT + key.len()));
-        } else if place == SAMPLE {
             let rest = self.expected.saturating_sub(place);
             let wanted = start / SAMPLE * rest + start % SAMPLE * rest / SAMPLE;
             shard.records.reserve_exact(wanted);
@@ -107,22 +115,14 @@ impl Builder {
         shard.records.extend_from_slice(&fingerprint.to_le_bytes());
         shard.records.extend_from_slice(key);
         shard.ends.push(shard.records.len());
-        self.hashes.push(shard.rest(hash));
+        let bucket = bucket(shard.rest(hash), self.count);
+        shard.begin_buckets(bucket + 1, place);
         place
     }
 
     pub fn finish(self) -> Shard {
-        let Builder { mut shard, hashes, .. } = self;
-        let places = u32::try_from(shard.len()).expect("a shard has fewer than 2^32 keys");
-        let count = (2 * shard.len()).div_ceil(HALVES_OF_BUCKET).max(1);
-        let mut buckets = Vec::with_capacity(count + 1);
-        for (place, hash) in (0..places).zip(hashes) {
-            let bucket = bucket(hash, count);
-            buckets.resize(buckets.len().max(bucket + 1), place);
-        }
-        buckets.resize(count + 1, places);
-        shard.buckets = buckets;
-        shard.sightings = (0..places).map(|_| AtomicU8::new(0)).collect();
+        let Builder { mut shard, count, .. } = self;
+        shard.begin_buckets(count + 1, shard.len());
         shard
     }
 }
@@ -140,8 +140,29 @@ impl Shard {
 
     #[inline]
     pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
-        let bucket = bucket(self.rest(hash), self.buckets.len() - 1);
-        self.buckets[bucket]..self.buckets[bucket + 1]
+        let bucket = self.bucket_of(hash);
+        self.first(bucket)..self.first(bucket + 1)
+    }
+
+    #[inline]
+    fn bucket_of(&self, hash: KeyHash) -> usize {
+        bucket(self.rest(hash), self.buckets.len() - 1)
+    }
+
+    /// The first place of a bucket, or the end of the last one.
+    #[inline]
+    fn first(&self, bucket: usize) -> u32 {
+        let word = self.buckets[bucket].load(Ordering::Relaxed);
+        u32::try_from(word & u64::from(u32::MAX)).expect("half of the bits")
+    }
+
+    /// Has buckets begin here until there are so many.
+    #[inline]
+    fn begin_buckets(&mut self, many: usize, place: usize) {
+        while self.buckets.len() < many {
+            let place = u32::try_from(place).expect("a shard has fewer than 2^32 keys");
+            self.buckets.push(AtomicU64::new(u64::from(place)));
+        }
     }
 
     #[inline]
@@ -174,11 +195,19 @@ impl Shard {
     }
 
     #[inline]
+    pub(super) fn fetch_bucket(&self, hash: KeyHash) {
+        black_box(self.buckets[self.bucket_of(hash)].load(Ordering::Relaxed));
+    }
+
+    #[inline]
     pub(super) fn fetch(&self, places: Range<usize>) {
-        if !places.is_empty() {
-            let first = self.records[self.ends.range(places.start).start];
-            let last = self.records[self.ends.range(places.end - 1).end - 1];
-            black_box((first, last, self.sighting(places.start)));
+        if places.is_empty() {
+            return;
+        }
+        let start = self.ends.range(places.start).start;
+        let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
+        for at in [start, start + LINE, end - 1] {
+            black_box(self.records.get(at).copied());
         }
     }
 
@@ -222,26 +251,79 @@ impl Shard {
         }
     }
 
-    /// Notes the first sighting, which is not 0; returns the earlier one, or 0 if there was none.
+    /// Notes the first sighting, which is not 0, of the key of this hash at a place; returns the earlier one, or 0 if there
+    /// was none.
     #[inline]
-    pub(super) fn sight(&self, place: usize, sighting: u8) -> u8 {
-        let sightings = &self.sightings[place];
-        let exchanged =
-            sightings.compare_exchange(0, sighting, Ordering::Relaxed, Ordering::Relaxed);
-        if exchanged.is_err() && points::is_planted("invalid_row_deleted") {
-            sightings.store(0, Ordering::Relaxed);
+    pub(super) fn sight(&self, hash: KeyHash, place: usize, sighting: u8) -> u8 {
+        let bucket = self.bucket_of(hash);
+        let Some(shift) = shift(place - self.first(bucket) as usize) else {
+            return self.sight_crowded(place, sighting);
+        };
+        let word = &self.buckets[bucket];
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let earlier = nibble(seen, shift);
+            if earlier > 0 {
+                if points::is_planted("invalid_row_deleted") {
+                    word.fetch_and(!(NIBBLE << shift), Ordering::Relaxed);
+                }
+                return earlier;
+            }
+            let noted = seen | u64::from(sighting) << shift;
+            match word.compare_exchange(seen, noted, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return 0,
+                Err(other) => seen = other,
+            }
         }
-        exchanged.err().unwrap_or(0)
     }
 
-    /// The first sighting, or 0 if there was none.
-    pub(super) fn sighting(&self, place: usize) -> u8 {
-        self.sightings[place].load(Ordering::Relaxed)
+    #[cold]
+    fn sight_crowded(&self, place: usize, sighting: u8) -> u8 {
+        let mut crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
+        let noted = crowded.entry(place).or_insert(0);
+        let earlier = *noted;
+        if earlier == 0 {
+            *noted = sighting;
+        }
+        earlier
+    }
+
+    /// The first sighting of the key of this hash at a place, or 0 if there was none.
+    pub(super) fn sighting(&self, hash: KeyHash, place: usize) -> u8 {
+        self.sighting_in(self.bucket_of(hash), place)
+    }
+
+    fn sighting_in(&self, bucket: usize, place: usize) -> u8 {
+        match shift(place - self.first(bucket) as usize) {
+            Some(shift) => nibble(self.buckets[bucket].load(Ordering::Relaxed), shift),
+            None => {
+                let crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
+                crowded.get(&place).copied().unwrap_or(0)
+            }
+        }
     }
 
     pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.len()).filter(|place| self.sighting(*place) == 0)
+        let buckets = 0..self.buckets.len().saturating_sub(1);
+        buckets.flat_map(move |bucket| {
+            let places = self.first(bucket) as usize..self.first(bucket + 1) as usize;
+            places.filter(move |place| self.sighting_in(bucket, *place) == 0)
+        })
     }
+}
+
+const NIBBLE: u64 = 15;
+
+/// Where in the word of a bucket the sighting of its key of this number stands; `None` where it has no room.
+#[inline]
+fn shift(number: usize) -> Option<u32> {
+    let number = u32::try_from(number).ok().filter(|number| *number < IN_WORD)?;
+    Some(OF_PLACE + 4 * number)
+}
+
+#[inline]
+fn nibble(word: u64, shift: u32) -> u8 {
+    u8::try_from(word >> shift & NIBBLE).expect("four bits")
 }
 
 /// The bucket of a hash among so many, which rises with the hash.
@@ -288,6 +370,20 @@ mod tests {
         assert_eq!((forced.said.len(), forced.oldest.len()), (10_000, 0));
         let usual = shard_of(std::iter::repeat_n(400, 10_000));
         assert_eq!((usual.said.len(), usual.oldest.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_key_in_a_crowded_bucket_is_sighted_as_any_other() {
+        let shard = shard_of(std::iter::repeat_n(400, 20));
+        assert_eq!(shard.candidates(0), 0..20, "one bucket");
+        for place in (0..20).step_by(3) {
+            assert_eq!(shard.sight(0, place, 2), 0);
+            assert_eq!(shard.sight(0, place, 4), 2);
+        }
+        let sightings = (0..20).map(|place| shard.sighting(0, place));
+        assert!(sightings.enumerate().all(|(place, it)| it == if place % 3 == 0 { 2 } else { 0 }));
+        assert_eq!(shard.unmet().count(), 13);
+        assert_eq!(shard.candidates(0), 0..20, "sightings do not touch the places");
     }
 
     #[test]
