@@ -58,7 +58,9 @@ async fn forget(
     let state = &app.config.state;
     let left = forgetting::left(&store, state, &sync).await.map_err(engine)?;
     if left.is_nothing() {
-        return refuse(StatusCode::NOT_FOUND, format!("nothing is known of a sync `{sync}`"));
+        let detail =
+            format!("nothing is known of a sync `{sync}`; `GET /api/v1/runs` lists what ran");
+        return refuse(StatusCode::NOT_FOUND, detail);
     }
     if left.rows.unfinished > 0 {
         let detail = format!("a run of `{sync}` has not ended; stop it, and ask again");

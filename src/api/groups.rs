@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::command::By;
+use super::document::RunningConfig;
 use super::extract::{FromBody, FromPath, FromQuery};
 use super::paging::Asked;
 use super::problem::Problem;
@@ -70,6 +71,7 @@ pub struct Group {
     /// Runs of its syncs that go at once, where that has a limit of its own.
     max_running: Option<usize>,
     syncs: Vec<SyncOfGroup>,
+    config: RunningConfig,
 }
 
 /// How one sync of a group stands.
@@ -126,8 +128,10 @@ async fn list(
     let parts: Vec<Vec<&SyncConfig>> =
         page.items.iter().map(|group| app.config.syncs_of(group).collect()).collect();
     let statuses = standings_of(&app, &parts).await;
+    let running = app.running_config();
     let all = page.items.iter().zip(&statuses);
-    let documents = all.map(|(group, statuses)| document(&app.config, group, statuses)).collect();
+    let documents = all.map(|(group, statuses)| document(&app.config, group, statuses, &running));
+    let documents = documents.collect();
     Ok(page.answer(documents))
 }
 
@@ -186,11 +190,16 @@ pub fn part(sync: &SyncConfig) -> Part<'_> {
 
 async fn found(app: &App, group: &str) -> Group {
     let syncs: Vec<&SyncConfig> = app.config.syncs_of(group).collect();
-    document(&app.config, group, &standings(app, &syncs).await)
+    document(&app.config, group, &standings(app, &syncs).await, &app.running_config())
 }
 
-/// A group as the API and the command line show it; `statuses`: of its syncs.
-pub fn document(config: &Config, group: &str, statuses: &[Status<'_>]) -> Group {
+/// A group as the API and the command line show it; `statuses`: of its syncs, `running`: by which they run.
+pub fn document(
+    config: &Config,
+    group: &str,
+    statuses: &[Status<'_>],
+    running: &RunningConfig,
+) -> Group {
     let facts: Vec<_> = statuses.iter().map(|status| status.facts.clone()).collect();
     let status = status(&facts);
     let of_sync = |one: &Status<'_>| SyncOfGroup {
@@ -204,6 +213,7 @@ pub fn document(config: &Config, group: &str, statuses: &[Status<'_>]) -> Group 
         status_reason: status.reason,
         max_running: config.groups.get(group).copied().flatten(),
         syncs: statuses.iter().map(of_sync).collect(),
+        config: running.clone(),
     }
 }
 

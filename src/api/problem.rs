@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -166,7 +167,20 @@ impl From<&prepare::Error> for Problem {
 
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Problem {
-        Problem::new(rejection.status(), format!("the path cannot be read: {rejection}"))
+        let kind = match &rejection {
+            PathRejection::FailedToDeserializePathParams(failed) => Some(failed.kind()),
+            _ => None,
+        };
+        let detail = match kind {
+            // Whatever else stands in a path is text.
+            Some(ErrorKind::ParseError { value, .. }) => {
+                format!(
+                    "`{value}` is not the number of a run; `GET /api/v1/runs` lists runs with their numbers"
+                )
+            }
+            _ => format!("the path cannot be read: {rejection}; percent-encode names as UTF-8"),
+        };
+        Problem::new(rejection.status(), detail)
     }
 }
 

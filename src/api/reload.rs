@@ -19,9 +19,10 @@ use tokio::sync::watch;
 use super::command::By;
 use super::extract::FromBody;
 use super::problem::Problem;
+use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::{App, router};
-use crate::control::reload::{Refused, Reloaded};
+use crate::control::reload::{self, Refused, Reloaded};
 use crate::store::Scope;
 
 /// The path of reloading.
@@ -41,6 +42,8 @@ pub fn routes(routes: Routes) -> Routes {
 struct Reload {
     /// The revision that must run; any, where it is left out.
     revision: Option<String>,
+    /// Why, for the audit log.
+    message: Option<String>,
 }
 
 /// What a reload came to.
@@ -60,9 +63,11 @@ struct Done {
 async fn reload(
     State(app): State<App>,
     Extension(By { who, store }): Extension<By>,
-    FromBody(Reload { revision }): FromBody<Reload>,
+    FromBody(Reload { revision, message }): FromBody<Reload>,
 ) -> Result<Json<Done>, Response> {
-    match app.handle.reload(&who, Some(store), revision).await {
+    let request =
+        reload::Request { who, why: on_one_line(message), store: Some(store), expected: revision };
+    match app.handle.reload(request).await {
         Ok(Reloaded { revision, is_changed, changes, words }) => {
             Ok(Json(Done { revision, is_changed, changes, summary: words }))
         }

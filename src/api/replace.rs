@@ -155,7 +155,7 @@ async fn carry_out(
     }
     points::reached(Point::Rewritten);
     let mut syncs = stop_all(app, &plan.syncs, &who, &why).await;
-    if let Err(refused) = app.handle.reload(&who, None, None).await {
+    if let Err(refused) = app.handle.reload(reload::Request::of(&who)).await {
         return Err(not_in_place(refused));
     }
     for one in &mut syncs {

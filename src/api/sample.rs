@@ -1,5 +1,7 @@
 //! The command to send chosen rows of a sync.
 
+use std::collections::BTreeSet;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,10 +13,13 @@ use super::App;
 use super::command::By;
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
+use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::syncs::Queued;
 use crate::control::handle::Accepted;
+use crate::control::sampling;
 use crate::domain::chosen::Chosen;
+use crate::domain::whole::maybe_whole;
 use crate::store::Scope;
 
 /// The path of samples.
@@ -31,10 +36,17 @@ pub fn routes(routes: Routes) -> Routes {
     )
 }
 
-/// The rows, as they are described: `limit`, `where` or both, or `keys`.
+/// The rows, as they are described: `limit`, `where` or both, or `keys`; and why.
 #[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-struct Rows(Chosen);
+#[serde(deny_unknown_fields, default)]
+struct Rows {
+    #[serde(deserialize_with = "maybe_whole")]
+    limit: Option<u64>,
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    keys: Option<BTreeSet<String>>,
+    message: Option<String>,
+}
 
 impl JsonSchema for Rows {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -58,6 +70,7 @@ impl JsonSchema for Rows {
                     "description": "Delivered keys, as they are shown.",
                     "type": ["array", "null"], "minItems": 1, "items": { "type": "string" },
                 },
+                "message": { "description": "Why, for the audit log.", "type": ["string", "null"] },
             },
             "oneOf": [
                 {
@@ -86,14 +99,14 @@ async fn begin(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(by): Extension<By>,
-    FromBody(Rows(chosen)): FromBody<Rows>,
+    FromBody(Rows { limit, condition, keys, message }): FromBody<Rows>,
 ) -> Result<Queued, Problem> {
+    let chosen = Chosen { limit, keys, condition };
     if app.config.sync(&sync).is_none() {
         return Err(Problem::no_sync(&sync));
     }
-    if let Some(fault) = chosen.fault() {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault));
-    }
-    let run = app.samples.begin(&sync, chosen, &by.given(None)).await?;
+    sampling::check(&chosen)
+        .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault))?;
+    let run = app.samples.begin(&sync, chosen, &by.given(on_one_line(message))).await?;
     Ok(Queued::new(sync, Accepted { run, is_joined: false }))
 }

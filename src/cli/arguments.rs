@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::output::Format;
-use crate::api::{LONGEST_KEY, is_key, token};
-use crate::store::Scope;
+use super::subcommands::{
+    ConnectionCommand, GroupCommand, RunsCommand, SourceCommand, TokenCommand,
+};
+use super::values::{key, message, run};
 
 /// A reverse-ETL sync engine that never loses a row and never deletes without proof.
 #[derive(Debug, Parser)]
@@ -60,6 +63,9 @@ pub enum Command {
         /// The key or the destination changed, and the destination holds what the snapshot says all the same
         #[arg(long)]
         keep_snapshot: bool,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
     },
     /// Send chosen rows, whatever the delta says, also while the sync is paused; never deletes
     Sample {
@@ -76,6 +82,9 @@ pub enum Command {
         /// The rows for which this SQL over the model's columns holds, such as `plan = 'pro'`
         #[arg(long = "where", value_name = "SQL")]
         condition: Option<String>,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
     },
     /// Run syncs by their schedules and on request over HTTP, until a signal
     Serve,
@@ -84,6 +93,9 @@ pub enum Command {
         /// Only if this revision of the config runs
         #[arg(long)]
         revision: Option<String>,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
     },
     /// Stop the run of a sync: what is in flight is finished first
     Stop {
@@ -136,6 +148,7 @@ pub enum Command {
     },
     /// Let the deletes held in a run go: reads again, and deletes those still gone
     Release {
+        #[arg(value_parser = run)]
         run: u64,
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
@@ -143,6 +156,7 @@ pub enum Command {
     },
     /// Never make the deletes held in a run: their records are no longer ours
     Discard {
+        #[arg(value_parser = run)]
         run: u64,
         /// Why
         #[arg(long, short, value_name = "WHY", value_parser = message)]
@@ -192,7 +206,7 @@ pub enum Command {
     Rejected {
         sync: String,
         /// Of this run only
-        #[arg(long)]
+        #[arg(long, value_parser = run)]
         run: Option<u64>,
     },
     /// List the commands that were given, by whom and why, the newest first
@@ -221,6 +235,13 @@ pub enum Command {
         /// Where the destination listens: a loopback address [default: 127.0.0.1:8089]
         #[arg(long, value_name = "ADDRESS", requires = "serve")]
         listen: Option<SocketAddr>,
+    },
+    /// Print the JSON Schema of the config file, for editors
+    Schema,
+    /// Print what a shell needs to complete commands and their options
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
     },
     /// Show the version
     Version,
@@ -252,170 +273,6 @@ impl Command {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, Subcommand)]
-pub enum RunsCommand {
-    /// Show one run with its counts
-    Show {
-        run: u64,
-        /// Tell how it goes on until its end, and end with its exit code
-        #[arg(long)]
-        follow: bool,
-    },
-}
-
-#[derive(Debug, PartialEq, Eq, Subcommand)]
-pub enum GroupCommand {
-    /// Resume every sync of the group that is paused, and run each that does nothing
-    Start {
-        name: String,
-        /// Why
-        #[arg(long, short, value_name = "WHY", value_parser = message)]
-        message: Option<String>,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// Pause every sync of the group: what is in flight is finished first
-    Stop {
-        name: String,
-        /// Why
-        #[arg(long, short, value_name = "WHY", value_parser = message)]
-        message: Option<String>,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// Show how each group stands
-    Status { name: Option<String> },
-}
-
-#[derive(Debug, PartialEq, Eq, Subcommand)]
-pub enum SourceCommand {
-    /// Disable a source: what its syncs have in flight is finished first, and none of them runs until it is enabled
-    Disable {
-        name: String,
-        /// Why
-        #[arg(long, short, value_name = "WHY", value_parser = message)]
-        message: String,
-    },
-    /// Enable a source that is disabled: the schedules of its syncs go on
-    Enable {
-        name: String,
-        /// Why
-        #[arg(long, short, value_name = "WHY", value_parser = message)]
-        message: String,
-    },
-}
-
-/// What can be done with tokens.
-#[derive(Debug, PartialEq, Eq, Subcommand)]
-pub enum TokenCommand {
-    /// Make a token; its secret is printed once
-    Create {
-        /// By which the audit log names it
-        #[arg(value_parser = token_name)]
-        name: String,
-        /// How much it may do; each scope may also do what those before it may
-        #[arg(long, value_enum)]
-        scope: TokenScope,
-        /// After how long it opens nothing any more, such as `12h` or `90d`
-        #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-        expires: Option<std::time::Duration>,
-    },
-    /// List all tokens that were ever made
-    List,
-    /// End a token for good
-    Revoke { name: String },
-}
-
-/// How much a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum TokenScope {
-    /// Ask
-    Read,
-    /// Begin and stop runs
-    Run,
-    /// Change what runs: pauses, groups, sources, connections, decisions
-    Write,
-    /// Everything
-    Admin,
-}
-
-impl From<TokenScope> for Scope {
-    fn from(scope: TokenScope) -> Scope {
-        match scope {
-            TokenScope::Read => Scope::Read,
-            TokenScope::Run => Scope::Run,
-            TokenScope::Write => Scope::Write,
-            TokenScope::Admin => Scope::Admin,
-        }
-    }
-}
-
-/// `90d`, `12h` or `30m`; at most ten years.
-fn lifetime(text: &str) -> Result<std::time::Duration, &'static str> {
-    const REMEDY: &str = "write a number and `d`, `h` or `m`, such as `90d`; at most `3650d`";
-    let unit = text.chars().last().filter(char::is_ascii).ok_or(REMEDY)?;
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| REMEDY)?;
-    let seconds = match unit {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        _ => return Err(REMEDY),
-    };
-    let seconds = number.checked_mul(seconds).ok_or(REMEDY)?;
-    let is_some = (1..=3_650 * 86_400).contains(&seconds);
-    is_some.then(|| std::time::Duration::from_secs(seconds)).ok_or(REMEDY)
-}
-
-/// A name that can stand in an audit log, and is not that of nobody.
-fn token_name(text: &str) -> Result<String, &'static str> {
-    if !token::is_name(text) || text == "local" {
-        return Err("use 1 to 64 letters, digits, `_`, `-`, `.` and `@`; `local` is taken");
-    }
-    Ok(text.to_owned())
-}
-
-#[derive(Debug, PartialEq, Eq, Subcommand)]
-pub enum ConnectionCommand {
-    /// Let syncs write over another connection from now on: rewrites the config file, and begins their snapshots afresh
-    Replace {
-        old: String,
-        new: String,
-        /// Only this sync; may be said several times
-        #[arg(long, value_name = "SYNC", conflicts_with = "group")]
-        sync: Vec<String>,
-        /// Only the syncs of this group
-        #[arg(long)]
-        group: Option<String>,
-        /// The other account holds what the snapshots say all the same
-        #[arg(long)]
-        keep_snapshot: bool,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        /// Why
-        #[arg(long, short, value_name = "WHY", value_parser = message)]
-        message: Option<String>,
-    },
-}
-
-/// What a command can be known again by.
-fn key(text: &str) -> Result<String, String> {
-    if is_key(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("use 1 to {LONGEST_KEY} visible ASCII characters, such as a UUID"))
-}
-
-/// A reason that says something.
-fn message(text: &str) -> Result<String, &'static str> {
-    match text.trim() {
-        "" => Err("a message says why"),
-        text => Ok(text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,7 +299,12 @@ mod tests {
             assert_eq!(arguments.format, Format::Json);
             assert_eq!(
                 arguments.command,
-                Command::Sync { sync: "crm".into(), full: true, keep_snapshot: false }
+                Command::Sync {
+                    sync: "crm".into(),
+                    full: true,
+                    keep_snapshot: false,
+                    message: None
+                }
             );
         }
         let plain = parse("status -vv").unwrap();

@@ -84,6 +84,8 @@ impl Server {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
+            // It speaks to this machine, without TLS: the certificates of the system need not be there.
+            .tls_certs_only([])
             .build()
             .map_err(|error| Failure::of(&error))?;
         Ok(Server { client, address, key })
@@ -99,7 +101,8 @@ impl Server {
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
         let path = path("syncs", sync, "run");
-        let body = json!({ "full": asked.is_full, "keep_snapshot": asked.keeps_snapshot });
+        let sync::Asked { is_full, keeps_snapshot, message } = asked;
+        let body = json!({ "full": is_full, "keep_snapshot": keeps_snapshot, "message": message });
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 
@@ -110,10 +113,13 @@ impl Server {
         output: &Output,
         sync: &str,
         chosen: &Chosen,
+        message: Option<&str>,
         signals: Signals,
     ) -> Result<(Report, Exit), Failure> {
         let path = path("syncs", sync, "sample");
-        let body = serde_json::to_value(chosen).expect("a choice is plain data and always JSON");
+        let mut body =
+            serde_json::to_value(chosen).expect("a choice is plain data and always JSON");
+        body["message"] = json!(message);
         self.carried_out(place, output, sync, &path, &body, signals).await
     }
 

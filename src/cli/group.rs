@@ -7,13 +7,14 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::arguments::GroupCommand;
 use super::beside::{self, path};
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
+use super::running::Running;
 use super::state::{self, Owned, Place};
+use super::subcommands::GroupCommand;
 use super::{pause, source, time};
 use crate::api::document::json as to_json;
 use crate::api::groups::{MemberChanged, document, part};
@@ -25,18 +26,19 @@ use crate::snapshot::Glances;
 use crate::store::Store;
 
 pub async fn run(place: &Place, output: &Output, command: GroupCommand) -> Result<Exit, Failure> {
-    let config = place.config_for(None)?;
+    let running = Running::of(place)?;
+    let config = &running.config;
     match command {
-        GroupCommand::Status { name } => status(place, output, &config, name.as_deref()).await,
+        GroupCommand::Status { name } => status(place, output, &running, name.as_deref()).await,
         GroupCommand::Start { name, message, yes } => {
-            let count = count(&config, &name)?;
+            let count = count(config, &name)?;
             confirm(&format!("Start all {count} syncs of group `{name}`?"), yes)?;
-            start(place, output, &config, &name, message.as_deref()).await
+            start(place, output, config, &name, message.as_deref()).await
         }
         GroupCommand::Stop { name, message, yes } => {
-            let count = count(&config, &name)?;
+            let count = count(config, &name)?;
             confirm(&format!("Stop and pause all {count} syncs of group `{name}`?"), yes)?;
-            stop(place, output, &config, &name, message.as_deref()).await
+            stop(place, output, config, &name, message.as_deref()).await
         }
     }
 }
@@ -176,9 +178,10 @@ async fn change(
 async fn status(
     place: &Place,
     output: &Output,
-    config: &Config,
+    running: &Running,
     name: Option<&str>,
 ) -> Result<Exit, Failure> {
+    let config = &running.config;
     if let Some(name) = name {
         count(config, name)?;
     }
@@ -197,13 +200,14 @@ async fn status(
     let statuses =
         Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
     let mut statuses = statuses.into_iter();
+    let by = running.document();
     let mut documents = Vec::with_capacity(groups.len());
     for (group, syncs) in groups {
         let statuses: Vec<Status<'_>> = statuses.by_ref().take(syncs.len()).collect();
-        documents.push(to_json(document(config, group, &statuses)));
+        documents.push(to_json(document(config, group, &statuses, &by)));
     }
     output.answer(&Value::Array(documents.clone()), || {
-        documents.iter().map(human).collect::<Vec<_>>().join("\n")
+        documents.iter().map(human).collect::<Vec<_>>().join("\n") + &running.said()
     });
     Ok(if store.is_err() { Exit::Failed } else { Exit::Done })
 }

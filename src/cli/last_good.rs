@@ -1,4 +1,5 @@
-//! The last config that ran, kept in the state's folder for a start of the server at which its file is bad or gone (D10).
+//! The last config that ran, kept in the state's folder for a start of the server at which its file is bad or gone (D10), and
+//! for questions beside a server that goes on by it.
 //!
 //! Not responsible for reading the file, nor for the one that is read while the server runs (`reloading`). Invariants: what
 //! is kept is what was written, with references as they stand there and never with what they stand for; it counts for a
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Config, Written};
+use super::address;
+use crate::config::{self, Config, Problems, Written};
 
 const FILE: &str = "last-good-config.json";
 /// Where systemd says that a service may write, and our image too: a file that is gone cannot say where its state is.
@@ -66,10 +68,24 @@ fn put(config: &Config, kept: &Kept) {
 
 /// The config that is kept for this file, where it runs over the state that it is kept in.
 pub fn find(file: &Path) -> Option<Config> {
+    kept_for(file, config::load_written)
+}
+
+/// As [`find`], where a server runs by it now; for a command that only looks: secrets may be missing.
+pub fn of_server(file: &Path) -> Option<Config> {
+    let config = kept_for(file, config::load_written_without_secrets)?;
+    let server = address::of_owner(&config.state)?;
+    (server.revision == config.content.revision).then_some(config)
+}
+
+fn kept_for(
+    file: &Path,
+    load: impl Fn(&Path, &Written) -> Result<Config, Problems>,
+) -> Option<Config> {
     let file = std::path::absolute(file).ok()?;
     named(&file).map_or_else(|| places(&file), |named| vec![named]).into_iter().find_map(|place| {
         let kept = read(&place).filter(|kept| kept.file == file)?;
-        let config = config::load_written(&file, &kept.written).ok()?;
+        let config = load(&file, &kept.written).ok()?;
         (config.state == place).then_some(config)
     })
 }

@@ -10,6 +10,7 @@ mod audit;
 mod backlog;
 mod bar;
 mod beside;
+mod completions;
 mod confirm;
 mod decide;
 mod demo;
@@ -35,31 +36,36 @@ mod reloading;
 mod replace;
 mod report_text;
 mod run;
+mod running;
 mod runs;
 mod sample;
+mod schema;
 mod serve;
 mod source;
 mod state;
 mod status;
 mod stop;
 mod stopping;
+mod subcommands;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod time;
 mod token;
 mod validate;
+mod values;
 mod version;
 
 use std::ffi::OsString;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, ConnectionCommand, RunsCommand};
+use arguments::{Arguments, Command};
 use exit::Exit;
 use failure::Failure;
 use output::{Format, Output};
 use state::Place;
+use subcommands::{ConnectionCommand, RunsCommand};
 
 use crate::config::replacing;
 
@@ -129,9 +135,11 @@ async fn carry_out(place: &Place, output: &Output, command: Command) -> u8 {
         Command::Doctor { connection } => doctor::run(place, output, connection.as_deref()).await,
         Command::Init => init::run(place, output),
         Command::Version => Ok(version::run(output)),
+        Command::Schema => Ok(schema::run(output)),
+        Command::Completions { shell } => Ok(completions::run(output, shell)),
         Command::Plan { sync } => plan::run(place, output, &sync).await,
-        Command::Sync { sync, full, keep_snapshot } => {
-            let asked = sync::Asked { is_full: full, keeps_snapshot: keep_snapshot };
+        Command::Sync { sync, full, keep_snapshot, message } => {
+            let asked = sync::Asked { is_full: full, keeps_snapshot: keep_snapshot, message };
             return sync::run(place, output, &sync, asked).await;
         }
         Command::Stop { sync, now, yes, message } => {
@@ -152,11 +160,13 @@ async fn carry_out(place: &Place, output: &Output, command: Command) -> u8 {
         }
         Command::Group { command } => group::run(place, output, command).await,
         Command::Source { command } => source::run(place, output, command).await,
-        Command::Sample { sync, limit, key, keys, condition } => {
-            let asked = sample::Asked { limit, key, keys, condition };
+        Command::Sample { sync, limit, key, keys, condition, message } => {
+            let asked = sample::Asked { limit, key, keys, condition, message };
             sample::run(place, output, &sync, asked).await
         }
-        Command::Reload { revision } => reload::run(place, output, revision).await,
+        Command::Reload { revision, message } => {
+            reload::run(place, output, revision.as_deref(), message.as_deref()).await
+        }
         Command::Serve => serve::run(place, output).await,
         Command::Release { run, message } => decide::release(place, output, run, &message).await,
         Command::Discard { run, message, yes } => {

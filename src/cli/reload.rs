@@ -9,7 +9,8 @@ use super::state::Place;
 pub async fn run(
     place: &Place,
     output: &Output,
-    revision: Option<String>,
+    revision: Option<&str>,
+    message: Option<&str>,
 ) -> Result<Exit, Failure> {
     let Some(server) = place.server()? else {
         let state = place.state()?;
@@ -19,10 +20,7 @@ pub async fn run(
             state.display()
         )));
     };
-    let body = match &revision {
-        Some(revision) => json!({ "revision": revision }),
-        None => json!({}),
-    };
+    let body = json!({ "revision": revision, "message": message });
     let answer = server.command("/api/v1/reload", &body).await?;
     output.answer(&answer, || {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();

@@ -24,10 +24,9 @@ use crate::config::compare::{Account, Changes, compare};
 use crate::config::{self, Config};
 use crate::control::handle::Handle;
 use crate::control::pausing::SELF;
-use crate::control::reload::{Asked, Change, Desk, Known, Refused, Reloaded};
+use crate::control::reload::{Asked, Change, Desk, Known, Refused, Reloaded, Request};
 use crate::control::sampling::Samples;
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
-use crate::store::Store;
 
 /// How often the files are looked at; one that was the same twice is at rest.
 const LOOK: Duration = Duration::from_secs(2);
@@ -116,14 +115,14 @@ impl Reloading {
                 biased;
                 () = shutdown.reached(Stage::Draining) => return,
                 Some(asked) = self.desk.asks.recv() => {
-                    let Asked { who, store, expected, reply } = asked;
+                    let Asked { request, reply } = asked;
                     // Whoever asked may be gone; what is in place stands.
-                    let _ = reply.send(self.reload(&who, store, expected).await);
+                    let _ = reply.send(self.reload(request).await);
                 }
-                Some(()) = self.hangups.0.recv() => drop(self.reload("SIGHUP", None, None).await),
+                Some(()) = self.hangups.0.recv() => drop(self.reload(Request::of("SIGHUP")).await),
                 _ = ticks.tick() => {
                     if self.has_changed().await {
-                        drop(self.reload(SELF, None, None).await);
+                        drop(self.reload(Request::of(SELF)).await);
                     }
                 }
             }
@@ -146,14 +145,9 @@ impl Reloading {
         is_at_rest
     }
 
-    async fn reload(
-        &mut self,
-        who: &str,
-        store: Option<Store>,
-        expected: Option<String>,
-    ) -> Result<Reloaded, Refused> {
+    async fn reload(&mut self, request: Request) -> Result<Reloaded, Refused> {
         let running = self.config.content.revision.clone();
-        if let Some(expected) = expected.filter(|expected| *expected != running) {
+        if let Some(expected) = request.expected.clone().filter(|expected| *expected != running) {
             return Err(Refused::Stale { expected, running });
         }
         // Before it is read: a change in between is read once more.
@@ -162,7 +156,7 @@ impl Reloading {
         let reloaded = match self.load().await {
             Ok(config) => {
                 let good = config.clone();
-                let placed = self.put_in_place(who, store, config).await;
+                let placed = self.put_in_place(request, config).await;
                 if placed.is_ok() {
                     blocking(|| last_good::keep(&good));
                 }
@@ -229,8 +223,7 @@ impl Reloading {
 
     async fn put_in_place(
         &mut self,
-        who: &str,
-        store: Option<Store>,
+        request: Request,
         config: Config,
     ) -> Result<Reloaded, Refused> {
         let changes = compare(&self.config, &config);
@@ -243,7 +236,8 @@ impl Reloading {
             words: changes.words(),
         };
         if is_changed {
-            let change = Change { store, ..self.change(&config, &changes, who, &revision) };
+            let change = self.change(&config, &changes, request);
+            let who = change.who.clone();
             let orders = change.syncs.iter().map(|standing| standing.order.clone()).collect();
             self.handle.apply(change).await?;
             self.samples.replace(orders);
@@ -255,7 +249,10 @@ impl Reloading {
         Ok(reloaded)
     }
 
-    fn change(&mut self, config: &Config, changes: &Changes, who: &str, revision: &str) -> Change {
+    fn change(&mut self, config: &Config, changes: &Changes, request: Request) -> Change {
+        let Request { who, why, store, .. } = request;
+        let why = why.map_or(String::new(), |why| format!("{why}; "));
+        let revision = &config.content.revision;
         let syncs = serve::standing(config, &mut self.budgets);
         let bears = |(name, parts): (&String, &BTreeSet<Account>)| {
             // One that was removed and comes back has the budget that its runs may still use.
@@ -269,9 +266,9 @@ impl Reloading {
             budgets: changes.connections.iter().filter_map(bears).collect(),
             changed: changes.restarting(),
             rescheduled: changes.rescheduled(),
-            who: who.to_owned(),
-            message: format!("revision {revision}: {}", changes.words()),
-            store: None,
+            who,
+            message: format!("{why}revision {revision}: {}", changes.words()),
+            store,
         }
     }
 

@@ -29,22 +29,28 @@ pub struct Asked {
     pub key: Vec<String>,
     pub keys: Option<PathBuf>,
     pub condition: Option<String>,
+    /// Why.
+    pub message: Option<String>,
 }
 
 pub async fn run(
     place: &Place,
     output: &Output,
     name: &str,
-    asked: Asked,
+    mut asked: Asked,
 ) -> Result<Exit, Failure> {
+    let message = asked.message.take();
     let chosen = chosen(asked)?;
     let config = place.config_for(None)?;
     state::find(&config, name)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
     let (report, exit) = match place.server()? {
-        Some(server) => Box::pin(server.sample(place, output, name, &chosen, signals)).await?,
-        None => Box::pin(here(place, output, name, chosen, signals)).await?,
+        Some(server) => {
+            let message = message.as_deref();
+            Box::pin(server.sample(place, output, name, &chosen, message, signals)).await?
+        }
+        None => Box::pin(here(place, output, name, chosen, message, signals)).await?,
     };
     sync::print(output, &report);
     let is_missing = report.records.iter().any(|record| record.ended == Ended::Missing);
@@ -56,6 +62,7 @@ async fn here(
     output: &Output,
     name: &str,
     chosen: Chosen,
+    message: Option<String>,
     signals: Signals,
 ) -> Result<(Report, Exit), Failure> {
     let config = place.config_for(Some(name))?;
@@ -65,7 +72,7 @@ async fn here(
     let traces = sync::traces(&config)?;
     sync::recover(&owned, output).await?;
     let (who, store) = place.given(&owned.store);
-    let given = Given { who, message: None, store, decision: None };
+    let given = Given { who, message, store, decision: None };
     let run = sampling::ask(&given, name, Trigger::Manual).await?;
     let ended = sync::carried_out(&owned, output, &config, &traces, order, run, signals);
     let ended = Box::pin(ended).await;
@@ -74,17 +81,15 @@ async fn here(
 }
 
 fn chosen(asked: Asked) -> Result<Chosen, Failure> {
-    let Asked { limit, key, keys, condition } = asked;
+    let Asked { limit, key, keys, condition, .. } = asked;
     let has_keys = !key.is_empty() || keys.is_some();
     let mut all: BTreeSet<String> = key.into_iter().collect();
     if let Some(file) = keys {
         all.extend(read(&file)?);
     }
     let chosen = Chosen { limit, keys: has_keys.then_some(all), condition };
-    match chosen.fault() {
-        Some(fault) => Err(Failure::usage(fault)),
-        None => Ok(chosen),
-    }
+    sampling::check(&chosen).map_err(Failure::usage)?;
+    Ok(chosen)
 }
 
 /// The keys of a file, one a line.

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::arguments::SourceCommand;
 use super::beside::{self, Server};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Owned, Place};
+use super::subcommands::SourceCommand;
 use super::{pause, time};
 use crate::config::Config;
 use crate::control::disabling::{disabled_since, one_line};

@@ -65,9 +65,13 @@ impl Place {
         Ok(config::load_for(&self.file, sync)?)
     }
 
-    /// The state's folder, even where the rest of the config is wrong.
+    /// The state's folder, even where the rest of the config is wrong; where nothing of the file can be read, that of the
+    /// server which goes on by what the file was.
     pub fn state(&self) -> Result<PathBuf, Failure> {
-        Ok(config::state_directory(&self.file)?)
+        config::state_directory(&self.file).or_else(|problems| {
+            let running = last_good::of_server(&self.file);
+            running.map(|config| config.state).ok_or_else(|| problems.into())
+        })
     }
 
     /// The state beside the process that may own it; `None` before the first run.

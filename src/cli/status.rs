@@ -4,25 +4,25 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::address::{self, Address};
 use super::beside;
 use super::exit::Exit;
 use super::failure::{Cause, Failure};
 use super::output::Output;
+use super::running::Running;
 use super::state::{self, Place};
 use super::time;
-use crate::api::document::RunningConfig;
 use crate::api::status::Status;
-use crate::config::{Config, Schedule};
+use crate::config::Schedule;
 use crate::domain::run::Phase;
 use crate::domain::status;
 use crate::snapshot::{Glance, Glances};
 use crate::store::{Audited, Pause};
 
 pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<Exit, Failure> {
-    let config = place.config_for(None)?;
+    let running = Running::of(place)?;
+    let config = &running.config;
     let syncs = match sync {
-        Some(name) => vec![state::find(&config, name)?],
+        Some(name) => vec![state::find(config, name)?],
         None => config.syncs.iter().collect(),
     };
     let store = match place.beside().await {
@@ -34,41 +34,14 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     let is_reinitializing = beside::is_reinitializing(place).await;
     let glances = Glances::default();
     let statuses =
-        Status::read(&config, store, &glances, &syncs, is_reinitializing, time::now()).await;
-    let server = address::of_owner(&config.state);
-    let running = running(server.as_ref(), &config);
-    let document = statuses.iter().map(|status| status.to_json(&running));
+        Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let by = running.document();
+    let document = statuses.iter().map(|status| status.to_json(&by));
     output.answer(&Value::Array(document.collect()), || {
-        let mut text = statuses.iter().map(human).collect::<Vec<_>>().join("\n");
-        text.push_str(&said(server.as_ref(), &running));
-        text
+        statuses.iter().map(human).collect::<Vec<_>>().join("\n") + &running.said()
     });
     let is_unread = statuses.iter().any(|status| status.store_error.is_some());
     Ok(if is_unread { Exit::Failed } else { Exit::Done })
-}
-
-/// The config that the server runs by; the file's own where there is none.
-fn running(server: Option<&Address>, config: &Config) -> RunningConfig {
-    let own = || config.content.revision.clone();
-    RunningConfig {
-        revision: server.map_or_else(own, |server| server.revision.clone()),
-        since: server.and_then(|server| server.since).map(|since| since.to_string()),
-        warning: server.and_then(|server| server.warning.clone()),
-    }
-}
-
-fn said(server: Option<&Address>, running: &RunningConfig) -> String {
-    let RunningConfig { revision, since, warning } = running;
-    let Some(Address { address, .. }) = server else {
-        return format!("\nthe config has revision {revision}, and no server runs by it\n");
-    };
-    let since = since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
-    let mut text =
-        format!("\nthe server at {address} runs revision {revision} of the config{since}\n");
-    if let Some(warning) = warning {
-        let _ = writeln!(text, "  {warning}");
-    }
-    text
 }
 
 fn human(status: &Status<'_>) -> String {

@@ -38,10 +38,12 @@ use crate::telemetry;
 use crate::telemetry::traces::Traces;
 
 /// What is wished of a run beside its being made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Asked {
     pub is_full: bool,
     pub keeps_snapshot: bool,
+    /// Why.
+    pub message: Option<String>,
 }
 
 /// Runs the sync here and waits for its end; the exit code. A run that could not begin is reported like one that failed.
@@ -87,7 +89,7 @@ async fn attempt(
     let (who, store) = place.given(&owned.store);
     let given = Given {
         who,
-        message: None,
+        message: asked.message,
         store,
         decision: asked.keeps_snapshot.then(|| Decision::Keep { at: time::now() }),
     };

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::arguments::TokenCommand;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::state::{self, Place};
+use super::subcommands::TokenCommand;
 use super::{runs, time};
 use crate::api::token;
 use crate::domain::id::Instant;

@@ -257,6 +257,16 @@ pub fn load_written(path: &Path, written: &Written) -> Result<Config, Problems> 
     read_text(path.to_owned(), &written.text, &environment, Wanted::All, queries)
 }
 
+/// As [`load_written`], for a command that uses no connection: secrets may be missing.
+///
+/// # Errors
+/// Everything else that is wrong with it.
+pub fn load_written_without_secrets(path: &Path, written: &Written) -> Result<Config, Problems> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let queries = Some(&written.queries);
+    read_text(path.to_owned(), &written.text, &environment, Wanted::None, queries)
+}
+
 /// The connections whose secrets must be there; those of the traces, where any must.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {

@@ -38,10 +38,7 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("/models/*", &["cursor", "parameters", "materialize"]),
-    (
-        "/connections/*",
-        &["windows", "limits", "identify", "account", "priority", "lookup", "disabled"],
-    ),
+    ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),
     (
         "/connections/*/http",
         &[

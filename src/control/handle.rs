@@ -211,18 +211,16 @@ impl Handle {
         self.reloads.as_ref().map(Line::known)
     }
 
-    /// Has the config read anew. `store`: as the command writes it that asks; `expected`: the revision that must run.
+    /// Has the config read anew.
     ///
     /// # Errors
     /// Why nothing has changed.
     pub async fn reload(
         &self,
-        who: &str,
-        store: Option<Store>,
-        expected: Option<String>,
+        request: reload::Request,
     ) -> Result<reload::Reloaded, reload::Refused> {
         match &self.reloads {
-            Some(line) => line.ask(who, store, expected).await,
+            Some(line) => line.ask(request).await,
             None => Err(Refused::Starting.into()),
         }
     }

@@ -77,12 +77,27 @@ pub enum Refused {
 
 /// A request to read the config anew.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Request {
     pub who: String,
+    /// Why, for the audit.
+    pub why: Option<String>,
     /// As the command writes it that asks, if one does.
     pub store: Option<Store>,
     /// The revision that must run.
     pub expected: Option<String>,
+}
+
+impl Request {
+    /// One that is no command of its own: whatever runs will do.
+    pub fn of(who: &str) -> Request {
+        Request { who: who.to_owned(), why: None, store: None, expected: None }
+    }
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct Asked {
+    pub request: Request,
     pub reply: oneshot::Sender<Result<Reloaded, Refused>>,
 }
 
@@ -113,14 +128,9 @@ impl Line {
 
     /// # Errors
     /// Why nothing has changed.
-    pub async fn ask(
-        &self,
-        who: &str,
-        store: Option<Store>,
-        expected: Option<String>,
-    ) -> Result<Reloaded, Refused> {
+    pub async fn ask(&self, request: Request) -> Result<Reloaded, Refused> {
         let (reply, answer) = oneshot::channel();
-        let asked = Asked { who: who.to_owned(), store, expected, reply };
+        let asked = Asked { request, reply };
         self.asks.try_send(asked).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => handle::Refused::Busy,
             mpsc::error::TrySendError::Closed(_) => handle::Refused::Draining,

@@ -22,6 +22,7 @@ use crate::engine::order::Order;
 use crate::engine::report::Report;
 use crate::engine::run::now;
 use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
+use crate::source::check_condition;
 use crate::store::{self, Audited, NewRun};
 
 /// Samples that may wait to be taken up.
@@ -130,6 +131,18 @@ impl Samples {
         place.send((Order { chosen: Some(chosen), trigger, ..order }, run));
         Ok(run)
     }
+}
+
+/// Whether rows are chosen in a way that can mean any, as far as that can be told without the model.
+///
+/// # Errors
+/// What is wrong with the choice.
+pub fn check(chosen: &Chosen) -> Result<(), String> {
+    if let Some(fault) = chosen.fault() {
+        return Err(fault.to_owned());
+    }
+    let condition = chosen.condition.as_deref();
+    condition.map_or(Ok(()), |sql| check_condition(sql).map_err(|error| error.to_string()))
 }
 
 /// The run of a sample, in the queue, with the audit of the command that asks for it: both are written, or neither is.

@@ -44,7 +44,9 @@ pub fn ending(
                 .map_err(|_| Wrong::Unreadable(format!("`until` cannot be read; {usual}")))?;
             let at = Instant(at.as_millisecond());
             if at <= now {
-                let why = format!("`until` has passed: it is {now}; {usual} to come");
+                let why = format!(
+                    "`until` is {at}, which has passed, now it is {now}; say a later instant, or with `for` how long, such as `2h`"
+                );
                 return Err(Wrong::Time(why));
             }
             if at > now.plus(LONGEST * DAY) {
@@ -105,6 +107,10 @@ mod tests {
         }
         for text in ["1970-01-01T00:00:00Z", "tomorrow", "1975-01-01T00:00:00Z", "12:00"] {
             assert!(of(None, Some(text)).is_err(), "{text}");
+        }
+        let past = of(None, Some("1970-01-01T01:00:00+01:00")).unwrap_err().to_string();
+        for word in ["is 1970-01-01T00:00:00Z, which has passed", "1970-01-01T00:16:40Z", "`2h`"] {
+            assert!(past.contains(word), "`{word}` in {past}");
         }
         assert!(
             of(Some("2h"), Some("1970-01-01T01:00:00Z"))

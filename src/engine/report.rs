@@ -226,6 +226,7 @@ pub(super) fn remedy(code: &str) -> &'static str {
         "no_receipt" => "compare what the destination answers with the rules under `outcome`",
         "too_long" => "check that `base_url` and the request's path are the API's",
         "tls" => "check the destination's certificate and the host in `base_url`",
+        "client" => "where they are elsewhere, name their file by `SSL_CERT_FILE`",
         "other_account" => {
             "give the connection a secret of that account, or replace the connection"
         }

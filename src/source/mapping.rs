@@ -110,6 +110,14 @@ pub(super) fn project(
     Ok(Projected { plan, fields, key, primary_key })
 }
 
+/// Whether the condition of a selection is SQL over one row, as far as that can be told without the model.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_condition(sql: &str) -> Result<(), Error> {
+    parsed(sql, CONDITION).map(drop)
+}
+
 /// The rows that the selection chooses.
 fn chosen(
     state: &SessionState,
@@ -117,10 +125,9 @@ fn chosen(
     schema: &DFSchema,
     selection: &Selection,
 ) -> Result<LogicalPlanBuilder, Error> {
-    const PLACE: &str = "the condition";
-    let invalid = |error| Error::Mapping(planning(&error, PLACE));
+    let invalid = |error| Error::Mapping(planning(&error, CONDITION.0));
     if let Some(condition) = &selection.condition {
-        let condition = expression(state, schema, condition, PLACE, "a condition")?;
+        let condition = expression(state, schema, condition, CONDITION)?;
         rows = rows.filter(condition).map_err(invalid)?;
     }
     if let Some(limit) = selection.limit {
@@ -164,34 +171,27 @@ fn outputs(
     }
     let parse = |mapped: &Mapped| {
         let place = format!("the mapping of field `{}`", mapped.field);
-        let expression = expression(state, schema, &mapped.expression, &place, "a mapping")?;
+        let role = (place.as_str(), "a mapping");
+        let expression = expression(state, schema, &mapped.expression, role)?;
         Ok(Output { name: mapped.field.clone(), expression })
     };
     selection.fields.iter().map(parse).collect()
 }
 
-/// One SQL expression over one row of the model. `place` and `what_it_is` are for its errors.
+/// Where an expression stands, and what it is, for errors.
+type Role<'a> = (&'a str, &'a str);
+
+const CONDITION: Role = ("the condition", "a condition");
+
+/// One SQL expression over one row of the model.
 fn expression(
     state: &SessionState,
     schema: &DFSchema,
     sql: &str,
-    place: &str,
-    what_it_is: &str,
+    role: Role,
 ) -> Result<Expr, Error> {
-    let refuse = |what: &str| {
-        Error::Mapping(format!(
-            "{place} has {what}; {what_it_is} is computed from one row, so do that in the model's SQL"
-        ))
-    };
-    let invalid = |error| Error::Mapping(planning(&error, place));
-    let parsed =
-        DFParser::parse_sql_into_expr_with_dialect(sql, &GenericDialect {}).map_err(invalid)?;
-    if parsed.alias.is_some() {
-        return Err(Error::Mapping(format!("{place} has an alias; leave `AS` out")));
-    }
-    if has_subquery(&parsed.expr) {
-        return Err(refuse("a subquery"));
-    }
+    let invalid = |error| Error::Mapping(planning(&error, role.0));
+    let parsed = parsed(sql, role)?;
     let expression = state.create_logical_expr_from_sql_expr(parsed, schema).map_err(invalid)?;
     let mut refused = None;
     let _ = expression.exists(|part| {
@@ -216,9 +216,29 @@ fn expression(
         Ok(true)
     });
     match refused {
-        Some(what) => Err(refuse(&what)),
+        Some(what) => Err(refuse(&what, role)),
         None => Ok(expression),
     }
+}
+
+/// The expression as it is written.
+fn parsed(sql: &str, role: Role) -> Result<ast::ExprWithAlias, Error> {
+    let (place, _) = role;
+    let parsed = DFParser::parse_sql_into_expr_with_dialect(sql, &GenericDialect {})
+        .map_err(|error| Error::Mapping(planning(&error, place)))?;
+    if parsed.alias.is_some() {
+        return Err(Error::Mapping(format!("{place} has an alias; leave `AS` out")));
+    }
+    if has_subquery(&parsed.expr) {
+        return Err(refuse("a subquery", role));
+    }
+    Ok(parsed)
+}
+
+fn refuse(what: &str, (place, what_it_is): Role) -> Error {
+    Error::Mapping(format!(
+        "{place} has {what}; {what_it_is} is computed from one row, so do that in the model's SQL"
+    ))
 }
 
 fn has_subquery(expression: &ast::Expr) -> bool {

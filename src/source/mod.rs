@@ -28,7 +28,7 @@ pub use csv::check_type_name;
 #[doc(hidden)]
 pub use csv::fuzzing;
 pub use error::Error;
-pub use mapping::{FieldInfo, Selection, key_type_name};
+pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 pub use pins::{Pin, Pins};
 pub use proof::{Completeness, Proof, Unproven, vanished, without_cuts};
 pub use reader::{Reader, Reading, Settings};

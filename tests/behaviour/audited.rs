@@ -56,7 +56,11 @@ fn every_command_without_a_server_is_audited_with_who_what_when_and_run() {
     let workspace = workspace(&oracle);
     let commands: [(&[&str], i32, Value); 7] = [
         (&["sync", "people"], 0, json!(["sync", "people", 1, null])),
-        (&["sync", "people", "--full"], 0, json!(["sync --full", "people", 2, null])),
+        (
+            &["sync", "people", "--full", "-m", "month\nend"],
+            0,
+            json!(["sync --full", "people", 2, "month end"]),
+        ),
         (
             &["sync", "people", "--full", "--keep-snapshot"],
             0,
@@ -65,7 +69,11 @@ fn every_command_without_a_server_is_audited_with_who_what_when_and_run() {
         (&["sample", "people", "--limit", "1"], 0, json!(["sample", "people", 4, null])),
         (&["pause", "people", "-m", "why"], 0, json!(["pause", "people", null, "why"])),
         // Also while paused: it sends all the same.
-        (&["sample", "people", "--key", "1"], 0, json!(["sample", "people", 5, null])),
+        (
+            &["sample", "people", "--key", "1", "-m", "is it there"],
+            0,
+            json!(["sample", "people", 5, "is it there"]),
+        ),
         (&["resume", "people", "-m", "why"], 0, json!(["resume", "people", null, "why"])),
     ];
     for (args, code, entry) in commands {

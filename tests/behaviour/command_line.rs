@@ -40,6 +40,25 @@ fn audited(workspace: &Workspace) -> Vec<Value> {
 }
 
 #[test]
+fn a_machine_without_certificates_serves_syncs_over_plain_http_and_takes_commands() {
+    let oracle = Oracle::start(&["id"]);
+    let none = |name| (name, "/nonexistent".to_owned());
+    let environment = vec![none("SSL_CERT_FILE"), none("SSL_CERT_DIR")];
+    let workspace =
+        Workspace::new(&oracle, Setup { head: LISTEN, environment, ..Setup::default() });
+    workspace.write_people(&people(1..=40));
+    let server = Server::start(&workspace);
+    let done = workspace.run(&["sync", "people"]).expect_code(0);
+    done.expect_printed(&["carried out by the server", "40 delivered"]);
+    server.end().expect_code(0);
+    let path = workspace.path().join("counterflow.yaml");
+    let config = std::fs::read_to_string(path).expect("there is a config");
+    workspace.write("counterflow.yaml", &config.replace("http://", "https://"));
+    let told = ["not well", "No CA certificates", "(`ca-certificates`); where they are elsewhere"];
+    workspace.run(&["doctor"]).expect_printed(&told);
+}
+
+#[test]
 fn beside_a_server_with_tokens_a_command_needs_one_that_may_give_it() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);
@@ -323,4 +342,45 @@ fn one_run_is_shown_and_followed_to_its_end_with_a_server_and_without_one() {
     let follow = workspace.spawn(&["runs", "show", "3", "--follow"]);
     killed.kill();
     workspace.end(follow, SOON).expect_code(1).expect_printed(&["no process goes on with it"]);
+}
+
+#[test]
+fn beside_a_server_a_run_a_sample_and_a_reload_are_audited_with_their_message() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let server = Server::start(&workspace);
+    let told = |what: &str| {
+        let entry = log(&server, 1).remove(0);
+        assert_eq!(entry[1], what, "{entry:#}");
+        entry[4].clone()
+    };
+    workspace.run(&["sync", "people", "-m", "month end"]).expect_code(0);
+    assert_eq!(told("sync"), "month end");
+    workspace.run(&["sample", "people", "--limit", "1", "-m", "is it there"]).expect_code(0);
+    assert_eq!(told("sample"), "is it there");
+    let body = r#"{"limit": 1, "message": "once\nmore"}"#;
+    let sampled = server.post("/api/v1/syncs/people/sample", body).expect(202).json;
+    server.ended(sampled["run"].as_u64().expect("a number"));
+    assert_eq!(told("sample"), "once more");
+    workspace.run(&["reload", "-m", "nothing new"]).expect_code(0);
+    assert_eq!(told("reload"), "nothing new");
+    let before = workspace.config();
+    for (concurrency, over_http) in [(2, false), (3, true)] {
+        let after = before.replace("concurrency: 1", &format!("concurrency: {concurrency}"));
+        workspace.write("counterflow.yaml", &after);
+        if over_http {
+            server.post("/api/v1/reload", r#"{"message": "it is slow"}"#).expect(200);
+        } else {
+            workspace.run(&["reload", "-m", "it is slow"]).expect_code(0);
+        }
+        let said = told("reload");
+        let said = said.as_str().expect("it is text");
+        assert!(said.starts_with("it is slow; revision "), "{said}");
+        assert!(said.contains("connections changed: `crm`"), "{said}");
+    }
+    for command in [&["sync", "people"][..], &["sample", "people", "--limit", "1"], &["reload"]] {
+        let silent = [command, &["-m", " "]].concat();
+        workspace.run(&silent).expect_code(2).expect_printed(&["a message says why"]);
+    }
+    server.end().expect_code(0);
 }

@@ -264,7 +264,8 @@ fn a_pause_with_an_end_ends_by_itself_while_a_server_runs_and_while_none_does() 
     let wrong = ["pause", "people", "-m", "x", "--for", "soon"];
     workspace.run(&wrong).expect_code(2).expect_printed(&["`--for`", "`2h`"]);
     let past = ["pause", "people", "-m", "x", "--until", "2020-01-01T00:00:00Z"];
-    workspace.run(&past).expect_code(2).expect_printed(&["has passed"]);
+    let words = ["`--until` is 2020-01-01T00:00:00Z, which has passed", "now it is 2", "`--for`"];
+    workspace.run(&past).expect_code(2).expect_printed(&words);
     let pause = |length| ["pause", "people", "-m", "lunch", "--for", length];
     workspace.run(&pause("2h")).expect_code(0).expect_printed(&["is paused until 2"]);
     expect_status(&workspace.status(), "Disabled", &["until 2", "lunch"]);
@@ -278,6 +279,9 @@ fn a_pause_with_an_end_ends_by_itself_while_a_server_runs_and_while_none_does() 
     assert!(paused["pause"]["until"].is_string(), "{paused:#}");
     let bad = "{\"message\": \"tea\", \"for\": \"1s\", \"until\": \"2099-01-01T00:00:00Z\"}";
     server.post("/api/v1/syncs/people/pause", bad).expect_problem(422, &["keep one"]);
+    let bad = "{\"message\": \"tea\", \"until\": \"2020-01-01T00:00:00Z\"}";
+    let words = ["`until` is 2020-01-01T00:00:00Z, which has passed", "a later instant", "`for`"];
+    server.post("/api/v1/syncs/people/pause", bad).expect_problem(409, &words);
     let resumed = until("the server resumes it", || {
         let pause = standing(&server, "people")["pause"].clone();
         (pause["is_paused"] == false).then_some(pause)

@@ -37,7 +37,7 @@ fn a_sync_is_forgotten_once_it_is_out_of_the_config_and_begins_anew_if_it_comes_
     assert_eq!(workspace.json(&["runs"]), json!([]));
     for name in ["people", "nobody", "..", "../state", "/", ""] {
         let again = workspace.run(&["forget", name, "--yes"]);
-        again.expect_code(2).expect_printed(&["nothing is known"]);
+        again.expect_code(2).expect_printed(&["nothing is known", "`counterflow runs`"]);
     }
     assert!(workspace.state().join("counterflow.db").exists());
     workspace.write_config();
@@ -53,7 +53,9 @@ fn a_server_forgets_a_sync_that_its_config_does_not_have() {
     let server = Server::start(&workspace);
     let path = "/api/v1/syncs/people/forget";
     server.post("/api/v1/syncs/others/forget", "").expect_problem(409, &["`others`", "config"]);
-    server.post("/api/v1/syncs/nobody/forget", "").expect_problem(404, &["`nobody`"]);
+    server
+        .post("/api/v1/syncs/nobody/forget", "")
+        .expect_problem(404, &["`nobody`", "`GET /api/v1/runs`"]);
     workspace.run(&FORGET).expect_code(0).expect_printed(&["`people` is forgotten"]);
     server.post(path, "").expect_problem(404, &["nothing is known"]);
     assert!(!workspace.state().join("snapshots").join("people").exists());

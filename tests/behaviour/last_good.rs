@@ -9,7 +9,7 @@ use crate::support::server::{Api, Server, until};
 use crate::support::workspace::{Setup, Workspace};
 use crate::support::{SOON, TOKEN};
 
-const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }";
+const HEAD: &str = "server: { listen: \"127.0.0.1:0\" }\ngroups: { sales: {} }";
 const KEPT: &str = "last-good-config.json";
 
 fn workspace(oracle: &Oracle) -> Workspace {
@@ -162,4 +162,64 @@ fn without_a_last_good_config_that_runs_the_file_is_refused_by_name_d10() {
         [place.as_str(), "connections.crm.http.auth.bearer", "`ABSENT` is not set", "set `ABSENT`"];
     workspace.run(&["serve"]).expect_code(2).expect_printed(&words);
     assert_eq!(oracle.request_count(), 0);
+}
+
+#[test]
+fn status_answers_by_what_the_server_runs_by_while_the_file_is_bad_and_says_what_is_wrong_d10() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = workspace(&oracle);
+    workspace.change(|setup| setup.sync = "group: sales");
+    // A file that is gone cannot say where its state is; the service manager can.
+    let state = workspace.state().display().to_string();
+    workspace.setup.environment = vec![("STATE_DIRECTORY", state)];
+    let good = workspace.config();
+    let questions: [&[&str]; 4] =
+        [&["status"], &["status", "people"], &["group", "status"], &["group", "status", "sales"]];
+    let server = Server::start(&workspace);
+    workspace.run(&["sync", "people"]).expect_code(0);
+    let revision = version(&server)["revision"].clone();
+    let revision = revision.as_str().expect("a word");
+    for (bad, word) in [
+        (Some(good.replace("mode: mirror", "mode: mirrored")), "mirrored"),
+        (Some(good.replace("models: {", "models: {{{")), "counterflow.yaml:"),
+        (None, "cannot be read"),
+    ] {
+        match &bad {
+            Some(bad) => workspace.write("counterflow.yaml", bad),
+            None => remove_config(&workspace),
+        }
+        // At once: the server may not have looked at the file yet. Whoever looks needs no secret.
+        for question in questions {
+            let process = workspace.spawn_with(question, &[("TOKEN", "")]);
+            let said = workspace.end(process, SOON).expect_code(0);
+            said.expect_printed(&["people", "Idle", "does not run", revision, word]);
+            let document = workspace.json(question)[0].clone();
+            assert_eq!(document["config"]["revision"], revision, "{document:#}");
+            let warning = document["config"]["warning"].as_str().expect("there is one");
+            assert!(warning.contains(word), "{warning}");
+        }
+        until("the server says the same", || {
+            let standing = server.get("/api/v1/syncs/people").expect(200).json;
+            (workspace.status() == standing).then_some(())
+        });
+        let group = server.get("/api/v1/groups/sales").expect(200).json;
+        assert_eq!(workspace.json(&["group", "status"])[0], group);
+        workspace.run(&["status", "nobody"]).expect_code(2).expect_printed(&["`people`"]);
+        workspace.run(&["validate"]).expect_code(2).expect_printed(&[word]);
+    }
+    workspace.write("counterflow.yaml", &good.replace("mode: mirror", "mode: mirrored"));
+    workspace.run(&["group", "stop", "sales", "--yes"]).expect_code(0);
+    assert_eq!(workspace.status()["is_paused"], true, "the server has done it");
+    server.end().expect_code(0);
+    for question in questions {
+        workspace.run(question).expect_code(2).expect_printed(&["mirrored"]);
+    }
+    // What was kept is none of a server that went by another config.
+    workspace.write("counterflow.yaml", &good.replace("concurrency: 4", "concurrency: 3"));
+    let kept = std::fs::read(workspace.state().join(KEPT)).expect("it is kept");
+    let server = Server::start(&workspace);
+    std::fs::write(workspace.state().join(KEPT), kept).expect("it can be written");
+    workspace.write("counterflow.yaml", &good.replace("mode: mirror", "mode: mirrored"));
+    workspace.run(&["status"]).expect_code(2).expect_printed(&["mirrored"]);
+    server.end().expect_code(0);
 }

@@ -48,6 +48,7 @@ mod oracle_itself;
 mod order;
 mod otlp;
 mod pause;
+mod printed;
 mod receipts;
 mod rejections;
 mod reload;

@@ -93,3 +93,17 @@ fn unit_and_image_give_the_drain_its_time_and_run_without_root() {
     }
     assert_eq!(image.matches("VOLUME [").count(), 1);
 }
+
+#[test]
+fn each_alert_has_a_test_that_sees_it_fire() {
+    let (rules, tests) = (text("deploy/alerts.yml"), text("deploy/alerts_test.yml"));
+    let alerts: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() >= 10, "{alerts:?}");
+    for alert in alerts {
+        let is_seen = tests.split("alertname: ").skip(1).any(|test| {
+            test.lines().next() == Some(alert) && test.contains("\n          - exp_labels:")
+        });
+        assert!(is_seen, "`{alert}` fires in deploy/alerts_test.yml");
+    }
+}

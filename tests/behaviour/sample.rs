@@ -204,6 +204,20 @@ fn a_server_carries_a_sample_out_also_for_a_paused_sync_and_behind_a_run_that_go
     server.post(SAMPLE, "").expect_problem(422, &["no rows are chosen"]);
     server.post(SAMPLE, r#"{"limit": 0}"#).expect_problem(422, &["limit of 0"]);
     server.post(SAMPLE, r#"{"rows": 1}"#).expect_problem(422, &["`rows`"]);
+    let before = (server.get("/api/v1/runs").json, server.get("/api/v1/audit").json);
+    for (sql, words) in [
+        ("plan = ", ["the condition", "expression"]),
+        ("id = 1; DROP TABLE people", ["the condition", "found: ;"]),
+        ("id IN (SELECT 1)", ["a subquery", "the model's SQL"]),
+        ("id AS a", ["an alias", "`AS`"]),
+        (" ", ["condition says nothing", "plan = 'pro'"]),
+    ] {
+        let body = json!({ "where": sql }).to_string();
+        server.post(SAMPLE, &body).expect_problem(422, &words);
+        workspace.run(&["sample", "people", "--where", sql]).expect_code(2).expect_printed(&words);
+    }
+    let after = (server.get("/api/v1/runs").json, server.get("/api/v1/audit").json);
+    assert_eq!(after, before, "nothing is queued");
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=20)));
 }

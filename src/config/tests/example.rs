@@ -10,7 +10,7 @@ fn example() -> PathBuf {
 }
 
 /// The example with what is commented out in it: lines whose sign has no blank behind it, or more than one.
-fn whole_example() -> String {
+pub fn whole_example() -> String {
     let text = std::fs::read_to_string(example()).unwrap();
     let line = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest.to_owned(),

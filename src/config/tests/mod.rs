@@ -9,6 +9,7 @@ mod comparisons;
 mod example;
 mod problems;
 mod schedules;
+mod schema;
 mod stations;
 mod telemetry;
 
