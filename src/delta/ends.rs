@@ -1,3 +1,7 @@
+//! Where pieces of bytes end that lie one after the other, such as the keys of a table.
+//!
+//! Pieces of one length need no word of that; others four bytes each. Not here: the bytes.
+
 use std::ops::Range;
 
 /// Places whose ends are counted from one base.
@@ -28,6 +32,10 @@ impl Ends {
     /// How many pieces.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The length of every piece, if they have one.

@@ -171,10 +171,12 @@ fn fmix64(mut word: u64) -> u64 {
     word ^ (word >> 33)
 }
 
+/// The lower and the upper half.
 #[inline]
 fn halves(hash: u128) -> [u64; 2] {
-    let [low, high] = [hash, hash >> 64];
-    [low, high].map(|half| (half & u128::from(u64::MAX)) as u64)
+    let low = u64::try_from(hash & u128::from(u64::MAX)).expect("half of the bits");
+    let high = u64::try_from(hash >> 64).expect("half of the bits");
+    [low, high]
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl Keys {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.len() == 0
+        self.ends.is_empty()
     }
 
     /// Whether any field of the row's key is NULL.
