@@ -306,6 +306,23 @@ fn the_sources_are_tidy() {
 }
 
 #[test]
+fn no_page_has_the_marks_of_a_merge() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = ["", "docs", "benches", "deploy", "tests"].map(|folder| root.join(folder));
+    let entries = pages.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let paths = entries.map(|entry| entry.expect("it can be listed").path());
+    let pages: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
+    assert!(pages.len() > 5, "the pages are found");
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page is text");
+        let marks = ["<".repeat(7), ">".repeat(7)];
+        let marked = text.lines().find(|line| marks.iter().any(|mark| line.starts_with(mark)));
+        assert_eq!(marked, None, "{}", page.display());
+    }
+}
+
+#[test]
 fn the_tests_are_short_and_well_named() {
     let mut problems = Vec::new();
     for source in sources_under("tests") {

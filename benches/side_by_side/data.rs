@@ -34,6 +34,8 @@ const PLANS: [&str; 4] = ["free", "starter", "team", "enterprise"];
 pub enum Version {
     Before,
     After,
+    /// As `Before`, with this many rows changed, evenly spread.
+    Changed(u64),
 }
 
 /// What differs between the two versions, in rows.
@@ -62,6 +64,16 @@ pub fn files(folder: &Path, rows: u64) -> io::Result<[PathBuf; 2]> {
     Ok(paths)
 }
 
+/// The file for so many rows of which few differ from `Before`, made if it is not there.
+pub fn changed(folder: &Path, rows: u64, changed: u64) -> io::Result<PathBuf> {
+    let version = Version::Changed(changed);
+    let path = folder.join(format!("customers-{rows}-{}.parquet", word(version)));
+    if !path.exists() {
+        write(&path, rows, version)?;
+    }
+    Ok(path)
+}
+
 /// Counted from the same rules by which the files are written.
 pub fn difference(rows: u64) -> Difference {
     let mut difference = Difference { added: added(rows), ..Difference::default() };
@@ -72,10 +84,11 @@ pub fn difference(rows: u64) -> Difference {
     difference
 }
 
-fn word(version: Version) -> &'static str {
+fn word(version: Version) -> String {
     match version {
-        Version::Before => "before",
-        Version::After => "after",
+        Version::Before => "before".to_owned(),
+        Version::After => "after".to_owned(),
+        Version::Changed(changed) => format!("changed-{changed}"),
     }
 }
 
@@ -90,9 +103,9 @@ fn write(path: &Path, rows: u64, version: Version) -> io::Result<()> {
     let mut start = 0;
     while start < end {
         let numbers: Vec<u64> = (start..end.min(start + BATCH))
-            .filter(|row| version == Version::Before || *row >= rows || !is_removed(*row))
+            .filter(|row| version != Version::After || *row >= rows || !is_removed(*row))
             .collect();
-        let batch = batch(&numbers, version).map_err(io::Error::other)?;
+        let batch = batch(&numbers, rows, version).map_err(io::Error::other)?;
         let writer = match &mut writer {
             Some(writer) => writer,
             None => {
@@ -111,8 +124,20 @@ fn write(path: &Path, rows: u64, version: Version) -> io::Result<()> {
     std::fs::rename(unfinished, path)
 }
 
-fn batch(rows: &[u64], version: Version) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let content = |row: u64| u64::from(version == Version::After && is_changed(row));
+fn batch(
+    rows: &[u64],
+    all: u64,
+    version: Version,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let content = |row: u64| {
+        u64::from(match version {
+            Version::Before => false,
+            Version::After => is_changed(row),
+            Version::Changed(changed) => {
+                row.is_multiple_of(all / changed) && row < all / changed * changed
+            }
+        })
+    };
     let texts = |text: &dyn Fn(u64) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(*row))))
     };

@@ -32,7 +32,6 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
     let (mut plans, mut syncs) = (Vec::new(), Vec::new());
     let (mut duckdb, mut scans) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
-        workspace.restore_state()?;
         let (plan, answer) = workspace.plan()?;
         check(&answer, expected)?;
         plans.push(plan);
@@ -47,6 +46,8 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
         check(&answer, expected)?;
         expect(sink.take().records, expected.changed + expected.added + expected.removed)?;
         syncs.push(sync);
+        go_back(&workspace, &before, expected)?;
+        workspace.set_source(&after)?;
         println!("  round {} of {}", round + 1, options.rounds);
     }
     let unchanged = unchanged(options, &workspace, &before, sink)?;
@@ -68,16 +69,18 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
 }
 
 /// A workspace whose snapshot holds every row of `before`.
-fn snapshot(
+pub fn snapshot(
     options: &Options,
     folder: &Path,
     before: &Path,
     sink: &Sink,
     table: &mut Table,
 ) -> io::Result<Workspace> {
-    if options.is_reused && folder.join("kept").exists() {
+    if options.is_reused && folder.join("state").exists() {
         let workspace = Workspace::reopen(folder, sink.address, options.concurrency)?;
-        workspace.restore_state()?;
+        // Whatever an earlier bench left: that of one that was broken off is another version.
+        workspace.set_source(before)?;
+        workspace.sync()?;
         return Ok(workspace);
     }
     let workspace = Workspace::create(folder, sink.address, options.concurrency)?;
@@ -88,20 +91,28 @@ fn snapshot(
     expect(sink.take().records, options.rows)?;
     table.add("`sync`: the first, full run", &full, None);
     println!("  state after the full run: {} MB", workspace.state_size()? / 1_000_000);
-    workspace.keep_state()?;
     Ok(workspace)
 }
 
+/// Makes the snapshot hold `before` again: the same difference the other way round. A copy of the state would be taken for
+/// what it is, and refused.
+fn go_back(workspace: &Workspace, before: &Path, difference: Difference) -> io::Result<()> {
+    workspace.set_source(before)?;
+    let (_, answer) = workspace.sync()?;
+    let Difference { changed, added, removed } = difference;
+    check(&answer, Difference { changed, added: removed, removed: added })
+}
+
+/// The file is another one for each run, so that none is skipped, and holds the same.
 fn unchanged(
     options: &Options,
     workspace: &Workspace,
     before: &Path,
     sink: &Sink,
 ) -> io::Result<Measured> {
-    workspace.set_source(before)?;
     let mut measured = Vec::new();
     for _ in 0..options.rounds {
-        workspace.restore_state()?;
+        workspace.set_source(before)?;
         sink.take();
         let (sync, answer) = workspace.sync()?;
         expect(number(&answer, "unchanged"), options.rows)?;

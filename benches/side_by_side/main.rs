@@ -1,6 +1,6 @@
 //! Counterflow and its alternatives side by side: whole processes, in one run, as ratios of medians.
 //!
-//! `cargo bench` measures everything, `cargo bench -- delta` and `cargo bench -- delivery` one half; `benches/README.md`
+//! `cargo bench` measures everything, `cargo bench -- delta`, `small` or `delivery` one part; `benches/README.md`
 //! says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
 
 mod data;
@@ -11,6 +11,7 @@ mod process;
 mod product;
 mod scan;
 mod sink;
+mod small;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measure Counterflow beside its alternatives
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// What to measure: delta, delivery; nothing for both
+    /// What to measure: delta, small, delivery; nothing for all
     what: Option<String>,
     /// For `scan`, which measures call in a process of its own
     file: Option<PathBuf>,
@@ -82,8 +83,9 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", runtime.block_on(scan::scan(&file))?);
         return Ok(());
     }
-    if let Some(unknown) = what.as_deref().filter(|what| !["delta", "delivery"].contains(what)) {
-        return Err(format!("`{unknown}` is not measured here; say delta or delivery").into());
+    const ALL: [&str; 3] = ["delta", "small", "delivery"];
+    if let Some(unknown) = what.as_deref().filter(|what| !ALL.contains(what)) {
+        return Err(format!("`{unknown}` is not measured here; say {}", ALL.join(" or ")).into());
     }
     std::fs::create_dir_all(&options.folder)?;
     options.folder = options.folder.canonicalize()?;
@@ -95,10 +97,16 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
             .ok()
     };
     let sink = Sink::start()?;
-    if what.as_deref() != Some("delivery") {
+    let is_wanted = |name| what.as_deref().is_none_or(|what| what == name);
+    if is_wanted("delta") {
         delta::run(&options, peers.as_ref(), &sink)?;
     }
-    if what.as_deref() != Some("delta") {
+    if is_wanted("small") {
+        // What `delta` has left serves here too.
+        options.is_reused |= what.is_none();
+        small::run(&options, &sink)?;
+    }
+    if is_wanted("delivery") {
         delivery::run(&options, peers.as_ref(), &sink)?;
     }
     Ok(())

@@ -20,6 +20,8 @@ pub struct Measured {
     pub processor_seconds: f64,
     /// Peak resident memory in bytes.
     pub peak: u64,
+    /// Bytes of all write calls, to files and sockets.
+    pub written: u64,
     pub output: String,
 }
 
@@ -29,10 +31,11 @@ pub fn measure(command: &mut Command, log: &std::path::Path) -> io::Result<Measu
     command.stdin(Stdio::null()).stdout(fs::File::create(&output)?).stderr(fs::File::create(log)?);
     let start = Instant::now();
     let mut child = command.spawn()?;
-    let (mut peak, mut ticks) = (0, 0);
+    let (mut peak, mut ticks, mut written) = (0, 0, 0);
     let status = loop {
         peak = high_water(child.id()).unwrap_or(0).max(peak);
         ticks = processor_ticks(child.id()).unwrap_or(0).max(ticks);
+        written = bytes_written(child.id()).unwrap_or(0).max(written);
         if let Some(status) = child.try_wait()? {
             break status;
         }
@@ -45,7 +48,7 @@ pub fn measure(command: &mut Command, log: &std::path::Path) -> io::Result<Measu
         return Err(io::Error::other(format!("{command:?}: {status}\n{output}\n{said}")));
     }
     let processor_seconds = f64::from(ticks) / TICKS_A_SECOND;
-    Ok(Measured { seconds, processor_seconds, peak, output })
+    Ok(Measured { seconds, processor_seconds, peak, written, output })
 }
 
 fn high_water(process: u32) -> Option<u64> {
@@ -53,6 +56,11 @@ fn high_water(process: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
+}
+
+fn bytes_written(process: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{process}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("wchar:"))?.trim().parse().ok()
 }
 
 fn processor_ticks(process: u32) -> Option<u32> {
@@ -70,12 +78,16 @@ pub fn median(all: &[Measured]) -> Measured {
         figures.sort_by(f64::total_cmp);
         figures[figures.len() / 2]
     };
-    let mut peaks: Vec<u64> = all.iter().map(|one| one.peak).collect();
-    peaks.sort_unstable();
+    let middle_of = |figure: &dyn Fn(&Measured) -> u64| {
+        let mut figures: Vec<u64> = all.iter().map(figure).collect();
+        figures.sort_unstable();
+        figures[figures.len() / 2]
+    };
     Measured {
         seconds: middle(&|one| one.seconds),
         processor_seconds: middle(&|one| one.processor_seconds),
-        peak: peaks[peaks.len() / 2],
+        peak: middle_of(&|one| one.peak),
+        written: middle_of(&|one| one.written),
         output: String::new(),
     }
 }

@@ -34,22 +34,13 @@ impl Workspace {
         Ok(Workspace { folder: folder.to_owned() })
     }
 
-    /// Puts `data` where the source reads.
+    /// Puts `data` where the source reads; a new link, by which it counts as changed.
     pub fn set_source(&self, data: &Path) -> io::Result<()> {
         let path = self.folder.join("customers.parquet");
         if path.exists() {
             std::fs::remove_file(&path)?;
         }
         std::fs::hard_link(data, path)
-    }
-
-    /// The state as it is now, to go back to.
-    pub fn keep_state(&self) -> io::Result<()> {
-        copy(&self.folder.join("state"), &self.folder.join("kept"))
-    }
-
-    pub fn restore_state(&self) -> io::Result<()> {
-        copy(&self.folder.join("kept"), &self.folder.join("state"))
     }
 
     /// Bytes of the files of the state.
@@ -65,6 +56,12 @@ impl Workspace {
         self.run("sync")
     }
 
+    /// The start of the binary, without config and state.
+    pub fn version(&self) -> io::Result<Measured> {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
+        process::measure(process.arg("version"), &self.folder.join("log"))
+    }
+
     fn run(&self, command: &str) -> io::Result<(Measured, Value)> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
         process.arg("--config").arg(self.folder.join("counterflow.yaml"));
@@ -73,23 +70,6 @@ impl Workspace {
         let answer = serde_json::from_str(&measured.output).map_err(io::Error::other)?;
         Ok((measured, answer))
     }
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 fn size(folder: &Path) -> io::Result<u64> {

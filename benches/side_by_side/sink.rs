@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What has come in so far, over all connections.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Received {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
+    /// How long each answer is waited for, in milliseconds.
+    delay: AtomicU64,
 }
 
 /// Received since the last look.
@@ -49,10 +52,15 @@ impl Sink {
         Ok(Sink { address, received })
     }
 
+    /// From here on every answer comes so much later.
+    pub fn delay(&self, milliseconds: u64) {
+        self.received.delay.store(milliseconds, Ordering::Relaxed);
+    }
+
     /// What came in since the last call.
     pub fn take(&self) -> Taken {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        let Received { requests, records, bytes } = self.received.as_ref();
+        let Received { requests, records, bytes, .. } = self.received.as_ref();
         Taken { requests: take(requests), records: take(records), bytes: take(bytes) }
     }
 }
@@ -88,6 +96,10 @@ impl Connection {
             received.bytes.fetch_add(length as u64, Ordering::Relaxed);
             self.buffer.copy_within(end..self.filled, 0);
             self.filled -= end;
+            let delay = received.delay.load(Ordering::Relaxed);
+            if delay > 0 {
+                std::thread::sleep(Duration::from_millis(delay));
+            }
             let answer = self.answers.entry(records).or_insert_with(|| answer(records));
             if self.stream.write_all(answer).is_err() {
                 return;

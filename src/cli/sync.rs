@@ -29,7 +29,7 @@ use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::recovery;
-use crate::engine::report::Report;
+use crate::engine::report::{Report, Took};
 use crate::engine::run::run as engine_run;
 use crate::history;
 use crate::points::{self, Point};
@@ -247,6 +247,7 @@ fn never_begun(sync: &str, failure: &Failure) -> Value {
         "examples": [],
         "troubles": [],
         "abandoned_queries": 0,
+        "took": Took::default(),
     });
     if let (Value::Object(fields), Value::Object(why)) = (&mut document, failure.to_json()) {
         fields.extend(why);

@@ -214,8 +214,9 @@ impl Examiner {
     }
 
     fn taken_back(&self, why: Invalid, key: Vec<u8>) -> TakenBack {
-        let place = self.table.find(key::hash(&key), &key);
-        let sighting = place.and_then(|place| self.table.sighting(place));
+        let hash = key::hash(&key);
+        let place = self.table.find(hash, &key);
+        let sighting = place.and_then(|place| self.table.sighting(hash, place));
         TakenBack { why, key, sighting }
     }
 
@@ -228,18 +229,18 @@ impl Examiner {
         found: &mut Vec<(Range<Place>, Option<Place>)>,
     ) {
         found.clear();
+        for row in group.clone() {
+            self.table.fetch_bucket(keys.hash(row));
+        }
         found.extend(group.clone().map(|row| (self.table.candidates(keys.hash(row)), None)));
         for (candidates, _) in &*found {
             self.table.fetch_end(candidates);
         }
         for (candidates, _) in &*found {
-            self.table.fetch_key(candidates);
+            self.table.fetch(candidates);
         }
         for (row, (candidates, place)) in group.zip(&mut *found) {
             *place = self.table.find_in(candidates.clone(), keys.key(row));
-        }
-        for place in found.iter().filter_map(|(_, place)| *place) {
-            self.table.fetch(place);
         }
     }
 
@@ -284,7 +285,7 @@ impl Examiner {
             Present::Deferred => Sighting::Deferred,
             Present::Upsert(_) => Sighting::Operation,
         };
-        if let Some(first) = self.table.sight(place, sighting) {
+        if let Some(first) = self.table.sight(examined.keys.hash(row), place, sighting) {
             examined.repeated.push((row, first));
             return;
         }

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
-use crate::domain::column::Column;
+use super::ends::Ends;
+use crate::domain::column::{Column, Visitor};
 use crate::domain::key::{self, KeyHash};
 use crate::domain::value::Value;
 
@@ -8,7 +9,7 @@ use crate::domain::value::Value;
 #[derive(Debug, Default)]
 pub struct Keys {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    ends: Ends,
     hashes: Vec<KeyHash>,
     null_rows: Vec<bool>,
 }
@@ -16,25 +17,34 @@ pub struct Keys {
 impl Keys {
     /// Encodes the key of each of `rows` rows from its fields, in order.
     pub fn new(fields: &[&Column<'_>], rows: usize) -> Keys {
-        let mut keys = Keys { null_rows: vec![false; rows], ..Keys::default() };
-        for row in 0..rows {
-            for field in fields {
-                let value = field.value(row);
-                keys.null_rows[row] |= value == Value::Null;
-                value.encode(&mut keys.bytes);
+        let mut keys = Keys {
+            bytes: Vec::with_capacity(9 * rows),
+            ends: Ends::default(),
+            hashes: Vec::with_capacity(rows),
+            null_rows: vec![false; rows],
+        };
+        if let [field] = fields {
+            field.visit(&mut keys);
+        } else {
+            for row in 0..rows {
+                for field in fields {
+                    let value = field.value(row);
+                    keys.null_rows[row] |= value == Value::Null;
+                    value.encode(&mut keys.bytes);
+                }
+                keys.ends.push(keys.bytes.len());
             }
-            keys.ends.push(keys.bytes.len());
         }
-        // Not in the loop above: what was just written byte by byte cannot be read word by word without a stall.
-        let hash = |row| key::hash(keys.key(row));
-        keys.hashes = (0..rows).map(hash).collect();
+        if keys.hashes.len() < rows {
+            // Not where they are encoded: what was just written byte by byte cannot be read word by word without a stall.
+            keys.hashes = (0..rows).map(|row| key::hash(keys.key(row))).collect();
+        }
         keys
     }
 
     /// Where the row's key lies in the arena.
     pub fn range(&self, row: usize) -> Range<usize> {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        start..self.ends[row]
+        self.ends.range(row)
     }
 
     pub fn key(&self, row: usize) -> &[u8] {
@@ -57,5 +67,23 @@ impl Keys {
     /// Whether any field of the row's key is NULL.
     pub fn is_null(&self, row: usize) -> bool {
         self.null_rows[row]
+    }
+}
+
+impl Visitor for Keys {
+    /// Takes the key of a row that is one value.
+    #[inline(always)]
+    fn visit(&mut self, row: usize, value: Value<'_>) {
+        match value.nine() {
+            Some(encoded) => {
+                self.bytes.extend_from_slice(&encoded);
+                self.hashes.push(key::hash(&encoded));
+            }
+            None => {
+                self.null_rows[row] = value == Value::Null;
+                value.encode(&mut self.bytes);
+            }
+        }
+        self.ends.push(self.bytes.len());
     }
 }

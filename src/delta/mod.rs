@@ -1,5 +1,6 @@
 //! Fingerprints, and rows against the snapshot: what changed.
 
+pub mod ends;
 pub mod examiner;
 pub mod fingerprint;
 pub mod key_map;

@@ -1,22 +1,40 @@
 //! One shard of the table: the keys of one range of the hash, in its order, in a few long arrays.
 //!
-//! Nothing is allocated for each key. Not here: what a sighting means, and which shard a key belongs to (`table`).
+//! Nothing is allocated for each key, and a key lies beside its fingerprint, so that both come with one wait for memory.
+//! Keys of one length, which numbers have, need no word of where they are. Not here: what a sighting means, and which
+//! shard a key belongs to (`table`).
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::ends::Ends;
 use super::table::Known;
 use crate::domain::entry::{Confirmed, Entry, Fingerprint};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 use crate::points;
 
-/// Keys whose average length foretells that of all.
+/// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
-/// Places whose ends are counted from one base.
-const GROUP: usize = 256;
+/// Keys in a bucket, on average: so few that nearly all buckets are searched by one look at `AT_ONCE` keys.
+const IN_BUCKET: usize = 3;
+/// Keys that are compared without asking after each whether it was the one, which no processor can foretell.
+const AT_ONCE: usize = 4;
+/// Bytes that come from memory together.
+const LINE: usize = 64;
+/// Keys of a bucket whose sightings stand in its word.
+const IN_WORD: u32 = 8;
+/// Bits of the word that say the first place; four for each sighting follow.
+const OF_PLACE: u32 = 32;
+/// Bytes of a fingerprint, with which each record begins; the key follows.
+const FINGERPRINT: usize = 16;
+
+/// Bytes of a key that is one number, and of a record with such a key.
+const NUMBER: usize = 9;
+const OF_NUMBER: usize = FINGERPRINT + NUMBER;
 
 /// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
 const OLDEST: u8 = 254;
@@ -25,11 +43,9 @@ const OTHER: u8 = 255;
 /// The entries of one range of the hash.
 #[derive(Debug, Default)]
 pub struct Shard {
-    keys: Vec<u8>,
-    /// Where each key ends, counted from the base of its group.
-    ends: Vec<u32>,
-    bases: Vec<usize>,
-    confirmed: Vec<Fingerprint>,
+    /// A fingerprint and its key, again and again.
+    records: Vec<u8>,
+    ends: Ends,
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
     said: Vec<u8>,
@@ -38,10 +54,10 @@ pub struct Shard {
     oldest: HashMap<usize, Epoch>,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
-    /// The first place whose hash begins with each bucket number, and one past the last.
-    buckets: Vec<u32>,
-    shift: u32,
-    sightings: Vec<AtomicU8>,
+    /// The first place of each bucket and the sightings of its first places, and the end of the last one.
+    buckets: Vec<AtomicU64>,
+    /// The sightings of the others.
+    crowded: Mutex<HashMap<usize, u8>>,
 }
 
 /// Takes entries in the order of their hash.
@@ -49,16 +65,16 @@ pub struct Shard {
 pub struct Builder {
     shard: Shard,
     expected: usize,
-    /// What follows the bits of each hash that name the shard.
-    hashes: Vec<u32>,
+    /// How many buckets there will be.
+    count: usize,
 }
 
 impl Builder {
     pub(super) fn new(bits: u32, epoch: Epoch, entries: usize) -> Builder {
         let mut shard = Shard { bits, epoch, ..Shard::default() };
-        shard.ends.reserve_exact(entries);
-        shard.confirmed.reserve_exact(entries);
-        Builder { shard, expected: entries, hashes: Vec::with_capacity(entries) }
+        let count = entries.div_ceil(IN_BUCKET).max(1);
+        shard.buckets.reserve_exact(count + 1);
+        Builder { shard, expected: entries, count }
     }
 
     /// An entry of whatever kind.
@@ -89,37 +105,24 @@ impl Builder {
     fn append(&mut self, hash: KeyHash, key: &[u8], fingerprint: Fingerprint) -> usize {
         let shard = &mut self.shard;
         let place = shard.ends.len();
-        if place.is_multiple_of(GROUP) {
-            shard.bases.push(shard.keys.len());
-        }
+        let start = shard.records.len();
         if place == SAMPLE {
             // Growing by doubling would copy all of it several times and hold it twice.
-            let (length, rest) = (shard.keys.len(), self.expected.saturating_sub(place));
-            shard.keys.reserve_exact(length / SAMPLE * rest + length % SAMPLE * rest / SAMPLE);
+            let rest = self.expected.saturating_sub(place);
+            let wanted = start / SAMPLE * rest + start % SAMPLE * rest / SAMPLE;
+            shard.records.reserve_exact(wanted);
         }
-        shard.keys.extend_from_slice(key);
-        let end = shard.keys.len() - shard.bases[place / GROUP];
-        shard.ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
-        shard.confirmed.push(fingerprint);
-        let rest = u32::try_from(shard.rest(hash) >> 32).expect("half of 64 bits");
-        self.hashes.push(rest);
+        shard.records.extend_from_slice(&fingerprint.to_le_bytes());
+        shard.records.extend_from_slice(key);
+        shard.ends.push(shard.records.len());
+        let bucket = bucket(shard.rest(hash), self.count);
+        shard.begin_buckets(bucket + 1, place);
         place
     }
 
     pub fn finish(self) -> Shard {
-        let Builder { mut shard, hashes, .. } = self;
-        let places = u32::try_from(shard.len()).expect("a shard has fewer than 2^32 keys");
-        // One or two keys in a bucket; neighbours mostly lie in one line of the cache.
-        let count = (shard.len() / 2).next_power_of_two().max(2);
-        shard.shift = 64 - count.trailing_zeros();
-        let mut buckets = Vec::with_capacity(count + 1);
-        for (place, hash) in (0..places).zip(hashes) {
-            let bucket = (hash >> (shard.shift - 32)) as usize;
-            buckets.resize(buckets.len().max(bucket + 1), place);
-        }
-        buckets.resize(count + 1, places);
-        shard.buckets = buckets;
-        shard.sightings = (0..places).map(|_| AtomicU8::new(0)).collect();
+        let Builder { mut shard, count, .. } = self;
+        shard.begin_buckets(count + 1, shard.len());
         shard
     }
 }
@@ -131,52 +134,93 @@ impl Shard {
 
     /// What follows the bits of the hash that name the shard.
     #[inline]
-    fn rest(&self, hash: KeyHash) -> u64 {
-        high(hash) << self.bits
+    fn rest(&self, hash: KeyHash) -> u32 {
+        u32::try_from(high(hash) << self.bits >> 32).expect("half of 64 bits")
     }
 
     #[inline]
     pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
-        let bucket = usize::try_from(self.rest(hash) >> self.shift).expect("a bucket's number");
-        self.buckets[bucket]..self.buckets[bucket + 1]
+        let bucket = self.bucket_of(hash);
+        self.first(bucket)..self.first(bucket + 1)
+    }
+
+    #[inline]
+    fn bucket_of(&self, hash: KeyHash) -> usize {
+        bucket(self.rest(hash), self.buckets.len() - 1)
+    }
+
+    /// The first place of a bucket, or the end of the last one.
+    #[inline]
+    fn first(&self, bucket: usize) -> u32 {
+        let word = self.buckets[bucket].load(Ordering::Relaxed);
+        u32::try_from(word & u64::from(u32::MAX)).expect("half of the bits")
+    }
+
+    /// Has buckets begin here until there are so many.
+    #[inline]
+    fn begin_buckets(&mut self, many: usize, place: usize) {
+        while self.buckets.len() < many {
+            let place = u32::try_from(place).expect("a shard has fewer than 2^32 keys");
+            self.buckets.push(AtomicU64::new(u64::from(place)));
+        }
     }
 
     #[inline]
     pub(super) fn find_in(&self, mut places: Range<usize>, key: &[u8]) -> Option<usize> {
+        if self.ends.even() == Some(OF_NUMBER)
+            && let Ok(key) = key.try_into()
+            && let Some(found) = self.find_number(places.start, key)
+        {
+            return found.or_else(|| places.skip(AT_ONCE).find(|place| self.key(*place) == key));
+        }
         places.find(|place| self.key(*place) == key)
+    }
+
+    /// Looks for the key of one number at `AT_ONCE` places; `None` where there are not that many.
+    #[inline]
+    fn find_number(&self, first: usize, key: &[u8; NUMBER]) -> Option<Option<usize>> {
+        let (records, _) = self.records.as_chunks::<OF_NUMBER>();
+        let records = records.get(first..)?.first_chunk::<AT_ONCE>()?;
+        let mut found = None;
+        for (at, record) in records.iter().enumerate() {
+            let (_, other) = record.split_last_chunk::<NUMBER>().expect("a key is part of it");
+            found = if other == key { Some(first + at) } else { found };
+        }
+        Some(found)
     }
 
     #[inline]
     pub(super) fn fetch_end(&self, place: usize) {
-        if let Some(end) = self.ends.get(place) {
-            black_box(*end);
-        }
+        black_box(self.ends.word(place));
     }
 
     #[inline]
-    pub(super) fn fetch_key(&self, place: usize) {
-        if place < self.len()
-            && let Some(first) = self.key(place).first()
-        {
-            black_box(*first);
-        }
+    pub(super) fn fetch_bucket(&self, hash: KeyHash) {
+        black_box(self.buckets[self.bucket_of(hash)].load(Ordering::Relaxed));
     }
 
     #[inline]
-    pub(super) fn fetch(&self, place: usize) {
-        black_box((self.confirmed[place], self.sighting(place)));
+    pub(super) fn fetch(&self, places: Range<usize>) {
+        if places.is_empty() {
+            return;
+        }
+        let start = self.ends.range(places.start).start;
+        let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
+        for at in [start, start + LINE, end - 1] {
+            black_box(self.records.get(at).copied());
+        }
     }
 
     #[inline]
     pub(super) fn key(&self, place: usize) -> &[u8] {
-        &self.keys[self.range(place)]
+        &self.records[self.ends.range(place)][FINGERPRINT..]
     }
 
     #[inline]
-    fn range(&self, place: usize) -> Range<usize> {
-        let base = self.bases[place / GROUP];
-        let start = if place.is_multiple_of(GROUP) { 0 } else { self.ends[place - 1] as usize };
-        base + start..base + self.ends[place] as usize
+    fn fingerprint(&self, place: usize) -> Fingerprint {
+        let record = &self.records[self.ends.range(place)];
+        let bytes = record.first_chunk().expect("a record begins with a fingerprint");
+        Fingerprint::from_le_bytes(*bytes)
     }
 
     fn mark(&mut self, place: usize, what: u8) {
@@ -195,7 +239,7 @@ impl Shard {
 
     #[inline]
     pub(super) fn known(&self, place: usize) -> Known<'_> {
-        let fingerprint = self.confirmed[place];
+        let fingerprint = self.fingerprint(place);
         match self.said.get(place).copied().unwrap_or(0) {
             0 => Known::Current(fingerprint),
             OTHER => Known::Other(&self.others[&place]),
@@ -207,26 +251,86 @@ impl Shard {
         }
     }
 
-    /// Notes the first sighting, which is not 0; returns the earlier one, or 0 if there was none.
+    /// Notes the first sighting, which is not 0, of the key of this hash at a place; returns the earlier one, or 0 if there
+    /// was none.
     #[inline]
-    pub(super) fn sight(&self, place: usize, sighting: u8) -> u8 {
-        let sightings = &self.sightings[place];
-        let exchanged =
-            sightings.compare_exchange(0, sighting, Ordering::Relaxed, Ordering::Relaxed);
-        if exchanged.is_err() && points::is_planted("invalid_row_deleted") {
-            sightings.store(0, Ordering::Relaxed);
+    pub(super) fn sight(&self, hash: KeyHash, place: usize, sighting: u8) -> u8 {
+        let bucket = self.bucket_of(hash);
+        let Some(shift) = shift(place - self.first(bucket) as usize) else {
+            return self.sight_crowded(place, sighting);
+        };
+        let word = &self.buckets[bucket];
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let earlier = nibble(seen, shift);
+            if earlier > 0 {
+                if points::is_planted("invalid_row_deleted") {
+                    word.fetch_and(!(NIBBLE << shift), Ordering::Relaxed);
+                }
+                return earlier;
+            }
+            let noted = seen | u64::from(sighting) << shift;
+            match word.compare_exchange(seen, noted, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return 0,
+                Err(other) => seen = other,
+            }
         }
-        exchanged.err().unwrap_or(0)
     }
 
-    /// The first sighting, or 0 if there was none.
-    pub(super) fn sighting(&self, place: usize) -> u8 {
-        self.sightings[place].load(Ordering::Relaxed)
+    #[cold]
+    fn sight_crowded(&self, place: usize, sighting: u8) -> u8 {
+        let mut crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
+        let noted = crowded.entry(place).or_insert(0);
+        let earlier = *noted;
+        if earlier == 0 {
+            *noted = sighting;
+        }
+        earlier
+    }
+
+    /// The first sighting of the key of this hash at a place, or 0 if there was none.
+    pub(super) fn sighting(&self, hash: KeyHash, place: usize) -> u8 {
+        self.sighting_in(self.bucket_of(hash), place)
+    }
+
+    fn sighting_in(&self, bucket: usize, place: usize) -> u8 {
+        match shift(place - self.first(bucket) as usize) {
+            Some(shift) => nibble(self.buckets[bucket].load(Ordering::Relaxed), shift),
+            None => {
+                let crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
+                crowded.get(&place).copied().unwrap_or(0)
+            }
+        }
     }
 
     pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.len()).filter(|place| self.sighting(*place) == 0)
+        let buckets = 0..self.buckets.len().saturating_sub(1);
+        buckets.flat_map(move |bucket| {
+            let places = self.first(bucket) as usize..self.first(bucket + 1) as usize;
+            places.filter(move |place| self.sighting_in(bucket, *place) == 0)
+        })
     }
+}
+
+const NIBBLE: u64 = 15;
+
+/// Where in the word of a bucket the sighting of its key of this number stands; `None` where it has no room.
+#[inline]
+fn shift(number: usize) -> Option<u32> {
+    let number = u32::try_from(number).ok().filter(|number| *number < IN_WORD)?;
+    Some(OF_PLACE + 4 * number)
+}
+
+#[inline]
+fn nibble(word: u64, shift: u32) -> u8 {
+    u8::try_from(word >> shift & NIBBLE).expect("four bits")
+}
+
+/// The bucket of a hash among so many, which rises with the hash.
+#[inline]
+fn bucket(hash: u32, count: usize) -> usize {
+    let wide = u64::from(hash) * count as u64;
+    usize::try_from(wide >> 32).expect("below the number of buckets")
 }
 
 /// The half of the hash by which shards and buckets are named.
@@ -269,6 +373,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_a_crowded_bucket_is_sighted_as_any_other() {
+        let shard = shard_of(std::iter::repeat_n(400, 20));
+        assert_eq!(shard.candidates(0), 0..20, "one bucket");
+        for place in (0..20).step_by(3) {
+            assert_eq!(shard.sight(0, place, 2), 0);
+            assert_eq!(shard.sight(0, place, 4), 2);
+        }
+        let sightings = (0..20).map(|place| shard.sighting(0, place));
+        assert!(sightings.enumerate().all(|(place, it)| it == if place % 3 == 0 { 2 } else { 0 }));
+        assert_eq!(shard.unmet().count(), 13);
+        assert_eq!(shard.candidates(0), 0..20, "sightings do not touch the places");
+    }
+
+    #[test]
     fn keys_are_found_across_groups() {
         let mut builder = Builder::new(0, Epoch(1), 0);
         for n in 0..1_000_u32 {
@@ -276,7 +394,6 @@ mod tests {
             builder.push_confirmed(u128::from(n) << 118, &n.to_le_bytes(), confirmed);
         }
         let shard = builder.finish();
-        assert_eq!(shard.bases.len(), 4);
         for n in 0..1_000_u32 {
             assert_eq!(shard.key(n as usize), n.to_le_bytes());
             assert!(shard.candidates(u128::from(n) << 118).contains(&n));

@@ -1,8 +1,8 @@
 //! The snapshot as the build side of the delta: every known key in one compact, immutable table, in the order of
-//! its hash, and beside it one byte a key that says what a run has seen of it.
+//! its hash, and beside it a few bits a key that say what a run has seen of it.
 //!
 //! It is cut into shards by the first bits of the hash, so that all cores can build it. Readers on many threads probe it
-//! without a lock; a key seen twice is found by the byte that was already set. Not here: how a shard keeps its keys
+//! without a lock; a key seen twice is found by the bits that were already set. Not here: how a shard keeps its keys
 //! (`shard`).
 
 use std::ops::{Range, RangeInclusive};
@@ -147,26 +147,25 @@ impl Table {
         Some((number << HALF) + place)
     }
 
-    /// Has the memory fetched that says where the key of a candidate lies. This and what follows change nothing: called
+    /// Has the bucket of a hash fetched. This and what follows change nothing: called
     /// for many keys one after the other, they wait for memory together, where a search would wait for it key by key.
+    #[inline]
+    pub fn fetch_bucket(&self, hash: KeyHash) {
+        self.shards[self.cut.shard_of(hash)].fetch_bucket(hash);
+    }
+
+    /// Has the memory fetched that says where a candidate lies.
     #[inline]
     pub fn fetch_end(&self, candidates: &Range<Place>) {
         let (shard, place) = halves(candidates.start);
         self.shards[shard].fetch_end(place);
     }
 
-    /// Has the key of a candidate fetched.
+    /// Has fetched what is known of the candidates.
     #[inline]
-    pub fn fetch_key(&self, candidates: &Range<Place>) {
-        let (shard, place) = halves(candidates.start);
-        self.shards[shard].fetch_key(place);
-    }
-
-    /// Has what is known of a key fetched, and its sighting.
-    #[inline]
-    pub fn fetch(&self, place: Place) {
-        let (shard, place) = halves(place);
-        self.shards[shard].fetch(place);
+    pub fn fetch(&self, candidates: &Range<Place>) {
+        let (shard, first) = halves(candidates.start);
+        self.shards[shard].fetch(first..first + candidates.len());
     }
 
     #[inline]
@@ -192,17 +191,17 @@ impl Table {
         }
     }
 
-    /// Notes the first sighting of a key; returns the earlier one if there was one.
+    /// Notes the first sighting of a key, by its hash and place; returns the earlier one if there was one.
     #[inline]
-    pub fn sight(&self, place: Place, sighting: Sighting) -> Option<Sighting> {
+    pub fn sight(&self, hash: KeyHash, place: Place, sighting: Sighting) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shards[shard].sight(place, sighting as u8))
+        Sighting::of(self.shards[shard].sight(hash, place, sighting as u8))
     }
 
     /// What the first row with the key came to, if one was met.
-    pub fn sighting(&self, place: Place) -> Option<Sighting> {
+    pub fn sighting(&self, hash: KeyHash, place: Place) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shards[shard].sighting(place))
+        Sighting::of(self.shards[shard].sighting(hash, place))
     }
 
     /// The places that no row of the read has met, in the order of their hash.
@@ -285,9 +284,10 @@ mod tests {
     fn the_second_sighting_tells_the_first() {
         let table = table(Cut { bits: 0 }, Epoch(1), &[(b"k".to_vec(), Entry::default())]);
         assert_eq!(table.unmet().count(), 1);
-        assert_eq!(table.sight(0, Sighting::Waived), None);
-        assert_eq!(table.sight(0, Sighting::Operation), Some(Sighting::Waived));
-        assert_eq!(table.sighting(0), Some(Sighting::Waived));
+        let hash = key::hash(b"k");
+        assert_eq!(table.sight(hash, 0, Sighting::Waived), None);
+        assert_eq!(table.sight(hash, 0, Sighting::Operation), Some(Sighting::Waived));
+        assert_eq!(table.sighting(hash, 0), Some(Sighting::Waived));
         assert_eq!(table.unmet().count(), 0);
     }
 }

@@ -21,6 +21,12 @@ const SECOND: i128 = 1_000_000_000;
 const MILLISECOND: i128 = 1_000_000;
 const MICROSECOND: i128 = 1_000;
 
+/// What is done with each value of a column. Where `visit` is always inlined, the loop of each type is left with what
+/// matters to values of that type; a closure of this size would be called for each row.
+pub trait Visitor {
+    fn visit(&mut self, row: usize, value: Value<'_>);
+}
+
 /// One line for each Arrow type: the variant, the array that carries it, the pattern of its [`DataType`], how the
 /// array is had from an [`ArrayRef`], and how one element becomes a [`Value`].
 macro_rules! columns {
@@ -59,21 +65,23 @@ macro_rules! columns {
                 }
             }
 
-            /// Calls `visit(row, value)` for every row in order, in a loop compiled for the column's type.
+            /// Shows every row in order, in a loop compiled for the column's type.
             #[inline]
-            pub fn for_each(&self, mut visit: impl FnMut(usize, Value<'a>)) {
+            pub fn visit(&self, visitor: &mut impl Visitor) {
                 match self {
-                    Column::Null(length) => (0..*length).for_each(|row| visit(row, Value::Null)),
+                    Column::Null(length) => {
+                        (0..*length).for_each(|row| visitor.visit(row, Value::Null));
+                    }
                     $(Column::$variant(array, scale) => {
                         let $context = *scale;
                         let _ = $context;
                         let has_nulls = array.null_count() > 0;
                         for row in 0..array.len() {
                             if has_nulls && array.is_null(row) {
-                                visit(row, Value::Null);
+                                visitor.visit(row, Value::Null);
                             } else {
                                 let $element = array.value(row);
-                                visit(row, $value);
+                                visitor.visit(row, $value);
                             }
                         }
                     })*
@@ -255,15 +263,23 @@ mod tests {
 
     use super::*;
 
+    struct Expecting<I>(I);
+
+    impl<I: Iterator<Item = (usize, Value<'static>)>> Visitor for Expecting<I> {
+        fn visit(&mut self, row: usize, value: Value<'_>) {
+            assert_eq!(self.0.next(), Some((row, value)));
+        }
+    }
+
     #[test]
     fn rows_and_nulls_come_out_in_order() {
         let array: ArrayRef = Arc::new(UInt64Array::from(vec![Some(1), None, Some(u64::MAX)]));
         let column = Column::new(&array).expect("a scalar type");
-        let mut seen = Vec::new();
-        column.for_each(|row, value| seen.push((row, value)));
         let expected = [Value::Integer(1), Value::Null, Value::Unsigned(u64::MAX)];
+        let mut expecting = Expecting(expected.into_iter().enumerate());
+        column.visit(&mut expecting);
+        assert_eq!(expecting.0.next(), None);
         for (row, value) in expected.into_iter().enumerate() {
-            assert_eq!(seen[row], (row, value));
             assert_eq!(column.value(row), value);
         }
     }

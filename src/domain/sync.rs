@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::guard::MaxDeletes;
+use super::kind::KindReason;
 
 use crate::points;
 
@@ -107,8 +108,20 @@ pub struct Definition {
     pub mapping: Vec<Mapped>,
     /// Everything that decides how a row looks in a request: body template, formats, rendering version.
     pub rendering: String,
-    /// The version of the canonical encoding that fingerprints and keys are made with.
+    /// The version of the canonical encoding that keys are made with.
     pub encoding: u32,
+    /// The version of the fingerprints; a snapshot that does not say it has those of version 1.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub fingerprints: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_first_version(version: &u32) -> bool {
+    *version == first_version()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +137,7 @@ pub struct KeyField {
 pub enum DefinitionChange {
     None,
     /// The next run is full and opens a new epoch.
-    NewEpoch(&'static str),
+    NewEpoch(KindReason),
     /// Refused until `rebaseline`, or until a person says that the snapshot is true all the same, where it may be.
     Refused {
         why: String,
@@ -154,10 +167,13 @@ impl Definition {
         }
         let is_missed = points::is_planted("rename_of_column_missed");
         if sorted(&self.mapping) != sorted(&now.mapping) && !is_missed {
-            return DefinitionChange::NewEpoch("the mapping changed");
+            return DefinitionChange::NewEpoch(KindReason::MappingChanged);
         }
         if self.rendering != now.rendering {
-            return DefinitionChange::NewEpoch("the rendering changed");
+            return DefinitionChange::NewEpoch(KindReason::RenderingChanged);
+        }
+        if self.fingerprints != now.fingerprints {
+            return DefinitionChange::NewEpoch(KindReason::FingerprintsChanged);
         }
         DefinitionChange::None
     }
@@ -229,6 +245,7 @@ mod tests {
             mapping: vec![mapped("id"), mapped("name")],
             rendering: "1".into(),
             encoding: 1,
+            fingerprints: 2,
         }
     }
 
@@ -255,9 +272,28 @@ mod tests {
         now.mapping.reverse();
         assert_eq!(definition().change(&now), DefinitionChange::None);
         now.mapping[0].field = "full_name".into();
-        assert_eq!(definition().change(&now), DefinitionChange::NewEpoch("the mapping changed"));
-        now = Definition { rendering: "2".into(), ..definition() };
-        assert_eq!(definition().change(&now), DefinitionChange::NewEpoch("the rendering changed"));
+        assert_eq!(
+            definition().change(&now),
+            DefinitionChange::NewEpoch(KindReason::MappingChanged)
+        );
+        now = Definition { fingerprints: 3, ..definition() };
+        let changed = DefinitionChange::NewEpoch(KindReason::FingerprintsChanged);
+        assert_eq!(definition().change(&now), changed);
+        now = Definition { rendering: "2".into(), ..now };
+        assert_eq!(
+            definition().change(&now),
+            DefinitionChange::NewEpoch(KindReason::RenderingChanged)
+        );
+    }
+
+    #[test]
+    fn a_definition_that_does_not_say_so_has_fingerprints_of_version_1() {
+        let first = Definition { fingerprints: 1, ..definition() };
+        let text = serde_json::to_string(&first).unwrap();
+        assert!(!text.contains("fingerprints"));
+        assert_eq!(serde_json::from_str::<Definition>(&text).unwrap(), first);
+        let second = serde_json::to_string(&definition()).unwrap();
+        assert_eq!(serde_json::from_str::<Definition>(&second).unwrap(), definition());
     }
 
     #[test]

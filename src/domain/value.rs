@@ -13,6 +13,11 @@ use crate::points;
 /// The version of the canonical encoding; recorded in every snapshot.
 pub const ENCODING_VERSION: u32 = 1;
 
+/// Decimal places of a millionth.
+const MOST_DECIMALS: i8 = 6;
+/// What makes millionths of a mantissa, by its scale.
+const FACTORS: [i64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+
 /// A value, borrowed from the record batch or the key it stands in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
@@ -64,6 +69,8 @@ mod tag {
     pub const LOCAL_TIMESTAMP: u8 = 12;
     pub const DURATION: u8 = 13;
     pub const INTERVAL: u8 = 14;
+    /// In no encoding: of decimals that are a whole number of millionths.
+    pub const MILLIONTHS: u8 = 15;
 }
 
 impl Value<'_> {
@@ -111,6 +118,35 @@ impl Value<'_> {
             _ => return None,
         };
         (u128::from(tag) | u128::from(word) << 8).to_le_bytes().first_chunk().copied()
+    }
+
+    /// What tells this value from all others, where a number of 64 bits and its kind do; `None` for texts, bytes, intervals
+    /// and numbers that need more. Of equal values both or neither have one, and it is the same; the kind of a decimal
+    /// says its scale too. Frozen, as fingerprints are made of it.
+    #[inline(always)]
+    pub fn word(&self) -> Option<(u16, u64)> {
+        let (tag, word) = match *self {
+            Value::Null => (tag::NULL, 0),
+            Value::Boolean(boolean) => (tag::FALSE, u64::from(boolean)),
+            Value::Integer(integer) => (tag::INTEGER, integer.cast_unsigned()),
+            Value::Unsigned(integer) if i64::try_from(integer).is_ok() => (tag::INTEGER, integer),
+            Value::Unsigned(integer) => (tag::UNSIGNED, integer),
+            Value::Float32(float) => (tag::FLOAT, canonical(f64::from(float)).to_bits()),
+            Value::Float64(float) => (tag::FLOAT, canonical(float).to_bits()),
+            Value::Decimal { mantissa, scale } => {
+                return match millionths(mantissa, scale) {
+                    Some(millionths) => Some((u16::from(tag::MILLIONTHS), millionths)),
+                    None => word_of_decimal(mantissa, scale),
+                };
+            }
+            Value::Date(days) => (tag::DATE, i64::from(days).cast_unsigned()),
+            Value::Time(nanoseconds) => (tag::TIME, nanoseconds.cast_unsigned()),
+            Value::Timestamp(instant) => (tag::TIMESTAMP, narrow(instant)?),
+            Value::LocalTimestamp(instant) => (tag::LOCAL_TIMESTAMP, narrow(instant)?),
+            Value::Duration(nanoseconds) => (tag::DURATION, narrow(nanoseconds)?),
+            Value::Text(_) | Value::Binary(_) | Value::Interval { .. } => return None,
+        };
+        Some((u16::from(tag), word))
     }
 
     /// Takes one value off the front of `bytes`; `None` if they are not a canonical encoding.
@@ -173,27 +209,72 @@ fn canonical(float: f64) -> f64 {
     if float.is_nan() { f64::NAN.abs() } else { float + 0.0 }
 }
 
-/// Without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
-fn encode_decimal(mut mantissa: i256, mut scale: i8, out: &mut Vec<u8>) {
-    if points::is_planted("decimal_scale_differs") {
-    } else if mantissa == i256::ZERO {
-        scale = 0;
-    } else if let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) {
-        while scale > i8::MIN && small % 10 == 0 {
-            small /= 10;
-            scale -= 1;
-        }
-        mantissa = i256::from_i128(i128::from(small));
-    } else {
-        let ten = i256::from_i128(10);
-        while scale > i8::MIN && mantissa % ten == i256::ZERO {
-            mantissa /= ten;
-            scale -= 1;
-        }
-    }
+fn encode_decimal(mantissa: i256, scale: i8, out: &mut Vec<u8>) {
+    let (mantissa, scale) = shortest(mantissa, scale);
     out.push(tag::DECIMAL);
     out.extend_from_slice(&scale.to_le_bytes());
     out.extend_from_slice(&mantissa.to_le_bytes());
+}
+
+/// A decimal without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
+#[inline]
+fn shortest(mantissa: i256, mut scale: i8) -> (i256, i8) {
+    if points::is_planted("decimal_scale_differs") {
+        return (mantissa, scale);
+    }
+    if mantissa == i256::ZERO {
+        return (mantissa, 0);
+    }
+    let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) else {
+        return shortest_of_wide(mantissa, scale);
+    };
+    while scale > i8::MIN && small % 10 == 0 {
+        small /= 10;
+        scale -= 1;
+    }
+    (i256::from_i128(i128::from(small)), scale)
+}
+
+#[cold]
+fn shortest_of_wide(mut mantissa: i256, mut scale: i8) -> (i256, i8) {
+    let ten = i256::from_i128(10);
+    while scale > i8::MIN && mantissa % ten == i256::ZERO {
+        mantissa /= ten;
+        scale -= 1;
+    }
+    (mantissa, scale)
+}
+
+/// The decimal in millionths, without a division, where its scale and size allow that.
+#[inline(always)]
+fn millionths(mantissa: i256, scale: i8) -> Option<u64> {
+    if points::is_planted("decimal_scale_differs") {
+        return None;
+    }
+    let factor = FACTORS.get(usize::try_from(scale).ok()?)?;
+    let small = i64::try_from(mantissa.to_i128()?).ok()?;
+    small.checked_mul(*factor).map(i64::cast_unsigned)
+}
+
+/// Of a decimal that is not in millionths as it stands: it may be, without its trailing zeros.
+#[cold]
+fn word_of_decimal(mantissa: i256, scale: i8) -> Option<(u16, u64)> {
+    let (mantissa, scale) = shortest(mantissa, scale);
+    let small = i64::try_from(mantissa.to_i128()?).ok()?;
+    let digits = i16::from(MOST_DECIMALS) - i16::from(scale);
+    let widened = (0..digits).try_fold(small, |value, _| value.checked_mul(10));
+    match widened.filter(|_| digits >= 0) {
+        Some(millionths) => Some((u16::from(tag::MILLIONTHS), millionths.cast_unsigned())),
+        None => {
+            let kind = u16::from_le_bytes([tag::DECIMAL, scale.cast_unsigned()]);
+            Some((kind, small.cast_unsigned()))
+        }
+    }
+}
+
+#[inline]
+fn narrow(wide: i128) -> Option<u64> {
+    i64::try_from(wide).ok().map(i64::cast_unsigned)
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -237,6 +318,26 @@ mod tests {
     }
 
     #[test]
+    fn equal_decimals_have_equal_words_however_they_are_scaled() {
+        let word = |mantissa: i128, scale| {
+            Value::Decimal { mantissa: i256::from_i128(mantissa), scale }.word()
+        };
+        let most = i128::from(i64::MAX);
+        for (mantissa, scale) in
+            [(0, 0), (15, 1), (-5, 3), (1, -2), (most, 6), (most, 7), (most, 0), (1, 20), (12, 8)]
+        {
+            let own = word(mantissa, scale);
+            assert!(own.is_some());
+            assert_eq!(word(mantissa * 10, scale + 1), own, "{mantissa} x 10^-{scale}");
+            assert_eq!(word(mantissa * 100_000_000, scale + 8), own);
+            assert_ne!(word(mantissa + 1, scale), own);
+        }
+        // One and the same number of 64 bits, in millionths and in whole numbers that are too large for them.
+        assert_ne!(word(9_223_372_036_855, 6), word(9_223_372_036_855, 0));
+        assert_eq!(word(i128::MAX, 0), None);
+    }
+
+    #[test]
     fn null_differs_from_empty_and_kinds_differ_from_each_other() {
         assert_ne!(encoded(Value::Null), encoded(Value::Text("")));
         assert_ne!(encoded(Value::Text("")), encoded(Value::Binary(b"")));
@@ -265,6 +366,9 @@ mod tests {
         for value in values {
             let bytes = encoded(value);
             assert!(value.nine().is_none_or(|nine| nine.as_slice() == bytes), "{value:?}");
+            assert!(values.iter().all(|other| other == &value
+                || other.word().is_none()
+                || other.word() != value.word()));
             let mut rest = bytes.as_slice();
             assert_eq!(Value::decode(&mut rest), Some(value));
             assert!(rest.is_empty());

@@ -43,8 +43,7 @@ pub fn choose(header: Option<&Header>, now: &Definition, asked: Asked) -> Result
     });
     let definition = match change {
         DefinitionChange::None => None,
-        DefinitionChange::NewEpoch("the mapping changed") => Some(KindReason::MappingChanged),
-        DefinitionChange::NewEpoch(_) => Some(KindReason::RenderingChanged),
+        DefinitionChange::NewEpoch(reason) => Some(reason),
         DefinitionChange::Refused { why, may_be_kept } => {
             return Err(Refused { why, may_be_kept });
         }
@@ -102,8 +101,10 @@ pub fn begin(
         }
         return Ok(());
     }
-    let is_said_otherwise =
-        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
+    let is_said_otherwise = matches!(
+        choice.reason,
+        KindReason::MappingChanged | KindReason::RenderingChanged | KindReason::FingerprintsChanged
+    );
     snapshot.commit(|header| {
         open_epoch(header);
         if is_said_otherwise {

@@ -14,6 +14,7 @@ use super::skipping::Begun;
 use super::{compacting, decisions, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
+use crate::delta::fingerprint;
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::chosen::Chosen;
@@ -427,6 +428,7 @@ fn define(order: &Order, reading: &Reading, destination: &Destination) -> Defini
         mapping,
         rendering: destination.rendering(),
         encoding: ENCODING_VERSION,
+        fingerprints: fingerprint::VERSION,
     }
 }
 

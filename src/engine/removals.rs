@@ -171,6 +171,7 @@ mod tests {
             mapping: Vec::new(),
             rendering: "1".into(),
             encoding: 1,
+            fingerprints: 2,
         }
     }
 
@@ -339,8 +340,9 @@ mod tests {
         let usual = usual();
         let sort = |max: u64, released: &[u64], mode: Mode| {
             let table = table(&entries);
-            let met = table.find(key::hash(&[8]), &[8]).expect("it is there");
-            assert_eq!(table.sight(met, Sighting::Unchanged), None);
+            let hash = key::hash(&[8]);
+            let met = table.find(hash, &[8]).expect("it is there");
+            assert_eq!(table.sight(hash, met, Sighting::Unchanged), None);
             let header = header(Some(baseline()), released);
             let sync = Sync { mode, ..sync(MaxDeletes::Rows(max)) };
             let sorted = super::sort(&table, &sync, &header, &facts(&usual), EPOCH, NOW);

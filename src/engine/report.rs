@@ -46,6 +46,9 @@ pub struct Report {
     /// Queries that did not end when they were told to, and go on: 0 or 1. The next run of the sync waits for them.
     #[serde(default)]
     pub abandoned_queries: u64,
+    /// Where its time went.
+    #[serde(default)]
+    pub took: Took,
     /// The run failed by what the config says. Not part of the document: its words say so.
     #[serde(skip)]
     pub is_config_fault: bool,
@@ -55,6 +58,38 @@ pub struct Report {
     /// When the run came to each of its phases; for its trace, and not part of the document.
     #[serde(skip)]
     pub phases: Vec<(Phase, Instant)>,
+}
+
+/// How long a run was in each of its phases, in milliseconds.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub struct Took {
+    /// From its beginning to the first read: the snapshot is opened and loaded, the query planned.
+    pub starting: u64,
+    /// Reading and delivering, deletes included.
+    pub reading: u64,
+    pub draining: u64,
+    /// The commit, and what makes the snapshot smaller behind it.
+    pub committing: u64,
+}
+
+impl Took {
+    fn of(phases: &[(Phase, Instant)], ended: Instant) -> Took {
+        let mut took = Took::default();
+        let ends = phases.iter().skip(1).map(|(_, at)| *at).chain([ended]);
+        for ((phase, at), end) in phases.iter().zip(ends) {
+            let milliseconds = u64::try_from(end.0.saturating_sub(at.0)).unwrap_or(0);
+            match phase {
+                Phase::Starting => took.starting = milliseconds,
+                Phase::Reading => took.reading = milliseconds,
+                Phase::Draining => took.draining = milliseconds,
+                Phase::Committing => took.committing = milliseconds,
+                Phase::InQueue | Phase::Ended(_) => {}
+            }
+        }
+        took
+    }
 }
 
 /// What the destination did instead of giving a receipt.
@@ -103,6 +138,7 @@ impl Report {
             records: Vec::new(),
             error: None,
             abandoned_queries: 0,
+            took: Took::default(),
             is_config_fault: false,
             is_halt: false,
             phases: Vec::new(),
@@ -119,6 +155,11 @@ impl Report {
     /// Notes that the run has come to a phase.
     pub fn enters(&mut self, phase: Phase) {
         self.phases.push((phase, now()));
+    }
+
+    /// Notes that the run has ended.
+    pub fn ends(&mut self) {
+        self.took = Took::of(&self.phases, now());
     }
 
     /// The trace of the run, which began then, by a trigger and with a revision of the config.
@@ -227,6 +268,16 @@ mod tests {
         ] {
             assert_eq!(address(base_url), shown);
         }
+    }
+
+    #[test]
+    fn what_a_run_took_is_told_phase_by_phase() {
+        let phases = [(Phase::Starting, Instant(10)), (Phase::Reading, Instant(15))];
+        let took = Took::of(&phases, Instant(22));
+        assert_eq!(took, Took { starting: 5, reading: 7, ..Took::default() });
+        // A clock that was set back says nothing.
+        assert_eq!(Took::of(&phases, Instant(9)).reading, 0);
+        assert_eq!(Took::of(&[], Instant(9)), Took::default());
     }
 
     #[test]

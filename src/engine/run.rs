@@ -51,6 +51,7 @@ pub async fn run(
         report.outcome = Outcome::Failed;
         report.error.get_or_insert_with(|| error.to_string());
     }
+    report.ends();
     report
 }
 

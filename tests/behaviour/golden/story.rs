@@ -52,6 +52,7 @@ fn define(header: &mut Header, epoch: Epoch) {
         mapping: vec![Mapped { field: "id".to_owned(), expression: "id".to_owned() }],
         rendering: "http-1:0011".to_owned(),
         encoding: 1,
+        fingerprints: 1,
     };
     let file = FileFact {
         table: "people".to_owned(),

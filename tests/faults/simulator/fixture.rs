@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use counterflow::delivery::limits::Retry;
-use counterflow::delta::fingerprint::Fingerprinter;
+use counterflow::delta::fingerprint::{self, Fingerprinter};
 use counterflow::delta::repetitions::{Repeated, Repetitions};
 use counterflow::destination::Destination;
 use counterflow::destination::definition::{
@@ -126,6 +126,7 @@ pub fn definition(mapping: usize, sql: u32, mode: Mode) -> Definition {
         mapping: vec![mapped("key", "key"), mapped(FIELDS[mapping], "value")],
         rendering: destination.rendering(),
         encoding: ENCODING_VERSION,
+        fingerprints: fingerprint::VERSION,
     }
 }
 

@@ -1,0 +1,121 @@
+//! Where pieces of bytes end that lie one after the other, such as the keys of a table.
+//!
+//! Pieces of one length need no word of that; others four bytes each. Not here: the bytes.
+
+use std::ops::Range;
+
+/// Places whose ends are counted from one base.
+const GROUP: usize = 256;
+
+/// Where pieces of bytes that lie one after the other end. Pieces of one length need no word of that.
+#[derive(Debug)]
+pub struct Ends {
+    len: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// All have this length.
+    Even(usize),
+    /// Counted from the base of their group.
+    Uneven { ends: Vec<u32>, bases: Vec<usize> },
+}
+
+impl Default for Ends {
+    fn default() -> Ends {
+        Ends { len: 0, kind: Kind::Even(0) }
+    }
+}
+
+impl Ends {
+    /// How many pieces.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The length of every piece, if they have one.
+    #[inline]
+    pub fn even(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Even(length) => Some(length),
+            Kind::Uneven { .. } => None,
+        }
+    }
+
+    /// The word that says where a piece ends; `None` where none is needed.
+    #[inline]
+    pub fn word(&self, place: usize) -> Option<u32> {
+        match &self.kind {
+            Kind::Even(_) => None,
+            Kind::Uneven { ends, .. } => ends.get(place).copied(),
+        }
+    }
+
+    /// Where a piece lies.
+    #[inline]
+    pub fn range(&self, place: usize) -> Range<usize> {
+        match &self.kind {
+            Kind::Even(length) => place * length..(place + 1) * length,
+            Kind::Uneven { ends, bases } => {
+                let base = bases[place / GROUP];
+                let start = if place.is_multiple_of(GROUP) { 0 } else { ends[place - 1] as usize };
+                base + start..base + ends[place] as usize
+            }
+        }
+    }
+
+    /// Notes the end of the next piece, which begins where the last one ended.
+    #[inline]
+    pub fn push(&mut self, end: usize) {
+        match &mut self.kind {
+            Kind::Even(length) if end == *length * (self.len + 1) => self.len += 1,
+            Kind::Even(length) if self.len == 0 => (*length, self.len) = (end, 1),
+            _ => self.push_uneven(end),
+        }
+    }
+
+    fn push_uneven(&mut self, end: usize) {
+        if let Kind::Even(length) = self.kind {
+            self.kind = Kind::Uneven { ends: Vec::new(), bases: Vec::new() };
+            for place in 0..std::mem::take(&mut self.len) {
+                self.push_uneven((place + 1) * length);
+            }
+        }
+        let start = if self.len == 0 { 0 } else { self.range(self.len - 1).end };
+        if let Kind::Uneven { ends, bases } = &mut self.kind {
+            if self.len.is_multiple_of(GROUP) {
+                bases.push(start);
+            }
+            let end = end - bases[self.len / GROUP];
+            ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+            self.len += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_one_length_and_of_many_lie_where_they_were_put() {
+        for uneven_from in [0, 1, 255, 256, 600, 2_000] {
+            let lengths = (0..1_000).map(|n| if n < uneven_from { 9 } else { n % 7 });
+            let (mut ends, mut end, mut expected) = (Ends::default(), 0, Vec::new());
+            for length in lengths {
+                expected.push(end..end + length);
+                end += length;
+                ends.push(end);
+            }
+            assert_eq!(ends.len(), 1_000);
+            assert_eq!(ends.even().is_some(), uneven_from == 2_000);
+            assert!((0..1_000).all(|place| ends.range(place) == expected[place]), "{uneven_from}");
+            assert_eq!(ends.word(999).is_none(), uneven_from == 2_000);
+        }
+    }
+}
