@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::reading::QueryRuntime;
+use crate::delta::fingerprint;
 use crate::destination::http;
 use crate::domain::id::RunId;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
@@ -153,7 +154,8 @@ fn definition(order: &Order, source: &str, pins: &str) -> String {
 
 /// Another engine may read or say the same files otherwise.
 fn version() -> String {
-    format!("{} {ENCODING_VERSION}", env!("CARGO_PKG_VERSION"))
+    let fingerprints = fingerprint::VERSION;
+    format!("{} {ENCODING_VERSION} {fingerprints}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Pins as the store keeps them.
