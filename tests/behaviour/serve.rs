@@ -60,7 +60,7 @@ fn probes_and_questions_are_answered_and_whatever_is_wrong_is_a_problem() {
     server.get("/api/v1/syncs/people/run").expect_problem(405, &["POST"]);
     server.get("/api/v1/syncs/nobody").expect_problem(404, &["`nobody`", "/api/v1/syncs"]);
     server.get("/api/v1/runs/7").expect_problem(404, &["`7`", "counterflow runs"]);
-    server.get("/api/v1/runs/seven").expect_problem(400, &["path"]);
+    server.get("/api/v1/runs/seven").expect_problem(400, &["`seven`", "/api/v1/runs"]);
     let far = u64::MAX.to_string();
     server.get(&format!("/api/v1/runs/{far}")).expect_problem(404, &[&far, "counterflow runs"]);
     let newest = server.get(&format!("/api/v1/runs?before={far}")).expect(200).json;

@@ -120,6 +120,15 @@ impl Process {
         kibibytes.unwrap_or(0) << 10
     }
 
+    /// Processor time that it has had so far, in hundredths of a second.
+    pub fn processor_time(&self) -> u64 {
+        let line = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let line = line.unwrap_or_default();
+        // Fields 14 and 15, after the name in brackets, where field 3 begins: in user mode and in the kernel.
+        let fields = line.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        fields.filter_map(|field| field.parse::<u64>().ok()).sum()
+    }
+
     /// Waits for the end of the process; the memory that it had at most, in bytes, as far as could be seen.
     ///
     /// # Panics
