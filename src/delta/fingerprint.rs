@@ -12,7 +12,10 @@
 //! - a longer text (k is 7) or a binary value (k is 8) has those of XXH3-128(its bytes, seed = s + k * `ODD`);
 //! - any other has those of XXH3-128(its canonical encoding, seed = s + 255 * `ODD`).
 //!
-//! A sum does not depend on the order of the columns, and it is computed column by column.
+//! A sum does not depend on the order of the columns, and it is computed column by column. A snapshot keeps the version that
+//! its epoch began with, as only fingerprints of one version can be compared; the next epoch begins with the latest.
+
+mod version_1;
 
 use arrow::array::{Array as _, StringViewArray};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
@@ -37,31 +40,47 @@ const OTHER: u64 = 255;
 
 /// Hashes rows of one set of fields.
 #[derive(Debug, Clone)]
-pub struct Fingerprinter {
-    seeds: Vec<Seeds>,
+pub enum Fingerprinter {
+    /// For snapshots that began with it, until their next epoch.
+    First(version_1::Fingerprinter),
+    Second(Vec<Seeds>),
 }
 
 /// Those of one field.
 #[derive(Debug, Clone, Copy)]
-struct Seeds {
+pub struct Seeds {
     low: u64,
     high: u64,
 }
 
 impl Fingerprinter {
-    pub fn new<'f>(fields: impl IntoIterator<Item = &'f str>) -> Fingerprinter {
-        let seeds = fields.into_iter().map(|field| {
+    /// Of a version that a snapshot records.
+    ///
+    /// # Panics
+    /// If this program does not know the version; such a snapshot is refused before ([`Definition::change`]).
+    ///
+    /// [`Definition::change`]: crate::domain::sync::Definition::change
+    pub fn new<'f>(version: u32, fields: impl IntoIterator<Item = &'f str>) -> Fingerprinter {
+        let seeds = |field: &str| {
             let [low, high] = halves(xxh3_128(field.as_bytes()));
             Seeds { low, high }
-        });
-        Fingerprinter { seeds: seeds.collect() }
+        };
+        match version {
+            1 => Fingerprinter::First(version_1::Fingerprinter::new(fields)),
+            VERSION => Fingerprinter::Second(fields.into_iter().map(seeds).collect()),
+            other => panic!("there are no fingerprints of version {other}"),
+        }
     }
 
     /// The fingerprints of `rows` rows; `columns` in the order of the fields, those after them are not looked at.
     pub fn rows(&self, columns: &[Column<'_>], rows: usize) -> Vec<Fingerprint> {
-        debug_assert!(self.seeds.len() <= columns.len());
+        let all = match self {
+            Fingerprinter::First(first) => return first.rows(columns, rows),
+            Fingerprinter::Second(all) => all,
+        };
+        debug_assert!(all.len() <= columns.len());
         let mut sums = vec![0; rows];
-        for (column, seeds) in columns.iter().zip(&self.seeds) {
+        for (column, seeds) in columns.iter().zip(all) {
             let mut sum = Sum { sums: &mut sums, seeds: *seeds };
             match column {
                 Column::Utf8View(array, _) => sum.visit_views(array),
@@ -190,7 +209,8 @@ mod tests {
     fn fingerprints(columns: &[(&str, ArrayRef)]) -> Vec<Fingerprint> {
         let typed: Vec<Column<'_>> =
             columns.iter().map(|(_, array)| Column::new(array).expect("scalar")).collect();
-        Fingerprinter::new(columns.iter().map(|(name, _)| *name)).rows(&typed, columns[0].1.len())
+        let names = columns.iter().map(|(name, _)| *name);
+        Fingerprinter::new(VERSION, names).rows(&typed, columns[0].1.len())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::points;
 
 /// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
-/// Keys in a bucket, on average: so few that nearly all buckets are searched by one look at `AT_ONCE` keys.
+/// Keys in a bucket, on average: so few that most buckets are searched by one look at `AT_ONCE` keys.
 const IN_BUCKET: usize = 3;
 /// Keys that are compared without asking after each whether it was the one, which no processor can foretell.
 const AT_ONCE: usize = 4;
@@ -342,6 +342,8 @@ pub(super) fn high(hash: KeyHash) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::key;
+    use crate::domain::value::Value;
 
     fn shard_of(epochs: impl Iterator<Item = u32>) -> Shard {
         let mut builder = Builder::new(0, Epoch(400), 0);
@@ -386,17 +388,54 @@ mod tests {
         assert_eq!(shard.candidates(0), 0..20, "sightings do not touch the places");
     }
 
+    /// Canonical keys of whole numbers, and of texts of several lengths, in the order of their hash.
+    fn keys(numbers: usize, texts: usize) -> Vec<(KeyHash, Vec<u8>)> {
+        let encoded = |value: Value<'_>| {
+            let mut bytes = Vec::new();
+            value.encode(&mut bytes);
+            (key::hash(&bytes), bytes)
+        };
+        let numbers = (0..i64::try_from(numbers).unwrap()).map(|n| encoded(Value::Integer(n)));
+        let texts = (0..texts).map(|n| encoded(Value::Text(&"x".repeat(n))));
+        let mut keys: Vec<_> = numbers.chain(texts).collect();
+        keys.sort();
+        keys
+    }
+
     #[test]
-    fn keys_are_found_across_groups() {
-        let mut builder = Builder::new(0, Epoch(1), 0);
-        for n in 0..1_000_u32 {
-            let confirmed = Confirmed { fingerprint: 7, epoch: Epoch(1) };
-            builder.push_confirmed(u128::from(n) << 118, &n.to_le_bytes(), confirmed);
-        }
-        let shard = builder.finish();
-        for n in 0..1_000_u32 {
-            assert_eq!(shard.key(n as usize), n.to_le_bytes());
-            assert!(shard.candidates(u128::from(n) << 118).contains(&n));
+    fn every_key_is_found_and_sighted_and_no_other_however_many_were_expected() {
+        for (numbers, texts) in [(0, 0), (1, 0), (3, 0), (4, 0), (2_000, 0), (2_000, 3), (0, 600)] {
+            let keys = keys(numbers, texts);
+            // One crowded bucket, a few crowded ones, as it should be, and more room than is needed.
+            for expected in [0, keys.len() / 10, keys.len(), 3 * keys.len()] {
+                let mut builder = Builder::new(0, Epoch(1), expected);
+                for (place, (hash, key)) in keys.iter().enumerate() {
+                    let fingerprint = place as u128;
+                    builder.push_confirmed(*hash, key, Confirmed { fingerprint, epoch: Epoch(1) });
+                }
+                let shard = builder.finish();
+                let find = |hash, key: &[u8]| {
+                    let places = shard.candidates(hash);
+                    shard.find_in(places.start as usize..places.end as usize, key)
+                };
+                for (place, (hash, key)) in keys.iter().enumerate() {
+                    assert_eq!((find(*hash, key), shard.key(place)), (Some(place), &key[..]));
+                    assert!(
+                        matches!(shard.known(place), Known::Current(it) if it == place as u128)
+                    );
+                    // A key that is not there, and shares its bucket with one that is.
+                    let mut other = key.clone();
+                    *other.last_mut().unwrap() ^= 0x80;
+                    assert_eq!(find(*hash, &other), None);
+                    assert_eq!(find(*hash, &key[1..]), None);
+                }
+                let met = keys.iter().enumerate().step_by(2);
+                met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 3), 0));
+                let unmet: Vec<usize> = shard.unmet().collect();
+                assert_eq!(unmet, (1..keys.len()).step_by(2).collect::<Vec<_>>());
+                let met = keys.iter().enumerate().step_by(2);
+                met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 1), 3));
+            }
         }
     }
 }

@@ -33,8 +33,6 @@ pub enum KindReason {
     OpenEpoch,
     MappingChanged,
     RenderingChanged,
-    /// This version makes fingerprints in another way, so that those of the snapshot say nothing of a row.
-    FingerprintsChanged,
     Rebaselined,
     /// Only chosen rows are sent, whatever the delta says; nothing is said of the others.
     Sample,
@@ -52,7 +50,6 @@ impl std::fmt::Display for KindReason {
             KindReason::OpenEpoch => "an earlier full run is not finished",
             KindReason::MappingChanged => "the mapping changed",
             KindReason::RenderingChanged => "the rendering changed",
-            KindReason::FingerprintsChanged => "fingerprints are made in a new way",
             KindReason::Rebaselined => "the snapshot was rebaselined",
             KindReason::Sample => "a sample of chosen rows",
             KindReason::Usual => "changes since the last run",

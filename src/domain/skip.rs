@@ -21,6 +21,8 @@ pub enum Obstacle {
     Full,
     #[error("a person's word on the snapshot is to be carried out")]
     Decision,
+    #[error("the destination is asked for its account at the beginning of each run")]
+    Identify,
     #[error("the run is to stop")]
     Stopped,
     #[error("no run before has left nothing to do, or something came after it")]
@@ -37,8 +39,6 @@ pub enum Obstacle {
     Marker,
     #[error("the files are others")]
     Files,
-    #[error("something is not known: it could not be read")]
-    Unknown,
     #[error("the read did not prove its end")]
     Unproven,
     #[error("some rows are not delivered")]
@@ -138,7 +138,7 @@ pub fn first(obstacles: &[(bool, Obstacle)]) -> Result<(), Obstacle> {
 }
 
 /// Whether no file was changed shortly before the read began, in nanoseconds since 1970 by the clock of the file system.
-/// Whatever is written to one of them from then on gives it another change time.
+/// Whatever is written to one of them from then on by calls to write gives it another change time.
 pub fn are_at_rest(files: &[FileFact], read_began: i128) -> bool {
     files.iter().all(|file| file.changed.saturating_add(STEP) < read_began)
 }

@@ -110,7 +110,8 @@ pub struct Definition {
     pub rendering: String,
     /// The version of the canonical encoding that keys are made with.
     pub encoding: u32,
-    /// The version of the fingerprints; a snapshot that does not say it has those of version 1.
+    /// The version of the fingerprints, which a snapshot keeps for as long as an epoch stands; one that does not say it has
+    /// those of version 1.
     #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
     pub fingerprints: u32,
 }
@@ -155,6 +156,13 @@ impl Definition {
             );
             return DefinitionChange::Refused { why, may_be_kept: false };
         }
+        if self.fingerprints > now.fingerprints {
+            let (then, now) = (self.fingerprints, now.fingerprints);
+            let why = format!(
+                "the snapshot has fingerprints of version {then}, this version knows those up to {now}"
+            );
+            return DefinitionChange::Refused { why, may_be_kept: false };
+        }
         if !is_same_key(&self.key, &now.key) {
             let (then, now) = (describe(&self.key), describe(&now.key));
             let why = format!("the key changed from `{then}` to `{now}`");
@@ -171,9 +179,6 @@ impl Definition {
         }
         if self.rendering != now.rendering {
             return DefinitionChange::NewEpoch(KindReason::RenderingChanged);
-        }
-        if self.fingerprints != now.fingerprints {
-            return DefinitionChange::NewEpoch(KindReason::FingerprintsChanged);
         }
         DefinitionChange::None
     }
@@ -276,10 +281,7 @@ mod tests {
             definition().change(&now),
             DefinitionChange::NewEpoch(KindReason::MappingChanged)
         );
-        now = Definition { fingerprints: 3, ..definition() };
-        let changed = DefinitionChange::NewEpoch(KindReason::FingerprintsChanged);
-        assert_eq!(definition().change(&now), changed);
-        now = Definition { rendering: "2".into(), ..now };
+        now = Definition { rendering: "2".into(), ..definition() };
         assert_eq!(
             definition().change(&now),
             DefinitionChange::NewEpoch(KindReason::RenderingChanged)
@@ -318,6 +320,11 @@ mod tests {
         assert!(matches!(definition().change(&now), DefinitionChange::Refused { .. }));
         assert_eq!(definition().change_if_kept(&now), DefinitionChange::None);
         assert_eq!(now.hold_cause(&definition()), Some("the destination"));
+        // An older snapshot goes on with its fingerprints; a newer one is refused.
+        let older = Definition { fingerprints: 1, ..definition() };
+        assert_eq!(older.change(&definition()), DefinitionChange::None);
+        let newer = definition().change_if_kept(&older);
+        assert!(matches!(newer, DefinitionChange::Refused { may_be_kept: false, .. }));
         now.encoding = 2;
         let refused = definition().change_if_kept(&now);
         assert!(matches!(refused, DefinitionChange::Refused { may_be_kept: false, .. }));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 
 use crate::delta::examiner::{Examiner, Primary, Scope};
-use crate::delta::fingerprint::Fingerprinter;
+use crate::delta::fingerprint::{self, Fingerprinter};
 use crate::delta::primary_keys::PrimaryKeys;
 use crate::delta::table::Table;
 use crate::domain::column::carried;
@@ -21,6 +21,8 @@ pub struct Columns {
     pub key_types: Vec<DataType>,
     /// Those of the model's primary key.
     pub primary_key: Vec<usize>,
+    /// The version of the fingerprints that their rows get.
+    pub fingerprints: u32,
 }
 
 impl Columns {
@@ -32,6 +34,7 @@ impl Columns {
             key: reading.key.clone(),
             key_types: types.collect(),
             primary_key: reading.primary_key.clone(),
+            fingerprints: fingerprint::VERSION,
         }
     }
 
@@ -60,7 +63,10 @@ impl Columns {
             .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
         Arc::new(Examiner {
             table: Arc::clone(table),
-            fingerprinter: Fingerprinter::new(self.fields.iter().map(String::as_str)),
+            fingerprinter: Fingerprinter::new(
+                self.fingerprints,
+                self.fields.iter().map(String::as_str),
+            ),
             key: self.key.clone(),
             primary,
             epoch,

@@ -150,7 +150,7 @@ pub async fn vouched(store: &Store, order: &Order, run: RunId) -> Result<Order, 
         if !matches!(decision, Decision::Keep { .. }) || given > Some(run) {
             continue;
         }
-        if given == Some(run) || store.follows_cut_short(&sync, run).await? {
+        if given == Some(run) || store.follows_cut_short(&sync, run, &order.revision).await? {
             order.keeps_snapshot = true;
         } else {
             store.settle(id).await?;

@@ -2,6 +2,7 @@
 //!
 //! Not here: where the definition comes from (`prepare`). Guards: header and epoch change in one commit before any intent.
 
+use crate::delta::fingerprint;
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::kind::{self, Choice, Circumstances, KindReason};
 use crate::domain::sync::{Definition, DefinitionChange};
@@ -84,6 +85,13 @@ pub fn of_sample(choice: Choice, header: &Header) -> (Choice, IntentNumber) {
     (Choice::SAMPLE, floor)
 }
 
+/// The version of the fingerprints of a run: the latest where it opens an epoch, else that which the snapshot has, as others
+/// could not be compared with it.
+pub fn fingerprints(header: Option<&Header>, choice: Choice) -> u32 {
+    let recorded = header.and_then(|header| header.definition.as_ref());
+    recorded.filter(|_| !choice.opens_epoch).map_or(fingerprint::VERSION, |old| old.fingerprints)
+}
+
 /// Opens the epoch that the choice demands, in one commit, before any intent. `is_kept`: a person says that the snapshot
 /// is true of the definition as it is now.
 ///
@@ -101,10 +109,8 @@ pub fn begin(
         }
         return Ok(());
     }
-    let is_said_otherwise = matches!(
-        choice.reason,
-        KindReason::MappingChanged | KindReason::RenderingChanged | KindReason::FingerprintsChanged
-    );
+    let is_said_otherwise =
+        matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
     snapshot.commit(|header| {
         open_epoch(header);
         if is_said_otherwise {

@@ -193,13 +193,15 @@ pub async fn prepare(
         () = shutdown.reached(Stage::Draining) => return Ok(None),
         compared = compare(Some(store), order, Some(snapshot.header()), &query) => compared?,
     };
+    let (mut choice, header) = (sent.choice, snapshot.header());
     if is_forced {
-        sent.choice = opening::after_force(sent.choice);
+        choice = opening::after_force(choice);
     }
-    let mut reuse_floor = snapshot.header().reuse_floor;
+    let mut reuse_floor = header.reuse_floor;
     if is_sample {
-        (sent.choice, reuse_floor) = opening::of_sample(sent.choice, snapshot.header());
+        (choice, reuse_floor) = opening::of_sample(choice, header);
     }
+    sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
         let model = &order.sync.model.name;
@@ -254,6 +256,15 @@ pub struct Sent {
     pub choice: Choice,
 }
 
+impl Sent {
+    /// Takes this choice, and the fingerprints that go with it.
+    fn choose(&mut self, choice: Choice, header: Option<&Header>) {
+        self.choice = choice;
+        self.columns.fingerprints = opening::fingerprints(header, choice);
+        self.definition.fingerprints = self.columns.fingerprints;
+    }
+}
+
 /// Opens the read and holds what the order says against what the snapshot's header says.
 ///
 /// # Errors
@@ -277,7 +288,9 @@ pub async fn compare(
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;
-    Ok((reading, Sent { columns, destination, definition, choice }))
+    let mut sent = Sent { columns, destination, definition, choice };
+    sent.choose(choice, header);
+    Ok((reading, sent))
 }
 
 /// A run's number is greater than that of every run before it, unless the store has lost the last of them.

@@ -77,6 +77,7 @@ pub async fn unchanged_since(store: &Store, order: &Order) -> Option<RunId> {
 async fn look(store: &Store, order: &Order) -> Result<Result<RunId, Obstacle>, Error> {
     let name = &order.sync.name;
     let asked = skip::first(&[
+        (order.connection.identify.is_some(), Obstacle::Identify),
         (order.chosen.is_some(), Obstacle::Sample),
         (order.is_full || store.is_full_owed(name).await?, Obstacle::Full),
         (
@@ -154,8 +155,8 @@ fn definition(order: &Order, source: &str, pins: &str) -> String {
 
 /// Another engine may read or say the same files otherwise.
 fn version() -> String {
-    let fingerprints = fingerprint::VERSION;
-    format!("{} {ENCODING_VERSION} {fingerprints}", env!("CARGO_PKG_VERSION"))
+    let (engine, reader) = (env!("CARGO_PKG_VERSION"), datafusion::DATAFUSION_VERSION);
+    format!("{engine} {reader} {ENCODING_VERSION} {}", fingerprint::VERSION)
 }
 
 /// Pins as the store keeps them.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 /// More segments than this are merged.
 const MOST_SEGMENTS: usize = 8;
-/// More segments than this are left only by runs that were all stopped or killed, as others merge them at their end.
+/// More segments than this are left only where no run has come to its end lately, or where merging them failed: runs merge
+/// at their end.
 const OVERDUE: usize = 2 * MOST_SEGMENTS;
 /// A segment is merged with newer ones if it is at most so many times as large as all of them.
 const COMPARABLE: u64 = 4;

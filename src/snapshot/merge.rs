@@ -76,13 +76,6 @@ impl Merge {
         Ok(Some((cursor.key(), entry)))
     }
 
-    /// The current entry where it is confirmed and nothing else; `None` says nothing.
-    #[inline]
-    pub fn plain(&self) -> Option<(&[u8], Confirmed)> {
-        let cursor = self.cursors.get(self.current)?;
-        Some((cursor.key(), cursor.block.plain(cursor.position)?))
-    }
-
     /// That of the current key, in a merge that is hashed; zero at the end.
     #[inline]
     pub fn hash(&self) -> KeyHash {
@@ -93,15 +86,52 @@ impl Merge {
     #[inline]
     pub fn advance(&mut self) -> Result<(), Error> {
         let needs_hash = self.needs_hash();
-        let cursor = &mut self.cursors[self.current];
-        if !cursor.advance(needs_hash)? || cursor.hash > self.last {
+        let has_more = self.cursors[self.current].advance(needs_hash)?;
+        self.settle(has_more)
+    }
+
+    /// Finds the least key anew if the current cursor has moved to one that may not be it.
+    #[inline]
+    fn settle(&mut self, has_more: bool) -> Result<(), Error> {
+        let hash = self.cursors[self.current].hash;
+        if !has_more || hash > self.last {
             self.cursors.remove(self.current);
             return self.choose();
         }
         match self.limit {
-            Some(limit) if cursor.hash >= limit => self.choose(),
+            Some(limit) if hash >= limit => self.choose(),
             _ => Ok(()),
         }
+    }
+
+    /// Shows the current entry and passes over it, and so on while they are confirmed and nothing else: most are, and this
+    /// is the quickest way through them. In a merge that is hashed.
+    pub fn pass_plain(
+        &mut self,
+        mut show: impl FnMut(KeyHash, &[u8], Confirmed),
+    ) -> Result<(), Error> {
+        debug_assert!(self.is_hashed, "the hashes of this merge are not kept up");
+        while let Some(cursor) = self.cursors.get_mut(self.current) {
+            let bound = self.limit.unwrap_or(KeyHash::MAX).min(self.last);
+            let end = cursor.block.count() - 1;
+            loop {
+                let Some(confirmed) = cursor.block.plain(cursor.position) else { return Ok(()) };
+                show(cursor.hash, cursor.block.key(cursor.position), confirmed);
+                if cursor.position == end {
+                    break;
+                }
+                cursor.position += 1;
+                cursor.hash = key::hash(cursor.key());
+                if cursor.hash >= bound {
+                    break;
+                }
+            }
+            match cursor.position == end && cursor.hash < bound {
+                true => self.advance()?,
+                false => self.settle(true)?,
+            }
+        }
+        Ok(())
     }
 
     fn needs_hash(&self) -> bool {

@@ -121,15 +121,11 @@ impl View {
     ) -> Result<(), Error> {
         let mut merge = Merge::hashed(&self.segments, range)?;
         loop {
-            let hash = merge.hash();
-            if let Some((key, confirmed)) = merge.plain() {
-                f(hash, key, Stored::Confirmed(confirmed));
-            } else {
-                match merge.current()? {
-                    Some((key, Some(entry))) => f(hash, key, Stored::Other(Box::new(entry))),
-                    Some((_, None)) => {}
-                    None => return Ok(()),
-                }
+            merge.pass_plain(|hash, key, confirmed| f(hash, key, Stored::Confirmed(confirmed)))?;
+            match merge.current()? {
+                Some((key, Some(entry))) => f(merge.hash(), key, Stored::Other(Box::new(entry))),
+                Some((_, None)) => {}
+                None => return Ok(()),
             }
             merge.advance()?;
         }

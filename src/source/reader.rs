@@ -14,6 +14,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Volatility;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -149,7 +150,14 @@ impl Reader {
                 "{place} has the placeholder `{placeholder}`; write the value itself"
             )));
         }
-        let volatile = volatile(&projected.plan).map_err(invalid)?;
+        let mut volatile = volatile(&projected.plan).map_err(invalid)?;
+        let is_pure = |name: &String| {
+            let function = state.scalar_functions().get(name);
+            function.is_some_and(|it| it.signature().volatility == Volatility::Immutable)
+        };
+        volatile.extend(checked.called_for_tables.into_iter().filter(|name| !is_pure(name)));
+        volatile.sort();
+        volatile.dedup();
         let physical = state
             .create_physical_plan(&projected.plan)
             .await

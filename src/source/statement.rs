@@ -21,6 +21,9 @@ pub(super) struct Checked {
     pub statement: Parsed,
     /// Sorted, each once.
     pub tables: Vec<String>,
+    /// Functions called in the arguments of functions that stand where a table does, in lower case: these arguments are
+    /// computed while the query is planned, and the plan shows only what they came to.
+    pub called_for_tables: Vec<String>,
 }
 
 /// Parses and checks the SQL of `model`, whose source has the tables `known`.
@@ -39,7 +42,7 @@ pub(super) fn check(model: &str, sql: &str, known: &[&str]) -> Result<Checked, E
     let query = query(&statement).map_err(|kind| {
         refuse(format!("is {kind}; a model may only read, so give it one SELECT"))
     })?;
-    let mut check = Check { table_functions: Vec::new() };
+    let mut check = Check { table_functions: Vec::new(), calls: Calls::default() };
     if let ControlFlow::Break(reason) = query.visit(&mut check) {
         return Err(refuse(reason));
     }
@@ -64,7 +67,7 @@ pub(super) fn check(model: &str, sql: &str, known: &[&str]) -> Result<Checked, E
     }
     tables.sort();
     tables.dedup();
-    Ok(Checked { statement, tables })
+    Ok(Checked { statement, tables, called_for_tables: check.calls.0 })
 }
 
 /// The query, or what the statement is instead.
@@ -88,6 +91,23 @@ fn query(statement: &Parsed) -> Result<&Query, String> {
 /// Breaks with the reason at the first thing that is not a plain read.
 struct Check {
     table_functions: Vec<String>,
+    /// In their arguments.
+    calls: Calls,
+}
+
+/// The functions that are called in what is visited.
+#[derive(Default)]
+struct Calls(Vec<String>);
+
+impl Visitor for Calls {
+    type Break = String;
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
+        if let Expr::Function(function) = expression {
+            self.0.push(function_name(&function.name));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 impl Visitor for Check {
@@ -150,7 +170,16 @@ impl Visitor for Check {
         };
         if TABLE_FUNCTIONS.contains(&name.as_str()) {
             self.table_functions.push(name);
-            return ControlFlow::Continue(());
+            return match factor {
+                TableFactor::Table { args: Some(arguments), .. } => {
+                    arguments.args.visit(&mut self.calls)
+                }
+                TableFactor::Function { args, .. } => args.visit(&mut self.calls),
+                TableFactor::TableFunction { expr: Expr::Function(function), .. } => {
+                    function.args.visit(&mut self.calls)
+                }
+                _ => ControlFlow::Continue(()),
+            };
         }
         ControlFlow::Break(format!(
             "reads from function `{name}`; declare a table of the source instead (functions that may be read from: {})",

@@ -132,9 +132,6 @@ fn after_whatever_a_person_says_or_changes_the_next_run_reads() {
     expect_skip(&oracle, &workspace);
     workspace.sync(&["--keep-snapshot"]).expect(0, "succeeded", &[("rows_read", 20)]);
     expect_skip(&oracle, &workspace);
-    workspace.run(&["pause", "people", "--discard-backlog", "-m", "why", "--yes"]).expect_code(0);
-    workspace.run(&["resume", "people", "-m", "why"]).expect_code(0);
-    expect_skip_or_one_read(&oracle, &workspace);
     workspace.setup.token = NEXT_TOKEN;
     expect_one_read(&oracle, &workspace, "another secret");
     workspace.setup.token = TOKEN;
@@ -153,11 +150,22 @@ fn after_whatever_a_person_says_or_changes_the_next_run_reads() {
     check_mirror(&oracle, &expected(&people(1..=20)));
 }
 
-/// A backlog of nothing may be discarded without a trace.
-#[track_caller]
-fn expect_skip_or_one_read(oracle: &Oracle, workspace: &Workspace) {
-    workspace.sync(&[]);
-    expect_skip(oracle, workspace);
+#[test]
+fn behind_a_backlog_that_was_discarded_one_run_reads_and_what_is_waived_is_sent_by_a_full_one() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = ran(&oracle, setup());
+    let mut people = people(1..=19);
+    people[4].counter += 1;
+    workspace.write_people(&people);
+    workspace.wait_until_at_rest();
+    workspace.run(&["pause", "people", "--discard-backlog", "-m", "why", "--yes"]).expect_code(0);
+    workspace.run(&["resume", "people", "-m", "why"]).expect_code(0);
+    let sent = oracle.request_count();
+    let read = workspace.sync(&[]);
+    assert_eq!((read.count("rows_read"), read.count("waived")), (19, 1), "{read:#?}");
+    assert_eq!(oracle.request_count(), sent, "nothing of the backlog is sent");
+    expect_skip(&oracle, &workspace);
+    workspace.sync(&["--full"]).expect(0, "succeeded", &[("delivered", 19)]);
 }
 
 #[test]
@@ -191,12 +199,14 @@ fn over_rejected_invalid_held_or_volatile_rows_no_run_is_ever_skipped() {
 }
 
 #[test]
-fn an_account_is_not_asked_for_by_a_run_that_is_skipped() {
+fn where_the_account_is_asked_for_at_each_run_none_is_skipped() {
     let oracle = Oracle::start(&["id"]);
     let http = "identify: { get: /me, account: /account/id }, ";
     let workspace = ran(&oracle, Setup { http, ..setup() });
-    assert!(oracle.question_count() > 0);
-    expect_skip(&oracle, &workspace);
+    let asked = oracle.question_count();
+    assert!(asked > 0);
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("requests", 0)]);
+    assert!(oracle.question_count() > asked);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use counterflow::delta::fingerprint::Fingerprinter;
+use counterflow::delta::fingerprint::{self, Fingerprinter};
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::{Entry, Fingerprint};
 use counterflow::domain::key;
@@ -65,7 +65,8 @@ pub fn fingerprints(people: &[Person]) -> Vec<Fingerprint> {
     let arrays = [number("id"), number("counter"), text("checksum"), text("email")];
     let columns: Vec<Column<'_>> =
         arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
-    Fingerprinter::new(["id", "counter", "checksum", "email"]).rows(&columns, people.len())
+    Fingerprinter::new(fingerprint::VERSION, ["id", "counter", "checksum", "email"])
+        .rows(&columns, people.len())
 }
 
 /// The fingerprint of a record whose fields are integers, text and NULL in the source too; `None` where one is neither.
@@ -82,7 +83,9 @@ pub fn fingerprint(record: &serde_json::Value) -> Option<Fingerprint> {
     let arrays = fields.values().map(array).collect::<Option<Vec<_>>>()?;
     let columns: Vec<Column<'_>> =
         arrays.iter().map(|array| Column::new(array).expect("a supported type")).collect();
-    Fingerprinter::new(fields.keys().map(String::as_str)).rows(&columns, 1).pop()
+    Fingerprinter::new(fingerprint::VERSION, fields.keys().map(String::as_str))
+        .rows(&columns, 1)
+        .pop()
 }
 
 /// A key of the snapshot as the oracle shows it: `[1]`.

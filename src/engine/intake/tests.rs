@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::delta::examiner::{Examined, Examiner, Primary};
-use crate::delta::fingerprint::Fingerprinter;
+use crate::delta::fingerprint::{self, Fingerprinter};
 use crate::delta::keys::Keys;
 use crate::delta::primary_keys::PrimaryKeys;
 use crate::delta::repetitions::Repetitions;
@@ -45,7 +45,7 @@ fn key_of(id: i64) -> Vec<u8> {
 
 fn fingerprint(id: i64) -> Fingerprint {
     let arrays = arrays(&[(Some(id), 1, None)]);
-    Fingerprinter::new(["id", "value"]).rows(&columns(&arrays), 1)[0]
+    Fingerprinter::new(fingerprint::VERSION, ["id", "value"]).rows(&columns(&arrays), 1)[0]
 }
 
 /// What the snapshot says of an id: every arm of the decision table, and ids that it does not know.
@@ -99,7 +99,7 @@ fn examine(chunks: &[Vec<Row>], order: &[usize], has_primary: bool) -> Vec<Chunk
         has_primary.then(|| Primary { columns: vec![2], seen: PrimaryKeys::new(1 << 20) });
     let examiner = Examiner {
         table: Arc::new(table()),
-        fingerprinter: Fingerprinter::new(["id", "value"]),
+        fingerprinter: Fingerprinter::new(fingerprint::VERSION, ["id", "value"]),
         key: vec![0],
         primary,
         epoch: EPOCH,

@@ -26,6 +26,16 @@ async fn functions_that_may_answer_otherwise_are_named() {
         ),
         ("select id, first_value(id order by id) as f from people group by id", &[]),
         ("select id, sum(id) over () as s, max(id) over () as m from people", &[]),
+        ("select id from people, generate_series(1, abs(-3))", &[]),
+        (
+            "select id from people, range(date '2026-01-01', current_date(), interval '1 day')",
+            &["current_date"],
+        ),
+        (
+            "select id from people, lateral generate_series(date '2026-01-01', Now()::date, \
+             interval '1 day')",
+            &["now"],
+        ),
     ] {
         let model = model(sql, &["id"]);
         let reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();

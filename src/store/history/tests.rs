@@ -136,7 +136,7 @@ async fn what_is_asked_of_many_old_runs_is_answered_the_same_without_them() {
             store.last_successes(&syncs).await.unwrap(),
             store.newest_successes(&syncs).await.unwrap(),
             store.last_asked(&syncs).await.unwrap(),
-            store.follows_cut_short("a", next).await.unwrap(),
+            store.follows_cut_short("a", next, "r1").await.unwrap(),
         )
     };
     let before = asked().await;

@@ -21,9 +21,10 @@ const SPEND_AT_END: &str = "
     AND EXISTS (
         SELECT 1 FROM runs WHERE id = ?1 AND (NOT ?3 OR stop IS NOT NULL)
         AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample')";
-/// Of the last run before this one that began, samples aside: whether it was interrupted (?3), or cancelled (?4) by nobody.
+/// Of the last run before this one that began, samples aside: whether it was interrupted (?3), or cancelled (?4) by nobody,
+/// under the same config (?5).
 const WAS_LAST_CUT_SHORT: &str = "
-    SELECT phase = ?3 OR (phase = ?4 AND stop IS NULL)
+    SELECT revision = ?5 AND (phase = ?3 OR (phase = ?4 AND stop IS NULL))
     FROM runs WHERE sync = ?1 AND id < ?2 AND revision IS NOT NULL
     AND coalesce(json_extract(choice, '$.reason'), '') <> 'sample' ORDER BY id DESC LIMIT 1";
 
@@ -55,13 +56,20 @@ impl Store {
     }
 
     /// Whether the last run that began before this one was cut short by nobody: its process was killed, or drained. Whatever
-    /// asked for this run, it goes on for that one.
-    pub async fn follows_cut_short(&self, sync: &str, run: RunId) -> Result<bool, Error> {
+    /// asked for this run, it goes on for that one, if `revision` is the config of both: under another one the question
+    /// that a person has answered may be another too.
+    pub async fn follows_cut_short(
+        &self,
+        sync: &str,
+        run: RunId,
+        revision: &str,
+    ) -> Result<bool, Error> {
         let was_cut_short: Option<bool> = sqlx::query_scalar(WAS_LAST_CUT_SHORT)
             .bind(sync)
             .bind(stored(run.0))
             .bind(json(&Phase::Ended(Outcome::Interrupted)))
             .bind(json(&Phase::Ended(Outcome::Cancelled)))
+            .bind(revision.to_owned())
             .fetch_optional(&self.readers)
             .await
             .map_err(|error| self.failure(error))?;
@@ -140,11 +148,11 @@ mod tests {
         store.begin(run, false, "r1").await.unwrap();
         end(&store, run, Outcome::Interrupted).await;
         let (next, behind) = (create(None).await.unwrap(), asked(&store).await);
-        assert!(store.follows_cut_short("crm", next).await.unwrap());
+        assert!(store.follows_cut_short("crm", next, "r1").await.unwrap());
         store.begin(next, false, "r1").await.unwrap();
         end(&store, next, Outcome::Failed).await;
         assert_eq!(words(&store).await, [Some(behind)], "it is spent by the run that went on");
-        assert!(!store.follows_cut_short("crm", behind).await.unwrap());
+        assert!(!store.follows_cut_short("crm", behind, "r1").await.unwrap());
     }
 
     #[tokio::test]
@@ -165,8 +173,11 @@ mod tests {
             }
             let behind = store.create_run("crm", None, Trigger::Schedule, Instant(1)).await;
             end(&store, run, outcome).await;
-            let follows = store.follows_cut_short("crm", behind.unwrap()).await.unwrap();
+            let behind = behind.unwrap();
+            let follows = store.follows_cut_short("crm", behind, "r1").await.unwrap();
             assert_eq!(follows, goes_on, "{outcome} {is_stopped}");
+            let under_another = store.follows_cut_short("crm", behind, "r2").await.unwrap();
+            assert!(!under_another, "another config asks another question");
         }
     }
 }

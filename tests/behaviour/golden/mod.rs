@@ -15,8 +15,8 @@ const ADVICE: &str = "\n\nThis is a contract with every snapshot on every disk: 
     1. If the change was not meant, undo it.\n\
     2. If canonical bytes or key hashes must change: raise `ENCODING_VERSION` in src/domain/value.rs, keep the old encoding \
        for old snapshots or refuse them by name, and add files of the new version beside these.\n\
-    3. If fingerprints must change: raise `VERSION` in src/delta/fingerprint.rs, by which the next run is full, and add a \
-       file of the new version.\n\
+    3. If fingerprints must change: raise `VERSION` in src/delta/fingerprint.rs, keep making those of the versions before, \
+       which snapshots go on with until their next epoch, and add a file of the new version.\n\
     4. If only the files of a snapshot must change: raise `VERSION` in src/snapshot/frame.rs, keep reading version 1, and add \
        files of the new version beside these (tests/golden/v2).\n";
 

@@ -14,8 +14,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{ADVICE, folder, folder_of};
 
-/// Canonical bytes and key hashes. The fingerprints in there are those of version 1, which no run makes any more.
+/// Canonical bytes, key hashes and the fingerprints of version 1.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Golden {
     encoding: u32,
     values: Vec<One>,
@@ -30,6 +31,8 @@ struct One {
     bytes: String,
     /// Of the key that is this one value.
     hash: String,
+    /// Of the row that has this one field.
+    fingerprint: String,
 }
 
 /// The fingerprints of version 2.
@@ -68,6 +71,7 @@ struct Said {
 #[derive(Debug, Deserialize)]
 struct Row {
     fields: Vec<Said>,
+    fingerprint: String,
     /// Of the key that is all of them in this order.
     hash: String,
 }
@@ -162,15 +166,22 @@ fn golden<T: serde::de::DeserializeOwned>(folder: PathBuf) -> T {
     serde_json::from_str(&text).expect("the golden file can be read")
 }
 
-fn fingerprint(fields: &[(&str, &ArrayRef)]) -> String {
+fn fingerprint(version: u32, fields: &[(&str, &ArrayRef)]) -> String {
     let columns: Vec<Column<'_>> =
         fields.iter().map(|(_, array)| Column::new(array).expect("a scalar")).collect();
-    let fingerprinter = Fingerprinter::new(fields.iter().map(|(name, _)| *name));
+    let fingerprinter = Fingerprinter::new(version, fields.iter().map(|(name, _)| *name));
     format!("{:032x}", fingerprinter.rows(&columns, 1)[0])
 }
 
+/// Of a row of these fields.
+fn of_row(version: u32, fields: &[Said]) -> String {
+    let arrays: Vec<ArrayRef> = fields.iter().map(Said::array).collect();
+    let names = fields.iter().map(|said| said.field.as_str());
+    fingerprint(version, &names.zip(&arrays).collect::<Vec<_>>())
+}
+
 #[test]
-fn values_and_keys_are_encoded_as_in_version_1() {
+fn values_keys_and_rows_are_encoded_as_in_version_1() {
     let golden: Golden = golden(folder());
     assert_eq!(
         ENCODING_VERSION, golden.encoding,
@@ -182,6 +193,8 @@ fn values_and_keys_are_encoded_as_in_version_1() {
         let bytes = encoded(&array);
         assert_eq!(hex(&bytes), one.bytes, "canonical bytes of {one:?}{ADVICE}");
         assert_eq!(format!("{:032x}", key::hash(&bytes)), one.hash, "key hash of {one:?}{ADVICE}");
+        let own = of_row(1, std::slice::from_ref(&one.said));
+        assert_eq!(own, one.fingerprint, "fingerprint of {one:?}{ADVICE}");
         let mut rest = &bytes[..];
         let mut again = Vec::new();
         Value::decode(&mut rest).expect("it can be read back").encode(&mut again);
@@ -190,6 +203,7 @@ fn values_and_keys_are_encoded_as_in_version_1() {
     for row in &golden.rows {
         let key: Vec<u8> = row.fields.iter().flat_map(|said| encoded(&said.array())).collect();
         assert_eq!(format!("{:032x}", key::hash(&key)), row.hash, "key hash of {row:?}{ADVICE}");
+        assert_eq!(of_row(1, &row.fields), row.fingerprint, "fingerprint of {row:?}{ADVICE}");
     }
 }
 
@@ -199,13 +213,11 @@ fn rows_are_fingerprinted_as_in_version_2() {
     assert_eq!(fingerprint::VERSION, golden.fingerprints, "a new version needs a file{ADVICE}");
     assert!(golden.values.len() >= 87, "nothing was taken out of the golden file");
     for one in &golden.values {
-        let own = fingerprint(&[(&one.said.field, &one.said.array())]);
+        let own = of_row(2, std::slice::from_ref(&one.said));
         assert_eq!(own, one.fingerprint, "fingerprint of {one:?}{ADVICE}");
     }
     for row in &golden.rows {
-        let arrays: Vec<ArrayRef> = row.fields.iter().map(Said::array).collect();
-        let fields = row.fields.iter().map(|said| said.field.as_str()).zip(&arrays);
-        let own = fingerprint(&fields.collect::<Vec<_>>());
+        let own = of_row(2, &row.fields);
         assert_eq!(own, row.fingerprint, "fingerprint of {row:?}{ADVICE}");
     }
 }

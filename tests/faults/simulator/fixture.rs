@@ -86,6 +86,7 @@ pub fn columns(mapping: usize, has_primary: bool) -> Columns {
         key: vec![0],
         key_types: vec![DataType::Int64],
         primary_key: vec![if has_primary { 2 } else { 0 }],
+        fingerprints: fingerprint::VERSION,
     }
 }
 
@@ -159,5 +160,5 @@ pub fn fingerprint(mapping: usize, key: i64, value: u8) -> Fingerprint {
     let typed = |array| Column::new(array).expect("a scalar type");
     let typed: Vec<Column<'_>> = arrays.iter().map(typed).collect();
     let fields = ["key", FIELDS[mapping]];
-    Fingerprinter::new(fields).rows(&typed, 1)[0]
+    Fingerprinter::new(fingerprint::VERSION, fields).rows(&typed, 1)[0]
 }
