@@ -9,8 +9,12 @@ use std::io::Write as _;
 use arrow::datatypes::i256;
 use base64::Engine as _;
 use jiff::civil;
+use jiff::tz::TimeZone;
 
 use super::value::Value;
+
+/// Nanoseconds of a day.
+const DAY: i64 = 86_400_000_000_000;
 
 /// Why a value cannot be put into a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,13 +48,20 @@ pub fn render(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
             out.extend_from_slice(encoded.as_bytes());
             out.push(b'"');
         }
-        Value::Date(days) => quoted(date(i64::from(days))?, out),
+        Value::Date(days) => {
+            let date = date(i64::from(days))?;
+            out.push(b'"');
+            put_date(date, out);
+            out.push(b'"');
+        }
         Value::Time(nanoseconds) => {
             let time = time_of_day(nanoseconds).ok_or(Unencodable::OutOfCalendar)?;
-            quoted(Clock { time }, out);
+            out.push(b'"');
+            put_time(time, out);
+            out.push(b'"');
         }
-        Value::Timestamp(instant) => quoted(Moment::at(instant, "Z")?, out),
-        Value::LocalTimestamp(instant) => quoted(Moment::at(instant, "")?, out),
+        Value::Timestamp(instant) => moment(instant, b"Z\"", out)?,
+        Value::LocalTimestamp(instant) => moment(instant, b"\"", out)?,
         Value::Duration(nanoseconds) => quoted(Seconds(nanoseconds), out),
         Value::Interval { months, days, nanoseconds } => {
             let seconds = Seconds(i128::from(nanoseconds)).to_string();
@@ -66,8 +77,12 @@ pub fn render(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
 /// Appends `text` as a JSON string.
 #[inline]
 pub fn string(text: &str, out: &mut Vec<u8>) {
-    let is_plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if is_plain {
+    // A piece is looked at as a whole, so that many bytes are compared at once.
+    let is_plain = |piece: &[u8]| {
+        let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+        !piece.iter().fold(false, |found, byte| found | is_special(byte))
+    };
+    if text.as_bytes().chunks(32).all(is_plain) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -86,6 +101,10 @@ fn quoted(text: impl std::fmt::Display, out: &mut Vec<u8>) {
 }
 
 fn decimal(mantissa: i256, scale: i8, out: &mut Vec<u8>) {
+    let small = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok());
+    if let (Some(small), Ok(scale)) = (small, u8::try_from(scale)) {
+        return small_decimal(small, scale, out);
+    }
     let digits = mantissa.to_string();
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -104,9 +123,95 @@ fn decimal(mantissa: i256, scale: i8, out: &mut Vec<u8>) {
     written.expect("a Vec takes every write");
 }
 
+/// As [`decimal`], without an allocation.
+fn small_decimal(mantissa: i64, scale: u8, out: &mut Vec<u8>) {
+    /// The digits of 64 bits, or as many as the scale asks for; a point, and a zero before it.
+    const MOST: usize = u8::MAX as usize + 2;
+    let mut text = [b'0'; MOST];
+    let (mut rest, mut start, mut places) = (mantissa.unsigned_abs(), MOST, 0);
+    while rest > 0 || places <= u16::from(scale) {
+        if places == u16::from(scale) && scale > 0 {
+            start -= 1;
+            text[start] = b'.';
+        }
+        start -= 1;
+        text[start] = digit(rest % 10);
+        rest /= 10;
+        places += 1;
+    }
+    if mantissa < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&text[start..]);
+}
+
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number).expect("one digit")
+}
+
 fn date(days: i64) -> Result<civil::Date, Unencodable> {
+    let near = jiff::Timestamp::from_second(days.saturating_mul(86_400));
+    if let Ok(near) = near {
+        return Ok(TimeZone::UTC.to_datetime(near).date());
+    }
+    // The last days of the calendar are no instants in all zones.
     let span = jiff::Span::new().try_days(days).map_err(|_| Unencodable::OutOfCalendar)?;
     civil::date(1970, 1, 1).checked_add(span).map_err(|_| Unencodable::OutOfCalendar)
+}
+
+fn put_date(date: civil::Date, out: &mut Vec<u8>) {
+    match u64::try_from(date.year()) {
+        Ok(year) => {
+            put_digits(year, 4, out);
+            out.push(b'-');
+            put_digits(u64::from(date.month().unsigned_abs()), 2, out);
+            out.push(b'-');
+            put_digits(u64::from(date.day().unsigned_abs()), 2, out);
+        }
+        Err(_) => write!(out, "{date}").expect("a Vec takes every write"),
+    }
+}
+
+/// `HH:MM:SS`, with 0, 3, 6 or 9 fraction digits.
+fn put_time(time: civil::Time, out: &mut Vec<u8>) {
+    for (part, mark) in [(time.hour(), b':'), (time.minute(), b':'), (time.second(), b'.')] {
+        put_digits(u64::from(part.unsigned_abs()), 2, out);
+        out.push(mark);
+    }
+    match u64::from(time.subsec_nanosecond().unsigned_abs()) {
+        0 => drop(out.pop()),
+        n if n % 1_000_000 == 0 => put_digits(n / 1_000_000, 3, out),
+        n if n % 1_000 == 0 => put_digits(n / 1_000, 6, out),
+        n => put_digits(n, 9, out),
+    }
+}
+
+/// The last so many digits of a number.
+fn put_digits(number: u64, count: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 9];
+    let mut rest = number;
+    for place in digits[..count].iter_mut().rev() {
+        *place = digit(rest % 10);
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits[..count]);
+}
+
+/// With what follows the time.
+fn moment(instant: i128, end: &[u8], out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    let part = |part: i128| i64::try_from(part).map_err(|_| Unencodable::OutOfCalendar);
+    let (days, rest) = match i64::try_from(instant) {
+        Ok(near) => (near.div_euclid(DAY), near.rem_euclid(DAY)),
+        Err(_) => (part(instant.div_euclid(DAY.into()))?, part(instant.rem_euclid(DAY.into()))?),
+    };
+    let time = time_of_day(rest).ok_or(Unencodable::OutOfCalendar)?;
+    let date = date(days)?;
+    out.push(b'"');
+    put_date(date, out);
+    out.push(b'T');
+    put_time(time, out);
+    out.extend_from_slice(end);
+    Ok(())
 }
 
 fn time_of_day(nanoseconds: i64) -> Option<civil::Time> {
@@ -116,48 +221,6 @@ fn time_of_day(nanoseconds: i64) -> Option<civil::Time> {
     let minute = i8::try_from(seconds / 60 % 60).ok()?;
     let second = i8::try_from(seconds % 60).ok()?;
     civil::Time::new(hour, minute, second, fraction).ok()
-}
-
-/// `HH:MM:SS`, with 0, 3, 6 or 9 fraction digits.
-struct Clock {
-    time: civil::Time,
-}
-
-impl std::fmt::Display for Clock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = self.time;
-        write!(f, "{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;
-        match time.subsec_nanosecond() {
-            0 => Ok(()),
-            n if n % 1_000_000 == 0 => write!(f, ".{:03}", n / 1_000_000),
-            n if n % 1_000 == 0 => write!(f, ".{:06}", n / 1_000),
-            n => write!(f, ".{n:09}"),
-        }
-    }
-}
-
-struct Moment {
-    date: civil::Date,
-    clock: Clock,
-    zone: &'static str,
-}
-
-impl Moment {
-    fn at(instant: i128, zone: &'static str) -> Result<Moment, Unencodable> {
-        const DAY: i128 = 86_400_000_000_000;
-        let days =
-            i64::try_from(instant.div_euclid(DAY)).map_err(|_| Unencodable::OutOfCalendar)?;
-        let rest =
-            i64::try_from(instant.rem_euclid(DAY)).map_err(|_| Unencodable::OutOfCalendar)?;
-        let time = time_of_day(rest).ok_or(Unencodable::OutOfCalendar)?;
-        Ok(Moment { date: date(days)?, clock: Clock { time }, zone })
-    }
-}
-
-impl std::fmt::Display for Moment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}T{}{}", self.date, self.clock, self.zone)
-    }
 }
 
 /// Nanoseconds as an ISO 8601 duration: `PT1.5S`, `-PT3S`.
@@ -186,6 +249,13 @@ mod tests {
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON");
         text
+    }
+
+    /// Of numbers that are too long to be read back.
+    fn rendered_as_it_is(value: Value<'_>) -> String {
+        let mut out = Vec::new();
+        render(value, &mut out).expect("the value has a JSON form");
+        String::from_utf8(out).expect("JSON is UTF-8")
     }
 
     #[test]
@@ -228,6 +298,59 @@ mod tests {
             "\"P1M2DT-0.5S\""
         );
         assert_eq!(render(Value::Date(i32::MAX), &mut Vec::new()), Err(Unencodable::OutOfCalendar));
+    }
+
+    #[test]
+    fn every_scale_and_size_of_a_decimal_is_written_with_all_its_digits() {
+        let decimal =
+            |mantissa, scale| Value::Decimal { mantissa: i256::from_i128(mantissa), scale };
+        for mantissa in [0, 7, -7, 100, 12_345, i128::from(i64::MAX), i128::from(i64::MIN)] {
+            let digits = mantissa.unsigned_abs().to_string();
+            let sign = if mantissa < 0 { "-" } else { "" };
+            for scale in [1_u8, 2, 5, 18, 19, 20, 38, 76, 127] {
+                let padded = format!("{digits:0>width$}", width = usize::from(scale) + 1);
+                let (whole, fraction) = padded.split_at(padded.len() - usize::from(scale));
+                let expected = format!("{sign}{whole}.{fraction}");
+                let scale = i8::try_from(scale).unwrap();
+                assert_eq!(rendered_as_it_is(decimal(mantissa, scale)), expected);
+                // One digit more than 64 bits hold goes the other way.
+                let wide = rendered_as_it_is(decimal(mantissa * 10, scale));
+                let expected = rendered_as_it_is(decimal(mantissa, scale - 1));
+                let point = if scale == 1 { ".0" } else { "0" };
+                assert_eq!(wide, format!("{expected}{point}"));
+            }
+            assert_eq!(rendered_as_it_is(decimal(mantissa, 0)), mantissa.to_string());
+        }
+    }
+
+    #[test]
+    fn days_of_the_whole_calendar_are_written_as_the_calendar_says() {
+        for days in
+            [-4_371_587, -4_371_586, -719_529, -719_528, -1, 59, 60, 11_016, 2_932_895, 2_932_896]
+        {
+            let date = civil::date(1970, 1, 1);
+            let date = date.checked_add(jiff::Span::new().days(i64::from(days))).unwrap();
+            assert_eq!(rendered(Value::Date(days)), format!("\"{date}\""));
+            let instant = i128::from(days) * i128::from(DAY) + 1;
+            let expected = format!("\"{date}T00:00:00.000000001\"");
+            assert_eq!(rendered(Value::LocalTimestamp(instant)), expected);
+        }
+        assert_eq!(
+            render(Value::Date(2_932_897), &mut Vec::new()),
+            Err(Unencodable::OutOfCalendar)
+        );
+    }
+
+    #[test]
+    fn a_special_character_is_escaped_wherever_it_stands() {
+        for place in 0..100 {
+            for special in ['"', '\\', '\n', '\u{1f}'] {
+                let text: String =
+                    (0..100).map(|at| if at == place { special } else { 'x' }).collect();
+                let expected = serde_json::to_string(&text).unwrap();
+                assert_eq!(rendered(Value::Text(&text)), expected);
+            }
+        }
     }
 
     #[test]
