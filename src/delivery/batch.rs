@@ -169,11 +169,14 @@ impl Batcher {
         closed
     }
 
-    /// The open batch, if anything is in it.
+    /// The open batch, if anything is in it. The next one gets as much room at once, as it will most likely be alike.
     #[must_use]
     pub fn close(&mut self) -> Option<Batch> {
         self.bytes = 0;
-        let next = Batch::new(self.open.operation);
+        let mut next = Batch::new(self.open.operation);
+        next.records.reserve(self.open.records.len());
+        next.keys.reserve(self.open.keys.len());
+        next.fragments.reserve(self.open.fragments.len());
         let batch = std::mem::replace(&mut self.open, next);
         (!batch.is_empty()).then_some(batch)
     }

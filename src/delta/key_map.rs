@@ -1,15 +1,10 @@
 //! A map from keys, compared in full, to small values: keys lie one after the other in one arena, and nothing is
 //! allocated for each.
-
-use std::ops::Range;
-
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::ends::Ends;
 use crate::domain::key::KeyHash;
-
-/// Keys whose ends are counted from one base.
-const GROUP: usize = 256;
 
 /// Grows only; a key's value may be replaced.
 #[derive(Debug)]
@@ -18,9 +13,7 @@ pub struct KeyMap<V> {
     /// The low half of each key's hash.
     hashes: Vec<u64>,
     keys: Vec<u8>,
-    /// Where each key ends, counted from the base of its group.
-    ends: Vec<u32>,
-    bases: Vec<usize>,
+    ends: Ends,
     values: Vec<V>,
 }
 
@@ -30,8 +23,7 @@ impl<V> Default for KeyMap<V> {
             slots: HashTable::new(),
             hashes: Vec::new(),
             keys: Vec::new(),
-            ends: Vec::new(),
-            bases: Vec::new(),
+            ends: Ends::default(),
             values: Vec::new(),
         }
     }
@@ -64,10 +56,10 @@ impl<V> KeyMap<V> {
 
     /// The place of the key; `None` where it was made just now, and its value is to be pushed.
     fn claim(&mut self, hash: u64, key: &[u8]) -> Option<usize> {
-        let KeyMap { slots, hashes, keys, ends, bases, values } = self;
+        let KeyMap { slots, hashes, keys, ends, values } = self;
         let is_it = |place: &u32| {
             let place = index(*place);
-            hashes[place] == hash && keys[range(bases, ends, place)] == *key
+            hashes[place] == hash && keys[ends.range(place)] == *key
         };
         let free = match slots.entry(hash, is_it, |place| hashes[index(*place)]) {
             Entry::Occupied(slot) => return Some(index(*slot.get())),
@@ -75,12 +67,8 @@ impl<V> KeyMap<V> {
         };
         let place = values.len();
         free.insert(u32::try_from(place).expect("a read has fewer than 2^32 keys"));
-        if place.is_multiple_of(GROUP) {
-            bases.push(keys.len());
-        }
         keys.extend_from_slice(key);
-        let end = keys.len() - bases[place / GROUP];
-        ends.push(u32::try_from(end).expect("256 keys take less than 4 GiB"));
+        ends.push(keys.len());
         hashes.push(hash);
         None
     }
@@ -96,17 +84,10 @@ impl<V> KeyMap<V> {
     fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |place: &u32| {
             let place = index(*place);
-            self.hashes[place] == hash && self.keys[range(&self.bases, &self.ends, place)] == *key
+            self.hashes[place] == hash && self.keys[self.ends.range(place)] == *key
         };
         self.slots.find(hash, is_it).map(|place| index(*place))
     }
-}
-
-/// Where the key of a place lies among all.
-fn range(bases: &[usize], ends: &[u32], place: usize) -> Range<usize> {
-    let base = bases[place / GROUP];
-    let start = if place.is_multiple_of(GROUP) { 0 } else { index(ends[place - 1]) };
-    base + start..base + index(ends[place])
 }
 
 /// The half of the hash that segments and buckets are not ordered by.

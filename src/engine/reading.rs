@@ -23,6 +23,8 @@ use crate::points;
 use crate::shutdown::{Tasks, blocking};
 use crate::source;
 
+/// Records for which room is made by the length of the first, at most: it may be the only long one.
+const MOST_ALIKE: usize = 1 << 10;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
 
@@ -207,6 +209,10 @@ pub fn render(
     };
     for candidate in &chunk.examined.candidates {
         let start = chunk.fragments.len();
+        if chunk.operations.len() == 1 {
+            // Most records are about as long as the first; growing by doubling would copy them again and again.
+            chunk.fragments.reserve(start * chunk.examined.candidates.len().min(MOST_ALIKE));
+        }
         let row = candidate.row;
         let value = |field: usize| columns[field].value(row);
         path.clear();
