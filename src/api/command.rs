@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::gate::{Caller, LOCAL};
 use super::problem::Problem;
-use super::{App, BODY, document, token, wire};
+use super::{App, BODY, backlog, document, token, wire};
 use crate::control::handle::Given;
 use crate::domain::id::{Instant, RunId};
 use crate::engine::run::now;
@@ -118,7 +118,10 @@ async fn once(
     };
     let at = now();
     let claim = key.map(|key| {
-        let request = fingerprint(&parts.method, parts.uri.path(), &body);
+        let pattern = parts.extensions.get::<MatchedPath>();
+        let is_discard = pattern.is_some_and(|path| path.as_str() == backlog::DISCARD);
+        let asked = if is_discard { backlog::asked_for(&body) } else { body.clone() };
+        let request = fingerprint(&parts.method, parts.uri.path(), &asked);
         Claim { who: who.clone(), key, request, at }
     });
     let turn = claim.as_ref().map(|claim| app.keys.take(claim)).transpose()?;

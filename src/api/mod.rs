@@ -11,7 +11,7 @@
 
 mod access;
 mod audit;
-mod backlog;
+pub mod backlog;
 mod closing;
 mod command;
 mod connections;

@@ -93,7 +93,7 @@ fn chosen(asked: Asked) -> Result<Chosen, Failure> {
 }
 
 /// The keys of a file, one a line.
-fn read(file: &Path) -> Result<Vec<String>, Failure> {
+pub fn read(file: &Path) -> Result<Vec<String>, Failure> {
     let place = file.display();
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!(
