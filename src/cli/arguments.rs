@@ -190,7 +190,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ConnectionCommand,
     },
-    /// Show each sync: its last run, what is held, when it runs next
+    /// Show each sync: its last run, what is held, when it runs next; and how each connection stands over its syncs
     Status { sync: Option<String> },
     /// List runs, the newest first, or show one
     #[command(args_conflicts_with_subcommands = true)]
