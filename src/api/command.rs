@@ -28,6 +28,7 @@ use super::problem::Problem;
 use super::{App, BODY, backlog, document, token, wire};
 use crate::control::handle::Given;
 use crate::domain::id::{Instant, RunId};
+use crate::domain::message::one_line;
 use crate::engine::run::now;
 use crate::store::{Audited, Claim, Mark, Store, Used};
 
@@ -174,7 +175,7 @@ async fn subject(request: &mut Request) -> Subject {
 /// The audit of a command that found everything as it was to be.
 fn without_effect(who: String, subject: Subject, body: &[u8], at: Instant) -> Audited {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = body["message"].as_str().map(|text| text.replace(char::is_control, " "));
+    let message = body["message"].as_str().and_then(one_line);
     let Subject { command, sync } = subject;
     Audited { at, who, command, sync, run: None, message }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::prepare::{self, Error};
 use super::run::now;
 use super::unexported;
+use crate::domain::message::one_line;
 use crate::shutdown::blocking;
 use crate::store::{Audited, Rows, Store};
 
@@ -60,7 +61,7 @@ pub async fn forget(
         command: "forget".to_owned(),
         sync: Some(sync.to_owned()),
         run: None,
-        message: message.map(|message| message.replace(char::is_control, " ")),
+        message: message.and_then(one_line),
     };
     store.audit(&audited).await?;
     if let Some(folder) = folder(state, sync) {
