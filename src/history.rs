@@ -3,7 +3,8 @@
 //!
 //! Not responsible for what of it is still needed (`store::history`). Invariants: a write is short, and the next one leaves
 //! others their turn; a stop is seen at once, as what is removed is removed, and the rest is by the next pass; no run goes
-//! that the delivery log has yet to export, unless its whole sync is forgotten (`engine::forgetting`). Receipts that no delivery log exports go with their runs, and never in silence.
+//! that the delivery log has yet to export, unless its whole sync is forgotten (`engine::forgetting`). Receipts that no
+//! delivery log exports go with their runs, and never in silence.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

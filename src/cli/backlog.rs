@@ -1,7 +1,7 @@
 //! Pauses a sync and decides that what waits now shall never be sent.
 //!
-//! The pause comes first and stands, whatever is answered to the question; an idempotency key is that of the decision. Not responsible for what a waiver is
-//! (`engine::backlog`).
+//! The pause comes first and stands, whatever is answered to the question; an idempotency key is that of the decision.
+//! Not responsible for what a waiver is (`engine::backlog`).
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
