@@ -3,7 +3,8 @@
 //!
 //! Not responsible for what of it is still needed (`store::history`). Invariants: a write is short, and the next one leaves
 //! others their turn; a stop is seen at once, as what is removed is removed, and the rest is by the next pass; no run goes
-//! that the delivery log has yet to export. Receipts that no delivery log exports go with their runs, and never in silence.
+//! that the delivery log has yet to export, unless its whole sync is forgotten (`engine::forgetting`). Receipts that no
+//! delivery log exports go with their runs, and never in silence.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub async fn last(store: &Store, rules: &Rules) {
 
 /// Says it where receipts wait for nobody.
 fn tell_of_waiting(rules: &Rules) {
-    let waiting = if rules.awaits_export { 0 } else { spooled(&rules.spool).len() };
+    let waiting = if rules.awaits_export { 0 } else { spool::waiting(&rules.spool).len() };
     if waiting > 0 {
         let spool = rules.spool.display();
         tracing::warn!(
@@ -97,14 +98,6 @@ fn tell_of_waiting(rules: &Rules) {
              to have them exported; else each is removed with its run"
         );
     }
-}
-
-fn spooled(spool: &Path) -> Vec<RunId> {
-    spool::runs(spool).unwrap_or_else(|error| {
-        let spool = spool.display();
-        tracing::warn!(%error, "the receipts that wait in `{spool}` cannot be looked for");
-        Vec::new()
-    })
 }
 
 fn tell(removed: Result<Removed, Error>) {
@@ -168,7 +161,7 @@ async fn remove_runs(
 async fn remove_receipts(store: &Store, spool: &Path) -> Result<(), Error> {
     let mut removed = 0;
     // A run is there before its receipts are.
-    for run in spooled(spool) {
+    for run in spool::waiting(spool) {
         if store.run(run).await?.is_some() {
             continue;
         }

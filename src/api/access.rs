@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -42,13 +42,23 @@ pub async fn to_us(names: Arc<Names>, request: Request, next: Next) -> Response 
 
 /// Answers in time, or says that it cannot.
 pub async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limit(&request), next.run(request)).await {
+    let (limit, is_command) = (limit(&request), request.method() == Method::POST);
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_elapsed) => {
-            let detail = "the answer took too long; ask again, and see the server's log";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
-        }
+        Err(_elapsed) => too_long(is_command).into_response(),
     }
+}
+
+/// What a command does may go on though its answer is waited for no longer.
+fn too_long(is_command: bool) -> Problem {
+    let detail = match is_command {
+        true => {
+            "the answer took too long, and it may have been done: repeat it under the same `Idempotency-Key`, or look into the \
+             audit log"
+        }
+        false => "the answer took too long; ask again, and see the server's log",
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 fn limit(request: &Request) -> Duration {
@@ -175,6 +185,13 @@ mod tests {
         assert_eq!(seconds("/api/v1/connections/crm/replace").await, LONG.as_secs());
         assert_eq!(seconds("/api/v1/syncs/crm/backlog").await, TIMEOUT.as_secs());
         assert_eq!(seconds("/nothing").await, TIMEOUT.as_secs());
+    }
+
+    #[test]
+    fn whoever_waited_too_long_for_a_command_is_told_that_it_may_have_been_done() {
+        let told = |is_command| format!("{:?}", too_long(is_command));
+        assert!(told(true).contains("under the same `Idempotency-Key`"), "{}", told(true));
+        assert!(told(false).contains("ask again") && !told(false).contains("Idempotency-Key"));
     }
 
     #[test]

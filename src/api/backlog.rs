@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::App;
 use super::command::{By, Held};
@@ -28,6 +30,20 @@ const USUAL_WAIT: u64 = 10;
 const LONGEST_WAIT: u64 = 15;
 /// The path of the decision.
 pub const DISCARD: &str = "/api/v1/syncs/{sync}/discard-backlog";
+
+/// How it is refused where nothing was shown.
+pub const UNSHOWN: &str = "`shown` says nothing";
+
+/// What of the body of a decision is asked for. What was shown only bounds it: a repetition may have counted anew.
+pub fn asked_for(body: &Bytes) -> Bytes {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(mut fields)) => {
+            fields.shift_remove("shown");
+            Value::Object(fields).to_string().into()
+        }
+        _ => body.clone(),
+    }
+}
 
 /// The paths of backlogs.
 pub fn routes(routes: Routes) -> Routes {
@@ -56,7 +72,7 @@ pub fn routes(routes: Routes) -> Routes {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DiscardRequest", extend("required" = ["shown", "message"]))]
 struct Asked {
-    /// What was shown: no more than that is discarded.
+    /// What was shown: no more than that is discarded. No part of what an `Idempotency-Key` is for.
     #[serde(default)]
     #[schemars(with = "Backlog")]
     shown: Option<Backlog>,
@@ -130,7 +146,7 @@ async fn discard(
     let message = said(message)?;
     let Some(shown) = shown else {
         let detail = format!(
-            "`shown` says nothing; send what `GET /api/v1/syncs/{sync}/backlog` counts, as in `{{\"changes\": 3}}`"
+            "{UNSHOWN}; send what `GET /api/v1/syncs/{sync}/backlog` counts, as in `{{\"changes\": 3}}`"
         );
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     };

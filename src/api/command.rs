@@ -25,9 +25,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::gate::{Caller, LOCAL};
 use super::problem::Problem;
-use super::{App, BODY, document, token, wire};
+use super::{App, BODY, backlog, document, token, wire};
 use crate::control::handle::Given;
 use crate::domain::id::{Instant, RunId};
+use crate::domain::message::one_line;
 use crate::engine::run::now;
 use crate::store::{Audited, Claim, Mark, Store, Used};
 
@@ -118,7 +119,10 @@ async fn once(
     };
     let at = now();
     let claim = key.map(|key| {
-        let request = fingerprint(&parts.method, parts.uri.path(), &body);
+        let pattern = parts.extensions.get::<MatchedPath>();
+        let is_discard = pattern.is_some_and(|path| path.as_str() == backlog::DISCARD);
+        let asked = if is_discard { backlog::asked_for(&body) } else { body.clone() };
+        let request = fingerprint(&parts.method, parts.uri.path(), &asked);
         Claim { who: who.clone(), key, request, at }
     });
     let turn = claim.as_ref().map(|claim| app.keys.take(claim)).transpose()?;
@@ -171,7 +175,7 @@ async fn subject(request: &mut Request) -> Subject {
 /// The audit of a command that found everything as it was to be.
 fn without_effect(who: String, subject: Subject, body: &[u8], at: Instant) -> Audited {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = body["message"].as_str().map(|text| text.replace(char::is_control, " "));
+    let message = body["message"].as_str().and_then(one_line);
     let Subject { command, sync } = subject;
     Audited { at, who, command, sync, run: None, message }
 }

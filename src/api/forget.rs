@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::command::By;
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
-use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::{App, document};
+use crate::domain::message::one_line;
 use crate::engine::forgetting::{self, Left};
 use crate::store::Scope;
 
@@ -66,7 +66,7 @@ async fn forget(
         let detail = format!("a run of `{sync}` has not ended; stop it, and ask again");
         return refuse(StatusCode::CONFLICT, detail);
     }
-    let message = on_one_line(message);
+    let message = message.as_deref().and_then(one_line);
     let gone = forgetting::forget(&store, state, &sync, message.as_deref(), &who).await;
     Ok(Json(Forgotten { sync, removed: gone.map_err(engine)? }))
 }

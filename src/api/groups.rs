@@ -14,7 +14,6 @@ use super::document::RunningConfig;
 use super::extract::{FromBody, FromPath, FromQuery};
 use super::paging::Asked;
 use super::problem::Problem;
-use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::runs::Page;
 use super::shape::StatusWord;
@@ -24,6 +23,7 @@ use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member, Part};
 use crate::control::handle::Started;
 use crate::domain::id::RunId;
+use crate::domain::message::one_line;
 use crate::domain::status::status;
 use crate::engine::run::now;
 use crate::store::Scope;
@@ -154,7 +154,7 @@ async fn start(
 ) -> Result<Response, Problem> {
     let syncs = members(&app.config, &group)?;
     let syncs = syncs.iter().map(|sync| sync.sync.name.clone()).collect();
-    let message = on_one_line(message).unwrap_or_else(|| "started".to_owned());
+    let message = message.as_deref().and_then(one_line).unwrap_or_else(|| "started".to_owned());
     let started = app.handle.start_group(&group, syncs, by.given(Some(message))).await?;
     let changed = started.into_iter().map(|Started { member, refused }| {
         let refused = refused.map(|closed| closed.to_string());
@@ -172,7 +172,7 @@ async fn stop(
     FromBody(Why { message }): FromBody<Why>,
 ) -> Result<Response, Problem> {
     let syncs = members(&app.config, &group)?;
-    let message = on_one_line(message).unwrap_or_else(|| "stopped".to_owned());
+    let message = message.as_deref().and_then(one_line).unwrap_or_else(|| "stopped".to_owned());
     let By { who, store } = &by;
     let command = grouping::Command { group: &group, is_start: false, who, message: &message };
     let parts: Vec<Part<'_>> = syncs.into_iter().map(part).collect();

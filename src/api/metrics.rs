@@ -2,7 +2,7 @@
 //!
 //! Counters are of this process (`telemetry::metrics`); queue, statuses and last successes come from the store. Not
 //! responsible for alerts: `deploy/alerts.yml` has them. Invariant: labels are names of the config and words of ours, so
-//! that the series grow with syncs and groups, and with nothing else.
+//! that the series grow with syncs, groups and connections, and with nothing else.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CURRENT: Duration = Duration::from_secs(5);
 
 /// Every metric with its kind and what it says; the README and the alert rules name no other.
-pub const NAMES: [(&str, &str, &str); 20] = [
+pub const NAMES: [(&str, &str, &str); 21] = [
     ("counterflow_build_info", "gauge", "Always 1; the label is the version"),
     (
         "counterflow_heartbeat_timestamp_seconds",
@@ -69,6 +69,11 @@ pub const NAMES: [(&str, &str, &str); 20] = [
     ("counterflow_last_success_timestamp_seconds", "gauge", "When a run last succeeded, by sync"),
     ("counterflow_sync_status", "gauge", "1 for the status that a sync has, by sync and status"),
     ("counterflow_group_status", "gauge", "1 for the status that a group has, by group and status"),
+    (
+        "counterflow_connection_status",
+        "gauge",
+        "1 for the status that a connection has over its syncs, by connection and status",
+    ),
     (
         "counterflow_deletes_held",
         "gauge",
@@ -104,6 +109,8 @@ struct Standings {
     syncs: Vec<OfStatus>,
     /// By name.
     groups: Vec<(String, Word)>,
+    /// By name.
+    connections: Vec<(String, Word)>,
 }
 
 #[derive(Debug)]
@@ -134,24 +141,33 @@ impl Statuses {
 
 impl Standings {
     fn of(app: &App, statuses: Vec<Status<'_>>) -> Standings {
-        let mut members: BTreeMap<&str, Vec<Facts>> =
-            app.config.groups.keys().map(|group| (group.as_str(), Vec::new())).collect();
-        let mut syncs = Vec::with_capacity(statuses.len());
-        for status in statuses {
-            syncs.push(OfStatus {
-                sync: status.sync.sync.name.clone(),
-                word: status.status.word,
-                is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
-                held: status.snapshot.is_ok().then_some(status.facts.held),
-            });
-            if let Some(group) = &status.sync.group {
-                members.entry(group).or_default().push(status.facts);
-            }
-        }
-        let groups =
-            members.into_iter().map(|(group, facts)| (group.to_owned(), status(&facts).word));
-        Standings { syncs, groups: groups.collect() }
+        let groups = over(app.config.groups.keys(), &statuses, |sync| sync.group.as_deref());
+        let connections = app.config.connections.keys();
+        let connections = over(connections, &statuses, |sync| Some(sync.sync.connection.as_str()));
+        let syncs = statuses.into_iter().map(|status| OfStatus {
+            sync: status.sync.sync.name.clone(),
+            word: status.status.word,
+            is_scheduled: status.sync.schedule.is_some() && status.facts.disabled.is_none(),
+            held: status.snapshot.is_ok().then_some(status.facts.held),
+        });
+        Standings { syncs: syncs.collect(), groups, connections }
     }
+}
+
+/// The status of each of these over the syncs that are `of` it.
+fn over<'c>(
+    names: impl Iterator<Item = &'c String>,
+    statuses: &[Status<'_>],
+    of: impl Fn(&SyncConfig) -> Option<&str>,
+) -> Vec<(String, Word)> {
+    let mut members: BTreeMap<&str, Vec<Facts>> =
+        names.map(|name| (name.as_str(), Vec::new())).collect();
+    for known in statuses {
+        if let Some(members) = of(known.sync).and_then(|name| members.get_mut(name)) {
+            members.push(known.facts.clone());
+        }
+    }
+    members.into_iter().map(|(name, facts)| (name.to_owned(), status(&facts).word)).collect()
 }
 
 async fn show(State(app): State<App>) -> Result<Response, Problem> {
@@ -259,7 +275,7 @@ impl Page {
         }
     }
 
-    fn standings(&mut self, Standings { syncs, groups }: &Standings) {
+    fn standings(&mut self, Standings { syncs, groups, connections }: &Standings) {
         self.head("counterflow_sync_status");
         for OfStatus { sync, word, .. } in syncs {
             self.words("counterflow_sync_status", ("sync", sync), *word);
@@ -267,6 +283,10 @@ impl Page {
         self.head("counterflow_group_status");
         for (group, word) in groups {
             self.words("counterflow_group_status", ("group", group), *word);
+        }
+        self.head("counterflow_connection_status");
+        for (connection, word) in connections {
+            self.words("counterflow_connection_status", ("connection", connection), *word);
         }
         self.head("counterflow_sync_scheduled");
         for OfStatus { sync, is_scheduled, .. } in syncs {

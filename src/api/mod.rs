@@ -11,7 +11,7 @@
 
 mod access;
 mod audit;
-mod backlog;
+pub mod backlog;
 mod closing;
 mod command;
 mod connections;
@@ -70,7 +70,6 @@ use gate::Gate;
 use listener::Bounded;
 use metrics::Statuses;
 use problem::Problem;
-pub use reason::on_one_line;
 use routes::Routes;
 
 /// Bytes of a request's body.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::problem::Problem;
+use crate::domain::message::one_line;
 
 /// The body of a command that wants a reason.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -22,14 +23,8 @@ pub struct Why {
 /// # Errors
 /// It says nothing.
 pub fn said(message: String) -> Result<String, Problem> {
-    on_one_line(Some(message)).ok_or_else(|| {
+    one_line(&message).ok_or_else(|| {
         let detail = "`message` says nothing; say why, as in `{\"message\": \"the CRM moves\"}`";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })
-}
-
-/// A message as it is shown on terminals; `None` where it says nothing.
-pub fn on_one_line(message: Option<String>) -> Option<String> {
-    let message = message?.replace(char::is_control, " ");
-    Some(message.trim().to_owned()).filter(|message| !message.is_empty())
 }

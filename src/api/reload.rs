@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use super::command::By;
 use super::extract::FromBody;
 use super::problem::Problem;
-use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::{App, router};
 use crate::control::reload::{self, Refused, Reloaded};
+use crate::domain::message::one_line;
 use crate::store::Scope;
 
 /// The path of reloading.
@@ -65,8 +65,12 @@ async fn reload(
     Extension(By { who, store }): Extension<By>,
     FromBody(Reload { revision, message }): FromBody<Reload>,
 ) -> Result<Json<Done>, Response> {
-    let request =
-        reload::Request { who, why: on_one_line(message), store: Some(store), expected: revision };
+    let request = reload::Request {
+        who,
+        why: message.as_deref().and_then(one_line),
+        store: Some(store),
+        expected: revision,
+    };
     match app.handle.reload(request).await {
         Ok(Reloaded { revision, is_changed, changes, words }) => {
             Ok(Json(Done { revision, is_changed, changes, summary: words }))

@@ -20,7 +20,6 @@ use super::App;
 use super::command::{By, Held};
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
-use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use crate::config::replacing::{self, Refused};
 use crate::config::rewrite::Next;
@@ -30,6 +29,7 @@ use crate::control::deciding::alone;
 use crate::control::handle;
 use crate::control::reload;
 use crate::domain::id::RunId;
+use crate::domain::message::one_line;
 use crate::engine::decisions;
 use crate::engine::order::Order;
 use crate::engine::run::now;
@@ -113,7 +113,7 @@ async fn replace(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let asked = replacing::Asked { old, new, syncs, group, keeps_snapshot: keep_snapshot };
-    let message = on_one_line(message);
+    let message = message.as_deref().and_then(one_line);
     let threads = app.samples.threads().clone();
     let replaced = threads.run(async move || {
         // Its key is in use until it is done, whoever waits for it.

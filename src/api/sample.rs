@@ -13,12 +13,12 @@ use super::App;
 use super::command::By;
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
-use super::reason::on_one_line;
 use super::routes::{Route, Routes};
 use super::syncs::Queued;
 use crate::control::handle::Accepted;
 use crate::control::sampling;
 use crate::domain::chosen::Chosen;
+use crate::domain::message::one_line;
 use crate::domain::whole::maybe_whole;
 use crate::store::Scope;
 
@@ -107,6 +107,7 @@ async fn begin(
     }
     sampling::check(&chosen)
         .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault))?;
-    let run = app.samples.begin(&sync, chosen, &by.given(on_one_line(message))).await?;
+    let run =
+        app.samples.begin(&sync, chosen, &by.given(message.as_deref().and_then(one_line))).await?;
     Ok(Queued::new(sync, Accepted { run, is_joined: false }))
 }

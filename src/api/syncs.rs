@@ -13,7 +13,7 @@ use super::command::By;
 use super::extract::{FromBody, FromPath, FromQuery};
 use super::paging::Asked;
 use super::problem::Problem;
-use super::reason::{Why, on_one_line, said};
+use super::reason::{Why, said};
 use super::routes::{Route, Routes};
 use super::runs::Next;
 use super::shape::Standing;
@@ -26,6 +26,7 @@ use crate::control::pausing::{self, Came};
 use crate::control::queue::Wish;
 use crate::control::until::{Wrong, ending};
 use crate::domain::id::{Instant, RunId};
+use crate::domain::message::one_line;
 use crate::domain::run::Trigger;
 use crate::engine::run::now;
 use crate::store::{Decision, Scope};
@@ -148,7 +149,7 @@ async fn run(
 ) -> Result<Queued, Problem> {
     let wish = Wish { is_full: full, trigger: Trigger::Api };
     let decision = keep_snapshot.then(|| Decision::Keep { at: now() });
-    let given = Given { decision, ..by.given(on_one_line(message)) };
+    let given = Given { decision, ..by.given(message.as_deref().and_then(one_line)) };
     let accepted = app.handle.run_for(&sync, wish, given).await?;
     Ok(Queued::new(sync, accepted))
 }
@@ -184,7 +185,7 @@ async fn stop(
     if app.config.sync(&sync).is_none() && store.unfinished_of(&sync).await?.is_empty() {
         return Err(Problem::no_sync(&sync));
     }
-    let message = on_one_line(message);
+    let message = message.as_deref().and_then(one_line);
     let stop = commands::Stop { sync: &sync, is_now, who: &who, message: message.as_deref() };
     let run = commands::stop(&store, stop, now()).await?;
     let (status, state) = match run {

@@ -190,7 +190,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ConnectionCommand,
     },
-    /// Show each sync: its last run, what is held, when it runs next
+    /// Show each sync: its last run, what is held, when it runs next; and how each connection stands over its syncs
     Status { sync: Option<String> },
     /// List runs, the newest first, or show one
     #[command(args_conflicts_with_subcommands = true)]
@@ -248,15 +248,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it changes something, and what it changes is all said on its line: then a repetition can be known by a key.
+    /// Whether it changes something that a repetition under the same key must not change again.
     pub fn takes_key(&self) -> bool {
         match self {
-            Command::Pause { discard_backlog, .. } => !discard_backlog,
-            // What is in a file is not on the line.
-            Command::Sample { keys, .. } => keys.is_none(),
             Command::Group { command } => !matches!(command, GroupCommand::Status { .. }),
             Command::Reload { .. }
             | Command::Stop { .. }
+            | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Source { .. }
             | Command::Discard { .. }

@@ -1,9 +1,10 @@
 //! Pauses a sync and decides that what waits now shall never be sent.
 //!
-//! The pause comes first and stands, whatever is answered to the question. Not responsible for what a waiver is
-//! (`engine::backlog`).
+//! The pause comes first and stands, whatever is answered to the question; an idempotency key is that of the decision.
+//! Not responsible for what a waiver is (`engine::backlog`).
 
-use serde_json::json;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use super::beside::{self, Server};
 use super::confirm::confirm;
@@ -12,9 +13,11 @@ use super::failure::Failure;
 use super::output::Output;
 use super::pause::{self, Asked};
 use super::state::{self, Owned, Place};
-use super::{order, sync, time};
+use super::{once, order, sync};
+use crate::api::backlog as api;
 use crate::domain::run::Trigger;
 use crate::engine::backlog::{self, Backlog};
+use crate::engine::decisions;
 use crate::engine::order::Order;
 use crate::engine::prepare::Error;
 
@@ -25,30 +28,82 @@ enum Owner {
 }
 
 pub async fn run(place: &Place, output: &Output, asked: Asked, yes: bool) -> Result<Exit, Failure> {
-    let paused = pause::carry_out(place, &asked).await?;
-    output.aside(&paused.words);
     let name = &asked.sync;
+    if let Some(answered) = answered_before(place, name, &asked.message).await? {
+        let backlog = answered.get("changes").map(|_| backlog_of(&answered));
+        let document = match backlog {
+            Some(backlog) => json!({ "sync": name, "backlog": document(backlog) }),
+            None => answered,
+        };
+        output.answer(&document, || {
+            backlog.map_or_else(|| once::DONE.to_owned(), |backlog| words(name, backlog))
+        });
+        return Ok(Exit::Done);
+    }
+    // The key is that of the decision; to pause what is paused changes nothing.
+    let paused = pause::carry_out(&Place::new(place.file.clone(), None), &asked).await?;
+    output.aside(&paused.words);
     let owner = owner(place, output, name).await?;
     let shown = owner.count().await?;
     if shown.changes + shown.removals > 0 {
         confirm(&question(name, shown), yes)?;
     }
-    let came = owner.discard(shown, &asked.message).await?;
-    let Backlog { changes, removals, in_doubt } = came;
-    let mut document = paused.document;
-    document["backlog"] = json!({ "waived": changes, "discarded": removals, "in_doubt": in_doubt });
-    output.answer(&document, || {
-        let mut text = format!(
-            "{changes} changes of `{name}` are waived, and {removals} of its removals are discarded"
-        );
-        if in_doubt > 0 {
-            text.push_str(&format!(
-                "\n{in_doubt} others may have been sent without an answer; the next run asserts them all the same"
-            ));
-        }
-        text
-    });
+    let came = owner.discard(place, shown, &asked.message).await?;
+    let mut answer = paused.document;
+    answer["backlog"] = document(came);
+    output.answer(&answer, || words(name, came));
     Ok(Exit::Done)
+}
+
+/// What a server answered before to the same decision under the same key. It is asked for by a decision about nothing that
+/// was shown, which is none.
+async fn answered_before(
+    place: &Place,
+    name: &str,
+    message: &str,
+) -> Result<Option<Value>, Failure> {
+    let Some(server) = place.server()?.filter(|_| place.claim().is_some()) else { return Ok(None) };
+    let body = json!({ "message": message });
+    match server.told(&beside::path("syncs", name, "discard-backlog"), &body).await? {
+        (StatusCode::UNPROCESSABLE_ENTITY, problem)
+            if problem["detail"].as_str().is_some_and(|why| why.starts_with(api::UNSHOWN)) =>
+        {
+            Ok(None)
+        }
+        (status, document) => beside::granted(status, document).map(Some),
+    }
+}
+
+/// Carries out what is decided of the snapshot, or takes back what was not written, where a process has ended in between;
+/// whether anything was.
+pub async fn settle(place: &Place, name: &str) -> Result<bool, Failure> {
+    let config = place.config_for(Some(name))?;
+    let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
+    let owned = state::own(&config).await?;
+    let is_decided =
+        !decisions::pending(&owned.store, &order).await.map_err(|e| failure(&e))?.is_empty();
+    let settled = decisions::settle(&owned.store, &order).await;
+    owned.store.close().await;
+    settled.map_err(|error| failure(&error))?;
+    Ok(is_decided)
+}
+
+fn document(came: Backlog) -> Value {
+    let Backlog { changes, removals, in_doubt } = came;
+    json!({ "waived": changes, "discarded": removals, "in_doubt": in_doubt })
+}
+
+fn words(name: &str, came: Backlog) -> String {
+    let Backlog { changes, removals, in_doubt } = came;
+    let mut text = format!(
+        "{changes} changes of `{name}` are waived, and {removals} of its removals are discarded"
+    );
+    if in_doubt > 0 {
+        text.push_str(&format!(
+            "\n{in_doubt} others may have been sent without an answer; the next run asserts them all the same"
+        ));
+    }
+    text
 }
 
 /// What is given up, before it is given up.
@@ -100,7 +155,12 @@ impl Owner {
         }
     }
 
-    async fn discard(self, shown: Backlog, message: &str) -> Result<Backlog, Failure> {
+    async fn discard(
+        self,
+        place: &Place,
+        shown: Backlog,
+        message: &str,
+    ) -> Result<Backlog, Failure> {
         match self {
             Owner::Server { server, sync } => {
                 let path = beside::path("syncs", &sync, "discard-backlog");
@@ -108,8 +168,8 @@ impl Owner {
                 Ok(backlog_of(&server.long_command(&path, &body).await?))
             }
             Owner::Us { owned, order } => {
-                let (store, who) = (&owned.store, time::who());
-                let came = Box::pin(backlog::discard(store, &order, shown, message, &who)).await;
+                let (who, store) = place.given(&owned.store);
+                let came = Box::pin(backlog::discard(&store, &order, shown, message, &who)).await;
                 owned.store.close().await;
                 came.map_err(|error| failure(&error))
             }

@@ -166,13 +166,28 @@ impl Server {
         self.command_within(path, body, LONG).await
     }
 
-    /// Repeats the command once, under the same key, where the connection broke before there was an answer.
     async fn command_within(
         &self,
         path: &str,
         body: &Value,
         limit: Duration,
     ) -> Result<Value, Failure> {
+        let (status, document) = self.answered(path, body, limit).await?;
+        granted(status, document)
+    }
+
+    /// As [`Server::command`]; its answer, whatever it is.
+    pub async fn told(&self, path: &str, body: &Value) -> Result<(StatusCode, Value), Failure> {
+        self.answered(path, body, TIMEOUT).await
+    }
+
+    /// Repeats the command once, under the same key, where the connection broke before there was an answer.
+    async fn answered(
+        &self,
+        path: &str,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<(StatusCode, Value), Failure> {
         let key = self.key.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
         let body = body.to_string();
         let once = || {
@@ -183,8 +198,7 @@ impl Server {
             Err(error) if !error.is_timeout() => once().await,
             answered => answered,
         };
-        let (status, document) = answered.map_err(|_| self.gone())?;
-        granted(status, document)
+        answered.map_err(|_| self.gone())
     }
 
     async fn wait(&self, place: &Place, run: RunId) -> Result<Report, Failure> {
@@ -260,7 +274,8 @@ async fn ask(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), re
     Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-fn granted(status: StatusCode, document: Value) -> Result<Value, Failure> {
+/// The document of an answer that is no refusal.
+pub fn granted(status: StatusCode, document: Value) -> Result<Value, Failure> {
     if status.is_success() {
         return Ok(document);
     }

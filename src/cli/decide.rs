@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::confirm::confirm;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::state::{self, Place};
+use super::state::{self, Owner, Place};
 use super::stopping::Signals;
 use super::{order, sync};
 use crate::api::decisions::Discarded;
@@ -24,18 +25,15 @@ pub async fn release(
     run: u64,
     message: &str,
 ) -> Result<Exit, Failure> {
-    let config = place.config_for(None)?;
+    place.config_for(None)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    if let Some(server) = place.server()? {
-        let name = name_beside(place, run).await?;
-        let (path, body) = (format!("/api/v1/runs/{run}/release"), json!({ "message": message }));
-        let ended = server.carried_out(place, output, &name, &path, &body, signals);
-        let (report, exit) = Box::pin(ended).await?;
-        sync::print(output, &report);
-        return Ok(exit);
-    }
-    let owned = state::own(&config).await?;
+    let owned = match state::owner(place, None).await? {
+        Owner::Us(owned, _) => owned,
+        Owner::Server(found) => {
+            return release_beside(&found, place, output, run, message, signals).await;
+        }
+    };
     let queue = sync::recover(&owned, output).await?;
     let store = owned.store.clone();
     let name = sync_of(&store, run).await?;
@@ -51,6 +49,24 @@ pub async fn release(
     let ended = sync::watched(&owned, output, &config, order, given, signals, queue);
     let (report, exit) = Box::pin(ended).await?;
     owned.store.close().await;
+    sync::print(output, &report);
+    Ok(exit)
+}
+
+/// Has the server release them, and waits for its run.
+async fn release_beside(
+    found: &Address,
+    place: &Place,
+    output: &Output,
+    run: u64,
+    message: &str,
+    signals: Signals,
+) -> Result<Exit, Failure> {
+    let server = place.server_at(found)?;
+    let name = name_beside(place, run).await?;
+    let (path, body) = (format!("/api/v1/runs/{run}/release"), json!({ "message": message }));
+    let ended = server.carried_out(place, output, &name, &path, &body, signals);
+    let (report, exit) = Box::pin(ended).await?;
     sync::print(output, &report);
     Ok(exit)
 }

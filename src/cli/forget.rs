@@ -38,7 +38,7 @@ pub async fn run(
     if left.is_nothing() && !is_known_there {
         return Err(nothing());
     }
-    let question = format!("{} of `{name}` are removed for good. Go on?", words(&left));
+    let question = format!("{}. Go on?", words(name, &left));
     confirm(&question, yes)?;
     let answer = if let Some(server) = server {
         let path = beside::path("syncs", name, "forget");
@@ -57,8 +57,17 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
-fn words(left: &Left) -> String {
+fn words(name: &str, left: &Left) -> String {
     let snapshot = if left.has_snapshot { "the snapshot, " } else { "" };
     let pause = if left.rows.has_pause { "the pause, " } else { "" };
-    format!("{snapshot}{pause}{} runs and all notes", left.rows.runs)
+    let unexported = match left.unexported {
+        0 => String::new(),
+        runs => {
+            format!(", also the receipts of {runs} runs that the delivery log has not exported yet")
+        }
+    };
+    let runs = left.rows.runs;
+    format!(
+        "{snapshot}{pause}{runs} runs and all notes of `{name}` are removed for good{unexported}"
+    )
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::address;
+use super::address::{self, Address};
 use crate::config::{self, Config, Problems, Written};
 use crate::folders;
 
@@ -71,10 +71,10 @@ pub fn find(file: &Path) -> Option<Config> {
 }
 
 /// As [`find`], where a server runs by it now; for a command that only looks: secrets may be missing.
-pub fn of_server(file: &Path) -> Option<Config> {
+pub fn of_server(file: &Path) -> Option<(Config, Address)> {
     let config = kept_for(file, config::load_written_without_secrets)?;
     let server = address::of_owner(&config.state)?;
-    (server.revision == config.content.revision).then_some(config)
+    (server.revision == config.content.revision).then_some((config, server))
 }
 
 fn kept_for(

@@ -11,19 +11,27 @@ use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::{Answered, Output};
 use super::state::Place;
-use super::{beside, sync, time};
+use super::{backlog, beside, sample, sync, time};
+use crate::engine;
 use crate::store::{self, Audited, Claim, Mark};
+
+/// What is said of a command that was carried out before, where its answer is lost.
+pub const DONE: &str = "done before, under the same idempotency key; nothing was changed";
 
 /// What is claimed for a command with this key.
 pub fn claim(key: Option<String>, command: &Command) -> Result<Option<Claim>, Failure> {
     let Some(key) = key else { return Ok(None) };
     if !command.takes_key() {
         return Err(Failure::usage(
-            "this command takes no `--idempotency-key`: it changes nothing, or does so after a question, or by what is in a file \
-             (`--keys`); leave it out",
+            "this command takes no `--idempotency-key`: no repetition of it does harm; leave it out",
         ));
     }
-    let request = format!("{:032x}", xxh3_128(format!("{command:?}").as_bytes()));
+    // What is in a file is asked as well as what is on the line.
+    let chosen = match command {
+        Command::Sample { keys: Some(file), .. } => sample::read(file)?,
+        _ => Vec::new(),
+    };
+    let request = format!("{:032x}", xxh3_128(format!("{command:?} {chosen:?}").as_bytes()));
     Ok(Some(Claim { who: time::who(), key, request, at: time::now() }))
 }
 
@@ -73,6 +81,11 @@ async fn again(
     }
     // The process ended between the effect and its answer.
     match used.audited {
+        Some(Audited { command, sync: Some(sync), .. })
+            if command == engine::backlog::COMMAND && backlog::settle(place, &sync).await? =>
+        {
+            Box::pin(again(place, output, claim, begins_run)).await
+        }
         Some(Audited { run: Some(run), .. }) if begins_run => {
             let row = store.run(run).await?.ok_or(store::Error::NoRun(run))?;
             let report = beside::of_row(row).ok_or_else(|| {
@@ -86,9 +99,7 @@ async fn again(
         }
         audited => {
             let at = audited.map(|audited| audited.at.to_string());
-            output.answer(&json!({ "state": "done", "at": at }), || {
-                "done before, under the same idempotency key; nothing was changed".to_owned()
-            });
+            output.answer(&json!({ "state": "done", "at": at }), || DONE.to_owned());
             Ok(Some(Exit::Done.code()))
         }
     }

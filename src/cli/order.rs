@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, SyncConfig};
 use crate::delivery::Budget;
-use crate::delivery::spool::Place;
+use crate::delivery::spool::{self, Place};
 use crate::domain::run::Trigger;
 use crate::engine::order::Order;
 use crate::export::Exporter;
@@ -19,15 +19,12 @@ use crate::store::Store;
 /// Bytes that queries may take where the config does not say.
 const MEMORY_LIMIT: u64 = 1 << 30;
 
-/// Where receipts wait for their export, in the state's folder.
-const SPOOL: &str = "delivery_log";
-
 /// What exports the runs of this state, where the config asks for a delivery log.
 pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {
     let log = config.delivery_log.as_ref()?;
     Some(Exporter {
         store: store.clone(),
-        spool: config.state.join(SPOOL),
+        spool: config.state.join(spool::FOLDER),
         location: log.path.clone(),
         every: log.every,
     })
@@ -40,7 +37,7 @@ pub fn history(config: &Config) -> history::Rules {
         runs: config.history.runs,
         audit: config.history.audit,
         results: halts.max().unwrap_or_default(),
-        spool: config.state.join(SPOOL),
+        spool: config.state.join(spool::FOLDER),
         awaits_export: config.delivery_log.is_some(),
     }
 }
@@ -77,7 +74,7 @@ pub fn orders(config: &Config, budgets: &mut Budgets) -> Vec<Order> {
 /// Where receipts wait, where the config asks for a delivery log.
 fn spool(config: &Config) -> Option<Place> {
     let log = config.delivery_log.as_ref()?;
-    Some(Place::new(config.state.join(SPOOL), log.spool))
+    Some(Place::new(config.state.join(spool::FOLDER), log.spool))
 }
 
 fn standing(

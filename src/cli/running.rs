@@ -28,15 +28,19 @@ impl Running {
     /// # Errors
     /// The file has problems, and no server goes on without it.
     pub fn of(place: &Place) -> Result<Running, Failure> {
-        let (config, problems) = match config::load_for(&place.file, None) {
-            Ok(config) => (config, None),
+        match config::load_for(&place.file, None) {
+            Ok(config) => {
+                let server = address::of_owner(&config.state);
+                Ok(Running { config, server, problems: None })
+            }
+            // The same server, though it may end before it could be looked for again.
             Err(problems) => match last_good::of_server(&place.file) {
-                Some(config) => (config, Some(problems)),
-                None => return Err(problems.into()),
+                Some((config, server)) => {
+                    Ok(Running { config, server: Some(server), problems: Some(problems) })
+                }
+                None => Err(problems.into()),
             },
-        };
-        let server = address::of_owner(&config.state);
-        Ok(Running { config, server, problems })
+        }
     }
 
     /// The config that the server runs by; the file's own where there is none.

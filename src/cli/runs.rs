@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use crate::api::document;
+use crate::domain::kind::unchanged;
 use crate::store::RunRow;
 
 /// Lists runs, the newest first.
@@ -51,6 +52,11 @@ fn human(rows: &[RunRow]) -> String {
         ]);
     }
     let mut text = table.trim_fmt();
+    for run in rows {
+        if let Some(before) = run.choice.and_then(|choice| choice.unchanged_since) {
+            text.push_str(&format!("\nrun {}: {}", run.id, unchanged(before)));
+        }
+    }
     for run in rows.iter().filter(|run| run.error.is_some()) {
         let error = run.error.as_deref().unwrap_or_default();
         text.push_str(&format!("\nrun {}: {error}", run.id));
@@ -101,5 +107,11 @@ mod tests {
         assert_eq!(lines[1], expected);
         assert_eq!(lines[2].join(" "), "run 3: no `id`");
         assert_eq!(document::run(&row)["reason"], "first_run");
+        let choice = Choice::skipped(RunId(2));
+        let row = RunRow { choice: Some(choice), error: None, ..row };
+        let text = human(std::slice::from_ref(&row));
+        assert!(
+            text.ends_with("\nrun 3: the files are the same as at run 2, which left nothing to do")
+        );
     }
 }

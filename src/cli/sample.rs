@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
-use super::state::{self, Place};
+use super::state::{self, Owned, Owner, Place};
 use super::stopping::Signals;
 use super::{order, sync};
+use crate::config::Config;
 use crate::control::handle::Given;
 use crate::control::sampling;
 use crate::domain::chosen::Chosen;
@@ -45,12 +46,15 @@ pub async fn run(
     state::find(&config, name)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    let (report, exit) = match place.server()? {
-        Some(server) => {
-            let message = message.as_deref();
+    let (report, exit) = match state::owner(place, Some(name)).await? {
+        Owner::Server(found) => {
+            let (server, message) = (place.server_at(&found)?, message.as_deref());
             Box::pin(server.sample(place, output, name, &chosen, message, signals)).await?
         }
-        None => Box::pin(here(place, output, name, chosen, message, signals)).await?,
+        Owner::Us(owned, config) => {
+            let ours = (owned, &*config);
+            Box::pin(here(place, output, ours, name, chosen, message, signals)).await?
+        }
     };
     sync::print(output, &report);
     let is_missing = report.records.iter().any(|record| record.ended == Ended::Missing);
@@ -60,21 +64,20 @@ pub async fn run(
 async fn here(
     place: &Place,
     output: &Output,
+    (owned, config): (Owned, &Config),
     name: &str,
     chosen: Chosen,
     message: Option<String>,
     signals: Signals,
 ) -> Result<(Report, Exit), Failure> {
-    let config = place.config_for(Some(name))?;
-    let order = order::order(&config, state::find(&config, name)?, false, Trigger::Manual);
+    let order = order::order(config, state::find(config, name)?, false, Trigger::Manual);
     let order = Order { chosen: Some(chosen), ..order };
-    let owned = state::own(&config).await?;
-    let traces = sync::traces(&config)?;
+    let traces = sync::traces(config)?;
     sync::recover(&owned, output).await?;
     let (who, store) = place.given(&owned.store);
     let given = Given { who, message, store, decision: None };
     let run = sampling::ask(&given, name, Trigger::Manual).await?;
-    let ended = sync::carried_out(&owned, output, &config, &traces, order, run, signals);
+    let ended = sync::carried_out(&owned, output, config, &traces, order, run, signals);
     let ended = Box::pin(ended).await;
     owned.store.close().await;
     Ok(ended)
@@ -93,7 +96,7 @@ fn chosen(asked: Asked) -> Result<Chosen, Failure> {
 }
 
 /// The keys of a file, one a line.
-fn read(file: &Path) -> Result<Vec<String>, Failure> {
+pub fn read(file: &Path) -> Result<Vec<String>, Failure> {
     let place = file.display();
     let unreadable = |error: std::io::Error| {
         Failure::usage(format!(

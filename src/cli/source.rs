@@ -11,7 +11,7 @@ use super::state::{self, Owned, Place};
 use super::subcommands::SourceCommand;
 use super::{pause, time};
 use crate::config::Config;
-use crate::control::disabling::{disabled_since, one_line};
+use crate::control::disabling::disabled_since;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
 use crate::store::{self, DisabledSource, Store};
@@ -100,7 +100,7 @@ async fn write(
 ) -> Result<Came, Failure> {
     let Asked { name, message, is_disabled } = asked;
     let (who, marked) = place.given(store);
-    let (message, at) = (one_line(message), time::now());
+    let (message, at) = (message.to_owned(), time::now());
     let syncs: Vec<&str> = config.readers_of(name).map(|sync| sync.sync.name.as_str()).collect();
     let (is_changed, runs) = if *is_disabled {
         let next = DisabledSource { source: name.clone(), message, who, at };

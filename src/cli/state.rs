@@ -28,6 +28,14 @@ pub struct Owned {
     _lock: StateLock,
 }
 
+/// Who carries out a command that begins a run.
+#[derive(Debug)]
+pub enum Owner {
+    /// This process, by this config.
+    Us(Owned, Box<Config>),
+    Server(Address),
+}
+
 impl Place {
     pub fn new(file: PathBuf, claim: Option<Claim>) -> Place {
         Place { file, mark: claim.map(|claim| Mark::new(Some(claim))) }
@@ -70,7 +78,7 @@ impl Place {
     pub fn state(&self) -> Result<PathBuf, Failure> {
         config::state_directory(&self.file).or_else(|problems| {
             let running = last_good::of_server(&self.file);
-            running.map(|config| config.state).ok_or_else(|| problems.into())
+            running.map(|(config, _)| config.state).ok_or_else(|| problems.into())
         })
     }
 
@@ -81,6 +89,25 @@ impl Place {
             Err(store::Error::Absent(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The server that owns the state, also one that came up just now; else this process, which owns it from here on. `sync`: whose
+/// secrets are needed for that, and nothing is made where they are missing.
+pub async fn owner(place: &Place, sync: Option<&str>) -> Result<Owner, Failure> {
+    match address::of_owner(&place.state()?) {
+        Some(server) => Ok(Owner::Server(server)),
+        None => taken(place.config_for(sync)?).await,
+    }
+}
+
+async fn taken(config: Config) -> Result<Owner, Failure> {
+    match own(&config).await {
+        Ok(owned) => Ok(Owner::Us(owned, Box::new(config))),
+        Err(failure) if failure.exit == Exit::Locked => {
+            address::of_owner(&config.state).map(Owner::Server).ok_or(failure)
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -177,6 +204,8 @@ mod tests {
         let refused = own(&config).await.unwrap_err();
         assert_eq!(refused.exit, Exit::Locked);
         assert!(format!("{refused:?}").contains("the server at 127.0.0.1:4711"), "{refused:?}");
+        let found = taken(config).await.unwrap();
+        assert!(matches!(found, Owner::Server(found) if found.address == listened));
         owned.store.close().await;
     }
 

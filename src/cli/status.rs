@@ -1,4 +1,4 @@
-//! Each sync at a glance, for people. What is known of it is `api::status`; reads beside a running process.
+//! Each sync and each connection at a glance, for people. What is known of it is `api::status`; reads beside a running process.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use super::running::Running;
 use super::state::{self, Place};
 use super::time;
 use crate::api::status::Status;
-use crate::config::Schedule;
+use crate::config::{Config, Schedule};
 use crate::domain::run::Phase;
 use crate::domain::status;
 use crate::snapshot::{Glance, Glances};
@@ -38,7 +38,9 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     let by = running.document();
     let document = statuses.iter().map(|status| status.to_json(&by));
     output.answer(&Value::Array(document.collect()), || {
-        statuses.iter().map(human).collect::<Vec<_>>().join("\n") + &running.said()
+        let connections =
+            if sync.is_none() { connections(config, &statuses) } else { String::new() };
+        statuses.iter().map(human).collect::<Vec<_>>().join("\n") + &connections + &running.said()
     });
     let is_unread = statuses.iter().any(|status| status.store_error.is_some());
     Ok(if is_unread { Exit::Failed } else { Exit::Done })
@@ -98,6 +100,18 @@ fn human(status: &Status<'_>) -> String {
     }
     if !status.next.is_empty() {
         let _ = writeln!(text, "  next runs: {}", status.next.join(", "));
+    }
+    text
+}
+
+/// Each connection over its syncs.
+fn connections(config: &Config, statuses: &[Status<'_>]) -> String {
+    let mut text = String::new();
+    for name in config.connections.keys() {
+        let syncs = statuses.iter().filter(|status| status.sync.sync.connection == *name);
+        let facts: Vec<_> = syncs.map(|status| status.facts.clone()).collect();
+        let status::Status { word, reason } = status::status(&facts);
+        let _ = write!(text, "\nconnection {name}: {word}, {reason}\n");
     }
     text
 }

@@ -75,11 +75,19 @@ pub enum TokenCommand {
         /// After how long it opens nothing any more, such as `12h` or `90d`
         #[arg(long, value_name = "DURATION", value_parser = lifetime)]
         expires: Option<std::time::Duration>,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
     },
     /// List all tokens that were ever made
     List,
     /// End a token for good
-    Revoke { name: String },
+    Revoke {
+        name: String,
+        /// Why
+        #[arg(long, short, value_name = "WHY", value_parser = message)]
+        message: Option<String>,
+    },
 }
 
 /// How much a token may do.

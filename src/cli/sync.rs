@@ -13,7 +13,7 @@ use super::bar::Bar;
 use super::exit::{self, Exit};
 use super::failure::Failure;
 use super::output::{Format, Output};
-use super::state::{self, Owned, Place};
+use super::state::{self, Owned, Owner, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::{Config, SyncConfig};
@@ -69,21 +69,12 @@ async fn attempt(
     state::find(&config, sync)?;
     // Before anything is begun, so that no signal ends the process in its middle.
     let signals = Signals::listen()?;
-    if let Some(server) = address::of_owner(&config.state) {
-        return beside(server, place, output, sync, asked, signals).await;
-    }
-    // Only now is it known that secrets are needed, and nothing is made yet where they are missing.
-    let config = place.config_for(Some(sync))?;
+    let (owned, config) = match state::owner(place, Some(sync)).await? {
+        Owner::Us(owned, config) => (owned, config),
+        Owner::Server(server) => return beside(server, place, output, sync, asked, signals).await,
+    };
     let found = state::find(&config, sync)?;
     let order = order::order(&config, found, asked.is_full, Trigger::Manual);
-    let owned = match state::own(&config).await {
-        Ok(owned) => owned,
-        Err(failure) if failure.exit == Exit::Locked => {
-            let Some(server) = address::of_owner(&config.state) else { return Err(failure) };
-            return beside(server, place, output, sync, asked, signals).await;
-        }
-        Err(failure) => return Err(failure),
-    };
     points::reached(Point::StateOwned);
     let queue = recover(&owned, output).await?;
     refuse_paused(&owned, found).await?;

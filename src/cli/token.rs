@@ -30,11 +30,13 @@ pub async fn run(place: &Place, output: &Output, command: TokenCommand) -> Resul
 
 async fn carry_out(output: &Output, store: &Store, command: TokenCommand) -> Result<Exit, Failure> {
     match command {
-        TokenCommand::Create { name, scope, expires } => {
-            create(output, store, name, scope.into(), expires).await
+        TokenCommand::Create { name, scope, expires, message } => {
+            create(output, store, name, scope.into(), expires, message.as_deref()).await
         }
         TokenCommand::List => list(output, store).await,
-        TokenCommand::Revoke { name } => revoke(output, store, &name).await,
+        TokenCommand::Revoke { name, message } => {
+            revoke(output, store, &name, message.as_deref()).await
+        }
     }
 }
 
@@ -44,6 +46,7 @@ async fn create(
     name: String,
     scope: Scope,
     expires: Option<Duration>,
+    message: Option<&str>,
 ) -> Result<Exit, Failure> {
     let now = time::now();
     let life = expires.map(|life| i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
@@ -58,7 +61,7 @@ async fn create(
     };
     let is_first = store.tokens().await?.is_empty();
     let name = &token.name;
-    match store.make_token(&token, &time::who()).await? {
+    match store.make_token(&token, &time::who(), message).await? {
         Made::Done => {}
         Made::NameIsTaken => {
             return Err(Failure::usage(format!(
@@ -105,9 +108,14 @@ async fn list(output: &Output, store: &Store) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn revoke(output: &Output, store: &Store, name: &str) -> Result<Exit, Failure> {
+async fn revoke(
+    output: &Output,
+    store: &Store,
+    name: &str,
+    message: Option<&str>,
+) -> Result<Exit, Failure> {
     let now = time::now();
-    let is_changed = store.revoke_token(name, &time::who(), now).await?;
+    let is_changed = store.revoke_token(name, &time::who(), message, now).await?;
     let tokens = store.tokens().await?;
     let Some(token) = tokens.iter().find(|token| token.name == name) else {
         let text =

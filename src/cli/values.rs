@@ -1,6 +1,7 @@
 //! How single values on the command line are read.
 
-use crate::api::{LONGEST_KEY, is_key, on_one_line, token};
+use crate::api::{LONGEST_KEY, is_key, token};
+use crate::domain::message::one_line;
 
 /// What a command can be known again by.
 pub fn key(text: &str) -> Result<String, String> {
@@ -12,7 +13,7 @@ pub fn key(text: &str) -> Result<String, String> {
 
 /// A reason that says something.
 pub fn message(text: &str) -> Result<String, &'static str> {
-    on_one_line(Some(text.to_owned())).ok_or("a message says why")
+    one_line(text).ok_or("a message says why")
 }
 
 /// `90d`, `12h` or `30m`; at most ten years.

@@ -91,11 +91,6 @@ impl fmt::Display for Closed {
     }
 }
 
-/// A message as it is stored: one line, as it is shown on terminals and comes from whoever reaches the server.
-pub fn one_line(message: &str) -> String {
-    message.replace(char::is_control, " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 use super::pausing::{self, Asked};
 use crate::domain::id::{Instant, RunId};
+use crate::domain::message::one_line;
 use crate::domain::run::Trigger;
 use crate::store::{Audited, Error, NewRun, PauseChange, Store};
 
@@ -52,15 +53,17 @@ pub async fn change(
     now: Instant,
 ) -> Result<Vec<Member>, Error> {
     let Command { group, is_start, who, message } = command;
+    let message = one_line(message);
+    let of_sync = message.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let of_sync = format!("group `{group}`{of_sync}");
     let audited = Audited {
         at: now,
         who: who.to_owned(),
         command: format!("group {} {group}", if is_start { "start" } else { "stop" }),
         sync: None,
         run: None,
-        message: Some(message.replace(char::is_control, " ")),
+        message,
     };
-    let message = format!("group `{group}`: {message}");
     loop {
         let (unfinished, pauses) = (store.unfinished().await?, store.pauses().await?);
         let (mut members, mut changes, mut begun) = (Vec::new(), Vec::new(), Vec::new());
@@ -71,7 +74,7 @@ pub async fn change(
                 is_paused: !is_start,
                 configured: *configured,
                 who,
-                message: &message,
+                message: &of_sync,
                 until: None,
                 is_start: is_start && going.is_none(),
             };
@@ -81,7 +84,7 @@ pub async fn change(
             let run = going.filter(|_| is_start).map(|run| run.id);
             if is_start && *is_run && run.is_none() {
                 let new = NewRun { sync: sync.clone(), choice: None, trigger: Trigger::Api };
-                let (command, message) = ("sync".to_owned(), Some(message.clone()));
+                let (command, message) = ("sync".to_owned(), Some(of_sync.clone()));
                 let sync = Some(sync.clone());
                 begun.push((new, Audited { command, sync, message, ..audited.clone() }));
             }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::domain::id::{Instant, RunId};
+use crate::domain::message::one_line;
 use crate::store::{Error, Pause, Recorded, Store};
 
 /// Who gives the commands that nobody gave.
@@ -122,8 +123,7 @@ pub fn next(asked: Asked<'_>, known: Option<Pause>, now: Instant) -> Result<Paus
     if standing.is_some() == is_paused && !is_other && !is_start {
         return Err(standing);
     }
-    // One line, as it is shown on terminals and comes from whoever reaches the server.
-    let message = Some(message.replace(char::is_control, " "));
+    let message = one_line(message);
     Ok(Pause { is_paused, configured, message, who: who.to_owned(), at: now, until })
 }
 
@@ -184,6 +184,21 @@ mod tests {
             by_file.to_string(),
             "`crm` is paused by `paused: true` in the config file; `counterflow resume crm -m WHY` ends that"
         );
+    }
+
+    #[test]
+    fn a_message_that_says_nothing_is_none() {
+        let asked = |message| Asked {
+            sync: "crm",
+            is_paused: true,
+            configured: false,
+            who: "ada",
+            message,
+            until: None,
+            is_start: false,
+        };
+        let said = |message| next(asked(message), None, Instant(1)).unwrap().message;
+        assert_eq!((said(" \n"), said("a\nmove ").as_deref()), (None, Some("a move")));
     }
 
     #[tokio::test]

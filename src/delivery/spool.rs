@@ -54,6 +54,9 @@ pub struct Spool {
     is_broken: bool,
 }
 
+/// Where receipts wait for their export, in the state's folder.
+pub const FOLDER: &str = "delivery_log";
+
 /// The file of a run's receipts.
 pub fn file(folder: &Path, run: RunId) -> PathBuf {
     folder.join(format!("{run}.receipts"))
@@ -75,6 +78,15 @@ pub fn runs(folder: &Path) -> io::Result<Vec<RunId>> {
         runs.extend(run.and_then(|run| run.parse().ok()).map(RunId));
     }
     Ok(runs)
+}
+
+/// As [`runs`]; none, having said why, where the folder cannot be read.
+pub fn waiting(folder: &Path) -> Vec<RunId> {
+    runs(folder).unwrap_or_else(|error| {
+        let folder = folder.display();
+        tracing::warn!(%error, "the receipts that wait in `{folder}` cannot be looked for");
+        Vec::new()
+    })
 }
 
 /// Removes the receipts of a run.

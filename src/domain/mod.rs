@@ -9,6 +9,7 @@ pub mod guard;
 pub mod id;
 pub mod key;
 pub mod kind;
+pub mod message;
 pub mod priority;
 pub mod render;
 pub mod run;

@@ -25,6 +25,7 @@ use crate::domain::decision::{self, Absent};
 use crate::domain::entry::{Fingerprint, Waiver};
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::KeyHash;
+use crate::domain::message::one_line;
 use crate::domain::whole::whole;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
@@ -111,16 +112,14 @@ pub async fn discard(
             order.sync.name
         )));
     }
-    let message = message.replace(char::is_control, " ");
+    let why = one_line(message).map_or(String::new(), |why| format!("{why} "));
     let audited = Audited {
         at: now(),
         who: who.to_owned(),
         command: COMMAND.to_owned(),
         sync: Some(order.sync.name.clone()),
         run: None,
-        message: Some(format!(
-            "{message} ({changes} changes waived, {removals} removals discarded)"
-        )),
+        message: Some(format!("{why}({changes} changes waived, {removals} removals discarded)")),
     };
     let decision = Decision::Backlog { generation: snapshot.header().generation };
     let pending = store.decide(&[(audited, decision)]).await?;

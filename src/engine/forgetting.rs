@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::prepare::{self, Error};
 use super::run::now;
+use super::unexported;
+use crate::domain::message::one_line;
 use crate::shutdown::blocking;
 use crate::store::{Audited, Rows, Store};
 
@@ -17,6 +19,8 @@ use crate::store::{Audited, Rows, Store};
 pub struct Left {
     /// A snapshot, or archives of older ones.
     pub has_snapshot: bool,
+    /// Runs whose receipts the delivery log has not exported.
+    pub unexported: u64,
     #[serde(flatten)]
     pub rows: Rows,
 }
@@ -33,7 +37,8 @@ impl Left {
 /// The store cannot be read.
 pub async fn left(store: &Store, state: &Path, sync: &str) -> Result<Left, Error> {
     let has_snapshot = folder(state, sync).is_some_and(|folder| folder.exists());
-    Ok(Left { has_snapshot, rows: store.rows_of(sync).await? })
+    let unexported = unexported::of(store, state, sync).await?.len() as u64;
+    Ok(Left { has_snapshot, unexported, rows: store.rows_of(sync).await? })
 }
 
 /// Removes it for good.
@@ -49,13 +54,14 @@ pub async fn forget(
     who: &str,
 ) -> Result<Left, Error> {
     let left = left(store, state, sync).await?;
+    let unexported = unexported::of(store, state, sync).await?;
     let audited = Audited {
         at: now(),
         who: who.to_owned(),
         command: "forget".to_owned(),
         sync: Some(sync.to_owned()),
         run: None,
-        message: message.map(|message| message.replace(char::is_control, " ")),
+        message: message.and_then(one_line),
     };
     store.audit(&audited).await?;
     if let Some(folder) = folder(state, sync) {
@@ -67,6 +73,7 @@ pub async fn forget(
         }
     }
     store.forget_sync(sync).await?;
+    unexported::remove(state, &unexported);
     Ok(left)
 }
 

@@ -1,5 +1,6 @@
 use crate::domain::id::Instant;
 use crate::domain::kind::Choice;
+use crate::domain::message::one_line;
 use crate::domain::run::{Outcome, Phase};
 use crate::points::is_planted;
 use crate::store::{End, Error, RunRow, Stop, Store};
@@ -15,10 +16,8 @@ pub struct Left {
 
 /// Why a run that was asked to stop while it waited has not begun.
 pub fn never_began(stop: &Stop) -> String {
-    let why = stop
-        .message
-        .as_ref()
-        .map_or(String::new(), |why| format!(": {}", why.replace(char::is_control, " ")));
+    let why = stop.message.as_deref().and_then(one_line);
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
     format!("stopped before it began, by {}{why}", stop.who)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Runs come from the store, receipts from the spools of their runs. Not responsible for what a receipt is (`delivery`).
 //! Invariants: nothing here fails a run; a file appears whole, under its name; what was not exported stays until it is,
-//! within the spool's limit. After a crash in the wrong moment a run is exported twice, under the same number.
+//! within the spool's limit, unless its sync is forgotten. After a crash in the wrong moment a run is exported twice, under
+//! the same number.
 
 mod done;
 mod table;

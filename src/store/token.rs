@@ -100,8 +100,13 @@ impl Store {
         tokens.collect()
     }
 
-    /// Stores a new token; `by` is who makes it.
-    pub async fn make_token(&self, token: &Token, by: &str) -> Result<Made, Error> {
+    /// Stores a new token; `by` is who makes it, and `why` what for.
+    pub async fn make_token(
+        &self,
+        token: &Token,
+        by: &str,
+        why: Option<&str>,
+    ) -> Result<Made, Error> {
         let statement = query(MAKE)
             .bind(token.name.clone())
             .bind(token.hash.clone())
@@ -109,16 +114,23 @@ impl Store {
             .bind(token.created_at.0)
             .bind(token.expires_at.map(|at| at.0));
         let until = token.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-        let message = format!("`{}` may {}{until}", token.name, token.scope);
+        let message = because(why, &format!("`{}` may {}{until}", token.name, token.scope));
         let is_done =
             self.with_audit(statement, "token create", by, token.created_at, message).await?;
         Ok(if is_done { Made::Done } else { Made::NameIsTaken })
     }
 
     /// Ends a token for good; false where there is none of that name that is not revoked already.
-    pub async fn revoke_token(&self, name: &str, by: &str, now: Instant) -> Result<bool, Error> {
+    pub async fn revoke_token(
+        &self,
+        name: &str,
+        by: &str,
+        why: Option<&str>,
+        now: Instant,
+    ) -> Result<bool, Error> {
         let statement = query(REVOKE).bind(name.to_owned()).bind(now.0);
-        self.with_audit(statement, "token revoke", by, now, format!("`{name}`")).await
+        let message = because(why, &format!("`{name}`"));
+        self.with_audit(statement, "token revoke", by, now, message).await
     }
 
     /// One statement with its audit; neither, and false, where it changes nothing.
@@ -151,6 +163,12 @@ impl Store {
     }
 }
 
+/// What was done, behind the reason for it where one was given.
+fn because(why: Option<&str>, done: &str) -> String {
+    let why = why.map_or(String::new(), |why| format!("{why}: "));
+    format!("{why}{done}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,13 +185,13 @@ mod tests {
             expires_at: Some(Instant(10)),
             revoked_at: None,
         };
-        assert_eq!(store.make_token(&token, "ada").await.unwrap(), Made::Done);
-        assert_eq!(store.make_token(&token, "ada").await.unwrap(), Made::NameIsTaken);
+        assert_eq!(store.make_token(&token, "ada", None).await.unwrap(), Made::Done);
+        assert_eq!(store.make_token(&token, "ada", None).await.unwrap(), Made::NameIsTaken);
         assert_eq!(store.tokens().await.unwrap(), std::slice::from_ref(&token));
         assert!(token.is_valid(Instant(9)) && !token.is_valid(Instant(10)));
-        assert!(store.revoke_token("ci", "bob", Instant(2)).await.unwrap());
-        assert!(!store.revoke_token("ci", "bob", Instant(3)).await.unwrap());
-        assert!(!store.revoke_token("nobody", "bob", Instant(3)).await.unwrap());
+        assert!(store.revoke_token("ci", "bob", None, Instant(2)).await.unwrap());
+        assert!(!store.revoke_token("ci", "bob", None, Instant(3)).await.unwrap());
+        assert!(!store.revoke_token("nobody", "bob", None, Instant(3)).await.unwrap());
         let revoked = store.tokens().await.unwrap().remove(0);
         assert_eq!(revoked.revoked_at, Some(Instant(2)));
         assert!(!revoked.is_valid(Instant(3)));

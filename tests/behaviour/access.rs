@@ -58,7 +58,7 @@ fn a_loopback_server_is_open_until_the_first_token_and_never_again() {
         let server = Server::start(&workspace);
         workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3)]);
         let listed = workspace.run(&["token", "list"]).expect_code(0);
-        let revoked = workspace.run(&["token", "revoke", "ops"]).expect_code(0);
+        let revoked = workspace.run(&["token", "revoke", "ops", "-m", "ada left"]).expect_code(0);
         ask(&server, "GET", "/api/v1/syncs", &secret, "").expect_problem(401, &["revoked"]);
         server.get("/api/v1/syncs").expect_problem(401, &[]);
         server.end().expect_code(0);
@@ -69,6 +69,7 @@ fn a_loopback_server_is_open_until_the_first_token_and_never_again() {
     workspace.run(&["token", "create", "ops", "--scope", "read"]).expect_code(2);
     let log = workspace.run(&["audit"]).expect_code(0);
     log.clone().expect_printed(&["token create", "token revoke", "`ops` may admin", "sync"]);
+    log.clone().expect_printed(&["ada left: `ops`"]);
     for printed in [&listed, &revoked, &log] {
         assert!(!printed.stdout.contains(&secret), "a secret is shown once");
     }

@@ -97,14 +97,16 @@ fn every_command_without_a_server_is_audited_with_who_what_when_and_run() {
     let stop = ["stop", "people", "--now", "--yes", "-m", "wrong"];
     assert_eq!(given(&workspace, &stop, 0), [json!(["stop --now", "people", 9, "wrong"])]);
     workspace.report(going);
-    let others: [(&[&str], &[&str]); 8] = [
+    let create = ["token", "create", "ci", "--scope", "read", "-m", "for builds"];
+    let created = json!(["token create", null, null, "for builds: `ci` may read"]);
+    assert_eq!(given(&workspace, &create, 0), [created]);
+    let others: [(&[&str], &[&str]); 7] = [
         (&["source", "disable", "lake", "-m", "why"], &["source disable lake"]),
         (&["source", "enable", "lake", "-m", "why"], &["source enable lake"]),
         (&["group", "stop", "all", "--yes"], &["pause", "group stop all"]),
         (&["group", "start", "all", "--yes"], &["resume", "group start all"]),
         (&["rebaseline", "people", "-m", "why", "--yes"], &["rebaseline"]),
         (&["connection", "replace", "crm", "next", "--yes"], &["connection replace"]),
-        (&["token", "create", "ci", "--scope", "read"], &["token create"]),
         (&["token", "revoke", "ci"], &["token revoke"]),
     ];
     for (args, words) in others {

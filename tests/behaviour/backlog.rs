@@ -60,6 +60,57 @@ fn a_backlog_that_is_discarded_is_never_sent_and_later_changes_are_a6() {
     case.judge_leaving(&Left { waived: [5, 6, 13, 14, 15].into(), ..left });
 }
 
+/// The key is the decision's: the pause is none of it, and a repetition that counts something else is one all the same.
+#[test]
+fn a_backlog_that_is_discarded_twice_under_one_key_is_discarded_once() {
+    for has_server in [false, true] {
+        let mut case = Case::changed(&again(), setup());
+        let server = has_server.then(|| Server::start(&case.workspace));
+        let keyed = [&["--format", "json", "--idempotency-key", "night"], &DISCARD[..]].concat();
+        let unsure = &keyed[..keyed.len() - 1];
+        case.workspace.run(unsure).expect_code(2).expect_printed(&["7 changes"]);
+        case.workspace.run(&["resume", "people", "-m", "not yet"]).expect_code(0);
+        let first = case.workspace.run(&keyed).expect_code(0).json();
+        assert_eq!(first["backlog"], json!({ "waived": 7, "discarded": 2, "in_doubt": 0 }));
+        case.workspace.run(&["resume", "people", "-m", "clean now"]).expect_code(0);
+        let audited = case.workspace.json(&["audit"]);
+        let again = case.workspace.run(&keyed).expect_code(0).json();
+        assert_eq!((&again["sync"], &again["backlog"]), (&first["sync"], &first["backlog"]));
+        assert_eq!(case.workspace.json(&["audit"]), audited, "nor is it paused again");
+        let other = ["--idempotency-key", "night", "pause", "people", "--discard-backlog"];
+        let other = [&other[..], &["-m", "other", "--yes"]].concat();
+        case.workspace
+            .run(&other)
+            .expect_code(2)
+            .expect_printed(&["was used for another", "new one"]);
+        assert_eq!(case.workspace.json(&["audit"]), audited);
+        if let Some(server) = server {
+            server.end().expect_code(0);
+        }
+        let left = waived_in(&mut case);
+        case.judge_leaving(&left);
+    }
+}
+
+/// As over HTTP: what was not written is taken back, and asked for again under its key.
+#[cfg(feature = "faults")]
+#[test]
+fn without_a_server_too_a_discard_that_is_killed_is_whole_or_not_at_all_and_then_its_key_is_free() {
+    for (point, is_done) in [("decided:1", false), ("before_pruning:1", true)] {
+        let mut case = Case::changed(&again(), setup());
+        let keyed = [&["--idempotency-key", "night"], &DISCARD[..]].concat();
+        case.workspace.setup.environment.push(("COUNTERFLOW_END_AT", point.to_owned()));
+        assert_eq!(case.run(&keyed).code, None, "{point}");
+        case.workspace.setup.environment.clear();
+        let again = case.run(&keyed).expect_code(0);
+        let words = if is_done { "done before" } else { "7 changes" };
+        again.expect_printed(&[words]);
+        let left = waived_in(&mut case);
+        case.run(&["resume", "people", "-m", "clean now"]).expect_code(0);
+        case.judge_leaving(&left);
+    }
+}
+
 #[test]
 fn a_full_resync_sends_what_was_waived_and_never_deletes_what_was_discarded() {
     let mut case = Case::changed(&again(), setup());

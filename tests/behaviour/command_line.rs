@@ -217,9 +217,7 @@ fn twice(workspace: &Workspace) {
         let keyed = [&["--idempotency-key", wrong], &PAUSE[..]].concat();
         workspace.run(&keyed).expect_code(2).expect_printed(&["255 visible ASCII"]);
     }
-    let discard = [&PAUSE[..], &["--discard-backlog", "--yes"]].concat();
-    let by_file = ["sample", "people", "--keys", "keys.txt"];
-    for command in [&["status"][..], &["runs"], &["group", "status"], &discard, &by_file] {
+    for command in [&["status"][..], &["runs"], &["group", "status"]] {
         let keyed = [&["--idempotency-key", "k"], command].concat();
         workspace.run(&keyed).expect_code(2).expect_printed(&["takes no `--idempotency-key`"]);
     }
@@ -232,6 +230,27 @@ fn a_command_given_twice_under_one_key_has_one_effect_with_a_server_and_without_
         let workspace = workspace(&oracle);
         let server = has_server.then(|| Server::start(&workspace));
         twice(&workspace);
+        server.into_iter().for_each(|server| drop(server.end().expect_code(0)));
+    }
+}
+
+#[test]
+fn a_sample_by_a_file_is_known_again_by_the_keys_in_it() {
+    for has_server in [false, true] {
+        let oracle = Oracle::start(&["id"]);
+        let workspace = workspace(&oracle);
+        let server = has_server.then(|| Server::start(&workspace));
+        workspace.sync(&[]).expect(0, "succeeded", &[]);
+        let sent = oracle.request_count();
+        workspace.write("keys.txt", "1\n2\n");
+        let keyed = ["--idempotency-key", "k", "sample", "people", "--keys", "keys.txt"];
+        let first = workspace.run(&keyed).expect_code(0);
+        first.expect_printed(&["2 delivered"]);
+        workspace.run(&keyed).expect_code(0).expect_printed(&["2 delivered"]);
+        assert_eq!(oracle.request_count(), sent + 1, "it is sent once");
+        workspace.write("keys.txt", "1\n3\n");
+        workspace.run(&keyed).expect_code(2).expect_printed(&["was used for another", "new one"]);
+        assert_eq!(oracle.request_count(), sent + 1);
         server.into_iter().for_each(|server| drop(server.end().expect_code(0)));
     }
 }

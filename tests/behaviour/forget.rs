@@ -12,7 +12,10 @@ const FORGET: [&str; 5] = ["forget", "people", "-m", "moved", "--yes"];
 
 /// The workspace after a run, with the sync under another name in the config.
 fn renamed(oracle: &Oracle) -> Workspace {
-    let head = "server: { listen: \"127.0.0.1:0\" }";
+    renamed_with(oracle, "server: { listen: \"127.0.0.1:0\" }")
+}
+
+fn renamed_with(oracle: &Oracle, head: &'static str) -> Workspace {
     let workspace = Workspace::new(oracle, Setup { head, ..Setup::default() });
     workspace.write_people(&people(1..=5));
     workspace.sync(&[]).expect(0, "succeeded", &[]);
@@ -60,4 +63,24 @@ fn a_server_forgets_a_sync_that_its_config_does_not_have() {
     server.post(path, "").expect_problem(404, &["nothing is known"]);
     assert!(!workspace.state().join("snapshots").join("people").exists());
     server.end().expect_code(0);
+}
+
+#[test]
+fn what_the_delivery_log_has_yet_to_export_of_a_sync_is_said_and_goes_with_it() {
+    let oracle = Oracle::start(&["id"]);
+    // The folder is away.
+    let workspace = renamed_with(&oracle, "delivery_log: { path: log }");
+    let spooled = || {
+        let entries = std::fs::read_dir(workspace.state().join("delivery_log"));
+        let names = entries.expect("it is there").map(|entry| entry.expect("it is there"));
+        names.filter(|entry| entry.path().extension().is_some_and(|end| end == "receipts")).count()
+    };
+    workspace.run(&["sync", "others"]).expect_code(0);
+    assert_eq!(spooled(), 2);
+    let asked = workspace.run(&FORGET[..4]).expect_code(2);
+    asked.expect_printed(&["the receipts of 1 runs that the delivery log has not exported"]);
+    let forget = [&["--format", "json"], &FORGET[..]].concat();
+    let removed = workspace.run(&forget).expect_code(0).json()["removed"].clone();
+    assert_eq!((&removed["runs"], &removed["unexported"]), (&json!(1), &json!(1)), "{removed:#}");
+    assert_eq!(spooled(), 1, "those of another sync stay");
 }

@@ -301,6 +301,17 @@ fn groups_connections_and_sources_come_in_pages_like_syncs() {
         server.get(&format!("{base}?before=3")).expect_problem(400, &[]);
     }
     assert_eq!(workspace.json(&["group", "status"]), server.get("/api/v1/groups").json);
+    let (told, metrics) = (workspace.run(&["status"]).expect_code(0), server.text("/metrics"));
+    for shown in server.get("/api/v1/connections").json.as_array().expect("a list") {
+        let word = |name: &str| shown[name].as_str().expect("a word").to_owned();
+        let (name, status) = (word("connection"), word("status"));
+        let line = format!("connection {name}: {status}, {}\n", word("status_reason"));
+        told.clone().expect_printed(&[&line]);
+        let line = format!(
+            "counterflow_connection_status{{connection=\"{name}\",status=\"{status}\"}} 1\n"
+        );
+        assert!(metrics.contains(&line), "`{line}` in {metrics}");
+    }
     server.end().expect_code(0);
 }
 

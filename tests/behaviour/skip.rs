@@ -64,6 +64,7 @@ fn a_run_over_the_same_files_is_skipped_and_says_so_wherever_it_is_asked() {
     let human = workspace.run(&["sync", "people"]).expect_code(0);
     human.expect_printed(&[&words]);
     workspace.run(&["runs", "show", "3"]).expect_code(0).expect_printed(&[&words]);
+    workspace.run(&["runs"]).expect_code(0).expect_printed(&["run 3: the files are the same"]);
     let listed = workspace.json(&["runs"]);
     let facts = ["run", "phase", "kind", "reason", "unchanged_since", "error"];
     let of = |run: &Value| facts.map(|fact| run[fact].clone());

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::document;
+use crate::domain::message::one_line;
 use crate::domain::run::{Outcome, Phase};
 use crate::domain::tally::Tally;
 use crate::store::RunRow;
@@ -122,11 +123,15 @@ impl Sync {
 fn error(row: &RunRow, limit: Option<u64>) -> String {
     let Tally { unknown, unsent, rejected, deferred, .. } = row.tally;
     let stopped = row.stop.as_ref().map(|stop| {
-        let why = stop.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        let why = stop
+            .message
+            .as_deref()
+            .and_then(one_line)
+            .map_or(String::new(), |why| format!(": {why}"));
         format!("stopped by {}{why}", stop.who)
     });
-    let told = row.error.clone().filter(|error| !error.trim().is_empty());
-    let words = match row.phase {
+    let told = row.error.as_deref().and_then(one_line);
+    match row.phase {
         Phase::Ended(Outcome::Cancelled) => told.or(stopped).unwrap_or_else(|| {
             "stopped as the server was shut down; the next run goes on from there".to_owned()
         }),
@@ -144,8 +149,7 @@ fn error(row: &RunRow, limit: Option<u64>) -> String {
             format!("{unsent} records were not sent and {unknown} got no answer; the next run sends them again")
         }),
         _ => told.unwrap_or_else(|| "the run failed; see the server's log".to_owned()),
-    };
-    words.replace(char::is_control, " ")
+    }
 }
 
 #[cfg(test)]
