@@ -18,6 +18,7 @@ use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::kind::Choice;
 use crate::domain::run::Trigger;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::report::Report;
 use crate::engine::run::now;
@@ -36,6 +37,7 @@ pub struct Samples {
     handle: Handle,
     turns: Turns,
     threads: Threads,
+    abandoned: Abandoned,
     orders: Orders,
     asked: mpsc::Sender<(Order, RunId)>,
 }
@@ -59,6 +61,7 @@ pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, 
         handle: handle.clone(),
         turns: engine.turns.clone(),
         threads: Threads::default(),
+        abandoned: engine.abandoned.clone(),
         orders: Orders::default(),
         asked: sender,
     };
@@ -85,6 +88,11 @@ impl Samples {
 
     pub fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    /// The syncs whose next run waits for the end of a query, each with the run that left it behind.
+    pub fn left_behind(&self) -> BTreeMap<String, RunId> {
+        self.abandoned.held()
     }
 
     /// Those that commands work on.
@@ -236,7 +244,6 @@ mod tests {
     use super::*;
     use crate::control::handle;
     use crate::control::service::tests::order;
-    use crate::engine::abandoned::Abandoned;
     use crate::store::Store;
     use crate::telemetry::traces::Traces;
 

@@ -102,7 +102,7 @@ fn a_sample_that_goes_drains_where_its_sync_is_removed_or_paused_c8() {
     const PAUSED: (&str, &str) = ("old", "paused: true");
     for (syncs, why) in [
         (&[("new", "paused: true")][..], "the sync is no longer in the config"),
-        (&[PAUSED][..], "`old` is paused in the config"),
+        (&[PAUSED][..], "`old` is paused by `paused: true`"),
     ] {
         let oracle = Oracle::start(&["id"]);
         let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() });
