@@ -13,8 +13,9 @@ use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::disabling::{Closed, closed};
 use crate::control::pausing::{Paused, standing};
 use crate::control::queue::{Limits, Place};
-use crate::control::waiting::{Begun, wait};
-use crate::domain::id::{Instant, RunId};
+pub use crate::control::waiting::Served;
+use crate::control::waiting::{Begun, LeftBehind, wait};
+use crate::domain::id::Instant;
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::status::{self, Facts, Finished, Going, Waiting};
@@ -54,17 +55,6 @@ pub struct Status<'c> {
     /// By the clock of the schedule's zone.
     pub next: Vec<String>,
 }
-
-/// What a server knows beside the state.
-#[derive(Debug, Clone, Default)]
-pub struct Served {
-    /// It starts, or puts another config in place.
-    pub is_reinitializing: bool,
-    /// Syncs whose runs wait for the end of a query, each with the run that left it behind.
-    pub left_behind: LeftBehind,
-}
-
-type LeftBehind = BTreeMap<String, RunId>;
 
 /// What the store has of a sync.
 #[derive(Debug, Default)]
@@ -391,6 +381,7 @@ async fn snapshots(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::RunId;
     use crate::domain::status::{Word, status};
     use crate::domain::tally::Tally;
 

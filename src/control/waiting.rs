@@ -4,6 +4,7 @@
 //! beside it asks for its words.
 //! Not responsible for the limits themselves (`queue`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::queue::{Limits, Place};
@@ -11,6 +12,18 @@ use crate::domain::id::RunId;
 
 /// How the words of [`Wait::Turn`] begin.
 pub const TURN: &str = "its turn";
+
+/// What a server knows beside the state.
+#[derive(Debug, Clone, Default)]
+pub struct Served {
+    /// It starts, or puts another config in place.
+    pub is_reinitializing: bool,
+    /// Syncs whose runs wait for the end of a query, each with the run that left it behind.
+    pub left_behind: LeftBehind,
+}
+
+/// The run that left it behind, by sync.
+pub type LeftBehind = BTreeMap<String, RunId>;
 
 /// A run that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +102,6 @@ impl fmt::Display for Wait {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn begun<'a>(sync: &'a str, group: Option<&'a str>, is_starting: bool) -> Begun<'a> {

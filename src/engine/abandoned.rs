@@ -56,7 +56,7 @@ impl Abandoned {
             left.retain(|Left { run, since, query }| {
                 let is_over = since.elapsed() >= longest;
                 if is_over && !query.is_reached() {
-                    tracing::warn!(sync, %run, "a query that the run has left behind still goes on; the next one may begin beside it");
+                    tracing::warn!(sync, %run, "its query, left behind, still goes on; the next run may begin beside it");
                 }
                 !is_over && !query.is_reached()
             });
