@@ -56,6 +56,8 @@ pub enum Point {
     BeforeRecovery,
     /// A server is about to put another config in place.
     BeforeReload,
+    /// The snapshot of a sync that is to be forgotten is out of its place, and nothing is decided.
+    Aside,
     /// A person's decision is stored, and nothing else is done of it.
     Decided,
     /// The config file names the connection that takes the place of another, and nobody was told.
@@ -92,7 +94,7 @@ impl Point {
     pub const OF_A_SERVER: [Point; 2] = [Point::BeforeRecovery, Point::BeforeReload];
 
     /// The points of a person's decisions.
-    pub const OF_A_DECISION: [Point; 2] = [Point::Decided, Point::Rewritten];
+    pub const OF_A_DECISION: [Point; 3] = [Point::Aside, Point::Decided, Point::Rewritten];
 
     /// Every point that there is.
     pub fn every() -> impl Iterator<Item = Point> {
@@ -125,6 +127,7 @@ impl Point {
             Point::StateRaised => "state_raised",
             Point::BeforeRecovery => "before_recovery",
             Point::BeforeReload => "before_reload",
+            Point::Aside => "aside",
             Point::Decided => "decided",
             Point::Rewritten => "rewritten",
         }

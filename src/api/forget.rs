@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::By;
+use super::command::{By, Held};
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
@@ -47,6 +47,7 @@ async fn forget(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(By { who, store }): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Asked { message }): FromBody<Asked>,
 ) -> Result<Json<Forgotten>, Problem> {
     let refuse = |status, detail: String| Err(Problem::new(status, detail));
@@ -54,19 +55,26 @@ async fn forget(
         let detail = format!("`{sync}` is in the config; take it out of there first");
         return refuse(StatusCode::CONFLICT, detail);
     }
+    app.samples.check_ready()?;
     let engine = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, document::chain(&error));
-    let state = &app.config.state;
-    let left = forgetting::left(&store, state, &sync).await.map_err(engine)?;
-    if left.is_nothing() {
+    let state = app.config.state.clone();
+    if forgetting::left(&store, &state, &sync).await.map_err(engine)?.is_nothing() {
         let detail =
             format!("nothing is known of a sync `{sync}`; `GET /api/v1/runs` lists what ran");
         return refuse(StatusCode::NOT_FOUND, detail);
     }
-    if left.rows.unfinished > 0 {
+    let turn = app.samples.turns().try_take(&sync);
+    let unfinished = store.rows_of(&sync).await?.unfinished;
+    let Some(turn) = turn.filter(|_| unfinished == 0) else {
         let detail = format!("a run of `{sync}` has not ended; stop it, and ask again");
         return refuse(StatusCode::CONFLICT, detail);
-    }
-    let message = message.as_deref().and_then(one_line);
-    let gone = forgetting::forget(&store, state, &sync, message.as_deref(), &who).await;
+    };
+    let (message, name) = (message.as_deref().and_then(one_line), sync.clone());
+    let work = async move || {
+        // It goes on though nobody waits for it any more, and so long its key is in use.
+        let _held = (held, turn);
+        forgetting::forget(&store, &state, &name, message.as_deref(), &who).await
+    };
+    let gone = app.samples.threads().run(work).await?;
     Ok(Json(Forgotten { sync, removed: gone.map_err(engine)? }))
 }

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::App;
-use super::command::By;
+use super::command::{By, Held};
 use super::extract::{FromBody, FromPath};
 use super::problem::Problem;
 use super::routes::{Route, Routes};
@@ -99,6 +99,7 @@ async fn begin(
     State(app): State<App>,
     FromPath(sync): FromPath<String>,
     Extension(by): Extension<By>,
+    Extension(held): Extension<Held>,
     FromBody(Rows { limit, condition, keys, message }): FromBody<Rows>,
 ) -> Result<Queued, Problem> {
     let chosen = Chosen { limit, keys, condition };
@@ -107,7 +108,7 @@ async fn begin(
     }
     sampling::check(&chosen)
         .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault))?;
-    let run =
-        app.samples.begin(&sync, chosen, &by.given(message.as_deref().and_then(one_line))).await?;
+    let given = by.given(message.as_deref().and_then(one_line));
+    let run = app.samples.begin(&sync, chosen, given, held).await?;
     Ok(Queued::new(sync, Accepted { run, is_joined: false }))
 }

@@ -13,7 +13,8 @@ use crate::config::{Config, Schedule, SyncConfig};
 use crate::control::disabling::{Closed, closed};
 use crate::control::pausing::{Paused, standing};
 use crate::control::queue::{Limits, Place};
-use crate::control::waiting::{Begun, wait};
+pub use crate::control::waiting::Served;
+use crate::control::waiting::{Begun, LeftBehind, wait};
 use crate::domain::id::Instant;
 use crate::domain::kind::Choice;
 use crate::domain::run::{Outcome, Phase, Trigger};
@@ -73,18 +74,18 @@ struct Stored {
 
 impl<'c> Status<'c> {
     /// Reads what is known of these syncs at `now`, in their order: the store is asked for all of them at once. There is no
-    /// store before the first run; one that cannot be opened is the reason why not. `is_reinitializing`: this process is a
-    /// server that is starting.
+    /// store before the first run; one that cannot be opened is the reason why not.
     pub async fn read(
         config: &Config,
         store: Result<Option<&Store>, &str>,
         glances: &Glances,
         syncs: &[&'c SyncConfig],
-        is_reinitializing: bool,
+        served: Served,
         now: Instant,
     ) -> Vec<Status<'c>> {
+        let Served { is_reinitializing, left_behind } = served;
         let stored = match store {
-            Ok(store) => stored(config, store, syncs).await,
+            Ok(store) => stored(config, store, syncs, &left_behind).await,
             Err(why) => syncs.iter().map(|_| Err(why.to_owned())).collect(),
         };
         let snapshots = snapshots(config, glances, syncs).await;
@@ -191,13 +192,14 @@ async fn stored(
     config: &Config,
     store: Option<&Store>,
     syncs: &[&SyncConfig],
+    left_behind: &LeftBehind,
 ) -> Vec<Result<Stored, String>> {
     let has_owner = match StateLock::is_held(&config.state) {
         Ok(has_owner) => has_owner,
         Err(error) => return syncs.iter().map(|_| Err(chain(&error))).collect(),
     };
     match store {
-        Some(store) => apart(config, store, syncs, has_owner).await,
+        Some(store) => apart(config, store, syncs, has_owner, left_behind).await,
         None => syncs.iter().map(|_| Ok(Stored { has_owner, ..Stored::default() })).collect(),
     }
 }
@@ -208,14 +210,15 @@ async fn apart(
     store: &Store,
     syncs: &[&SyncConfig],
     has_owner: bool,
+    left_behind: &LeftBehind,
 ) -> Vec<Result<Stored, String>> {
-    match glanced(config, store, syncs, has_owner).await {
+    match glanced(config, store, syncs, has_owner, left_behind).await {
         Ok(stored) => stored.into_iter().map(Ok).collect(),
         Err(store::Error::Damaged { .. } | store::Error::Database { .. }) if syncs.len() > 1 => {
             // By halves: few are damaged of many.
             let (some, others) = syncs.split_at(syncs.len() / 2);
-            let mut all = Box::pin(apart(config, store, some, has_owner)).await;
-            all.extend(Box::pin(apart(config, store, others, has_owner)).await);
+            let mut all = Box::pin(apart(config, store, some, has_owner, left_behind)).await;
+            all.extend(Box::pin(apart(config, store, others, has_owner, left_behind)).await);
             all
         }
         Err(error) => syncs.iter().map(|_| Err(chain(&error))).collect(),
@@ -227,10 +230,11 @@ async fn glanced(
     store: &Store,
     syncs: &[&SyncConfig],
     has_owner: bool,
+    left_behind: &LeftBehind,
 ) -> Result<Vec<Stored>, store::Error> {
     let names: Vec<&str> = syncs.iter().map(|sync| sync.sync.name.as_str()).collect();
     let mut glance = store.glance(&names, backlog::COMMAND).await?;
-    let waits = Waits::new(config, &glance.unfinished, has_owner);
+    let waits = Waits::new(config, &glance.unfinished, has_owner, left_behind);
     let mut unfinished: BTreeMap<&str, Vec<&RunRow>> = BTreeMap::new();
     for run in &glance.unfinished {
         unfinished.entry(&run.sync).or_default().push(run);
@@ -260,11 +264,17 @@ struct Waits<'a> {
     limits: Limits,
     begun: Vec<Begun<'a>>,
     has_owner: bool,
+    left_behind: &'a LeftBehind,
 }
 
 impl<'a> Waits<'a> {
     /// `unfinished`: of all syncs, at least those that have begun.
-    fn new(config: &'a Config, unfinished: &'a [RunRow], has_owner: bool) -> Waits<'a> {
+    fn new(
+        config: &'a Config,
+        unfinished: &'a [RunRow],
+        has_owner: bool,
+        left_behind: &'a LeftBehind,
+    ) -> Waits<'a> {
         let begun = unfinished.iter().filter(|run| run.phase != Phase::InQueue);
         let begun = begun.map(|run| Begun {
             sync: &run.sync,
@@ -272,7 +282,7 @@ impl<'a> Waits<'a> {
             group: config.sync(&run.sync).and_then(|sync| sync.group.as_deref()),
             is_starting: run.phase == Phase::Starting,
         });
-        Waits { limits: config.limits(), begun: begun.collect(), has_owner }
+        Waits { limits: config.limits(), begun: begun.collect(), has_owner, left_behind }
     }
 
     fn of(&self, sync: &SyncConfig) -> String {
@@ -284,7 +294,9 @@ impl<'a> Waits<'a> {
             group: sync.group.clone(),
             priority: sync.priority,
         };
-        wait(&self.limits, &sync.sync.name, &place, &self.begun).to_string()
+        let name = &sync.sync.name;
+        let left_behind = self.left_behind.get(name).copied();
+        wait(&self.limits, name, &place, &self.begun, left_behind).to_string()
     }
 }
 
@@ -449,7 +461,8 @@ mod tests {
         store.set_known(names[3], crate::domain::id::Lineage(7), 1, None).await.unwrap();
         let _owner = StateLock::take(folder.path()).unwrap();
         let glances = Glances::default();
-        let read = |syncs| Status::read(config, Ok(Some(store)), &glances, syncs, false, at);
+        let read =
+            |syncs| Status::read(config, Ok(Some(store)), &glances, syncs, Served::default(), at);
         let running = app.running_config();
         let to_json = |status: &Status<'_>| status.to_json(&running);
         let together: Vec<Value> = read(&syncs).await.iter().map(to_json).collect();

@@ -17,7 +17,7 @@ use super::reason::{Why, said};
 use super::routes::{Route, Routes};
 use super::runs::Next;
 use super::shape::Standing;
-use super::status::Status;
+use super::status::{Served, Status};
 use super::{App, document};
 use crate::config::SyncConfig;
 use crate::control::commands;
@@ -93,8 +93,14 @@ async fn one(
 
 /// Where each of these syncs stands now, in their order.
 pub async fn standings<'a>(app: &App, syncs: &[&'a SyncConfig]) -> Vec<Status<'a>> {
-    let is_starting = matches!(app.handle.readiness(), Readiness::Starting | Readiness::Reloading);
-    Status::read(&app.config, Ok(Some(&app.store)), &app.glances, syncs, is_starting, now()).await
+    let served = Served {
+        is_reinitializing: matches!(
+            app.handle.readiness(),
+            Readiness::Starting | Readiness::Reloading
+        ),
+        left_behind: app.samples.left_behind(),
+    };
+    Status::read(&app.config, Ok(Some(&app.store)), &app.glances, syncs, served, now()).await
 }
 
 /// Where the syncs of each of these parts stand now; what is known is asked for once for all of them.

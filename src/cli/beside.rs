@@ -19,7 +19,9 @@ use super::output::Output;
 use super::state::Place;
 use super::stopping::{Cause, Signals};
 use super::{sync, time};
+use crate::api::status::Status;
 use crate::api::{self, probes};
+use crate::control::waiting;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::run::Phase;
@@ -63,6 +65,27 @@ pub async fn is_reinitializing(place: &Place) -> bool {
     let asked = server.client.get(server.url("/ready")).timeout(BRIEFLY);
     let Ok((StatusCode::SERVICE_UNAVAILABLE, problem)) = ask(asked).await else { return false };
     matches!(problem["readiness"].as_str(), Some(probes::STARTING | probes::RELOADING))
+}
+
+/// Takes the words of the server that owns the state, if one does, for runs that wait for nothing that the state says: it
+/// alone knows of queries that runs have left behind.
+pub async fn hear_waits(place: &Place, statuses: &mut [Status<'_>]) {
+    let Ok(Some(server)) = place.server() else { return };
+    for status in statuses {
+        let waiting = status.facts.waiting.as_ref();
+        if !waiting.is_some_and(|waiting| waiting.what_for.starts_with(waiting::TURN)) {
+            continue;
+        }
+        let name = utf8_percent_encode(&status.sync.sync.name, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/syncs/{name}");
+        let asked = server.client.get(server.url(&path)).timeout(BRIEFLY);
+        let Ok((StatusCode::OK, said)) = ask(asked).await else { return };
+        if said["status"] == status.status.word.to_string()
+            && let Some(reason) = said["status_reason"].as_str()
+        {
+            status.status.reason = reason.to_owned();
+        }
+    }
 }
 
 /// The path of a command to one of these things, such as `/api/v1/syncs/NAME/stop`.

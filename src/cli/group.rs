@@ -18,7 +18,7 @@ use super::subcommands::GroupCommand;
 use super::{pause, source, time};
 use crate::api::document::json as to_json;
 use crate::api::groups::{MemberChanged, document, part};
-use crate::api::status::Status;
+use crate::api::status::{Served, Status};
 use crate::config::{Config, SyncConfig};
 use crate::control::grouping::{self, Member};
 use crate::domain::id::RunId;
@@ -192,13 +192,13 @@ async fn status(
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let is_reinitializing = beside::is_reinitializing(place).await;
+    let served = Served { is_reinitializing, ..Served::default() };
     let groups = config.groups.keys().filter(|group| name.is_none_or(|name| name == *group));
     let groups: Vec<(&String, Vec<&SyncConfig>)> =
         groups.map(|group| (group, config.syncs_of(group).collect())).collect();
     let syncs: Vec<&SyncConfig> = groups.iter().flat_map(|(_, syncs)| syncs).copied().collect();
     let glances = Glances::default();
-    let statuses =
-        Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let statuses = Status::read(config, store, &glances, &syncs, served, time::now()).await;
     let mut statuses = statuses.into_iter();
     let by = running.document();
     let mut documents = Vec::with_capacity(groups.len());

@@ -151,8 +151,8 @@ impl Reloading {
             return Err(Refused::Stale { expected, running });
         }
         // Before it is read: a change in between is read once more.
-        (self.read, self.restless) = (looks(&self.files), None);
-        let hash = address::hash(&self.file);
+        let (looks, hash) = blocking(|| (looks(&self.files), address::hash(&self.file)));
+        (self.read, self.restless) = (looks, None);
         let reloaded = match self.load().await {
             Ok(config) => {
                 let good = config.clone();
@@ -217,7 +217,7 @@ impl Reloading {
         }
         if next != self.files {
             self.files = next;
-            self.read = looks(&self.files);
+            self.read = blocking(|| looks(&self.files));
         }
     }
 
@@ -286,7 +286,8 @@ impl Reloading {
             known.warning = refused.map(|refused| warning(revision, &refused.to_string()));
         });
         let known = self.desk.known.borrow().clone();
-        if let Err(error) = self.announced.again(self.hash.clone(), known) {
+        let announced = blocking(|| self.announced.again(self.hash.clone(), known));
+        if let Err(error) = announced {
             tracing::warn!(%error, "the config that runs could not be announced beside the state");
         }
     }

@@ -11,7 +11,7 @@ use super::last_good;
 use super::time;
 use crate::config::{self, Config, SyncConfig};
 use crate::control::pausing::SELF;
-use crate::engine::decisions;
+use crate::engine::{decisions, forgetting};
 use crate::store::{self, Claim, Decision, Mark, StateLock, Store};
 
 /// The config file that was named, and the key that the command came with.
@@ -128,6 +128,7 @@ pub async fn own(config: &Config) -> Result<Owned, Failure> {
     })?;
     last_good::renew(config);
     let store = Store::open(state).await?;
+    forgetting::settle_all(&store, state).await.map_err(|error| Failure::of(&error))?;
     judge_replacements(config, &store).await?;
     Ok(Owned { store, _lock: lock })
 }

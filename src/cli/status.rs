@@ -11,7 +11,7 @@ use super::output::Output;
 use super::running::Running;
 use super::state::{self, Place};
 use super::time;
-use crate::api::status::Status;
+use crate::api::status::{Served, Status};
 use crate::config::{Config, Schedule};
 use crate::domain::run::Phase;
 use crate::domain::status;
@@ -32,9 +32,10 @@ pub async fn run(place: &Place, output: &Output, sync: Option<&str>) -> Result<E
     };
     let store = store.as_ref().map(Option::as_ref).map_err(String::as_str);
     let is_reinitializing = beside::is_reinitializing(place).await;
+    let served = Served { is_reinitializing, ..Served::default() };
     let glances = Glances::default();
-    let statuses =
-        Status::read(config, store, &glances, &syncs, is_reinitializing, time::now()).await;
+    let mut statuses = Status::read(config, store, &glances, &syncs, served, time::now()).await;
+    beside::hear_waits(place, &mut statuses).await;
     let by = running.document();
     let document = statuses.iter().map(|status| status.to_json(&by));
     output.answer(&Value::Array(document.collect()), || {

@@ -12,7 +12,7 @@
 //! - **Q4** one run starts up at a time;
 //! - **Q5** a connection that has a run that may begin is passed over at most once by each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::id::RunId;
 use crate::domain::kind::{Choice, Kind, KindReason};
@@ -72,7 +72,7 @@ enum Lane {
     RunningWithNext(RunId, Waiting),
 }
 
-/// The syncs of one connection whose run waits and none of whose runs goes.
+/// The syncs of one connection whose run waits, none of whose runs goes, and that are not held.
 #[derive(Debug, Default)]
 struct Connection {
     line: Line<Option<String>, String>,
@@ -99,6 +99,8 @@ pub struct Queue {
     going_of: BTreeMap<String, usize>,
     /// The run that starts up.
     starting: Option<RunId>,
+    /// Syncs that stand in no line, though a run of theirs may wait.
+    held: BTreeSet<String>,
 }
 
 impl Wish {
@@ -141,6 +143,7 @@ impl Queue {
             going: 0,
             going_of: BTreeMap::new(),
             starting: None,
+            held: BTreeSet::new(),
         }
     }
 
@@ -200,6 +203,22 @@ impl Queue {
         self.starting = Some(waiting.run);
         self.lanes.insert(sync.clone(), Lane::Running(waiting.run));
         Some((sync, waiting))
+    }
+
+    /// Lets these syncs, and no others, begin nothing. They take no place meanwhile, and stand at the end of their line then.
+    pub fn hold(&mut self, held: BTreeSet<String>) {
+        if held == self.held {
+            return;
+        }
+        let before = std::mem::replace(&mut self.held, held);
+        for connection in self.connections.values_mut() {
+            connection.line.remove(|sync| self.held.contains(sync));
+        }
+        for sync in before.difference(&self.held.clone()) {
+            if matches!(self.lanes.get(sync), Some(Lane::Queued(_))) {
+                self.stand_in_line(sync);
+            }
+        }
     }
 
     /// The run has started up, or does no longer keep others from it.
@@ -303,6 +322,9 @@ impl Queue {
     }
 
     fn stand_in_line(&mut self, sync: &str) {
+        if self.held.contains(sync) {
+            return;
+        }
         let place = self.places.get(sync).cloned().unwrap_or_default();
         let connection = self.connections.entry(place.connection).or_default();
         connection.line.push(place.priority, place.group, sync.to_owned());

@@ -18,6 +18,7 @@ use crate::domain::chosen::Chosen;
 use crate::domain::id::RunId;
 use crate::domain::kind::Choice;
 use crate::domain::run::Trigger;
+use crate::engine::abandoned::Abandoned;
 use crate::engine::order::Order;
 use crate::engine::report::Report;
 use crate::engine::run::now;
@@ -36,6 +37,7 @@ pub struct Samples {
     handle: Handle,
     turns: Turns,
     threads: Threads,
+    abandoned: Abandoned,
     orders: Orders,
     asked: mpsc::Sender<(Order, RunId)>,
 }
@@ -59,6 +61,7 @@ pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, 
         handle: handle.clone(),
         turns: engine.turns.clone(),
         threads: Threads::default(),
+        abandoned: engine.abandoned.clone(),
         orders: Orders::default(),
         asked: sender,
     };
@@ -85,6 +88,11 @@ impl Samples {
 
     pub fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    /// The syncs whose next run waits for the end of a query, each with the run that left it behind.
+    pub fn left_behind(&self) -> BTreeMap<String, RunId> {
+        self.abandoned.held()
     }
 
     /// Those that commands work on.
@@ -115,21 +123,32 @@ impl Samples {
         self.threads.ended().await;
     }
 
-    /// Asks for a sample of the sync; its run, which is durable.
+    /// Asks for a sample of the sync; its run, which is durable. Begun, that goes on to its end though nobody waits for it,
+    /// and `held` is kept until then.
     ///
     /// # Errors
     /// It was not taken in, and nothing has changed.
-    pub async fn begin(&self, sync: &str, chosen: Chosen, given: &Given) -> Result<RunId, Refused> {
+    pub async fn begin(
+        &self,
+        sync: &str,
+        chosen: Chosen,
+        given: Given,
+        held: impl Send + 'static,
+    ) -> Result<RunId, Refused> {
         self.check_ready()?;
-        let order = self.order(sync)?;
-        let place = self.asked.try_reserve().map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(()) => Refused::Busy,
-            mpsc::error::TrySendError::Closed(()) => Refused::Draining,
-        })?;
         let trigger = Trigger::Api;
-        let run = ask(given, sync, trigger).await?;
-        place.send((Order { chosen: Some(chosen), trigger, ..order }, run));
-        Ok(run)
+        let order = Order { chosen: Some(chosen), trigger, ..self.order(sync)? };
+        let place = self.asked.clone().try_reserve_owned().map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Refused::Busy,
+            mpsc::error::TrySendError::Closed(_) => Refused::Draining,
+        })?;
+        let asked = async move || {
+            let _held = held;
+            let run = ask(&given, &order.sync.name, trigger).await?;
+            place.send((order, run));
+            Ok(run)
+        };
+        self.threads.run(asked).await?
     }
 }
 
@@ -174,8 +193,8 @@ impl Carrier {
             }
         }
         self.asked.close();
-        // What was accepted ends too, if only as cancelled.
-        while let Ok((order, run)) = self.asked.try_recv() {
+        // What was accepted ends too, if only as cancelled; also what is being written now.
+        while let Some((order, run)) = self.asked.recv().await {
             self.begin(order, run);
         }
         for stage in [Stage::Draining, Stage::Aborting] {
@@ -215,5 +234,35 @@ impl Carrier {
         tracing::info!(sync, %run, %outcome, delivered = tally.delivered, "sample ended");
         self.going.remove(&run);
         self.handle.keep(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::control::handle;
+    use crate::control::service::tests::order;
+    use crate::store::Store;
+    use crate::telemetry::traces::Traces;
+
+    #[tokio::test]
+    async fn a_sample_is_asked_for_whole_though_whoever_asked_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let (turns, traces) = (Turns::default(), Traces::default());
+        let engine =
+            Engine { store: store.clone(), turns, traces, abandoned: Abandoned::default() };
+        let (handle, inbox) = handle::channel();
+        inbox.readiness.send_replace(Readiness::Ready);
+        let (samples, mut carrier) = channel(engine, handle, vec![order("crm")]);
+        let given =
+            Given { who: "ada".to_owned(), message: None, store: store.clone(), decision: None };
+        let asked = samples.begin("crm", Chosen::default(), given, ());
+        assert!(asked.now_or_never().is_none(), "it is being written, and nobody waits for it");
+        let long = Duration::from_secs(30);
+        let (_, run) = tokio::time::timeout(long, carrier.asked.recv()).await.unwrap().unwrap();
+        assert_eq!(store.run(run).await.unwrap().unwrap().sync, "crm");
     }
 }

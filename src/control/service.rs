@@ -208,6 +208,7 @@ impl Service {
 
     /// Begins what may run.
     async fn begin(&mut self) {
+        self.queue.hold(self.work.left_behind().into_keys().collect());
         while let Some((sync, Waiting { run, wish })) = self.queue.begin() {
             if let Some(why) = self.why_not(&sync, run).await {
                 self.queue.ended(&sync);

@@ -1,12 +1,29 @@
 //! What a run that is In Queue waits for, in words: the first of the limits that is in its way.
 //!
-//! Pure, over the runs that go, as the store has them: the same words come from the server and from a process beside it.
+//! Pure, over the runs that go, as the store has them, and what only the server knows, queries that were left behind: a process
+//! beside it asks for its words.
 //! Not responsible for the limits themselves (`queue`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::queue::{Limits, Place};
 use crate::domain::id::RunId;
+
+/// How the words of [`Wait::Turn`] begin.
+pub const TURN: &str = "its turn";
+
+/// What a server knows beside the state.
+#[derive(Debug, Clone, Default)]
+pub struct Served {
+    /// It starts, or puts another config in place.
+    pub is_reinitializing: bool,
+    /// Syncs whose runs wait for the end of a query, each with the run that left it behind.
+    pub left_behind: LeftBehind,
+}
+
+/// The run that left it behind, by sync.
+pub type LeftBehind = BTreeMap<String, RunId>;
 
 /// A run that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +47,20 @@ pub enum Wait {
     Group { group: String, limit: usize },
     /// Another's start-up.
     StartUp { sync: String, run: RunId },
+    /// The query that a run of its sync has left behind.
+    Query(RunId),
     /// Nothing but its turn.
     Turn { connection: String },
 }
 
-/// The first of the limits that is in the way of this sync's run.
-pub fn wait(limits: &Limits, sync: &str, place: &Place, begun: &[Begun]) -> Wait {
+/// The first of the limits that is in the way of this sync's run. `left_behind`: the run whose query still goes on.
+pub fn wait(
+    limits: &Limits,
+    sync: &str,
+    place: &Place,
+    begun: &[Begun],
+    left_behind: Option<RunId>,
+) -> Wait {
     if let Some(own) = begun.iter().find(|run| run.sync == sync) {
         return Wait::Own(own.run);
     }
@@ -48,10 +73,10 @@ pub fn wait(limits: &Limits, sync: &str, place: &Place, begun: &[Begun]) -> Wait
     {
         return Wait::Group { group: group.clone(), limit: *limit };
     }
-    match begun.iter().find(|run| run.is_starting) {
-        Some(Begun { sync, run, .. }) => Wait::StartUp { sync: (*sync).to_owned(), run: *run },
-        None => Wait::Turn { connection: place.connection.clone() },
+    if let Some(Begun { sync, run, .. }) = begun.iter().find(|run| run.is_starting) {
+        return Wait::StartUp { sync: (*sync).to_owned(), run: *run };
     }
+    left_behind.map_or_else(|| Wait::Turn { connection: place.connection.clone() }, Wait::Query)
 }
 
 impl fmt::Display for Wait {
@@ -69,15 +94,14 @@ impl fmt::Display for Wait {
             Wait::StartUp { sync, run } => {
                 write!(f, "the start-up of `{sync}`, run {run}; one starts up at a time")
             }
-            Wait::Turn { connection } => write!(f, "its turn in the queue of `{connection}`"),
+            Wait::Query(run) => write!(f, "the end of a query that run {run} left behind"),
+            Wait::Turn { connection } => write!(f, "{TURN} in the queue of `{connection}`"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn begun<'a>(sync: &'a str, group: Option<&'a str>, is_starting: bool) -> Begun<'a> {
@@ -92,8 +116,10 @@ mod tests {
             group: Some("night".to_owned()),
             ..Place::default()
         };
-        let told = |begun: &[Begun]| wait(&limits, "a", &place, begun).to_string();
+        let told = |begun: &[Begun]| wait(&limits, "a", &place, begun, None).to_string();
         assert_eq!(told(&[]), "its turn in the queue of `crm`");
+        let left_behind = wait(&limits, "a", &place, &[], Some(RunId(6))).to_string();
+        assert_eq!(left_behind, "the end of a query that run 6 left behind");
         let other = begun("b", None, false);
         assert_eq!(told(&[other]), "its turn in the queue of `crm`");
         let starts = begun("c", Some("day"), true);

@@ -1,5 +1,6 @@
 //! What the service stands on: the clock, and the carrying out of a run. Tests put others in their place.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub trait Work: Send + Sync {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, Report>;
+
+    /// The syncs whose runs are not to begin yet, each with the run that has left a query behind.
+    fn left_behind(&self) -> BTreeMap<String, RunId>;
 }
 
 /// The clock of the machine.
@@ -68,7 +72,7 @@ pub struct Engine {
     /// Runs of one sync follow each other, whoever asked for them.
     pub turns: Turns,
     pub traces: Traces,
-    /// Runs of one sync never read beside a query of an earlier one.
+    /// Runs of one sync do not read beside a query of an earlier one, as long as that is waited for.
     pub abandoned: Abandoned,
 }
 
@@ -111,6 +115,10 @@ impl Work for Engine {
             report
         }
         .boxed()
+    }
+
+    fn left_behind(&self) -> BTreeMap<String, RunId> {
+        self.abandoned.held()
     }
 }
 

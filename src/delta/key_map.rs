@@ -1,5 +1,6 @@
 //! A map from keys, compared in full, to small values: keys lie one after the other in one arena, and nothing is
 //! allocated for each.
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 

@@ -1,15 +1,17 @@
 //! Queries that a run has left behind: one that will not yield goes on after its run, on threads of its own.
 //!
-//! Not responsible for telling a query to end (`reading`). Invariants: each of them is counted, and known until it has ended; the
-//! next run of its sync waits for that, as long as nobody stops it and within a bound; no stop waits for one.
+//! Not responsible for telling a query to end (`reading`). Invariants: each of them is counted, and known until it has ended or
+//! has gone on for [`LONGEST`]; so long the sync's next run stays in the queue of a server, and a sample, which knows no queue,
+//! waits before it reads; no stop waits for one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::reading::QueryEnd;
+use crate::domain::id::RunId;
 use crate::shutdown::{Shutdown, Stage};
 
 /// A query that was told to end is given so long before it counts as left behind.
@@ -19,11 +21,18 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// The queries that runs of one process have left behind, by sync. Cheap to clone; clones know the same.
 #[derive(Debug, Clone, Default)]
-pub struct Abandoned(Arc<Mutex<BTreeMap<String, Vec<QueryEnd>>>>);
+pub struct Abandoned(Arc<Mutex<BTreeMap<String, Vec<Left>>>>);
+
+#[derive(Debug, Clone)]
+struct Left {
+    run: RunId,
+    since: Instant,
+    query: QueryEnd,
+}
 
 impl Abandoned {
     /// How many queries a run leaves behind that has told its one to end: 1, which is known from now on, or none.
-    pub async fn leave(&self, sync: &str, query: QueryEnd) -> u64 {
+    pub async fn leave(&self, sync: &str, run: RunId, query: QueryEnd) -> u64 {
         if timeout(GRACE, query.clone().reached()).await.is_ok() {
             return 0;
         }
@@ -31,11 +40,33 @@ impl Abandoned {
             sync,
             "the query does not end and is left behind; the next run of the sync waits for its end"
         );
-        self.lock().entry(sync.to_owned()).or_default().push(query);
+        let left = Left { run, since: Instant::now(), query };
+        self.lock().entry(sync.to_owned()).or_default().push(left);
         1
     }
 
-    /// Waits for the end of the queries that earlier runs of the sync have left behind; false once a stop comes.
+    /// The syncs that are not to begin a run yet, each with the run whose query goes on.
+    pub fn held(&self) -> BTreeMap<String, RunId> {
+        self.held_within(LONGEST)
+    }
+
+    fn held_within(&self, longest: Duration) -> BTreeMap<String, RunId> {
+        let mut all = self.lock();
+        for (sync, left) in &mut *all {
+            left.retain(|Left { run, since, query }| {
+                let is_over = since.elapsed() >= longest;
+                if is_over && !query.is_reached() {
+                    tracing::warn!(sync, %run, "its query, left behind, still goes on; the next run may begin beside it");
+                }
+                !is_over && !query.is_reached()
+            });
+        }
+        all.retain(|_, left| !left.is_empty());
+        all.iter().map(|(sync, left)| (sync.clone(), left[0].run)).collect()
+    }
+
+    /// Waits for the end of the queries that earlier runs of the sync have left behind, at most [`LONGEST`]; false once a stop
+    /// comes.
     pub async fn ended(&self, sync: &str, shutdown: &mut Shutdown) -> bool {
         self.ended_within(LONGEST, sync, shutdown).await
     }
@@ -44,8 +75,8 @@ impl Abandoned {
         let Some(queries) = self.lock().get(sync).cloned() else { return true };
         tracing::info!(sync, "waits for the end of a query that an earlier run has left behind");
         let all = async {
-            for query in queries {
-                query.reached().await;
+            for left in queries {
+                left.query.reached().await;
             }
         };
         tokio::select! {
@@ -59,7 +90,7 @@ impl Abandoned {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<QueryEnd>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Left>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +122,7 @@ mod tests {
     async fn a_query_that_ends_when_it_is_told_to_is_not_left_behind() {
         let abandoned = Abandoned::default();
         let end = QueryRuntime::start().unwrap().end();
-        assert_eq!(abandoned.leave("crm", end).await, 0);
+        assert_eq!(abandoned.leave("crm", RunId(7), end).await, 0);
         let (stopper, mut shutdown) = channel();
         assert!(abandoned.ended("crm", &mut shutdown).await);
         drop(stopper);
@@ -101,7 +132,7 @@ mod tests {
     async fn the_next_run_of_the_sync_waits_for_a_query_that_does_not_end_until_a_stop_comes() {
         let abandoned = Abandoned::default();
         let (end, sender) = query().await;
-        assert_eq!(abandoned.leave("crm", end).await, 1);
+        assert_eq!(abandoned.leave("crm", RunId(7), end).await, 1);
         let (stopper, mut shutdown) = channel();
         assert!(abandoned.clone().ended("ads", &mut shutdown).await, "that is another sync");
         let waits = abandoned.ended("crm", &mut shutdown);
@@ -114,10 +145,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_sync_is_held_until_its_query_ends_or_has_gone_on_for_too_long() {
+        let abandoned = Abandoned::default();
+        let (end, sender) = query().await;
+        assert_eq!(abandoned.leave("crm", RunId(7), end.clone()).await, 1);
+        let held = BTreeMap::from([("crm".to_owned(), RunId(7))]);
+        assert_eq!(abandoned.held(), held);
+        sender.send(()).unwrap();
+        end.reached().await;
+        assert_eq!(abandoned.held(), BTreeMap::new());
+        let (end, _sender) = query().await;
+        assert_eq!(abandoned.leave("crm", RunId(7), end).await, 1);
+        assert_eq!(abandoned.held(), held);
+        assert_eq!(abandoned.held_within(Duration::ZERO), BTreeMap::new());
+        assert_eq!(abandoned.held(), BTreeMap::new(), "it is held once");
+    }
+
+    #[tokio::test]
     async fn a_query_that_never_ends_holds_up_no_run_for_ever() {
         let abandoned = Abandoned::default();
         let (end, _sender) = query().await;
-        assert_eq!(abandoned.leave("crm", end).await, 1);
+        assert_eq!(abandoned.leave("crm", RunId(7), end).await, 1);
         let (_stopper, mut shutdown) = channel();
         assert!(abandoned.ended_within(GRACE, "crm", &mut shutdown).await);
         assert!(abandoned.ended("crm", &mut shutdown).await, "it is waited for once");

@@ -66,6 +66,11 @@ impl QueryEnd {
         // Who counts them goes with the last of them.
         let _ = self.0.wait_for(|threads| *threads == 0).await;
     }
+
+    /// Whether [`QueryEnd::reached`] would resolve now.
+    pub fn is_reached(&self) -> bool {
+        *self.0.borrow() == 0
+    }
 }
 
 impl QueryRuntime {

@@ -68,8 +68,8 @@ fn is_halt(error: &Error) -> bool {
         )
 }
 
-/// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it, and
-/// its own is known where it is left behind.
+/// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it, unless
+/// that has gone on for longer than such a one is waited for; and its own is known where it is left behind.
 async fn execute(
     store: &Store,
     order: &Order,
@@ -103,7 +103,7 @@ async fn execute(
     let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
     // Where nothing cut it short it has come to its end.
     if carried_out.is_err() || report.outcome == Outcome::Cancelled {
-        report.abandoned_queries = abandoned.leave(sync, end).await;
+        report.abandoned_queries = abandoned.leave(sync, report.run, end).await;
     }
     carried_out
 }

@@ -111,9 +111,12 @@ impl Exporter {
 
     async fn export_some(&self) -> Result<usize, Error> {
         let failed = |source| Error::Spool { path: self.spool.clone(), source };
-        std::fs::create_dir_all(&self.spool).map_err(failed)?;
-        let mut done = Done::read(&self.spool);
-        self.sweep(&done).map_err(failed)?;
+        let swept = shutdown::blocking(|| {
+            std::fs::create_dir_all(&self.spool)?;
+            let done = Done::read(&self.spool);
+            self.sweep(&done).map(|()| done)
+        });
+        let mut done = swept.map_err(failed)?;
         let (mut rows, mut from) = (Vec::new(), done.first_left());
         while rows.is_empty() {
             let ended = self.store.ended_from(from, RUNS).await?;
@@ -123,8 +126,11 @@ impl Exporter {
         }
         shutdown::blocking(|| self.write(&rows))?;
         rows.iter().for_each(|row| done.add(row.id));
-        done.write(&self.spool).map_err(failed)?;
-        self.sweep(&done).map_err(failed)?;
+        let written = shutdown::blocking(|| {
+            done.write(&self.spool)?;
+            self.sweep(&done)
+        });
+        written.map_err(failed)?;
         Ok(rows.len())
     }
 

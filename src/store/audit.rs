@@ -43,10 +43,24 @@ pub(super) type AuditColumns = (i64, String, String, Option<String>, Option<i64>
 
 type PageColumns = (i64, i64, String, String, Option<String>, Option<i64>, Option<String>);
 
+const HAS_AUDITED: &str =
+    "SELECT EXISTS (SELECT 1 FROM audit WHERE command = ?1 AND sync = ?2 AND at = ?3)";
+
 impl Store {
     /// Appends to the audit log.
     pub async fn audit(&self, audited: &Audited) -> Result<(), Error> {
         self.execute(statement(audited)).await
+    }
+
+    /// Whether a command about the sync was audited at this time.
+    pub async fn has_audited(&self, command: &str, sync: &str, at: Instant) -> Result<bool, Error> {
+        sqlx::query_scalar(HAS_AUDITED)
+            .bind(command)
+            .bind(sync)
+            .bind(at.0)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.failure(error))
     }
 
     /// The last `limit` entries of the audit log, the newest first.

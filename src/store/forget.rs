@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Error, Store, query};
+use super::audit::statement;
+use super::{Audited, Error, Store, query};
 
 /// How much the database has of one sync, the audit log aside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -46,9 +47,11 @@ impl Store {
         Ok(Rows { runs, unfinished, has_pause, has_memory })
     }
 
-    /// Removes all rows of the sync but those of the audit log, or none.
-    pub async fn forget_sync(&self, sync: &str) -> Result<(), Error> {
+    /// Removes all rows of the sync but those of the audit log, which it appends to: all of it or nothing.
+    pub async fn forget_sync(&self, sync: &str, audited: &Audited) -> Result<(), Error> {
         let mut transaction = self.write().await?;
+        let audit = statement(audited).execute(&mut *transaction).await;
+        audit.map_err(|error| self.failure(error))?;
         for statement in FORGET {
             let done = query(statement).bind(sync).execute(&mut *transaction).await;
             done.map_err(|error| self.failure(error))?;

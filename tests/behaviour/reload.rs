@@ -97,6 +97,37 @@ fn a_sync_is_added_and_one_that_is_removed_while_it_runs_drains_c8() {
 }
 
 #[test]
+fn a_sample_that_goes_drains_where_its_sync_is_removed_or_paused_c8() {
+    const GOES: (&str, &str) = ("old", "paused: false");
+    const PAUSED: (&str, &str) = ("old", "paused: true");
+    for (syncs, why) in [
+        (&[("new", "paused: true")][..], "the sync is no longer in the config"),
+        (&[PAUSED][..], "`old` is paused by `paused: true`"),
+    ] {
+        let oracle = Oracle::start(&["id"]);
+        let workspace = workspace(&oracle, Setup { concurrency: 1, ..Setup::default() });
+        write_syncs(&workspace, &[GOES]);
+        let server = Server::start(&workspace);
+        assert_eq!(server.ended(run(&server, "old"))["phase"], "succeeded");
+        oracle.on_next(Fault::ApplyThenHold);
+        let count = oracle.request_count();
+        let sampled = server.post("/api/v1/syncs/old/sample", r#"{"limit": 25}"#).expect(202);
+        let sampled = sampled.json["run"].as_u64().expect("a number");
+        oracle.wait_for_requests(count + 1, SOON);
+        write_syncs(&workspace, syncs);
+        reload(&server);
+        server.wait_for_phase(sampled, "draining");
+        oracle.release();
+        let drained = server.ended(sampled);
+        assert_eq!(drained["phase"], "cancelled", "{drained:#}");
+        let told = drained["stop_message"].as_str().expect("it says why");
+        assert!(told.contains(why), "{drained:#}");
+        assert_eq!(oracle.request_count(), count + 1, "nothing more was sent");
+        server.end().expect_code(0);
+    }
+}
+
+#[test]
 fn another_schedule_counts_from_the_reload_on_and_the_sync_restarts_b10() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, Setup::default());

@@ -238,7 +238,7 @@ fn a_full_run_stopped_when_all_is_in_flight_is_cancelled_and_the_next_one_is_ful
 }
 
 #[test]
-fn a_query_that_is_left_behind_is_counted_and_the_next_run_waits_for_it_until_it_is_stopped() {
+fn a_query_that_is_left_behind_is_counted_and_the_next_run_waits_for_it_in_the_queue() {
     const STOP: &str = "/api/v1/syncs/people/stop";
     /// One call works for minutes on a batch, and looks at nothing meanwhile.
     const SQL: &str =
@@ -257,15 +257,25 @@ fn a_query_that_is_left_behind_is_counted_and_the_next_run_waits_for_it_until_it
     server.post(STOP, "{}").expect(202);
     let document = server.ended(run);
     assert_eq!(document["phase"], "cancelled", "{document:#}");
-    assert_eq!(document["report"]["abandoned_queries"], 1, "{document:#}");
+    // The report comes a moment after the end.
+    let path = format!("/api/v1/runs/{run}");
+    let report = until("the report is there", || {
+        let report = server.get(&path).expect(200).json["report"].clone();
+        (!report.is_null()).then_some(report)
+    });
+    assert_eq!(report["abandoned_queries"], 1, "{report:#}");
     let counted = "counterflow_queries_abandoned_total{sync=\"people\"} 1\n";
     assert!(server.text("/metrics").contains(counted));
     let next = server.run("{}");
-    server.wait_for_phase(next, "starting");
+    let why = format!("the end of a query that run {run} left behind");
+    let words = until("it is said what it waits for", || {
+        let words = server.get("/api/v1/syncs/people").expect(200).json["status_reason"].clone();
+        words.as_str().is_some_and(|words| words.contains(&why)).then_some(words)
+    });
+    assert_eq!(workspace.status()["status_reason"], words, "a command beside it says the same");
+    assert_eq!(server.get(&format!("/api/v1/runs/{next}")).json["phase"], "in queue");
     server.post(STOP, "{}").expect(202);
-    let document = server.ended(next);
-    assert_eq!(document["phase"], "cancelled", "{document:#}");
-    assert_eq!(document["report"]["abandoned_queries"], 0, "it has read nothing");
+    assert_eq!(server.ended(next)["phase"], "cancelled");
     let ended = server.end().expect_code(0);
-    ended.expect_printed(&["waits for the end of a query"]);
+    ended.expect_printed(&["the next run of the sync waits for its end"]);
 }

@@ -28,6 +28,27 @@ fn place(connection: &str, group: Option<&str>, priority: Priority) -> Place {
 }
 
 #[test]
+fn a_sync_that_is_held_waits_without_a_place_and_may_be_withdrawn() {
+    let crm = || BTreeSet::from(["crm".to_owned()]);
+    let mut queue = queue_of(1);
+    queue.accept("crm", SOME, RunId(1));
+    queue.hold(crm());
+    queue.accept("ads", SOME, RunId(2));
+    assert_eq!(begin(&mut queue), Some(("ads".to_owned(), waiting(2, SOME))), "it takes no place");
+    queue.ended("ads");
+    assert_eq!((begin(&mut queue), queue.len()), (None, 1));
+    queue.hold(BTreeSet::new());
+    assert_eq!(begin(&mut queue), Some(("crm".to_owned(), waiting(1, SOME))));
+    queue.accept("crm", SOME, RunId(3));
+    queue.hold(crm());
+    queue.ended("crm");
+    assert_eq!(begin(&mut queue), None, "behind its own run too");
+    assert!(queue.withdraw("crm", RunId(3)) && queue.is_empty());
+    queue.hold(BTreeSet::new());
+    assert_eq!(begin(&mut queue), None);
+}
+
+#[test]
 fn what_a_trigger_comes_to_in_every_state_of_its_sync() {
     let queued = |wish| {
         let mut queue = queue_of(1);

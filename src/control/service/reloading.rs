@@ -157,7 +157,7 @@ impl Service {
         Ok(())
     }
 
-    /// Drains the run of the sync that goes, and drops the one that waits.
+    /// Drains what goes of the sync, a run or a sample, and drops the run that waits.
     async fn end_all(&mut self, name: &str, who: &str, why: &str) {
         let waiting = self.queue.waiting(name);
         let going = self.queue.going_of(name);
@@ -169,13 +169,13 @@ impl Service {
                 }
             }
         }
-        let Some(run) = going else { return };
+        // A sample goes beside the queue.
         if let Err(error) =
             self.store.request_stop(name, false, who, Some(why), self.clock.now()).await
         {
-            tracing::error!(sync = name, %run, %error, "a stop could not be stored, and is made all the same");
+            tracing::error!(sync = name, %error, "a stop could not be stored, and is made of a run all the same");
         }
-        if let Some(going) = self.going.get(&run) {
+        if let Some(going) = going.and_then(|run| self.going.get(&run)) {
             going.stopper.raise(Stage::Draining);
         }
     }

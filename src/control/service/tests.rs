@@ -92,6 +92,10 @@ impl Work for Told {
         }
         .boxed()
     }
+
+    fn left_behind(&self) -> BTreeMap<String, RunId> {
+        BTreeMap::new()
+    }
 }
 
 fn report(run: RunId, sync: String, outcome: Outcome) -> Report {
