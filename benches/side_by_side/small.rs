@@ -2,6 +2,7 @@
 //! nothing to do, and the start of the binary.
 
 use std::io;
+use std::time::Duration;
 
 use crate::Options;
 use crate::data;
@@ -13,6 +14,8 @@ use crate::table::Table;
 
 /// What the destination takes to answer, in milliseconds, where that is measured.
 const DELAY: u64 = 50;
+/// A file that was changed more shortly before a read is read once more.
+const AT_REST: Duration = Duration::from_millis(2_500);
 /// Records of a request, as the bench's config says.
 const BATCH: u64 = 100;
 
@@ -43,6 +46,7 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
             latency(options, &workspace, &other, &before, &sync, sink)?;
         }
     }
+    skips(options, &workspace, &before, &mut table)?;
     versions(options, &workspace, &mut table)?;
     table.print();
     Ok(())
@@ -74,6 +78,28 @@ fn latency(
         options.concurrency,
         median(&quick).seconds
     );
+    Ok(())
+}
+
+/// Over the very file that a run has read to its end.
+fn skips(
+    options: &Options,
+    workspace: &Workspace,
+    before: &std::path::Path,
+    table: &mut Table,
+) -> io::Result<()> {
+    workspace.set_source(before)?;
+    std::thread::sleep(AT_REST);
+    workspace.sync()?;
+    let mut skipped = Vec::new();
+    for _ in 0..options.rounds {
+        let (sync, answer) = workspace.sync()?;
+        if answer["outcome"] != "skipped" {
+            return Err(io::Error::other(format!("it was not skipped: {answer}")));
+        }
+        skipped.push(sync);
+    }
+    table.add("`sync`: skipped, as the file is the same", &median(&skipped), None);
     Ok(())
 }
 

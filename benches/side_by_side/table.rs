@@ -31,13 +31,14 @@ impl Table {
                 format!("{:.2} x {name} | {memory:.2} x {name}", seconds / other.seconds)
             },
         );
+        let digits = if *seconds < 0.1 { 3 } else { 2 };
         let rate = self.records.map_or_else(String::new, |records| {
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
             let rate = records as f64 / seconds;
             format!(" {rate:.0} |")
         });
         self.lines.push(format!(
-            "| {what} | {seconds:.2} s | {processor_seconds:.2} s | {megabytes:.0} MB |{rate} {ratios} |"
+            "| {what} | {seconds:.digits$} s | {processor_seconds:.2} s | {megabytes:.0} MB |{rate} {ratios} |"
         ));
     }
 

@@ -1,7 +1,7 @@
 //! Queries that a run has left behind: one that will not yield goes on after its run, on threads of its own.
 //!
 //! Not responsible for telling a query to end (`reading`). Invariants: each of them is counted, and known until it has ended or
-//! has gone on for [`LONGEST`]; so long the sync's next run stays in the queue of a server, and a sample, which knows no queue,
+//! has gone on for `LONGEST`; so long the sync's next run stays in the queue of a server, and a sample, which knows no queue,
 //! waits before it reads; no stop waits for one.
 
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Abandoned {
         all.iter().map(|(sync, left)| (sync.clone(), left[0].run)).collect()
     }
 
-    /// Waits for the end of the queries that earlier runs of the sync have left behind, at most [`LONGEST`]; false once a stop
+    /// Waits for the end of the queries that earlier runs of the sync have left behind, at most `LONGEST`; false once a stop
     /// comes.
     pub async fn ended(&self, sync: &str, shutdown: &mut Shutdown) -> bool {
         self.ended_within(LONGEST, sync, shutdown).await
