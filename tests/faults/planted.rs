@@ -110,7 +110,7 @@ pub const PLANTED: &[Row] = &[
     (
         "write_error_ignored",
         "no space at any write ends the run with a word and loses nothing",
-        "and a remedy in",
+        "a snapshot that the product left is whole",
     ),
     (
         "store_recreated",
