@@ -110,7 +110,7 @@ pub const PLANTED: &[Row] = &[
     (
         "write_error_ignored",
         "no space at any write ends the run with a word and loses nothing",
-        "a snapshot that the product left is whole",
+        "no space at write no. ",
     ),
     (
         "store_recreated",
