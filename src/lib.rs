@@ -12,6 +12,7 @@
 //! | 0 | [`shutdown`] | the stages Running < Draining < Aborting, and the one place that spawns tasks |
 //! | 0 | [`telemetry`] | logs |
 //! | 0 | [`points`] | the moments and the planted defects of the fault kit; nothing of it is in a release build |
+//! | 0 | [`spill`] | what does not fit into memory, in a temporary file that nobody else can read |
 //! | 1 | [`source`] | runs a model's query, yields record batches, proves the end of the read |
 //! | 1 | [`delta`] | rows against the snapshot → changes |
 //! | 1 | [`snapshot`] | what the destination is known to hold: format, journal, commit, compaction |
@@ -89,5 +90,6 @@ pub mod points;
 pub mod shutdown;
 pub mod snapshot;
 pub mod source;
+pub mod spill;
 pub mod store;
 pub mod telemetry;
