@@ -6,6 +6,7 @@ pub mod fingerprint;
 pub mod key_map;
 pub mod keys;
 pub mod named;
+pub mod parts;
 pub mod primary_keys;
 pub mod repetitions;
 pub mod shard;

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::decisions;
 use super::intake::{self, Intake, Outlet};
-use super::loading::load;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
 use super::proving;
-use super::reading::{QueryRuntime, Readers};
+use super::reading::QueryRuntime;
 use super::run::now;
 use super::viewing;
 use crate::delivery::Item;
@@ -23,14 +23,16 @@ use crate::delta::examiner::Scope;
 use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
 use crate::domain::entry::{Fingerprint, Waiver};
-use crate::domain::id::{Epoch, IntentNumber};
+use crate::domain::id::{Epoch, Instant, IntentNumber};
 use crate::domain::key::KeyHash;
 use crate::domain::message::one_line;
+use crate::domain::sync::Mode;
 use crate::domain::whole::whole;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
 use crate::snapshot::{Snapshot, View};
+use crate::spill::Spill;
 use crate::store::{Audited, Decision, Store};
 
 /// The word of the audit log.
@@ -170,68 +172,118 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
         )));
     }
     let epoch = header.epoch;
-    let table = Arc::new(blocking(|| load(Some(view), epoch))?);
+    let spill = Arc::new(Spill::new(&order.state));
     let (started, memory) = (now(), order.memory_limit);
-    let examiner = sent.columns.examiner_of(Scope::Backlog, &table, epoch, started, memory);
     let model = &order.sync.model.name;
-    let (streams, runtime) = (reading.partitions, query.handle());
-    let mut readers = Readers::start(streams, &examiner, &sent.destination, model, runtime);
+    let runtime = query.handle();
+    let terms = Terms {
+        view: Some(view),
+        epoch,
+        columns: &sent.columns,
+        scope: Scope::Backlog,
+        now: started,
+        destination: &sent.destination,
+        model,
+        memory_limit: memory,
+        spill: &spill,
+        shutdown: None,
+        runtime,
+    };
+    let begun = Passes::begin(terms, reading.partitions).await?;
+    let (mut passes, mut readers) = begun.expect("nothing stops it");
     let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default());
-    let mut waiting = Waiting::new(Arc::clone(&table), epoch);
-    while let Some(chunk) = readers.next().await {
-        intake.take(&chunk, &mut waiting);
-        if waiting.bytes > memory {
-            return Err(Error::Refused(format!(
-                "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
-            )));
+    let mut waiting = Waiting::new(view);
+    let mut gone = Gone::default();
+    loop {
+        while let Some(chunk) = readers.next().await {
+            intake.take(&chunk, &mut waiting);
+            waiting.check()?;
+            if waiting.bytes + gone.bytes > memory {
+                return Err(Error::Refused(format!(
+                    "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
+                )));
+            }
         }
+        readers.end().await?;
+        gone.collect(passes.table(), order.sync.mode, epoch, started);
+        let Some(next) = passes.next().await? else { break };
+        readers = next;
     }
-    readers.end().await?;
     proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
-    let mut found = Found {
-        in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64,
+    Ok(Found {
+        in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64 + gone.in_doubt,
         waived: waiting.waived,
-        forgotten: Vec::new(),
-        still_held: 0,
+        forgotten: gone.forgotten,
+        still_held: gone.still_held,
         epoch,
-    };
-    for place in table.unmet() {
-        let entry = table.entry(place, epoch);
-        let absent = decision::absent(&entry, order.sync.mode, epoch, started);
-        match absent {
-            Absent::Keep | Absent::Forget => {}
-            Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
-                found.in_doubt += 1;
-                found.still_held += u64::from(entry.held.is_some());
-            }
-            Absent::Delete | Absent::Deferred => found.forgotten.push(table.key(place).to_vec()),
-        }
-    }
-    Ok(found)
+    })
 }
 
-/// Where the operations of the backlog go instead of away.
-struct Waiting {
-    table: Arc<Table>,
-    epoch: Epoch,
-    waived: BTreeMap<Vec<u8>, Fingerprint>,
-    in_doubt: BTreeSet<Vec<u8>>,
+/// What no row met.
+#[derive(Debug, Default)]
+struct Gone {
+    forgotten: Vec<Vec<u8>>,
+    in_doubt: u64,
+    still_held: u64,
     /// Of the keys, roughly.
     bytes: u64,
 }
 
-impl Waiting {
-    fn new(table: Arc<Table>, epoch: Epoch) -> Waiting {
-        Waiting { table, epoch, waived: BTreeMap::new(), in_doubt: BTreeSet::new(), bytes: 0 }
+impl Gone {
+    fn collect(&mut self, table: &Table, mode: Mode, epoch: Epoch, now: Instant) {
+        for place in table.unmet() {
+            let entry = table.entry(place, epoch);
+            match decision::absent(&entry, mode, epoch, now) {
+                Absent::Keep | Absent::Forget => {}
+                Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
+                    self.in_doubt += 1;
+                    self.still_held += u64::from(entry.held.is_some());
+                }
+                Absent::Delete | Absent::Deferred => {
+                    let key = table.key(place).to_vec();
+                    self.bytes += (key.len() + EACH) as u64;
+                    self.forgotten.push(key);
+                }
+            }
+        }
     }
 }
 
-impl Outlet for Waiting {
+/// Bytes of bookkeeping for each key, roughly.
+const EACH: usize = 64;
+
+/// Where the operations of the backlog go instead of away.
+struct Waiting<'a> {
+    view: &'a View,
+    waived: BTreeMap<Vec<u8>, Fingerprint>,
+    in_doubt: BTreeSet<Vec<u8>>,
+    /// Of the keys, roughly.
+    bytes: u64,
+    failed: Option<crate::snapshot::Error>,
+}
+
+impl Waiting<'_> {
+    fn new(view: &View) -> Waiting<'_> {
+        let (waived, in_doubt) = (BTreeMap::new(), BTreeSet::new());
+        Waiting { view, waived, in_doubt, bytes: 0, failed: None }
+    }
+
+    /// Whether the snapshot could be asked for all that came.
+    fn check(&mut self) -> Result<(), Error> {
+        self.failed.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+impl Outlet for Waiting<'_> {
     fn push(&mut self, item: &Item<'_>) {
-        const EACH: usize = 64;
-        let place = self.table.find(item.key_hash, item.key);
-        let entry = place.map(|place| self.table.entry(place, self.epoch));
+        let entry = match self.view.lookup(item.key) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                return;
+            }
+        };
         self.bytes += (item.key.len() + EACH) as u64;
         if entry.is_some_and(|entry| entry.doubt.is_some()) {
             self.in_doubt.insert(item.key.to_vec());

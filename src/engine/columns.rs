@@ -60,7 +60,8 @@ impl Columns {
     ) -> Arc<Examiner> {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let primary = (self.primary_key != self.key)
-            .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
+            .then(|| Arc::new(PrimaryKeys::new(memory)))
+            .map(|seen| Primary { columns: self.primary_key.clone(), seen });
         Arc::new(Examiner {
             table: Arc::clone(table),
             fingerprinter: Fingerprinter::new(

@@ -12,27 +12,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use self::closing::Closing;
-use self::deletes::Deletion;
+use self::deletes::Queue;
 use super::intake::{Intake, Outlet, Waiting};
 use super::late::Group;
 use super::prepare::Columns;
 use super::reading::Chunk;
-use super::removals::{self, Facts, Removals};
+use super::removals::{Facts, Removals};
 use crate::delivery::{Counts, Dispatch, Item};
 use crate::delta::table::Table;
 use crate::destination::Destination;
 use crate::domain::entry::Operation;
 use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::key::KeyHash;
-use crate::domain::sync::Sync;
+use crate::domain::sync::{Mode, Sync};
 use crate::domain::tally::Tally;
 use crate::snapshot::header::Header;
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
+use crate::spill::{self, Spill};
 
 /// See the file's comment.
 pub struct Course {
-    table: Arc<Table>,
     destination: Arc<Destination>,
     columns: Columns,
     epoch: Epoch,
@@ -43,8 +43,8 @@ pub struct Course {
     removals: Removals,
     /// The read was proven, and its removals are known.
     is_sorted: bool,
-    /// Deletes of `removals` that are to be handed over, in order.
-    deletes: VecDeque<Deletion>,
+    /// Deletes of `removals` that are to be handed over.
+    queue: Queue,
     /// Deletes of `removals` that delivery had or that count as unsent.
     handled_deletes: u64,
     /// Operations that were left unsent before delivery ever had them.
@@ -74,25 +74,24 @@ impl Outlet for Live<'_> {
 }
 
 impl Course {
-    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds.
+    /// `header` is that of the snapshot after the run's epoch was opened; what does not fit into memory goes to `spill`.
     pub fn new(
         header: &Header,
-        table: Arc<Table>,
         destination: Arc<Destination>,
         columns: Columns,
         waiting: Waiting,
+        spill: &Arc<Spill>,
     ) -> Course {
         Course {
-            table,
             destination,
             columns,
             epoch: header.epoch,
             reuse_floor: header.reuse_floor,
             intake: Intake::new(header.reuse_floor, waiting),
             late: VecDeque::new(),
-            removals: Removals::default(),
+            removals: Removals::new(spill),
             is_sorted: false,
-            deletes: VecDeque::new(),
+            queue: Queue::default(),
             handled_deletes: 0,
             unsent: 0,
             unnameable: 0,
@@ -127,15 +126,32 @@ impl Course {
         }
     }
 
-    /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
-    pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>, now: Instant) {
+    /// Sorts what the read did not meet of a part of the snapshot; to be called once all rows of it were taken.
+    ///
+    /// # Errors
+    /// What does not fit into memory cannot be written.
+    pub fn collect_removals(
+        &mut self,
+        table: &Table,
+        mode: Mode,
+        header: &Header,
+        now: Instant,
+    ) -> Result<(), spill::Error> {
+        self.removals.collect(table, mode, &header.releases, self.epoch, now)
+    }
+
+    /// Holds what the proven read did not meet against the guard.
+    pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
         self.is_sorted = true;
-        self.removals = removals::sort(&self.table, sync, header, facts, self.epoch, now);
+        self.removals.judge(sync, header, facts);
     }
 
     /// Notes in the journal what is held and what is forgotten.
-    pub fn record_removals(&self, run: RunId, journal: &mut Journal) {
-        removals::record(&self.removals, &self.table, run, journal);
+    ///
+    /// # Errors
+    /// What did not fit into memory cannot be read.
+    pub fn record_removals(&self, run: RunId, journal: &mut Journal) -> Result<(), spill::Error> {
+        self.removals.record(run, journal)
     }
 
     pub fn removals(&self) -> &Removals {
@@ -147,7 +163,7 @@ impl Course {
         let read = self.intake.counts.tally();
         let late: usize = self.late.iter().map(Group::len).sum();
         let waiting = (self.intake.lane.len() + late) as u64;
-        let deletes = (self.removals.delete.len() as u64).saturating_sub(self.handled_deletes);
+        let deletes = self.removals.deletes().saturating_sub(self.handled_deletes);
         let mut tally = Tally {
             delivered: counts.delivered,
             rejected: counts.rejected,

@@ -13,10 +13,9 @@ use futures::StreamExt as _;
 
 use super::order::Order;
 use super::prepare::{self, Error};
-use super::reading::QueryRuntime;
+use super::reading::{QueryRuntime, columns};
 use crate::delta::primary_keys::Full;
 use crate::delta::repetitions::{Repeated, Repetitions};
-use crate::domain::column::Column;
 use crate::domain::sync::CheckKeys;
 use crate::shutdown::Tasks;
 use crate::source::{self, Pins, Selection};
@@ -55,12 +54,9 @@ async fn look(
 ) -> Result<(), Error> {
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
-        let columns: Vec<Column<'_>> = batch
-            .columns()
-            .iter()
-            .map(|array| Column::new(array).expect("the source yields only supported types"))
-            .collect();
-        repetitions.sight(&columns, batch.num_rows()).map_err(|Full| Error::Keys(model.clone()))?;
+        repetitions
+            .sight(&columns(&batch), batch.num_rows())
+            .map_err(|Full| Error::Keys(model.clone()))?;
         // A stream that is always ready would never let an abandoned pass end.
         tokio::task::yield_now().await;
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::course::Course;
 use super::intake::Waiting;
-use super::loading::load_unless;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::proving;
@@ -35,6 +35,7 @@ use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
 use crate::source::{Completeness, Proof, vanished};
+use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
@@ -81,6 +82,8 @@ pub struct Line<'a> {
     order: &'a Order,
     run: RunId,
     prepared: Prepared,
+    /// Not here only while it is asked for the next pass.
+    passes: Option<Passes>,
     readers: Option<Readers>,
     course: Course,
     /// What became of the rows of a sample.
@@ -116,25 +119,26 @@ impl<'a> Line<'a> {
             store.set_pins(&order.sync.name, &stored(&prepared.pins)).await?;
         }
         let header = prepared.snapshot.header();
-        let is_stopped = || shutdown.stage() > Stage::Running;
-        let view = Some(prepared.snapshot.view());
-        let Some(table) = blocking(|| load_unless(view, header.epoch, is_stopped))? else {
+        let started = now();
+        let spill = Arc::new(Spill::new(&order.state));
+        let named = |it: &Chosen| it.keys.clone().map(|keys| Arc::new(Named::from_iter(keys)));
+        let terms = Terms {
+            view: Some(prepared.snapshot.view()),
+            epoch: header.epoch,
+            columns: &prepared.columns,
+            scope: order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it))),
+            now: started,
+            destination: &prepared.destination,
+            model: &order.sync.model.name,
+            memory_limit: order.memory_limit,
+            spill: &spill,
+            shutdown: Some(&shutdown),
+            runtime: prepared.query.handle(),
+        };
+        let streams = std::mem::take(&mut prepared.streams);
+        let Some((passes, readers)) = Passes::begin(terms, streams).await? else {
             return Ok(None);
         };
-        let table = Arc::new(table);
-        let started = now();
-        let memory = order.memory_limit;
-        let named = |it: &Chosen| it.keys.clone().map(Named::from_iter);
-        let scope = order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it)));
-        let examiner = prepared.columns.examiner_of(scope, &table, header.epoch, started, memory);
-        let streams = std::mem::take(&mut prepared.streams);
-        let readers = Readers::start(
-            streams,
-            &examiner,
-            &prepared.destination,
-            &order.sync.model.name,
-            prepared.query.handle(),
-        );
         let repeat = |request: &Request| request.idempotency.repeat;
         let mut delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
@@ -157,7 +161,7 @@ impl<'a> Line<'a> {
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
         let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
-        let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
+        let course = Course::new(&header, destination, columns, waiting, &spill);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();
@@ -167,6 +171,7 @@ impl<'a> Line<'a> {
             order,
             run,
             prepared,
+            passes: Some(passes),
             readers: Some(readers),
             course,
             sampled,
@@ -195,16 +200,50 @@ impl<'a> Line<'a> {
     /// The journal cannot be written.
     pub async fn read(&mut self, progress: &Progress) -> Result<End, Error> {
         let mut readers = self.readers.take().expect("a line is read once");
+        if let Some(end) = self.take_rows(readers, progress).await? {
+            return Ok(end);
+        }
+        let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
+        let completeness = proof.completeness();
+        let runtime = self.prepared.query.handle().clone();
+        let checked = proving::check_files(proof, &runtime);
+        match self.beside_delivery(pin!(checked), progress).await? {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Ok(End::Failed(error)),
+            None => return Ok(End::Stopped),
+        }
+        loop {
+            if let Err(error) = self.collect_removals() {
+                return Ok(End::Failed(error));
+            }
+            readers = match self.next_pass(progress).await? {
+                Ok(Some(readers)) => readers,
+                Ok(None) if self.stage() > Stage::Running => return Ok(End::Stopped),
+                Ok(None) => return Ok(self.judge_read(&completeness)),
+                Err(error) => return Ok(End::Failed(error)),
+            };
+            if let Some(end) = self.take_rows(readers, progress).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Takes the rows of one pass; how the read ended, if it did not come to the end of them.
+    async fn take_rows(
+        &mut self,
+        mut readers: Readers,
+        progress: &Progress,
+    ) -> Result<Option<End>, Error> {
         loop {
             self.show(progress).await;
             if self.delivery.dispatch.halted().is_some() {
-                return Ok(End::Stopped);
+                return Ok(Some(End::Stopped));
             }
             self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
             tokio::select! {
                 biased;
-                () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
+                () = self.shutdown.reached(Stage::Draining) => return Ok(Some(End::Stopped)),
                 stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
                 chunk = readers.next(), if self.delivery.dispatch.has_room() => match chunk {
                     Some(chunk) => {
@@ -221,39 +260,43 @@ impl<'a> Line<'a> {
             }
             let limit = self.order.sync.limits.max_invalid;
             if let Err(error) = proving::check_invalid(&self.course.intake, limit) {
-                return Ok(End::Failed(error));
+                return Ok(Some(End::Failed(error)));
             }
         }
-        if let Err(error) = readers.end().await {
-            return Ok(End::Failed(error));
-        }
-        self.prove(progress).await
+        Ok(readers.end().await.err().map(End::Failed))
     }
 
-    /// Whether the read was complete. The file system may let that wait; delivery and a stop do not.
-    async fn prove(&mut self, progress: &Progress) -> Result<End, Error> {
-        let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
-        let completeness = proof.completeness();
-        let runtime = self.prepared.query.handle().clone();
-        let mut checked = pin!(proving::check_files(proof, &runtime));
-        let checked = loop {
+    /// Waits for `work`, which may take its time, while delivery goes on; `None` where a stop came first.
+    async fn beside_delivery<T>(
+        &mut self,
+        mut work: impl Future<Output = T> + Unpin,
+        progress: &Progress,
+    ) -> Result<Option<T>, Error> {
+        loop {
             self.show(progress).await;
             self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
             tokio::select! {
                 biased;
-                () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
+                () = self.shutdown.reached(Stage::Draining) => return Ok(None),
                 stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
-                checked = &mut checked => break checked,
+                done = &mut work => return Ok(Some(done)),
             }
-        };
-        Ok(self.judge_read(checked, &completeness))
+        }
     }
 
-    fn judge_read(&mut self, checked: Result<(), Error>, completeness: &[Completeness]) -> End {
-        if let Err(error) = checked {
-            return End::Failed(error);
-        }
+    /// The readers of the rows that waited for the next part of the snapshot; none behind the last part, and where a stop came.
+    async fn next_pass(
+        &mut self,
+        progress: &Progress,
+    ) -> Result<Result<Option<Readers>, Error>, Error> {
+        let mut passes = self.passes.take().expect("it is put back each time");
+        let next = self.beside_delivery(pin!(passes.next()), progress).await;
+        self.passes = Some(passes);
+        Ok(next?.unwrap_or(Ok(None)))
+    }
+
+    fn judge_read(&mut self, completeness: &[Completeness]) -> End {
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
             return End::of_sample(rows_read, &self.order.sync.model.name);

@@ -4,24 +4,25 @@ use std::sync::Arc;
 
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
-use super::loading::load;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
 use super::proving;
-use super::reading::{Chunk, QueryRuntime, Readers};
-use super::removals::{self, Facts, Removals};
+use super::reading::{Chunk, QueryRuntime};
+use super::removals::{Facts, Removals};
 use super::run::now;
 use super::{skipping, viewing};
 use crate::delivery::Item;
+use crate::delta::examiner::Scope;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
 use crate::domain::key::{KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
-use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::record::Record;
 use crate::source::vanished;
+use crate::spill::Spill;
 use crate::store::Store;
 
 /// Lines of the sample, of each sort.
@@ -89,29 +90,46 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
-    let table = Arc::new(blocking(|| load(view.as_ref(), epoch))?);
-    let examiner = sent.columns.examiner(&table, epoch, now(), order.memory_limit);
-    let mut readers = Readers::start(
-        reading.partitions,
-        &examiner,
-        &sent.destination,
-        &order.sync.model.name,
-        query.handle(),
-    );
+    let spill = Arc::new(Spill::new(&order.state));
+    let started = now();
+    let terms = Terms {
+        view: view.as_ref(),
+        epoch,
+        columns: &sent.columns,
+        scope: Scope::All,
+        now: started,
+        destination: &sent.destination,
+        model: &order.sync.model.name,
+        memory_limit: order.memory_limit,
+        spill: &spill,
+        shutdown: None,
+        runtime: query.handle(),
+    };
+    let begun = Passes::begin(terms, reading.partitions).await?;
+    let (mut passes, mut readers) = begun.expect("nothing stops it");
+    let mut removals = Removals::new(&spill);
     let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
     let mut sketch = Sketch::default();
     let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false });
-    while let Some(chunk) = readers.next().await {
-        sketch.sample(&chunk);
-        intake.take(&chunk, &mut sketch);
-        proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
-    }
-    readers.end().await?;
     let completeness = reading.proof.completeness();
-    proving::check_files(reading.proof, query.handle()).await?;
+    let mut proof = Some(reading.proof);
+    loop {
+        while let Some(chunk) = readers.next().await {
+            sketch.sample(&chunk);
+            intake.take(&chunk, &mut sketch);
+            proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
+        }
+        readers.end().await?;
+        if let Some(proof) = proof.take() {
+            proving::check_files(proof, query.handle()).await?;
+        }
+        let releases = header.map_or(&[][..], |header| &header.releases);
+        removals.collect(passes.table(), order.sync.mode, releases, epoch, started)?;
+        let Some(next) = passes.next().await? else { break };
+        readers = next;
+    }
     let mut tally = intake.counts.tally();
     proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
-    let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let facts = Facts {
@@ -122,14 +140,12 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             credentials: [(); 2].map(|()| sent.destination.credentials_hash(header.lineage.0)),
             declares_account: order.connection.knows_account(),
         };
-        removals = removals::sort(&table, &order.sync, header, &facts, epoch, now());
+        removals.judge(&order.sync, header, &facts);
         removals.count(&mut tally);
     }
     let mut sample = sketch.lines(&intake);
-    let gone = removals.delete.iter().chain(&removals.held).take(SAMPLE);
-    sample.extend(
-        gone.map(|place| Line { what: "remove", key: Shown(table.key(*place)).to_string() }),
-    );
+    let gone = removals.sample(SAMPLE)?.into_iter();
+    sample.extend(gone.map(|key| Line { what: "remove", key: Shown(&key).to_string() }));
     let invalid = intake.notes.iter().take(INVALID);
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
     let model = &order.sync.model.name;

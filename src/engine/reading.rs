@@ -1,4 +1,4 @@
-//! The readers: one task a partition, on the query's own runtime, from record batches to chunks of operations.
+//! The readers: one task a stream, on the query's own runtime, from record batches to chunks of operations.
 //!
 //! A reader examines a batch, renders what is to be sent and hands it on; a full channel holds it back. Dropping
 //! [`Readers`] ends them: a query that will not yield is left behind on its runtime, and no stop waits for it.
@@ -7,11 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use super::parked::Parked;
 use super::prepare::Error;
 use crate::delta::examiner::{Candidate, Examined, Examiner};
 use crate::delta::primary_keys::Full;
@@ -110,7 +113,36 @@ impl Drop for QueryRuntime {
     }
 }
 
-/// The running readers of one read.
+/// A stream of rows, of a source or of those that waited.
+pub type Batches = BoxStream<'static, Result<RecordBatch, Error>>;
+
+/// The streams of a source.
+pub fn batches(streams: Vec<SendableRecordBatchStream>, model: &str) -> Vec<Batches> {
+    let batches = |stream: SendableRecordBatchStream| -> Batches {
+        let model = model.to_owned();
+        let named = move |error| Error::from(source::Error::of_stream(&error, &model));
+        stream.map(move |batch| batch.map_err(&named)).boxed()
+    };
+    streams.into_iter().map(batches).collect()
+}
+
+/// The columns of a batch that a source has yielded.
+pub fn columns(batch: &RecordBatch) -> Vec<Column<'_>> {
+    let column = |array| Column::new(array).expect("the source yields only supported types");
+    batch.columns().iter().map(column).collect()
+}
+
+/// What the readers of one pass over rows share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub examiner: Arc<Examiner>,
+    /// Where rows wait that are of no part of the snapshot that is in memory; `None` where there are no such rows.
+    pub parked: Option<Arc<Parked>>,
+    pub destination: Arc<Destination>,
+    pub model: String,
+}
+
+/// The running readers of one pass over rows.
 #[derive(Debug)]
 pub struct Readers {
     chunks: mpsc::Receiver<Chunk>,
@@ -120,24 +152,11 @@ pub struct Readers {
 
 impl Readers {
     /// Starts one reader for each stream on `runtime`.
-    pub fn start(
-        streams: Vec<SendableRecordBatchStream>,
-        examiner: &Arc<Examiner>,
-        destination: &Arc<Destination>,
-        model: &str,
-        runtime: &Handle,
-    ) -> Readers {
+    pub fn start(streams: Vec<Batches>, shared: &Shared, runtime: &Handle) -> Readers {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let mut tasks = Tasks::default();
         for stream in streams {
-            let reader = read(
-                stream,
-                Arc::clone(examiner),
-                Arc::clone(destination),
-                model.to_owned(),
-                sender.clone(),
-            );
-            tasks.spawn_on(reader, runtime);
+            tasks.spawn_on(read(stream, shared.clone(), sender.clone()), runtime);
         }
         Readers { chunks, tasks, failed: None }
     }
@@ -170,22 +189,20 @@ impl Readers {
 }
 
 async fn read(
-    mut stream: SendableRecordBatchStream,
-    examiner: Arc<Examiner>,
-    destination: Arc<Destination>,
-    model: String,
+    mut stream: Batches,
+    shared: Shared,
     chunks: mpsc::Sender<Chunk>,
 ) -> Result<(), Error> {
+    let Shared { examiner, parked, destination, model } = shared;
     let encoder =
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
     let delete = destination.encoder(Operation::Delete).filter(|delete| delete.names_record());
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
-        let columns: Vec<Column<'_>> = batch
-            .columns()
-            .iter()
-            .map(|array| Column::new(array).expect("the source yields only supported types"))
-            .collect();
+        let batch = match &parked {
+            Some(parked) => parked.sift(batch?, &examiner)?,
+            None => batch?,
+        };
+        let columns = columns(&batch);
         let examined = examiner
             .examine(&columns, batch.num_rows())
             .map_err(|Full| Error::PrimaryKeys(model.clone()))?;

@@ -160,7 +160,7 @@ async fn follow(
     }
     if end.allows_deletes() {
         points::reached(Point::BeforeDeletes);
-        line.sort_removals();
+        line.sort_removals()?;
         line.delete(progress).await?;
     }
     line.enter_drain().await?;

@@ -11,7 +11,7 @@ use super::header::Header;
 use super::manifest::Manifest;
 use super::merge::Merge;
 use super::names::{self, Name};
-use super::segment::{Probe, Segment};
+use super::segment::{Probe, Segment, Summary};
 use crate::domain::entry::{Confirmed, Entry};
 use crate::domain::key::{self, KeyHash};
 use crate::points::is_planted;
@@ -135,6 +135,13 @@ impl View {
     /// superseded. Reads nothing.
     pub fn entries_at_most(&self, range: &RangeInclusive<KeyHash>) -> usize {
         self.segments.iter().map(|segment| segment.entries_at_most(range)).sum()
+    }
+
+    /// Bytes of an entry in its segment, on average; 0 where there are none.
+    pub fn bytes_each(&self) -> usize {
+        let total = |of: fn(&Summary) -> u64| self.manifest.segments.iter().map(of).sum::<u64>();
+        let each = total(|it| it.bytes).checked_div(total(|it| it.entries)).unwrap_or(0);
+        usize::try_from(each).unwrap_or(usize::MAX)
     }
 
     /// The entry of one key, from at most one block of each segment.

@@ -49,7 +49,7 @@ impl Course {
         let is_ignored = points::is_planted("epoch_closed_over_unknown");
         let has_rest = tally.unsent + tally.unknown > self.unnameable && !is_ignored;
         let removals = &self.removals;
-        let deletes = removals.delete.len() as u64;
+        let deletes = removals.deletes();
         Closing {
             baseline,
             next_batch,

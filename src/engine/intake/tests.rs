@@ -90,13 +90,13 @@ fn table() -> Table {
     known.sort_by_key(|(key, _)| key::hash(key));
     let mut builder = Cut::default().builder(EPOCH, known.len());
     known.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
-    Cut::default().table(vec![builder.finish()])
+    Cut::default().table(0, vec![builder.finish()])
 }
 
 /// Examines the chunks in the order given by `order`; the chunks in their own order.
 fn examine(chunks: &[Vec<Row>], order: &[usize], has_primary: bool) -> Vec<Chunk> {
-    let primary =
-        has_primary.then(|| Primary { columns: vec![2], seen: PrimaryKeys::new(1 << 20) });
+    let primary = has_primary
+        .then(|| Primary { columns: vec![2], seen: Arc::new(PrimaryKeys::new(1 << 20)) });
     let examiner = Examiner {
         table: Arc::new(table()),
         fingerprinter: Fingerprinter::new(fingerprint::VERSION, ["id", "value"]),

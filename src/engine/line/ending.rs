@@ -11,8 +11,18 @@ use crate::points::is_planted;
 use crate::shutdown::blocking;
 
 impl Line<'_> {
-    /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
-    pub fn sort_removals(&mut self) {
+    /// Sorts what the read did not meet of the part of the snapshot that is in memory.
+    pub(super) fn collect_removals(&mut self) -> Result<(), Error> {
+        let (header, mode) = (self.prepared.snapshot.header(), self.order.sync.mode);
+        let table = self.passes.as_ref().expect("it is put back each time").table();
+        Ok(blocking(|| self.course.collect_removals(table, mode, header, self.started))?)
+    }
+
+    /// Holds what the proven read did not meet against the guard, and notes what of it is held or forgotten.
+    ///
+    /// # Errors
+    /// What did not fit into memory cannot be read.
+    pub fn sort_removals(&mut self) -> Result<(), Error> {
         let header = self.prepared.snapshot.header();
         let first = || self.prepared.credentials.clone();
         let last = match is_planted("renewal_unseen") {
@@ -28,8 +38,9 @@ impl Line<'_> {
             credentials: [first(), last],
             declares_account: self.order.connection.knows_account(),
         };
-        self.course.sort_removals(&self.order.sync, header, &facts, self.started);
-        self.course.record_removals(self.run, self.prepared.snapshot.journal());
+        self.course.sort_removals(&self.order.sync, header, &facts);
+        let journal = self.prepared.snapshot.journal();
+        Ok(blocking(|| self.course.record_removals(self.run, journal))?)
     }
 
     /// Sends the deletes, after everything else.
@@ -37,9 +48,9 @@ impl Line<'_> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn delete(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.course.queue_deletes();
+        blocking(|| self.course.queue_deletes())?;
         while self.course.has_deletes() && self.make_room(progress).await? {
-            self.course.push_delete(&mut self.delivery.dispatch);
+            self.course.push_delete(&mut self.delivery.dispatch)?;
         }
         self.settle(progress).await
     }

@@ -36,6 +36,8 @@ pub struct Setting {
     pub answers_by_record: bool,
     pub keys: i64,
     pub files: u32,
+    /// Bytes that a part of the snapshot may take as a table.
+    pub room: usize,
 }
 
 /// One thing that happens between runs, or a run.
@@ -238,6 +240,7 @@ impl Setting {
             answers_by_record: chance.percent(60),
             keys: i64::from(chance.number(3..10)),
             files: chance.number(1..4),
+            room: chance.pick(&[usize::MAX, 400, 1]),
         }
     }
 }

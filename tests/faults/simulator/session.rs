@@ -11,7 +11,6 @@ use counterflow::delivery::batch::Batcher;
 use counterflow::delivery::dispatch::{Dispatch, Terms};
 use counterflow::delivery::window::ParcelId;
 use counterflow::delta::repetitions::Repeated;
-use counterflow::delta::table::Table;
 use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
 use counterflow::domain::id::{Instant, IntentNumber, RunId};
@@ -22,7 +21,6 @@ use counterflow::domain::tally::Tally;
 use counterflow::engine::course::Course;
 use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
-use counterflow::engine::loading::load;
 use counterflow::engine::opening::{self, Asked};
 use counterflow::engine::prepare::Error;
 use counterflow::engine::proving::check_rows;
@@ -33,6 +31,7 @@ use counterflow::snapshot::header::{Baseline, Header};
 use counterflow::snapshot::journal::Syncer;
 use counterflow::snapshot::{self, Snapshot};
 use counterflow::source::vanished;
+use counterflow::spill::Spill;
 
 use super::chance::Chance;
 use super::fixture::{self, RETRY, SYNC};
@@ -100,7 +99,6 @@ pub struct Session<'w> {
     pub answers: u32,
     pub facts: Facts,
     pub started: Instant,
-    pub table: Arc<Table>,
     vanished: Vec<String>,
     is_committed: bool,
 }
@@ -200,7 +198,6 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     }
     let before = snapshot.header().clone();
     let header = &Header { reuse_floor: reuse_floor.max(before.reuse_floor), ..before.clone() };
-    let table = Arc::new(load(Some(snapshot.view()), header.epoch)?);
     let destination = fixture::destination(world.mapping);
     let columns = fixture::columns(world.mapping, world.setting.has_primary);
     let named = (choice.kind, header.epoch, world.mapping);
@@ -224,7 +221,8 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         false => Repeated::default(),
     };
     let waiting = Waiting::of(repeated, world.setting.repeat, run.chosen.is_some());
-    let course = Course::new(header, Arc::clone(&table), destination, columns, waiting);
+    let spill = Arc::new(Spill::new(&std::env::temp_dir()));
+    let course = Course::new(header, destination, columns, waiting, &spill);
     let session = Session {
         chance: Chance::new(run.seed),
         tick: 0,
@@ -243,7 +241,6 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         syncer: None,
         answers: 0,
         facts,
-        table,
         vanished: Vec::new(),
         is_committed: false,
     };
@@ -306,9 +303,9 @@ impl Session<'_> {
         }
         if end.allows_deletes() {
             self.sort_removals();
-            self.course.queue_deletes();
+            self.course.queue_deletes().expect("they are in memory");
             while self.course.has_deletes() && self.make_room()? {
-                self.course.push_delete(&mut self.dispatch);
+                self.course.push_delete(&mut self.dispatch).expect("they are in memory");
             }
             self.settle()?;
         }
@@ -358,9 +355,10 @@ impl Session<'_> {
             declares_account: true,
         };
         let header = self.snapshot.header();
-        self.course.sort_removals(&self.sync, header, &facts, self.started);
-        self.course.record_removals(self.world.run_id(), self.snapshot.journal());
-        if !self.course.removals().held.is_empty() {
+        self.course.sort_removals(&self.sync, header, &facts);
+        let noted = self.course.record_removals(self.world.run_id(), self.snapshot.journal());
+        noted.expect("they are in memory");
+        if self.course.removals().held() > 0 {
             self.world.count("holds");
         }
     }
