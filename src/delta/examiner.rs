@@ -193,14 +193,12 @@ impl Examiner {
         Ok(examined)
     }
 
-    /// The part of the snapshot that each row is to be compared with; the first, where nothing is to be known of a row.
-    pub fn parts(&self, columns: &[Column<'_>], rows: usize, parts: &Parts) -> Vec<usize> {
+    /// The part of the snapshot that each row is to be compared with; `None` for those that are not taken up.
+    pub fn parts(&self, columns: &[Column<'_>], rows: usize, parts: &Parts) -> Vec<Option<usize>> {
         let keys = self.keys(&self.key, columns, rows);
         let taken = self.taken(&keys);
-        let part = |row: usize| match taken.get(row) {
-            Some(false) => 0,
-            _ => parts.of(keys.hash(row)),
-        };
+        let is_taken = |row: &usize| taken.is_empty() || taken[*row];
+        let part = |row: usize| Some(row).filter(is_taken).map(|row| parts.of(keys.hash(row)));
         (0..rows).map(part).collect()
     }
 

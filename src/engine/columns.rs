@@ -38,19 +38,8 @@ impl Columns {
         }
     }
 
-    /// Compares rows of these columns with `table`. `memory` is in bytes.
+    /// Compares rows of these columns, those of `scope`, with `table`. `memory` is in bytes.
     pub fn examiner(
-        &self,
-        table: &Arc<Table>,
-        epoch: Epoch,
-        now: Instant,
-        memory: u64,
-    ) -> Arc<Examiner> {
-        self.examiner_of(Scope::All, table, epoch, now, memory)
-    }
-
-    /// As [`Columns::examiner`], of the rows of `scope`.
-    pub fn examiner_of(
         &self,
         scope: Scope,
         table: &Arc<Table>,

@@ -20,20 +20,11 @@ pub fn parts(view: Option<&View>, room: usize) -> Parts {
     Parts::new(cut, room, |shard| entries_of(cut.range(shard)) * each)
 }
 
-/// Loads the whole snapshot as the build side of the delta, on all cores; `None` holds nothing. `epoch` is the run's.
+/// Loads some shards of a snapshot as the build side of the delta, on all cores; `None` holds nothing. `epoch` is the run's.
+/// Comes back without a table, and soon, once `is_stopped`.
 ///
 /// # Errors
 /// A file of the snapshot is damaged.
-pub fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
-    let parts = parts(view, usize::MAX);
-    let shards = parts.shards(0).expect("there is a part");
-    Ok(load_part(view, epoch, parts.cut(), shards, &|| false)?.expect("nothing stops it"))
-}
-
-/// As [`load`], some shards of it; comes back without a table, and soon, once `is_stopped`.
-///
-/// # Errors
-/// As there.
 pub fn load_part(
     view: Option<&View>,
     epoch: Epoch,
@@ -69,6 +60,7 @@ mod tests {
     fn a_stop_ends_the_loading_without_a_table() {
         let stopped = load_part(None, Epoch(1), Cut::default(), 0..1, &|| true);
         assert!(stopped.unwrap().is_none());
-        assert_eq!(load(None, Epoch(1)).unwrap().len(), 0);
+        let empty = load_part(None, Epoch(1), Cut::default(), 0..1, &|| false).unwrap();
+        assert_eq!(empty.map(|table| table.len()), Some(0));
     }
 }

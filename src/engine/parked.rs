@@ -60,24 +60,26 @@ impl Parked {
         }
     }
 
-    /// Puts the rows of other parts than the first aside; the others come back. Blocks.
+    /// Puts the rows of other parts than the first aside; those of the first come back. Rows that are not taken up are nowhere
+    /// then. Blocks.
     ///
     /// # Errors
     /// They cannot be written.
     pub fn sift(&self, batch: RecordBatch, examiner: &Examiner) -> Result<RecordBatch, Error> {
         let parts = examiner.parts(&columns(&batch), batch.num_rows(), &self.parts);
-        if parts.iter().all(|part| *part == 0) {
+        if parts.iter().all(|part| *part == Some(0)) {
             return Ok(batch);
         }
-        let filter = |is_kept: fn(usize) -> bool| {
-            let mask = parts.iter().map(|part| Some(is_kept(*part))).collect::<BooleanArray>();
+        let filter = |is_kept: fn(&usize) -> bool| {
+            let mask = parts.iter().map(|part| Some(part.as_ref().is_some_and(is_kept)));
+            let mask = mask.collect::<BooleanArray>();
             filter_record_batch(&batch, &mask).map_err(|error| defect(&error))
         };
-        let (here, away) = (filter(|part| part == 0)?, filter(|part| part > 0)?);
+        let (here, away) = (filter(|part| *part == 0)?, filter(|part| *part > 0)?);
         let rows = self.converter.convert_columns(away.columns()).map_err(|it| defect(&it))?;
         let mut by_part = vec![Vec::new(); self.waiting.len()];
-        for (row, part) in parts.iter().filter(|part| **part > 0).enumerate() {
-            by_part[*part].push(row);
+        for (row, part) in parts.into_iter().flatten().filter(|part| *part > 0).enumerate() {
+            by_part[part].push(row);
         }
         for (part, its_rows) in by_part.iter().enumerate() {
             for row in its_rows {
@@ -194,7 +196,7 @@ mod tests {
         let parts = Parts::new(cut, 100, |_| 1_000 / cut.shards());
         assert!(parts.len() > 5);
         let table = Arc::new(Cut::default().table(0, Vec::new()));
-        let examiner = columns().examiner_of(Scope::All, &table, Epoch(1), Instant(0), 1 << 20);
+        let examiner = columns().examiner(Scope::All, &table, Epoch(1), Instant(0), 1 << 20);
         let parked = Arc::new(Parked::new(&parts, &batch(0..1).schema(), &spill));
         let mut came: BTreeMap<i64, Option<String>> = BTreeMap::new();
         for first in (0..1_000).step_by(100) {
@@ -207,7 +209,7 @@ mod tests {
                 while let Some(batch) = stream.next().await {
                     let batch = batch.unwrap();
                     let found = examiner.parts(&super::columns(&batch), batch.num_rows(), &parts);
-                    assert!(found.iter().all(|found| *found == part));
+                    assert!(found.iter().all(|found| *found == Some(part)));
                     for (id, name) in pairs(&batch) {
                         assert!(came.insert(id, name).is_none(), "{id} comes twice");
                     }

@@ -68,7 +68,7 @@ impl Passes {
     ) -> Result<Option<(Passes, Readers)>, Error> {
         let room = usize::try_from(table_room(terms.memory_limit)).unwrap_or(usize::MAX);
         let parts = loading::parts(terms.view, room);
-        let examiner = terms.columns.examiner_of(
+        let examiner = terms.columns.examiner(
             terms.scope,
             &Arc::new(nothing()),
             terms.epoch,

@@ -48,7 +48,7 @@ impl Session<'_> {
         let (mut part, mut parked) = (0, Vec::new());
         let table = Arc::new(self.load(&parts, part)?);
         let epoch = self.facts.epoch;
-        let mut examiner = columns.examiner_of(scope, &table, epoch, self.started, memory);
+        let mut examiner = columns.examiner(scope, &table, epoch, self.started, memory);
         let mut chunks: VecDeque<Chunk> = VecDeque::new();
         let mut examined = 0;
         loop {
@@ -97,8 +97,9 @@ impl Session<'_> {
                     if part == 0 {
                         let arrays = arrays(&rows);
                         let of = examiner.parts(&typed(&arrays), rows.len(), &parts);
-                        let (here, away) =
-                            of.into_iter().zip(rows).partition::<Vec<_>, _>(|(of, _)| *of == 0);
+                        let taken = of.into_iter().zip(rows);
+                        let taken = taken.filter_map(|(of, row)| of.map(|of| (of, row)));
+                        let (here, away) = taken.partition::<Vec<_>, _>(|(of, _)| *of == 0);
                         rows = here.into_iter().map(|(_, row)| row).collect();
                         parked.extend(away);
                     }
