@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::prepare::{self, Error};
 use super::run::now;
 use super::unexported;
+use crate::delivery::spool;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::message::one_line;
 use crate::folders::{create_private, sync_parent};
@@ -99,7 +100,7 @@ pub async fn forget(
         tracing::error!(sync, %error, "a snapshot that was put aside is settled at the next start");
     }
     forgotten?;
-    unexported::remove(state, &unexported);
+    unexported::remove(&state.join(spool::FOLDER), &unexported);
     Ok(left)
 }
 

@@ -27,5 +27,5 @@ pub mod report;
 pub mod run;
 pub mod sampling;
 pub mod skipping;
-mod unexported;
+pub mod unexported;
 pub mod viewing;
