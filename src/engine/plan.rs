@@ -72,8 +72,9 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
+    let query = QueryRuntime::start()?;
     if let Some(store) = store
-        && let Some(since) = skipping::unchanged_since(store, order).await
+        && let Some(since) = skipping::unchanged_since(store, order, &query).await
     {
         return Ok(Plan::of(Choice::skipped(since)));
     }
@@ -84,7 +85,6 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         None => false,
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
-    let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(store, order, header, &query).await?;
     let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
