@@ -12,6 +12,7 @@ use super::prepare::{self, Error};
 use super::reading::QueryRuntime;
 use crate::delta::fingerprint;
 use crate::destination::http;
+use crate::domain::hexadecimal;
 use crate::domain::id::RunId;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
 use crate::domain::value::ENCODING_VERSION;
@@ -153,7 +154,7 @@ fn definition(order: &Order, source: &str, pins: &str) -> String {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal::of(&hash.finalize())
 }
 
 /// Another engine may read or say the same files otherwise.
