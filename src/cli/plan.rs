@@ -47,6 +47,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "holds": plan.holds,
         "invalid": invalid,
         "warnings": plan.warnings,
+        "room": plan.room,
     })
 }
 
@@ -70,6 +71,9 @@ fn human(sync: &str, plan: &Plan) -> String {
     );
     for cause in &plan.holds {
         let _ = writeln!(text, "  the deletes would be held: {cause}");
+    }
+    if let Some(room) = &plan.room {
+        let _ = writeln!(text, "  {room}");
     }
     for warning in &plan.warnings {
         let _ = writeln!(text, "  {warning}");

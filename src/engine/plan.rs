@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::disk_need::{self, Room};
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
 use super::order::Order;
@@ -42,8 +43,10 @@ pub struct Plan {
     pub holds: Vec<HoldCause>,
     /// Keys and what is wrong with them.
     pub invalid: Vec<(String, String)>,
-    /// What makes rows change though nothing changed.
+    /// What makes rows change though nothing changed, and what the disk lacks.
     pub warnings: Vec<String>,
+    /// What the run would need of the disk; `None` of one that does nothing.
+    pub room: Option<Room>,
 }
 
 impl Plan {
@@ -56,6 +59,7 @@ impl Plan {
             holds: Vec::new(),
             invalid: Vec::new(),
             warnings: Vec::new(),
+            room: None,
         }
     }
 }
@@ -73,8 +77,9 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
+    let query = QueryRuntime::start()?;
     if let Some(store) = store
-        && let Some(since) = skipping::unchanged_since(store, order).await
+        && let Some(since) = skipping::unchanged_since(store, order, &query).await
     {
         return Ok(Plan::of(Choice::skipped(since)));
     }
@@ -85,7 +90,6 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         None => false,
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
-    let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(store, order, header, &query).await?;
     let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
@@ -149,7 +153,10 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let invalid = intake.notes.iter().take(INVALID);
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
     let model = &order.sync.model.name;
-    let warnings = reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let mut warnings: Vec<String> =
+        reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let room = disk_need::of(order, view.as_ref(), sent.choice.kind);
+    warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,
         tally,
@@ -157,6 +164,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         holds: removals.causes,
         invalid: invalid.collect(),
         warnings,
+        room: Some(room),
     })
 }
 

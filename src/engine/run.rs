@@ -86,10 +86,12 @@ async fn execute(
         report.outcome = Outcome::Cancelled;
         return Ok(());
     }
+    let query = QueryRuntime::start()?;
+    let end = query.end();
     let unchanged_since = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => None,
-        since = skipping::unchanged_since(store, order) => since,
+        since = skipping::unchanged_since(store, order, &query) => since,
     };
     if let Some(since) = unchanged_since {
         let skipped = Choice::skipped(since);
@@ -98,8 +100,6 @@ async fn execute(
         store.set_choice(report.run, skipped).await?;
         return Ok(());
     }
-    let query = QueryRuntime::start()?;
-    let end = query.end();
     let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
     // Where nothing cut it short it has come to its end.
     if carried_out.is_err() || report.outcome == Outcome::Cancelled {
