@@ -15,10 +15,10 @@ use crate::domain::key::KeyHash;
 
 /// Bytes that the touches of one range take in memory, roughly; few in tests, so that all but the smallest journals have
 /// several ranges.
-const MOST_BYTES: u64 = if cfg!(test) { 512 } else { 64 << 20 };
+const MOST_BYTES: u64 = if cfg!(test) { 256 } else { 64 << 20 };
 
 /// Bytes that are gathered before they are written.
-const MOST_HELD: usize = if cfg!(test) { 256 } else { 32 << 20 };
+const MOST_HELD: usize = if cfg!(test) { 64 } else { 32 << 20 };
 
 /// Ranges, at most: each has a place in memory.
 const MOST_RANGES: u64 = if cfg!(test) { 16 } else { 1 << 10 };
@@ -236,7 +236,8 @@ mod tests {
             partitions.add(key::hash(key), write).unwrap();
         }
         let mut bytes = disk.read(names::SPILL).unwrap();
-        bytes[FRAME_HEADER] ^= 1;
+        // A key, which would be another one.
+        bytes[FRAME_HEADER + 2] ^= 1;
         disk.put(names::SPILL, bytes);
         // In memory another file is behind the name now.
         let spill = partitions.spill.as_mut().unwrap();

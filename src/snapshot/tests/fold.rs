@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::encoding::Change;
 use super::super::fold::{Event, fold};
+use super::super::frame;
 use super::super::journal::Journal;
 use super::super::names;
 use super::*;
@@ -271,4 +272,28 @@ fn a_commit_that_cannot_set_aside_what_it_gathers_leaves_the_old_generation_and_
         assert!(!disk.exists(names::SPILL).unwrap(), "{n}");
     }
     assert!(spilled > 5, "{spilled} of {operations}");
+}
+
+#[test]
+fn a_journal_with_a_record_that_cannot_be_read_is_refused_whole_and_stays() {
+    // Of a kind that a later version has; another start; an intent whose key is cut short.
+    for (payload, is_newer) in [(vec![77], true), (vec![0; 21], false), (vec![1, 5, 0, 9], false)] {
+        let disk = MemoryDisk::new();
+        let mut snapshot = begun(&disk);
+        deliver(&mut snapshot, 1, 0..40, 1);
+        snapshot.journal().write().unwrap();
+        let mut bytes = disk.read("journal-1").unwrap();
+        let (start, offset) = (bytes.len(), bytes.len() as u64);
+        frame::begin(&mut bytes);
+        bytes.extend_from_slice(&payload);
+        frame::end(&mut bytes, start, offset);
+        disk.put("journal-1", bytes);
+        let files = disk.list().unwrap();
+        for known in [None, Some(known(&snapshot))] {
+            let error = open(&disk, known).unwrap_err();
+            assert_eq!(matches!(error, Error::Newer { .. }), is_newer, "{error}");
+            assert!(is_newer || matches!(error, Error::Damaged { .. }), "{error}");
+            assert_eq!(disk.list().unwrap(), files);
+        }
+    }
 }
