@@ -41,8 +41,6 @@ pub struct Course {
     /// What waited for the end of the read, and was not handed over yet.
     late: VecDeque<Group>,
     removals: Removals,
-    /// The read was proven, and its removals are known.
-    is_sorted: bool,
     /// Deletes of `removals` that are to be handed over.
     queue: Queue,
     /// Deletes of `removals` that delivery had or that count as unsent.
@@ -90,7 +88,6 @@ impl Course {
             intake: Intake::new(header.reuse_floor, waiting),
             late: VecDeque::new(),
             removals: Removals::new(spill),
-            is_sorted: false,
             queue: Queue::default(),
             handled_deletes: 0,
             unsent: 0,
@@ -142,7 +139,6 @@ impl Course {
 
     /// Holds what the proven read did not meet against the guard.
     pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
-        self.is_sorted = true;
         self.removals.judge(sync, header, facts);
     }
 

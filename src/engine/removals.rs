@@ -42,8 +42,10 @@ pub struct Removals {
     pub deferred: u64,
     /// One that is kept without a row is in doubt, rejected, or was held when the sync was a mirror.
     pub is_unsettled: bool,
-    /// Why the others are held; none before they were judged.
+    /// Why the others are held.
     pub causes: Vec<HoldCause>,
+    /// The read that did not meet them was proven; nothing comes of them before.
+    is_judged: bool,
 }
 
 /// How far somebody has come in the deletes.
@@ -58,7 +60,15 @@ impl Removals {
     pub fn new(spill: &Arc<Spill>) -> Removals {
         let [forget, released, others] = [(); 3].map(|()| Gone::new(spill));
         let causes = Vec::new();
-        Removals { forget, released, others, deferred: 0, is_unsettled: false, causes }
+        Removals {
+            forget,
+            released,
+            others,
+            deferred: 0,
+            is_unsettled: false,
+            causes,
+            is_judged: false,
+        }
     }
 
     /// Sorts the entries of a part of the snapshot that no row met.
@@ -99,11 +109,16 @@ impl Removals {
         Ok(())
     }
 
-    /// Holds what was collected and not released against the guard; to be called once, after the last part.
+    /// Holds what was collected and not released against the guard; to be called once, after the last part of a proven read.
     pub fn judge(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
+        self.is_judged = true;
         if !self.others.is_empty() {
             self.causes = causes(sync, header, facts, self.others.len());
         }
+    }
+
+    pub fn is_judged(&self) -> bool {
+        self.is_judged
     }
 
     fn are_others_held(&self) -> bool {
@@ -112,7 +127,11 @@ impl Removals {
 
     /// How many are to be deleted.
     pub fn deletes(&self) -> u64 {
-        self.released.len() + if self.are_others_held() { 0 } else { self.others.len() }
+        match (self.is_judged, self.are_others_held()) {
+            (false, _) => 0,
+            (true, true) => self.released.len(),
+            (true, false) => self.released.len() + self.others.len(),
+        }
     }
 
     /// How many are held.
@@ -151,8 +170,11 @@ impl Removals {
         Ok(keys)
     }
 
-    /// Adds them to a tally.
+    /// Adds them to a tally, once they are judged.
     pub fn count(&self, tally: &mut Tally) {
+        if !self.is_judged {
+            return;
+        }
         tally.deletes += self.deletes() + self.held() + self.deferred;
         tally.held += self.held();
         tally.deferred += self.deferred;

@@ -15,16 +15,19 @@ pub mod error;
 mod extras;
 mod fold;
 mod frame;
+mod frames;
 mod gather;
 pub mod glance;
 pub mod header;
 pub mod journal;
+mod ledger;
 mod manifest;
 pub mod memory_disk;
 mod merge;
 mod names;
 pub mod open;
 pub mod overlay;
+mod partitions;
 pub mod record;
 mod rest;
 mod scan;
@@ -32,6 +35,7 @@ mod segment;
 mod segment_writer;
 #[cfg(test)]
 mod tests;
+mod touches;
 pub mod view;
 
 pub use archive::archive;

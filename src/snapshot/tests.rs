@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod fold;
 mod model;
 mod rest;
 mod room;

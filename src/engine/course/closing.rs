@@ -58,13 +58,13 @@ impl Course {
             is_confirmed: is_complete && !has_rest && !was_stopped
                 || was_stopped && points::is_planted("kind_not_stored"),
             are_released_done: is_complete
-                && self.is_sorted
+                && removals.is_judged()
                 && removals.deferred == 0
                 && tally.deleted == deletes,
-            held: self.is_sorted.then(|| (tally.held, removals.causes.clone())),
+            held: removals.is_judged().then(|| (tally.held, removals.causes.clone())),
             left: Left {
                 is_sample: false,
-                is_proven: is_complete && self.is_sorted,
+                is_proven: is_complete && removals.is_judged(),
                 was_stopped,
                 is_clean: tally.is_clean(),
                 is_unsettled: removals.is_unsettled,
