@@ -10,8 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::decisions;
+use super::fates::Fates;
 use super::intake::{self, Intake, Outlet};
 use super::loading::load;
+use super::memory::Shares;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::proving;
@@ -31,6 +33,7 @@ use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
 use crate::snapshot::{Snapshot, View};
+use crate::spill::Spill;
 use crate::store::{Audited, Decision, Store};
 
 /// The word of the audit log.
@@ -176,17 +179,18 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     let model = &order.sync.model.name;
     let (streams, runtime) = (reading.partitions, query.handle());
     let mut readers = Readers::start(streams, &examiner, &sent.destination, model, runtime);
-    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default());
+    let fates = Fates::new(Shares::of(memory), Arc::new(Spill::new(&order.state)));
+    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default(), fates);
     let mut waiting = Waiting::new(Arc::clone(&table), epoch);
     while let Some(chunk) = readers.next().await {
-        intake.take(&chunk, &mut waiting);
-        if waiting.bytes > memory {
-            return Err(Error::Refused(format!(
-                "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
-            )));
-        }
+        intake.take(&chunk, &mut waiting)?;
+        waiting.check(memory, name)?;
     }
     readers.end().await?;
+    while intake.has_unsure() {
+        blocking(|| intake.decide(&mut waiting))?;
+        waiting.check(memory, name)?;
+    }
     proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
     let mut found = Found {
@@ -224,6 +228,17 @@ struct Waiting {
 impl Waiting {
     fn new(table: Arc<Table>, epoch: Epoch) -> Waiting {
         Waiting { table, epoch, waived: BTreeMap::new(), in_doubt: BTreeSet::new(), bytes: 0 }
+    }
+
+    /// # Errors
+    /// There are too many keys for `memory` bytes.
+    fn check(&self, memory: u64, name: &str) -> Result<(), Error> {
+        if self.bytes <= memory {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
+        )))
     }
 }
 

@@ -3,14 +3,17 @@
 //! Not here: the order of the steps (`run`), what they do to rows and operations (`course`).
 
 mod ending;
+mod unsure;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::course::Course;
+use super::fates::Fates;
 use super::intake::Waiting;
 use super::loading::load_unless;
+use super::memory::Shares;
 use super::order::Order;
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
@@ -35,6 +38,7 @@ use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
 use crate::source::{Completeness, Proof, vanished};
+use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
@@ -157,7 +161,9 @@ impl<'a> Line<'a> {
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
         let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
-        let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
+        let fates = Fates::new(Shares::of(memory), Arc::new(Spill::new(&order.state)));
+        let table = Arc::clone(&table);
+        let course = Course::new(&header, table, destination, columns, waiting, fates);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();
@@ -213,7 +219,10 @@ impl<'a> Line<'a> {
                             let intake = &self.course.intake;
                             sampled.meet(&chunk.examined, |hash| intake.is_repeated(hash));
                         }
-                        self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        let taken = self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        if let Err(error) = taken {
+                            return Ok(End::Failed(error.into()));
+                        }
                         points::reached(Point::RowsTaken);
                     }
                     None => break,
@@ -276,12 +285,14 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
+    pub async fn deliver_late(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
+        let end = self.decide(end, progress).await?;
         self.course.end_read(end.is_proven());
         while self.course.has_late() && self.make_room(progress).await? {
             self.course.push_late(&mut self.delivery.dispatch);
         }
-        self.settle(progress).await
+        self.settle(progress).await?;
+        Ok(end)
     }
 
     /// Waits until delivery can take more; false if the run is being stopped or has halted.

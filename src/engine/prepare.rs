@@ -41,6 +41,8 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] crate::store::Error),
     #[error(transparent)]
+    Spill(#[from] crate::spill::Error),
+    #[error(transparent)]
     Destination(#[from] crate::destination::http::Error),
     #[error(
         "cannot make the folder `{}`: {source}; make the disk usable again (space, permissions), then run again",

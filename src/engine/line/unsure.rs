@@ -1,0 +1,28 @@
+use super::{End, Line};
+use crate::engine::prepare::Error;
+use crate::engine::progress::Progress;
+use crate::engine::proving;
+use crate::shutdown::blocking;
+
+impl Line<'_> {
+    /// Decides on what had to be put aside while rows were read, as far as no stop comes; how the read has ended by that.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(super) async fn decide(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
+        let mut end = end;
+        while self.course.has_unsure() && self.make_room(progress).await? {
+            let journal = self.prepared.snapshot.journal();
+            let decided = blocking(|| self.course.decide(&mut self.delivery.dispatch, journal));
+            let limit = self.order.sync.limits.max_invalid;
+            let checked = decided.map_err(Error::from);
+            let checked = checked.and_then(|()| proving::check_invalid(&self.course.intake, limit));
+            if let Err(error) = checked
+                && !matches!(end, End::Failed(_))
+            {
+                end = End::Failed(error);
+            }
+        }
+        Ok(end)
+    }
+}
