@@ -156,7 +156,9 @@ impl Fates {
             return;
         }
         let mut filter = Filter::new(self.shares.filter);
-        self.exact.keys().for_each(|key| drop(filter.insert(key::hash(key))));
+        for key in self.exact.keys() {
+            filter.insert(key::hash(key));
+        }
         let [log, unsure] = [(); 2].map(|()| Piles::new(&self.spill, self.shares.keys / 8));
         let (stage, failure) = (Stage::Reading, None);
         self.beyond = Some(Box::new(Beyond { filter, log, unsure, stage, failure }));

@@ -140,7 +140,9 @@ impl<'a> Asked<'a> {
         out.push(u8::from(self.was_repeated));
         out.push(u8::from(self.repeats.is_some()));
         if let Some((batch, index, number)) = self.repeats {
-            [batch.0, u64::from(index), number.0].map(|number| put_varint(out, number));
+            for number in [batch.0, u64::from(index), number.0] {
+                put_varint(out, number);
+            }
         }
         put_varint(out, u64::from(self.target_len));
         put_bytes(out, self.fragment);

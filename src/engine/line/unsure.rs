@@ -5,7 +5,8 @@ use crate::engine::proving;
 use crate::shutdown::blocking;
 
 impl Line<'_> {
-    /// Decides on what had to be put aside while rows were read, as far as no stop comes; how the read has ended by that.
+    /// Decides on what had to be put aside while rows were read; how the read has ended by that. Where a stop comes before all
+    /// of it is decided on, the read was stopped.
     ///
     /// # Errors
     /// The journal cannot be written.
@@ -23,6 +24,6 @@ impl Line<'_> {
                 end = End::Failed(error);
             }
         }
-        Ok(end)
+        Ok(if self.course.has_unsure() { End::Stopped } else { end })
     }
 }

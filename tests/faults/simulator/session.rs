@@ -20,6 +20,7 @@ use counterflow::domain::run::{self, Outcome};
 use counterflow::domain::sync::{Definition, Mode, Sync};
 use counterflow::domain::tally::Tally;
 use counterflow::engine::course::Course;
+use counterflow::engine::fates::Fates;
 use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
 use counterflow::engine::loading::load;
@@ -33,6 +34,7 @@ use counterflow::snapshot::header::{Baseline, Header};
 use counterflow::snapshot::journal::Syncer;
 use counterflow::snapshot::{self, Snapshot};
 use counterflow::source::vanished;
+use counterflow::spill::Spill;
 
 use super::chance::Chance;
 use super::fixture::{self, RETRY, SYNC};
@@ -224,7 +226,9 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         false => Repeated::default(),
     };
     let waiting = Waiting::of(repeated, world.setting.repeat, run.chosen.is_some());
-    let course = Course::new(header, Arc::clone(&table), destination, columns, waiting);
+    let spill = Arc::new(Spill::new(&std::env::temp_dir()));
+    let fates = Fates::new(world.setting.room, spill);
+    let course = Course::new(header, Arc::clone(&table), destination, columns, waiting, fates);
     let session = Session {
         chance: Chance::new(run.seed),
         tick: 0,
@@ -297,6 +301,9 @@ impl Session<'_> {
     /// As `engine::run::follow`.
     fn follow(&mut self) -> Result<Ended, Halt> {
         let mut end = self.read()?;
+        if !matches!(end, End::Stopped) {
+            end = self.decide(end)?;
+        }
         if !matches!(end, End::Stopped) {
             self.course.end_read(end.is_proven());
             while self.course.has_late() && self.make_room()? {
