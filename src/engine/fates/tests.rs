@@ -1,3 +1,5 @@
+//! Fates of more keys than fit: none is forgotten, none is found that was not met, and memory stays within its shares.
+
 use super::*;
 
 fn fates(keys: usize, filter: usize) -> Fates {

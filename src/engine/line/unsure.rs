@@ -13,6 +13,7 @@ impl Line<'_> {
     pub(super) async fn decide(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
         let mut end = end;
         while self.course.has_unsure() && self.make_room(progress).await? {
+            self.deliver_meanwhile(progress).await?;
             let journal = self.prepared.snapshot.journal();
             let decided = blocking(|| self.course.decide(&mut self.delivery.dispatch, journal));
             let limit = self.order.sync.limits.max_invalid;
@@ -25,5 +26,18 @@ impl Line<'_> {
             }
         }
         Ok(if self.course.has_unsure() { End::Stopped } else { end })
+    }
+
+    /// Heeds what has come of requests, without waiting for any.
+    async fn deliver_meanwhile(&mut self, progress: &Progress) -> Result<(), Error> {
+        self.show(progress).await;
+        self.begin_journal().await?;
+        let journal = self.prepared.snapshot.journal();
+        tokio::select! {
+            biased;
+            stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
+            () = tokio::task::yield_now() => {}
+        }
+        Ok(())
     }
 }

@@ -106,7 +106,10 @@ impl Session<'_> {
                     let chunk = chunks.pop_front().expect("it is not empty");
                     let journal = self.snapshot.journal();
                     let taken = self.course.take(&chunk, &mut self.dispatch, journal);
-                    taken.expect("there is room for what is put aside");
+                    if let Err(error) = taken {
+                        self.world.count("reads without room to put keys aside");
+                        return Ok(End::Failed(error.into()));
+                    }
                 }
                 Event::Deliver => self.deliver()?,
             }
