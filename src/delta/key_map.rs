@@ -74,12 +74,24 @@ impl<V> KeyMap<V> {
         None
     }
 
+    /// All keys, in the order in which they came.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|place| &self.keys[self.ends.range(place)])
+    }
+
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Bytes, but for the ends of keys of many lengths.
+    #[cfg(test)]
+    pub fn allocated(&self) -> usize {
+        let values = self.values.capacity() * size_of::<V>();
+        self.slots.allocation_size() + 8 * self.hashes.capacity() + self.keys.capacity() + values
     }
 
     fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {

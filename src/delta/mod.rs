@@ -2,6 +2,7 @@
 
 pub mod ends;
 pub mod examiner;
+pub mod filter;
 pub mod fingerprint;
 pub mod key_map;
 pub mod keys;

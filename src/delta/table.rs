@@ -24,7 +24,8 @@ pub enum Sighting {
 }
 
 impl Sighting {
-    pub(super) fn of(byte: u8) -> Option<Sighting> {
+    /// That of a byte, as which it was kept.
+    pub fn of(byte: u8) -> Option<Sighting> {
         match byte {
             0 => None,
             1 => Some(Sighting::Unchanged),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::decisions;
+use super::fates::Fates;
 use super::intake::{self, Intake, Outlet};
+use super::memory::Shares;
 use super::order::Order;
 use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
@@ -191,23 +193,24 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     };
     let begun = Passes::begin(terms, reading.partitions).await?;
     let (mut passes, mut readers) = begun.expect("nothing stops it");
-    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default());
-    let mut waiting = Waiting::new(view);
-    let mut gone = Gone::default();
+    let fates = Fates::new(Shares::of(memory), Arc::clone(&spill));
+    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default(), fates);
+    let (mut waiting, mut gone) = (Waiting::new(view), Gone::default());
     loop {
         while let Some(chunk) = readers.next().await {
-            intake.take(&chunk, &mut waiting);
+            intake.take(&chunk, &mut waiting)?;
             waiting.check()?;
-            if waiting.bytes + gone.bytes > memory {
-                return Err(Error::Refused(format!(
-                    "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
-                )));
-            }
+            check_room(waiting.bytes + gone.bytes, memory, name)?;
         }
         readers.end().await?;
         gone.collect(passes.table(), order.sync.mode, epoch, started);
         let Some(next) = passes.next().await? else { break };
         readers = next;
+    }
+    while intake.has_unsure() {
+        blocking(|| intake.decide(&mut waiting))?;
+        waiting.check()?;
+        check_room(waiting.bytes + gone.bytes, memory, name)?;
     }
     proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
@@ -248,6 +251,17 @@ impl Gone {
             }
         }
     }
+}
+
+/// # Errors
+/// The keys take more than `memory` bytes.
+fn check_room(bytes: u64, memory: u64, name: &str) -> Result<(), Error> {
+    if bytes <= memory {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
+    )))
 }
 
 /// Bytes of bookkeeping for each key, roughly.

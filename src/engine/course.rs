@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::closing::Closing;
 use self::deletes::Queue;
+use super::fates::Fates;
 use super::intake::{Intake, Outlet, Waiting};
 use super::late::Group;
 use super::prepare::Columns;
@@ -78,6 +79,7 @@ impl Course {
         destination: Arc<Destination>,
         columns: Columns,
         waiting: Waiting,
+        fates: Fates,
         spill: &Arc<Spill>,
     ) -> Course {
         Course {
@@ -85,7 +87,7 @@ impl Course {
             columns,
             epoch: header.epoch,
             reuse_floor: header.reuse_floor,
-            intake: Intake::new(header.reuse_floor, waiting),
+            intake: Intake::new(header.reuse_floor, waiting, fates),
             late: VecDeque::new(),
             removals: Removals::new(spill),
             queue: Queue::default(),
@@ -96,8 +98,28 @@ impl Course {
     }
 
     /// Takes one chunk in; what can be sent now is handed over.
-    pub fn take(&mut self, chunk: &Chunk, dispatch: &mut Dispatch, journal: &mut Journal) {
-        self.intake.take(chunk, &mut Live { dispatch, journal });
+    ///
+    /// # Errors
+    /// As [`Intake::take`].
+    pub fn take(
+        &mut self,
+        chunk: &Chunk,
+        dispatch: &mut Dispatch,
+        journal: &mut Journal,
+    ) -> Result<(), spill::Error> {
+        self.intake.take(chunk, &mut Live { dispatch, journal })
+    }
+
+    /// After the read has ended: decides on the next of what had to be put aside. Blocks.
+    ///
+    /// # Errors
+    /// As [`Intake::decide`].
+    pub fn decide(
+        &mut self,
+        dispatch: &mut Dispatch,
+        journal: &mut Journal,
+    ) -> Result<(), spill::Error> {
+        self.intake.decide(&mut Live { dispatch, journal })
     }
 
     /// Null and repeated keys of the read.
@@ -105,8 +127,16 @@ impl Course {
         u64::try_from(self.intake.counts.invalid_keys).unwrap_or(0)
     }
 
-    /// The read ended: what waited for it may go, what needs its proof too only with it.
+    pub fn has_unsure(&self) -> bool {
+        self.intake.has_unsure()
+    }
+
+    /// The read ended, and what was put aside is decided on: what waited for that may go, what needs the proof of the read
+    /// too only with it. Where it could not be decided on, nothing goes: its key may be one of those.
     pub fn end_read(&mut self, is_proven: bool) {
+        if self.intake.is_broken() {
+            return;
+        }
         let (groups, left_out) = self.intake.lane.groups(is_proven);
         self.late = groups;
         self.unsent += left_out;

@@ -3,13 +3,16 @@
 //! Not here: the order of the steps (`run`), what they do to rows and operations (`course`).
 
 mod ending;
+mod unsure;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::course::Course;
+use super::fates::Fates;
 use super::intake::Waiting;
+use super::memory::Shares;
 use super::order::Order;
 use super::passes::{Passes, Terms};
 use super::prepare::{self, Error, Prepared};
@@ -161,7 +164,8 @@ impl<'a> Line<'a> {
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
         let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
-        let course = Course::new(&header, destination, columns, waiting, &spill);
+        let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
+        let course = Course::new(&header, destination, columns, waiting, fates, &spill);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();
@@ -252,7 +256,10 @@ impl<'a> Line<'a> {
                             let intake = &self.course.intake;
                             sampled.meet(&chunk.examined, |hash| intake.is_repeated(hash));
                         }
-                        self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        let taken = self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        if let Err(error) = taken {
+                            return Ok(Some(End::Failed(error.into())));
+                        }
                         points::reached(Point::RowsTaken);
                     }
                     None => break,
@@ -315,16 +322,21 @@ impl<'a> Line<'a> {
         End::Proven
     }
 
-    /// Sends what had to wait for the end of the read; what needs its proof too, only with it.
+    /// Sends what had to wait for the end of the read; what needs its proof too, only with it. How the read has ended by that.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
+    pub async fn deliver_late(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
+        let end = self.decide(end, progress).await?;
+        if matches!(end, End::Stopped) {
+            return Ok(end);
+        }
         self.course.end_read(end.is_proven());
         while self.course.has_late() && self.make_room(progress).await? {
             self.course.push_late(&mut self.delivery.dispatch);
         }
-        self.settle(progress).await
+        self.settle(progress).await?;
+        Ok(end)
     }
 
     /// Waits until delivery can take more; false if the run is being stopped or has halted.

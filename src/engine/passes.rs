@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::columns::Columns;
 use super::loading::{self, load_part};
+use super::memory::Shares;
 use super::parked::Parked;
 use super::prepare::Error;
 use super::reading::{Readers, Shared, batches};
@@ -66,8 +67,7 @@ impl Passes {
         terms: Terms<'_>,
         streams: Vec<SendableRecordBatchStream>,
     ) -> Result<Option<(Passes, Readers)>, Error> {
-        let room = usize::try_from(table_room(terms.memory_limit)).unwrap_or(usize::MAX);
-        let parts = loading::parts(terms.view, room);
+        let parts = loading::parts(terms.view, Shares::of(terms.memory_limit).table);
         let examiner = terms.columns.examiner(
             terms.scope,
             &Arc::new(nothing()),
@@ -152,24 +152,4 @@ impl Passes {
 /// A table of no part.
 fn nothing() -> Table {
     Cut::default().table(0, Vec::new())
-}
-
-/// What a process takes beside the table of a snapshot, in bytes: the query with its buffers, batches on their way, and the
-/// program itself.
-const BESIDE_TABLE: u64 = 200 << 20;
-
-/// Bytes that the table of a snapshot may take.
-fn table_room(memory_limit: u64) -> u64 {
-    memory_limit.saturating_sub(BESIDE_TABLE).max(memory_limit / 8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_has_what_is_left_of_the_memory() {
-        let room = |mebibytes: u64| table_room(mebibytes << 20) >> 20;
-        assert_eq!([0, 16, 200, 256, 512, 4096].map(room), [0, 2, 25, 56, 312, 3896]);
-    }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::disk_need::{self, Room};
+use super::fates::Fates;
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
+use super::memory::Shares;
 use super::order::Order;
 use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
@@ -15,11 +17,13 @@ use super::run::now;
 use super::{skipping, viewing};
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
+use crate::delta::key_map::KeyMap;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
-use crate::domain::key::{KeyHash, Shown};
+use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
+use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::record::Record;
 use crate::source::vanished;
@@ -114,13 +118,14 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let mut removals = Removals::new(&spill);
     let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
     let mut sketch = Sketch::default();
-    let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false });
+    let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
+    let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false }, fates);
     let completeness = reading.proof.completeness();
     let mut proof = Some(reading.proof);
     loop {
         while let Some(chunk) = readers.next().await {
             sketch.sample(&chunk);
-            intake.take(&chunk, &mut sketch);
+            intake.take(&chunk, &mut sketch)?;
             proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
         }
         readers.end().await?;
@@ -131,6 +136,10 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         removals.collect(passes.table(), order.sync.mode, releases, epoch, started)?;
         let Some(next) = passes.next().await? else { break };
         readers = next;
+    }
+    while intake.has_unsure() {
+        blocking(|| intake.decide(&mut sketch))?;
+        proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
     }
     let mut tally = intake.counts.tally();
     proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
@@ -173,6 +182,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
 struct Sketch {
     added: Vec<Vec<u8>>,
     changed: Vec<Vec<u8>>,
+    /// Whether each of them was pushed.
+    pushed: KeyMap<bool>,
 }
 
 impl Sketch {
@@ -180,15 +191,27 @@ impl Sketch {
         for candidate in chunk.operations.iter().map(|operation| operation.candidate) {
             let keys = if candidate.place.is_some() { &mut self.changed } else { &mut self.added };
             if keys.len() < CANDIDATES {
-                keys.push(chunk.examined.keys.key(candidate.row).to_vec());
+                let key = chunk.examined.keys.key(candidate.row);
+                keys.push(key.to_vec());
+                self.pushed.insert_new(chunk.examined.keys.hash(candidate.row), key, false);
             }
+        }
+    }
+
+    fn note_pushed(&mut self, hash: KeyHash, key: &[u8], is_pushed: bool) {
+        if self.pushed.get(hash, key).is_some() {
+            self.pushed.insert(hash, key, is_pushed);
         }
     }
 
     /// The first of those that are really to be sent.
     fn lines(&self, intake: &Intake) -> Vec<Line> {
         let lines = |what: &'static str, keys: &[Vec<u8>]| {
-            let sent = keys.iter().filter(|key| intake.is_sent(key)).take(SAMPLE);
+            let is_sent = |key: &&Vec<u8>| {
+                let hash = key::hash(key);
+                self.pushed.get(hash, key) == Some(&true) || intake.lane.has(hash, key)
+            };
+            let sent = keys.iter().filter(is_sent).take(SAMPLE);
             sent.map(|key| Line { what, key: Shown(key).to_string() }).collect::<Vec<_>>()
         };
         [lines("add", &self.added), lines("change", &self.changed)].concat()
@@ -196,10 +219,13 @@ impl Sketch {
 }
 
 impl Outlet for Sketch {
-    fn push(&mut self, _item: &Item<'_>) {}
+    fn push(&mut self, item: &Item<'_>) {
+        self.note_pushed(item.key_hash, item.key, true);
+    }
 
     /// Nothing ever leaves.
-    fn withdraw(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.note_pushed(hash, key, false);
         true
     }
 

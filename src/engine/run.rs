@@ -156,7 +156,7 @@ async fn follow(
     progress.started();
     let mut end = line.read(progress).await?;
     if !matches!(end, End::Stopped) {
-        line.deliver_late(&end, progress).await?;
+        end = line.deliver_late(end, progress).await?;
     }
     if end.allows_deletes() {
         points::reached(Point::BeforeDeletes);

@@ -6,7 +6,7 @@
 
 pub mod archive;
 mod block;
-mod codec;
+pub mod codec;
 pub mod commit;
 mod compaction;
 pub mod disk;

@@ -44,6 +44,7 @@ mod http_questions;
 mod identity;
 mod invalid;
 mod last_good;
+mod many_keys;
 mod once;
 mod operations;
 mod oracle_itself;

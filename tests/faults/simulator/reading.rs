@@ -31,6 +31,26 @@ enum Event {
 }
 
 impl Session<'_> {
+    /// As `Line::decide`.
+    pub fn decide(&mut self, end: End) -> Result<End, Halt> {
+        while self.course.has_unsure() && self.make_room()? {
+            let before = self.course.intake.counts;
+            let decided = self.course.decide(&mut self.dispatch, self.snapshot.journal());
+            decided.expect("what was put aside can be read");
+            if self.course.intake.counts.unsent < before.unsent {
+                self.world.count("rows decided on after the read");
+            }
+            if self.course.intake.counts.invalid > before.invalid {
+                self.world.count("rows found invalid after the read");
+            }
+        }
+        if !self.course.has_unsure() {
+            return Ok(end);
+        }
+        self.facts.is_read_complete = false;
+        Ok(End::Stopped)
+    }
+
     /// As `Line::read`: two readers examine at their own pace, and the run takes chunks in while it delivers.
     pub fn read(&mut self) -> Result<End, Halt> {
         let (rows, scope) = match &self.run.chosen {
@@ -44,7 +64,7 @@ impl Session<'_> {
         });
         let memory = 1 << 20;
         let columns = fixture::columns(self.facts.mapping, self.world.setting.has_primary);
-        let parts = parts(Some(self.snapshot.view()), self.world.setting.room);
+        let parts = parts(Some(self.snapshot.view()), self.world.setting.room.table);
         let (mut part, mut parked) = (0, Vec::new());
         let table = Arc::new(self.load(&parts, part)?);
         let epoch = self.facts.epoch;
@@ -112,7 +132,12 @@ impl Session<'_> {
                 }
                 Event::Take => {
                     let chunk = chunks.pop_front().expect("it is not empty");
-                    self.course.take(&chunk, &mut self.dispatch, self.snapshot.journal());
+                    let journal = self.snapshot.journal();
+                    let taken = self.course.take(&chunk, &mut self.dispatch, journal);
+                    if let Err(error) = taken {
+                        self.world.count("reads without room to put keys aside");
+                        return Ok(End::Failed(error.into()));
+                    }
                 }
                 Event::Deliver => self.deliver()?,
             }

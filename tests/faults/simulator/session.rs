@@ -19,6 +19,7 @@ use counterflow::domain::run::{self, Outcome};
 use counterflow::domain::sync::{Definition, Mode, Sync};
 use counterflow::domain::tally::Tally;
 use counterflow::engine::course::Course;
+use counterflow::engine::fates::Fates;
 use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
 use counterflow::engine::opening::{self, Asked};
@@ -221,8 +222,9 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         false => Repeated::default(),
     };
     let waiting = Waiting::of(repeated, world.setting.repeat, run.chosen.is_some());
-    let spill = Arc::new(Spill::new(&std::env::temp_dir()));
-    let course = Course::new(header, destination, columns, waiting, &spill);
+    let spill = Arc::new(spill(run));
+    let fates = Fates::new(world.setting.room, Arc::clone(&spill));
+    let course = Course::new(header, destination, columns, waiting, fates, &spill);
     let session = Session {
         chance: Chance::new(run.seed),
         tick: 0,
@@ -245,6 +247,16 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         is_committed: false,
     };
     Ok(session)
+}
+
+/// For what does not fit. In every other read that fails there is no room for it.
+fn spill(run: &Run) -> Spill {
+    let fails = |trouble: &Trouble| matches!(trouble, Trouble::ReadFails { .. });
+    if !run.seed.is_multiple_of(2) || !run.troubles.iter().any(fails) {
+        return Spill::new(&std::env::temp_dir());
+    }
+    let gone = tempfile::tempdir().expect("a folder can be made");
+    Spill::new(gone.path())
 }
 
 /// As `prepare::prepare` of a run of all rows: its kind, and below which number it repeats nothing.
@@ -294,6 +306,9 @@ impl Session<'_> {
     /// As `engine::run::follow`.
     fn follow(&mut self) -> Result<Ended, Halt> {
         let mut end = self.read()?;
+        if !matches!(end, End::Stopped) {
+            end = self.decide(end)?;
+        }
         if !matches!(end, End::Stopped) {
             self.course.end_read(end.is_proven());
             while self.course.has_late() && self.make_room()? {

@@ -1,0 +1,156 @@
+//! The same random rows, in so little memory that not all keys fit: once what was put aside is decided on, all is as where
+//! they do.
+
+use super::*;
+use crate::spill::Error;
+
+/// No key fits among the exact ones, and so many may be looked up at once.
+fn none_exact(filter: usize, at_once: usize) -> Fates {
+    let mut fates = fates(Shares { keys: at_once * 128, filter, table: 0 });
+    let long = vec![0; 1 + at_once * 128];
+    fates.insert(key::hash(&long), &long, Fate::Blocked);
+    fates
+}
+
+/// Some rooms: for no key, for a few, for half of them; with a filter that knows all, many or none.
+fn tight() -> impl Strategy<Value = Shares> {
+    let keys = prop_oneof![Just(0), Just(200), Just(1_000)];
+    let filter = prop_oneof![Just(0), Just(64), Just(4_096)];
+    (keys, filter).prop_map(|(keys, filter)| Shares { keys, filter, table: 0 })
+}
+
+fn check_sum(intake: &Intake) -> Result<(), TestCaseError> {
+    let tally = intake.counts.tally();
+    let sum = tally.unchanged + tally.upserts + tally.invalid + tally.waived;
+    prop_assert_eq!(tally.rows_read, sum, "{:?}", tally);
+    prop_assert!(tally.upserts >= tally.unsent, "{:?}", tally);
+    Ok(())
+}
+
+fn names(intake: &Intake) -> Vec<(String, Option<String>)> {
+    let names = intake.notes.iter().map(|note| (note.key.clone(), note.code.clone()));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn in_little_memory_the_same_is_sent_counted_and_named_as_in_plenty(
+        (chunks, examined, taken) in orders(),
+        shares in tight(),
+        has_primary: bool,
+        has_pass: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let waiting = || match has_pass {
+            true => Waiting { repeated: pass(&chunks, has_primary), repetitions: true },
+            false => Waiting::default(),
+        };
+        let (mut plenty, mut all) = (Intake::new(IntentNumber(0), waiting(), exact()), Fake::default());
+        let (mut little, mut outlet) =
+            (Intake::new(IntentNumber(0), waiting(), fates(shares)), Fake::default());
+        for number in &taken {
+            plenty.take(&parts[*number], &mut all).unwrap();
+            little.take(&parts[*number], &mut outlet).unwrap();
+            check_sum(&little)?;
+        }
+        prop_assert!(!plenty.has_unsure());
+        while little.has_unsure() {
+            little.decide(&mut outlet).unwrap();
+            check_sum(&little)?;
+        }
+        prop_assert_eq!(little.counts.tally(), plenty.counts.tally());
+        prop_assert_eq!(little.counts.invalid_keys, plenty.counts.invalid_keys);
+        prop_assert_eq!(names(&little), names(&plenty));
+        prop_assert_eq!(&outlet.waiting, &all.waiting);
+        prop_assert!(outlet.twice.is_empty() && outlet.repeated.is_empty());
+        prop_assert_eq!(little.lane.len(), plenty.lane.len());
+        for key in (0..IDS).map(key_of) {
+            let hash = key::hash(&key);
+            prop_assert_eq!(little.lane.has(hash, &key), plenty.lane.has(hash, &key));
+        }
+        let [little, plenty] = [little, plenty].map(|mut it| it.lane.groups(true).1);
+        prop_assert_eq!(little, plenty, "as many are left out for the rest of their batch");
+    }
+
+    #[test]
+    fn in_little_memory_a_repeated_key_is_in_doubt_if_it_has_left_and_else_never_sent(
+        (chunks, examined, taken) in orders(),
+        shares in tight(),
+        has_primary: bool,
+        leaves: u64,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates(shares));
+        let mut outlet = Fake::default();
+        let leave = |outlet: &mut Fake, step: usize| {
+            if leaves >> (step % 64) & 1 == 1 {
+                let waiting = std::mem::take(&mut outlet.waiting);
+                outlet.left.extend(waiting);
+            }
+        };
+        for (step, number) in taken.iter().enumerate() {
+            intake.take(&parts[*number], &mut outlet).unwrap();
+            leave(&mut outlet, step);
+        }
+        for step in 32.. {
+            if !intake.has_unsure() {
+                break;
+            }
+            intake.decide(&mut outlet).unwrap();
+            check_sum(&intake)?;
+            leave(&mut outlet, step);
+        }
+        prop_assert!(outlet.twice.is_empty(), "{:?}", outlet.twice);
+        let mut met = BTreeMap::<Vec<u8>, usize>::new();
+        for id in chunks.iter().flatten().filter_map(|row| row.0) {
+            *met.entry(key_of(id)).or_default() += 1;
+        }
+        for key in met.iter().filter(|(_, count)| **count > 1).map(|(key, _)| key) {
+            prop_assert!(!outlet.waiting.contains(key) && !intake.lane.has(key::hash(key), key));
+            let noted = outlet.repeated.iter().filter(|noted| *noted == key).count();
+            prop_assert_eq!(noted, usize::from(outlet.left.contains(key)));
+        }
+    }
+
+    #[test]
+    fn of_rows_that_were_all_put_aside_none_leaves_whose_key_comes_again(
+        (chunks, examined, taken) in orders(),
+        has_primary: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let fates = none_exact(0, 1_000);
+        let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+        let mut outlet = Fake::default();
+        taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet).unwrap());
+        prop_assert!(outlet.waiting.is_empty());
+        while intake.has_unsure() {
+            intake.decide(&mut outlet).unwrap();
+            let waiting = std::mem::take(&mut outlet.waiting);
+            outlet.left.extend(waiting);
+        }
+        prop_assert!(outlet.repeated.is_empty(), "{:?}", outlet.repeated);
+    }
+}
+
+#[test]
+fn what_cannot_be_put_aside_ends_the_read_and_is_unsent() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = Spill::new(folder.path());
+    drop(folder);
+    let fates = Fates::new(Shares { keys: 0, filter: 0, table: 0 }, Arc::new(spill));
+    let (mut intake, mut outlet) =
+        (Intake::new(IntentNumber(0), Waiting::default(), fates), Fake::default());
+    let rows = [7, 15, 23].map(|id| (Some(id), 1, None));
+    let parts = examine(&[rows.to_vec()], &[0], false);
+    let refused = intake.take(&parts[0], &mut outlet).unwrap_err();
+    assert!(matches!(refused, Error::Write { .. }), "{refused}");
+    assert!(intake.is_broken() && !intake.has_unsure());
+    intake.decide(&mut outlet).unwrap();
+    let tally = intake.counts.tally();
+    assert_eq!((tally.rows_read, tally.upserts, tally.unsent), (3, 3, 3));
+    assert!(outlet.waiting.is_empty());
+}
