@@ -8,8 +8,8 @@ use crate::domain::key::KeyHash;
 use crate::shutdown::on_all_cores;
 use crate::snapshot::{Error, Stored, View};
 
-/// Bytes that an entry takes in a table beyond those in a segment, at most on average.
-const BESIDE: usize = 8;
+/// Bytes that an entry takes in a table beyond those in a segment, on average; with keys of several lengths two more.
+const BESIDE: usize = 3;
 
 /// The parts of a snapshot of which each takes about `room` bytes as a table; `None` holds nothing.
 pub fn parts(view: Option<&View>, room: usize) -> Parts {

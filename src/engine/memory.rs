@@ -12,14 +12,17 @@ pub struct Shares {
     pub filter: usize,
     /// The table of a part of the snapshot.
     pub table: usize,
+    /// Sorts, groups and joins of the model's query.
+    pub query: usize,
 }
 
 impl Shares {
-    /// `limit` is in bytes. Keys and filter grow where many rows are sent, which few are where the table is large.
+    /// `limit` is in bytes. What may grow at one time is little more than it: few keys are sent where the table is large, and most
+    /// queries hold no rows.
     pub fn of(limit: u64) -> Shares {
         let part = |of: u64| usize::try_from(limit / of).unwrap_or(usize::MAX);
         let rest = usize::try_from(limit.saturating_sub(BESIDE)).unwrap_or(usize::MAX);
-        Shares { keys: part(16), filter: part(8), table: rest.max(part(8)) }
+        Shares { keys: part(16), filter: part(8), table: rest.max(part(8)), query: part(2) }
     }
 }
 

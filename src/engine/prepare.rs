@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use super::columns::Columns;
+use super::memory::Shares;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
@@ -414,7 +415,7 @@ pub async fn read(
     pins: Pins,
     query: &QueryRuntime,
 ) -> Result<Reading, Error> {
-    let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
+    let memory = Shares::of(order.memory_limit).query;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let reader = Reader::new(vec![Arc::clone(&order.source)], Settings::new(cores, memory));
     let model = order.sync.model.clone();

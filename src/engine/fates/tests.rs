@@ -3,7 +3,10 @@
 use super::*;
 
 fn fates(keys: usize, filter: usize) -> Fates {
-    Fates::new(Shares { keys, filter, table: 0 }, Arc::new(Spill::new(&std::env::temp_dir())))
+    Fates::new(
+        Shares { keys, filter, table: 0, query: 0 },
+        Arc::new(Spill::new(&std::env::temp_dir())),
+    )
 }
 
 fn key(n: u32) -> (KeyHash, [u8; 4]) {

@@ -12,7 +12,7 @@ use counterflow::engine::memory::Shares;
 use super::chance::Chance;
 
 /// Room for all keys of a history.
-pub const ENOUGH: Shares = Shares { keys: 1 << 20, filter: 0, table: usize::MAX };
+pub const ENOUGH: Shares = Shares { keys: 1 << 20, filter: 0, table: usize::MAX, query: 0 };
 
 /// A history to be played.
 #[derive(Debug, Clone)]
@@ -254,7 +254,11 @@ impl Setting {
         let keys = chance.pick(&[0, 0, 150, 300]);
         let filter = chance.pick(&[0, 64]);
         let table = chance.pick(&[usize::MAX, 400, 1]);
-        if chance.percent(50) { Shares { table, ..ENOUGH } } else { Shares { keys, filter, table } }
+        if chance.percent(50) {
+            Shares { table, ..ENOUGH }
+        } else {
+            Shares { keys, filter, table, query: 0 }
+        }
     }
 }
 
