@@ -85,9 +85,8 @@ pub struct Line<'a> {
     order: &'a Order,
     run: RunId,
     prepared: Prepared,
-    /// Not here only while it is asked for the next pass.
-    passes: Option<Passes>,
-    readers: Option<Readers>,
+    /// The read that has begun, until it is followed: what it needs is free again at its end.
+    reading: Option<(Passes, Readers)>,
     course: Course,
     /// What became of the rows of a sample.
     sampled: Option<Sampled>,
@@ -99,6 +98,7 @@ pub struct Line<'a> {
     is_draining: bool,
     /// The journal has begun, and the store knows that.
     is_journaled: bool,
+    is_committed: bool,
 }
 
 impl<'a> Line<'a> {
@@ -139,9 +139,10 @@ impl<'a> Line<'a> {
             runtime: prepared.query.handle(),
         };
         let streams = std::mem::take(&mut prepared.streams);
-        let Some((passes, readers)) = Passes::begin(terms, streams).await? else {
+        let reading = Passes::begin(terms, streams).await?;
+        if reading.is_none() {
             return Ok(None);
-        };
+        }
         let repeat = |request: &Request| request.idempotency.repeat;
         let mut delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
@@ -175,8 +176,7 @@ impl<'a> Line<'a> {
             order,
             run,
             prepared,
-            passes: Some(passes),
-            readers: Some(readers),
+            reading,
             course,
             sampled,
             delivery,
@@ -186,6 +186,7 @@ impl<'a> Line<'a> {
             recorded: std::time::Instant::now(),
             is_draining: false,
             is_journaled: false,
+            is_committed: false,
         }))
     }
 
@@ -203,7 +204,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn read(&mut self, progress: &Progress) -> Result<End, Error> {
-        let mut readers = self.readers.take().expect("a line is read once");
+        let (mut passes, mut readers) = self.reading.take().expect("a line is read once");
         if let Some(end) = self.take_rows(readers, progress).await? {
             return Ok(end);
         }
@@ -217,14 +218,16 @@ impl<'a> Line<'a> {
             None => return Ok(End::Stopped),
         }
         loop {
-            if let Err(error) = self.collect_removals() {
+            if let Err(error) = self.collect_removals(passes.table()) {
                 return Ok(End::Failed(error));
             }
-            readers = match self.next_pass(progress).await? {
-                Ok(Some(readers)) => readers,
-                Ok(None) if self.stage() > Stage::Running => return Ok(End::Stopped),
-                Ok(None) => return Ok(self.judge_read(&completeness)),
-                Err(error) => return Ok(End::Failed(error)),
+            readers = match self.beside_delivery(pin!(passes.next()), progress).await? {
+                Some(Ok(Some(readers))) => readers,
+                Some(Ok(None)) if self.stage() == Stage::Running => {
+                    return Ok(self.judge_read(&completeness));
+                }
+                Some(Ok(None)) | None => return Ok(End::Stopped),
+                Some(Err(error)) => return Ok(End::Failed(error)),
             };
             if let Some(end) = self.take_rows(readers, progress).await? {
                 return Ok(end);
@@ -290,17 +293,6 @@ impl<'a> Line<'a> {
                 done = &mut work => return Ok(Some(done)),
             }
         }
-    }
-
-    /// The readers of the rows that waited for the next part of the snapshot; none behind the last part, and where a stop came.
-    async fn next_pass(
-        &mut self,
-        progress: &Progress,
-    ) -> Result<Result<Option<Readers>, Error>, Error> {
-        let mut passes = self.passes.take().expect("it is put back each time");
-        let next = self.beside_delivery(pin!(passes.next()), progress).await;
-        self.passes = Some(passes);
-        Ok(next?.unwrap_or(Ok(None)))
     }
 
     fn judge_read(&mut self, completeness: &[Completeness]) -> End {

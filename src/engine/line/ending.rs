@@ -1,23 +1,22 @@
-//! The end of a line: what is gone is deleted or held, the counts are drawn up, the journal is folded, the snapshot
-//! compacted.
+//! The end of a line: what is gone is deleted or held, the counts are drawn up, and the journal is folded.
 
 use super::{End, Line};
+use crate::delta::table::Table;
 use crate::domain::tally::Tally;
-use crate::engine::compacting;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
 use crate::points::is_planted;
 use crate::shutdown::blocking;
+use crate::snapshot::Snapshot;
 
 impl Line<'_> {
-    /// Sorts what the read did not meet of the part of the snapshot that is in memory.
-    pub(super) fn collect_removals(&mut self) -> Result<(), Error> {
+    /// Sorts what the read did not meet of a part of the snapshot.
+    pub(super) fn collect_removals(&mut self, table: &Table) -> Result<(), Error> {
         if self.order.chosen.is_some() && !is_planted("sample_deletes") {
             return Ok(());
         }
         let (header, mode) = (self.prepared.snapshot.header(), self.order.sync.mode);
-        let table = self.passes.as_ref().expect("it is put back each time").table();
         Ok(blocking(|| self.course.collect_removals(table, mode, header, self.started))?)
     }
 
@@ -88,11 +87,12 @@ impl Line<'_> {
             snapshot.journal().write()?;
             snapshot.commit(|header| closing.change(header, run))
         })?;
+        self.is_committed = true;
         prepare::remember(self.store, &self.prepared.snapshot).await
     }
 
-    /// Makes the snapshot smaller where that is due. It changes nothing of what the run came to.
-    pub async fn compact(&mut self) {
-        compacting::compact(self.store, &mut self.prepared.snapshot, &self.shutdown).await;
+    /// The snapshot, if the run came to its commit; all else that the run had is let go.
+    pub fn committed(self) -> Option<Snapshot> {
+        self.is_committed.then_some(self.prepared.snapshot)
     }
 }
