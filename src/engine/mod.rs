@@ -6,6 +6,7 @@ pub mod columns;
 pub mod compacting;
 pub mod course;
 pub mod decisions;
+pub mod disk_need;
 pub mod doctor;
 pub mod forgetting;
 pub mod identity;

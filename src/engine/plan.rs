@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::disk_need::{self, Room};
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
 use super::loading::load;
@@ -41,8 +42,10 @@ pub struct Plan {
     pub holds: Vec<HoldCause>,
     /// Keys and what is wrong with them.
     pub invalid: Vec<(String, String)>,
-    /// What makes rows change though nothing changed.
+    /// What makes rows change though nothing changed, and what the disk lacks.
     pub warnings: Vec<String>,
+    /// What the run would need of the disk; `None` of one that does nothing.
+    pub room: Option<Room>,
 }
 
 impl Plan {
@@ -55,6 +58,7 @@ impl Plan {
             holds: Vec::new(),
             invalid: Vec::new(),
             warnings: Vec::new(),
+            room: None,
         }
     }
 }
@@ -133,7 +137,10 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let invalid = intake.notes.iter().take(INVALID);
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
     let model = &order.sync.model.name;
-    let warnings = reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let mut warnings: Vec<String> =
+        reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let room = disk_need::of(order, view.as_ref(), sent.choice.kind);
+    warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,
         tally,
@@ -141,6 +148,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         holds: removals.causes,
         invalid: invalid.collect(),
         warnings,
+        room: Some(room),
     })
 }
 

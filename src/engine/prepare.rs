@@ -11,7 +11,7 @@ use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
 use super::skipping::Begun;
-use super::{compacting, decisions, identity};
+use super::{compacting, decisions, disk_need, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::delta::fingerprint;
@@ -108,6 +108,8 @@ pub enum Error {
     NothingChosen(String),
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
+    #[error(transparent)]
+    TooLittleRoom(#[from] disk_need::TooLittle),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -201,6 +203,7 @@ pub async fn prepare(
     if is_sample {
         (choice, reuse_floor) = opening::of_sample(choice, header);
     }
+    disk_need::of(order, Some(snapshot.view()), choice.kind).check()?;
     sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {

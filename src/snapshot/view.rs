@@ -24,6 +24,17 @@ pub enum Stored {
     Other(Box<Entry>),
 }
 
+/// How much there is of a generation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Entries that the destination holds or may hold.
+    pub known: u64,
+    /// Entries of all segments, those that are superseded or forgotten included.
+    pub entries: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+}
+
 /// A generation of a snapshot.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -72,6 +83,15 @@ impl View {
     /// What the generation says of itself.
     pub fn header(&self) -> &Header {
         &self.manifest.header
+    }
+
+    pub fn size(&self) -> Size {
+        let segments = &self.manifest.segments;
+        Size {
+            known: self.header().entries,
+            entries: segments.iter().map(|segment| segment.entries).sum(),
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        }
     }
 
     /// All entries with their keys, ordered by the hash of the key.

@@ -25,6 +25,8 @@ mod deletes;
 mod delivered_key;
 mod delivery_log;
 mod demo;
+#[cfg(feature = "faults")]
+mod disk_room;
 mod doubt;
 mod epochs;
 mod every_path;

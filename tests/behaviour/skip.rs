@@ -223,8 +223,8 @@ fn query_threads(process: u32) -> usize {
 #[cfg(target_os = "linux")]
 fn a_look_at_the_files_that_does_not_come_back_holds_up_no_stop_and_counts_as_left_behind() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = ran(&oracle, setup());
-    let people = workspace.path().join("people.csv");
+    let workspace = ran(&oracle, Setup { location: "people-*.csv".into(), ..setup() });
+    let people = workspace.path().join("people-1.csv");
     std::fs::remove_file(&people).expect("it is there");
     // Nobody ever writes into it: whoever opens it waits.
     let made = Command::new("mkfifo").arg(&people).status().expect("there is a `mkfifo`");
