@@ -97,7 +97,9 @@ impl Snapshot {
     ) -> Result<(Committed, Folded), Error> {
         let folded = match &journal {
             None => Folded::default(),
-            Some((place, scan)) => self.fold(place, scan)?,
+            Some((place, scan)) => {
+                self.fold(place, scan).inspect_err(|_| self.remove_unfinished())?
+            }
         };
         let mut manifest = self.view.manifest.clone();
         let old = self.header();
@@ -120,7 +122,7 @@ impl Snapshot {
             written_bytes += summary.bytes;
             manifest.next_segment = summary.number + 1;
             manifest.segments.push(summary.clone());
-            segments.push(self.open_segment(summary)?);
+            segments.push(self.open_segment(summary).inspect_err(|_| self.remove_unfinished())?);
         }
         points::reached(Point::SegmentsWritten);
         let entries = manifest.header.entries;
@@ -211,6 +213,12 @@ impl Snapshot {
             }
         }
         Ok(part)
+    }
+
+    /// Removes the next segment, which no manifest names yet: it is in nobody's way, but takes room.
+    pub(super) fn remove_unfinished(&self) {
+        let name = names::segment(self.view.manifest.next_segment);
+        let _ = open::remove(self.disk.as_ref(), &self.header().sync, &name);
     }
 
     pub(super) fn writer(&self) -> Result<Writer, Error> {

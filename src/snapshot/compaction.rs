@@ -45,12 +45,9 @@ impl Snapshot {
         }
         self.is_halted = true;
         self.check_alone()?;
-        let number = self.view.manifest.next_segment;
         let merged = self.merge(first, is_wanted);
         if !matches!(merged, Ok(Merged::Whole(_))) {
-            // Half a segment is in nobody's way, but takes room.
-            let name = super::names::segment(number);
-            let _ = open::remove(self.disk.as_ref(), &self.header().sync, &name);
+            self.remove_unfinished();
         }
         let Merged::Whole(summary) = merged? else {
             self.is_halted = false;

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod model;
 mod rest;
+mod room;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
