@@ -72,12 +72,13 @@ fn plan_and_doctor_say_what_room_a_run_needs_and_whether_it_is_there() {
     for (free, is_well) in [(LEAST - 1, false), (LEAST, true)] {
         has_free(&mut workspace, free);
         let plan = workspace.json(&["plan", "people"]);
-        let said = [&plan["room"]["needed_bytes"], &plan["room"]["free_bytes"]];
-        assert_eq!(said, [&json!(LEAST), &json!(free)], "{plan:#}");
+        let mut room = plan["room"].clone();
+        assert_eq!(room["needed_bytes"], LEAST, "{plan:#}");
         let warned = plan["warnings"].as_array().expect("a list").len();
         assert_eq!(warned, usize::from(!is_well), "{plan:#}");
         let looked = looked(&workspace);
-        assert_eq!((&looked["is_well"], &looked["room"]), (&json!(is_well), &plan["room"]));
+        room["free_bytes"] = json!(free);
+        assert_eq!((&looked["is_well"], &looked["room"]), (&json!(is_well), &room));
         let human = workspace.run(&["doctor"]).expect_code(if is_well { 0 } else { 1 });
         let word = if is_well { "people: well, " } else { "people: not well, " };
         human.expect_printed(&[word, "the run needs 64 MiB"]);
