@@ -48,9 +48,10 @@
 //!    ([`domain::guard`]). Above it they are held for a person.
 //! 4. *Draining*, when the run is stopped: nothing new is sent, what is in flight may finish within its limit; what does
 //!    not is in doubt.
-//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically ([`snapshot::commit`]). The
-//!    tally must add up, and it decides on the outcome ([`domain::run`], [`domain::tally`]). What makes the snapshot smaller
-//!    comes behind that, and no run fails by it ([`snapshot::Snapshot::compact`]).
+//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically, and in bounded memory however many
+//!    there are ([`snapshot::commit`]). The tally must add up, and it decides on the outcome ([`domain::run`],
+//!    [`domain::tally`]). What makes the snapshot smaller comes behind that, and no run fails by it
+//!    ([`snapshot::Snapshot::compact`]).
 //!
 //! [`domain::run::Phase`] has the table of the legal steps. A kill at any moment leaves a journal, and a key with an
 //! intent and no receipt is in doubt: the next run asserts it again, whatever its fingerprint says.

@@ -1,7 +1,8 @@
 //! What the destination is known to hold: format, journal (intents, receipts), commit, compaction.
 //!
 //! A snapshot is a directory: a manifest (manifest.rs), immutable segments (segment.rs, block.rs, extras.rs) and the
-//! journal of the generation in the making (journal.rs, encoding.rs); frame.rs says what all of them share.
+//! journal of the generation in the making (journal.rs, encoding.rs); frame.rs says what all of them share. A commit folds
+//! the journal into a segment (commit.rs); nothing here holds all of a journal or of a segment in memory.
 //! Not responsible for deciding what is sent, nor for the lock that keeps a second process out.
 
 pub mod archive;

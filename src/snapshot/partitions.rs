@@ -201,7 +201,7 @@ mod tests {
             let touches = partitions.take(number)?;
             for part in 0..touches.parts() {
                 touches.visit(part, |_, key, events| {
-                    taken.push((key.to_vec(), events));
+                    taken.push((key.to_vec(), events.collect()));
                     Ok(())
                 })?;
             }

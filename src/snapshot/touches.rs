@@ -125,23 +125,30 @@ impl Touches {
     pub fn visit<'t, E>(
         &'t self,
         part: usize,
-        mut visit: impl FnMut(KeyHash, &'t [u8], Vec<Event>) -> Result<(), E>,
+        mut visit: impl FnMut(KeyHash, &'t [u8], &mut dyn Iterator<Item = Event>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let key = |touch: &Touch| self.event(touch).0;
+        let key = |touch: &Touch| self.key(touch);
         let mut touches = self.parts[part].clone();
         touches.sort_unstable_by(|a, b| {
             let by_key = || key(a).cmp(key(b));
             a.hash.cmp(&b.hash).then_with(by_key).then_with(|| a.at.cmp(&b.at))
         });
         for same in touches.chunk_by(|a, b| a.hash == b.hash && key(a) == key(b)) {
-            let events = same.iter().map(|touch| self.event(touch).1).collect();
-            visit(same[0].hash, key(&same[0]), events)?;
+            let mut events = same.iter().map(|touch| self.event(touch));
+            visit(same[0].hash, key(&same[0]), &mut events)?;
         }
         Ok(())
     }
 
-    fn event(&self, touch: &Touch) -> (&[u8], Event) {
-        take(&mut Bytes::new(&self.bytes[touch.at..])).expect("it was read once already")
+    fn key(&self, touch: &Touch) -> &[u8] {
+        // It follows the kind.
+        let key = Bytes::new(&self.bytes[touch.at + 1..]).bytes();
+        key.expect("it was read once already")
+    }
+
+    fn event(&self, touch: &Touch) -> Event {
+        let taken = take(&mut Bytes::new(&self.bytes[touch.at..]));
+        taken.expect("it was read once already").1
     }
 }
 
@@ -176,12 +183,13 @@ mod tests {
                 for part in 0..touches.parts() {
                     let visited = touches.visit(part, |hash, key, events| {
                         assert!(hash == key::hash(key) && hash > last);
-                        (last, keys, places) = (hash, keys + 1, places + events.len());
-                        let place = |event: &Event| match event {
+                        let place = |event: Event| match event {
                             Event::Attempt { intent, .. } => intent.index,
                             Event::Change(_) => unreachable!(),
                         };
-                        assert!(events.is_sorted_by(|a, b| place(a) < place(b)));
+                        let found: Vec<u32> = events.map(place).collect();
+                        assert!(found.is_sorted_by(|a, b| a < b));
+                        (last, keys, places) = (hash, keys + 1, places + found.len());
                         Ok::<(), ()>(())
                     });
                     visited.unwrap();

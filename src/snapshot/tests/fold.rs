@@ -185,9 +185,8 @@ fn plainly(before: &Contents, said: &[Said]) -> Contents {
     let mut after = before.clone();
     for (number, events) in events {
         let name = key(number);
-        match fold(after.remove(&name), events, EPOCH) {
-            Some(entry) => drop(after.insert(name, entry)),
-            None => {}
+        if let Some(entry) = fold(after.remove(&name), events, EPOCH) {
+            after.insert(name, entry);
         }
     }
     after
