@@ -154,3 +154,18 @@ fn what_cannot_be_put_aside_ends_the_read_and_is_unsent() {
     assert_eq!((tally.rows_read, tally.upserts, tally.unsent), (3, 3, 3));
     assert!(outlet.waiting.is_empty());
 }
+
+#[test]
+fn a_repetition_whose_key_comes_again_takes_no_other_of_its_batch_out() {
+    let rows = [22, 6, 6].map(|id| vec![(Some(id), 1, None)]);
+    let parts = examine(&rows, &[0, 1, 2], false);
+    let waiting = Waiting { repetitions: true, ..Waiting::default() };
+    let mut intake = Intake::new(IntentNumber(0), waiting, none_exact(0, 1_000));
+    let mut outlet = Fake::default();
+    parts.iter().for_each(|part| intake.take(part, &mut outlet).unwrap());
+    while intake.has_unsure() {
+        intake.decide(&mut outlet).unwrap();
+    }
+    assert_eq!((intake.lane.len(), intake.counts.tally().invalid), (1, 2));
+    assert_eq!(intake.lane.groups(true).1, 0, "what is left of the batch goes");
+}
