@@ -117,6 +117,31 @@ proptest! {
     }
 
     #[test]
+    fn where_all_rows_of_a_chunk_leave_before_the_next_the_same_leave_as_in_plenty(
+        (chunks, examined, taken) in orders(),
+        has_primary: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let come_to = |fates: Fates| {
+            let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+            let mut outlet = Fake::default();
+            for number in &taken {
+                intake.take(&parts[*number], &mut outlet).unwrap();
+                let waiting = std::mem::take(&mut outlet.waiting);
+                outlet.left.extend(waiting);
+            }
+            while intake.has_unsure() {
+                intake.decide(&mut outlet).unwrap();
+            }
+            outlet.repeated.sort();
+            let Fake { waiting, left, repeated, twice } = outlet;
+            (waiting, left, repeated, twice, intake.counts.tally(), names(&intake))
+        };
+        // The filter has room for all, so that what is unsure was really met.
+        prop_assert_eq!(come_to(none_exact(1 << 16, 0)), come_to(exact()));
+    }
+
+    #[test]
     fn of_rows_that_were_all_put_aside_none_leaves_whose_key_comes_again(
         (chunks, examined, taken) in orders(),
         has_primary: bool,
