@@ -1,10 +1,10 @@
 //! What became of each key of a read, in bounded memory.
 //!
 //! As long as they fit, keys are kept and compared in full. Beyond that a filter tells which ones were surely not met before;
-//! what becomes of those goes into a log, and is known as long as their chunk is taken in: nothing of it can have left. Whatever
-//! meets a key that may be in the log otherwise is unsure and is put aside until the read has ended; then the keys of what was put aside are looked up in the log, pile by pile, and it is decided on in the
-//! order in which it came. There keys are told apart by all 128 bits of their hash: that two share one is as unlikely as that
-//! two rows share a fingerprint.
+//! what becomes of those goes into a log, and is known at once as long as their chunk is taken in, of which nothing can have
+//! left. Whatever else meets a key that may be in the log is unsure and is put aside until the read has ended; then the keys of
+//! what was put aside are looked up in the log, pile by pile, and it is decided on in the order in which it came. There keys are
+//! told apart by all 128 bits of their hash: that two share one is as unlikely as that two rows share a fingerprint.
 //!
 //! Not here: what is put aside and how it is decided on (`intake`). Guards: each key has one fate at a time; a key that was met
 //! is never taken for a new one; memory stays within the shares, but for the keys of one chunk, and one part in two thousand of
