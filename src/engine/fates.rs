@@ -1,13 +1,14 @@
 //! What became of each key of a read, in bounded memory.
 //!
 //! As long as they fit, keys are kept and compared in full. Beyond that a filter tells which ones were surely not met before;
-//! what becomes of those goes into a log. Whatever meets a key that may be in the log is unsure and is put aside until the
-//! read has ended; then the keys of what was put aside are looked up in the log, pile by pile, and it is decided on in the
-//! order in which it came. There keys are told apart by all 128 bits of their hash: that two share one is as unlikely as that
-//! two rows share a fingerprint.
+//! what becomes of those goes into a log, and is known at once as long as their chunk is taken in, of which nothing can have
+//! left. Whatever else meets a key that may be in the log is unsure and is put aside until the read has ended; then the keys of
+//! what was put aside are looked up in the log, pile by pile, and it is decided on in the order in which it came. There keys are
+//! told apart by all 128 bits of their hash: that two share one is as unlikely as that two rows share a fingerprint.
 //!
 //! Not here: what is put aside and how it is decided on (`intake`). Guards: each key has one fate at a time; a key that was met
-//! is never taken for a new one; memory stays within the shares, but for what lies in the spill one part in two thousand.
+//! is never taken for a new one; memory stays within the shares, but for the keys of one chunk, and one part in two thousand of
+//! what lies in the spill.
 
 use std::sync::Arc;
 
@@ -70,6 +71,8 @@ struct Beyond {
     filter: Filter,
     /// Every key that is not among the exact ones, and its fate; the last word counts.
     log: Piles,
+    /// Those keys of the log that came with the chunk that is taken in.
+    recent: KeyMap<Fate>,
     unsure: Piles,
     stage: Stage,
     failure: Option<Error>,
@@ -90,6 +93,13 @@ impl Fates {
         Fates { exact: KeyMap::default(), bytes: 0, shares, spill, beyond: None }
     }
 
+    /// Another chunk is taken in: operations of the last may leave.
+    pub fn begin_chunk(&mut self) {
+        if let Some(beyond) = &mut self.beyond {
+            beyond.recent.clear();
+        }
+    }
+
     /// What became of the key, if it was met.
     ///
     /// # Errors
@@ -101,7 +111,10 @@ impl Fates {
             Some(beyond) => match &beyond.stage {
                 Stage::LookingUp(lookup) => Ok(lookup.find(hash).and_then(|key| key.fate)),
                 _ if !beyond.filter.may_have(hash) => Ok(None),
-                _ => exact().map(Some).ok_or(Unsure),
+                _ => exact()
+                    .or_else(|| beyond.recent.get(hash, key).copied())
+                    .map(Some)
+                    .ok_or(Unsure),
             },
         }
     }
@@ -119,7 +132,7 @@ impl Fates {
             return Ok(is_new);
         };
         if !beyond.filter.insert(hash) {
-            beyond.log(hash, fate);
+            beyond.keep(hash, key, fate);
             return Ok(true);
         }
         let found = match self.get(hash, key) {
@@ -146,7 +159,7 @@ impl Fates {
             self.exact.insert(hash, key, fate);
         } else {
             beyond.filter.insert(hash);
-            beyond.log(hash, fate);
+            beyond.keep(hash, key, fate);
         }
     }
 
@@ -160,8 +173,8 @@ impl Fates {
             filter.insert(key::hash(key));
         }
         let [log, unsure] = [(); 2].map(|()| Piles::new(&self.spill, self.shares.keys / 8));
-        let (stage, failure) = (Stage::Reading, None);
-        self.beyond = Some(Box::new(Beyond { filter, log, unsure, stage, failure }));
+        let (recent, stage, failure) = (KeyMap::default(), Stage::Reading, None);
+        self.beyond = Some(Box::new(Beyond { filter, log, recent, unsure, stage, failure }));
     }
 
     /// Puts aside what `write` appends, to be decided on once it is known what became of the key.
@@ -238,7 +251,8 @@ pub fn records(mut piece: &[u8]) -> impl Iterator<Item = (KeyHash, &[u8])> {
 }
 
 impl Beyond {
-    fn log(&mut self, hash: KeyHash, fate: Fate) {
+    fn keep(&mut self, hash: KeyHash, key: &[u8], fate: Fate) {
+        self.recent.insert(hash, key, fate);
         self.attempt(|beyond| log(&mut beyond.log, hash, fate));
     }
 
@@ -256,6 +270,7 @@ impl Beyond {
         if matches!(self.stage, Stage::Reading) {
             // No more rows come.
             self.filter = Filter::new(0);
+            self.recent = KeyMap::default();
             self.stage = Stage::LookingUp(Lookup::default());
         }
         let Stage::LookingUp(lookup) = &mut self.stage else { return Ok(false) };

@@ -127,6 +127,7 @@ impl Intake {
     /// # Errors
     /// There is no room to put anything aside; what should have been is unsent, and stays so.
     pub fn take(&mut self, chunk: &Chunk, outlet: &mut impl Outlet) -> Result<(), Error> {
+        self.fates.begin_chunk();
         let examined = &chunk.examined;
         self.counts.rows += signed(examined.rows);
         self.counts.unchanged += signed(examined.unchanged);

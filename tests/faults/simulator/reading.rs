@@ -1,3 +1,6 @@
+//! The read of a run: rows examined by two readers, chunks taken in while requests are under way, and what was put aside
+//! decided on at its end.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -117,6 +117,31 @@ proptest! {
     }
 
     #[test]
+    fn where_all_rows_of_a_chunk_leave_before_the_next_the_same_leave_as_in_plenty(
+        (chunks, examined, taken) in orders(),
+        has_primary: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let come_to = |fates: Fates| {
+            let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+            let mut outlet = Fake::default();
+            for number in &taken {
+                intake.take(&parts[*number], &mut outlet).unwrap();
+                let waiting = std::mem::take(&mut outlet.waiting);
+                outlet.left.extend(waiting);
+            }
+            while intake.has_unsure() {
+                intake.decide(&mut outlet).unwrap();
+            }
+            outlet.repeated.sort();
+            let Fake { waiting, left, repeated, twice } = outlet;
+            (waiting, left, repeated, twice, intake.counts.tally(), names(&intake))
+        };
+        // The filter has room for all, so that what is unsure was really met.
+        prop_assert_eq!(come_to(none_exact(1 << 16, 0)), come_to(exact()));
+    }
+
+    #[test]
     fn of_rows_that_were_all_put_aside_none_leaves_whose_key_comes_again(
         (chunks, examined, taken) in orders(),
         has_primary: bool,
@@ -153,4 +178,19 @@ fn what_cannot_be_put_aside_ends_the_read_and_is_unsent() {
     let tally = intake.counts.tally();
     assert_eq!((tally.rows_read, tally.upserts, tally.unsent), (3, 3, 3));
     assert!(outlet.waiting.is_empty());
+}
+
+#[test]
+fn a_repetition_whose_key_comes_again_takes_no_other_of_its_batch_out() {
+    let rows = [22, 6, 6].map(|id| vec![(Some(id), 1, None)]);
+    let parts = examine(&rows, &[0, 1, 2], false);
+    let waiting = Waiting { repetitions: true, ..Waiting::default() };
+    let mut intake = Intake::new(IntentNumber(0), waiting, none_exact(0, 1_000));
+    let mut outlet = Fake::default();
+    parts.iter().for_each(|part| intake.take(part, &mut outlet).unwrap());
+    while intake.has_unsure() {
+        intake.decide(&mut outlet).unwrap();
+    }
+    assert_eq!((intake.lane.len(), intake.counts.tally().invalid), (1, 2));
+    assert_eq!(intake.lane.groups(true).1, 0, "what is left of the batch goes");
 }
