@@ -1,16 +1,16 @@
-//! Entries that a read did not meet, in the order of their key hashes, however many they are.
+//! Entries that a read did not meet, however many they are, in the order of their key hashes if they come in it.
 //!
-//! A few of them stay in memory, the others are spilled. Not here: what becomes of them (`removals`).
+//! Not here: what becomes of them (`removals`), and where they lie (`piles`).
 
 use std::sync::Arc;
 
+use super::piles::{PILES, Piles};
 use crate::domain::id::{BatchNumber, IntentNumber};
-use crate::spill::{Error, Frame, Spill};
+use crate::domain::key;
+use crate::spill::{Error, Spill};
 
-/// Bytes of a piece, at least; few in tests, so that all of them write several.
-const PIECE: usize = if cfg!(test) { 64 } else { 1 << 18 };
-/// Pieces that stay in memory.
-const HERE: usize = if cfg!(test) { 2 } else { 32 };
+/// Bytes of a list that stay in memory; few in tests, so that most are written.
+const ROOM: usize = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
 const IS_REFUSED: u8 = 1;
 const IS_REPEATED: u8 = 2;
@@ -28,30 +28,22 @@ pub struct Removal {
 /// A list of removals; grows only.
 #[derive(Debug)]
 pub struct Gone {
-    spill: Arc<Spill>,
-    pieces: Vec<Piece>,
-    open: Vec<u8>,
+    piles: Piles,
     len: u64,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Here(Vec<u8>),
-    There(Frame),
 }
 
 /// How far somebody has come in a list.
 #[derive(Debug, Default)]
 pub struct Walk {
-    /// The number of the piece to be read next.
-    next: usize,
+    /// The pile and the piece of it to be read next.
+    next: (usize, usize),
     piece: Vec<u8>,
     at: usize,
 }
 
 impl Gone {
     pub fn new(spill: &Arc<Spill>) -> Gone {
-        Gone { spill: Arc::clone(spill), pieces: Vec::new(), open: Vec::new(), len: 0 }
+        Gone { piles: Piles::new(spill, ROOM), len: 0 }
     }
 
     pub fn len(&self) -> u64 {
@@ -68,25 +60,17 @@ impl Gone {
         let Removal { key, repeats, is_refused } = removal;
         let length = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
         let flags = u8::from(*is_refused) * IS_REFUSED + u8::from(repeats.is_some()) * IS_REPEATED;
-        self.open.extend_from_slice(&length.to_le_bytes());
-        self.open.push(flags);
-        self.open.extend_from_slice(key);
-        if let Some((batch, place, number)) = repeats {
-            self.open.extend_from_slice(&batch.0.to_le_bytes());
-            self.open.extend_from_slice(&place.to_le_bytes());
-            self.open.extend_from_slice(&number.0.to_le_bytes());
-        }
         self.len += 1;
-        if self.open.len() < PIECE {
-            return Ok(());
-        }
-        if self.pieces.len() < HERE {
-            self.pieces.push(Piece::Here(std::mem::take(&mut self.open)));
-        } else {
-            self.pieces.push(Piece::There(self.spill.append(&self.open)?));
-            self.open.clear();
-        }
-        Ok(())
+        self.piles.append(key::hash(key), |out| {
+            out.extend_from_slice(&length.to_le_bytes());
+            out.push(flags);
+            out.extend_from_slice(key);
+            if let Some((batch, place, number)) = repeats {
+                out.extend_from_slice(&batch.0.to_le_bytes());
+                out.extend_from_slice(&place.to_le_bytes());
+                out.extend_from_slice(&number.0.to_le_bytes());
+            }
+        })
     }
 
     /// The next removal; `None` at the end.
@@ -95,13 +79,16 @@ impl Gone {
     /// What was written cannot be read.
     pub fn next(&self, walk: &mut Walk) -> Result<Option<Removal>, Error> {
         while walk.at == walk.piece.len() {
-            match self.pieces.get(walk.next) {
-                Some(Piece::Here(bytes)) => walk.piece.clone_from(bytes),
-                Some(Piece::There(frame)) => self.spill.read(frame, &mut walk.piece)?,
-                None if walk.next == self.pieces.len() => walk.piece.clone_from(&self.open),
-                None => return Ok(None),
+            let (pile, piece) = walk.next;
+            if pile == PILES {
+                return Ok(None);
             }
-            (walk.next, walk.at) = (walk.next + 1, 0);
+            if piece == self.piles.pieces(pile) {
+                walk.next = (pile + 1, 0);
+                continue;
+            }
+            self.piles.read(pile, piece, &mut walk.piece)?;
+            (walk.next, walk.at) = ((pile, piece + 1), 0);
         }
         let mut bytes = Bytes(&walk.piece[walk.at..]);
         let length = usize::try_from(u32::from_le_bytes(bytes.take())).expect("a u32 fits");
@@ -145,17 +132,19 @@ mod tests {
         let mut gone = Gone::new(&spill);
         assert_eq!(gone.next(&mut Walk::default()).unwrap(), None);
         let removal = |n: u32| Removal {
-            key: vec![b'k'; n as usize % 70],
-            repeats: (n % 3 == 0).then(|| (BatchNumber(u64::from(n)), n, IntentNumber(9))),
-            is_refused: n % 2 == 0,
+            key: n.to_le_bytes().repeat(1 + n as usize % 20),
+            repeats: n.is_multiple_of(3).then(|| (BatchNumber(u64::from(n)), n, IntentNumber(9))),
+            is_refused: n.is_multiple_of(2),
         };
-        (0..100).for_each(|n| gone.push(&removal(n)).unwrap());
-        assert_eq!(gone.len(), 100);
+        let mut all: Vec<Removal> = (0..1_000).map(removal).collect();
+        all.sort_by_key(|removal| key::hash(&removal.key));
+        all.iter().for_each(|removal| gone.push(removal).unwrap());
+        assert_eq!(gone.len(), 1_000);
         assert!(spill.size() > 0, "some of them are on disk");
         for _ in 0..2 {
             let mut walk = Walk::default();
             let back = std::iter::from_fn(|| gone.next(&mut walk).unwrap());
-            assert!(back.eq((0..100).map(removal)));
+            assert!(back.eq(all.iter().cloned()));
         }
     }
 }

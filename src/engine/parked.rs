@@ -115,12 +115,12 @@ impl Parked {
             pieces.push(self.spill.append(&open)?);
         }
         let each = pieces.len().div_ceil(many.max(1)).max(1);
-        let stream = |pieces: &[Frame]| -> Batches {
+        let stream = |pieces: Vec<Frame>| -> Batches {
             let parked = Arc::clone(self);
-            let batches = pieces.to_vec().into_iter().map(move |piece| parked.batch(&piece));
+            let batches = pieces.into_iter().map(move |piece| parked.batch(&piece));
             futures::stream::iter(batches).boxed()
         };
-        Ok(pieces.chunks(each).map(stream).collect())
+        Ok(pieces.chunks(each).map(<[Frame]>::to_vec).map(stream).collect())
     }
 
     fn batch(&self, piece: &Frame) -> Result<RecordBatch, Error> {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn name(id: i64) -> String {
-        format!("someone of the number {id}").repeat(id as usize % 4)
+        format!("someone of the number {id}").repeat(usize::try_from(id % 4).unwrap())
     }
 
     fn pairs(batch: &RecordBatch) -> Vec<(i64, Option<String>)> {
