@@ -300,7 +300,7 @@ impl Examiner {
             }
             Known::Current(_) | Known::Outdated(_) => (Present::Upsert(Reason::Fresh), None, false),
             Known::Other(entry) => {
-                (self.decide(entry, fingerprint), entry.doubt, entry.held.is_some())
+                (self.decide(&entry, fingerprint), entry.doubt, entry.held.is_some())
             }
         };
         let present = self.scope.decide(present, doubt.is_some());

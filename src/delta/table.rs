@@ -5,6 +5,7 @@
 //! without a lock; a key seen twice is found by the bits that were already set. Not here: how a shard keeps its keys
 //! (`shard`).
 
+use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 
 use super::shard::{Builder, Shard, high};
@@ -43,7 +44,7 @@ pub enum Known<'t> {
     Current(Fingerprint),
     /// Confirmed in an earlier epoch, and nothing else to say.
     Outdated(Confirmed),
-    Other(&'t Entry),
+    Other(Cow<'t, Entry>),
 }
 
 /// The place of a key in the table: the number of its shard in the upper half of the bits, its place in there in the
@@ -199,7 +200,7 @@ impl Table {
     /// The entry as the rules want it. `epoch` is the run's.
     pub fn entry(&self, place: Place, epoch: Epoch) -> Entry {
         match self.known(place) {
-            Known::Other(entry) => entry.clone(),
+            Known::Other(entry) => entry.into_owned(),
             Known::Outdated(confirmed) => Entry { confirmed: Some(confirmed), ..Entry::default() },
             Known::Current(fingerprint) => {
                 Entry { confirmed: Some(Confirmed { fingerprint, epoch }), ..Entry::default() }
@@ -222,8 +223,13 @@ impl Table {
 
     /// The places that no row of the read has met, in the order of their hash.
     pub fn unmet(&self) -> impl Iterator<Item = Place> + '_ {
+        self.unmet_by_shard().flatten()
+    }
+
+    /// As [`Table::unmet`], shard by shard.
+    pub fn unmet_by_shard(&self) -> impl Iterator<Item = impl Iterator<Item = Place>> {
         let shards = (self.first..).zip(&self.shards);
-        shards.flat_map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
+        shards.map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
     }
 }
 

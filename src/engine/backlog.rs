@@ -187,7 +187,7 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
         destination: &sent.destination,
         model,
         memory_limit: memory,
-        spill: &spill,
+        folder: &order.state,
         shutdown: None,
         runtime,
     };

@@ -18,7 +18,7 @@ use super::intake::{Intake, Outlet, Waiting};
 use super::late::Group;
 use super::prepare::Columns;
 use super::reading::Chunk;
-use super::removals::{Facts, Removals};
+use super::removals::{self, Facts, Removals};
 use crate::delivery::{Counts, Dispatch, Item};
 use crate::delta::table::Table;
 use crate::destination::Destination;
@@ -134,7 +134,7 @@ impl Course {
     /// The read ended, and what was put aside is decided on: what waited for that may go, what needs the proof of the read
     /// too only with it. Where it could not be decided on, nothing goes: its key may be one of those.
     pub fn end_read(&mut self, is_proven: bool) {
-        if self.intake.is_broken() {
+        if self.intake.is_broken() || self.intake.has_unsure() {
             return;
         }
         let (groups, left_out) = self.intake.lane.groups(is_proven);
@@ -153,7 +153,8 @@ impl Course {
         }
     }
 
-    /// Sorts what the read did not meet of a part of the snapshot; to be called once all rows of it were taken.
+    /// Sorts what the read did not meet of a part of the snapshot; to be called once all rows of it were taken. False where it
+    /// was stopped before the last. Blocks.
     ///
     /// # Errors
     /// What does not fit into memory cannot be written.
@@ -163,8 +164,10 @@ impl Course {
         mode: Mode,
         header: &Header,
         now: Instant,
-    ) -> Result<(), spill::Error> {
-        self.removals.collect(table, mode, &header.releases, self.epoch, now)
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        let terms = removals::Terms { mode, releases: &header.releases, epoch: self.epoch, now };
+        self.removals.collect(table, &terms, is_stopped)
     }
 
     /// Holds what the proven read did not meet against the guard.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 
+use super::memory::Shares;
 use super::order::Order;
 use super::prepare::{self, Error};
 use super::reading::{QueryRuntime, columns};
@@ -34,7 +35,8 @@ pub async fn repeated(order: &Order, pins: &Pins, query: &QueryRuntime) -> Resul
     let key = order.sync.key.clone();
     let selection = Selection { fields, key, is_keys_only: true, ..Selection::default() };
     let reading = prepare::read(order, selection, pins.clone(), query).await?;
-    let limit = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
+    // Nothing of the snapshot is in memory then.
+    let limit = Shares::of(order.memory_limit).table;
     let repetitions = Arc::new(Repetitions::new(&reading.key, &reading.primary_key, limit));
     let mut tasks = Tasks::default();
     for stream in reading.partitions {

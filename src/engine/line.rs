@@ -134,7 +134,7 @@ impl<'a> Line<'a> {
             destination: &prepared.destination,
             model: &order.sync.model.name,
             memory_limit: order.memory_limit,
-            spill: &spill,
+            folder: &order.state,
             shutdown: Some(&shutdown),
             runtime: prepared.query.handle(),
         };
@@ -218,8 +218,10 @@ impl<'a> Line<'a> {
             None => return Ok(End::Stopped),
         }
         loop {
-            if let Err(error) = self.collect_removals(passes.table()) {
-                return Ok(End::Failed(error));
+            match self.collect_removals(passes.table()) {
+                Ok(true) => {}
+                Ok(false) => return Ok(End::Stopped),
+                Err(error) => return Ok(End::Failed(error)),
             }
             readers = match self.beside_delivery(pin!(passes.next()), progress).await? {
                 Some(Ok(Some(readers))) => readers,

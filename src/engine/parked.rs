@@ -33,7 +33,7 @@ pub struct Parked {
     converter: RowConverter,
     piece: usize,
     waiting: Vec<Mutex<Waiting>>,
-    spill: Arc<Spill>,
+    spill: Spill,
 }
 
 /// Those of one part.
@@ -46,7 +46,7 @@ struct Waiting {
 
 impl Parked {
     /// For rows of this schema.
-    pub fn new(parts: &Parts, schema: &SchemaRef, spill: &Arc<Spill>) -> Parked {
+    pub fn new(parts: &Parts, schema: &SchemaRef, spill: Spill) -> Parked {
         let fields = schema.fields().iter();
         let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
         Parked {
@@ -56,7 +56,7 @@ impl Parked {
                 .expect("values of all types of a column have rows"),
             piece: (OPEN / parts.len()).clamp(LEAST, PIECE),
             waiting: (0..parts.len()).map(|_| Mutex::default()).collect(),
-            spill: Arc::clone(spill),
+            spill,
         }
     }
 
@@ -103,6 +103,12 @@ impl Parked {
         let piece = self.spill.append(&piece)?;
         lock(&self.waiting[part]).pieces.push(piece);
         Ok(())
+    }
+
+    /// Whether no row waits for a part.
+    pub fn is_empty(&self, part: usize) -> bool {
+        let waiting = lock(&self.waiting[part]);
+        waiting.open.is_empty() && waiting.pieces.is_empty()
     }
 
     /// The rows of a part, in so many streams; they are gone from here. To be asked once no more rows come.
@@ -191,13 +197,13 @@ mod tests {
     #[tokio::test]
     async fn each_row_comes_once_with_its_part_and_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let spill = Arc::new(Spill::new(folder.path()));
         let cut = Cut::of(1_000, 1, 100);
         let parts = Parts::new(cut, 100, |_| 1_000 / cut.shards());
         assert!(parts.len() > 5);
         let table = Arc::new(Cut::default().table(0, Vec::new()));
         let examiner = columns().examiner(Scope::All, &table, Epoch(1), Instant(0), 1 << 20);
-        let parked = Arc::new(Parked::new(&parts, &batch(0..1).schema(), &spill));
+        let parked =
+            Arc::new(Parked::new(&parts, &batch(0..1).schema(), Spill::new(folder.path())));
         let mut came: BTreeMap<i64, Option<String>> = BTreeMap::new();
         for first in (0..1_000).step_by(100) {
             came.extend(pairs(&parked.sift(batch(first..first + 100), &examiner).unwrap()));
@@ -218,6 +224,6 @@ mod tests {
         }
         let all: BTreeMap<i64, Option<String>> = pairs(&batch(0..1_000)).into_iter().collect();
         assert_eq!(came, all);
-        assert!(spill.size() > 0);
+        assert!(parked.spill.size() > 0);
     }
 }

@@ -4,6 +4,8 @@
 //! Guards: all rows of a key are compared with the same part, so that a repeated key is found; a part leaves memory before the
 //! next one is loaded. Not here: what a chunk means (`intake`), what becomes of keys that no row met (`removals`).
 
+use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
@@ -20,7 +22,7 @@ use crate::delta::parts::Parts;
 use crate::delta::table::{Cut, Table};
 use crate::destination::Destination;
 use crate::domain::id::{Epoch, Instant};
-use crate::shutdown::{Shutdown, Stage, Tasks};
+use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::{self, View};
 use crate::spill::Spill;
 
@@ -37,7 +39,8 @@ pub struct Terms<'a> {
     pub model: &'a str,
     /// In bytes.
     pub memory_limit: u64,
-    pub spill: &'a Arc<Spill>,
+    /// Where rows that wait are put; it is let go at the end of the read.
+    pub folder: &'a Path,
     /// Once it leaves `Running`, no part is loaded any more.
     pub shutdown: Option<&'a Shutdown>,
     /// Where the rows are read.
@@ -67,16 +70,20 @@ impl Passes {
         terms: Terms<'_>,
         streams: Vec<SendableRecordBatchStream>,
     ) -> Result<Option<(Passes, Readers)>, Error> {
-        let parts = loading::parts(terms.view, Shares::of(terms.memory_limit).table);
+        let shares = Shares::of(terms.memory_limit);
+        let room =
+            if terms.columns.has_primary() { shares.table_beside_keys } else { shares.table };
+        let parts = loading::parts(terms.view, room);
         let examiner = terms.columns.examiner(
             terms.scope,
             &Arc::new(nothing()),
             terms.epoch,
             terms.now,
-            terms.memory_limit,
+            shares.primary_keys,
         );
         let schema = streams.first().filter(|_| parts.len() > 1).map(|stream| stream.schema());
-        let parked = schema.map(|schema| Arc::new(Parked::new(&parts, &schema, terms.spill)));
+        let parked =
+            schema.map(|schema| Arc::new(Parked::new(&parts, &schema, Spill::new(terms.folder))));
         let mut passes = Passes {
             view: terms.view.cloned(),
             epoch: terms.epoch,
@@ -111,17 +118,17 @@ impl Passes {
     /// # Errors
     /// A file of the snapshot is damaged, or rows that waited cannot be written.
     pub async fn next(&mut self) -> Result<Option<Readers>, Error> {
+        let Some(parked) = self.parked.clone() else { return Ok(None) };
+        let is_sample = matches!(self.shared.examiner.scope, Scope::Chosen(_));
+        while is_sample && self.next < self.parts.len() && parked.is_empty(self.next) {
+            self.next += 1;
+        }
         let part = self.next;
         if !self.load().await? {
             return Ok(None);
         }
-        let streams = match &self.parked {
-            Some(parked) => {
-                let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-                parked.streams(part, cores)?
-            }
-            None => Vec::new(),
-        };
+        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+        let streams = blocking(|| parked.streams(part, cores))?;
         self.shared.parked = None;
         Ok(Some(Readers::start(streams, &self.shared, &self.runtime)))
     }

@@ -12,7 +12,7 @@ use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
 use super::proving;
 use super::reading::{Chunk, QueryRuntime};
-use super::removals::{Facts, Removals};
+use super::removals::{self, Facts, Removals};
 use super::run::now;
 use super::{skipping, viewing};
 use crate::delivery::Item;
@@ -109,7 +109,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         destination: &sent.destination,
         model: &order.sync.model.name,
         memory_limit: order.memory_limit,
-        spill: &spill,
+        folder: &order.state,
         shutdown: None,
         runtime: query.handle(),
     };
@@ -133,7 +133,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             proving::check_files(proof, query.handle()).await?;
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
-        removals.collect(passes.table(), order.sync.mode, releases, epoch, started)?;
+        let terms = removals::Terms { mode: order.sync.mode, releases, epoch, now: started };
+        blocking(|| removals.collect(passes.table(), &terms, || false))?;
         let Some(next) = passes.next().await? else { break };
         readers = next;
     }

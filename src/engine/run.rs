@@ -177,8 +177,10 @@ async fn follow(
     }
     if end.allows_deletes() {
         points::reached(Point::BeforeDeletes);
-        line.sort_removals()?;
-        line.delete(progress).await?;
+        match line.sort_removals() {
+            Ok(()) => line.delete(progress).await?,
+            Err(error) => end = End::Failed(error),
+        }
     }
     line.enter_drain().await?;
     report.enters(Phase::Draining);

@@ -14,6 +14,9 @@ use crate::engine::late::{Group, Lane, Late};
 use crate::engine::removals::Deletes;
 use crate::spill::Error;
 
+/// Deletes that are looked at before whoever drives this hears of something else.
+const STRIDE: usize = 1 << 10;
+
 /// How far the deletes have come.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -72,7 +75,7 @@ impl Course {
         self.queue.turn != Turn::Over
     }
 
-    /// Hands over the next delete, or the next of their old batches.
+    /// Hands over the next delete, or the next of their old batches; none where those that it looked at have another turn.
     ///
     /// # Errors
     /// As [`Course::queue_deletes`].
@@ -86,7 +89,13 @@ impl Course {
             self.queue.turn = Turn::Fresh;
         }
         let is_refused = self.queue.turn == Turn::Refused;
-        while let Some(removal) = self.removals.next_delete(&mut self.queue.deletes)? {
+        for _ in 0..STRIDE {
+            let Some(removal) = self.removals.next_delete(&mut self.queue.deletes)? else {
+                self.queue.deletes = Deletes::default();
+                let has_more = self.queue.turn == Turn::Fresh && self.queue.has_refused;
+                self.queue.turn = if has_more { Turn::Refused } else { Turn::Over };
+                return Ok(());
+            };
             if removal.is_refused == is_refused && self.repeats(&removal).is_none() {
                 if let Some(late) = self.deletion(&removal) {
                     self.handled_deletes += 1;
@@ -95,9 +104,6 @@ impl Course {
                 return Ok(());
             }
         }
-        self.queue.deletes = Deletes::default();
-        let has_more = self.queue.turn == Turn::Fresh && self.queue.has_refused;
-        self.queue.turn = if has_more { Turn::Refused } else { Turn::Over };
         Ok(())
     }
 

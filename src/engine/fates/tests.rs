@@ -4,7 +4,7 @@ use super::*;
 
 fn fates(keys: usize, filter: usize) -> Fates {
     Fates::new(
-        Shares { keys, filter, table: 0, query: 0 },
+        Shares { keys, filter, ..Shares::of(0) },
         Arc::new(Spill::new(&std::env::temp_dir())),
     )
 }

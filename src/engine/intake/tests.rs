@@ -30,7 +30,7 @@ const IDS: i64 = 24;
 
 /// More than any test needs.
 fn exact() -> Fates {
-    fates(Shares { keys: 1 << 20, filter: 0, table: 0, query: 0 })
+    fates(Shares { keys: 1 << 20, filter: 0, ..Shares::of(0) })
 }
 
 fn fates(shares: Shares) -> Fates {

@@ -7,17 +7,19 @@ use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
 use crate::points::is_planted;
-use crate::shutdown::blocking;
+use crate::shutdown::{Stage, blocking};
 use crate::snapshot::Snapshot;
 
 impl Line<'_> {
-    /// Sorts what the read did not meet of a part of the snapshot.
-    pub(super) fn collect_removals(&mut self, table: &Table) -> Result<(), Error> {
+    /// Sorts what the read did not meet of a part of the snapshot; false where a stop came before the last.
+    pub(super) fn collect_removals(&mut self, table: &Table) -> Result<bool, Error> {
         if self.order.chosen.is_some() && !is_planted("sample_deletes") {
-            return Ok(());
+            return Ok(true);
         }
         let (header, mode) = (self.prepared.snapshot.header(), self.order.sync.mode);
-        Ok(blocking(|| self.course.collect_removals(table, mode, header, self.started))?)
+        let is_stopped = || self.shutdown.stage() > Stage::Running;
+        let (course, started) = (&mut self.course, self.started);
+        Ok(blocking(|| course.collect_removals(table, mode, header, started, is_stopped))?)
     }
 
     /// Holds what the proven read did not meet against the guard, and notes what of it is held or forgotten.

@@ -25,7 +25,8 @@ impl Line<'_> {
                 end = End::Failed(error);
             }
         }
-        Ok(if self.course.has_unsure() { End::Stopped } else { end })
+        let was_stopped = self.course.has_unsure() && !matches!(end, End::Failed(_));
+        Ok(if was_stopped { End::Stopped } else { end })
     }
 
     /// Heeds what has come of requests, without waiting for any.

@@ -25,7 +25,6 @@ use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
 use counterflow::source::definition::{Definition, Format, Table};
 use counterflow::source::{Pins, Reader, Selection, Settings};
-use counterflow::spill::Spill;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -112,7 +111,6 @@ impl Line {
         let http = Http::new(&connection(), &requests, &columns.fields, &columns.key);
         let destination = Arc::new(Destination::Http(http.expect("the requests are right")));
         let view = snapshot.view().clone();
-        let spill = Arc::new(Spill::new(&std::env::temp_dir()));
         let terms = Terms {
             view: Some(&view),
             epoch: EPOCH,
@@ -123,7 +121,7 @@ impl Line {
             model: "m",
             // So little that most rows wait on disk for their part of the snapshot.
             memory_limit: 1 << 10,
-            spill: &spill,
+            folder: &std::env::temp_dir(),
             shutdown: None,
             runtime: self.query.handle(),
         };

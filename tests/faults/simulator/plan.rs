@@ -12,7 +12,22 @@ use counterflow::engine::memory::Shares;
 use super::chance::Chance;
 
 /// Room for all keys of a history.
-pub const ENOUGH: Shares = Shares { keys: 1 << 20, filter: 0, table: usize::MAX, query: 0 };
+pub const ENOUGH: Room = Room { keys: 1 << 20, filter: 0, table: usize::MAX };
+
+/// Bytes of the [`Shares`] of the memory that a history has.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    pub keys: usize,
+    filter: usize,
+    pub table: usize,
+}
+
+impl Room {
+    pub fn shares(self) -> Shares {
+        let Room { keys, filter, table } = self;
+        Shares { keys, filter, table, ..Shares::of(0) }
+    }
+}
 
 /// A history to be played.
 #[derive(Debug, Clone)]
@@ -41,7 +56,7 @@ pub struct Setting {
     pub keys: i64,
     pub files: u32,
     /// For what is remembered of the keys of a read, and for a part of the snapshot.
-    pub room: Shares,
+    pub room: Room,
 }
 
 /// One thing that happens between runs, or a run.
@@ -250,15 +265,11 @@ impl Setting {
     }
 
     /// In some histories there is no room for the keys of a read, or for a few, in some none for the snapshot as a whole.
-    fn any_room(chance: &mut Chance) -> Shares {
+    fn any_room(chance: &mut Chance) -> Room {
         let keys = chance.pick(&[0, 0, 150, 300]);
         let filter = chance.pick(&[0, 64]);
         let table = chance.pick(&[usize::MAX, 400, 1]);
-        if chance.percent(50) {
-            Shares { table, ..ENOUGH }
-        } else {
-            Shares { keys, filter, table, query: 0 }
-        }
+        if chance.percent(50) { Room { table, ..ENOUGH } } else { Room { keys, filter, table } }
     }
 }
 

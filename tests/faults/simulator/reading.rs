@@ -65,7 +65,7 @@ impl Session<'_> {
             Trouble::ReadFails { chunk } => Some(*chunk),
             _ => None,
         });
-        let memory = 1 << 20;
+        let memory: usize = 1 << 20;
         let columns = fixture::columns(self.facts.mapping, self.world.setting.has_primary);
         let parts = parts(Some(self.snapshot.view()), self.world.setting.room.table);
         let (mut part, mut parked) = (0, Vec::new());
@@ -93,9 +93,14 @@ impl Session<'_> {
             }
             if chunks.is_empty() && streams.iter().all(VecDeque::is_empty) && has_room {
                 let (mode, header) = (self.sync.mode, self.snapshot.header());
-                let collected =
-                    self.course.collect_removals(&examiner.table, mode, header, self.started);
-                collected.expect("a few of them stay in memory");
+                let collected = self.course.collect_removals(
+                    &examiner.table,
+                    mode,
+                    header,
+                    self.started,
+                    || false,
+                );
+                assert!(collected.expect("a few of them stay in memory"));
                 part += 1;
                 if part == parts.len() {
                     return Ok(self.prove());

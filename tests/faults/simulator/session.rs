@@ -223,7 +223,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     };
     let waiting = Waiting::of(repeated, world.setting.repeat, run.chosen.is_some());
     let spill = Arc::new(spill(run));
-    let fates = Fates::new(world.setting.room, Arc::clone(&spill));
+    let fates = Fates::new(world.setting.room.shares(), Arc::clone(&spill));
     let course = Course::new(header, destination, columns, waiting, fates, &spill);
     let session = Session {
         chance: Chance::new(run.seed),

@@ -6,7 +6,7 @@ use crate::spill::Error;
 
 /// No key fits among the exact ones, and so many may be looked up at once.
 fn none_exact(filter: usize, at_once: usize) -> Fates {
-    let mut fates = fates(Shares { keys: at_once * 128, filter, table: 0, query: 0 });
+    let mut fates = fates(Shares { keys: at_once * 128, filter, ..Shares::of(0) });
     let long = vec![0; 1 + at_once * 128];
     fates.insert(key::hash(&long), &long, Fate::Blocked);
     fates
@@ -16,7 +16,7 @@ fn none_exact(filter: usize, at_once: usize) -> Fates {
 fn tight() -> impl Strategy<Value = Shares> {
     let keys = prop_oneof![Just(0), Just(200), Just(1_000)];
     let filter = prop_oneof![Just(0), Just(64), Just(4_096)];
-    (keys, filter).prop_map(|(keys, filter)| Shares { keys, filter, table: 0, query: 0 })
+    (keys, filter).prop_map(|(keys, filter)| Shares { keys, filter, ..Shares::of(0) })
 }
 
 fn check_sum(intake: &Intake) -> Result<(), TestCaseError> {
@@ -166,7 +166,7 @@ fn what_cannot_be_put_aside_ends_the_read_and_is_unsent() {
     let folder = tempfile::tempdir().unwrap();
     let spill = Spill::new(folder.path());
     drop(folder);
-    let fates = Fates::new(Shares { keys: 0, filter: 0, table: 0, query: 0 }, Arc::new(spill));
+    let fates = Fates::new(Shares { keys: 0, filter: 0, ..Shares::of(0) }, Arc::new(spill));
     let (mut intake, mut outlet) =
         (Intake::new(IntentNumber(0), Waiting::default(), fates), Fake::default());
     let rows = [7, 15, 23].map(|id| (Some(id), 1, None));
