@@ -4,7 +4,6 @@
 //! Keys of one length, which numbers have, need no word of where they are. Not here: what a sighting means, and which
 //! shard a key belongs to (`table`).
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::ops::Range;
@@ -258,12 +257,12 @@ impl Shard {
             0 => Known::Current(fingerprint),
             OTHER => {
                 let found = self.others.binary_search_by_key(&place, |(at, _)| *at as usize);
-                Known::Other(Cow::Borrowed(&self.others[found.expect("it was marked")].1))
+                Known::Other(&self.others[found.expect("it was marked")].1)
             }
             HELD => {
                 let found = self.held.binary_search_by_key(&place, |(at, ..)| *at as usize);
                 let (_, epoch, held) = self.held[found.expect("it was marked")];
-                Known::Other(Cow::Owned(of_held(Confirmed { fingerprint, epoch }, held)))
+                Known::Held(Confirmed { fingerprint, epoch }, held)
             }
             OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
             age => {
@@ -334,7 +333,8 @@ impl Shard {
     }
 }
 
-fn of_held(confirmed: Confirmed, held: Held) -> Entry {
+/// The entry of a key that is confirmed and held.
+pub(super) fn of_held(confirmed: Confirmed, held: Held) -> Entry {
     Entry { confirmed: Some(confirmed), held: Some(held), ..Entry::default() }
 }
 
@@ -390,7 +390,7 @@ mod tests {
                     assert_ne!(epoch, 400);
                     assert_eq!(confirmed, Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
                 }
-                Known::Other(_) => panic!("it is confirmed and nothing else"),
+                Known::Other(_) | Known::Held(..) => panic!("it is confirmed and nothing else"),
             }
         }
         // A forced full run: all of an earlier epoch.

@@ -5,11 +5,10 @@
 //! without a lock; a key seen twice is found by the bits that were already set. Not here: how a shard keeps its keys
 //! (`shard`).
 
-use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
 
-use super::shard::{Builder, Shard, high};
-use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use super::shard::{Builder, Shard, high, of_held};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint, Held};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 
@@ -44,7 +43,9 @@ pub enum Known<'t> {
     Current(Fingerprint),
     /// Confirmed in an earlier epoch, and nothing else to say.
     Outdated(Confirmed),
-    Other(Cow<'t, Entry>),
+    /// Confirmed and held.
+    Held(Confirmed, Held),
+    Other(&'t Entry),
 }
 
 /// The place of a key in the table: the number of its shard in the upper half of the bits, its place in there in the
@@ -200,7 +201,8 @@ impl Table {
     /// The entry as the rules want it. `epoch` is the run's.
     pub fn entry(&self, place: Place, epoch: Epoch) -> Entry {
         match self.known(place) {
-            Known::Other(entry) => entry.into_owned(),
+            Known::Other(entry) => entry.clone(),
+            Known::Held(confirmed, held) => of_held(confirmed, held),
             Known::Outdated(confirmed) => Entry { confirmed: Some(confirmed), ..Entry::default() },
             Known::Current(fingerprint) => {
                 Entry { confirmed: Some(Confirmed { fingerprint, epoch }), ..Entry::default() }
