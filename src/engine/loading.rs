@@ -16,7 +16,11 @@ pub fn parts(view: Option<&View>, room: usize) -> Parts {
     let entries_of = |range| view.map_or(0, |view| view.entries_at_most(&range));
     let each = view.map_or(0, View::bytes_each) + BESIDE;
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let cut = Cut::of(entries_of(0..=KeyHash::MAX), cores, room / each);
+    let entries = entries_of(0..=KeyHash::MAX);
+    let is_whole = entries.saturating_mul(each) <= room;
+    // Rows that wait for their part have their share: those on their way to the disk and back.
+    let room = if is_whole { room } else { room / 4 * 3 };
+    let cut = Cut::of(entries, cores, room / each);
     Parts::new(cut, room, |shard| entries_of(cut.range(shard)) * each)
 }
 

@@ -28,6 +28,9 @@ use crate::source;
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
+/// Bytes of a batch, with all that its columns hold on to, above which it is taken in pieces of so many.
+const WIDE: usize = 16 << 20;
+const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
 
@@ -202,16 +205,26 @@ async fn read(
             Some(parked) => parked.sift(batch?, &examiner)?,
             None => batch?,
         };
-        let columns = columns(&batch);
-        let examined = examiner
-            .examine(&columns, batch.num_rows())
-            .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
-        let chunk = render(examined, &columns, encoder, delete);
-        if chunks.send(chunk).await.is_err() {
-            return Ok(());
+        for piece in pieces(&batch) {
+            let columns = columns(&piece);
+            let examined = examiner
+                .examine(&columns, piece.num_rows())
+                .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
+            let chunk = render(examined, &columns, encoder, delete);
+            if chunks.send(chunk).await.is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// A batch of wide rows in several pieces: what is made of each waits in memory, and is about as long as its rows.
+fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
+    let each = if bytes > WIDE { (rows * PIECE / bytes).max(1) } else { rows.max(1) };
+    let starts = (0..rows.max(1)).step_by(each);
+    starts.map(move |start| batch.slice(start, each.min(rows - start)))
 }
 
 /// Renders what is to be sent. A record that could never be deleted again, as its key cannot stand in the path, is
@@ -249,4 +262,27 @@ pub fn render(
         }
     }
     chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_of_wide_rows_is_taken_in_pieces_and_another_as_it_is() {
+        let batch = |width: usize, rows: usize| {
+            let texts = (0..rows).map(|row| format!("{row:0width$}"));
+            let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+            RecordBatch::try_from_iter([("text", texts)]).unwrap()
+        };
+        for (width, rows, many) in [(10, 5_000, 1), (10, 0, 1), (5_000, 5_000, 13)] {
+            let batch = batch(width, rows);
+            let pieces: Vec<RecordBatch> = pieces(&batch).collect();
+            assert!(pieces.len() == many || many > 1 && pieces.len() >= many, "{}", pieces.len());
+            let texts = pieces.iter().flat_map(|piece| piece.column(0).as_string::<i32>().iter());
+            assert!(texts.eq(batch.column(0).as_string::<i32>().iter()));
+        }
+    }
 }
