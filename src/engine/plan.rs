@@ -133,7 +133,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             proving::check_files(proof, query.handle()).await?;
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
-        removals.collect(passes.table(), order.sync.mode, releases, epoch, started)?;
+        let table = passes.table();
+        blocking(|| removals.collect(table, order.sync.mode, releases, epoch, started))?;
         let Some(next) = passes.next().await? else { break };
         readers = next;
     }
