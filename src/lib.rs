@@ -41,9 +41,10 @@
 //!    The definition is compared with the one that the snapshot was made under, and the kind follows, full or
 //!    incremental ([`domain::kind`]).
 //! 2. *Reading.* Rows stream from the source; each is decided on by its entry ([`domain::decision`]). Upserts leave
-//!    while the source is still being read. For each request there are two notes in the [`snapshot::journal`]: the
-//!    **intent**, durable before the first byte leaves, and the **receipt**, once the answer was read in full and
-//!    judged record by record.
+//!    while the source is still being read. Where the snapshot does not fit into memory, rows of any part of it but the
+//!    first wait on disk, and are decided on after the read of the source has ended, part by part ([`engine::passes`]).
+//!    For each request there are two notes in the [`snapshot::journal`]: the **intent**, durable before the first byte
+//!    leaves, and the **receipt**, once the answer was read in full and judged record by record.
 //! 3. *Deletes* go last, and only after the proof that the read was complete ([`source::Proof`]), within the guard
 //!    ([`domain::guard`]). Above it they are held for a person.
 //! 4. *Draining*, when the run is stopped: nothing new is sent, what is in flight may finish within its limit; what does

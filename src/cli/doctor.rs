@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::order::MEMORY_LIMIT;
 use super::output::Output;
 use super::state::Place;
 use crate::config::{Config, SyncConfig};
@@ -61,7 +62,8 @@ fn human(tested: &Tested) -> String {
 /// At the disk, for each sync.
 fn looks(config: &Config) -> Vec<Looked> {
     let batch = |sync: &SyncConfig| sync.requests.upsert.batch.records;
-    let look = |sync: &SyncConfig| look(&config.state, &sync.sync.name, batch(sync));
+    let memory_limit = config.memory_limit.unwrap_or(MEMORY_LIMIT);
+    let look = |sync: &SyncConfig| look(&config.state, &sync.sync.name, batch(sync), memory_limit);
     blocking(|| config.syncs.iter().map(look).collect())
 }
 

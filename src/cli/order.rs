@@ -17,7 +17,7 @@ use crate::source::definition::Definition;
 use crate::store::Store;
 
 /// Bytes that a process may take for a run where the config does not say.
-const MEMORY_LIMIT: u64 = 512 << 20;
+pub const MEMORY_LIMIT: u64 = 512 << 20;
 
 /// What exports the runs of this state, where the config asks for a delivery log.
 pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {

@@ -4,7 +4,7 @@
 //! destination may hold something else than anybody knows; nothing is waived but after a complete, proven read, and no more
 //! than the person was shown; a waiver is for one content in one epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
-use crate::domain::entry::{Fingerprint, Waiver};
+use crate::domain::entry::{Entry, Fingerprint, Waiver};
 use crate::domain::id::{Epoch, Instant, IntentNumber};
 use crate::domain::key::KeyHash;
 use crate::domain::message::one_line;
@@ -33,7 +33,7 @@ use crate::domain::whole::whole;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
-use crate::snapshot::{Snapshot, View};
+use crate::snapshot::{self, Snapshot, View};
 use crate::spill::Spill;
 use crate::store::{Audited, Decision, Store};
 
@@ -62,9 +62,12 @@ pub struct Backlog {
     pub in_doubt: u64,
 }
 
+/// Keys with their hashes, in the order of a snapshot, and the content that is waived for each.
+type Waived = BTreeMap<(KeyHash, Vec<u8>), Fingerprint>;
+
 /// What waits, by its keys.
 struct Found {
-    waived: BTreeMap<Vec<u8>, Fingerprint>,
+    waived: Waived,
     forgotten: Vec<Vec<u8>>,
     in_doubt: u64,
     /// Of those in doubt, deletes that are held.
@@ -139,8 +142,8 @@ pub async fn discard(
     Ok(backlog)
 }
 
-fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), crate::snapshot::Error> {
-    for (key, fingerprint) in &found.waived {
+fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), snapshot::Error> {
+    for ((_, key), fingerprint) in &found.waived {
         let waiver = Waiver { fingerprint: *fingerprint, epoch: found.epoch };
         snapshot.journal().append(&Record::Waive { key, waiver });
     }
@@ -195,27 +198,28 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     let (mut passes, mut readers) = begun.expect("nothing stops it");
     let fates = Fates::new(Shares::of(memory), Arc::clone(&spill));
     let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default(), fates);
-    let (mut waiting, mut gone) = (Waiting::new(view), Gone::default());
+    let (mut waiting, mut gone) = (Waiting::default(), Gone::default());
     loop {
         while let Some(chunk) = readers.next().await {
             intake.take(&chunk, &mut waiting)?;
-            waiting.check()?;
             check_room(waiting.bytes + gone.bytes, memory, name)?;
         }
         readers.end().await?;
-        gone.collect(passes.table(), order.sync.mode, epoch, started);
+        let room = memory.saturating_sub(waiting.bytes);
+        blocking(|| gone.collect(passes.table(), order.sync.mode, epoch, started, room));
+        check_room(waiting.bytes + gone.bytes, memory, name)?;
         let Some(next) = passes.next().await? else { break };
         readers = next;
     }
     while intake.has_unsure() {
         blocking(|| intake.decide(&mut waiting))?;
-        waiting.check()?;
         check_room(waiting.bytes + gone.bytes, memory, name)?;
     }
     proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
+    let in_doubt = blocking(|| waiting.leave_doubts(view))?;
     Ok(Found {
-        in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64 + gone.in_doubt,
+        in_doubt: in_doubt + intake.lane.len() as u64 + gone.in_doubt,
         waived: waiting.waived,
         forgotten: gone.forgotten,
         still_held: gone.still_held,
@@ -234,8 +238,12 @@ struct Gone {
 }
 
 impl Gone {
-    fn collect(&mut self, table: &Table, mode: Mode, epoch: Epoch, now: Instant) {
+    /// Adds the entries of a part of the snapshot that no row met; stops once all keys take more than `room` bytes.
+    fn collect(&mut self, table: &Table, mode: Mode, epoch: Epoch, now: Instant, room: u64) {
         for place in table.unmet() {
+            if self.bytes > room {
+                return;
+            }
             let entry = table.entry(place, epoch);
             match decision::absent(&entry, mode, epoch, now) {
                 Absent::Keep | Absent::Forget => {}
@@ -265,52 +273,64 @@ fn check_room(bytes: u64, memory: u64, name: &str) -> Result<(), Error> {
 }
 
 /// Bytes of bookkeeping for each key, roughly.
-const EACH: usize = 64;
+const EACH: usize = 96;
 
 /// Where the operations of the backlog go instead of away.
-struct Waiting<'a> {
-    view: &'a View,
-    waived: BTreeMap<Vec<u8>, Fingerprint>,
-    in_doubt: BTreeSet<Vec<u8>>,
+#[derive(Default)]
+struct Waiting {
+    waived: Waived,
     /// Of the keys, roughly.
     bytes: u64,
-    failed: Option<crate::snapshot::Error>,
 }
 
-impl Waiting<'_> {
-    fn new(view: &View) -> Waiting<'_> {
-        let (waived, in_doubt) = (BTreeMap::new(), BTreeSet::new());
-        Waiting { view, waived, in_doubt, bytes: 0, failed: None }
-    }
-
-    /// Whether the snapshot could be asked for all that came.
-    fn check(&mut self) -> Result<(), Error> {
-        self.failed.take().map_or(Ok(()), |error| Err(error.into()))
+impl Waiting {
+    /// Takes the keys out that are in doubt in the snapshot, and says how many they are; once no more come. Blocks.
+    fn leave_doubts(&mut self, view: &View) -> Result<u64, snapshot::Error> {
+        let keys = self.waived.keys().map(|(hash, key)| (*hash, &key[..]));
+        let is_in_doubt = |entry: Option<Entry>| entry.is_some_and(|entry| entry.doubt.is_some());
+        let found = view.entries_of(keys).map(|entry| entry.map(is_in_doubt));
+        let mut found = found.collect::<Result<Vec<bool>, _>>()?.into_iter();
+        let before = self.waived.len();
+        self.waived.retain(|_, _| found.next() == Some(false));
+        Ok((before - self.waived.len()) as u64)
     }
 }
 
-impl Outlet for Waiting<'_> {
+impl Outlet for Waiting {
     fn push(&mut self, item: &Item<'_>) {
-        let entry = match self.view.lookup(item.key) {
-            Ok(entry) => entry,
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                return;
-            }
-        };
         self.bytes += (item.key.len() + EACH) as u64;
-        if entry.is_some_and(|entry| entry.doubt.is_some()) {
-            self.in_doubt.insert(item.key.to_vec());
-        } else {
-            self.waived.insert(item.key.to_vec(), item.fingerprint);
-        }
+        self.waived.insert((item.key_hash, item.key.to_vec()), item.fingerprint);
     }
 
-    fn withdraw(&mut self, _hash: KeyHash, key: &[u8]) -> bool {
-        self.waived.remove(key);
-        self.in_doubt.remove(key);
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.waived.remove(&(hash, key.to_vec()));
         true
     }
 
     fn note(&mut self, _record: &Record<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::table::Cut;
+    use crate::domain::entry::Confirmed;
+    use crate::domain::key;
+
+    #[test]
+    fn what_no_row_met_is_collected_as_far_as_there_is_room_for_its_keys() {
+        let mut keys: Vec<[u8; 1]> = (0..100).map(|number| [number]).collect();
+        keys.sort_by_key(|key| key::hash(key));
+        let mut builder = Cut::default().builder(Epoch(1), keys.len());
+        let confirmed = Confirmed { fingerprint: 7, epoch: Epoch(1) };
+        keys.iter().for_each(|key| builder.push_confirmed(key::hash(key), key, confirmed));
+        let table = Cut::default().table(0, vec![builder.finish()]);
+        let each = 1 + EACH as u64;
+        for (room, collected) in [(u64::MAX, 100), (10 * each, 11), (0, 1)] {
+            let mut gone = Gone::default();
+            gone.collect(&table, Mode::Mirror, Epoch(1), Instant(0), room);
+            assert_eq!(gone.forgotten.len(), collected);
+            assert_eq!(check_room(gone.bytes, room, "s").is_ok(), collected == 100);
+        }
+    }
 }

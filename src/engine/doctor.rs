@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::disk_need::Room;
+use super::disk_need::{self, Room, Runs};
 use super::{prepare, report};
 use crate::destination::definition::Connection;
 use crate::destination::http::identify;
@@ -87,8 +87,8 @@ pub struct Looked {
     pub message: String,
 }
 
-/// Looks at the disk of the sync's snapshot, for runs in batches of so many records. Blocks.
-pub fn look(state: &Path, sync: &str, batch: u32) -> Looked {
+/// Looks at the disk of the sync's snapshot, for runs in batches of so many records that read the files of the last one. Blocks.
+pub fn look(state: &Path, sync: &str, batch: u32, memory_limit: u64) -> Looked {
     let disk = LocalDisk::existing(prepare::folder(state, sync));
     let looked = Looked {
         sync: sync.to_owned(),
@@ -101,10 +101,13 @@ pub fn look(state: &Path, sync: &str, batch: u32) -> Looked {
         Ok(view) => view,
         Err(error) => return Looked { message: error.to_string(), ..looked },
     };
-    let room = |kind| Room::of(state, sync, view.as_ref(), kind, batch);
-    let is_full = view.as_ref().is_none_or(|view| view.header().is_epoch_open);
-    let next = room(if is_full { Kind::Full } else { Kind::Incremental });
-    let full = (!is_full).then(|| room(Kind::Full));
+    let view = view.as_ref();
+    let baseline = view.and_then(|view| view.header().baseline.as_ref());
+    let read = baseline.map_or(0, |baseline| disk_need::bytes(&baseline.files));
+    let runs = Runs { state, sync, view, batch, memory_limit, read };
+    let is_full = view.is_none_or(|view| view.header().is_epoch_open);
+    let next = runs.room(if is_full { Kind::Full } else { Kind::Incremental });
+    let full = (!is_full).then(|| runs.room(Kind::Full));
     let mut message = next.to_string();
     if let Some(full) = &full {
         message += &format!(", one in full {} MiB", full.needed_mebibytes());

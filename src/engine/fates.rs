@@ -7,8 +7,8 @@
 //! told apart by all 128 bits of their hash: that two share one is as unlikely as that two rows share a fingerprint.
 //!
 //! Not here: what is put aside and how it is decided on (`intake`). Guards: each key has one fate at a time; a key that was met
-//! is never taken for a new one; memory stays within the shares, but for the keys of one chunk, and one part in two thousand of
-//! what lies in the spill.
+//! is never taken for a new one; memory stays within the shares, but for the keys of one chunk, and the places of the pieces in
+//! the spill: one part in two thousand of what lies there with the default `memory_limit`, and more with less of it.
 
 use std::sync::Arc;
 

@@ -198,4 +198,20 @@ mod tests {
             assert_eq!((keys, places), (300, 1000));
         }
     }
+
+    #[test]
+    fn an_attempt_takes_what_is_said_of_it() {
+        let size = |number, batch, index| {
+            let (operation, is_repeated, is_spent) = (Operation::Upsert, false, false);
+            let (number, batch) = (IntentNumber(number), BatchNumber(batch));
+            let fingerprint = 0;
+            let intent =
+                Doubt { operation, fingerprint, number, batch, index, is_repeated, is_spent };
+            let mut bytes = Vec::new();
+            put_attempt(&mut bytes, b"nine byte", &intent, &Verdict::Delivered, Instant(0));
+            bytes.len()
+        };
+        assert_eq!(size(10_000_000, 100_000, 99), 37, "README says so of the last of ten million");
+        assert_eq!(size(1 << 34, 1 << 27, 9_999), 40, "as much as a run asks the disk for");
+    }
 }

@@ -172,6 +172,18 @@ impl View {
         self.probes().find(key::hash(key), key)
     }
 
+    /// The entries of some keys, which come with their hashes in the order of those; each block is read once at most.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged.
+    pub fn entries_of<'k>(
+        &self,
+        keys: impl Iterator<Item = (KeyHash, &'k [u8])>,
+    ) -> impl Iterator<Item = Result<Option<Entry>, Error>> {
+        let mut probes = self.probes();
+        keys.map(move |(hash, key)| probes.find(hash, key))
+    }
+
     pub(super) fn probes(&self) -> Probes<'_> {
         Probes(self.segments.iter().rev().map(|segment| Probe::new(segment)).collect())
     }
