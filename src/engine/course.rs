@@ -67,6 +67,10 @@ impl Outlet for Live<'_> {
         self.dispatch.withdraw(hash, key)
     }
 
+    fn recall(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.dispatch.withdraw(hash, key)
+    }
+
     fn note(&mut self, record: &Record<'_>) {
         self.journal.append(record);
     }

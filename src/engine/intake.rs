@@ -3,7 +3,7 @@
 //! Guards: a run has at most one operation per key; a key that comes twice is not sent, and is in doubt if it has
 //! left already (design.md §3, Keys); one that a pass before the read met twice does not leave before the read's proven
 //! end. Operations that must wait for the end of the read stay in the lane; what may be about a key that was met before, and
-//! is not known at once, is put aside (`aside`).
+//! is not known at once, is put aside (`aside`), unless an operation under the key still waits to be sent.
 
 mod aside;
 
@@ -34,6 +34,11 @@ pub trait Outlet {
     fn push(&mut self, item: &Item<'_>);
     /// Takes the key's operation back; false if it may have left.
     fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool;
+    /// Takes the key's operation back if there is one that waits to be sent; whether there was. Where nothing ever leaves, that
+    /// can wait until it is known.
+    fn recall(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+        false
+    }
     fn note(&mut self, record: &Record<'_>);
 }
 
@@ -50,6 +55,8 @@ pub struct Counts {
     pub invalid: i64,
     /// Null and repeated keys among the invalid.
     pub invalid_keys: i64,
+    /// Keys that were found invalid after they had left: they are in doubt, whatever became of their operation.
+    pub left: i64,
 }
 
 impl Counts {
@@ -194,6 +201,9 @@ impl Intake {
                 self.fates.insert(hash, key, fate);
             }
             Ok(false) => return self.repeated(hash, key, None, outlet),
+            Err(Unsure) if self.recall(hash, key, outlet) => {
+                return self.repeated(hash, key, None, outlet);
+            }
             Err(Unsure) => return self.put_aside(hash, &Aside::Operation(*asked)),
         }
         self.counts.upserts += 1;
@@ -236,6 +246,9 @@ impl Intake {
                 self.name(key, "unencodable", why);
             }
             Ok(false) => self.repeated(hash, key, None, outlet),
+            Err(Unsure) if self.recall(hash, key, outlet) => {
+                self.repeated(hash, key, None, outlet);
+            }
             Err(Unsure) => self.put_aside(hash, &Aside::Unrenderable(key, why)),
         }
     }
@@ -294,8 +307,12 @@ impl Intake {
         first: Option<Sighting>,
         outlet: &mut impl Outlet,
     ) -> Result<bool, Unsure> {
+        let fate = match self.fates.get(hash, key) {
+            Err(Unsure) if self.recall(hash, key, outlet) => return Ok(true),
+            fate => fate?,
+        };
         let counts = &mut self.counts;
-        match (self.fates.get(hash, key)?, first) {
+        match (fate, first) {
             (Some(Fate::Blocked | Fate::Left), _) => return Ok(false),
             // Counted as invalid already, and now its key is what is wrong.
             (Some(Fate::Unrenderable), _) => {
@@ -306,6 +323,7 @@ impl Intake {
             (Some(Fate::Pushed), _) if !outlet.withdraw(hash, key) => {
                 self.fates.insert(hash, key, Fate::Left);
                 self.counts.invalid_keys += 1;
+                self.counts.left += 1;
                 outlet.note(&Record::Repeated { key });
                 return Ok(true);
             }
@@ -329,6 +347,18 @@ impl Intake {
         self.fates.insert(hash, key, Fate::Blocked);
         self.count_invalid_key();
         Ok(true)
+    }
+
+    /// Where it is not known whether the key was met: if its operation still waits to be sent, then it was, and the operation
+    /// is taken back as one that is known.
+    fn recall(&mut self, hash: KeyHash, key: &[u8], outlet: &mut impl Outlet) -> bool {
+        let has_waited = outlet.recall(hash, key);
+        if has_waited {
+            self.counts.upserts -= 1;
+            self.fates.insert(hash, key, Fate::Blocked);
+            self.count_invalid_key();
+        }
+        has_waited
     }
 
     fn count_invalid_key(&mut self) {

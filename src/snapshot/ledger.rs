@@ -4,7 +4,8 @@
 //! Intents are numbered from 0 in the order of the journal; a receipt is of the last intent of its batch before it. One whose
 //! intent is not in the journal settles nothing: its keys stay in doubt, which is always safe.
 //! Guards: what is kept is a bit for an intent in the plain case, and 16 bytes for any other receipt; and, while the journal
-//! is read, a few for each intent that has no receipt yet or is out of sequence, as ours are not.
+//! is read, a few for each intent that has no receipt yet, for each gap in the numbers of the batches (ours have some: of
+//! those from which every record was taken back), and for each intent whose number falls back, as ours do not.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,9 +27,8 @@ pub(super) struct Ledger {
     pub largest_batch: BatchNumber,
     /// About how much memory it would take to gather all touches of keys, in bytes.
     pub bytes: u64,
-    first: BatchNumber,
-    /// So many intents at the beginning are of batches that are numbered one after the other.
-    in_sequence: u64,
+    /// Those intents that have a higher batch number than all before them.
+    rising: Vec<Stretch>,
     /// The last intents of other batches.
     others: HashMap<BatchNumber, u64>,
     /// Intents without a receipt so far, with the number of their places.
@@ -37,6 +37,28 @@ pub(super) struct Ledger {
     delivered: Vec<u64>,
     /// All other receipts: the number of the intent, and where in the journal it lies.
     receipts: Vec<(u64, u64)>,
+}
+
+/// Intents that follow one another, and so do their batches.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    /// The first of each.
+    batch: BatchNumber,
+    intent: u64,
+    length: u64,
+}
+
+impl Stretch {
+    fn is_followed_by(&self, batch: BatchNumber, intent: u64) -> bool {
+        let is_next = self.batch.0.checked_add(self.length) == Some(batch.0);
+        is_next && intent == self.intent + self.length
+    }
+
+    /// The intent of a batch that is one of these.
+    fn intent_of(&self, batch: BatchNumber) -> Option<u64> {
+        let place = batch.0.checked_sub(self.batch.0).filter(|place| *place < self.length)?;
+        Some(self.intent + place)
+    }
 }
 
 impl Ledger {
@@ -67,6 +89,7 @@ impl Ledger {
 
     /// There are no more records.
     pub fn close(&mut self) {
+        self.rising = Vec::new();
         self.others = HashMap::new();
         self.open = HashMap::new();
         self.receipts.sort_unstable();
@@ -84,27 +107,25 @@ impl Ledger {
     }
 
     fn note_intent(&mut self, batch: BatchNumber, count: u32) {
-        if self.intents == 0 {
-            self.first = batch;
+        let intent = self.intents;
+        match self.rising.last_mut() {
+            Some(last) if last.is_followed_by(batch, intent) => last.length += 1,
+            Some(last) if batch < last.batch || last.intent_of(batch).is_some() => {
+                self.others.insert(batch, intent);
+            }
+            _ => self.rising.push(Stretch { batch, intent, length: 1 }),
         }
-        let is_next = self.in_sequence == self.intents
-            && batch.0.checked_sub(self.first.0) == Some(self.intents);
-        if is_next {
-            self.in_sequence += 1;
-        } else {
-            self.others.insert(batch, self.intents);
-        }
-        self.open.insert(self.intents, count);
+        self.open.insert(intent, count);
         self.intents += 1;
     }
 
     fn last_intent(&self, batch: BatchNumber) -> Option<u64> {
-        // Whatever is out of sequence came after all that is in it.
-        let in_sequence = || {
-            let number = batch.0.checked_sub(self.first.0)?;
-            (number < self.in_sequence).then_some(number)
+        // Whatever fell back came after what has its number and did not.
+        let rising = || {
+            let next = self.rising.partition_point(|stretch| stretch.batch <= batch);
+            self.rising[next.checked_sub(1)?].intent_of(batch)
         };
-        self.others.get(&batch).copied().or_else(in_sequence)
+        self.others.get(&batch).copied().or_else(rising)
     }
 
     fn note_receipt(&mut self, intent: u64, verdicts: &[(Range<u32>, Verdict)], offset: u64) {
@@ -182,8 +203,6 @@ mod tests {
     use crate::domain::entry::Operation;
     use crate::domain::id::IntentNumber;
 
-    const BATCH: BatchNumber = BatchNumber(3);
-
     /// Takes an intent of so many places, or with a verdict a receipt on these places.
     fn take(
         ledger: &mut Ledger,
@@ -217,12 +236,39 @@ mod tests {
                 take(&mut ledger, 70 + batch - 8, 0..3, Some(Verdict::Delivered), 0);
             }
             assert!(ledger.open.len() <= 9 && ledger.others.is_empty());
+            assert_eq!(ledger.rising.len(), 1);
         }
         assert_eq!((ledger.intents, ledger.largest_batch), (10_000, BatchNumber(10_069)));
         assert!(ledger.receipts.is_empty() && ledger.delivered.len() <= 10_000 / 64 + 1);
         let delivered = (0..10_000).filter(|intent| ledger.is_delivered(*intent)).count();
         assert_eq!(delivered, 9992);
         assert!(!ledger.is_delivered(9992) && !ledger.is_delivered(1 << 40));
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_of_batches_costs_one_entry_and_no_more_for_what_follows() {
+        let mut ledger = Ledger::default();
+        let number = |intent: u64| 70 + intent + intent / 100 * 3;
+        for intent in 0..10_000 {
+            take(&mut ledger, number(intent), 0..3, None, 0);
+        }
+        assert!(ledger.others.is_empty(), "{} entries", ledger.others.len());
+        assert_eq!((ledger.intents, ledger.rising.len()), (10_000, 100));
+        let intents = (0..10_000).map(|intent| ledger.last_intent(BatchNumber(number(intent))));
+        assert!(intents.eq((0..10_000).map(Some)));
+        for unused in [0, 69, 170, 172, 275, number(9_999) + 1, u64::MAX] {
+            assert_eq!(ledger.last_intent(BatchNumber(unused)), None, "{unused}");
+        }
+        // One that falls back takes a place among the intents, and no number from those before it.
+        take(&mut ledger, 71, 0..3, None, 0);
+        let next = number(9_999) + 1;
+        take(&mut ledger, next, 0..3, None, 0);
+        let found =
+            [71, next - 1, next, next + 1].map(|batch| ledger.last_intent(BatchNumber(batch)));
+        assert_eq!(found, [Some(10_000), Some(9_999), Some(10_001), None]);
+        take(&mut ledger, u64::MAX, 0..3, None, 0);
+        take(&mut ledger, u64::MAX, 0..3, None, 0);
+        assert_eq!(ledger.last_intent(BatchNumber(u64::MAX)), Some(10_003));
     }
 
     #[test]
@@ -251,7 +297,6 @@ mod tests {
             [false, false, true, true, false]
         );
         assert_eq!(ledger.intents, 4);
-        assert!(ledger.last_intent(BATCH).is_some());
     }
 
     #[test]

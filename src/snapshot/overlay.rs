@@ -1,14 +1,14 @@
 //! A snapshot's folder as it would be after recovery: what is written lands above it, the folder stays as it is.
 //!
 //! For reading commands after a crash: what is in doubt stands in the journal, and only opening folds it in. What is above is
-//! in memory, and where that would be much, in files of the system's temporary folder that have no name, so that nothing is
-//! left of them whatever becomes of the process. Invariant: nothing below is ever written or removed.
+//! in memory, and where that would be much, in files without a name, so that nothing is left of them whatever becomes of the
+//! process: on the folder's own disk, as the system's temporary folder may be memory, or there if the folder may only be read.
+//! Invariant: nothing below is ever written or removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, DiskView, LocalDisk};
@@ -36,7 +36,7 @@ pub fn recovered(
             None => Ok(None),
         };
     };
-    let overlay = Arc::new(Overlay::new(LocalDisk::existing(folder)));
+    let overlay = Arc::new(Overlay::new(folder));
     let header = view.header();
     check_known(header, known)?;
     // Beside a process that writes, a journal may have begun since somebody wrote down that it had not.
@@ -59,6 +59,7 @@ pub fn recovered(
 /// A read-only folder with a layer over it.
 #[derive(Debug)]
 pub struct Overlay {
+    folder: PathBuf,
     below: LocalDisk,
     /// By name, what is not as it is below.
     above: Mutex<BTreeMap<String, Above>>,
@@ -75,7 +76,11 @@ enum Above {
 
 /// A file above. Clones are one file.
 #[derive(Debug, Clone)]
-struct Layer(Arc<Mutex<Contents>>);
+struct Layer {
+    contents: Arc<Mutex<Contents>>,
+    /// Near what is below.
+    folder: PathBuf,
+}
 
 #[derive(Debug)]
 enum Contents {
@@ -84,8 +89,9 @@ enum Contents {
 }
 
 impl Overlay {
-    pub fn new(below: LocalDisk) -> Overlay {
-        Overlay { below, above: Mutex::default() }
+    pub fn new(folder: &Path) -> Overlay {
+        let below = LocalDisk::existing(folder);
+        Overlay { folder: folder.to_owned(), below, above: Mutex::default() }
     }
 
     fn above(&self) -> MutexGuard<'_, BTreeMap<String, Above>> {
@@ -122,7 +128,8 @@ impl Disk for Overlay {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let layer = Layer(Arc::new(Mutex::new(Contents::Memory(Vec::new()))));
+        let contents = Arc::new(Mutex::new(Contents::Memory(Vec::new())));
+        let layer = Layer { contents, folder: self.folder.clone() };
         self.above().insert(name.to_owned(), Above::Written(layer.clone()));
         Ok(Box::new(layer))
     }
@@ -149,7 +156,7 @@ impl Disk for Overlay {
 
 impl Layer {
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,7 +166,7 @@ impl DiskFile for Layer {
         if let Contents::Memory(held) = &*contents
             && held.len() + bytes.len() > MOST_IN_MEMORY
         {
-            let file = unnamed()?;
+            let file = unnamed(&self.folder)?;
             file.append(held)?;
             *contents = Contents::File(file);
         }
@@ -197,18 +204,15 @@ impl DiskView for Layer {
     }
 }
 
-/// An empty file of the system's temporary folder. It is gone with the process.
-fn unnamed() -> io::Result<File> {
-    let name = format!("counterflow-{:016x}", rand::random::<u64>());
-    let path = std::env::temp_dir().join(name);
-    let file =
-        OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+/// An empty file without a name, on the disk of `folder` if that may be written. It is gone with the process.
+fn unnamed(folder: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -217,7 +221,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
-        let disk = Overlay::new(LocalDisk::existing(folder.path()));
+        let disk = Overlay::new(folder.path());
         disk.create("a").unwrap().append(b"a!").unwrap();
         disk.rename("b", "d").unwrap();
         disk.remove("c").unwrap();
@@ -237,10 +241,11 @@ mod tests {
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(below.read("a").unwrap(), b"a");
     }
+
     #[test]
     fn what_is_much_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Overlay::new(LocalDisk::existing(folder.path()));
+        let disk = Overlay::new(folder.path());
         let file = disk.create("a").unwrap();
         let view = disk.open("a").unwrap();
         let mut written = Vec::new();
@@ -254,5 +259,28 @@ mod tests {
         assert_eq!(view.read_at(20, 5).unwrap(), written[20..25]);
         let beyond = view.read_at(written.len() as u64 - 1, 2).unwrap_err();
         assert_eq!(beyond.kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "it has no name");
+    }
+
+    #[test]
+    fn what_is_much_is_on_the_disk_of_the_folder_or_elsewhere_if_that_may_only_be_read() {
+        let written = |folder: &Path| {
+            let disk = Overlay::new(folder);
+            let file = disk.create("a").unwrap();
+            file.append(b"more than fits").unwrap();
+            assert_eq!(disk.read("a").unwrap(), b"more than fits");
+            let above = disk.find("a").unwrap();
+            let Above::Written(layer) = above else { panic!("{above:?}") };
+            let Contents::File(file) = &*layer.contents() else { panic!("it is in memory") };
+            file.metadata().unwrap().dev()
+        };
+        let device = |folder: &Path| folder.metadata().unwrap().dev();
+        // Which of the two is memory depends on the machine.
+        for folder in [Path::new("/dev/shm"), &std::env::current_dir().unwrap()] {
+            let Ok(folder) = tempfile::tempdir_in(folder) else { continue };
+            assert_eq!(written(folder.path()), device(folder.path()));
+        }
+        // No file can be made in it, by nobody.
+        assert_eq!(written(Path::new("/proc")), device(&std::env::temp_dir()));
     }
 }

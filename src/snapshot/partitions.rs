@@ -4,6 +4,8 @@
 //! Where there is one range, nothing is written. Otherwise what has gathered goes to one temporary file each time that it fills
 //! its room: a frame for each range (see frame.rs), whose places stay in memory. The file is never synced, is removed when
 //! this value is dropped, and holds nothing that the journal does not: keys and hashes.
+//! It has a name and is not encrypted, unlike what goes to `crate::spill`: the journal beside it has the same keys in the clear
+//! and no rows, and it goes through `Disk`, so that the fault kit sees each of its calls, and fails each.
 //! Guards: touches of a key stay in the order in which they came.
 
 use super::disk::{Disk, DiskFile, DiskView};

@@ -47,7 +47,10 @@ impl Course {
     ) -> Closing {
         let is_complete = is_proven && tally.check().is_ok();
         let is_ignored = points::is_planted("epoch_closed_over_unknown");
-        let has_rest = tally.unsent + tally.unknown > self.unnameable && !is_ignored;
+        // Such a key is in doubt, whatever was answered.
+        let has_left_invalid = self.intake.counts.left > 0;
+        let has_rest =
+            (tally.unsent + tally.unknown > self.unnameable || has_left_invalid) && !is_ignored;
         let removals = &self.removals;
         let deletes = removals.deletes();
         Closing {
@@ -66,7 +69,7 @@ impl Course {
                 is_sample: false,
                 is_proven: is_complete && removals.is_judged(),
                 was_stopped,
-                is_clean: tally.is_clean(),
+                is_clean: tally.is_clean() && !has_left_invalid,
                 is_unsettled: removals.is_unsettled,
                 is_epoch_open: true,
                 is_held: true,

@@ -173,6 +173,10 @@ impl Outlet for Fake {
         self.waiting.remove(key)
     }
 
+    fn recall(&mut self, _hash: KeyHash, key: &[u8]) -> bool {
+        self.waiting.remove(key)
+    }
+
     fn note(&mut self, record: &Record<'_>) {
         if let Record::Repeated { key } = record {
             self.repeated.push(key.to_vec());

@@ -401,7 +401,7 @@ impl Session<'_> {
         }
         // Only a commit that may end the epoch leaves open, until it is made, what comes next.
         if self.facts.kind == Kind::Full {
-            let has_rest = tally.unsent + tally.unknown > 0;
+            let has_rest = tally.unsent + tally.unknown > 0 || self.facts.has_left();
             judge.either_if(end.is_proven() && !was_stopped && !has_rest);
         }
         self.snapshot.journal().write()?;
@@ -426,7 +426,7 @@ impl Session<'_> {
         if self.snapshot.header().at_rest.is_some() {
             self.world.count("runs that left nothing to do");
         }
-        if self.facts.reading.repeated.iter().any(|key| self.facts.asked.contains_key(key)) {
+        if self.facts.has_left() {
             self.world.count("rows repeated after they had left");
         }
         self.pass()?;

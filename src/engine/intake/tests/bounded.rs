@@ -114,6 +114,7 @@ proptest! {
             let noted = outlet.repeated.iter().filter(|noted| *noted == key).count();
             prop_assert_eq!(noted, usize::from(outlet.left.contains(key)));
         }
+        prop_assert_eq!(usize::try_from(intake.counts.left).unwrap(), outlet.repeated.len());
     }
 
     #[test]
@@ -158,6 +159,58 @@ proptest! {
             outlet.left.extend(waiting);
         }
         prop_assert!(outlet.repeated.is_empty(), "{:?}", outlet.repeated);
+    }
+}
+
+#[test]
+fn what_waits_to_be_sent_is_taken_back_as_soon_as_its_key_may_come_again() {
+    // One that can be sent, one without a form in a request, and one that has the primary key of the first.
+    let (row, again) = ((Some(7), 1, Some(1)), Some(7));
+    for (second, invalid) in
+        [((again, 1, Some(2)), 2), ((again, UNRENDERABLE, Some(2)), 2), ((Some(15), 1, Some(1)), 2)]
+    {
+        let parts = examine(&[vec![row], vec![second]], &[0, 1], true);
+        let mut intake = Intake::new(IntentNumber(0), Waiting::default(), none_exact(1 << 16, 0));
+        let mut outlet = Fake::default();
+        intake.take(&parts[0], &mut outlet).unwrap();
+        assert_eq!(outlet.waiting.len(), 1);
+        intake.take(&parts[1], &mut outlet).unwrap();
+        assert!(outlet.waiting.is_empty(), "before the read has ended: {second:?}");
+        let tally = intake.counts.tally();
+        assert_eq!((tally.invalid, tally.upserts, tally.unsent), (invalid, 0, 0), "{second:?}");
+        while intake.has_unsure() {
+            intake.decide(&mut outlet).unwrap();
+        }
+        assert_eq!((intake.counts.tally(), intake.counts.left), (tally, 0), "{second:?}");
+    }
+}
+
+/// Of a sketch, from which nothing leaves: it says of no key that it was not there.
+struct Dry;
+
+impl Outlet for Dry {
+    fn push(&mut self, _item: &Item<'_>) {}
+
+    fn withdraw(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+        true
+    }
+
+    fn note(&mut self, _record: &Record<'_>) {}
+}
+
+#[test]
+fn where_nothing_leaves_what_may_have_been_met_is_put_aside_and_counted_as_it_is() {
+    let rows = [7, 15, 15].map(|id| vec![(Some(id), 1, None)]);
+    let parts = examine(&rows, &[0, 1, 2], false);
+    for filter in [0, 1 << 16] {
+        let mut intake =
+            Intake::new(IntentNumber(0), Waiting::default(), none_exact(filter, 1_000));
+        parts.iter().for_each(|part| intake.take(part, &mut Dry).unwrap());
+        while intake.has_unsure() {
+            intake.decide(&mut Dry).unwrap();
+        }
+        let tally = intake.counts.tally();
+        assert_eq!((tally.upserts, tally.unsent, tally.invalid), (1, 0, 2), "{filter}");
     }
 }
 
