@@ -1,7 +1,7 @@
 //! Records put aside by their key hash: in the order of their arrival, in memory up to some bytes and beyond in a spill.
 //!
-//! Not here: what a record says (`fates`, `intake::aside`, `gone`). Guards: all records of one key lie in one pile; no pile has more
-//! than one piece in memory.
+//! Not here: what a record says (`fates`, `intake::aside`, `gone`). Guards: all records of one key lie in one pile; no pile has
+//! more than one piece in memory.
 
 use std::sync::Arc;
 
