@@ -17,7 +17,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// As few as have room: `size` says what each shard takes, in the unit of `room`. A shard that has no room by itself is a part.
+    /// As few as have room: `size` says what each shard takes, in the unit of `room`. A shard that has no room alone is a part.
     pub fn new(cut: Cut, room: usize, size: impl Fn(usize) -> usize) -> Parts {
         let (mut bounds, mut taken) = (vec![0], 0_usize);
         for shard in 0..cut.shards() {

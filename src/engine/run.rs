@@ -84,8 +84,8 @@ fn is_halt(error: &Error) -> bool {
 }
 
 impl Driven<'_> {
-    /// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it, unless
-    /// that has gone on for longer than such a one is waited for; and its own is known where it is left behind.
+    /// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it,
+    /// unless that has gone on for longer than such a one is waited for; and its own is known where it is left behind.
     async fn execute(
         &self,
         mut shutdown: Shutdown,
