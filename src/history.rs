@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use crate::delivery::clock::now;
 use crate::delivery::spool;
 use crate::domain::id::{Instant, RunId};
-use crate::engine::backlog;
+use crate::engine::{backlog, unexported};
 use crate::export::Done;
-use crate::shutdown::{Shutdown, Stage};
+use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::store::{Audited, Error, OldRuns, Store};
 
 /// The word of the audit log.
@@ -90,7 +90,10 @@ pub async fn last(store: &Store, rules: &Rules) {
 
 /// Says it where receipts wait for nobody.
 fn tell_of_waiting(rules: &Rules) {
-    let waiting = if rules.awaits_export { 0 } else { spool::waiting(&rules.spool).len() };
+    if rules.awaits_export {
+        return;
+    }
+    let waiting = blocking(|| spool::waiting(&rules.spool)).len();
     if waiting > 0 {
         let spool = rules.spool.display();
         tracing::warn!(
@@ -161,15 +164,9 @@ async fn remove_runs(
 async fn remove_receipts(store: &Store, spool: &Path) -> Result<(), Error> {
     let mut removed = 0;
     // A run is there before its receipts are.
-    for run in spool::waiting(spool) {
-        if store.run(run).await?.is_some() {
-            continue;
-        }
-        match spool::remove(spool, run) {
-            Ok(()) => removed += 1,
-            Err(error) => {
-                tracing::warn!(%run, %error, "the receipts of a run that is gone are not removed")
-            }
+    for run in blocking(|| spool::waiting(spool)) {
+        if store.run(run).await?.is_none() {
+            removed += unexported::remove(spool, &[run]);
         }
     }
     if removed > 0 {

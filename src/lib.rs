@@ -12,6 +12,7 @@
 //! | 0 | [`shutdown`] | the stages Running < Draining < Aborting, and the one place that spawns tasks |
 //! | 0 | [`telemetry`] | logs |
 //! | 0 | [`points`] | the moments and the planted defects of the fault kit; nothing of it is in a release build |
+//! | 0 | [`spill`] | what does not fit into memory, in a temporary file that nobody else can read |
 //! | 1 | [`source`] | runs a model's query, yields record batches, proves the end of the read |
 //! | 1 | [`delta`] | rows against the snapshot → changes |
 //! | 1 | [`snapshot`] | what the destination is known to hold: format, journal, commit, compaction |
@@ -40,16 +41,18 @@
 //!    The definition is compared with the one that the snapshot was made under, and the kind follows, full or
 //!    incremental ([`domain::kind`]).
 //! 2. *Reading.* Rows stream from the source; each is decided on by its entry ([`domain::decision`]). Upserts leave
-//!    while the source is still being read. For each request there are two notes in the [`snapshot::journal`]: the
-//!    **intent**, durable before the first byte leaves, and the **receipt**, once the answer was read in full and
-//!    judged record by record.
+//!    while the source is still being read. Where the snapshot does not fit into memory, rows of any part of it but the
+//!    first wait on disk, and are decided on after the read of the source has ended, part by part ([`engine::passes`]).
+//!    For each request there are two notes in the [`snapshot::journal`]: the **intent**, durable before the first byte
+//!    leaves, and the **receipt**, once the answer was read in full and judged record by record.
 //! 3. *Deletes* go last, and only after the proof that the read was complete ([`source::Proof`]), within the guard
 //!    ([`domain::guard`]). Above it they are held for a person.
 //! 4. *Draining*, when the run is stopped: nothing new is sent, what is in flight may finish within its limit; what does
 //!    not is in doubt.
-//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically ([`snapshot::commit`]). The
-//!    tally must add up, and it decides on the outcome ([`domain::run`], [`domain::tally`]). What makes the snapshot smaller
-//!    comes behind that, and no run fails by it ([`snapshot::Snapshot::compact`]).
+//! 5. *Committing.* Intents and receipts are folded into the next generation, atomically, and in bounded memory however many
+//!    there are ([`snapshot::commit`]). The tally must add up, and it decides on the outcome ([`domain::run`],
+//!    [`domain::tally`]). What makes the snapshot smaller comes behind that, and no run fails by it
+//!    ([`snapshot::Snapshot::compact`]).
 //!
 //! [`domain::run::Phase`] has the table of the legal steps. A kill at any moment leaves a journal, and a key with an
 //! intent and no receipt is in doubt: the next run asserts it again, whatever its fingerprint says.
@@ -89,5 +92,6 @@ pub mod points;
 pub mod shutdown;
 pub mod snapshot;
 pub mod source;
+pub mod spill;
 pub mod store;
 pub mod telemetry;

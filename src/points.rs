@@ -5,8 +5,10 @@
 //! reached for the n-th time, counted from 1; `COUNTERFLOW_HOLD_AT=point:n:file` makes the file then and goes no further
 //! until a stop was heard, the file is gone, or ten seconds have passed; `COUNTERFLOW_DEFECT=name` plants one defect;
 //! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked;
-//! with `COUNTERFLOW_FILES_REST=never` every file counts as just changed, however slow the machine is.
+//! with `COUNTERFLOW_FILES_REST=never` every file counts as just changed, however slow the machine is;
+//! `COUNTERFLOW_FREE_DISK=bytes` says how much the disk of the state has free, or with `unknown` that nobody knows.
 
+use std::io;
 use std::time::SystemTime;
 
 /// A moment of the protocol: before or after what cannot be taken back.
@@ -180,8 +182,18 @@ pub fn files_rest() -> bool {
     true
 }
 
+/// Bytes that are free on the disk of the state; `found` unless the environment says otherwise.
+#[inline]
+pub fn free_disk(found: io::Result<u64>) -> io::Result<u64> {
+    #[cfg(feature = "faults")]
+    return played::free_disk(found);
+    #[cfg(not(feature = "faults"))]
+    found
+}
+
 #[cfg(feature = "faults")]
 mod played {
+    use std::io;
     use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -277,6 +289,11 @@ mod played {
 
     pub fn files_rest() -> bool {
         std::env::var("COUNTERFLOW_FILES_REST").is_err()
+    }
+
+    pub fn free_disk(found: io::Result<u64>) -> io::Result<u64> {
+        let Ok(said) = std::env::var("COUNTERFLOW_FREE_DISK") else { return found };
+        said.parse().map_err(io::Error::other)
     }
 
     pub fn is_planted(defect: &str) -> bool {

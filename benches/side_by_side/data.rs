@@ -36,7 +36,12 @@ pub enum Version {
     After,
     /// As `Before`, with this many rows changed, evenly spread.
     Changed(u64),
+    /// As `Before`, with a long text in each row.
+    Wide,
 }
+
+/// Bytes of a long text.
+const LONG: usize = 4_000;
 
 /// What differs between the two versions, in rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +71,11 @@ pub fn files(folder: &Path, rows: u64) -> io::Result<[PathBuf; 2]> {
 
 /// The file for so many rows of which few differ from `Before`, made if it is not there.
 pub fn changed(folder: &Path, rows: u64, changed: u64) -> io::Result<PathBuf> {
-    let version = Version::Changed(changed);
+    file(folder, rows, Version::Changed(changed))
+}
+
+/// The file of one version for so many rows, made if it is not there.
+pub fn file(folder: &Path, rows: u64, version: Version) -> io::Result<PathBuf> {
     let path = folder.join(format!("customers-{rows}-{}.parquet", word(version)));
     if !path.exists() {
         write(&path, rows, version)?;
@@ -89,6 +98,7 @@ fn word(version: Version) -> String {
         Version::Before => "before".to_owned(),
         Version::After => "after".to_owned(),
         Version::Changed(changed) => format!("changed-{changed}"),
+        Version::Wide => "wide".to_owned(),
     }
 }
 
@@ -131,7 +141,7 @@ fn batch(
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let content = |row: u64| {
         u64::from(match version {
-            Version::Before => false,
+            Version::Before | Version::Wide => false,
             Version::After => is_changed(row),
             Version::Changed(changed) => {
                 row.is_multiple_of(all / changed) && row < all / changed * changed
@@ -152,9 +162,9 @@ fn batch(
         ),
         (
             "company",
-            Arc::new(StringArray::from_iter(rows.iter().map(|row| {
-                (!is_null(*row, 4)).then(|| format!("Company {}", mix(*row, 5) % 5_000))
-            }))),
+            Arc::new(StringArray::from_iter(
+                rows.iter().map(|row| (!is_null(*row, 4)).then(|| company(*row, version))),
+            )),
         ),
         ("country", texts(&|row| pick(&COUNTRIES, mix(row, 6)).to_owned())),
         ("plan", texts(&|row| pick(&PLANS, mix(row, 7) + content(row)).to_owned())),
@@ -198,6 +208,16 @@ fn batch(
             ),
         ),
     ])
+}
+
+fn company(row: u64, version: Version) -> String {
+    let mut name = format!("Company {}", mix(row, 5) % 5_000);
+    let mut column = 100;
+    while version == Version::Wide && name.len() < LONG {
+        name += &format!(", {:x}", mix(row, column));
+        column += 1;
+    }
+    name
 }
 
 fn is_changed(row: u64) -> bool {

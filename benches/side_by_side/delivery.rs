@@ -1,6 +1,7 @@
 //! A full send to a loopback sink in batches of 100, everything kept, against drt, which keeps nothing.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::Options;
 use crate::data;
@@ -21,6 +22,7 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
         let workspace = Workspace::create(&folder, sink.address, options.concurrency)?;
         workspace.set_source(&data)?;
         sink.take();
+        let start = Instant::now();
         let (full, answer) = workspace.sync()?;
         expect(answer["tally"]["delivered"].as_u64().unwrap_or(0), records)?;
         let taken = sink.take();
@@ -28,6 +30,8 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
         product.push(full);
         if round == 0 {
             println!("  {} requests, {} bytes", taken.requests, taken.bytes);
+            let first = taken.first.map_or(Duration::ZERO, |first| first.duration_since(start));
+            println!("  the first request {} ms after the start of the process", first.as_millis());
             println!("  state afterwards: {} MB", workspace.state_size()? / 1_000_000);
         }
         if let Some(peers) = peers {

@@ -1,6 +1,6 @@
 //! Counterflow and its alternatives side by side: whole processes, in one run, as ratios of medians.
 //!
-//! `cargo bench` measures everything, `cargo bench -- delta`, `small` or `delivery` one part; `benches/README.md`
+//! `cargo bench` measures all but `scale`, `cargo bench -- delta`, `small`, `delivery` or `scale` one part; `benches/README.md`
 //! says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
 
 mod data;
@@ -9,6 +9,7 @@ mod delta;
 mod peers;
 mod process;
 mod product;
+mod scale;
 mod scan;
 mod sink;
 mod small;
@@ -28,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measure Counterflow beside its alternatives
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// What to measure: delta, small, delivery; nothing for all
+    /// What to measure: delta, small, delivery, or nothing for these; scale, up to so many `--rows`
     what: Option<String>,
     /// For `scan`, which measures call in a process of its own
     file: Option<PathBuf>,
@@ -83,13 +84,13 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", runtime.block_on(scan::scan(&file))?);
         return Ok(());
     }
-    const ALL: [&str; 3] = ["delta", "small", "delivery"];
+    const ALL: [&str; 4] = ["delta", "small", "delivery", "scale"];
     if let Some(unknown) = what.as_deref().filter(|what| !ALL.contains(what)) {
         return Err(format!("`{unknown}` is not measured here; say {}", ALL.join(" or ")).into());
     }
     std::fs::create_dir_all(&options.folder)?;
     options.folder = options.folder.canonicalize()?;
-    let peers = if options.is_alone {
+    let peers = if options.is_alone || what.as_deref() == Some("scale") {
         None
     } else {
         Peers::install(&options.folder)
@@ -97,6 +98,9 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
             .ok()
     };
     let sink = Sink::start()?;
+    if what.as_deref() == Some("scale") {
+        return Ok(scale::run(&options, &sink)?);
+    }
     let is_wanted = |name| what.as_deref().is_none_or(|what| what == name);
     if is_wanted("delta") {
         delta::run(&options, peers.as_ref(), &sink)?;

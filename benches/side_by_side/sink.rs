@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// What has come in so far, over all connections.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Received {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
+    /// When the first request was read in full.
+    first: Mutex<Option<Instant>>,
     /// How long each answer is waited for, in milliseconds.
     delay: AtomicU64,
 }
@@ -28,6 +30,8 @@ pub struct Taken {
     pub records: u64,
     /// Of bodies.
     pub bytes: u64,
+    /// When the first request was there.
+    pub first: Option<Instant>,
 }
 
 /// The listening sink; it lasts as long as the process.
@@ -60,8 +64,9 @@ impl Sink {
     /// What came in since the last call.
     pub fn take(&self) -> Taken {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        let Received { requests, records, bytes, .. } = self.received.as_ref();
-        Taken { requests: take(requests), records: take(records), bytes: take(bytes) }
+        let Received { requests, records, bytes, first, .. } = self.received.as_ref();
+        let first = first.lock().expect("nobody panics while it is held").take();
+        Taken { requests: take(requests), records: take(records), bytes: take(bytes), first }
     }
 }
 
@@ -91,7 +96,10 @@ impl Connection {
             let braces = body.iter().filter(|byte| **byte == b'{').count() as u64;
             // The body is an array, or one object around one.
             let records = braces - u64::from(body.first() == Some(&b'{'));
-            received.requests.fetch_add(1, Ordering::Relaxed);
+            if received.requests.fetch_add(1, Ordering::Relaxed) == 0 {
+                let mut first = received.first.lock().expect("nobody panics while it is held");
+                first.get_or_insert_with(Instant::now);
+            }
             received.records.fetch_add(records, Ordering::Relaxed);
             received.bytes.fetch_add(length as u64, Ordering::Relaxed);
             self.buffer.copy_within(end..self.filled, 0);

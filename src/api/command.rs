@@ -27,6 +27,7 @@ use super::gate::{Caller, LOCAL};
 use super::problem::Problem;
 use super::{App, BODY, backlog, document, token, wire};
 use crate::control::handle::Given;
+use crate::domain::hexadecimal;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::message::one_line;
 use crate::engine::run::now;
@@ -232,7 +233,7 @@ fn fingerprint(method: &Method, path: &str, body: &Bytes) -> String {
     hash.update(path);
     hash.update([0]);
     hash.update(body);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal::of(&hash.finalize())
 }
 
 /// An answer as it is kept.

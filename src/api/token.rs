@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRng as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::hexadecimal;
 use crate::store::Token;
 
 /// By which a secret is known where it should not be.
@@ -35,7 +36,7 @@ pub fn make() -> Result<(String, String), String> {
 
 /// What is stored of a secret, in hexadecimal.
 pub fn hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal::of(&Sha256::digest(secret))
 }
 
 /// The token whose secret this is; every one is compared, and each to its end.

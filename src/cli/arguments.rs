@@ -47,7 +47,7 @@ pub enum Command {
     Init,
     /// Check the config file and name everything that is wrong with it
     Validate,
-    /// Test connections: address, TLS, credentials; sends no row
+    /// Test connections: address, TLS, credentials; without a name also the room on the disk. Sends no row
     Doctor {
         /// All of them unless said
         connection: Option<String>,

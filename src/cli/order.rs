@@ -16,8 +16,8 @@ use crate::history;
 use crate::source::definition::Definition;
 use crate::store::Store;
 
-/// Bytes that queries may take where the config does not say.
-const MEMORY_LIMIT: u64 = 1 << 30;
+/// Bytes that a process may take for a run where the config does not say.
+pub const MEMORY_LIMIT: u64 = 512 << 20;
 
 /// What exports the runs of this state, where the config asks for a delivery log.
 pub fn exporter(config: &Config, store: &Store) -> Option<Exporter> {

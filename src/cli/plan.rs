@@ -37,6 +37,9 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         plan.sample.iter().map(|line| json!({ "what": line.what, "key": line.key })).collect();
     let invalid: Vec<Value> =
         plan.invalid.iter().map(|(key, why)| json!({ "key": key, "why": why })).collect();
+    // What is free changes by itself, and a plan is the same as long as nothing has changed.
+    let room = plan.room.as_ref();
+    let room = room.map(|room| json!({ "folder": room.folder, "needed_bytes": room.needed_bytes }));
     json!({
         "sync": sync,
         "kind": plan.choice.kind,
@@ -47,6 +50,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "holds": plan.holds,
         "invalid": invalid,
         "warnings": plan.warnings,
+        "room": room,
     })
 }
 
@@ -70,6 +74,9 @@ fn human(sync: &str, plan: &Plan) -> String {
     );
     for cause in &plan.holds {
         let _ = writeln!(text, "  the deletes would be held: {cause}");
+    }
+    if let Some(room) = &plan.room {
+        let _ = writeln!(text, "  {room}");
     }
     for warning in &plan.warnings {
         let _ = writeln!(text, "  {warning}");

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Config;
 use super::document::{Document, child};
+use crate::domain::hexadecimal;
 
 /// Keys of a sync that say when it runs, not what a run does.
 const STANDING: [&str; 7] = [
@@ -119,6 +120,5 @@ fn written(document: &Document, pointer: &str, value: &Value) -> Value {
 
 /// Twelve hexadecimal digits.
 fn revision(value: &Value) -> String {
-    let hash = Sha256::digest(value.to_string());
-    hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal::of(&Sha256::digest(value.to_string())[..6])
 }

@@ -19,7 +19,7 @@ use super::raw_request::RawRequest;
 pub struct RawConfig {
     /// The folder of runs and snapshots, relative to this file; `./counterflow-state` unless said.
     pub state: Option<String>,
-    /// The most memory that queries may take, such as `512MB`.
+    /// What a process takes for a run, such as `1GiB`; `512MiB` unless said. Sorts and joins may take half of it on top.
     pub memory_limit: Option<String>,
     pub server: Option<RawServer>,
     pub delivery_log: Option<RawDeliveryLog>,

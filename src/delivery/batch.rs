@@ -37,6 +37,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     keys: Vec<u8>,
     fragments: Vec<u8>,
+    /// The hashes of its keys, sorted, once it grows no more and was asked for one: beyond memory many rows ask.
+    hashes: Option<Vec<KeyHash>>,
 }
 
 /// One record of a batch; its bytes are in the batch's arenas.
@@ -54,7 +56,7 @@ pub struct Record {
 impl Batch {
     fn new(operation: Operation) -> Batch {
         let (records, keys, fragments) = (Vec::new(), Vec::new(), Vec::new());
-        Batch { number: BatchNumber(0), operation, records, keys, fragments }
+        Batch { number: BatchNumber(0), operation, records, keys, fragments, hashes: None }
     }
 
     fn push(&mut self, item: &Item<'_>) {
@@ -122,8 +124,16 @@ impl Batch {
         })
     }
 
-    /// Whether the key was in it.
+    /// Whether the key was in it. It grows no more.
     pub fn withdraw(&mut self, key_hash: KeyHash, key: &[u8]) -> bool {
+        let sorted = || {
+            let mut hashes: Vec<KeyHash> = self.records.iter().map(|it| it.key_hash).collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        if self.hashes.get_or_insert_with(sorted).binary_search(&key_hash).is_err() {
+            return false;
+        }
         let place = self.place(key_hash, key);
         if let Some(place) = place {
             self.records.remove(place);
@@ -198,7 +208,8 @@ impl Batcher {
         let json = self.open.json(&self.open.records[place]).len() as u64;
         let comma = u64::from(self.open.len() > 1);
         self.bytes = self.bytes.saturating_sub(json + comma);
-        self.open.withdraw(key_hash, key)
+        self.open.records.remove(place);
+        true
     }
 }
 

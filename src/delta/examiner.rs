@@ -9,13 +9,14 @@ use std::sync::Arc;
 use crate::delta::fingerprint::Fingerprinter;
 use crate::delta::keys::Keys;
 use crate::delta::named::Named;
+use crate::delta::parts::Parts;
 use crate::delta::primary_keys::{Full, PrimaryKeys};
 use crate::delta::table::{Known, Place, Sighting, Table};
 use crate::domain::column::Column;
 use crate::domain::decision::{self, Present, Reason};
 use crate::domain::entry::{Doubt, Entry, Fingerprint};
 use crate::domain::id::{Epoch, Instant};
-use crate::domain::key;
+use crate::domain::key::KeyHash;
 use crate::points;
 
 /// Rows that are looked up together: few enough for what they need of the table to stay in a near cache.
@@ -36,13 +37,13 @@ pub struct Examiner {
 }
 
 /// Which rows are taken up, and whether the delta decides on them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Scope {
     /// All, by the delta.
     #[default]
     All,
     /// Those with these delivered keys, or all; they are sent whatever the delta says.
-    Chosen(Option<Named>),
+    Chosen(Option<Arc<Named>>),
     /// All that are still to be sent, also those that are not yet due.
     Backlog,
 }
@@ -66,11 +67,11 @@ impl Scope {
 }
 
 /// The primary key of a model whose sync delivers another key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Primary {
     /// Its columns, of those examined.
     pub columns: Vec<usize>,
-    pub seen: PrimaryKeys,
+    pub seen: Arc<PrimaryKeys>,
 }
 
 /// What came of a batch.
@@ -139,6 +140,19 @@ impl Examined {
 }
 
 impl Examiner {
+    /// One that goes on with another part of the snapshot.
+    pub fn of_part(&self, table: Arc<Table>) -> Examiner {
+        Examiner {
+            table,
+            fingerprinter: self.fingerprinter.clone(),
+            key: self.key.clone(),
+            primary: self.primary.clone(),
+            epoch: self.epoch,
+            now: self.now,
+            scope: self.scope.clone(),
+        }
+    }
+
     /// `columns` are the mapped fields, then those of the primary key that are not among them, all of `rows` rows.
     ///
     /// # Errors
@@ -179,6 +193,15 @@ impl Examiner {
         Ok(examined)
     }
 
+    /// The part of the snapshot that each row is to be compared with; `None` for those that are not taken up.
+    pub fn parts(&self, columns: &[Column<'_>], rows: usize, parts: &Parts) -> Vec<Option<usize>> {
+        let keys = self.keys(&self.key, columns, rows);
+        let taken = self.taken(&keys);
+        let is_taken = |row: &usize| taken.is_empty() || taken[*row];
+        let part = |row: usize| Some(row).filter(is_taken).map(|row| parts.of(keys.hash(row)));
+        (0..rows).map(part).collect()
+    }
+
     fn keys(&self, indexes: &[usize], columns: &[Column<'_>], rows: usize) -> Keys {
         let fields: Vec<&Column<'_>> = indexes.iter().map(|index| &columns[*index]).collect();
         Keys::new(&fields, rows)
@@ -200,24 +223,26 @@ impl Examiner {
                 continue;
             }
             let own = examined.keys.key(row);
+            let sighting = self.sighting(examined.keys.hash(row), own);
+            let taken_back = |why, key, sighting| TakenBack { why, key, sighting };
             if keys.is_null(row) {
-                examined.taken_back.push(self.taken_back(Invalid::Null, own.to_vec()));
+                examined.taken_back.push(taken_back(Invalid::Null, own.to_vec(), sighting));
                 continue;
             }
-            if let Some(first) = primary.seen.sight(keys.hash(row), keys.key(row), own)? {
-                let own = self.taken_back(Invalid::Repeated, own.to_vec());
-                let first = self.taken_back(Invalid::Repeated, first);
+            let first = primary.seen.sight(keys.hash(row), keys.key(row), own, sighting)?;
+            if let Some((first, first_sighting)) = first {
+                let own = taken_back(Invalid::Repeated, own.to_vec(), sighting);
+                let first = taken_back(Invalid::Repeated, first, first_sighting);
                 examined.taken_back.extend([first, own]);
             }
         }
         Ok(())
     }
 
-    fn taken_back(&self, why: Invalid, key: Vec<u8>) -> TakenBack {
-        let hash = key::hash(&key);
-        let place = self.table.find(hash, &key);
-        let sighting = place.and_then(|place| self.table.sighting(hash, place));
-        TakenBack { why, key, sighting }
+    /// What the first row with a delivered key came to, if the snapshot knows the key.
+    fn sighting(&self, hash: KeyHash, key: &[u8]) -> Option<Sighting> {
+        let place = self.table.find(hash, key);
+        place.and_then(|place| self.table.sighting(hash, place))
     }
 
     /// Looks a group of rows up, in short passes: the table is larger than any cache, and a pass waits for the memory of
@@ -274,6 +299,10 @@ impl Examiner {
                 (Present::Unchanged { has_rejection: false }, None, false)
             }
             Known::Current(_) | Known::Outdated(_) => (Present::Upsert(Reason::Fresh), None, false),
+            Known::Held(..) => {
+                let entry = self.table.entry(place, self.epoch);
+                (self.decide(&entry, fingerprint), None, true)
+            }
             Known::Other(entry) => {
                 (self.decide(entry, fingerprint), entry.doubt, entry.held.is_some())
             }

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::domain::column::{Column, Visitor};
 use crate::domain::entry::Fingerprint;
-use crate::domain::value::Value;
+use crate::domain::value::{Value, tag};
 
 /// The version of the fingerprints; recorded in every snapshot.
 pub const VERSION: u32 = 2;
@@ -32,11 +32,8 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Bytes of the longest text that lies in its view.
 const SHORT: usize = 12;
 
-/// The kinds of values that no word tells, and of NULL; those below `OTHER` are their tags in the encoding.
-const NULL: u64 = 0;
-const TEXT: u64 = 7;
-const BINARY: u64 = 8;
-const OTHER: u64 = 255;
+/// The kind of the values that neither a word tells nor their bytes alone; any other kind is the tag in the encoding.
+const OTHER: u8 = u8::MAX;
 
 /// Hashes rows of one set of fields.
 #[derive(Debug, Clone)]
@@ -103,11 +100,11 @@ impl Visitor for Sum<'_> {
         let hashed = match value {
             Value::Text(text) => match short_words(text.as_bytes()) {
                 Some(words) => self.seeds.short(words),
-                None => self.seeds.bytes(TEXT, text.as_bytes()),
+                None => self.seeds.bytes(tag::TEXT, text.as_bytes()),
             },
-            Value::Binary(bytes) => self.seeds.bytes(BINARY, bytes),
+            Value::Binary(bytes) => self.seeds.bytes(tag::BINARY, bytes),
             value => match value.word() {
-                Some((kind, word)) => self.seeds.word(u64::from(kind), word),
+                Some((kind, word)) => self.seeds.word(kind, word),
                 None => self.seeds.other(&value),
             },
         };
@@ -121,11 +118,11 @@ impl Sum<'_> {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         for (row, view) in array.views().iter().enumerate() {
             let hashed = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                self.seeds.word(NULL, 0)
+                self.seeds.word(u16::from(tag::NULL), 0)
             } else if *view & u128::from(u32::MAX) <= SHORT as u128 {
                 self.seeds.short(halves(*view))
             } else {
-                self.seeds.bytes(TEXT, array.value(row).as_bytes())
+                self.seeds.bytes(tag::TEXT, array.value(row).as_bytes())
             };
             self.add(row, hashed);
         }
@@ -149,8 +146,8 @@ fn short_words(text: &[u8]) -> Option<[u64; 2]> {
 
 impl Seeds {
     #[inline(always)]
-    fn word(self, kind: u64, word: u64) -> [u64; 2] {
-        let kind = kind.wrapping_mul(ODD);
+    fn word(self, kind: u16, word: u64) -> [u64; 2] {
+        let kind = u64::from(kind).wrapping_mul(ODD);
         let low = word ^ self.low.wrapping_add(kind);
         let high = word ^ self.high.wrapping_add(kind);
         [variant13(low), fmix64(high)]
@@ -158,13 +155,13 @@ impl Seeds {
 
     #[inline(always)]
     fn short(self, [first, last]: [u64; 2]) -> [u64; 2] {
-        let [low, high] = self.word(TEXT, first);
+        let [low, high] = self.word(u16::from(tag::TEXT), first);
         [variant13(low ^ last), fmix64(high ^ last)]
     }
 
     #[inline]
-    fn bytes(self, kind: u64, bytes: &[u8]) -> [u64; 2] {
-        let seed = self.low.wrapping_add(kind.wrapping_mul(ODD));
+    fn bytes(self, kind: u8, bytes: &[u8]) -> [u64; 2] {
+        let seed = self.low.wrapping_add(u64::from(kind).wrapping_mul(ODD));
         halves(xxh3_128_with_seed(bytes, seed))
     }
 

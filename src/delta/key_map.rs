@@ -74,12 +74,33 @@ impl<V> KeyMap<V> {
         None
     }
 
+    /// All keys, in the order in which they came.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|place| &self.keys[self.ends.range(place)])
+    }
+
+    /// Takes all keys out, and keeps their memory.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.hashes.clear();
+        self.keys.clear();
+        self.ends = Ends::default();
+        self.values.clear();
+    }
+
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+
+    /// Bytes, but for the ends of keys of many lengths.
+    #[cfg(test)]
+    pub fn allocated(&self) -> usize {
+        let values = self.values.capacity() * size_of::<V>();
+        self.slots.allocation_size() + 8 * self.hashes.capacity() + self.keys.capacity() + values
     }
 
     fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
@@ -117,6 +138,17 @@ mod tests {
         assert!(!map.insert_new(7, b"b", 4) && map.insert_new(7, b"c", 5));
         assert_eq!((map.get(7, b"b"), map.get(7, b"c")), (Some(&2), Some(&5)));
         assert_eq!(map.len(), 3);
+    }
+
+    #[test]
+    fn what_was_taken_out_is_new_again() {
+        let mut map = KeyMap::default();
+        for round in 0..3 {
+            assert!(map.insert_new(7, b"a", round) && map.insert_new(8, b"longer", round));
+            assert_eq!((map.get(8, b"longer"), map.len()), (Some(&round), 2));
+            map.clear();
+            assert!(map.is_empty() && map.get(7, b"a").is_none());
+        }
     }
 
     #[test]

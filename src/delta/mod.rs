@@ -2,10 +2,12 @@
 
 pub mod ends;
 pub mod examiner;
+pub mod filter;
 pub mod fingerprint;
 pub mod key_map;
 pub mod keys;
 pub mod named;
+pub mod parts;
 pub mod primary_keys;
 pub mod repetitions;
 pub mod shard;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::key_map::KeyMap;
+use super::table::Sighting;
 use crate::domain::key::KeyHash;
 
 const SHARDS: usize = 16;
@@ -17,7 +18,10 @@ const OVERHEAD: usize = 56;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// Primary keys, each with the delivered key of the first row that had it.
+/// The first row with a primary key: its delivered key, and what it came to if the snapshot knows that key.
+pub type First = (Vec<u8>, Option<Sighting>);
+
+/// Primary keys, each with the first row that had it.
 #[derive(Debug)]
 pub struct PrimaryKeys {
     shards: Vec<Mutex<Shard>>,
@@ -28,7 +32,8 @@ pub struct PrimaryKeys {
 #[derive(Debug, Default)]
 struct Shard {
     seen: KeyMap<(usize, usize)>,
-    delivered: Vec<u8>,
+    /// A sighting and a delivered key, again and again.
+    rows: Vec<u8>,
 }
 
 impl PrimaryKeys {
@@ -38,7 +43,8 @@ impl PrimaryKeys {
         PrimaryKeys { shards, bytes: AtomicUsize::new(0), limit }
     }
 
-    /// Notes the primary key of a row; the delivered key of the first row that had it, if this is not the first.
+    /// Notes the primary key of a row, which has this delivered key and came to `sighting`; the first row that had it, if this
+    /// is not the first.
     ///
     /// # Errors
     /// The memory is used up.
@@ -47,19 +53,22 @@ impl PrimaryKeys {
         hash: KeyHash,
         primary: &[u8],
         delivered: &[u8],
-    ) -> Result<Option<Vec<u8>>, Full> {
+        sighting: Option<Sighting>,
+    ) -> Result<Option<First>, Full> {
         let shard = usize::try_from(hash >> 124).expect("four bits fit");
         let mut shard = self.shards[shard].lock().expect("nothing panics while it holds the lock");
         if let Some((start, end)) = shard.seen.get(hash, primary) {
-            return Ok(Some(shard.delivered[*start..*end].to_vec()));
+            let (first, rest) = shard.rows[*start..*end].split_first().expect("a row has a byte");
+            return Ok(Some((rest.to_vec(), Sighting::of(*first))));
         }
         let size = primary.len() + delivered.len() + OVERHEAD;
         if self.bytes.fetch_add(size, Ordering::Relaxed) + size > self.limit {
             return Err(Full);
         }
-        let start = shard.delivered.len();
-        shard.delivered.extend_from_slice(delivered);
-        let end = shard.delivered.len();
+        let start = shard.rows.len();
+        shard.rows.push(sighting.map_or(0, |sighting| sighting as u8));
+        shard.rows.extend_from_slice(delivered);
+        let end = shard.rows.len();
         shard.seen.insert(hash, primary, (start, end));
         Ok(None)
     }
@@ -74,20 +83,24 @@ mod tests {
     fn the_second_row_learns_what_the_first_would_have_become() {
         let keys = PrimaryKeys::new(1_000);
         let sight = |primary: &[u8], delivered: &[u8]| {
-            keys.sight(key::hash(primary), primary, delivered).unwrap()
+            let waived = Some(Sighting::Waived).filter(|_| delivered.starts_with(b"a"));
+            keys.sight(key::hash(primary), primary, delivered, waived).unwrap()
         };
+        let first = |key: &[u8], sighting| Some((key.to_vec(), sighting));
         assert_eq!(sight(b"1", b"a@example.com"), None);
         assert_eq!(sight(b"2", b"b@example.com"), None);
-        assert_eq!(sight(b"1", b"c@example.com"), Some(b"a@example.com".to_vec()));
-        assert_eq!(sight(b"1", b"d@example.com"), Some(b"a@example.com".to_vec()));
+        let waived = first(b"a@example.com", Some(Sighting::Waived));
+        assert_eq!(sight(b"1", b"c@example.com"), waived);
+        assert_eq!(sight(b"1", b"d@example.com"), waived);
+        assert_eq!(sight(b"2", b"a@example.com"), first(b"b@example.com", None));
     }
 
     #[test]
     fn beyond_its_limit_it_is_full_and_says_so() {
         let keys = PrimaryKeys::new(2 * (OVERHEAD + 2));
-        assert_eq!(keys.sight(1, b"1", b"a"), Ok(None));
-        assert_eq!(keys.sight(2, b"2", b"b"), Ok(None));
-        assert_eq!(keys.sight(3, b"3", b"c"), Err(Full));
-        assert_eq!(keys.sight(1, b"1", b"x"), Ok(Some(b"a".to_vec())));
+        assert_eq!(keys.sight(1, b"1", b"a", None), Ok(None));
+        assert_eq!(keys.sight(2, b"2", b"b", None), Ok(None));
+        assert_eq!(keys.sight(3, b"3", b"c", None), Err(Full));
+        assert_eq!(keys.sight(1, b"1", b"x", None), Ok(Some((b"a".to_vec(), None))));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ends::Ends;
 use super::table::Known;
-use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint, Held};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 use crate::points;
@@ -37,7 +37,9 @@ const NUMBER: usize = 9;
 const OF_NUMBER: usize = FINGERPRINT + NUMBER;
 
 /// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
-const OLDEST: u8 = 254;
+const OLDEST: u8 = 253;
+/// Confirmed and held: an empty read holds everything.
+const HELD: u8 = 254;
 const OTHER: u8 = 255;
 
 /// The entries of one range of the hash.
@@ -49,7 +51,9 @@ pub struct Shard {
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
     said: Vec<u8>,
-    others: HashMap<usize, Entry>,
+    /// In the order of places, as the next.
+    others: Vec<(u32, Box<Entry>)>,
+    held: Vec<(u32, Epoch, Held)>,
     /// The epochs of those as old as `OLDEST`.
     oldest: HashMap<usize, Epoch>,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
@@ -86,8 +90,17 @@ impl Builder {
             confirmed => {
                 let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
                 let place = self.append(hash, key, fingerprint);
-                self.shard.mark(place, OTHER);
-                self.shard.others.insert(place, entry);
+                let narrow = u32::try_from(place).expect("a shard has fewer than 2^32 keys");
+                match (confirmed, entry.held) {
+                    (Some(confirmed), Some(held)) if entry == of_held(confirmed, held) => {
+                        self.shard.mark(place, HELD);
+                        self.shard.held.push((narrow, confirmed.epoch, held));
+                    }
+                    _ => {
+                        self.shard.mark(place, OTHER);
+                        self.shard.others.push((narrow, Box::new(entry)));
+                    }
+                }
             }
         }
     }
@@ -242,7 +255,15 @@ impl Shard {
         let fingerprint = self.fingerprint(place);
         match self.said.get(place).copied().unwrap_or(0) {
             0 => Known::Current(fingerprint),
-            OTHER => Known::Other(&self.others[&place]),
+            OTHER => {
+                let found = self.others.binary_search_by_key(&place, |(at, _)| *at as usize);
+                Known::Other(&self.others[found.expect("it was marked")].1)
+            }
+            HELD => {
+                let found = self.held.binary_search_by_key(&place, |(at, ..)| *at as usize);
+                let (_, epoch, held) = self.held[found.expect("it was marked")];
+                Known::Held(Confirmed { fingerprint, epoch }, held)
+            }
             OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
             age => {
                 let epoch = Epoch(self.epoch.0.saturating_sub(u32::from(age)));
@@ -312,6 +333,11 @@ impl Shard {
     }
 }
 
+/// The entry of a key that is confirmed and held.
+pub(super) fn of_held(confirmed: Confirmed, held: Held) -> Entry {
+    Entry { confirmed: Some(confirmed), held: Some(held), ..Entry::default() }
+}
+
 const NIBBLE: u64 = 15;
 
 /// Where in the word of a bucket the sighting of its key of this number stands; `None` where it has no room.
@@ -364,7 +390,7 @@ mod tests {
                     assert_ne!(epoch, 400);
                     assert_eq!(confirmed, Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
                 }
-                Known::Other(_) => panic!("it is confirmed and nothing else"),
+                Known::Other(_) | Known::Held(..) => panic!("it is confirmed and nothing else"),
             }
         }
         // A forced full run: all of an earlier epoch.

@@ -7,8 +7,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::shard::{Builder, Shard, high};
-use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use super::shard::{Builder, Shard, high, of_held};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint, Held};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 
@@ -24,7 +24,8 @@ pub enum Sighting {
 }
 
 impl Sighting {
-    fn of(byte: u8) -> Option<Sighting> {
+    /// That of a byte, as which it was kept.
+    pub fn of(byte: u8) -> Option<Sighting> {
         match byte {
             0 => None,
             1 => Some(Sighting::Unchanged),
@@ -42,6 +43,8 @@ pub enum Known<'t> {
     Current(Fingerprint),
     /// Confirmed in an earlier epoch, and nothing else to say.
     Outdated(Confirmed),
+    /// Confirmed and held.
+    Held(Confirmed, Held),
     Other(&'t Entry),
 }
 
@@ -61,10 +64,12 @@ const LEAST: usize = 1 << 16;
 const EACH: usize = 4;
 /// Entries of a shard at most, roughly: between two of them a stop is heard.
 const MOST: usize = 1 << 20;
+/// Shards that fit into memory at once where not all do, at least.
+const IN_MEMORY: usize = 8;
 /// The most bits of the hash that name a shard.
 const MOST_BITS: u32 = 10;
 
-/// Into how many shards, each of one range of the key hash, a table is cut.
+/// Into how many shards, each of one range of the key hash, the table of a snapshot is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cut {
     /// Of the hash, which name the shard.
@@ -72,10 +77,15 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// For a table of about so many entries, built by so many cores.
-    pub fn of(entries: usize, cores: usize) -> Cut {
+    /// For a snapshot of about so many entries, built by so many cores, of which `fitting` fit into memory: where not all do,
+    /// shards are so small that little of that is left over.
+    pub fn of(entries: usize, cores: usize, fitting: usize) -> Cut {
         let for_cores = (entries / LEAST).min(cores.saturating_mul(EACH));
-        let shards = for_cores.max(entries / MOST).max(1);
+        let for_memory = match entries > fitting {
+            true => (entries / (fitting / IN_MEMORY).max(1)).saturating_mul(2),
+            false => 0,
+        };
+        let shards = for_cores.max(entries / MOST).max(for_memory).max(1);
         Cut { bits: shards.ilog2().min(MOST_BITS) }
     }
 
@@ -95,23 +105,26 @@ impl Cut {
         Builder::new(self.bits, epoch, entries)
     }
 
-    /// The table of all its shards, in order.
-    pub fn table(self, shards: Vec<Shard>) -> Table {
-        assert_eq!(shards.len(), self.shards(), "a table has all the shards of its cut");
-        Table { cut: self, shards }
+    /// The table of some of its shards, which follow one another from the number `first` on.
+    pub fn table(self, first: usize, shards: Vec<Shard>) -> Table {
+        assert!(first + shards.len() <= self.shards(), "a table has shards of its cut");
+        Table { cut: self, first, shards }
     }
 
+    /// The number of the shard that a key of this hash belongs to.
     #[inline]
-    fn shard_of(self, hash: KeyHash) -> usize {
+    pub fn shard_of(self, hash: KeyHash) -> usize {
         // In two steps, as a shift by all 64 bits is none.
         usize::try_from(high(hash) >> 1 >> (63 - self.bits)).expect("the number of a shard")
     }
 }
 
-/// All entries of one snapshot, for one run.
+/// The entries of one snapshot, or of a part of it, for one run. Only keys of its part may be asked for.
 #[derive(Debug)]
 pub struct Table {
     cut: Cut,
+    /// The number of the first shard.
+    first: usize,
     shards: Vec<Shard>,
 }
 
@@ -124,6 +137,11 @@ impl Table {
         self.len() == 0
     }
 
+    #[inline]
+    fn shard(&self, number: usize) -> &Shard {
+        &self.shards[number - self.first]
+    }
+
     /// The place of a key, compared in full.
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Place> {
@@ -134,7 +152,7 @@ impl Table {
     #[inline]
     pub fn candidates(&self, hash: KeyHash) -> Range<Place> {
         let number = self.cut.shard_of(hash);
-        let places = self.shards[number].candidates(hash);
+        let places = self.shard(number).candidates(hash);
         let first = number << HALF;
         first + places.start as usize..first + places.end as usize
     }
@@ -143,7 +161,7 @@ impl Table {
     #[inline]
     pub fn find_in(&self, candidates: Range<Place>, key: &[u8]) -> Option<Place> {
         let (number, first) = halves(candidates.start);
-        let place = self.shards[number].find_in(first..first + candidates.len(), key)?;
+        let place = self.shard(number).find_in(first..first + candidates.len(), key)?;
         Some((number << HALF) + place)
     }
 
@@ -151,39 +169,40 @@ impl Table {
     /// for many keys one after the other, they wait for memory together, where a search would wait for it key by key.
     #[inline]
     pub fn fetch_bucket(&self, hash: KeyHash) {
-        self.shards[self.cut.shard_of(hash)].fetch_bucket(hash);
+        self.shard(self.cut.shard_of(hash)).fetch_bucket(hash);
     }
 
     /// Has the memory fetched that says where a candidate lies.
     #[inline]
     pub fn fetch_end(&self, candidates: &Range<Place>) {
         let (shard, place) = halves(candidates.start);
-        self.shards[shard].fetch_end(place);
+        self.shard(shard).fetch_end(place);
     }
 
     /// Has fetched what is known of the candidates.
     #[inline]
     pub fn fetch(&self, candidates: &Range<Place>) {
         let (shard, first) = halves(candidates.start);
-        self.shards[shard].fetch(first..first + candidates.len());
+        self.shard(shard).fetch(first..first + candidates.len());
     }
 
     #[inline]
     pub fn key(&self, place: Place) -> &[u8] {
         let (shard, place) = halves(place);
-        self.shards[shard].key(place)
+        self.shard(shard).key(place)
     }
 
     #[inline]
     pub fn known(&self, place: Place) -> Known<'_> {
         let (shard, place) = halves(place);
-        self.shards[shard].known(place)
+        self.shard(shard).known(place)
     }
 
     /// The entry as the rules want it. `epoch` is the run's.
     pub fn entry(&self, place: Place, epoch: Epoch) -> Entry {
         match self.known(place) {
             Known::Other(entry) => entry.clone(),
+            Known::Held(confirmed, held) => of_held(confirmed, held),
             Known::Outdated(confirmed) => Entry { confirmed: Some(confirmed), ..Entry::default() },
             Known::Current(fingerprint) => {
                 Entry { confirmed: Some(Confirmed { fingerprint, epoch }), ..Entry::default() }
@@ -195,19 +214,24 @@ impl Table {
     #[inline]
     pub fn sight(&self, hash: KeyHash, place: Place, sighting: Sighting) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shards[shard].sight(hash, place, sighting as u8))
+        Sighting::of(self.shard(shard).sight(hash, place, sighting as u8))
     }
 
     /// What the first row with the key came to, if one was met.
     pub fn sighting(&self, hash: KeyHash, place: Place) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shards[shard].sighting(hash, place))
+        Sighting::of(self.shard(shard).sighting(hash, place))
     }
 
     /// The places that no row of the read has met, in the order of their hash.
     pub fn unmet(&self) -> impl Iterator<Item = Place> + '_ {
-        let shards = self.shards.iter().enumerate();
-        shards.flat_map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
+        self.unmet_by_shard().flatten()
+    }
+
+    /// As [`Table::unmet`], shard by shard.
+    pub fn unmet_by_shard(&self) -> impl Iterator<Item = impl Iterator<Item = Place>> {
+        let shards = (self.first..).zip(&self.shards);
+        shards.map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
     }
 }
 
@@ -227,7 +251,7 @@ mod tests {
             }
             builder.finish()
         });
-        cut.table(shards.collect())
+        cut.table(0, shards.collect())
     }
 
     #[test]
@@ -274,10 +298,11 @@ mod tests {
             }
             assert_eq!(next, None);
         }
-        let shards = |entries, cores| Cut::of(entries, cores).shards();
+        let shards = |entries, cores| Cut::of(entries, cores, usize::MAX).shards();
         assert_eq!([shards(0, 2), shards(3 * LEAST, 2), shards(8 * MOST, 2)], [1, 2, 8]);
         assert_eq!([shards(4 * MOST, 1), shards(4 * MOST, 12), shards(64 * MOST, 2)], [4, 32, 64]);
         assert_eq!(shards(usize::MAX, usize::MAX), 1 << MOST_BITS);
+        assert_eq!([50_000, 100, 1].map(|fit| Cut::of(1_000, 2, fit).shards()), [1, 128, 1 << 10]);
     }
 
     #[test]

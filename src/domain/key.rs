@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::hexadecimal;
 use super::value::Value;
 
 /// The hash under which segments are ordered and buckets are formed; the high bits name the bucket.
@@ -26,7 +27,7 @@ impl fmt::Display for Shown<'_> {
         let mut is_first = true;
         while !rest.is_empty() {
             let Some(value) = Value::decode(&mut rest) else {
-                return self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"));
+                return f.write_str(&hexadecimal::of(self.0));
             };
             if !is_first {
                 f.write_char('/')?;

@@ -6,6 +6,7 @@ pub mod decision;
 pub mod entry;
 pub mod file;
 pub mod guard;
+pub mod hexadecimal;
 pub mod id;
 pub mod key;
 pub mod kind;

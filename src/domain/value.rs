@@ -53,7 +53,8 @@ pub enum Value<'a> {
     },
 }
 
-mod tag {
+/// The first byte of each encoding.
+pub(crate) mod tag {
     pub const NULL: u8 = 0;
     pub const FALSE: u8 = 1;
     pub const TRUE: u8 = 2;

@@ -4,33 +4,37 @@
 //! destination may hold something else than anybody knows; nothing is waived but after a complete, proven read, and no more
 //! than the person was shown; a waiver is for one content in one epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::decisions;
+use super::fates::Fates;
 use super::intake::{self, Intake, Outlet};
-use super::loading::load;
+use super::memory::Shares;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
 use super::proving;
-use super::reading::{QueryRuntime, Readers};
+use super::reading::QueryRuntime;
 use super::run::now;
 use super::viewing;
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
-use crate::domain::entry::{Fingerprint, Waiver};
-use crate::domain::id::{Epoch, IntentNumber};
+use crate::domain::entry::{Entry, Fingerprint, Waiver};
+use crate::domain::id::{Epoch, Instant, IntentNumber};
 use crate::domain::key::KeyHash;
 use crate::domain::message::one_line;
+use crate::domain::sync::Mode;
 use crate::domain::whole::whole;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
-use crate::snapshot::{Snapshot, View};
+use crate::snapshot::{self, Snapshot, View};
+use crate::spill::Spill;
 use crate::store::{Audited, Decision, Store};
 
 /// The word of the audit log.
@@ -58,9 +62,12 @@ pub struct Backlog {
     pub in_doubt: u64,
 }
 
+/// Keys with their hashes, in the order of a snapshot, and the content that is waived for each.
+type Waived = BTreeMap<(KeyHash, Vec<u8>), Fingerprint>;
+
 /// What waits, by its keys.
 struct Found {
-    waived: BTreeMap<Vec<u8>, Fingerprint>,
+    waived: Waived,
     forgotten: Vec<Vec<u8>>,
     in_doubt: u64,
     /// Of those in doubt, deletes that are held.
@@ -135,8 +142,8 @@ pub async fn discard(
     Ok(backlog)
 }
 
-fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), crate::snapshot::Error> {
-    for (key, fingerprint) in &found.waived {
+fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), snapshot::Error> {
+    for ((_, key), fingerprint) in &found.waived {
         let waiver = Waiver { fingerprint: *fingerprint, epoch: found.epoch };
         snapshot.journal().append(&Record::Waive { key, waiver });
     }
@@ -170,81 +177,160 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
         )));
     }
     let epoch = header.epoch;
-    let table = Arc::new(blocking(|| load(Some(view), epoch))?);
+    let spill = Arc::new(Spill::new(&order.state));
     let (started, memory) = (now(), order.memory_limit);
-    let examiner = sent.columns.examiner_of(Scope::Backlog, &table, epoch, started, memory);
     let model = &order.sync.model.name;
-    let (streams, runtime) = (reading.partitions, query.handle());
-    let mut readers = Readers::start(streams, &examiner, &sent.destination, model, runtime);
-    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default());
-    let mut waiting = Waiting::new(Arc::clone(&table), epoch);
-    while let Some(chunk) = readers.next().await {
-        intake.take(&chunk, &mut waiting);
-        if waiting.bytes > memory {
-            return Err(Error::Refused(format!(
-                "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
-            )));
+    let runtime = query.handle();
+    let terms = Terms {
+        view: Some(view),
+        epoch,
+        columns: &sent.columns,
+        scope: Scope::Backlog,
+        now: started,
+        destination: &sent.destination,
+        model,
+        memory_limit: memory,
+        folder: &order.state,
+        shutdown: None,
+        runtime,
+    };
+    let begun = Passes::begin(terms, reading.partitions).await?;
+    let (mut passes, mut readers) = begun.expect("nothing stops it");
+    let fates = Fates::new(Shares::of(memory), Arc::clone(&spill));
+    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default(), fates);
+    let (mut waiting, mut gone) = (Waiting::default(), Gone::default());
+    loop {
+        while let Some(chunk) = readers.next().await {
+            intake.take(&chunk, &mut waiting)?;
+            check_room(waiting.bytes + gone.bytes, memory, name)?;
         }
+        readers.end().await?;
+        let room = memory.saturating_sub(waiting.bytes);
+        blocking(|| gone.collect(passes.table(), order.sync.mode, epoch, started, room));
+        check_room(waiting.bytes + gone.bytes, memory, name)?;
+        let Some(next) = passes.next().await? else { break };
+        readers = next;
     }
-    readers.end().await?;
+    while intake.has_unsure() {
+        blocking(|| intake.decide(&mut waiting))?;
+        check_room(waiting.bytes + gone.bytes, memory, name)?;
+    }
     proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
-    let mut found = Found {
-        in_doubt: (waiting.in_doubt.len() + intake.lane.len()) as u64,
+    let in_doubt = blocking(|| waiting.leave_doubts(view))?;
+    Ok(Found {
+        in_doubt: in_doubt + intake.lane.len() as u64 + gone.in_doubt,
         waived: waiting.waived,
-        forgotten: Vec::new(),
-        still_held: 0,
+        forgotten: gone.forgotten,
+        still_held: gone.still_held,
         epoch,
-    };
-    for place in table.unmet() {
-        let entry = table.entry(place, epoch);
-        let absent = decision::absent(&entry, order.sync.mode, epoch, started);
-        match absent {
-            Absent::Keep | Absent::Forget => {}
-            Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
-                found.in_doubt += 1;
-                found.still_held += u64::from(entry.held.is_some());
-            }
-            Absent::Delete | Absent::Deferred => found.forgotten.push(table.key(place).to_vec()),
-        }
-    }
-    Ok(found)
+    })
 }
 
+/// What no row met.
+#[derive(Debug, Default)]
+struct Gone {
+    forgotten: Vec<Vec<u8>>,
+    in_doubt: u64,
+    still_held: u64,
+    /// Of the keys, roughly.
+    bytes: u64,
+}
+
+impl Gone {
+    /// Adds the entries of a part of the snapshot that no row met; stops once all keys take more than `room` bytes.
+    fn collect(&mut self, table: &Table, mode: Mode, epoch: Epoch, now: Instant, room: u64) {
+        for place in table.unmet() {
+            if self.bytes > room {
+                return;
+            }
+            let entry = table.entry(place, epoch);
+            match decision::absent(&entry, mode, epoch, now) {
+                Absent::Keep | Absent::Forget => {}
+                Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
+                    self.in_doubt += 1;
+                    self.still_held += u64::from(entry.held.is_some());
+                }
+                Absent::Delete | Absent::Deferred => {
+                    let key = table.key(place).to_vec();
+                    self.bytes += (key.len() + EACH) as u64;
+                    self.forgotten.push(key);
+                }
+            }
+        }
+    }
+}
+
+/// # Errors
+/// The keys take more than `memory` bytes.
+fn check_room(bytes: u64, memory: u64, name: &str) -> Result<(), Error> {
+    if bytes <= memory {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
+    )))
+}
+
+/// Bytes of bookkeeping for each key, roughly.
+const EACH: usize = 96;
+
 /// Where the operations of the backlog go instead of away.
+#[derive(Default)]
 struct Waiting {
-    table: Arc<Table>,
-    epoch: Epoch,
-    waived: BTreeMap<Vec<u8>, Fingerprint>,
-    in_doubt: BTreeSet<Vec<u8>>,
+    waived: Waived,
     /// Of the keys, roughly.
     bytes: u64,
 }
 
 impl Waiting {
-    fn new(table: Arc<Table>, epoch: Epoch) -> Waiting {
-        Waiting { table, epoch, waived: BTreeMap::new(), in_doubt: BTreeSet::new(), bytes: 0 }
+    /// Takes the keys out that are in doubt in the snapshot, and says how many they are; once no more come. Blocks.
+    fn leave_doubts(&mut self, view: &View) -> Result<u64, snapshot::Error> {
+        let keys = self.waived.keys().map(|(hash, key)| (*hash, &key[..]));
+        let is_in_doubt = |entry: Option<Entry>| entry.is_some_and(|entry| entry.doubt.is_some());
+        let found = view.entries_of(keys).map(|entry| entry.map(is_in_doubt));
+        let mut found = found.collect::<Result<Vec<bool>, _>>()?.into_iter();
+        let before = self.waived.len();
+        self.waived.retain(|_, _| found.next() == Some(false));
+        Ok((before - self.waived.len()) as u64)
     }
 }
 
 impl Outlet for Waiting {
     fn push(&mut self, item: &Item<'_>) {
-        const EACH: usize = 64;
-        let place = self.table.find(item.key_hash, item.key);
-        let entry = place.map(|place| self.table.entry(place, self.epoch));
         self.bytes += (item.key.len() + EACH) as u64;
-        if entry.is_some_and(|entry| entry.doubt.is_some()) {
-            self.in_doubt.insert(item.key.to_vec());
-        } else {
-            self.waived.insert(item.key.to_vec(), item.fingerprint);
-        }
+        self.waived.insert((item.key_hash, item.key.to_vec()), item.fingerprint);
     }
 
-    fn withdraw(&mut self, _hash: KeyHash, key: &[u8]) -> bool {
-        self.waived.remove(key);
-        self.in_doubt.remove(key);
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.waived.remove(&(hash, key.to_vec()));
         true
     }
 
     fn note(&mut self, _record: &Record<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::table::Cut;
+    use crate::domain::entry::Confirmed;
+    use crate::domain::key;
+
+    #[test]
+    fn what_no_row_met_is_collected_as_far_as_there_is_room_for_its_keys() {
+        let mut keys: Vec<[u8; 1]> = (0..100).map(|number| [number]).collect();
+        keys.sort_by_key(|key| key::hash(key));
+        let mut builder = Cut::default().builder(Epoch(1), keys.len());
+        let confirmed = Confirmed { fingerprint: 7, epoch: Epoch(1) };
+        keys.iter().for_each(|key| builder.push_confirmed(key::hash(key), key, confirmed));
+        let table = Cut::default().table(0, vec![builder.finish()]);
+        let each = 1 + EACH as u64;
+        for (room, collected) in [(u64::MAX, 100), (10 * each, 11), (0, 1)] {
+            let mut gone = Gone::default();
+            gone.collect(&table, Mode::Mirror, Epoch(1), Instant(0), room);
+            assert_eq!(gone.forgotten.len(), collected);
+            assert_eq!(check_room(gone.bytes, room, "s").is_ok(), collected == 100);
+        }
+    }
 }

@@ -38,29 +38,19 @@ impl Columns {
         }
     }
 
-    /// Compares rows of these columns with `table`. `memory` is in bytes.
+    /// Compares rows of these columns, those of `scope`, with `table`. Primary keys of their own may take `memory` bytes.
     pub fn examiner(
-        &self,
-        table: &Arc<Table>,
-        epoch: Epoch,
-        now: Instant,
-        memory: u64,
-    ) -> Arc<Examiner> {
-        self.examiner_of(Scope::All, table, epoch, now, memory)
-    }
-
-    /// As [`Columns::examiner`], of the rows of `scope`.
-    pub fn examiner_of(
         &self,
         scope: Scope,
         table: &Arc<Table>,
         epoch: Epoch,
         now: Instant,
-        memory: u64,
+        memory: usize,
     ) -> Arc<Examiner> {
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let primary = (self.primary_key != self.key)
-            .then(|| Primary { columns: self.primary_key.clone(), seen: PrimaryKeys::new(memory) });
+        let primary = self
+            .has_primary()
+            .then(|| Arc::new(PrimaryKeys::new(memory)))
+            .map(|seen| Primary { columns: self.primary_key.clone(), seen });
         Arc::new(Examiner {
             table: Arc::clone(table),
             fingerprinter: Fingerprinter::new(
@@ -73,6 +63,11 @@ impl Columns {
             now,
             scope,
         })
+    }
+
+    /// Whether the primary key is not the delivered key.
+    pub fn has_primary(&self) -> bool {
+        self.primary_key != self.key
     }
 
     /// The values of a delivered key as the columns carry them, by the number of the field; NULL for other fields.

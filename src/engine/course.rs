@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use self::closing::Closing;
-use self::deletes::Deletion;
+use self::deletes::Queue;
+use super::fates::Fates;
 use super::intake::{Intake, Outlet, Waiting};
 use super::late::Group;
 use super::prepare::Columns;
@@ -24,15 +25,15 @@ use crate::destination::Destination;
 use crate::domain::entry::Operation;
 use crate::domain::id::{Epoch, Instant, IntentNumber, RunId};
 use crate::domain::key::KeyHash;
-use crate::domain::sync::Sync;
+use crate::domain::sync::{Mode, Sync};
 use crate::domain::tally::Tally;
 use crate::snapshot::header::Header;
 use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
+use crate::spill::{self, Spill};
 
 /// See the file's comment.
 pub struct Course {
-    table: Arc<Table>,
     destination: Arc<Destination>,
     columns: Columns,
     epoch: Epoch,
@@ -41,10 +42,8 @@ pub struct Course {
     /// What waited for the end of the read, and was not handed over yet.
     late: VecDeque<Group>,
     removals: Removals,
-    /// The read was proven, and its removals are known.
-    is_sorted: bool,
-    /// Deletes of `removals` that are to be handed over, in order.
-    deletes: VecDeque<Deletion>,
+    /// Deletes of `removals` that are to be handed over.
+    queue: Queue,
     /// Deletes of `removals` that delivery had or that count as unsent.
     handled_deletes: u64,
     /// Operations that were left unsent before delivery ever had them.
@@ -68,31 +67,34 @@ impl Outlet for Live<'_> {
         self.dispatch.withdraw(hash, key)
     }
 
+    fn recall(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.dispatch.withdraw(hash, key)
+    }
+
     fn note(&mut self, record: &Record<'_>) {
         self.journal.append(record);
     }
 }
 
 impl Course {
-    /// `header` is that of the snapshot after the run's epoch was opened, `table` what it holds.
+    /// `header` is that of the snapshot after the run's epoch was opened; what does not fit into memory goes to `spill`.
     pub fn new(
         header: &Header,
-        table: Arc<Table>,
         destination: Arc<Destination>,
         columns: Columns,
         waiting: Waiting,
+        fates: Fates,
+        spill: &Arc<Spill>,
     ) -> Course {
         Course {
-            table,
             destination,
             columns,
             epoch: header.epoch,
             reuse_floor: header.reuse_floor,
-            intake: Intake::new(header.reuse_floor, waiting),
+            intake: Intake::new(header.reuse_floor, waiting, fates),
             late: VecDeque::new(),
-            removals: Removals::default(),
-            is_sorted: false,
-            deletes: VecDeque::new(),
+            removals: Removals::new(spill),
+            queue: Queue::default(),
             handled_deletes: 0,
             unsent: 0,
             unnameable: 0,
@@ -100,8 +102,28 @@ impl Course {
     }
 
     /// Takes one chunk in; what can be sent now is handed over.
-    pub fn take(&mut self, chunk: &Chunk, dispatch: &mut Dispatch, journal: &mut Journal) {
-        self.intake.take(chunk, &mut Live { dispatch, journal });
+    ///
+    /// # Errors
+    /// As [`Intake::take`].
+    pub fn take(
+        &mut self,
+        chunk: &Chunk,
+        dispatch: &mut Dispatch,
+        journal: &mut Journal,
+    ) -> Result<(), spill::Error> {
+        self.intake.take(chunk, &mut Live { dispatch, journal })
+    }
+
+    /// After the read has ended: decides on the next of what had to be put aside. Blocks.
+    ///
+    /// # Errors
+    /// As [`Intake::decide`].
+    pub fn decide(
+        &mut self,
+        dispatch: &mut Dispatch,
+        journal: &mut Journal,
+    ) -> Result<(), spill::Error> {
+        self.intake.decide(&mut Live { dispatch, journal })
     }
 
     /// Null and repeated keys of the read.
@@ -109,8 +131,16 @@ impl Course {
         u64::try_from(self.intake.counts.invalid_keys).unwrap_or(0)
     }
 
-    /// The read ended: what waited for it may go, what needs its proof too only with it.
+    pub fn has_unsure(&self) -> bool {
+        self.intake.has_unsure()
+    }
+
+    /// The read ended, and what was put aside is decided on: what waited for that may go, what needs the proof of the read
+    /// too only with it. Where it could not be decided on, nothing goes: its key may be one of those.
     pub fn end_read(&mut self, is_proven: bool) {
+        if self.intake.is_broken() || self.intake.has_unsure() {
+            return;
+        }
         let (groups, left_out) = self.intake.lane.groups(is_proven);
         self.late = groups;
         self.unsent += left_out;
@@ -127,15 +157,34 @@ impl Course {
         }
     }
 
-    /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
-    pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>, now: Instant) {
-        self.is_sorted = true;
-        self.removals = removals::sort(&self.table, sync, header, facts, self.epoch, now);
+    /// Sorts what the read did not meet of a part of the snapshot; to be called once all rows of it were taken. False where it
+    /// was stopped before the last. Blocks.
+    ///
+    /// # Errors
+    /// What does not fit into memory cannot be written.
+    pub fn collect_removals(
+        &mut self,
+        table: &Table,
+        mode: Mode,
+        header: &Header,
+        now: Instant,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        let terms = removals::Terms { mode, releases: &header.releases, epoch: self.epoch, now };
+        self.removals.collect(table, &terms, is_stopped)
+    }
+
+    /// Holds what the proven read did not meet against the guard.
+    pub fn sort_removals(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
+        self.removals.judge(sync, header, facts);
     }
 
     /// Notes in the journal what is held and what is forgotten.
-    pub fn record_removals(&self, run: RunId, journal: &mut Journal) {
-        removals::record(&self.removals, &self.table, run, journal);
+    ///
+    /// # Errors
+    /// What did not fit into memory cannot be read.
+    pub fn record_removals(&self, run: RunId, journal: &mut Journal) -> Result<(), spill::Error> {
+        self.removals.record(run, journal)
     }
 
     pub fn removals(&self) -> &Removals {
@@ -147,7 +196,7 @@ impl Course {
         let read = self.intake.counts.tally();
         let late: usize = self.late.iter().map(Group::len).sum();
         let waiting = (self.intake.lane.len() + late) as u64;
-        let deletes = (self.removals.delete.len() as u64).saturating_sub(self.handled_deletes);
+        let deletes = self.removals.deletes().saturating_sub(self.handled_deletes);
         let mut tally = Tally {
             delivered: counts.delivered,
             rejected: counts.rejected,

@@ -1,10 +1,17 @@
-//! Whether a connection works: its address, its TLS, and its credentials as far as they can be tested.
+//! Whether a connection works: its address, its TLS, and its credentials as far as they can be tested; and whether the disk has
+//! the room that the runs of a sync need.
+
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::report;
+use super::disk_need::{self, Room, Runs};
+use super::{prepare, report};
 use crate::destination::definition::Connection;
 use crate::destination::http::identify;
+use crate::domain::kind::Kind;
+use crate::snapshot::View;
+use crate::snapshot::disk::LocalDisk;
 
 /// What a test of a connection found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,6 +70,58 @@ pub async fn test(connection: &Connection) -> Tested {
             code: Some(fault.code),
             ..tested
         },
+    }
+}
+
+/// What a look at the disk of a sync's snapshot found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Looked {
+    pub sync: String,
+    /// There is room for its next run, as far as that is known.
+    pub is_well: bool,
+    /// `None` where the snapshot cannot be read.
+    pub room: Option<Room>,
+    /// What a full run needs, if the next one is none.
+    pub needed_in_full_bytes: Option<u64>,
+    /// What was found, in words, with what to do.
+    pub message: String,
+}
+
+/// Looks at the disk of the sync's snapshot, for runs in batches of so many records that read the files of the last one. Blocks.
+pub fn look(state: &Path, sync: &str, batch: u32, memory_limit: u64) -> Looked {
+    let disk = LocalDisk::existing(prepare::folder(state, sync));
+    let looked = Looked {
+        sync: sync.to_owned(),
+        is_well: false,
+        room: None,
+        needed_in_full_bytes: None,
+        message: String::new(),
+    };
+    let view = match View::read(&disk, sync) {
+        Ok(view) => view,
+        Err(error) => return Looked { message: error.to_string(), ..looked },
+    };
+    let view = view.as_ref();
+    let baseline = view.and_then(|view| view.header().baseline.as_ref());
+    let read = baseline.map_or(0, |baseline| disk_need::bytes(&baseline.files));
+    let runs = Runs { state, sync, view, batch, memory_limit, read };
+    let is_full = view.is_none_or(|view| view.header().is_epoch_open);
+    let next = runs.room(if is_full { Kind::Full } else { Kind::Incremental });
+    let full = (!is_full).then(|| runs.room(Kind::Full));
+    let mut message = next.to_string();
+    if let Some(full) = &full {
+        message += &format!(", one in full {} MiB", full.needed_mebibytes());
+    }
+    let checked = next.clone().check();
+    if let Err(error) = &checked {
+        message = error.to_string();
+    }
+    Looked {
+        is_well: checked.is_ok(),
+        needed_in_full_bytes: full.map(|full| full.needed_bytes),
+        room: Some(next),
+        message,
+        ..looked
     }
 }
 

@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::prepare::{self, Error};
 use super::run::now;
 use super::unexported;
-use crate::domain::id::Instant;
+use crate::delivery::spool;
+use crate::domain::id::{Instant, RunId};
 use crate::domain::message::one_line;
 use crate::folders::{create_private, sync_parent};
 use crate::points::{self, Point};
@@ -47,9 +48,20 @@ impl Left {
 /// # Errors
 /// The store cannot be read.
 pub async fn left(store: &Store, state: &Path, sync: &str) -> Result<Left, Error> {
+    let unexported = unexported::of(store, state, sync).await?;
+    left_with(store, state, sync, &unexported).await
+}
+
+/// As [`left`], where it is known which runs were not exported.
+async fn left_with(
+    store: &Store,
+    state: &Path,
+    sync: &str,
+    unexported: &[RunId],
+) -> Result<Left, Error> {
     let has_snapshot = folder(state, sync).is_some_and(|folder| folder.exists());
-    let unexported = unexported::of(store, state, sync).await?.len() as u64;
-    Ok(Left { has_snapshot, unexported, rows: store.rows_of(sync).await? })
+    let rows = store.rows_of(sync).await?;
+    Ok(Left { has_snapshot, unexported: unexported.len() as u64, rows })
 }
 
 /// Removes it for good.
@@ -63,11 +75,9 @@ pub async fn forget(
     message: Option<&str>,
     who: &str,
 ) -> Result<Left, Error> {
-    for aside in all_aside(state).into_iter().filter(|aside| aside.sync == sync) {
-        aside.settle(store, state).await?;
-    }
-    let left = left(store, state, sync).await?;
+    settle(store, state, |aside| aside.sync == sync).await?;
     let unexported = unexported::of(store, state, sync).await?;
+    let left = left_with(store, state, sync, &unexported).await?;
     let audited = Audited {
         at: now(),
         who: who.to_owned(),
@@ -90,7 +100,7 @@ pub async fn forget(
         tracing::error!(sync, %error, "a snapshot that was put aside is settled at the next start");
     }
     forgotten?;
-    unexported::remove(state, &unexported);
+    unexported::remove(&state.join(spool::FOLDER), &unexported);
     Ok(left)
 }
 
@@ -100,7 +110,15 @@ pub async fn forget(
 /// # Errors
 /// The store cannot be read.
 pub async fn settle_all(store: &Store, state: &Path) -> Result<(), Error> {
-    for aside in all_aside(state) {
+    settle(store, state, |_| true).await
+}
+
+async fn settle(
+    store: &Store,
+    state: &Path,
+    is_meant: impl Fn(&Aside) -> bool,
+) -> Result<(), Error> {
+    for aside in all_aside(state).into_iter().filter(is_meant) {
         aside.settle(store, state).await?;
     }
     Ok(())

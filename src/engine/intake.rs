@@ -2,48 +2,43 @@
 //!
 //! Guards: a run has at most one operation per key; a key that comes twice is not sent, and is in doubt if it has
 //! left already (design.md §3, Keys); one that a pass before the read met twice does not leave before the read's proven
-//! end. Operations that must wait for the end of the read stay in the lane.
+//! end. Operations that must wait for the end of the read stay in the lane; what may be about a key that was met before, and
+//! is not known at once, is put aside (`aside`), unless an operation under the key still waits to be sent.
 
+mod aside;
+
+use self::aside::Aside;
+use super::fates::{Fate, Fates, Unsure};
 use super::late::{Lane, Late};
 use super::reading::{Chunk, Rendered};
 use crate::delivery::Item;
 use crate::delta::examiner::{Invalid, TakenBack};
-use crate::delta::key_map::KeyMap;
 use crate::delta::repetitions::Repeated;
 use crate::delta::table::Sighting;
 use crate::destination::definition::Repeat;
 use crate::domain::decision::Reason;
-use crate::domain::entry::Operation;
-use crate::domain::id::IntentNumber;
+use crate::domain::entry::{Fingerprint, Operation};
+use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::tally::Tally;
 use crate::points;
 use crate::snapshot::record::Record;
+use crate::spill::Error;
 use crate::store::{RecordNote, Verdict};
 
 /// Names of invalid records that are kept for the report.
 const NOTES: usize = 1_000;
-
-/// What became of the key of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Pushed,
-    Late,
-    /// Has to wait for the end of the read, and there is no room for it: unsent.
-    Unsent,
-    /// Not to be sent in this run: its row has no form in a request, and is the only one met.
-    Unrenderable,
-    /// Not to be sent in this run: its rows make the key invalid.
-    Blocked,
-    /// Found invalid after it had left.
-    Left,
-}
 
 /// Where operations go, and what is noted of keys.
 pub trait Outlet {
     fn push(&mut self, item: &Item<'_>);
     /// Takes the key's operation back; false if it may have left.
     fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool;
+    /// Takes the key's operation back if there is one that waits to be sent; whether there was. Where nothing ever leaves, that
+    /// can wait until it is known.
+    fn recall(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+        false
+    }
     fn note(&mut self, record: &Record<'_>);
 }
 
@@ -55,11 +50,13 @@ pub struct Counts {
     pub waived: i64,
     pub deferred: i64,
     pub upserts: i64,
-    /// Upserts for which there was no room in the late lane.
+    /// Upserts for which there was no room in the late lane, and those that were put aside.
     pub unsent: i64,
     pub invalid: i64,
     /// Null and repeated keys among the invalid.
     pub invalid_keys: i64,
+    /// Keys that were found invalid after they had left: they are in doubt, whatever became of their operation.
+    pub left: i64,
 }
 
 impl Counts {
@@ -111,7 +108,7 @@ impl Waiting {
 /// The state of one read.
 #[derive(Debug)]
 pub struct Intake {
-    fates: KeyMap<Fate>,
+    fates: Fates,
     pub lane: Lane,
     /// Intents below this number are never repeated with their number.
     reuse_floor: IntentNumber,
@@ -121,9 +118,9 @@ pub struct Intake {
 }
 
 impl Intake {
-    pub fn new(reuse_floor: IntentNumber, waiting: Waiting) -> Intake {
+    pub fn new(reuse_floor: IntentNumber, waiting: Waiting, fates: Fates) -> Intake {
         Intake {
-            fates: KeyMap::default(),
+            fates,
             lane: Lane::default(),
             reuse_floor,
             waiting,
@@ -133,7 +130,11 @@ impl Intake {
     }
 
     /// Takes one chunk in; what can be sent now goes to `outlet`.
-    pub fn take(&mut self, chunk: &Chunk, outlet: &mut impl Outlet) {
+    ///
+    /// # Errors
+    /// There is no room to put anything aside; what should have been is unsent, and stays so.
+    pub fn take(&mut self, chunk: &Chunk, outlet: &mut impl Outlet) -> Result<(), Error> {
+        self.fates.begin_chunk();
         let examined = &chunk.examined;
         self.counts.rows += signed(examined.rows);
         self.counts.unchanged += signed(examined.unchanged);
@@ -154,7 +155,7 @@ impl Intake {
             self.unrenderable(examined.keys.hash(*row), examined.keys.key(*row), why, outlet);
         }
         for operation in &chunk.operations {
-            self.operation(chunk, operation, outlet);
+            self.operation(&Asked::of(chunk, operation, self.reuse_floor), outlet);
         }
         for (row, first) in &examined.repeated {
             let (hash, key) = (examined.keys.hash(*row), examined.keys.key(*row));
@@ -163,12 +164,7 @@ impl Intake {
         for taken_back in &examined.taken_back {
             self.take_back(taken_back, outlet);
         }
-    }
-
-    /// Whether the key's operation is sent, as far as is known by now.
-    pub fn is_sent(&self, key: &[u8]) -> bool {
-        let fate = self.fates.get(key::hash(key), key);
-        matches!(fate, Some(Fate::Pushed | Fate::Late | Fate::Left))
+        self.fates.take_failure().map_or(Ok(()), Err)
     }
 
     /// Whether a pass before this read met keys of this hash more than once.
@@ -178,29 +174,19 @@ impl Intake {
 
     /// Frees what was remembered of each key, once nothing more is taken in; the counts stay.
     pub fn forget_keys(&mut self) {
-        self.fates = KeyMap::default();
+        self.fates.forget();
         self.waiting = Waiting::default();
     }
 
-    fn operation(&mut self, chunk: &Chunk, operation: &Rendered, outlet: &mut impl Outlet) {
-        let candidate = &operation.candidate;
-        let key = chunk.examined.keys.key(candidate.row);
-        let hash = chunk.examined.keys.hash(candidate.row);
-        let fragment = &chunk.fragments[operation.fragment.clone()];
-        let repeats = candidate
-            .doubt
-            .filter(|doubt| {
-                !doubt.is_repeated
-                    && doubt.number >= self.reuse_floor
-                    && doubt.has_number_for(Operation::Upsert, candidate.fingerprint)
-            })
-            .map(|doubt| (doubt.batch, doubt.index, doubt.number));
-        let needs_proof = candidate.doubt.is_some_and(|doubt| doubt.is_repeated)
-            || self.waiting.repeated.has(hash);
+    fn operation(&mut self, asked: &Asked<'_>, outlet: &mut impl Outlet) {
+        let Asked { key, hash, fingerprint, repeats, fragment, target_len, .. } = *asked;
+        let needs_proof = asked.was_repeated || self.waiting.repeated.has(hash);
         let is_whole_batch = self.waiting.repetitions && repeats.is_some();
         let batch = repeats.map(|(batch, ..)| batch).filter(|_| is_whole_batch);
         let is_full = !self.lane.has_room() || batch.is_some_and(|batch| self.lane.is_cut(batch));
-        let fate = match candidate.reason {
+        let comes_again = self.fates.comes_again(hash);
+        let fate = match asked.reason {
+            _ if comes_again => Fate::Unsent,
             _ if needs_proof && is_full => Fate::Unsent,
             _ if needs_proof => Fate::Late,
             Reason::Fresh => Fate::Pushed,
@@ -209,15 +195,19 @@ impl Intake {
             Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
         };
-        if !self.fates.insert_new(hash, key, fate) {
-            if !points::is_planted("repeated_key_sent") {
+        match self.fates.insert_new(hash, key, fate) {
+            Ok(true) => {}
+            Ok(false) if points::is_planted("repeated_key_sent") => {
+                self.fates.insert(hash, key, fate);
+            }
+            Ok(false) => return self.repeated(hash, key, None, outlet),
+            Err(Unsure) if self.recall(hash, key, outlet) => {
                 return self.repeated(hash, key, None, outlet);
             }
-            self.fates.insert(hash, key, fate);
+            Err(Unsure) => return self.put_aside(hash, &Aside::Operation(*asked)),
         }
         self.counts.upserts += 1;
-        let is_retry = candidate.reason == Reason::RetryOfRejection;
-        let (fingerprint, target_len) = (candidate.fingerprint, operation.target_len);
+        let is_retry = asked.reason == Reason::RetryOfRejection;
         match fate {
             Fate::Pushed => outlet.push(&Item {
                 key,
@@ -242,7 +232,7 @@ impl Intake {
             }
             Fate::Unsent | Fate::Unrenderable | Fate::Blocked | Fate::Left => {
                 self.counts.unsent += 1;
-                if let Some(batch) = batch {
+                if let Some(batch) = batch.filter(|_| !comes_again) {
                     self.lane.cut(batch);
                 }
             }
@@ -250,11 +240,17 @@ impl Intake {
     }
 
     fn unrenderable(&mut self, hash: KeyHash, key: &[u8], why: &str, outlet: &mut impl Outlet) {
-        if !self.fates.insert_new(hash, key, Fate::Unrenderable) {
-            return self.repeated(hash, key, None, outlet);
+        match self.fates.insert_new(hash, key, Fate::Unrenderable) {
+            Ok(true) => {
+                self.counts.invalid += 1;
+                self.name(key, "unencodable", why);
+            }
+            Ok(false) => self.repeated(hash, key, None, outlet),
+            Err(Unsure) if self.recall(hash, key, outlet) => {
+                self.repeated(hash, key, None, outlet);
+            }
+            Err(Unsure) => self.put_aside(hash, &Aside::Unrenderable(key, why)),
         }
-        self.counts.invalid += 1;
-        self.name(key, "unencodable", why);
     }
 
     /// A row whose key was met before; `first` is what the snapshot's table says of the first row, if it knows.
@@ -267,51 +263,73 @@ impl Intake {
     ) {
         self.count_invalid_key();
         self.name(key, "repeated_key", "the key comes more than once in this read");
-        self.block(hash, key, first, outlet);
+        self.forestall(hash, key, first, outlet);
+    }
+
+    /// Keeps what came before under the key of a row that is counted from being sent.
+    fn forestall(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        first: Option<Sighting>,
+        outlet: &mut impl Outlet,
+    ) {
+        if self.block(hash, key, first, outlet) == Err(Unsure) {
+            self.put_aside(hash, &Aside::Repeated(key, first));
+        }
     }
 
     fn take_back(&mut self, row: &TakenBack, outlet: &mut impl Outlet) {
-        if self.block(key::hash(&row.key), &row.key, row.sighting, outlet) {
-            match row.why {
-                Invalid::Null => {
-                    self.name(&row.key, "null_primary_key", "a column of the primary key is NULL");
-                }
-                Invalid::Repeated => self.name(
-                    &row.key,
-                    "repeated_primary_key",
-                    "its primary key comes more than once in this read",
-                ),
+        let hash = key::hash(&row.key);
+        match (self.block(hash, &row.key, row.sighting, outlet), row.why) {
+            (Ok(false), _) => {}
+            (Ok(true), Invalid::Null) => {
+                self.name(&row.key, "null_primary_key", "a column of the primary key is NULL");
             }
+            (Ok(true), Invalid::Repeated) => self.name(
+                &row.key,
+                "repeated_primary_key",
+                "its primary key comes more than once in this read",
+            ),
+            (Err(Unsure), _) => self.put_aside(hash, &Aside::TakenBack(row.clone())),
         }
     }
 
     /// Keeps the key from being sent, whatever its earlier row has come to; whether that is news. An earlier row that had
     /// not left counts as invalid from now on; `first` is what the snapshot's table says of it.
+    ///
+    /// # Errors
+    /// It is not known what the earlier row has come to, and nothing was done.
     fn block(
         &mut self,
         hash: KeyHash,
         key: &[u8],
         first: Option<Sighting>,
         outlet: &mut impl Outlet,
-    ) -> bool {
+    ) -> Result<bool, Unsure> {
+        let fate = match self.fates.get(hash, key) {
+            Err(Unsure) if self.recall(hash, key, outlet) => return Ok(true),
+            fate => fate?,
+        };
         let counts = &mut self.counts;
-        match (self.fates.get(hash, key), first) {
-            (Some(Fate::Blocked | Fate::Left), _) => return false,
+        match (fate, first) {
+            (Some(Fate::Blocked | Fate::Left), _) => return Ok(false),
             // Counted as invalid already, and now its key is what is wrong.
             (Some(Fate::Unrenderable), _) => {
                 self.fates.insert(hash, key, Fate::Blocked);
                 self.counts.invalid_keys += 1;
-                return true;
+                return Ok(true);
             }
             (Some(Fate::Pushed), _) if !outlet.withdraw(hash, key) => {
                 self.fates.insert(hash, key, Fate::Left);
                 self.counts.invalid_keys += 1;
+                self.counts.left += 1;
                 outlet.note(&Record::Repeated { key });
-                return true;
+                return Ok(true);
             }
             (Some(fate), _) => {
                 counts.upserts -= 1;
-                counts.unsent -= i64::from(*fate == Fate::Unsent);
+                counts.unsent -= i64::from(fate == Fate::Unsent);
                 self.lane.remove(hash, key);
             }
             (None, Some(Sighting::Unchanged)) => counts.unchanged -= 1,
@@ -323,12 +341,24 @@ impl Intake {
             // The earlier row is still on its way here and will count itself.
             (None, Some(Sighting::Operation) | None) => {
                 self.fates.insert(hash, key, Fate::Blocked);
-                return false;
+                return Ok(false);
             }
         }
         self.fates.insert(hash, key, Fate::Blocked);
         self.count_invalid_key();
-        true
+        Ok(true)
+    }
+
+    /// Where it is not known whether the key was met: if its operation still waits to be sent, then it was, and the operation
+    /// is taken back as one that is known.
+    fn recall(&mut self, hash: KeyHash, key: &[u8], outlet: &mut impl Outlet) -> bool {
+        let has_waited = outlet.recall(hash, key);
+        if has_waited {
+            self.counts.upserts -= 1;
+            self.fates.insert(hash, key, Fate::Blocked);
+            self.count_invalid_key();
+        }
+        has_waited
     }
 
     fn count_invalid_key(&mut self) {
@@ -350,6 +380,43 @@ impl Intake {
                 code: Some(code.to_owned()),
                 message: Some(message.to_owned()),
             });
+        }
+    }
+}
+
+/// An operation, as its row asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked<'a> {
+    key: &'a [u8],
+    hash: KeyHash,
+    fingerprint: Fingerprint,
+    reason: Reason,
+    /// The key came twice in the read that sent it last.
+    was_repeated: bool,
+    /// The batch and place it had, and its number, if it is a repetition.
+    repeats: Option<(BatchNumber, u32, IntentNumber)>,
+    fragment: &'a [u8],
+    target_len: u32,
+}
+
+impl<'a> Asked<'a> {
+    /// Intents below `reuse_floor` are never repeated with their number.
+    fn of(chunk: &'a Chunk, operation: &Rendered, reuse_floor: IntentNumber) -> Asked<'a> {
+        let candidate = &operation.candidate;
+        let repeats = candidate.doubt.filter(|doubt| {
+            !doubt.is_repeated
+                && doubt.number >= reuse_floor
+                && doubt.has_number_for(Operation::Upsert, candidate.fingerprint)
+        });
+        Asked {
+            key: chunk.examined.keys.key(candidate.row),
+            hash: chunk.examined.keys.hash(candidate.row),
+            fingerprint: candidate.fingerprint,
+            reason: candidate.reason,
+            was_repeated: candidate.doubt.is_some_and(|doubt| doubt.is_repeated),
+            repeats: repeats.map(|doubt| (doubt.batch, doubt.index, doubt.number)),
+            fragment: &chunk.fragments[operation.fragment.clone()],
+            target_len: operation.target_len,
         }
     }
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
 
+use super::memory::Shares;
 use super::order::Order;
 use super::prepare::{self, Error};
-use super::reading::QueryRuntime;
+use super::reading::{QueryRuntime, columns};
 use crate::delta::primary_keys::Full;
 use crate::delta::repetitions::{Repeated, Repetitions};
-use crate::domain::column::Column;
 use crate::domain::sync::CheckKeys;
 use crate::shutdown::Tasks;
 use crate::source::{self, Pins, Selection};
@@ -35,7 +35,8 @@ pub async fn repeated(order: &Order, pins: &Pins, query: &QueryRuntime) -> Resul
     let key = order.sync.key.clone();
     let selection = Selection { fields, key, is_keys_only: true, ..Selection::default() };
     let reading = prepare::read(order, selection, pins.clone(), query).await?;
-    let limit = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
+    // Nothing of the snapshot is in memory then.
+    let limit = Shares::of(order.memory_limit).table;
     let repetitions = Arc::new(Repetitions::new(&reading.key, &reading.primary_key, limit));
     let mut tasks = Tasks::default();
     for stream in reading.partitions {
@@ -55,12 +56,9 @@ async fn look(
 ) -> Result<(), Error> {
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
-        let columns: Vec<Column<'_>> = batch
-            .columns()
-            .iter()
-            .map(|array| Column::new(array).expect("the source yields only supported types"))
-            .collect();
-        repetitions.sight(&columns, batch.num_rows()).map_err(|Full| Error::Keys(model.clone()))?;
+        repetitions
+            .sight(&columns(&batch), batch.num_rows())
+            .map_err(|Full| Error::Keys(model.clone()))?;
         // A stream that is always ready would never let an abandoned pass end.
         tokio::task::yield_now().await;
     }

@@ -99,6 +99,11 @@ impl Lane {
         }
     }
 
+    pub fn has(&self, hash: KeyHash, key: &[u8]) -> bool {
+        let is_it = |place: &usize| self.late[*place].hash == hash && self.late[*place].key == key;
+        self.places.find(low(hash), is_it).is_some()
+    }
+
     pub fn len(&self) -> usize {
         self.late.len()
     }

@@ -3,15 +3,18 @@
 //! Not here: the order of the steps (`run`), what they do to rows and operations (`course`).
 
 mod ending;
+mod unsure;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::course::Course;
+use super::fates::Fates;
 use super::intake::Waiting;
-use super::loading::load_unless;
+use super::memory::Shares;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::proving;
@@ -35,6 +38,7 @@ use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
 use crate::source::{Completeness, Proof, vanished};
+use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
 /// How often the tally of a run that goes on is written down.
@@ -81,7 +85,8 @@ pub struct Line<'a> {
     order: &'a Order,
     run: RunId,
     prepared: Prepared,
-    readers: Option<Readers>,
+    /// The read that has begun, until it is followed: what it needs is free again at its end.
+    reading: Option<(Passes, Readers)>,
     course: Course,
     /// What became of the rows of a sample.
     sampled: Option<Sampled>,
@@ -93,6 +98,7 @@ pub struct Line<'a> {
     is_draining: bool,
     /// The journal has begun, and the store knows that.
     is_journaled: bool,
+    is_committed: bool,
 }
 
 impl<'a> Line<'a> {
@@ -116,25 +122,27 @@ impl<'a> Line<'a> {
             store.set_pins(&order.sync.name, &stored(&prepared.pins)).await?;
         }
         let header = prepared.snapshot.header();
-        let is_stopped = || shutdown.stage() > Stage::Running;
-        let view = Some(prepared.snapshot.view());
-        let Some(table) = blocking(|| load_unless(view, header.epoch, is_stopped))? else {
-            return Ok(None);
-        };
-        let table = Arc::new(table);
         let started = now();
-        let memory = order.memory_limit;
-        let named = |it: &Chosen| it.keys.clone().map(Named::from_iter);
-        let scope = order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it)));
-        let examiner = prepared.columns.examiner_of(scope, &table, header.epoch, started, memory);
+        let spill = Arc::new(Spill::new(&order.state));
+        let named = |it: &Chosen| it.keys.clone().map(|keys| Arc::new(Named::from_iter(keys)));
+        let terms = Terms {
+            view: Some(prepared.snapshot.view()),
+            epoch: header.epoch,
+            columns: &prepared.columns,
+            scope: order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it))),
+            now: started,
+            destination: &prepared.destination,
+            model: &order.sync.model.name,
+            memory_limit: order.memory_limit,
+            folder: &order.state,
+            shutdown: Some(&shutdown),
+            runtime: prepared.query.handle(),
+        };
         let streams = std::mem::take(&mut prepared.streams);
-        let readers = Readers::start(
-            streams,
-            &examiner,
-            &prepared.destination,
-            &order.sync.model.name,
-            prepared.query.handle(),
-        );
+        let reading = Passes::begin(terms, streams).await?;
+        if reading.is_none() {
+            return Ok(None);
+        }
         let repeat = |request: &Request| request.idempotency.repeat;
         let mut delivery = Delivery::new(Settings {
             destination: Arc::clone(&prepared.destination),
@@ -157,7 +165,8 @@ impl<'a> Line<'a> {
         let reuse_floor = prepared.reuse_floor.max(header.reuse_floor);
         let header = Header { reuse_floor, ..header.clone() };
         let waiting = Waiting::of(repeated, repeat(&order.requests.upsert), order.chosen.is_some());
-        let course = Course::new(&header, Arc::clone(&table), destination, columns, waiting);
+        let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
+        let course = Course::new(&header, destination, columns, waiting, fates, &spill);
         let sampled = order.chosen.clone().map(Sampled::of);
         if sampled.is_some() {
             delivery.dispatch.notes().keep_delivered();
@@ -167,7 +176,7 @@ impl<'a> Line<'a> {
             order,
             run,
             prepared,
-            readers: Some(readers),
+            reading,
             course,
             sampled,
             delivery,
@@ -177,6 +186,7 @@ impl<'a> Line<'a> {
             recorded: std::time::Instant::now(),
             is_draining: false,
             is_journaled: false,
+            is_committed: false,
         }))
     }
 
@@ -194,17 +204,55 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn read(&mut self, progress: &Progress) -> Result<End, Error> {
-        let mut readers = self.readers.take().expect("a line is read once");
+        let (mut passes, mut readers) = self.reading.take().expect("a line is read once");
+        if let Some(end) = self.take_rows(readers, progress).await? {
+            return Ok(end);
+        }
+        let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
+        let completeness = proof.completeness();
+        let runtime = self.prepared.query.handle().clone();
+        let checked = proving::check_files(proof, &runtime);
+        match self.beside_delivery(pin!(checked), progress).await? {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Ok(End::Failed(error)),
+            None => return Ok(End::Stopped),
+        }
+        loop {
+            match self.collect_removals(passes.table()) {
+                Ok(true) => {}
+                Ok(false) => return Ok(End::Stopped),
+                Err(error) => return Ok(End::Failed(error)),
+            }
+            readers = match self.beside_delivery(pin!(passes.next()), progress).await? {
+                Some(Ok(Some(readers))) => readers,
+                Some(Ok(None)) if self.stage() == Stage::Running => {
+                    return Ok(self.judge_read(&completeness));
+                }
+                Some(Ok(None)) | None => return Ok(End::Stopped),
+                Some(Err(error)) => return Ok(End::Failed(error)),
+            };
+            if let Some(end) = self.take_rows(readers, progress).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Takes the rows of one pass; how the read ended, if it did not come to the end of them.
+    async fn take_rows(
+        &mut self,
+        mut readers: Readers,
+        progress: &Progress,
+    ) -> Result<Option<End>, Error> {
         loop {
             self.show(progress).await;
             if self.delivery.dispatch.halted().is_some() {
-                return Ok(End::Stopped);
+                return Ok(Some(End::Stopped));
             }
             self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
             tokio::select! {
                 biased;
-                () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
+                () = self.shutdown.reached(Stage::Draining) => return Ok(Some(End::Stopped)),
                 stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
                 chunk = readers.next(), if self.delivery.dispatch.has_room() => match chunk {
                     Some(chunk) => {
@@ -213,7 +261,10 @@ impl<'a> Line<'a> {
                             let intake = &self.course.intake;
                             sampled.meet(&chunk.examined, |hash| intake.is_repeated(hash));
                         }
-                        self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        let taken = self.course.take(&chunk, &mut self.delivery.dispatch, journal);
+                        if let Err(error) = taken {
+                            return Ok(Some(End::Failed(error.into())));
+                        }
                         points::reached(Point::RowsTaken);
                     }
                     None => break,
@@ -221,39 +272,32 @@ impl<'a> Line<'a> {
             }
             let limit = self.order.sync.limits.max_invalid;
             if let Err(error) = proving::check_invalid(&self.course.intake, limit) {
-                return Ok(End::Failed(error));
+                return Ok(Some(End::Failed(error)));
             }
         }
-        if let Err(error) = readers.end().await {
-            return Ok(End::Failed(error));
-        }
-        self.prove(progress).await
+        Ok(readers.end().await.err().map(End::Failed))
     }
 
-    /// Whether the read was complete. The file system may let that wait; delivery and a stop do not.
-    async fn prove(&mut self, progress: &Progress) -> Result<End, Error> {
-        let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
-        let completeness = proof.completeness();
-        let runtime = self.prepared.query.handle().clone();
-        let mut checked = pin!(proving::check_files(proof, &runtime));
-        let checked = loop {
+    /// Waits for `work`, which may take its time, while delivery goes on; `None` where a stop came first.
+    async fn beside_delivery<T>(
+        &mut self,
+        mut work: impl Future<Output = T> + Unpin,
+        progress: &Progress,
+    ) -> Result<Option<T>, Error> {
+        loop {
             self.show(progress).await;
             self.begin_journal().await?;
             let journal = self.prepared.snapshot.journal();
             tokio::select! {
                 biased;
-                () = self.shutdown.reached(Stage::Draining) => return Ok(End::Stopped),
+                () = self.shutdown.reached(Stage::Draining) => return Ok(None),
                 stepped = self.delivery.progress(journal), if !self.delivery.dispatch.is_idle() => stepped?,
-                checked = &mut checked => break checked,
+                done = &mut work => return Ok(Some(done)),
             }
-        };
-        Ok(self.judge_read(checked, &completeness))
+        }
     }
 
-    fn judge_read(&mut self, checked: Result<(), Error>, completeness: &[Completeness]) -> End {
-        if let Err(error) = checked {
-            return End::Failed(error);
-        }
+    fn judge_read(&mut self, completeness: &[Completeness]) -> End {
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
             return End::of_sample(rows_read, &self.order.sync.model.name);
@@ -272,16 +316,21 @@ impl<'a> Line<'a> {
         End::Proven
     }
 
-    /// Sends what had to wait for the end of the read; what needs its proof too, only with it.
+    /// Sends what had to wait for the end of the read; what needs its proof too, only with it. How the read has ended by that.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn deliver_late(&mut self, end: &End, progress: &Progress) -> Result<(), Error> {
+    pub async fn deliver_late(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
+        let end = self.decide(end, progress).await?;
+        if matches!(end, End::Stopped) {
+            return Ok(end);
+        }
         self.course.end_read(end.is_proven());
         while self.course.has_late() && self.make_room(progress).await? {
             self.course.push_late(&mut self.delivery.dispatch);
         }
-        self.settle(progress).await
+        self.settle(progress).await?;
+        Ok(end)
     }
 
     /// Waits until delivery can take more; false if the run is being stopped or has halted.

@@ -1,36 +1,47 @@
 use std::num::NonZero;
+use std::ops::Range;
 
+use crate::delta::parts::Parts;
 use crate::delta::table::{Cut, Table};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 use crate::shutdown::on_all_cores;
 use crate::snapshot::{Error, Stored, View};
 
-/// Loads a snapshot as the build side of the delta, on all cores; `None` holds nothing. `epoch` is the run's.
+/// Bytes that an entry takes in a table beyond those in a segment, on average; with keys of several lengths two more.
+const BESIDE: usize = 3;
+
+/// The parts of a snapshot of which each takes about `room` bytes as a table; `None` holds nothing.
+pub fn parts(view: Option<&View>, room: usize) -> Parts {
+    let entries_of = |range| view.map_or(0, |view| view.entries_at_most(&range));
+    let each = view.map_or(0, View::bytes_each) + BESIDE;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let entries = entries_of(0..=KeyHash::MAX);
+    let is_whole = entries.saturating_mul(each) <= room;
+    // Rows that wait for their part have their share: those on their way to the disk and back.
+    let room = if is_whole { room } else { room / 4 * 3 };
+    let cut = Cut::of(entries, cores, room / each);
+    Parts::new(cut, room, |shard| entries_of(cut.range(shard)) * each)
+}
+
+/// Loads some shards of a snapshot as the build side of the delta, on all cores; `None` holds nothing. `epoch` is the run's.
+/// Comes back without a table, and soon, once `is_stopped`.
 ///
 /// # Errors
 /// A file of the snapshot is damaged.
-pub fn load(view: Option<&View>, epoch: Epoch) -> Result<Table, Error> {
-    Ok(load_unless(view, epoch, || false)?.expect("nothing stops it"))
-}
-
-/// As [`load`]; comes back without a table, and soon, once `is_stopped`.
-///
-/// # Errors
-/// As there.
-pub fn load_unless(
+pub fn load_part(
     view: Option<&View>,
     epoch: Epoch,
-    is_stopped: impl Fn() -> bool + Sync,
+    cut: Cut,
+    shards: Range<usize>,
+    is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Table>, Error> {
-    let entries = view.map_or(0, |view| view.entries_at_most(&(0..=KeyHash::MAX)));
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let cut = Cut::of(entries, cores);
-    let shards = on_all_cores(cut.shards(), |number| {
+    let first = shards.start;
+    let shards = on_all_cores(shards.len(), |number| {
         if is_stopped() {
             return Ok(None);
         }
-        let range = cut.range(number);
+        let range = cut.range(first + number);
         let entries = view.map_or(0, |view| view.entries_at_most(&range));
         let mut builder = cut.builder(epoch, entries);
         if let Some(view) = view {
@@ -42,7 +53,7 @@ pub fn load_unless(
         Ok(Some(builder.finish()))
     });
     let shards: Option<Vec<_>> = shards.into_iter().collect::<Result<_, Error>>()?;
-    Ok(shards.map(|shards| cut.table(shards)))
+    Ok(shards.map(|shards| cut.table(first, shards)))
 }
 
 #[cfg(test)]
@@ -51,7 +62,9 @@ mod tests {
 
     #[test]
     fn a_stop_ends_the_loading_without_a_table() {
-        assert!(load_unless(None, Epoch(1), || true).unwrap().is_none());
-        assert_eq!(load(None, Epoch(1)).unwrap().len(), 0);
+        let stopped = load_part(None, Epoch(1), Cut::default(), 0..1, &|| true);
+        assert!(stopped.unwrap().is_none());
+        let empty = load_part(None, Epoch(1), Cut::default(), 0..1, &|| false).unwrap();
+        assert_eq!(empty.map(|table| table.len()), Some(0));
     }
 }

@@ -37,6 +37,6 @@ pub struct Order {
     pub state: PathBuf,
     /// Where receipts are spooled for the delivery log, if there is one.
     pub spool: Option<spool::Place>,
-    /// Bytes that the query may take.
+    /// Bytes that a run may take.
     pub memory_limit: u64,
 }

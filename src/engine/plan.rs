@@ -2,26 +2,32 @@
 
 use std::sync::Arc;
 
+use super::disk_need::{self, Room};
+use super::fates::Fates;
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
-use super::loading::load;
+use super::memory::Shares;
 use super::order::Order;
+use super::passes::{Passes, Terms};
 use super::prepare::{self, Error};
 use super::proving;
-use super::reading::{Chunk, QueryRuntime, Readers};
+use super::reading::{Chunk, QueryRuntime};
 use super::removals::{self, Facts, Removals};
 use super::run::now;
 use super::{skipping, viewing};
 use crate::delivery::Item;
+use crate::delta::examiner::Scope;
+use crate::delta::key_map::KeyMap;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{Epoch, IntentNumber};
-use crate::domain::key::{KeyHash, Shown};
+use crate::domain::key::{self, KeyHash, Shown};
 use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::record::Record;
 use crate::source::vanished;
+use crate::spill::Spill;
 use crate::store::Store;
 
 /// Lines of the sample, of each sort.
@@ -41,8 +47,10 @@ pub struct Plan {
     pub holds: Vec<HoldCause>,
     /// Keys and what is wrong with them.
     pub invalid: Vec<(String, String)>,
-    /// What makes rows change though nothing changed.
+    /// What makes rows change though nothing changed, and what the disk lacks.
     pub warnings: Vec<String>,
+    /// What the run would need of the disk; `None` of one that does nothing.
+    pub room: Option<Room>,
 }
 
 impl Plan {
@@ -55,6 +63,7 @@ impl Plan {
             holds: Vec::new(),
             invalid: Vec::new(),
             warnings: Vec::new(),
+            room: None,
         }
     }
 }
@@ -72,8 +81,9 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
+    let query = QueryRuntime::start()?;
     if let Some(store) = store
-        && let Some(since) = skipping::unchanged_since(store, order).await
+        && let Some(since) = skipping::unchanged_since(store, order, &query).await
     {
         return Ok(Plan::of(Choice::skipped(since)));
     }
@@ -84,34 +94,56 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         None => false,
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
-    let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(store, order, header, &query).await?;
     let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
-    let table = Arc::new(blocking(|| load(view.as_ref(), epoch))?);
-    let examiner = sent.columns.examiner(&table, epoch, now(), order.memory_limit);
-    let mut readers = Readers::start(
-        reading.partitions,
-        &examiner,
-        &sent.destination,
-        &order.sync.model.name,
-        query.handle(),
-    );
+    let spill = Arc::new(Spill::new(&order.state));
+    let started = now();
+    let terms = Terms {
+        view: view.as_ref(),
+        epoch,
+        columns: &sent.columns,
+        scope: Scope::All,
+        now: started,
+        destination: &sent.destination,
+        model: &order.sync.model.name,
+        memory_limit: order.memory_limit,
+        folder: &order.state,
+        shutdown: None,
+        runtime: query.handle(),
+    };
+    let begun = Passes::begin(terms, reading.partitions).await?;
+    let (mut passes, mut readers) = begun.expect("nothing stops it");
+    let mut removals = Removals::new(&spill);
     let floor = header.map_or(IntentNumber(0), |header| header.reuse_floor);
     let mut sketch = Sketch::default();
-    let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false });
-    while let Some(chunk) = readers.next().await {
-        sketch.sample(&chunk);
-        intake.take(&chunk, &mut sketch);
+    let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
+    let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false }, fates);
+    let completeness = reading.proof.completeness();
+    let mut proof = Some(reading.proof);
+    loop {
+        while let Some(chunk) = readers.next().await {
+            sketch.sample(&chunk);
+            intake.take(&chunk, &mut sketch)?;
+            proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
+        }
+        readers.end().await?;
+        if let Some(proof) = proof.take() {
+            proving::check_files(proof, query.handle()).await?;
+        }
+        let releases = header.map_or(&[][..], |header| &header.releases);
+        let terms = removals::Terms { mode: order.sync.mode, releases, epoch, now: started };
+        blocking(|| removals.collect(passes.table(), &terms, || false))?;
+        let Some(next) = passes.next().await? else { break };
+        readers = next;
+    }
+    while intake.has_unsure() {
+        blocking(|| intake.decide(&mut sketch))?;
         proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
     }
-    readers.end().await?;
-    let completeness = reading.proof.completeness();
-    proving::check_files(reading.proof, query.handle()).await?;
     let mut tally = intake.counts.tally();
     proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
-    let mut removals = Removals::default();
     if let Some(header) = header {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let facts = Facts {
@@ -122,18 +154,19 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             credentials: [(); 2].map(|()| sent.destination.credentials_hash(header.lineage.0)),
             declares_account: order.connection.knows_account(),
         };
-        removals = removals::sort(&table, &order.sync, header, &facts, epoch, now());
+        removals.judge(&order.sync, header, &facts);
         removals.count(&mut tally);
     }
     let mut sample = sketch.lines(&intake);
-    let gone = removals.delete.iter().chain(&removals.held).take(SAMPLE);
-    sample.extend(
-        gone.map(|place| Line { what: "remove", key: Shown(table.key(*place)).to_string() }),
-    );
+    let gone = removals.sample(SAMPLE)?.into_iter();
+    sample.extend(gone.map(|key| Line { what: "remove", key: Shown(&key).to_string() }));
     let invalid = intake.notes.iter().take(INVALID);
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
     let model = &order.sync.model.name;
-    let warnings = reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let mut warnings: Vec<String> =
+        reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+    let room = disk_need::of(order, view.as_ref(), sent.choice.kind, &reading.files);
+    warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,
         tally,
@@ -141,6 +174,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         holds: removals.causes,
         invalid: invalid.collect(),
         warnings,
+        room: Some(room),
     })
 }
 
@@ -149,6 +183,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
 struct Sketch {
     added: Vec<Vec<u8>>,
     changed: Vec<Vec<u8>>,
+    /// Whether each of them was pushed.
+    pushed: KeyMap<bool>,
 }
 
 impl Sketch {
@@ -156,15 +192,27 @@ impl Sketch {
         for candidate in chunk.operations.iter().map(|operation| operation.candidate) {
             let keys = if candidate.place.is_some() { &mut self.changed } else { &mut self.added };
             if keys.len() < CANDIDATES {
-                keys.push(chunk.examined.keys.key(candidate.row).to_vec());
+                let key = chunk.examined.keys.key(candidate.row);
+                keys.push(key.to_vec());
+                self.pushed.insert_new(chunk.examined.keys.hash(candidate.row), key, false);
             }
+        }
+    }
+
+    fn note_pushed(&mut self, hash: KeyHash, key: &[u8], is_pushed: bool) {
+        if self.pushed.get(hash, key).is_some() {
+            self.pushed.insert(hash, key, is_pushed);
         }
     }
 
     /// The first of those that are really to be sent.
     fn lines(&self, intake: &Intake) -> Vec<Line> {
         let lines = |what: &'static str, keys: &[Vec<u8>]| {
-            let sent = keys.iter().filter(|key| intake.is_sent(key)).take(SAMPLE);
+            let is_sent = |key: &&Vec<u8>| {
+                let hash = key::hash(key);
+                self.pushed.get(hash, key) == Some(&true) || intake.lane.has(hash, key)
+            };
+            let sent = keys.iter().filter(is_sent).take(SAMPLE);
             sent.map(|key| Line { what, key: Shown(key).to_string() }).collect::<Vec<_>>()
         };
         [lines("add", &self.added), lines("change", &self.changed)].concat()
@@ -172,10 +220,13 @@ impl Sketch {
 }
 
 impl Outlet for Sketch {
-    fn push(&mut self, _item: &Item<'_>) {}
+    fn push(&mut self, item: &Item<'_>) {
+        self.note_pushed(item.key_hash, item.key, true);
+    }
 
     /// Nothing ever leaves.
-    fn withdraw(&mut self, _hash: KeyHash, _key: &[u8]) -> bool {
+    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
+        self.note_pushed(hash, key, false);
         true
     }
 

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use super::columns::Columns;
+use super::memory::Shares;
 use super::opening::{self, Asked, Refused};
 use super::order::Order;
 use super::reading::QueryRuntime;
 use super::skipping::Begun;
-use super::{compacting, decisions, identity};
+use super::{compacting, decisions, disk_need, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::delta::fingerprint;
@@ -40,6 +41,8 @@ pub enum Error {
     Snapshot(#[from] crate::snapshot::Error),
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    #[error(transparent)]
+    Spill(#[from] crate::spill::Error),
     #[error(transparent)]
     Destination(#[from] crate::destination::http::Error),
     #[error(
@@ -108,6 +111,8 @@ pub enum Error {
     NothingChosen(String),
     #[error("{invalid} invalid records are more than `max_invalid` ({limit}): {examples}")]
     TooManyInvalid { invalid: u64, limit: u64, examples: String },
+    #[error(transparent)]
+    TooLittleRoom(#[from] disk_need::TooLittle),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -201,6 +206,7 @@ pub async fn prepare(
     if is_sample {
         (choice, reuse_floor) = opening::of_sample(choice, header);
     }
+    disk_need::of(order, Some(snapshot.view()), choice.kind, &reading.files).check()?;
     sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
@@ -409,7 +415,7 @@ pub async fn read(
     pins: Pins,
     query: &QueryRuntime,
 ) -> Result<Reading, Error> {
-    let memory = usize::try_from(order.memory_limit).unwrap_or(usize::MAX);
+    let memory = Shares::of(order.memory_limit).query;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let reader = Reader::new(vec![Arc::clone(&order.source)], Settings::new(cores, memory));
     let model = order.sync.model.clone();

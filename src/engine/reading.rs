@@ -1,4 +1,4 @@
-//! The readers: one task a partition, on the query's own runtime, from record batches to chunks of operations.
+//! The readers: one task a stream, on the query's own runtime, from record batches to chunks of operations.
 //!
 //! A reader examines a batch, renders what is to be sent and hands it on; a full channel holds it back. Dropping
 //! [`Readers`] ends them: a query that will not yield is left behind on its runtime, and no stop waits for it.
@@ -7,11 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use super::parked::Parked;
 use super::prepare::Error;
 use crate::delta::examiner::{Candidate, Examined, Examiner};
 use crate::delta::primary_keys::Full;
@@ -25,6 +28,9 @@ use crate::source;
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
+/// Bytes of a batch, with all that its columns hold on to, above which it is taken in pieces of so many.
+const WIDE: usize = 16 << 20;
+const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
 
@@ -110,7 +116,36 @@ impl Drop for QueryRuntime {
     }
 }
 
-/// The running readers of one read.
+/// A stream of rows, of a source or of those that waited.
+pub type Batches = BoxStream<'static, Result<RecordBatch, Error>>;
+
+/// The streams of a source.
+pub fn batches(streams: Vec<SendableRecordBatchStream>, model: &str) -> Vec<Batches> {
+    let batches = |stream: SendableRecordBatchStream| -> Batches {
+        let model = model.to_owned();
+        let named = move |error| Error::from(source::Error::of_stream(&error, &model));
+        stream.map(move |batch| batch.map_err(&named)).boxed()
+    };
+    streams.into_iter().map(batches).collect()
+}
+
+/// The columns of a batch that a source has yielded.
+pub fn columns(batch: &RecordBatch) -> Vec<Column<'_>> {
+    let column = |array| Column::new(array).expect("the source yields only supported types");
+    batch.columns().iter().map(column).collect()
+}
+
+/// What the readers of one pass over rows share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub examiner: Arc<Examiner>,
+    /// Where rows wait that are of no part of the snapshot that is in memory; `None` where there are no such rows.
+    pub parked: Option<Arc<Parked>>,
+    pub destination: Arc<Destination>,
+    pub model: String,
+}
+
+/// The running readers of one pass over rows.
 #[derive(Debug)]
 pub struct Readers {
     chunks: mpsc::Receiver<Chunk>,
@@ -120,24 +155,11 @@ pub struct Readers {
 
 impl Readers {
     /// Starts one reader for each stream on `runtime`.
-    pub fn start(
-        streams: Vec<SendableRecordBatchStream>,
-        examiner: &Arc<Examiner>,
-        destination: &Arc<Destination>,
-        model: &str,
-        runtime: &Handle,
-    ) -> Readers {
+    pub fn start(streams: Vec<Batches>, shared: &Shared, runtime: &Handle) -> Readers {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let mut tasks = Tasks::default();
         for stream in streams {
-            let reader = read(
-                stream,
-                Arc::clone(examiner),
-                Arc::clone(destination),
-                model.to_owned(),
-                sender.clone(),
-            );
-            tasks.spawn_on(reader, runtime);
+            tasks.spawn_on(read(stream, shared.clone(), sender.clone()), runtime);
         }
         Readers { chunks, tasks, failed: None }
     }
@@ -170,31 +192,39 @@ impl Readers {
 }
 
 async fn read(
-    mut stream: SendableRecordBatchStream,
-    examiner: Arc<Examiner>,
-    destination: Arc<Destination>,
-    model: String,
+    mut stream: Batches,
+    shared: Shared,
     chunks: mpsc::Sender<Chunk>,
 ) -> Result<(), Error> {
+    let Shared { examiner, parked, destination, model } = shared;
     let encoder =
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
     let delete = destination.encoder(Operation::Delete).filter(|delete| delete.names_record());
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|error| source::Error::of_stream(&error, &model))?;
-        let columns: Vec<Column<'_>> = batch
-            .columns()
-            .iter()
-            .map(|array| Column::new(array).expect("the source yields only supported types"))
-            .collect();
-        let examined = examiner
-            .examine(&columns, batch.num_rows())
-            .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
-        let chunk = render(examined, &columns, encoder, delete);
-        if chunks.send(chunk).await.is_err() {
-            return Ok(());
+        let batch = match &parked {
+            Some(parked) => parked.sift(batch?, &examiner)?,
+            None => batch?,
+        };
+        for piece in pieces(&batch) {
+            let columns = columns(&piece);
+            let examined = examiner
+                .examine(&columns, piece.num_rows())
+                .map_err(|Full| Error::PrimaryKeys(model.clone()))?;
+            let chunk = render(examined, &columns, encoder, delete);
+            if chunks.send(chunk).await.is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// A batch of wide rows in several pieces: what is made of each waits in memory, and is about as long as its rows.
+fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
+    let each = if bytes > WIDE { (rows * PIECE / bytes).max(1) } else { rows.max(1) };
+    let starts = (0..rows.max(1)).step_by(each);
+    starts.map(move |start| batch.slice(start, each.min(rows - start)))
 }
 
 /// Renders what is to be sent. A record that could never be deleted again, as its key cannot stand in the path, is
@@ -232,4 +262,27 @@ pub fn render(
         }
     }
     chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_of_wide_rows_is_taken_in_pieces_and_another_as_it_is() {
+        let batch = |width: usize, rows: usize| {
+            let texts = (0..rows).map(|row| format!("{row:0width$}"));
+            let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+            RecordBatch::try_from_iter([("text", texts)]).unwrap()
+        };
+        for (width, rows, many) in [(10, 5_000, 1), (10, 0, 1), (5_000, 5_000, 13)] {
+            let batch = batch(width, rows);
+            let pieces: Vec<RecordBatch> = pieces(&batch).collect();
+            assert!(pieces.len() == many || many > 1 && pieces.len() >= many, "{}", pieces.len());
+            let texts = pieces.iter().flat_map(|piece| piece.column(0).as_string::<i32>().iter());
+            assert!(texts.eq(batch.column(0).as_string::<i32>().iter()));
+        }
+    }
 }

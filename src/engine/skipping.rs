@@ -12,6 +12,7 @@ use super::prepare::{self, Error};
 use super::reading::QueryRuntime;
 use crate::delta::fingerprint;
 use crate::destination::http;
+use crate::domain::hexadecimal;
 use crate::domain::id::RunId;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
 use crate::domain::value::ENCODING_VERSION;
@@ -59,9 +60,10 @@ impl Begun {
 }
 
 /// The run since which nothing has changed, and which left nothing to do, where that is so: this one may be skipped.
-pub async fn unchanged_since(store: &Store, order: &Order) -> Option<RunId> {
+/// `query` has the threads to look on: one that does not come back holds up nobody who gives up on it.
+pub async fn unchanged_since(store: &Store, order: &Order, query: &QueryRuntime) -> Option<RunId> {
     let sync = &order.sync.name;
-    match Box::pin(look(store, order)).await {
+    match Box::pin(look(store, order, query)).await {
         Ok(Ok(run)) => Some(run),
         Ok(Err(obstacle)) => {
             tracing::debug!(sync, %obstacle, "the run is not skipped");
@@ -74,7 +76,11 @@ pub async fn unchanged_since(store: &Store, order: &Order) -> Option<RunId> {
     }
 }
 
-async fn look(store: &Store, order: &Order) -> Result<Result<RunId, Obstacle>, Error> {
+async fn look(
+    store: &Store,
+    order: &Order,
+    query: &QueryRuntime,
+) -> Result<Result<RunId, Obstacle>, Error> {
     let name = &order.sync.name;
     let asked = skip::first(&[
         (order.connection.identify.is_some(), Obstacle::Identify),
@@ -95,8 +101,6 @@ async fn look(store: &Store, order: &Order) -> Result<Result<RunId, Obstacle>, E
         return Ok(Err(Obstacle::Snapshot));
     }
     let pins = store.pins(name).await?.unwrap_or_default();
-    // A file system that does not answer holds up nobody who gives up on this.
-    let query = QueryRuntime::start()?;
     let mut comparing = Tasks::default();
     let order = order.clone();
     comparing.spawn_blocking_on(move || compare(&order, known, &pins), query.handle());
@@ -150,7 +154,7 @@ fn definition(order: &Order, source: &str, pins: &str) -> String {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal::of(&hash.finalize())
 }
 
 /// Another engine may read or say the same files otherwise.

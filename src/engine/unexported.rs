@@ -21,12 +21,15 @@ pub async fn of(store: &Store, state: &Path, sync: &str) -> Result<Vec<RunId>, E
     Ok(found)
 }
 
-/// Removes the receipts of these runs. What cannot be removed is by the next pass of `history`, as its run is gone.
-pub fn remove(state: &Path, runs: &[RunId]) {
-    let folder = state.join(spool::FOLDER);
-    for run in runs {
-        if let Err(error) = blocking(|| spool::remove(&folder, *run)) {
+/// Removes the receipts of these runs from the folder; of how many. What cannot be removed is by the next pass of `history`,
+/// as its run is gone.
+pub fn remove(folder: &Path, runs: &[RunId]) -> usize {
+    let is_removed = |run: &&RunId| match spool::remove(folder, **run) {
+        Ok(()) => true,
+        Err(error) => {
             tracing::warn!(%run, %error, "the receipts of a run that is gone are not removed");
+            false
         }
-    }
+    };
+    blocking(|| runs.iter().filter(is_removed).count())
 }

@@ -2,7 +2,7 @@
 
 /// Takes values off the front of a byte string; `None` when it ends too early.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bytes<'a> {
+pub struct Bytes<'a> {
     pub rest: &'a [u8],
 }
 
@@ -94,7 +94,7 @@ impl<'a> Bytes<'a> {
 }
 
 #[inline]
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -103,7 +103,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 #[inline]
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }

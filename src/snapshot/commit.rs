@@ -1,21 +1,26 @@
 //! The commit: intents and receipts folded into the next generation, atomically.
 //!
 //! Costs what the journal costs, not what the snapshot costs: prior entries come from the blocks that can hold touched
-//! keys, on all cores, and one new segment takes what changed. Guards: until the manifest is renamed the old generation and its
-//! journal stand; a commit that failed leaves a snapshot that must be opened again; only the journal moves entries.
+//! keys, on all cores, and one new segment takes what changed. A journal is read twice, once for what became of each batch
+//! (scan.rs, ledger.rs) and once for the touches of keys (gather.rs), which are folded range by range of the key hash
+//! (partitions.rs): no more of it is in memory at a time, however long it is. Guards: until the manifest is renamed the old
+//! generation and its journal stand; a commit that failed leaves a snapshot that must be opened again; only the journal
+//! moves entries.
 
 use std::sync::Arc;
 
 use super::error::{Error, Place};
 use super::fold;
-use super::gather::{self, Touch, Touched};
+use super::gather::gather;
 use super::header::Header;
 use super::manifest::Manifest;
 use super::names;
 use super::open::{self, Snapshot};
+use super::partitions::Partitions;
 use super::scan::Scan;
 use super::segment::{Segment, Summary};
 use super::segment_writer::Writer;
+use super::touches::Touches;
 use super::view::View;
 use crate::domain::entry::Entry;
 use crate::domain::id::{BatchNumber, Epoch};
@@ -54,8 +59,11 @@ struct Part<'a> {
     /// Its counts alone.
     folded: Folded,
     /// Those whose entries changed, in order.
-    changed: Vec<(KeyHash, &'a [u8], Option<Entry>)>,
+    changed: Vec<Changed<'a>>,
 }
+
+/// A key and its entry, `None` where nothing is left of it.
+type Changed<'a> = (KeyHash, &'a [u8], Option<Entry>);
 
 impl Snapshot {
     /// Folds the journal, and changes the header in the same step. Lineage, fence, generation and the count of entries
@@ -70,21 +78,18 @@ impl Snapshot {
             return Err(self.place().halted("an earlier commit failed"));
         }
         self.is_halted = true;
-        let bytes = self.journal.close()?;
+        let file = self.journal.close()?;
         let Header { sync, generation, fence, lineage, .. } = self.header();
         let place = Place::new(sync, &names::journal(*generation));
-        let scan = match &bytes {
-            None => None,
-            Some(bytes) => Some(Scan::read(&place, *lineage, *generation, bytes, 0)?),
-        };
-        let is_ours = |scan: &Scan<'_>| scan.start.is_some_and(|start| start.fence == *fence);
+        let scan =
+            file.map(|file| Scan::read(&place, *lineage, *generation, file, 0)).transpose()?;
+        let is_ours = |scan: &Scan| scan.start.is_some_and(|start| start.fence == *fence);
         if scan.as_ref().is_some_and(|scan| scan.dropped > 0 || !is_ours(scan)) {
             return Err(place.damaged("it does not hold what was written to it"));
         }
         self.check_alone()?;
         points::reached(Point::CommitBegun);
-        let journal = scan.map(|scan| (&place, scan));
-        let (committed, _) = self.commit_scan(journal, change)?;
+        let (committed, _) = self.commit_scan(scan, change)?;
         self.is_halted = false;
         Ok(committed)
     }
@@ -92,12 +97,12 @@ impl Snapshot {
     /// Everything of a commit but the closing of the journal.
     pub(super) fn commit_scan(
         &mut self,
-        journal: Option<(&Place, Scan<'_>)>,
+        journal: Option<Scan>,
         change: impl FnOnce(&mut Header),
     ) -> Result<(Committed, Folded), Error> {
         let folded = match &journal {
             None => Folded::default(),
-            Some((place, scan)) => self.fold(place, scan)?,
+            Some(scan) => self.fold(scan).inspect_err(|_| self.remove_unfinished())?,
         };
         let mut manifest = self.view.manifest.clone();
         let old = self.header();
@@ -120,13 +125,13 @@ impl Snapshot {
             written_bytes += summary.bytes;
             manifest.next_segment = summary.number + 1;
             manifest.segments.push(summary.clone());
-            segments.push(self.open_segment(summary)?);
+            segments.push(self.open_segment(summary).inspect_err(|_| self.remove_unfinished())?);
         }
         points::reached(Point::SegmentsWritten);
         let entries = manifest.header.entries;
         written_bytes += self.publish(manifest, segments)?;
         points::reached(Point::BeforePruning);
-        if let Some((place, _)) = journal {
+        if let Some(Scan { place, .. }) = journal {
             open::remove(self.disk.as_ref(), place.sync(), place.file())?;
         }
         Ok((Committed { written_bytes, entries }, folded))
@@ -163,30 +168,26 @@ impl Snapshot {
         Place::new(&self.header().sync, names::MANIFEST)
     }
 
-    fn fold(&self, place: &Place, scan: &Scan<'_>) -> Result<Folded, Error> {
+    fn fold(&self, scan: &Scan) -> Result<Folded, Error> {
         let epoch = scan.start.as_ref().map_or(self.header().epoch, |start| start.epoch);
-        let touched = Touched::gather(&scan.payloads).map_err(|fault| place.fault(fault))?;
+        let mut partitions =
+            Partitions::new(self.disk.as_ref(), scan.place.sync(), scan.ledger.bytes);
+        gather(scan, &mut partitions)?;
         let mut folded = Folded {
-            intents: touched.intents,
-            largest_batch: touched.largest_batch,
+            intents: scan.ledger.intents,
+            largest_batch: scan.ledger.largest_batch,
             ..Folded::default()
         };
-        let (mut writer, mut touches) = (None, Vec::new());
-        for range in touched.ranges() {
-            touched.gather_range(&range, &mut touches);
-            for wave in gather::parts(&touches).chunks(WAVE) {
-                let fold = |number: usize| self.fold_part(&touched, wave[number], epoch);
-                for part in on_all_cores(wave.len(), fold) {
+        let mut writer = None;
+        for number in 0..partitions.count() {
+            let touches = partitions.take(number)?;
+            for first in (0..touches.parts()).step_by(WAVE) {
+                let count = WAVE.min(touches.parts() - first);
+                let fold = |number| self.fold_part(&touches, first + number, epoch);
+                for part in on_all_cores(count, fold) {
                     let part = part?;
                     folded.add(&part.folded);
-                    for (hash, key, after) in part.changed {
-                        if writer.is_none() {
-                            writer = Some(self.writer()?);
-                        }
-                        if let Some(writer) = &mut writer {
-                            writer.push(hash, key, after.as_ref())?;
-                        }
-                    }
+                    self.write(&mut writer, &part.changed)?;
                 }
             }
         }
@@ -196,21 +197,41 @@ impl Snapshot {
 
     fn fold_part<'a>(
         &self,
-        touched: &Touched<'a>,
-        touches: &[Touch],
+        touches: &'a Touches,
+        part: usize,
         epoch: Epoch,
     ) -> Result<Part<'a>, Error> {
         let mut probes = self.view.probes();
-        let mut part = Part::default();
-        for key in touched.keys(touches) {
-            let before = probes.find(key.hash, key.key)?;
-            let after = fold::fold(before.clone(), key.events(), epoch);
-            part.folded.count(before.as_ref(), after.as_ref());
+        let mut folded = Part::default();
+        touches.visit(part, |hash, key, events| {
+            let before = probes.find(hash, key)?;
+            let after = fold::fold(before.clone(), events, epoch);
+            folded.folded.count(before.as_ref(), after.as_ref());
             if before != after {
-                part.changed.push((key.hash, key.key, after));
+                folded.changed.push((hash, key, after));
+            }
+            Ok(())
+        })?;
+        Ok(folded)
+    }
+
+    /// Adds what changed to the segment, which begins with the first of it.
+    fn write(&self, writer: &mut Option<Writer>, changed: &[Changed<'_>]) -> Result<(), Error> {
+        for (hash, key, after) in changed {
+            if writer.is_none() {
+                *writer = Some(self.writer()?);
+            }
+            if let Some(writer) = writer {
+                writer.push(*hash, key, after.as_ref())?;
             }
         }
-        Ok(part)
+        Ok(())
+    }
+
+    /// Removes the next segment, which no manifest names yet: it is in nobody's way, but takes room.
+    pub(super) fn remove_unfinished(&self) {
+        let name = names::segment(self.view.manifest.next_segment);
+        let _ = open::remove(self.disk.as_ref(), &self.header().sync, &name);
     }
 
     pub(super) fn writer(&self) -> Result<Writer, Error> {

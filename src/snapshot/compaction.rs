@@ -9,6 +9,7 @@ use super::error::Error;
 use super::merge::Merge;
 use super::open::{self, Snapshot};
 use super::segment::{Segment, Summary};
+use super::view::View;
 use crate::domain::key::{self, KeyHash};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Snapshot {
     /// # Errors
     /// The disk fails or a file is damaged. What was committed stands, but this value takes no more writes.
     pub fn compact(&mut self, is_wanted: impl Fn() -> bool) -> Result<bool, Error> {
-        let Some(first) = first_to_merge(&self.view.manifest.segments) else {
+        let Some(first) = first_to_merge(&self.view.sizes()) else {
             return Ok(false);
         };
         if self.is_halted || self.journal.size() > 0 {
@@ -44,12 +45,9 @@ impl Snapshot {
         }
         self.is_halted = true;
         self.check_alone()?;
-        let number = self.view.manifest.next_segment;
         let merged = self.merge(first, is_wanted);
         if !matches!(merged, Ok(Merged::Whole(_))) {
-            // Half a segment is in nobody's way, but takes room.
-            let name = super::names::segment(number);
-            let _ = open::remove(self.disk.as_ref(), &self.header().sync, &name);
+            self.remove_unfinished();
         }
         let Merged::Whole(summary) = merged? else {
             self.is_halted = false;
@@ -105,14 +103,28 @@ enum Merged {
     GivenUp,
 }
 
-/// The index of the oldest segment of those to merge; `segments` from the oldest to the newest.
-fn first_to_merge(segments: &[Summary]) -> Option<usize> {
-    let sizes: Vec<u64> = segments.iter().map(|segment| segment.bytes).collect();
+impl View {
+    /// Bytes of the segment into which others are merged behind a commit that adds one of so many bytes, at most; 0 where that
+    /// leaves nothing to merge.
+    pub fn merged_bytes(&self, added: u64) -> u64 {
+        let mut sizes = self.sizes();
+        sizes.push(added);
+        first_to_merge(&sizes).map_or(0, |first| sizes[first..].iter().sum())
+    }
+
+    /// Bytes of each segment, from the oldest to the newest.
+    fn sizes(&self) -> Vec<u64> {
+        self.manifest.segments.iter().map(|segment| segment.bytes).collect()
+    }
+}
+
+/// The index of the oldest segment of those to merge; `sizes` in bytes, from the oldest to the newest.
+fn first_to_merge(sizes: &[u64]) -> Option<usize> {
     let (oldest, newer) = sizes.split_first()?;
     if *oldest > SMALL && newer.iter().sum::<u64>() >= *oldest {
         return Some(0);
     }
-    if segments.len() <= MOST_SEGMENTS {
+    if sizes.len() <= MOST_SEGMENTS {
         return None;
     }
     let mut first = sizes.len() - 2;
@@ -128,27 +140,22 @@ fn first_to_merge(segments: &[Summary]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn segments(sizes: &[u64]) -> Vec<Summary> {
-        let summary = |bytes: &u64| Summary { number: 0, entries: 1, bytes: *bytes, checksum: 0 };
-        sizes.iter().map(summary).collect()
-    }
-
     #[test]
     fn small_segments_are_merged_without_the_large_one() {
         let mut sizes = vec![400_000_000];
         sizes.extend([1000; 7]);
-        assert_eq!(first_to_merge(&segments(&sizes)), None);
+        assert_eq!(first_to_merge(&sizes), None);
         sizes.push(1000);
-        assert_eq!(first_to_merge(&segments(&sizes)), Some(1));
+        assert_eq!(first_to_merge(&sizes), Some(1));
         sizes[1] = 50_000_000;
-        assert_eq!(first_to_merge(&segments(&sizes)), Some(2));
+        assert_eq!(first_to_merge(&sizes), Some(2));
     }
 
     #[test]
     fn what_is_newer_and_as_large_as_the_oldest_is_merged_into_it() {
-        assert_eq!(first_to_merge(&segments(&[400_000_000, 300_000_000])), None);
-        assert_eq!(first_to_merge(&segments(&[400_000_000, 400_000_000])), Some(0));
-        assert_eq!(first_to_merge(&segments(&[100, 100])), None);
+        assert_eq!(first_to_merge(&[400_000_000, 300_000_000]), None);
+        assert_eq!(first_to_merge(&[400_000_000, 400_000_000]), Some(0));
+        assert_eq!(first_to_merge(&[100, 100]), None);
         assert_eq!(first_to_merge(&[]), None);
     }
 }

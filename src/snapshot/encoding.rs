@@ -43,6 +43,9 @@ const WAIVE: u8 = 8;
 const BACK: u8 = 9;
 const SYNCED: u8 = 10;
 
+/// Bytes of a payload that says how much was synced.
+pub(super) const SYNCED_SIZE: usize = 9;
+
 /// What a journal says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
@@ -77,6 +80,7 @@ pub(super) enum Raw<'a> {
     },
     Key {
         key: &'a [u8],
+        #[cfg_attr(not(test), expect(dead_code, reason = "it is read again once it is folded"))]
         change: Change,
     },
 }
@@ -198,7 +202,7 @@ pub(super) fn put(out: &mut Vec<u8>, record: &Record<'_>) {
     }
 }
 
-fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict) {
+pub(super) fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict) {
     match verdict {
         Verdict::Delivered => out.push(0),
         Verdict::Rejected { code, message, after_unknown } => {
@@ -245,19 +249,25 @@ fn read_known<'a>(kind: u8, bytes: &mut Bytes<'a>) -> Option<Raw<'a>> {
         }
         ACCEPTED => Raw::Accepted { batch: BatchNumber(bytes.varint()?), job: bytes.text()? },
         _ => {
-            let key = bytes.bytes()?;
-            let change = match kind {
-                REPEATED => Change::Repeated,
-                FORGET => Change::Forget,
-                CLEAR => Change::Clear,
-                BACK => Change::Back,
-                HOLD => Change::Hold(RunId(bytes.u64()?)),
-                WAIVE => Change::Waive(extras::read_waiver(bytes)?),
-                _ => return None,
-            };
+            let (key, change) = key_record(kind, bytes)?;
             Raw::Key { key, change }
         }
     })
+}
+
+/// Takes a record of one key off the front; its kind was taken before.
+pub(super) fn key_record<'a>(kind: u8, bytes: &mut Bytes<'a>) -> Option<(&'a [u8], Change)> {
+    let key = bytes.bytes()?;
+    let change = match kind {
+        REPEATED => Change::Repeated,
+        FORGET => Change::Forget,
+        CLEAR => Change::Clear,
+        BACK => Change::Back,
+        HOLD => Change::Hold(RunId(bytes.u64()?)),
+        WAIVE => Change::Waive(extras::read_waiver(bytes)?),
+        _ => return None,
+    };
+    Some((key, change))
 }
 
 fn receipt<'a>(bytes: &mut Bytes<'a>) -> Result<Raw<'a>, Fault> {
@@ -267,16 +277,20 @@ fn receipt<'a>(bytes: &mut Bytes<'a>) -> Result<Raw<'a>, Fault> {
     while !bytes.is_empty() {
         let start = bytes.varint_u32().ok_or(DAMAGED)?;
         let end = bytes.varint_u32().ok_or(DAMAGED)?;
-        let verdict = match bytes.u8().ok_or(DAMAGED)? {
-            0 => Verdict::Delivered,
-            1 => rejected(bytes).ok_or(DAMAGED)?,
-            2 => Verdict::NotApplied,
-            3 => Verdict::Unknown,
-            _ => return Err(Fault::Newer("it has a verdict of an unknown kind")),
-        };
-        verdicts.push((start..end, verdict));
+        verdicts.push((start..end, verdict(bytes)?));
     }
     Ok(Raw::Receipt { batch, at, verdicts })
+}
+
+/// Takes a verdict off the front.
+pub(super) fn verdict(bytes: &mut Bytes<'_>) -> Result<Verdict, Fault> {
+    Ok(match bytes.u8().ok_or(DAMAGED)? {
+        0 => Verdict::Delivered,
+        1 => rejected(bytes).ok_or(DAMAGED)?,
+        2 => Verdict::NotApplied,
+        3 => Verdict::Unknown,
+        _ => return Err(Fault::Newer("it has a verdict of an unknown kind")),
+    })
 }
 
 fn rejected(bytes: &mut Bytes<'_>) -> Option<Verdict> {

@@ -9,16 +9,16 @@ use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber};
 use super::encoding::Change;
 
 /// Something that happened to one key.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Event<'a> {
-    Attempt { intent: Doubt, verdict: &'a Verdict, at: Instant },
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Event {
+    Attempt { intent: Doubt, verdict: Verdict, at: Instant },
     Change(Change),
 }
 
 /// The entry after `events`; `None` if nothing is left to remember. `epoch` is the one the journal was written in.
-pub(super) fn fold<'a>(
+pub(super) fn fold(
     prior: Option<Entry>,
-    events: impl IntoIterator<Item = Event<'a>>,
+    events: impl IntoIterator<Item = Event>,
     epoch: Epoch,
 ) -> Option<Entry> {
     let mut entry = prior.unwrap_or_default();
@@ -27,8 +27,8 @@ pub(super) fn fold<'a>(
     for event in events {
         match event {
             Event::Attempt { intent, verdict, at } => {
-                last = Some((intent, *verdict != Verdict::NotApplied));
-                entry.settle(intent, verdict, epoch, at);
+                last = Some((intent, verdict != Verdict::NotApplied));
+                entry.settle(intent, &verdict, epoch, at);
             }
             Event::Change(change) => apply(&mut entry, last, change),
         }
@@ -96,11 +96,11 @@ mod tests {
         }
     }
 
-    fn attempt(intent: Doubt, verdict: &Verdict) -> Event<'_> {
-        Event::Attempt { intent, verdict, at: Instant(0) }
+    fn attempt(intent: Doubt, verdict: &Verdict) -> Event {
+        Event::Attempt { intent, verdict: verdict.clone(), at: Instant(0) }
     }
 
-    fn upsert(fingerprint: u128, verdict: &Verdict) -> Event<'_> {
+    fn upsert(fingerprint: u128, verdict: &Verdict) -> Event {
         attempt(intent(Operation::Upsert, fingerprint, 1), verdict)
     }
 
@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn a_repeated_key_is_in_doubt_whatever_its_receipt_says_until_delivered_again() {
         let repeated = Event::Change(Change::Repeated);
-        let entry = fold(None, [upsert(7, &Verdict::Delivered), repeated], EPOCH).unwrap();
+        let delivered = upsert(7, &Verdict::Delivered);
+        let entry = fold(None, [delivered, repeated.clone()], EPOCH).unwrap();
         let doubt = entry.doubt.unwrap();
         assert!(doubt.is_repeated && doubt.number == IntentNumber(1));
         assert_eq!(fold(Some(entry), [upsert(8, &Verdict::Delivered)], EPOCH), confirmed(8));
@@ -147,8 +148,8 @@ mod tests {
     fn a_repeated_key_whose_row_never_left_is_as_it_was() {
         let repeated = Event::Change(Change::Repeated);
         let unsent = [upsert(7, &Verdict::NotApplied), repeated];
-        assert_eq!(fold(confirmed(3), unsent, EPOCH), confirmed(3));
-        assert_eq!(fold(None, unsent, EPOCH), None);
+        assert_eq!(fold(confirmed(3), unsent.clone(), EPOCH), confirmed(3));
+        assert_eq!(fold(None, unsent.clone(), EPOCH), None);
         let in_doubt = fold(confirmed(3), [upsert(5, &Verdict::Unknown)], EPOCH);
         let doubt = fold(in_doubt, unsent, EPOCH).unwrap().doubt.unwrap();
         assert!(doubt.is_repeated && doubt.fingerprint == 5, "what is unknown stays so");
@@ -235,7 +236,7 @@ mod tests {
         fn what_people_and_reads_say_never_ends_a_doubt(
             prior in any_entry(), steps in prop::collection::vec(any_step(), 0..12)
         ) {
-            let changes: Vec<Event<'_>> = steps.iter().filter_map(|step| match step {
+            let changes: Vec<Event> = steps.iter().filter_map(|step| match step {
                 Step::Change(Change::Forget) | Step::Attempt(..) => None,
                 Step::Change(change) => Some(Event::Change(*change)),
             }).collect();

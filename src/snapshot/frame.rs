@@ -27,7 +27,7 @@ pub(super) const FILE_HEADER: usize = 36;
 /// Bytes before a frame's payload.
 pub(super) const FRAME_HEADER: usize = 16;
 
-const MARKER: [u8; 4] = [0xa7, 0xc5, 0x0f, 0x1e];
+pub(super) const MARKER: [u8; 4] = [0xa7, 0xc5, 0x0f, 0x1e];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileKind {
@@ -102,23 +102,18 @@ pub(super) fn end(out: &mut [u8], start: usize, offset: u64) -> u64 {
     checksum
 }
 
-/// The payload of the frame with which `bytes` begin, if it is whole. `offset` is its place in the file.
-pub(super) fn payload(bytes: &[u8], offset: u64) -> Option<&[u8]> {
+/// The length of the payload and its checksum, as the header with which `bytes` begin says; `None` if there is none.
+pub(super) fn header(bytes: &[u8]) -> Option<(usize, u64)> {
     let mut fields = super::codec::Bytes::new(bytes);
     if fields.take(4)? != MARKER {
         return None;
     }
-    let length = fields.u32()?;
-    let checksum = fields.u64()?;
-    let payload = fields.take(length as usize)?;
-    (xxh3_64_with_seed(payload, offset) == checksum).then_some(payload)
+    Some((fields.u32()? as usize, fields.u64()?))
 }
 
-/// The payloads of all whole frames that begin anywhere in `bytes`, whose first byte lies at `offset` of the file.
-pub(super) fn payloads_within(bytes: &[u8], offset: u64) -> impl Iterator<Item = &[u8]> {
-    bytes
-        .windows(MARKER.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARKER)
-        .filter_map(move |(at, _)| payload(&bytes[at..], offset + at as u64))
+/// The payload of the frame with which `bytes` begin, if it is whole. `offset` is its place in the file.
+pub(super) fn payload(bytes: &[u8], offset: u64) -> Option<&[u8]> {
+    let (length, checksum) = header(bytes)?;
+    let payload = bytes[FRAME_HEADER..].get(..length)?;
+    (xxh3_64_with_seed(payload, offset) == checksum).then_some(payload)
 }

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, DiskView};
 use super::encoding::{self, Start};
 use super::error::{Error, Place};
 use super::frame::{self, FileKind};
@@ -155,8 +155,8 @@ impl Journal {
         self.written + self.buffer.len() as u64
     }
 
-    /// Writes and syncs all of it, ends it, and returns the bytes; `None` where nothing was ever appended.
-    pub(super) fn close(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    /// Writes and syncs all of it, ends it, and opens the file for reading; `None` where nothing was ever appended.
+    pub(super) fn close(&mut self) -> Result<Option<Box<dyn DiskView>>, Error> {
         if self.size() == 0 {
             if self.shared.state.load(Ordering::Acquire) == FAILED {
                 self.shared.check()?;
@@ -168,11 +168,11 @@ impl Journal {
         self.syncer().sync()?;
         self.shared.state.store(COMMITTED, Ordering::Release);
         let place = &self.shared.place;
-        let bytes = self.shared.disk.read(place.file()).map_err(|error| place.io(error))?;
-        if bytes.len() as u64 != self.written {
+        let file = self.shared.disk.open(place.file()).map_err(|error| place.io(error))?;
+        if file.size().map_err(|error| place.io(error))? != self.written {
             return Err(place.damaged("it does not hold what was written to it"));
         }
-        Ok(Some(bytes))
+        Ok(Some(file))
     }
 
     /// Whoever reads the journal after a crash must tell damage from what was never safe.
@@ -297,13 +297,21 @@ mod tests {
         Journal::new(Arc::new(disk.clone()), place(), LINEAGE, start)
     }
 
+    /// What is read from a file of these bytes.
+    fn scan(bytes: &[u8], lineage: Lineage, generation: u64) -> Result<Scan, Error> {
+        let disk = MemoryDisk::new();
+        disk.put("journal-3", bytes.to_vec());
+        Scan::read(&place(), lineage, generation, disk.open("journal-3").unwrap(), 0)
+    }
+
     fn three_records() -> Vec<u8> {
         let disk = MemoryDisk::new();
         let mut journal = journal(&disk);
         for _ in 0..3 {
             journal.append(&Record::Forget { key: KEY });
         }
-        journal.close().unwrap().unwrap()
+        let file = journal.close().unwrap().unwrap();
+        file.read_at(0, usize::try_from(file.size().unwrap()).unwrap()).unwrap()
     }
 
     #[test]
@@ -319,8 +327,8 @@ mod tests {
         journal.write().unwrap();
         disk.crash();
         let bytes = disk.read("journal-3").unwrap();
-        let scan = Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap();
-        assert_eq!((scan.payloads.len(), scan.dropped), (1, 0));
+        let scan = scan(&bytes, LINEAGE, 3).unwrap();
+        assert_eq!((scan.records, scan.dropped), (1, 0));
         assert_eq!(scan.start.map(|start| start.fence), Some(2));
     }
 
@@ -350,8 +358,9 @@ mod tests {
             assert!(journal.buffer.len() < MOST_BUFFERED);
         }
         assert!(disk.size("journal-3").unwrap() > 2 * MOST_BUFFERED as u64);
-        let bytes = journal.close().unwrap().unwrap();
-        assert_eq!(Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap().payloads.len(), records);
+        let file = journal.close().unwrap().unwrap();
+        let scan = Scan::read(&place(), LINEAGE, 3, file, 0).unwrap();
+        assert_eq!(scan.records, records as u64);
     }
 
     #[test]
@@ -374,7 +383,7 @@ mod tests {
         let mut journal = journal(&disk);
         let syncer = journal.syncer();
         syncer.sync().unwrap();
-        assert_eq!(journal.close().unwrap(), None);
+        assert!(journal.close().unwrap().is_none());
         assert!(matches!(syncer.sync(), Err(Error::Halted { .. })));
     }
 
@@ -384,10 +393,11 @@ mod tests {
         let size = (bytes.len() - 36 - 16 - 21) / 3;
         let first = bytes.len() - 3 * size;
         for length in 0..=bytes.len() {
-            let scan = Scan::read(&place(), LINEAGE, 3, &bytes[..length], 0).unwrap();
-            assert_eq!(scan.payloads.len(), length.saturating_sub(first) / size);
+            let scan = scan(&bytes[..length], LINEAGE, 3).unwrap();
+            let records = length.saturating_sub(first) / size;
+            assert_eq!(scan.records, records as u64);
             let kept = match scan.start {
-                Some(_) => first + scan.payloads.len() * size,
+                Some(_) => first + records * size,
                 None => 0,
             };
             assert_eq!(scan.dropped, (length - kept) as u64, "{length}");
@@ -413,7 +423,7 @@ mod tests {
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            let scan = Scan::read(&place(), LINEAGE, 3, &flipped, 0);
+            let scan = scan(&flipped, LINEAGE, 3);
             if at < synced {
                 assert!(matches!(scan, Err(Error::Damaged { .. })), "{at}");
                 continue;
@@ -422,23 +432,21 @@ mod tests {
             let kept = ((at - synced) / size).min(2);
             let scan = scan.unwrap();
             let dropped = bytes.len() - synced - kept * size;
-            assert_eq!((scan.payloads.len(), scan.dropped), (2 + kept, dropped as u64), "{at}");
+            assert_eq!((scan.records, scan.dropped), (2 + kept as u64, dropped as u64), "{at}");
         }
     }
 
     #[test]
     fn another_lineage_another_generation_and_an_unknown_record_are_refused() {
         let mut bytes = three_records();
-        let read = |lineage, generation, bytes: &[u8]| {
-            Scan::read(&place(), lineage, generation, bytes, 0).map(|_| ()).unwrap_err()
-        };
-        assert!(matches!(read(Lineage(6), 3, &bytes), Error::Foreign { .. }));
-        assert!(matches!(read(LINEAGE, 4, &bytes), Error::Damaged { .. }));
+        let read = |lineage, generation| scan(&bytes, lineage, generation).unwrap_err();
+        assert!(matches!(read(Lineage(6), 3), Error::Foreign { .. }));
+        assert!(matches!(read(LINEAGE, 4), Error::Damaged { .. }));
         let (start, offset) = (frame::begin(&mut bytes), bytes.len() as u64 - 16);
         bytes.push(77);
         frame::end(&mut bytes, start, offset);
-        let scan = Scan::read(&place(), LINEAGE, 3, &bytes, 0).unwrap();
-        let last = encoding::read(scan.payloads[3]).unwrap_err();
-        assert!(matches!(place().fault(last), Error::Newer { .. }));
+        let scan = scan(&bytes, LINEAGE, 3).unwrap();
+        assert_eq!(scan.records, 4);
+        assert!(matches!(place().fault(scan.fault.unwrap()), Error::Newer { .. }));
     }
 }

@@ -124,10 +124,10 @@ impl Snapshot {
     /// `safe`: bytes of the journal that are known to be, if that is known.
     fn recover(&mut self, safe: Option<u64>) -> Result<(), Error> {
         let place = Place::new(&self.header().sync, &names::journal(self.header().generation));
-        let bytes = self.disk.read(place.file()).map_err(|error| place.io(error))?;
+        let file = self.disk.open(place.file()).map_err(|error| place.io(error))?;
         let Header { lineage, generation, .. } = *self.header();
-        let scan = Scan::read(&place, lineage, generation, &bytes, safe.unwrap_or(0))?;
-        if safe == Some(0) && scan.has_intents() && !is_planted("older_store_ignored") {
+        let scan = Scan::read(&place, lineage, generation, file, safe.unwrap_or(0))?;
+        if safe == Some(0) && scan.has_intents && !is_planted("older_store_ignored") {
             return Err(Error::OlderStore { sync: place.sync().to_owned() });
         }
         let fence = scan.start.map_or(0, |start| start.fence.saturating_add(1));
@@ -136,11 +136,11 @@ impl Snapshot {
         let mut recovered =
             Recovered { intents: 0, records_in_doubt: 0, dropped_bytes: scan.dropped };
         // One that the store knows of is missed where it is gone without a commit.
-        if scan.payloads.is_empty() && safe.is_none_or(|bytes| bytes == 0) {
+        if scan.records == 0 && safe.is_none_or(|bytes| bytes == 0) {
             remove(self.disk.as_ref(), place.sync(), place.file())?;
             self.journal = journal(&self.disk, self.header());
         } else {
-            let (_, folded) = self.commit_scan(Some((&place, scan)), |_| {})?;
+            let (_, folded) = self.commit_scan(Some(scan), |_| {})?;
             recovered.intents = folded.intents;
             recovered.records_in_doubt = folded.in_doubt;
         }

@@ -2,8 +2,10 @@
 
 mod crash;
 mod damage;
+mod fold;
 mod model;
 mod rest;
+mod room;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,6 +18,7 @@ use super::record::{IntentRecord, Record};
 use super::{Committed, Error, Snapshot, Stored, View, archive};
 use crate::domain::entry::{Confirmed, Doubt, Entry, Held, Operation, Verdict, Waiver};
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
+use crate::domain::key::{self, KeyHash};
 
 const SYNC: &str = "customers";
 const EPOCH: Epoch = Epoch(1);
@@ -79,6 +82,12 @@ fn contents(view: &View) -> Result<Contents, Error> {
     // All of a few, some of many.
     for (key, entry) in contents.iter().step_by(1 + contents.len() / 500) {
         assert_eq!(view.lookup(key)?.as_ref(), Some(entry));
+    }
+    let mut keys: Vec<_> = contents.keys().map(|key| (key::hash(key), &key[..])).collect();
+    keys.push((KeyHash::MAX, b"no such key"));
+    keys.sort_unstable();
+    for (entry, (_, key)) in view.entries_of(keys.iter().copied()).zip(&keys) {
+        assert_eq!(entry?.as_ref(), contents.get(*key));
     }
     let there = contents.values().filter(|entry| entry.is_possibly_at_destination()).count();
     assert_eq!(view.header().entries, there as u64);

@@ -11,7 +11,7 @@ use super::header::Header;
 use super::manifest::Manifest;
 use super::merge::Merge;
 use super::names::{self, Name};
-use super::segment::{Probe, Segment};
+use super::segment::{Probe, Segment, Summary};
 use crate::domain::entry::{Confirmed, Entry};
 use crate::domain::key::{self, KeyHash};
 use crate::points::is_planted;
@@ -22,6 +22,17 @@ pub enum Stored {
     /// There is nothing else to say of the key.
     Confirmed(Confirmed),
     Other(Box<Entry>),
+}
+
+/// How much there is of a generation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Entries that the destination holds or may hold.
+    pub known: u64,
+    /// Entries of all segments, those that are superseded or forgotten included.
+    pub entries: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
 }
 
 /// A generation of a snapshot.
@@ -72,6 +83,15 @@ impl View {
     /// What the generation says of itself.
     pub fn header(&self) -> &Header {
         &self.manifest.header
+    }
+
+    pub fn size(&self) -> Size {
+        let segments = &self.manifest.segments;
+        Size {
+            known: self.header().entries,
+            entries: segments.iter().map(|segment| segment.entries).sum(),
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        }
     }
 
     /// All entries with their keys, ordered by the hash of the key.
@@ -137,12 +157,31 @@ impl View {
         self.segments.iter().map(|segment| segment.entries_at_most(range)).sum()
     }
 
+    /// Bytes of an entry in its segment, on average; 0 where there are none.
+    pub fn bytes_each(&self) -> usize {
+        let total = |of: fn(&Summary) -> u64| self.manifest.segments.iter().map(of).sum::<u64>();
+        let each = total(|it| it.bytes).checked_div(total(|it| it.entries)).unwrap_or(0);
+        usize::try_from(each).unwrap_or(usize::MAX)
+    }
+
     /// The entry of one key, from at most one block of each segment.
     ///
     /// # Errors
     /// A block cannot be read or is damaged.
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
         self.probes().find(key::hash(key), key)
+    }
+
+    /// The entries of some keys, which come with their hashes in the order of those; each block is read once at most.
+    ///
+    /// # Errors
+    /// A block cannot be read or is damaged.
+    pub fn entries_of<'k>(
+        &self,
+        keys: impl Iterator<Item = (KeyHash, &'k [u8])>,
+    ) -> impl Iterator<Item = Result<Option<Entry>, Error>> {
+        let mut probes = self.probes();
+        keys.map(move |(hash, key)| probes.find(hash, key))
     }
 
     pub(super) fn probes(&self) -> Probes<'_> {

@@ -25,6 +25,8 @@ mod deletes;
 mod delivered_key;
 mod delivery_log;
 mod demo;
+#[cfg(feature = "faults")]
+mod disk_room;
 mod doubt;
 mod epochs;
 mod every_path;
@@ -42,6 +44,7 @@ mod http_questions;
 mod identity;
 mod invalid;
 mod last_good;
+mod many_keys;
 mod once;
 mod operations;
 mod oracle_itself;

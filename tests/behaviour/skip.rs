@@ -1,5 +1,7 @@
 //! Runs that are skipped without a scan: over the very files of a run that left nothing to do, and over nothing else.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::rudderstack;
@@ -208,6 +210,31 @@ fn where_the_account_is_asked_for_at_each_run_none_is_skipped() {
     assert!(asked > 0);
     workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("requests", 0)]);
     assert!(oracle.question_count() > asked);
+}
+
+/// Threads of the process that work for its query, those included that wait for the disk.
+fn query_threads(process: u32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let names = tasks.flatten().filter_map(|task| std::fs::read(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with(b"query")).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_look_at_the_files_that_does_not_come_back_holds_up_no_stop_and_counts_as_left_behind() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = ran(&oracle, Setup { location: "people-*.csv".into(), ..setup() });
+    let people = workspace.path().join("people-1.csv");
+    std::fs::remove_file(&people).expect("it is there");
+    // Nobody ever writes into it: whoever opens it waits.
+    let made = Command::new("mkfifo").arg(&people).status().expect("there is a `mkfifo`");
+    assert!(made.success());
+    let process = workspace.spawn_sync(&[]);
+    let cores = std::thread::available_parallelism().expect("it is known").get();
+    until("it looks", || (query_threads(process.id()) > cores).then_some(()));
+    process.sigterm();
+    let report = workspace.report(process).expect(143, "cancelled", &[("requests", 0)]);
+    assert_eq!(report.json["abandoned_queries"], 1, "{report:#?}");
 }
 
 #[test]

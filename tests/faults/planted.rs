@@ -225,6 +225,11 @@ pub const PLANTED: &[Row] = &[
         "a stop while a run waits in the queue ends it unbegun",
         "the stop stands in no audit log",
     ),
+    (
+        "lack_of_room_ignored",
+        "a disk without the room for a run ends it before anything is sent",
+        "requests left on a disk without room",
+    ),
     ("secret_in_error", "a server tells of a refusal without what was sent", "I12: "),
     ("interrupted_left_going", MANY, "stuck: "),
     ("queued_forgotten", MANY, "lost: "),

@@ -123,6 +123,13 @@ pub fn failing(call: &Call, state: &Path, error: &str, is_lasting: bool, log: &s
     injecting(call, state, &format!("error={error}"), &format!("{}{more}", call.nth), log)
 }
 
+/// The command before the binary that lets it make no nameless file in `folder`, for want of room.
+pub fn without_room_in(folder: &Path, log: &str) -> Vec<String> {
+    let folder = folder.to_str().expect("the paths of the kit are plain");
+    let inject = "inject=openat:error=ENOSPC:when=1+";
+    words(&["-o", log, "-P", folder, "-e", "trace=openat", "-e", inject])
+}
+
 fn injecting(call: &Call, state: &Path, what: &str, when: &str, log: &str) -> Vec<String> {
     let Call { name, file, from, .. } = call;
     let path = from.as_ref().map_or_else(|| state.join(file), |from| state.join(from));

@@ -14,6 +14,7 @@ use sha2::Sha256;
 use tokio::sync::Mutex;
 
 use crate::destination::definition::{Auth, Connection, Renewal, is_credential_name};
+use crate::domain::hexadecimal;
 
 /// The credentials of one connection. They may change while requests are in flight.
 pub struct Credentials {
@@ -71,7 +72,7 @@ impl Credentials {
             hash.update(&secret.len().to_be_bytes());
             hash.update(secret);
         }
-        Some(super::hex(&hash.finalize().into_bytes()))
+        Some(hexadecimal::of(&hash.finalize().into_bytes()))
     }
 
     pub(super) fn current(&self) -> Arc<Current> {

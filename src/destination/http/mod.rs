@@ -27,6 +27,7 @@ use self::encoder::Encoder;
 use self::template::{Scope, Segment, Template};
 use crate::destination::definition::{Body, Connection, Method, OutcomeRule, Request, Requests};
 use crate::domain::entry::Operation;
+use crate::domain::hexadecimal;
 
 /// Why a destination cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -269,7 +270,7 @@ pub fn identity(connection: &Connection, upsert: &Request) -> String {
         digest.update(part.len().to_be_bytes());
         digest.update(part);
     }
-    let hash = hex(&digest.finalize()[..8]);
+    let hash = hexadecimal::of(&digest.finalize()[..8]);
     let (account, path) = (connection.written.as_ref(), upsert.written.as_ref());
     format!(
         "{} {} ({hash})",
@@ -294,15 +295,7 @@ pub fn rendering(upsert: &Request, fields: &[String]) -> String {
         }
     };
     let text = serde_json::json!([format!("{:?}", upsert.method), upsert.path, body, fields]);
-    format!("http-{RENDERING_VERSION}:{}", hex(&Sha256::digest(text.to_string())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes every write");
-        text
-    })
+    format!("http-{RENDERING_VERSION}:{}", hexadecimal::of(&Sha256::digest(text.to_string())))
 }
 
 #[cfg(test)]

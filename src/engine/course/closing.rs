@@ -47,9 +47,12 @@ impl Course {
     ) -> Closing {
         let is_complete = is_proven && tally.check().is_ok();
         let is_ignored = points::is_planted("epoch_closed_over_unknown");
-        let has_rest = tally.unsent + tally.unknown > self.unnameable && !is_ignored;
+        // Such a key is in doubt, whatever was answered.
+        let has_left_invalid = self.intake.counts.left > 0;
+        let has_rest =
+            (tally.unsent + tally.unknown > self.unnameable || has_left_invalid) && !is_ignored;
         let removals = &self.removals;
-        let deletes = removals.delete.len() as u64;
+        let deletes = removals.deletes();
         Closing {
             baseline,
             next_batch,
@@ -58,15 +61,15 @@ impl Course {
             is_confirmed: is_complete && !has_rest && !was_stopped
                 || was_stopped && points::is_planted("kind_not_stored"),
             are_released_done: is_complete
-                && self.is_sorted
+                && removals.is_judged()
                 && removals.deferred == 0
                 && tally.deleted == deletes,
-            held: self.is_sorted.then(|| (tally.held, removals.causes.clone())),
+            held: removals.is_judged().then(|| (tally.held, removals.causes.clone())),
             left: Left {
                 is_sample: false,
-                is_proven: is_complete && self.is_sorted,
+                is_proven: is_complete && removals.is_judged(),
                 was_stopped,
-                is_clean: tally.is_clean(),
+                is_clean: tally.is_clean() && !has_left_invalid,
                 is_unsettled: removals.is_unsettled,
                 is_epoch_open: true,
                 is_held: true,

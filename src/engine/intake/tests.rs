@@ -1,6 +1,8 @@
 //! Random rows, in chunks that are examined in one order and taken in another: whatever the order, the counts add up
 //! and a key that comes twice is not sent once that is known.
 
+mod bounded;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,12 +19,23 @@ use crate::delta::table::{Cut, Table};
 use crate::domain::column::Column;
 use crate::domain::entry::{Confirmed, Doubt, Entry, Fingerprint, Operation, Rejection, Waiver};
 use crate::domain::id::{BatchNumber, Epoch, Instant};
+use crate::engine::memory::Shares;
+use crate::spill::Spill;
 
 const EPOCH: Epoch = Epoch(2);
 /// A value that has no form in a request.
 const UNRENDERABLE: i64 = 3;
 /// Ids up to this one may be in the snapshot; what the snapshot says of each is `entry`.
 const IDS: i64 = 24;
+
+/// More than any test needs.
+fn exact() -> Fates {
+    fates(Shares { keys: 1 << 20, filter: 0, ..Shares::of(0) })
+}
+
+fn fates(shares: Shares) -> Fates {
+    Fates::new(shares, Arc::new(Spill::new(&std::env::temp_dir())))
+}
 
 /// Delivered key, value, primary key.
 type Row = (Option<i64>, i64, Option<i64>);
@@ -90,13 +103,13 @@ fn table() -> Table {
     known.sort_by_key(|(key, _)| key::hash(key));
     let mut builder = Cut::default().builder(EPOCH, known.len());
     known.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
-    Cut::default().table(vec![builder.finish()])
+    Cut::default().table(0, vec![builder.finish()])
 }
 
 /// Examines the chunks in the order given by `order`; the chunks in their own order.
 fn examine(chunks: &[Vec<Row>], order: &[usize], has_primary: bool) -> Vec<Chunk> {
-    let primary =
-        has_primary.then(|| Primary { columns: vec![2], seen: PrimaryKeys::new(1 << 20) });
+    let primary = has_primary
+        .then(|| Primary { columns: vec![2], seen: Arc::new(PrimaryKeys::new(1 << 20)) });
     let examiner = Examiner {
         table: Arc::new(table()),
         fingerprinter: Fingerprinter::new(fingerprint::VERSION, ["id", "value"]),
@@ -160,6 +173,10 @@ impl Outlet for Fake {
         self.waiting.remove(key)
     }
 
+    fn recall(&mut self, _hash: KeyHash, key: &[u8]) -> bool {
+        self.waiting.remove(key)
+    }
+
     fn note(&mut self, record: &Record<'_>) {
         if let Record::Repeated { key } = record {
             self.repeated.push(key.to_vec());
@@ -193,10 +210,10 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
+        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default(), exact()), Fake::default());
         let mut met = BTreeMap::<Vec<u8>, u32>::new();
         for (step, number) in taken.iter().enumerate() {
-            intake.take(&parts[*number], &mut outlet);
+            intake.take(&parts[*number], &mut outlet).unwrap();
             for id in chunks[*number].iter().filter_map(|row| row.0) {
                 *met.entry(key_of(id)).or_default() += 1;
             }
@@ -208,7 +225,7 @@ proptest! {
                 prop_assert!(!outlet.waiting.contains(key), "it waits to be sent, and came twice");
                 let noted = outlet.repeated.iter().filter(|noted| *noted == key).count();
                 prop_assert_eq!(noted, usize::from(outlet.left.contains(key)));
-                prop_assert_eq!(intake.is_sent(key), outlet.left.contains(key));
+                prop_assert!(!intake.lane.has(key::hash(key), key));
             }
             let leaving = |key: &Vec<u8>| {
                 let sum: usize = key.iter().map(|byte| usize::from(*byte)).sum();
@@ -229,8 +246,8 @@ proptest! {
     ) {
         let count = |examined: &[usize], taken: &[usize]| {
             let parts = examine(&chunks, examined, has_primary);
-            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
-            taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet));
+            let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), Waiting::default(), exact()), Fake::default());
+            taken.iter().for_each(|number| intake.take(&parts[*number], &mut outlet).unwrap());
             (intake.counts.invalid_keys, intake.counts.tally().invalid)
         };
         let straight: Vec<usize> = (0..chunks.len()).collect();
@@ -243,14 +260,14 @@ proptest! {
         has_primary: bool,
     ) {
         let parts = examine(&chunks, &examined, has_primary);
-        let mut intake = Intake::new(IntentNumber(0), Waiting { repeated: pass(&chunks, has_primary), repetitions: false });
+        let mut intake = Intake::new(IntentNumber(0), Waiting { repeated: pass(&chunks, has_primary), repetitions: false }, exact());
         let mut outlet = Fake::default();
-        let (mut plain, mut waiting) = (Intake::new(IntentNumber(0), Waiting::default()), Fake::default());
+        let (mut plain, mut waiting) = (Intake::new(IntentNumber(0), Waiting::default(), exact()), Fake::default());
         for number in &taken {
-            intake.take(&parts[*number], &mut outlet);
+            intake.take(&parts[*number], &mut outlet).unwrap();
             let left = std::mem::take(&mut outlet.waiting);
             outlet.left.extend(left);
-            plain.take(&parts[*number], &mut waiting);
+            plain.take(&parts[*number], &mut waiting).unwrap();
             prop_assert_eq!(intake.counts.tally(), plain.counts.tally());
         }
         prop_assert!(outlet.repeated.is_empty(), "{:?}", outlet.repeated);
@@ -259,7 +276,8 @@ proptest! {
         for id in chunks.iter().flatten().filter_map(|row| row.0) {
             let key = key_of(id);
             let is_repeated = repeated.has(key::hash(&key));
-            prop_assert!(!is_repeated || !(outlet.left.contains(&key) || intake.is_sent(&key)));
+            let is_sent = outlet.left.contains(&key);
+            prop_assert!(!is_repeated || !is_sent, "{id} was met twice before the read");
         }
     }
 }
@@ -272,15 +290,15 @@ fn a_key_that_only_the_pass_met_twice_waits_for_the_proven_end() {
     let parts = examine(&[rows.to_vec()], &[0], false);
     let take = |repeated: Repeated| {
         let waiting = Waiting { repeated, repetitions: false };
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
-        intake.take(&parts[0], &mut outlet);
+        let (mut intake, mut outlet) =
+            (Intake::new(IntentNumber(0), waiting, exact()), Fake::default());
+        intake.take(&parts[0], &mut outlet).unwrap();
         (intake, outlet.waiting.len())
     };
     let (mut plain, pushed) = take(Repeated::default());
     assert_eq!((pushed, plain.lane.groups(false).1), (2, 0));
     let (mut intake, pushed) = take(twice);
     assert_eq!((pushed, intake.lane.len(), intake.counts.upserts), (1, 2, 3));
-    assert!(rows.iter().all(|row| intake.is_sent(&key_of(row.0.unwrap_or_default()))));
     assert_eq!(intake.lane.groups(false).1, 2, "without a proof they are unsent");
 }
 
@@ -291,8 +309,9 @@ fn a_repetition_that_is_known_by_its_batch_alone_waits_for_the_proven_end() {
     let parts = examine(&[rows.to_vec()], &[0], false);
     let take = |repetitions: bool| {
         let waiting = Waiting { repetitions, ..Waiting::default() };
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
-        intake.take(&parts[0], &mut outlet);
+        let (mut intake, mut outlet) =
+            (Intake::new(IntentNumber(0), waiting, exact()), Fake::default());
+        intake.take(&parts[0], &mut outlet).unwrap();
         (outlet.waiting.len(), intake.lane)
     };
     for (waits, is_proven, left_out) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
@@ -321,19 +340,21 @@ fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
         [(33 << 20, true, 0, 0), (65 << 20, true, 0, 1), (65 << 20, false, 1, 0)]
     {
         let waiting = Waiting { repetitions, ..Waiting::default() };
-        let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
+        let (mut intake, mut outlet) =
+            (Intake::new(IntentNumber(0), waiting, exact()), Fake::default());
         intake.lane.push(filler(size));
         assert!(!intake.lane.has_room_for_retries(), "{size}");
-        intake.take(&parts[0], &mut outlet);
+        intake.take(&parts[0], &mut outlet).unwrap();
         assert_eq!((outlet.waiting.len(), intake.counts.unsent), (pushed, unsent), "{size}");
     }
     // Of a batch in doubt for whose second record there is no room, the first stays here too.
     let parts = examine(&[in_doubt.to_vec(), vec![(Some(22), 1, None)]], &[0, 1], false);
     let waiting = Waiting { repetitions: true, ..Waiting::default() };
-    let (mut intake, mut outlet) = (Intake::new(IntentNumber(0), waiting), Fake::default());
-    intake.take(&parts[0], &mut outlet);
+    let (mut intake, mut outlet) =
+        (Intake::new(IntentNumber(0), waiting, exact()), Fake::default());
+    intake.take(&parts[0], &mut outlet).unwrap();
     intake.lane.push(filler(65 << 20));
-    intake.take(&parts[1], &mut outlet);
+    intake.take(&parts[1], &mut outlet).unwrap();
     assert_eq!((outlet.waiting.len(), intake.counts.unsent), (0, 1));
     let (groups, left_out) = intake.lane.groups(true);
     assert_eq!((groups.len(), left_out), (1, 1), "what fills the lane goes");

@@ -1,18 +1,32 @@
-//! The end of a line: what is gone is deleted or held, the counts are drawn up, the journal is folded, the snapshot
-//! compacted.
+//! The end of a line: what is gone is deleted or held, the counts are drawn up, and the journal is folded.
 
 use super::{End, Line};
+use crate::delta::table::Table;
 use crate::domain::tally::Tally;
-use crate::engine::compacting;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
 use crate::points::is_planted;
-use crate::shutdown::blocking;
+use crate::shutdown::{Stage, blocking};
+use crate::snapshot::Snapshot;
 
 impl Line<'_> {
-    /// Sorts what the proven read did not meet, and notes what of it is held or forgotten.
-    pub fn sort_removals(&mut self) {
+    /// Sorts what the read did not meet of a part of the snapshot; false where a stop came before the last.
+    pub(super) fn collect_removals(&mut self, table: &Table) -> Result<bool, Error> {
+        if self.order.chosen.is_some() && !is_planted("sample_deletes") {
+            return Ok(true);
+        }
+        let (header, mode) = (self.prepared.snapshot.header(), self.order.sync.mode);
+        let is_stopped = || self.shutdown.stage() > Stage::Running;
+        let (course, started) = (&mut self.course, self.started);
+        Ok(blocking(|| course.collect_removals(table, mode, header, started, is_stopped))?)
+    }
+
+    /// Holds what the proven read did not meet against the guard, and notes what of it is held or forgotten.
+    ///
+    /// # Errors
+    /// What did not fit into memory cannot be read.
+    pub fn sort_removals(&mut self) -> Result<(), Error> {
         let header = self.prepared.snapshot.header();
         let first = || self.prepared.credentials.clone();
         let last = match is_planted("renewal_unseen") {
@@ -28,8 +42,9 @@ impl Line<'_> {
             credentials: [first(), last],
             declares_account: self.order.connection.knows_account(),
         };
-        self.course.sort_removals(&self.order.sync, header, &facts, self.started);
-        self.course.record_removals(self.run, self.prepared.snapshot.journal());
+        self.course.sort_removals(&self.order.sync, header, &facts);
+        let journal = self.prepared.snapshot.journal();
+        Ok(blocking(|| self.course.record_removals(self.run, journal))?)
     }
 
     /// Sends the deletes, after everything else.
@@ -37,9 +52,9 @@ impl Line<'_> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn delete(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.course.queue_deletes();
+        blocking(|| self.course.queue_deletes())?;
         while self.course.has_deletes() && self.make_room(progress).await? {
-            self.course.push_delete(&mut self.delivery.dispatch);
+            self.course.push_delete(&mut self.delivery.dispatch)?;
         }
         self.settle(progress).await
     }
@@ -74,11 +89,12 @@ impl Line<'_> {
             snapshot.journal().write()?;
             snapshot.commit(|header| closing.change(header, run))
         })?;
+        self.is_committed = true;
         prepare::remember(self.store, &self.prepared.snapshot).await
     }
 
-    /// Makes the snapshot smaller where that is due. It changes nothing of what the run came to.
-    pub async fn compact(&mut self) {
-        compacting::compact(self.store, &mut self.prepared.snapshot, &self.shutdown).await;
+    /// The snapshot, if the run came to its commit; all else that the run had is let go.
+    pub fn committed(self) -> Option<Snapshot> {
+        self.is_committed.then_some(self.prepared.snapshot)
     }
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use counterflow::delta::examiner::Scope;
 use counterflow::destination::Destination;
 use counterflow::destination::definition::{
     Auth, BatchLimits, Body, Connection, Decode, Idempotency, Method, OutcomeRule, Repeat, Request,
@@ -16,9 +17,9 @@ use counterflow::domain::entry::{Operation, Verdict};
 use counterflow::domain::id::{BatchNumber, Epoch, Instant, IntentNumber};
 use counterflow::domain::key::{self, Shown};
 use counterflow::domain::sync::Model;
-use counterflow::engine::loading;
+use counterflow::engine::passes::{Passes, Terms};
 use counterflow::engine::prepare::Columns;
-use counterflow::engine::reading::{QueryRuntime, Readers};
+use counterflow::engine::reading::QueryRuntime;
 use counterflow::snapshot::Snapshot;
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
@@ -109,33 +110,52 @@ impl Line {
         let requests = requests();
         let http = Http::new(&connection(), &requests, &columns.fields, &columns.key);
         let destination = Arc::new(Destination::Http(http.expect("the requests are right")));
-        let table = loading::load(Some(snapshot.view()), EPOCH).expect("the snapshot is whole");
-        let examiner = columns.examiner(&Arc::new(table), EPOCH, Instant(0), 1 << 20);
-        let streams = reading.partitions;
-        let handle = self.query.handle();
-        let mut readers = Readers::start(streams, &examiner, &destination, "m", handle);
+        let view = snapshot.view().clone();
+        let terms = Terms {
+            view: Some(&view),
+            epoch: EPOCH,
+            columns: &columns,
+            scope: Scope::All,
+            now: Instant(0),
+            destination: &destination,
+            model: "m",
+            // So little that most rows wait on disk for their part of the snapshot.
+            memory_limit: 1 << 10,
+            folder: &std::env::temp_dir(),
+            shutdown: None,
+            runtime: self.query.handle(),
+        };
+        let begun = Passes::begin(terms, reading.partitions).await.expect("the snapshot is whole");
+        let (mut passes, mut readers) = begun.expect("nothing stops it");
         let mut batch = snapshot.header().next_batch;
-        while let Some(chunk) = readers.next().await {
-            let examined = &chunk.examined;
-            let shown = |row: usize| Shown(examined.keys.key(row)).to_string();
-            pass.rows += examined.rows;
-            pass.unchanged += examined.unchanged;
-            pass.null_keys += examined.null_keys.len();
-            pass.repeated.extend(examined.repeated.iter().map(|(row, _)| shown(*row)));
-            let refused = chunk.unrenderable.iter();
-            pass.unsayable.extend(refused.map(|(row, why)| format!("{}: {why}", shown(*row))));
-            let fragments = chunk.operations.iter().map(|operation| operation.fragment.clone());
-            let texts = fragments.map(|fragment| chunk.fragments[fragment].to_vec());
-            pass.sent.extend(texts.map(|text| String::from_utf8(text).expect("a body is UTF-8")));
-            let intent = chunk.operations.iter().map(|operation| IntentRecord {
-                key: examined.keys.key(operation.candidate.row),
-                fingerprint: operation.candidate.fingerprint,
-                number: IntentNumber(batch.0),
-            });
-            deliver(snapshot, batch, intent.collect());
-            batch = BatchNumber(batch.0 + 1);
+        loop {
+            while let Some(chunk) = readers.next().await {
+                let examined = &chunk.examined;
+                let shown = |row: usize| Shown(examined.keys.key(row)).to_string();
+                pass.rows += examined.rows;
+                pass.unchanged += examined.unchanged;
+                pass.null_keys += examined.null_keys.len();
+                pass.repeated.extend(examined.repeated.iter().map(|(row, _)| shown(*row)));
+                let refused = chunk.unrenderable.iter();
+                pass.unsayable.extend(refused.map(|(row, why)| format!("{}: {why}", shown(*row))));
+                let fragments = chunk.operations.iter().map(|operation| operation.fragment.clone());
+                let texts = fragments.map(|fragment| chunk.fragments[fragment].to_vec());
+                pass.sent
+                    .extend(texts.map(|text| String::from_utf8(text).expect("a body is UTF-8")));
+                let intent = chunk.operations.iter().map(|operation| IntentRecord {
+                    key: examined.keys.key(operation.candidate.row),
+                    fingerprint: operation.candidate.fingerprint,
+                    number: IntentNumber(batch.0),
+                });
+                deliver(snapshot, batch, intent.collect());
+                batch = BatchNumber(batch.0 + 1);
+            }
+            readers.end().await.expect("the read comes to its end");
+            let Some(next) = passes.next().await.expect("the rows that waited come back") else {
+                break;
+            };
+            readers = next;
         }
-        readers.end().await.expect("the read comes to its end");
         snapshot.commit(|_| {}).expect("the disk is well");
         let delete = destination.encoder(Operation::Delete).expect("it was declared");
         for entry in snapshot.view().entries().expect("the snapshot is whole") {

@@ -4,6 +4,7 @@
 use super::{Scenario, is_exhaustive};
 use crate::confine;
 use crate::runner;
+use crate::strace;
 use crate::support::SOON;
 use crate::support::case::Case;
 use crate::support::fault::Fault;
@@ -19,6 +20,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("A8", "a process that the system kills for its memory loses nothing", killed)
         .needing(confine::can_group),
     Scenario::new("A8", "a query beyond its memory limit fails by name", beyond_memory_limit),
+    Scenario::new(
+        "A8",
+        "without room on the disk for what does not fit into memory a run fails by name",
+        beyond_the_disk,
+    )
+    .needing(strace::is_there),
 ];
 
 /// The address space ends somewhere before the first request.
@@ -130,5 +137,22 @@ fn beyond_memory_limit(scenario: &Scenario) {
     let report = case.sync(&[]).expect(1, "failed", &[("deletes", 0)]);
     report.finished.expect_printed(&["memory_limit"]);
     case.workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
+    case.judge();
+}
+
+fn beyond_the_disk(scenario: &Scenario) {
+    let setup = Setup { head: "memory_limit: 16MiB", batch: 1_000, ..Setup::default() };
+    let mut case = Case::new(&scenario.replay(), setup);
+    case.write(&people(1..=10));
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    // There is room for about 14,000.
+    case.write(&people(1..=20_000));
+    let full = strace::without_room_in(&case.workspace.state(), "calls");
+    let full: Vec<&str> = full.iter().map(String::as_str).collect();
+    let started = case.spawn_under(&full, &[], &[]);
+    let finished = case.end(started);
+    assert!(strace::has_fired(&case.workspace.path().join("calls")), "{finished:#?}");
+    let printed = ["`memory_limit`", "make room there", "No space left"];
+    finished.expect_code(1).expect_printed(&printed);
     case.judge();
 }

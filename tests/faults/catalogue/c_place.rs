@@ -22,6 +22,12 @@ pub const SCENARIOS: &[Scenario] = &[
     )
     .needing(confine::can_mount),
     Scenario::new(
+        "C1",
+        "a disk without the room for a run ends it before anything is sent",
+        too_small,
+    )
+    .needing(confine::can_mount),
+    Scenario::new(
         "C3",
         "a state folder that is read-only ends the run with a word and can still be read",
         read_only,
@@ -93,6 +99,9 @@ const ON_A_SMALL_DISK: &str = "
     rm -rf state.next && cp -a hold state.next && rm -rf state && mv state.next state
     exit $code";
 
+/// A run that is told that there is room enough finds out as it writes.
+const ROOMY: (&str, &str) = ("COUNTERFLOW_FREE_DISK", "1000000000000");
+
 fn fills_up(scenario: &Scenario) {
     let (mut full, mut fitted, mut size) = (0, 0, 90);
     while fitted == 0 && size < 2_000 {
@@ -104,7 +113,7 @@ fn fills_up(scenario: &Scenario) {
         let command = confine::mounting(&script);
         let before = Copy::of(&case.workspace.state());
         // There and back, the state is a copy that a person has to vouch for.
-        let started = case.spawn_under(&borrowed(&command), &["--keep-snapshot"], &[]);
+        let started = case.spawn_under(&borrowed(&command), &["--keep-snapshot"], &[ROOMY]);
         let finished = case.end(started);
         assert!(!finished.stderr.contains("panicked"), "{finished:#?}\n{}", case.print());
         match finished.code {
@@ -126,6 +135,21 @@ fn fills_up(scenario: &Scenario) {
         size += if is_exhaustive() { 4 } else { 24 };
     }
     assert!(full > 2 && fitted > 0, "{full} disks were too small, {fitted} were not");
+}
+
+fn too_small(scenario: &Scenario) {
+    let mut case = changed(scenario);
+    std::fs::create_dir(case.workspace.path().join("hold")).expect("a folder can be made");
+    let command = confine::mounting(&ON_A_SMALL_DISK.replace("SIZE", "40960"));
+    let before = case.oracle.request_count();
+    let started = case.spawn_under(&borrowed(&command), &["--keep-snapshot"], &[]);
+    let finished = case.end(started);
+    let sent = case.oracle.request_count() - before;
+    assert_eq!(sent, 0, "requests left on a disk without room: {finished:#?}\n{}", case.print());
+    let finished = finished.expect_code(1);
+    finished.expect_printed(&["/state/snapshots/people` has 3", "needs 64 MiB", "make room"]);
+    case.sync(&["--keep-snapshot"]).expect(0, "succeeded", &[]);
+    case.judge();
 }
 
 fn read_only(scenario: &Scenario) {

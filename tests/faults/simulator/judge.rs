@@ -135,6 +135,11 @@ impl Facts {
 }
 
 impl Facts {
+    /// Whether a key has left whose rows make it invalid.
+    pub fn has_left(&self) -> bool {
+        self.reading.repeated.iter().any(|key| self.asked.contains_key(key))
+    }
+
     /// What the product calls the content of the key's row, if it is valid.
     fn content(&self, key: i64) -> Option<Fingerprint> {
         let value = self.reading.valid.get(&key)?;
@@ -405,7 +410,7 @@ impl Judge {
             self.recorded_mapping = Some(facts.mapping);
         }
         if facts.kind == Kind::Full {
-            self.must = match is_proven && !was_stopped && !has_rest {
+            self.must = match is_proven && !was_stopped && !has_rest && !facts.has_left() {
                 true => Must::Incremental,
                 false => Must::Full,
             };

@@ -63,7 +63,7 @@ pub enum Extent {
 }
 
 /// What must have happened at least once in 20,000 histories.
-const EXPECTED: [&str; 54] = [
+const EXPECTED: [&str; 57] = [
     "answers 401",
     "answers 403",
     "answers 413",
@@ -95,6 +95,7 @@ const EXPECTED: [&str; 54] = [
     "power cuts that tear",
     "reads that fail",
     "reads that prove nothing",
+    "reads without room to put keys aside",
     "records deferred",
     "records deleted",
     "records delivered",
@@ -105,6 +106,8 @@ const EXPECTED: [&str; 54] = [
     "recoveries from a torn journal",
     "releases",
     "requests applied late",
+    "rows decided on after the read",
+    "rows found invalid after the read",
     "rows invalid",
     "rows repeated after they had left",
     "runs",

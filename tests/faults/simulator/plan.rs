@@ -7,8 +7,27 @@ use std::collections::BTreeSet;
 use counterflow::destination::definition::Repeat;
 use counterflow::domain::guard::MaxDeletes;
 use counterflow::domain::sync::Mode;
+use counterflow::engine::memory::Shares;
 
 use super::chance::Chance;
+
+/// Room for all keys of a history.
+pub const ENOUGH: Room = Room { keys: 1 << 20, filter: 0, table: usize::MAX };
+
+/// Bytes of the [`Shares`] of the memory that a history has.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    pub keys: usize,
+    filter: usize,
+    pub table: usize,
+}
+
+impl Room {
+    pub fn shares(self) -> Shares {
+        let Room { keys, filter, table } = self;
+        Shares { keys, filter, table, ..Shares::of(0) }
+    }
+}
 
 /// A history to be played.
 #[derive(Debug, Clone)]
@@ -36,6 +55,8 @@ pub struct Setting {
     pub answers_by_record: bool,
     pub keys: i64,
     pub files: u32,
+    /// For what is remembered of the keys of a read, and for a part of the snapshot.
+    pub room: Room,
 }
 
 /// One thing that happens between runs, or a run.
@@ -183,7 +204,8 @@ pub enum How {
 impl Plan {
     pub fn of(seed: u64) -> Plan {
         let mut chance = Chance::new(seed);
-        let setting = Setting::any(&mut chance);
+        let mut setting = Setting::any(&mut chance);
+        setting.room = Setting::any_room(&mut Chance::new(!seed));
         let mut steps = Vec::new();
         for key in 0..setting.keys {
             if chance.percent(85) {
@@ -238,7 +260,16 @@ impl Setting {
             answers_by_record: chance.percent(60),
             keys: i64::from(chance.number(3..10)),
             files: chance.number(1..4),
+            room: ENOUGH,
         }
+    }
+
+    /// In some histories there is no room for the keys of a read, or for a few, in some none for the snapshot as a whole.
+    fn any_room(chance: &mut Chance) -> Room {
+        let keys = chance.pick(&[0, 0, 150, 300]);
+        let filter = chance.pick(&[0, 64]);
+        let table = chance.pick(&[usize::MAX, 400, 1]);
+        if chance.percent(50) { Room { table, ..ENOUGH } } else { Room { keys, filter, table } }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
-pub const PLANTED: [(&str, &[&str]); 22] = [
+pub const PLANTED: [(&str, &[&str]); 23] = [
     ("snapshot_before_receipt", &["I3"]),
     ("no_intent", &["I3", "I4"]),
     ("intent_after_send", &["I3", "I4"]),
@@ -25,6 +25,7 @@ pub const PLANTED: [(&str, &[&str]); 22] = [
     ("refused_record_deleted", &["I5"]),
     ("repetitions_leave_early", &["I7"]),
     ("sample_deletes", &["I5"]),
+    ("maybe_met_key_sent", &["I6", "I10"]),
     ("skip_with_unsent_rows", &["I1", "I2"]),
 ];
 

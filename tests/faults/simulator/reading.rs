@@ -1,9 +1,17 @@
-use std::collections::VecDeque;
+//! The read of a run: rows examined by two readers, chunks taken in while requests are under way, and what was put aside
+//! decided on at its end.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
 use counterflow::delta::examiner::Scope;
+use counterflow::delta::parts::Parts;
+use counterflow::delta::table::Table;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Operation;
 use counterflow::engine::line::End;
+use counterflow::engine::loading::{load_part, parts};
 use counterflow::engine::prepare::Error;
 use counterflow::engine::reading::{Chunk, render};
 
@@ -26,23 +34,44 @@ enum Event {
 }
 
 impl Session<'_> {
+    /// As `Line::decide`.
+    pub fn decide(&mut self, end: End) -> Result<End, Halt> {
+        while self.course.has_unsure() && self.make_room()? {
+            let before = self.course.intake.counts;
+            let decided = self.course.decide(&mut self.dispatch, self.snapshot.journal());
+            decided.expect("what was put aside can be read");
+            if self.course.intake.counts.unsent < before.unsent {
+                self.world.count("rows decided on after the read");
+            }
+            if self.course.intake.counts.invalid > before.invalid {
+                self.world.count("rows found invalid after the read");
+            }
+        }
+        if !self.course.has_unsure() {
+            return Ok(end);
+        }
+        self.facts.is_read_complete = false;
+        Ok(End::Stopped)
+    }
+
     /// As `Line::read`: two readers examine at their own pace, and the run takes chunks in while it delivers.
     pub fn read(&mut self) -> Result<End, Halt> {
         let (rows, scope) = match &self.run.chosen {
             Some(chosen) => (chosen.rows(&self.facts.reading), chosen.scope()),
             None => (self.facts.reading.rows.clone(), Scope::All),
         };
-        let middle = rows.len() / 2;
-        let mut streams: [VecDeque<Vec<Row>>; 2] = [&rows[..middle], &rows[middle..]]
-            .map(|half| half.chunks(self.world.setting.chunk).map(<[Row]>::to_vec).collect());
+        let mut streams = self.streams(&rows);
         let fails_at = self.run.troubles.iter().find_map(|trouble| match trouble {
             Trouble::ReadFails { chunk } => Some(*chunk),
             _ => None,
         });
-        let memory = 1 << 20;
+        let memory: usize = 1 << 20;
         let columns = fixture::columns(self.facts.mapping, self.world.setting.has_primary);
-        let (table, epoch) = (&self.table, self.facts.epoch);
-        let examiner = columns.examiner_of(scope, table, epoch, self.started, memory);
+        let parts = parts(Some(self.snapshot.view()), self.world.setting.room.table);
+        let (mut part, mut parked) = (0, Vec::new());
+        let table = Arc::new(self.load(&parts, part)?);
+        let epoch = self.facts.epoch;
+        let mut examiner = columns.examiner(scope, &table, epoch, self.started, memory);
         let mut chunks: VecDeque<Chunk> = VecDeque::new();
         let mut examined = 0;
         loop {
@@ -63,7 +92,26 @@ impl Session<'_> {
                 events.push(Event::Deliver);
             }
             if chunks.is_empty() && streams.iter().all(VecDeque::is_empty) && has_room {
-                return Ok(self.prove());
+                let (mode, header) = (self.sync.mode, self.snapshot.header());
+                let collected = self.course.collect_removals(
+                    &examiner.table,
+                    mode,
+                    header,
+                    self.started,
+                    || false,
+                );
+                assert!(collected.expect("a few of them stay in memory"));
+                part += 1;
+                if part == parts.len() {
+                    return Ok(self.prove());
+                }
+                self.world.count("parts after the first");
+                let table = Arc::new(self.load(&parts, part)?);
+                examiner = Arc::new(examiner.of_part(table));
+                let its = |(of, _): &mut (usize, Row)| *of == part;
+                let rows: Vec<Row> = parked.extract_if(.., its).map(|(_, row)| row).collect();
+                streams = self.streams(&rows);
+                continue;
             }
             match self.chance.pick(&events) {
                 Event::Examine(_) if fails_at == Some(examined) => {
@@ -73,10 +121,18 @@ impl Session<'_> {
                 }
                 Event::Examine(stream) => {
                     examined += 1;
-                    let rows = streams[stream].pop_front().expect("it is not empty");
+                    let mut rows = streams[stream].pop_front().expect("it is not empty");
+                    if part == 0 {
+                        let arrays = arrays(&rows);
+                        let of = examiner.parts(&typed(&arrays), rows.len(), &parts);
+                        let taken = of.into_iter().zip(rows);
+                        let taken = taken.filter_map(|(of, row)| of.map(|of| (of, row)));
+                        let (here, away) = taken.partition::<Vec<_>, _>(|(of, _)| *of == 0);
+                        rows = here.into_iter().map(|(_, row)| row).collect();
+                        parked.extend(away);
+                    }
                     let arrays = arrays(&rows);
-                    let typed = |array| Column::new(array).expect("a scalar type");
-                    let typed: Vec<Column<'_>> = arrays.iter().map(typed).collect();
+                    let typed = typed(&arrays);
                     let read = examiner.examine(&typed, rows.len()).expect("a few keys fit");
                     let destination = fixture::destination(self.facts.mapping);
                     let upsert = destination.encoder(Operation::Upsert).expect("it is declared");
@@ -84,10 +140,33 @@ impl Session<'_> {
                 }
                 Event::Take => {
                     let chunk = chunks.pop_front().expect("it is not empty");
-                    self.course.take(&chunk, &mut self.dispatch, self.snapshot.journal());
+                    let journal = self.snapshot.journal();
+                    let taken = self.course.take(&chunk, &mut self.dispatch, journal);
+                    if let Err(error) = taken {
+                        self.world.count("reads without room to put keys aside");
+                        return Ok(End::Failed(error.into()));
+                    }
                 }
                 Event::Deliver => self.deliver()?,
             }
         }
     }
+
+    /// What two readers read.
+    fn streams(&self, rows: &[Row]) -> [VecDeque<Vec<Row>>; 2] {
+        let (first, second) = rows.split_at(rows.len() / 2);
+        [first, second]
+            .map(|half| half.chunks(self.world.setting.chunk).map(<[Row]>::to_vec).collect())
+    }
+
+    fn load(&self, parts: &Parts, part: usize) -> Result<Table, Halt> {
+        let shards = parts.shards(part).expect("there is such a part");
+        let view = Some(self.snapshot.view());
+        let table = load_part(view, self.facts.epoch, parts.cut(), shards, &|| false)?;
+        Ok(table.expect("nothing stops it"))
+    }
+}
+
+fn typed(arrays: &[ArrayRef]) -> Vec<Column<'_>> {
+    arrays.iter().map(|array| Column::new(array).expect("a scalar type")).collect()
 }

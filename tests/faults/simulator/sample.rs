@@ -2,6 +2,7 @@
 //! kind, no epoch, nothing that later reads are judged against. Their receipts count.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use counterflow::delta::examiner::Scope;
 use counterflow::domain::id::{Epoch, IntentNumber};
@@ -29,7 +30,8 @@ impl Chosen {
             Value::Integer(*key).encode(&mut bytes);
             Shown(&bytes).to_string()
         };
-        Scope::Chosen((!self.is_by_source).then(|| self.keys.iter().map(shown).collect()))
+        let named = || Arc::new(self.keys.iter().map(shown).collect());
+        Scope::Chosen((!self.is_by_source).then(named))
     }
 
     /// The rows that the source gives.

@@ -1,5 +1,5 @@
 use super::judge::Broken;
-use super::plan::{Plan, Run, Step};
+use super::plan::{ENOUGH, Plan, Run, Step};
 
 /// Attempts at most.
 const ATTEMPTS: u32 = 2_000;
@@ -70,6 +70,11 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     simpler.setting.concurrency = 1;
     if plan.setting.concurrency > 1 {
         candidates.push(simpler.clone());
+    }
+    if plan.setting.room.keys < ENOUGH.keys {
+        let mut plan = plan.clone();
+        plan.setting.room = ENOUGH;
+        candidates.push(plan);
     }
     if plan.setting.batch > 1 {
         simpler.setting.batch = 1;
