@@ -37,6 +37,10 @@ pub async fn run(
     let (mut committed, stop) = (None, shutdown.clone());
     let driven = Driven { store, order: &order, progress: &progress, abandoned };
     let executed = driven.execute(shutdown, &mut report, &mut committed).await;
+    if let Some(mut snapshot) = committed {
+        // Before the end is stored: whoever sees the run ended may ask for the snapshot.
+        compacting::compact(store, &mut snapshot, &stop).await;
+    }
     if let Err(error) = executed {
         report.outcome = Outcome::Failed;
         report.is_config_fault = error.is_config_fault();
@@ -55,10 +59,6 @@ pub async fn run(
         report.error.get_or_insert_with(|| error.to_string());
     }
     report.ends();
-    if let Some(mut snapshot) = committed {
-        // The run is over, and stored as such.
-        compacting::compact(store, &mut snapshot, &stop).await;
-    }
     report
 }
 

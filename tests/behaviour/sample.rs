@@ -243,6 +243,10 @@ fn a_sample_ends_with_its_server_and_one_that_a_kill_left_is_not_begun_again() {
     let before = oracle.request_count();
     let sampled = server.post(SAMPLE, r#"{"limit": 15}"#).expect(202).json["run"].clone();
     oracle.wait_for_requests(before + 1, SOON);
+    until("the last of them has its intent", || {
+        let explained = workspace.json(&["explain", "people", "15"]);
+        explained["entries"][0]["in_doubt"].is_object().then_some(())
+    });
     server.process.kill();
     oracle.release();
     let server = Server::start(&workspace);
