@@ -214,7 +214,12 @@ impl<'a> Line<'a> {
         let checked = proving::check_files(proof, &runtime);
         match self.beside_delivery(pin!(checked), progress).await? {
             Some(Ok(())) => {}
-            Some(Err(error)) => return Ok(End::Failed(error)),
+            Some(Err(error)) => {
+                if points::is_planted("delete_on_partial_read") {
+                    self.collect_removals(passes.table())?;
+                }
+                return Ok(End::Failed(error));
+            }
             None => return Ok(End::Stopped),
         }
         loop {

@@ -4,7 +4,7 @@ use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
 pub const PLANTED: [(&str, &[&str]); 23] = [
-    ("snapshot_before_receipt", &["I3"]),
+    ("snapshot_before_receipt", &["I3", "I11"]),
     ("no_intent", &["I3", "I4"]),
     ("intent_after_send", &["I3", "I4"]),
     ("rejection_settles_doubt", &["I3", "I4"]),
