@@ -81,7 +81,7 @@ fn size(folder: &Path) -> io::Result<u64> {
 }
 
 const CONFIG: &str = r#"state: ./state
-memory_limit: 512MB
+memory_limit: 512MiB
 sources:
   bench:
     files:
