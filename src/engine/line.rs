@@ -98,7 +98,6 @@ pub struct Line<'a> {
     is_draining: bool,
     /// The journal has begun, and the store knows that.
     is_journaled: bool,
-    is_committed: bool,
 }
 
 impl<'a> Line<'a> {
@@ -186,7 +185,6 @@ impl<'a> Line<'a> {
             recorded: std::time::Instant::now(),
             is_draining: false,
             is_journaled: false,
-            is_committed: false,
         }))
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::abandoned::Abandoned;
+use super::key_pass;
 use super::line::{End, Line};
 use super::order::Order;
 use super::prepare::{self, Error};
@@ -14,14 +15,12 @@ use super::progress::Progress;
 use super::reading::QueryRuntime;
 use super::report::Report;
 use super::skipping;
-use super::{compacting, key_pass};
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
 use crate::domain::kind::Choice;
 use crate::domain::run::{self, Outcome, Phase};
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage};
-use crate::snapshot::Snapshot;
 use crate::store::Store;
 
 /// Runs `order` to its end and records it under `run`. Failures are in the report.
@@ -34,13 +33,7 @@ pub async fn run(
     abandoned: &Abandoned,
 ) -> Report {
     let mut report = Report::new(run, order.sync.name.clone());
-    let (mut committed, stop) = (None, shutdown.clone());
-    let driven = Driven { store, order: &order, progress: &progress, abandoned };
-    let executed = driven.execute(shutdown, &mut report, &mut committed).await;
-    if let Some(mut snapshot) = committed {
-        // Before the end is stored: whoever sees the run ended may ask for the snapshot.
-        compacting::compact(store, &mut snapshot, &stop).await;
-    }
+    let executed = execute(store, &order, shutdown, &progress, abandoned, &mut report).await;
     if let Err(error) = executed {
         report.outcome = Outcome::Failed;
         report.is_config_fault = error.is_config_fault();
@@ -62,14 +55,6 @@ pub async fn run(
     report
 }
 
-/// What a run works with, and who sees it.
-struct Driven<'a> {
-    store: &'a Store,
-    order: &'a Order,
-    progress: &'a Progress,
-    abandoned: &'a Abandoned,
-}
-
 /// Whether no later run can do better before a person has done something. A source or a destination that is away comes back.
 fn is_halt(error: &Error) -> bool {
     error.is_config_fault()
@@ -83,82 +68,80 @@ fn is_halt(error: &Error) -> bool {
         )
 }
 
-impl Driven<'_> {
-    /// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it,
-    /// unless that has gone on for longer than such a one is waited for; and its own is known where it is left behind.
-    async fn execute(
-        &self,
-        mut shutdown: Shutdown,
-        report: &mut Report,
-        committed: &mut Option<Snapshot>,
-    ) -> Result<(), Error> {
-        let Driven { store, order, abandoned, .. } = *self;
-        store.begin(report.run, order.is_full, &order.revision).await?;
-        report.enters(Phase::Starting);
-        points::reached(Point::RunStarted);
-        let sync = &order.sync.name;
-        if !abandoned.ended(sync, &mut shutdown).await {
-            report.outcome = Outcome::Cancelled;
-            return Ok(());
-        }
-        let query = QueryRuntime::start()?;
-        let end = query.end();
-        let unchanged_since = tokio::select! {
-            biased;
-            () = shutdown.reached(Stage::Draining) => None,
-            since = skipping::unchanged_since(store, order, &query) => since,
-        };
-        if let Some(since) = unchanged_since {
-            let skipped = Choice::skipped(since);
-            report.set_choice(skipped);
-            report.outcome = Outcome::Skipped;
-            store.set_choice(report.run, skipped).await?;
-            return Ok(());
-        }
-        let carried_out = self.carry_out(query, shutdown, report, committed).await;
-        // Where nothing cut it short it has come to its end.
-        if carried_out.is_err() || report.outcome == Outcome::Cancelled {
-            report.abandoned_queries = abandoned.leave(sync, report.run, end).await;
-        }
-        carried_out
+/// Takes the run out of the queue, and has its query to itself: none that an earlier run has left behind goes beside it,
+/// unless that has gone on for longer than such a one is waited for; and its own is known where it is left behind.
+async fn execute(
+    store: &Store,
+    order: &Order,
+    mut shutdown: Shutdown,
+    progress: &Progress,
+    abandoned: &Abandoned,
+    report: &mut Report,
+) -> Result<(), Error> {
+    store.begin(report.run, order.is_full, &order.revision).await?;
+    report.enters(Phase::Starting);
+    points::reached(Point::RunStarted);
+    let sync = &order.sync.name;
+    if !abandoned.ended(sync, &mut shutdown).await {
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
     }
+    let query = QueryRuntime::start()?;
+    let end = query.end();
+    let unchanged_since = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => None,
+        since = skipping::unchanged_since(store, order, &query) => since,
+    };
+    if let Some(since) = unchanged_since {
+        let skipped = Choice::skipped(since);
+        report.set_choice(skipped);
+        report.outcome = Outcome::Skipped;
+        store.set_choice(report.run, skipped).await?;
+        return Ok(());
+    }
+    let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
+    // Where nothing cut it short it has come to its end.
+    if carried_out.is_err() || report.outcome == Outcome::Cancelled {
+        report.abandoned_queries = abandoned.leave(sync, report.run, end).await;
+    }
+    carried_out
+}
 
-    async fn carry_out(
-        &self,
-        query: QueryRuntime,
-        mut shutdown: Shutdown,
-        report: &mut Report,
-        committed: &mut Option<Snapshot>,
-    ) -> Result<(), Error> {
-        let Driven { store, order, progress, .. } = *self;
-        let prepared = prepare::prepare(store, order, report.run, query, &mut shutdown).await?;
-        let Some(prepared) = prepared else {
+async fn carry_out(
+    store: &Store,
+    order: &Order,
+    query: QueryRuntime,
+    mut shutdown: Shutdown,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let prepared = prepare::prepare(store, order, report.run, query, &mut shutdown).await?;
+    let Some(prepared) = prepared else {
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
+    };
+    report.set_choice(prepared.choice);
+    store.set_choice(report.run, prepared.choice).await?;
+    let repeated = tokio::select! {
+        biased;
+        () = shutdown.reached(Stage::Draining) => {
             report.outcome = Outcome::Cancelled;
             return Ok(());
-        };
-        report.set_choice(prepared.choice);
-        store.set_choice(report.run, prepared.choice).await?;
-        let repeated = tokio::select! {
-            biased;
-            () = shutdown.reached(Stage::Draining) => {
-                report.outcome = Outcome::Cancelled;
-                return Ok(());
-            }
-            repeated = key_pass::repeated(order, &prepared.pins, &prepared.query) => repeated?,
-        };
-        let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
-        let Some(mut line) = opened else {
-            report.outcome = Outcome::Cancelled;
-            return Ok(());
-        };
-        let ended = follow(&mut line, store, progress, report).await;
-        if ended.is_err() {
-            line.give_up();
         }
-        report.tally = line.tally();
-        *committed = line.committed();
-        ended
+        repeated = key_pass::repeated(order, &prepared.pins, &prepared.query) => repeated?,
+    };
+    let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
+    let Some(mut line) = opened else {
+        report.outcome = Outcome::Cancelled;
+        return Ok(());
+    };
+    let ended = follow(&mut line, store, progress, report).await;
+    if ended.is_err() {
+        line.give_up();
     }
+    report.tally = line.tally();
+    ended
 }
 
 /// From the first row to the commit.
@@ -196,6 +179,7 @@ async fn follow(
     let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
     line.commit(&end, &tally, was_stopped).await?;
     line.note(store, report).await?;
+    line.compact().await;
     tally.check().map_err(Error::Defect)?;
     report.outcome = run::outcome(&tally, was_stopped);
     match end {

@@ -1,14 +1,15 @@
-//! The end of a line: what is gone is deleted or held, the counts are drawn up, and the journal is folded.
+//! The end of a line: what is gone is deleted or held, the counts are drawn up, the journal is folded, the snapshot
+//! made smaller.
 
 use super::{End, Line};
 use crate::delta::table::Table;
 use crate::domain::tally::Tally;
+use crate::engine::compacting;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
 use crate::points::is_planted;
 use crate::shutdown::{Stage, blocking};
-use crate::snapshot::Snapshot;
 
 impl Line<'_> {
     /// Sorts what the read did not meet of a part of the snapshot; false where a stop came before the last.
@@ -89,12 +90,12 @@ impl Line<'_> {
             snapshot.journal().write()?;
             snapshot.commit(|header| closing.change(header, run))
         })?;
-        self.is_committed = true;
         prepare::remember(self.store, &self.prepared.snapshot).await
     }
 
-    /// The snapshot, if the run came to its commit; all else that the run had is let go.
-    pub fn committed(self) -> Option<Snapshot> {
-        self.is_committed.then_some(self.prepared.snapshot)
+    /// Makes the snapshot smaller where that is due; whoever sees the run ended may ask for the snapshot. It changes nothing of
+    /// what the run came to.
+    pub async fn compact(&mut self) {
+        compacting::compact(self.store, &mut self.prepared.snapshot, &self.shutdown).await;
     }
 }
