@@ -7,13 +7,11 @@ use std::sync::Arc;
 use super::piles::{PILES, Piles};
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key;
+use crate::snapshot::codec::{Bytes, put_bytes, put_varint};
 use crate::spill::{Error, Spill};
 
 /// Bytes of a list that stay in memory; few in tests, so that most are written.
 const ROOM: usize = if cfg!(test) { 1 << 10 } else { 8 << 20 };
-
-const IS_REFUSED: u8 = 1;
-const IS_REPEATED: u8 = 2;
 
 /// An entry without a row, as far as its removal asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,17 +56,15 @@ impl Gone {
     /// What does not fit into memory cannot be written.
     pub fn push(&mut self, removal: &Removal) -> Result<(), Error> {
         let Removal { key, repeats, is_refused } = removal;
-        let length = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
-        let flags = u8::from(*is_refused) * IS_REFUSED + u8::from(repeats.is_some()) * IS_REPEATED;
         self.len += 1;
         self.piles.append(key::hash(key), |out| {
-            out.extend_from_slice(&length.to_le_bytes());
-            out.push(flags);
-            out.extend_from_slice(key);
+            put_bytes(out, key);
+            out.push(u8::from(*is_refused));
+            out.push(u8::from(repeats.is_some()));
             if let Some((batch, place, number)) = repeats {
-                out.extend_from_slice(&batch.0.to_le_bytes());
-                out.extend_from_slice(&place.to_le_bytes());
-                out.extend_from_slice(&number.0.to_le_bytes());
+                for number in [batch.0, u64::from(*place), number.0] {
+                    put_varint(out, number);
+                }
             }
         })
     }
@@ -90,35 +86,25 @@ impl Gone {
             self.piles.read(pile, piece, &mut walk.piece)?;
             (walk.next, walk.at) = ((pile, piece + 1), 0);
         }
-        let mut bytes = Bytes(&walk.piece[walk.at..]);
-        let length = usize::try_from(u32::from_le_bytes(bytes.take())).expect("a u32 fits");
-        let [flags] = bytes.take();
-        let (key, rest) = bytes.0.split_at(length);
-        bytes.0 = rest;
-        let mut repeated = || {
-            let batch = BatchNumber(u64::from_le_bytes(bytes.take()));
-            let place = u32::from_le_bytes(bytes.take());
-            (batch, place, IntentNumber(u64::from_le_bytes(bytes.take())))
-        };
-        let removal = Removal {
-            key: key.to_vec(),
-            repeats: (flags & IS_REPEATED > 0).then(&mut repeated),
-            is_refused: flags & IS_REFUSED > 0,
-        };
-        walk.at = walk.piece.len() - bytes.0.len();
+        let mut bytes = Bytes::new(&walk.piece[walk.at..]);
+        let removal = decode(&mut bytes).expect("it comes back as it was pushed");
+        walk.at = walk.piece.len() - bytes.rest.len();
         Ok(Some(removal))
     }
 }
 
-/// What is left of a piece.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (taken, rest) = self.0.split_first_chunk().expect("a piece holds whole removals");
-        self.0 = rest;
-        *taken
-    }
+/// `None` where it is no removal.
+fn decode(bytes: &mut Bytes<'_>) -> Option<Removal> {
+    let key = bytes.bytes()?.to_vec();
+    let is_refused = bytes.bool()?;
+    let repeats = match bytes.bool()? {
+        false => None,
+        true => {
+            let batch = BatchNumber(bytes.varint()?);
+            Some((batch, bytes.varint_u32()?, IntentNumber(bytes.varint()?)))
+        }
+    };
+    Some(Removal { key, repeats, is_refused })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::prepare::Error;
 use super::reading::{Batches, columns};
 use crate::delta::examiner::Examiner;
 use crate::delta::parts::Parts;
+use crate::snapshot::codec::{Bytes, put_bytes};
 use crate::spill::{self, Frame, Spill};
 
 /// Bytes of all parts together that wait for enough to be written.
@@ -91,9 +92,7 @@ impl Parked {
 
     fn park(&self, part: usize, row: &[u8]) -> Result<(), spill::Error> {
         let mut waiting = lock(&self.waiting[part]);
-        let length = u32::try_from(row.len()).expect("a batch has less than 4 GiB");
-        waiting.open.extend_from_slice(&length.to_le_bytes());
-        waiting.open.extend_from_slice(row);
+        put_bytes(&mut waiting.open, row);
         if waiting.open.len() < self.piece {
             return Ok(());
         }
@@ -132,12 +131,10 @@ impl Parked {
     fn batch(&self, piece: &Frame) -> Result<RecordBatch, Error> {
         let mut bytes = Vec::new();
         self.spill.read(piece, &mut bytes)?;
-        let (parser, mut rows, mut rest) = (self.converter.parser(), Vec::new(), &bytes[..]);
-        while let Some((length, row)) = rest.split_first_chunk() {
-            let length = usize::try_from(u32::from_le_bytes(*length)).expect("a u32 fits");
-            let (row, others) = row.split_at(length);
-            rows.push(parser.parse(row));
-            rest = others;
+        let (parser, mut rows, mut rest) =
+            (self.converter.parser(), Vec::new(), Bytes::new(&bytes));
+        while !rest.is_empty() {
+            rows.push(parser.parse(rest.bytes().expect("a piece holds whole rows")));
         }
         let columns = self.converter.convert_rows(rows).map_err(|error| defect(&error))?;
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| defect(&error))
