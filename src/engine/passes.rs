@@ -56,6 +56,7 @@ pub struct Passes {
     next: usize,
     /// Whose table is that of the current part, and empty while the next is loaded.
     shared: Shared,
+    /// The rows of the later parts; `None` where there is but one.
     parked: Option<Arc<Parked>>,
     shutdown: Option<Shutdown>,
     runtime: Handle,
@@ -91,7 +92,6 @@ impl Passes {
             next: 0,
             shared: Shared {
                 examiner,
-                parked: parked.clone(),
                 destination: Arc::clone(terms.destination),
                 model: terms.model.to_owned(),
             },
@@ -103,7 +103,8 @@ impl Passes {
             return Ok(None);
         }
         let streams = batches(streams, terms.model);
-        let readers = Readers::start(streams, &passes.shared, &passes.runtime);
+        let (shared, parked) = (&passes.shared, passes.parked.as_ref());
+        let readers = Readers::start(streams, shared, parked, &passes.runtime);
         Ok(Some((passes, readers)))
     }
 
@@ -129,8 +130,7 @@ impl Passes {
         }
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let streams = blocking(|| parked.streams(part, cores))?;
-        self.shared.parked = None;
-        Ok(Some(Readers::start(streams, &self.shared, &self.runtime)))
+        Ok(Some(Readers::start(streams, &self.shared, None, &self.runtime)))
     }
 
     /// False behind the last part, and where a stop came.

@@ -139,8 +139,6 @@ pub fn columns(batch: &RecordBatch) -> Vec<Column<'_>> {
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub examiner: Arc<Examiner>,
-    /// Where rows wait that are of no part of the snapshot that is in memory; `None` where there are no such rows.
-    pub parked: Option<Arc<Parked>>,
     pub destination: Arc<Destination>,
     pub model: String,
 }
@@ -154,12 +152,19 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Starts one reader for each stream on `runtime`.
-    pub fn start(streams: Vec<Batches>, shared: &Shared, runtime: &Handle) -> Readers {
+    /// Starts one reader for each stream on `runtime`. Rows of no part of the snapshot that is in memory are put into `parked`;
+    /// without it there are none.
+    pub fn start(
+        streams: Vec<Batches>,
+        shared: &Shared,
+        parked: Option<&Arc<Parked>>,
+        runtime: &Handle,
+    ) -> Readers {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let mut tasks = Tasks::default();
         for stream in streams {
-            tasks.spawn_on(read(stream, shared.clone(), sender.clone()), runtime);
+            let reader = read(stream, shared.clone(), parked.cloned(), sender.clone());
+            tasks.spawn_on(reader, runtime);
         }
         Readers { chunks, tasks, failed: None }
     }
@@ -194,9 +199,10 @@ impl Readers {
 async fn read(
     mut stream: Batches,
     shared: Shared,
+    parked: Option<Arc<Parked>>,
     chunks: mpsc::Sender<Chunk>,
 ) -> Result<(), Error> {
-    let Shared { examiner, parked, destination, model } = shared;
+    let Shared { examiner, destination, model } = shared;
     let encoder =
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
     let delete = destination.encoder(Operation::Delete).filter(|delete| delete.names_record());
