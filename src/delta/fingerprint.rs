@@ -12,15 +12,16 @@
 //! - a longer text (k is 7) or a binary value (k is 8) has those of XXH3-128(its bytes, seed = s + k * `ODD`);
 //! - any other has those of XXH3-128(its canonical encoding, seed = s + 255 * `ODD`).
 //!
-//! A sum does not depend on the order of the columns, and it is computed column by column. A snapshot keeps the version that
+//! A sum does not depend on the order of the columns, and it is computed column by column, for several rows at once where the
+//! processor can do that. A snapshot keeps the version that
 //! its epoch began with, as only fingerprints of one version can be compared; the next epoch begins with the latest.
 
 mod version_1;
 
-use arrow::array::{Array as _, StringViewArray};
+use pulp::{Arch, NullaryFnOnce};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use crate::domain::column::{Column, Visitor};
+use crate::domain::column::Column;
 use crate::domain::entry::Fingerprint;
 use crate::domain::value::{Value, tag};
 
@@ -31,6 +32,9 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Bytes of the longest text that lies in its view.
 const SHORT: usize = 12;
+
+/// Rows that are hashed together: few enough for all that is made of them to stay in the nearest cache.
+const BLOCK: usize = 256;
 
 /// The kind of the values that neither a word tells nor their bytes alone; any other kind is the tag in the encoding.
 const OTHER: u8 = u8::MAX;
@@ -71,68 +75,100 @@ impl Fingerprinter {
 
     /// The fingerprints of `rows` rows; `columns` in the order of the fields, those after them are not looked at.
     pub fn rows(&self, columns: &[Column<'_>], rows: usize) -> Vec<Fingerprint> {
-        let all = match self {
-            Fingerprinter::First(first) => return first.rows(columns, rows),
-            Fingerprinter::Second(all) => all,
-        };
-        debug_assert!(all.len() <= columns.len());
-        let mut sums = vec![0; rows];
-        for (column, seeds) in columns.iter().zip(all) {
-            let mut sum = Sum { sums: &mut sums, seeds: *seeds };
-            match column {
-                Column::Utf8View(array, _) => sum.visit_views(array),
-                other => other.visit(&mut sum),
+        match self {
+            Fingerprinter::First(first) => first.rows(columns, rows),
+            Fingerprinter::Second(seeds) => {
+                debug_assert!(seeds.len() <= columns.len());
+                // With the widest instructions that this processor has.
+                Arch::new().dispatch(Rows { columns, seeds, rows })
             }
         }
-        sums
     }
 }
 
-/// Adds the values of one column.
-struct Sum<'s> {
-    sums: &'s mut [Fingerprint],
-    seeds: Seeds,
+/// Rows to be hashed, block by block.
+struct Rows<'r> {
+    columns: &'r [Column<'r>],
+    seeds: &'r [Seeds],
+    rows: usize,
 }
 
-impl Visitor for Sum<'_> {
+impl NullaryFnOnce for Rows<'_> {
+    type Output = Vec<Fingerprint>;
+
     #[inline(always)]
-    fn visit(&mut self, row: usize, value: Value<'_>) {
-        let hashed = match value {
-            Value::Text(text) => match short_words(text.as_bytes()) {
-                Some(words) => self.seeds.short(words),
-                None => self.seeds.bytes(tag::TEXT, text.as_bytes()),
-            },
-            Value::Binary(bytes) => self.seeds.bytes(tag::BINARY, bytes),
-            value => match value.word() {
-                Some((kind, word)) => self.seeds.word(kind, word),
-                None => self.seeds.other(&value),
-            },
-        };
-        self.add(row, hashed);
+    fn call(self) -> Vec<Fingerprint> {
+        let Rows { columns, seeds, rows } = self;
+        let mut fingerprints = Vec::with_capacity(rows);
+        let mut block = Block { sums: [[0; BLOCK]; 2], hashed: [[0; BLOCK]; 2], words: [0; BLOCK] };
+        for first in (0..rows).step_by(BLOCK) {
+            let many = BLOCK.min(rows - first);
+            block.sums = [[0; BLOCK]; 2];
+            for (column, seeds) in columns.iter().zip(seeds) {
+                block.hash(column, first, many, *seeds);
+                block.add();
+            }
+            let [low, high] = &block.sums;
+            let sums = low.iter().zip(high).take(many);
+            fingerprints.extend(sums.map(|(low, high)| u128::from(*high) << 64 | u128::from(*low)));
+        }
+        fingerprints
     }
 }
 
-impl Sum<'_> {
-    /// As `visit` of each row: a short text lies in its view as it is wanted, and none of it is looked at byte by byte.
-    fn visit_views(&mut self, array: &StringViewArray) {
-        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        for (row, view) in array.views().iter().enumerate() {
-            let hashed = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                self.seeds.word(u16::from(tag::NULL), 0)
-            } else if *view & u128::from(u32::MAX) <= SHORT as u128 {
-                self.seeds.short(halves(*view))
-            } else {
-                self.seeds.bytes(tag::TEXT, array.value(row).as_bytes())
-            };
-            self.add(row, hashed);
+/// Some rows that follow one another; of each the lower halves lie together and the upper ones, so that several rows can be
+/// hashed at once.
+struct Block {
+    sums: [[u64; BLOCK]; 2],
+    /// The values of one column.
+    hashed: [[u64; BLOCK]; 2],
+    words: [u64; BLOCK],
+}
+
+impl Block {
+    /// Hashes the values of `many` rows of a column: those of the kind that most are of all at once, and then the others anew.
+    #[inline(always)]
+    fn hash(&mut self, column: &Column<'_>, first: usize, many: usize, seeds: Seeds) {
+        let [low, high] = &mut self.hashed;
+        let hashed = low[..many].iter_mut().zip(&mut high[..many]);
+        let nulls = column.nulls();
+        let is_null = |row| nulls.is_some_and(|nulls| nulls.is_null(first + row));
+        if let Column::Utf8View(array) = column {
+            let views = &array.views()[first..first + many];
+            hashed.zip(views).for_each(|((low, high), view)| {
+                [*low, *high] = seeds.short(halves(*view));
+            });
+            for (row, view) in views.iter().enumerate() {
+                if *view & u128::from(u32::MAX) > SHORT as u128 && !is_null(row) {
+                    let text = array.value(first + row).as_bytes();
+                    [low[row], high[row]] = seeds.bytes(tag::TEXT, text);
+                }
+            }
+        } else if let Some(kind) = column.words(first, &mut self.words[..many]) {
+            hashed.zip(&self.words).for_each(|((low, high), word)| {
+                [*low, *high] = seeds.word(kind, *word);
+            });
+        } else {
+            hashed.zip(first..).for_each(|((low, high), row)| {
+                [*low, *high] = seeds.value(&column.value(row));
+            });
+            return;
+        }
+        if nulls.is_some() {
+            for row in (0..many).filter(|row| is_null(*row)) {
+                [low[row], high[row]] = seeds.value(&Value::Null);
+            }
         }
     }
 
+    /// Adds what was hashed last.
     #[inline(always)]
-    fn add(&mut self, row: usize, hashed: [u64; 2]) {
-        let [low, high] = halves(self.sums[row]);
-        let (low, high) = (low.wrapping_add(hashed[0]), high.wrapping_add(hashed[1]));
-        self.sums[row] = u128::from(high) << 64 | u128::from(low);
+    fn add(&mut self) {
+        for (sums, hashed) in self.sums.iter_mut().zip(&self.hashed) {
+            for (sum, hashed) in sums.iter_mut().zip(hashed) {
+                *sum = sum.wrapping_add(*hashed);
+            }
+        }
     }
 }
 
@@ -145,6 +181,20 @@ fn short_words(text: &[u8]) -> Option<[u64; 2]> {
 }
 
 impl Seeds {
+    fn value(self, value: &Value<'_>) -> [u64; 2] {
+        match value {
+            Value::Text(text) => match short_words(text.as_bytes()) {
+                Some(words) => self.short(words),
+                None => self.bytes(tag::TEXT, text.as_bytes()),
+            },
+            Value::Binary(bytes) => self.bytes(tag::BINARY, bytes),
+            value => match value.word() {
+                Some((kind, word)) => self.word(kind, word),
+                None => self.other(value),
+            },
+        }
+    }
+
     #[inline(always)]
     fn word(self, kind: u16, word: u64) -> [u64; 2] {
         let kind = u64::from(kind).wrapping_mul(ODD);
@@ -188,7 +238,7 @@ fn fmix64(mut word: u64) -> u64 {
 }
 
 /// The lower and the upper half.
-#[inline]
+#[inline(always)]
 fn halves(hash: u128) -> [u64; 2] {
     let low = u64::try_from(hash & u128::from(u64::MAX)).expect("half of the bits");
     let high = u64::try_from(hash >> 64).expect("half of the bits");
@@ -199,7 +249,12 @@ fn halves(hash: u128) -> [u64; 2] {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
+    use arrow::array::{
+        Array as _, ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, StringArray,
+        StringViewArray, UInt64Array, new_null_array,
+    };
+    use arrow::compute::{cast, not, nullif};
+    use arrow::datatypes::{DataType, TimeUnit};
 
     use super::*;
 
@@ -229,6 +284,52 @@ mod tests {
         let found = fingerprints(&[("t", views)]);
         assert_eq!(found, fingerprints(&[("t", plain)]));
         assert_eq!(found.iter().collect::<std::collections::HashSet<_>>().len(), texts.len());
+    }
+
+    #[test]
+    fn rows_that_are_hashed_together_have_the_hashes_that_each_has_alone() {
+        let many = 3 * BLOCK + 7;
+        let number = |row: usize| {
+            i64::try_from(row).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed())
+        };
+        let numbers: Vec<i64> = (0..many).map(number).collect();
+        let valid: Vec<bool> = numbers.iter().map(|number| number % 5 != 0).collect();
+        let text = |number: &i64| "x".repeat(usize::try_from(number.rem_euclid(20)).unwrap());
+        let whole: ArrayRef = Arc::new(Int64Array::from(numbers.clone()));
+        let as_type = |data_type: DataType| cast(&whole, &data_type).unwrap();
+        let decimals = Decimal128Array::from_iter_values(
+            numbers.iter().map(|it| i128::from(*it) * i128::from(*it % 3 + 1)),
+        );
+        let columns: Vec<ArrayRef> = vec![
+            as_type(DataType::Int8),
+            as_type(DataType::Int64),
+            Arc::new(UInt64Array::from_iter_values(numbers.iter().map(|it| it.cast_unsigned()))),
+            as_type(DataType::Float32),
+            as_type(DataType::Float64),
+            Arc::new(decimals.with_precision_and_scale(38, 2).unwrap()),
+            Arc::new(BooleanArray::from_iter(numbers.iter().map(|it| Some(it % 2 == 0)))),
+            as_type(DataType::Timestamp(TimeUnit::Second, None)),
+            as_type(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            Arc::new(StringViewArray::from_iter_values(numbers.iter().map(text))),
+            Arc::new(StringArray::from_iter_values(numbers.iter().map(text))),
+            new_null_array(&DataType::Null, many),
+        ];
+        let nulls = BooleanArray::from(valid);
+        for (at, all) in columns.iter().enumerate() {
+            let some = nullif(all, &not(&nulls).unwrap()).unwrap_or_else(|_| all.clone());
+            for array in [all.clone(), some.clone(), some.slice(BLOCK - 3, BLOCK + 9)] {
+                let column = Column::new(&array).expect("scalar");
+                let Fingerprinter::Second(seeds) = Fingerprinter::new(VERSION, ["a"]) else {
+                    panic!()
+                };
+                let alone = (0..array.len()).map(|row| {
+                    let [low, high] = seeds[0].value(&column.value(row));
+                    u128::from(high) << 64 | u128::from(low)
+                });
+                let together = fingerprints(&[("a", array.clone())]);
+                assert!(together.into_iter().eq(alone), "column {at}");
+            }
+        }
     }
 
     #[test]

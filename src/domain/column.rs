@@ -5,6 +5,7 @@ use arrow::array::{
     LargeBinaryArray, LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
     new_empty_array,
 };
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
     DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
@@ -27,16 +28,21 @@ pub trait Visitor {
     fn visit(&mut self, row: usize, value: Value<'_>);
 }
 
-/// One line for each Arrow type: the variant, the array that carries it, the pattern of its [`DataType`], how the
-/// array is had from an [`ArrayRef`], and how one element becomes a [`Value`].
+/// One line for each Arrow type: the variant, what its array holds (of numbers) or the array that carries it, the pattern of its
+/// [`DataType`], of numbers what beside an element makes its [`Value`] (of others how the array is had from an
+/// [`ArrayRef`]), and how one element becomes a [`Value`].
 macro_rules! columns {
-    ($($variant:ident($array:ty), $pattern:pat => $typed:expr, $scale:expr,
-       |$element:ident, $context:ident| $value:expr;)*) => {
+    (
+        numbers {$($number:ident($type:ty), $of_number:pat, $scale:expr,
+            |$element:ident, $context:ident| $counted:expr;)*}
+        others {$($other:ident($array:ty), $of_other:pat => $typed:expr, |$item:ident| $shown:expr;)*}
+    ) => {
         /// A typed view of one column. Making one is cheap; the type is matched once, not for each row.
         pub enum Column<'a> {
             /// The column of type `Null`, by its length.
             Null(usize),
-            $($variant(&'a $array, i8),)*
+            $($number(&'a PrimitiveArray<$type>, i8),)*
+            $($other(&'a $array),)*
         }
 
         impl<'a> Column<'a> {
@@ -44,7 +50,8 @@ macro_rules! columns {
             pub fn new(array: &'a ArrayRef) -> Option<Column<'a>> {
                 Some(match array.data_type() {
                     DataType::Null => Column::Null(array.len()),
-                    $($pattern => Column::$variant(($typed)(array), $scale),)*
+                    $($of_number => Column::$number(array.as_primitive(), $scale),)*
+                    $($of_other => Column::$other(($typed)(array)),)*
                     _ => return None,
                 })
             }
@@ -54,34 +61,92 @@ macro_rules! columns {
             pub fn value(&self, row: usize) -> Value<'a> {
                 match self {
                     Column::Null(_) => Value::Null,
-                    $(Column::$variant(array, scale) => {
+                    $(Column::$number(array, scale) => {
                         if array.is_null(row) {
                             return Value::Null;
                         }
                         let ($element, $context) = (array.value(row), *scale);
                         let _ = $context;
-                        $value
+                        $counted
                     })*
+                    $(Column::$other(array) => {
+                        if array.is_null(row) {
+                            return Value::Null;
+                        }
+                        let $item = array.value(row);
+                        $shown
+                    })*
+                }
+            }
+
+            /// Which rows are NULL, where any is; of a column of type `Null` nothing is said.
+            pub fn nulls(&self) -> Option<&'a NullBuffer> {
+                let nulls = match self {
+                    Column::Null(_) => None,
+                    $(Column::$number(array, _) => (*array).nulls(),)*
+                    $(Column::$other(array) => (*array).nulls(),)*
+                };
+                nulls.filter(|nulls| nulls.null_count() > 0)
+            }
+
+            /// Replaces `words` by those of the values of as many rows from `first` on, and returns their kind, where all are numbers
+            /// of one kind ([`Value::word`]). What stands there for a row that is NULL means nothing. The loop of each type is made for
+            /// a compiler that can do several rows at once.
+            #[inline(always)]
+            pub fn words(&self, first: usize, words: &mut [u64]) -> Option<u16> {
+                match self {
+                    $(Column::$number(array, scale) => {
+                        let $context = *scale;
+                        let _ = $context;
+                        let elements = array.values().get(first..first + words.len())?;
+                        let ($element, mut is_one_kind) = (*elements.first()?, true);
+                        let (kind, _) = $counted.word()?;
+                        for (word, element) in words.iter_mut().zip(elements) {
+                            let $element = *element;
+                            match $counted.word() {
+                                Some((its, it)) => {
+                                    is_one_kind &= its == kind;
+                                    *word = it;
+                                }
+                                None => is_one_kind = false,
+                            }
+                        }
+                        is_one_kind.then_some(kind)
+                    })*
+                    Column::Boolean(array) => {
+                        let (kind, _) = Value::Boolean(false).word()?;
+                        for (word, row) in words.iter_mut().zip(first..) {
+                            *word = u64::from(array.value(row));
+                        }
+                        Some(kind)
+                    }
+                    _ => None,
                 }
             }
 
             /// Shows every row in order, in a loop compiled for the column's type.
             #[inline]
             pub fn visit(&self, visitor: &mut impl Visitor) {
+                let nulls = self.nulls();
+                let is_null = |row| nulls.is_some_and(|nulls| nulls.is_null(row));
                 match self {
                     Column::Null(length) => {
                         (0..*length).for_each(|row| visitor.visit(row, Value::Null));
                     }
-                    $(Column::$variant(array, scale) => {
+                    $(Column::$number(array, scale) => {
                         let $context = *scale;
                         let _ = $context;
-                        let has_nulls = array.null_count() > 0;
+                        for (row, $element) in array.values().iter().copied().enumerate() {
+                            visitor.visit(row, if is_null(row) { Value::Null } else { $counted });
+                        }
+                    })*
+                    $(Column::$other(array) => {
                         for row in 0..array.len() {
-                            if has_nulls && array.is_null(row) {
+                            if is_null(row) {
                                 visitor.visit(row, Value::Null);
                             } else {
-                                let $element = array.value(row);
-                                visitor.visit(row, $value);
+                                let $item = array.value(row);
+                                visitor.visit(row, $shown);
                             }
                         }
                     })*
@@ -92,100 +157,73 @@ macro_rules! columns {
 }
 
 columns! {
-    Boolean(BooleanArray), DataType::Boolean => |a: &'a ArrayRef| a.as_boolean(), 0,
-        |v, _c| Value::Boolean(v);
-    Int8(PrimitiveArray<Int8Type>), DataType::Int8 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    Int16(PrimitiveArray<Int16Type>), DataType::Int16 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    Int32(PrimitiveArray<Int32Type>), DataType::Int32 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    Int64(PrimitiveArray<Int64Type>), DataType::Int64 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(v);
-    UInt8(PrimitiveArray<UInt8Type>), DataType::UInt8 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    UInt16(PrimitiveArray<UInt16Type>), DataType::UInt16 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    UInt32(PrimitiveArray<UInt32Type>), DataType::UInt32 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Integer(i64::from(v));
-    UInt64(PrimitiveArray<UInt64Type>), DataType::UInt64 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| unsigned(v);
-    Float16(PrimitiveArray<Float16Type>), DataType::Float16 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Float32(v.to_f32());
-    Float32(PrimitiveArray<Float32Type>), DataType::Float32 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Float32(v);
-    Float64(PrimitiveArray<Float64Type>), DataType::Float64 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Float64(v);
-    Decimal32(PrimitiveArray<Decimal32Type>), DataType::Decimal32(_, scale) =>
-        |a: &'a ArrayRef| a.as_primitive(), *scale,
-        |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
-    Decimal64(PrimitiveArray<Decimal64Type>), DataType::Decimal64(_, scale) =>
-        |a: &'a ArrayRef| a.as_primitive(), *scale,
-        |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
-    Decimal128(PrimitiveArray<Decimal128Type>), DataType::Decimal128(_, scale) =>
-        |a: &'a ArrayRef| a.as_primitive(), *scale, |v, scale| decimal(i256::from_i128(v), scale);
-    Decimal256(PrimitiveArray<Decimal256Type>), DataType::Decimal256(_, scale) =>
-        |a: &'a ArrayRef| a.as_primitive(), *scale, |v, scale| decimal(v, scale);
-    Utf8(StringArray), DataType::Utf8 => |a: &'a ArrayRef| a.as_string(), 0, |v, _c| Value::Text(v);
-    LargeUtf8(LargeStringArray), DataType::LargeUtf8 => |a: &'a ArrayRef| a.as_string(), 0,
-        |v, _c| Value::Text(v);
-    Utf8View(StringViewArray), DataType::Utf8View => |a: &'a ArrayRef| a.as_string_view(), 0,
-        |v, _c| Value::Text(v);
-    Binary(BinaryArray), DataType::Binary => |a: &'a ArrayRef| a.as_binary(), 0,
-        |v, _c| Value::Binary(v);
-    LargeBinary(LargeBinaryArray), DataType::LargeBinary => |a: &'a ArrayRef| a.as_binary(), 0,
-        |v, _c| Value::Binary(v);
-    BinaryView(BinaryViewArray), DataType::BinaryView => |a: &'a ArrayRef| a.as_binary_view(), 0,
-        |v, _c| Value::Binary(v);
-    FixedSizeBinary(FixedSizeBinaryArray), DataType::FixedSizeBinary(_) =>
-        |a: &'a ArrayRef| a.as_fixed_size_binary(), 0, |v, _c| Value::Binary(v);
-    Date32(PrimitiveArray<Date32Type>), DataType::Date32 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| Value::Date(v);
-    Date64(PrimitiveArray<Date64Type>), DataType::Date64 => |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| date(v);
-    Time32Second(PrimitiveArray<Time32SecondType>), DataType::Time32(TimeUnit::Second) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Time(i64::from(v) * 1_000_000_000);
-    Time32Millisecond(PrimitiveArray<Time32MillisecondType>), DataType::Time32(_) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Time(i64::from(v) * 1_000_000);
-    Time64Nanosecond(PrimitiveArray<Time64NanosecondType>), DataType::Time64(TimeUnit::Nanosecond) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Time(v);
-    Time64Microsecond(PrimitiveArray<Time64MicrosecondType>), DataType::Time64(_) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Time(v.saturating_mul(1_000));
-    TimestampSecond(PrimitiveArray<TimestampSecondType>), DataType::Timestamp(TimeUnit::Second, zone) =>
-        |a: &'a ArrayRef| a.as_primitive(), i8::from(zone.is_some()),
-        |v, zoned| timestamp(i128::from(v) * SECOND, zoned);
-    TimestampMillisecond(PrimitiveArray<TimestampMillisecondType>),
-        DataType::Timestamp(TimeUnit::Millisecond, zone) =>
-        |a: &'a ArrayRef| a.as_primitive(), i8::from(zone.is_some()),
-        |v, zoned| timestamp(i128::from(v) * MILLISECOND, zoned);
-    TimestampMicrosecond(PrimitiveArray<TimestampMicrosecondType>),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) =>
-        |a: &'a ArrayRef| a.as_primitive(), i8::from(zone.is_some()),
-        |v, zoned| timestamp(i128::from(v) * MICROSECOND, zoned);
-    TimestampNanosecond(PrimitiveArray<TimestampNanosecondType>),
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) =>
-        |a: &'a ArrayRef| a.as_primitive(), i8::from(zone.is_some()),
-        |v, zoned| timestamp(i128::from(v), zoned);
-    DurationSecond(PrimitiveArray<DurationSecondType>), DataType::Duration(TimeUnit::Second) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Duration(i128::from(v) * SECOND);
-    DurationMillisecond(PrimitiveArray<DurationMillisecondType>),
-        DataType::Duration(TimeUnit::Millisecond) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Duration(i128::from(v) * MILLISECOND);
-    DurationMicrosecond(PrimitiveArray<DurationMicrosecondType>),
-        DataType::Duration(TimeUnit::Microsecond) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Duration(i128::from(v) * MICROSECOND);
-    DurationNanosecond(PrimitiveArray<DurationNanosecondType>),
-        DataType::Duration(TimeUnit::Nanosecond) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| Value::Duration(i128::from(v));
-    IntervalYearMonth(PrimitiveArray<IntervalYearMonthType>),
-        DataType::Interval(IntervalUnit::YearMonth) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| interval(v, 0, 0);
-    IntervalDayTime(PrimitiveArray<IntervalDayTimeType>), DataType::Interval(IntervalUnit::DayTime) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0,
-        |v, _c| interval(0, v.days, i64::from(v.milliseconds) * 1_000_000);
-    IntervalMonthDayNano(PrimitiveArray<IntervalMonthDayNanoType>),
-        DataType::Interval(IntervalUnit::MonthDayNano) =>
-        |a: &'a ArrayRef| a.as_primitive(), 0, |v, _c| interval(v.months, v.days, v.nanoseconds);
+    numbers {
+        Int8(Int8Type), DataType::Int8, 0, |v, _c| Value::Integer(i64::from(v));
+        Int16(Int16Type), DataType::Int16, 0, |v, _c| Value::Integer(i64::from(v));
+        Int32(Int32Type), DataType::Int32, 0, |v, _c| Value::Integer(i64::from(v));
+        Int64(Int64Type), DataType::Int64, 0, |v, _c| Value::Integer(v);
+        UInt8(UInt8Type), DataType::UInt8, 0, |v, _c| Value::Integer(i64::from(v));
+        UInt16(UInt16Type), DataType::UInt16, 0, |v, _c| Value::Integer(i64::from(v));
+        UInt32(UInt32Type), DataType::UInt32, 0, |v, _c| Value::Integer(i64::from(v));
+        UInt64(UInt64Type), DataType::UInt64, 0, |v, _c| unsigned(v);
+        Float16(Float16Type), DataType::Float16, 0, |v, _c| Value::Float32(v.to_f32());
+        Float32(Float32Type), DataType::Float32, 0, |v, _c| Value::Float32(v);
+        Float64(Float64Type), DataType::Float64, 0, |v, _c| Value::Float64(v);
+        Decimal32(Decimal32Type), DataType::Decimal32(_, scale), *scale,
+            |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
+        Decimal64(Decimal64Type), DataType::Decimal64(_, scale), *scale,
+            |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
+        Decimal128(Decimal128Type), DataType::Decimal128(_, scale), *scale,
+            |v, scale| decimal(i256::from_i128(v), scale);
+        Decimal256(Decimal256Type), DataType::Decimal256(_, scale), *scale, |v, scale| decimal(v, scale);
+        Date32(Date32Type), DataType::Date32, 0, |v, _c| Value::Date(v);
+        Date64(Date64Type), DataType::Date64, 0, |v, _c| date(v);
+        Time32Second(Time32SecondType), DataType::Time32(TimeUnit::Second), 0,
+            |v, _c| Value::Time(i64::from(v) * 1_000_000_000);
+        Time32Millisecond(Time32MillisecondType), DataType::Time32(_), 0,
+            |v, _c| Value::Time(i64::from(v) * 1_000_000);
+        Time64Nanosecond(Time64NanosecondType), DataType::Time64(TimeUnit::Nanosecond), 0,
+            |v, _c| Value::Time(v);
+        Time64Microsecond(Time64MicrosecondType), DataType::Time64(_), 0,
+            |v, _c| Value::Time(v.saturating_mul(1_000));
+        TimestampSecond(TimestampSecondType), DataType::Timestamp(TimeUnit::Second, zone), i8::from(zone.is_some()),
+            |v, zoned| timestamp(i128::from(v) * SECOND, zoned);
+        TimestampMillisecond(TimestampMillisecondType), DataType::Timestamp(TimeUnit::Millisecond, zone), i8::from(zone.is_some()),
+            |v, zoned| timestamp(i128::from(v) * MILLISECOND, zoned);
+        TimestampMicrosecond(TimestampMicrosecondType), DataType::Timestamp(TimeUnit::Microsecond, zone), i8::from(zone.is_some()),
+            |v, zoned| timestamp(i128::from(v) * MICROSECOND, zoned);
+        TimestampNanosecond(TimestampNanosecondType), DataType::Timestamp(TimeUnit::Nanosecond, zone), i8::from(zone.is_some()),
+            |v, zoned| timestamp(i128::from(v), zoned);
+        DurationSecond(DurationSecondType), DataType::Duration(TimeUnit::Second), 0,
+            |v, _c| Value::Duration(i128::from(v) * SECOND);
+        DurationMillisecond(DurationMillisecondType), DataType::Duration(TimeUnit::Millisecond), 0,
+            |v, _c| Value::Duration(i128::from(v) * MILLISECOND);
+        DurationMicrosecond(DurationMicrosecondType), DataType::Duration(TimeUnit::Microsecond), 0,
+            |v, _c| Value::Duration(i128::from(v) * MICROSECOND);
+        DurationNanosecond(DurationNanosecondType), DataType::Duration(TimeUnit::Nanosecond), 0,
+            |v, _c| Value::Duration(i128::from(v));
+        IntervalYearMonth(IntervalYearMonthType), DataType::Interval(IntervalUnit::YearMonth), 0,
+            |v, _c| interval(v, 0, 0);
+        IntervalDayTime(IntervalDayTimeType), DataType::Interval(IntervalUnit::DayTime), 0,
+            |v, _c| interval(0, v.days, i64::from(v.milliseconds) * 1_000_000);
+        IntervalMonthDayNano(IntervalMonthDayNanoType), DataType::Interval(IntervalUnit::MonthDayNano), 0,
+            |v, _c| interval(v.months, v.days, v.nanoseconds);
+    }
+    others {
+        Boolean(BooleanArray), DataType::Boolean => |a: &'a ArrayRef| a.as_boolean(), |v| Value::Boolean(v);
+        Utf8(StringArray), DataType::Utf8 => |a: &'a ArrayRef| a.as_string(), |v| Value::Text(v);
+        LargeUtf8(LargeStringArray), DataType::LargeUtf8 => |a: &'a ArrayRef| a.as_string(),
+            |v| Value::Text(v);
+        Utf8View(StringViewArray), DataType::Utf8View => |a: &'a ArrayRef| a.as_string_view(),
+            |v| Value::Text(v);
+        Binary(BinaryArray), DataType::Binary => |a: &'a ArrayRef| a.as_binary(), |v| Value::Binary(v);
+        LargeBinary(LargeBinaryArray), DataType::LargeBinary => |a: &'a ArrayRef| a.as_binary(),
+            |v| Value::Binary(v);
+        BinaryView(BinaryViewArray), DataType::BinaryView => |a: &'a ArrayRef| a.as_binary_view(),
+            |v| Value::Binary(v);
+        FixedSizeBinary(FixedSizeBinaryArray), DataType::FixedSizeBinary(_) => |a: &'a ArrayRef| a.as_fixed_size_binary(),
+            |v| Value::Binary(v);
+    }
 }
 
 /// Whether columns of this type can be synced.
@@ -222,12 +260,12 @@ pub fn carried<'v>(value: Value<'v>, data_type: &DataType) -> Value<'v> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decimal(mantissa: i256, scale: i8) -> Value<'static> {
     Value::Decimal { mantissa, scale }
 }
 
-#[inline]
+#[inline(always)]
 fn unsigned(integer: u64) -> Value<'static> {
     match i64::try_from(integer) {
         Ok(small) => Value::Integer(small),
@@ -235,18 +273,18 @@ fn unsigned(integer: u64) -> Value<'static> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn timestamp(nanoseconds: i128, zoned: i8) -> Value<'static> {
     if zoned == 1 { Value::Timestamp(nanoseconds) } else { Value::LocalTimestamp(nanoseconds) }
 }
 
-#[inline]
+#[inline(always)]
 fn interval(months: i32, days: i32, nanoseconds: i64) -> Value<'static> {
     Value::Interval { months, days, nanoseconds }
 }
 
 /// A `Date64` is a date as long as it is whole days, as Arrow says it should be.
-#[inline]
+#[inline(always)]
 fn date(milliseconds: i64) -> Value<'static> {
     const DAY: i64 = 86_400_000;
     match i32::try_from(milliseconds / DAY) {

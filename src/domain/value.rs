@@ -202,7 +202,7 @@ fn encode_float(float: f64, out: &mut Vec<u8>) {
 }
 
 /// Adding zero turns -0.0 into 0.0; every NaN becomes the one canonical NaN.
-#[inline]
+#[inline(always)]
 fn canonical(float: f64) -> f64 {
     if points::is_planted("negative_zero_differs") {
         return float;
@@ -274,7 +274,7 @@ fn word_of_decimal(mantissa: i256, scale: i8) -> Option<(u16, u64)> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn narrow(wide: i128) -> Option<u64> {
     i64::try_from(wide).ok().map(i64::cast_unsigned)
 }
