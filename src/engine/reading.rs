@@ -28,8 +28,8 @@ use crate::source;
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
-/// Bytes of a batch, with all that its columns hold on to, above which it is taken in pieces of so many.
-const WIDE: usize = 16 << 20;
+/// Bytes of a piece in which a batch of wide rows is taken, with all that its columns hold on to; one of less than twice as many is
+/// taken whole.
 const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
@@ -207,11 +207,11 @@ async fn read(
         destination.encoder(Operation::Upsert).expect("every destination can say an upsert");
     let delete = destination.encoder(Operation::Delete).filter(|delete| delete.names_record());
     while let Some(batch) = stream.next().await {
-        let batch = match &parked {
-            Some(parked) => parked.sift(batch?, &examiner)?,
-            None => batch?,
-        };
-        for piece in pieces(&batch) {
+        for piece in pieces(&batch?) {
+            let piece = match &parked {
+                Some(parked) => parked.sift(piece, &examiner)?,
+                None => piece,
+            };
             let columns = columns(&piece);
             let examined = examiner
                 .examine(&columns, piece.num_rows())
@@ -228,7 +228,7 @@ async fn read(
 /// A batch of wide rows in several pieces: what is made of each waits in memory, and is about as long as its rows.
 fn pieces(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
     let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
-    let each = if bytes > WIDE { (rows * PIECE / bytes).max(1) } else { rows.max(1) };
+    let each = if bytes > 2 * PIECE { (rows * PIECE / bytes).max(1) } else { rows.max(1) };
     let starts = (0..rows.max(1)).step_by(each);
     starts.map(move |start| batch.slice(start, each.min(rows - start)))
 }
