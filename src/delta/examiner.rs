@@ -299,12 +299,9 @@ impl Examiner {
                 (Present::Unchanged { has_rejection: false }, None, false)
             }
             Known::Current(_) | Known::Outdated(_) => (Present::Upsert(Reason::Fresh), None, false),
-            Known::Held(..) => {
+            Known::Other => {
                 let entry = self.table.entry(place, self.epoch);
-                (self.decide(&entry, fingerprint), None, true)
-            }
-            Known::Other(entry) => {
-                (self.decide(entry, fingerprint), entry.doubt, entry.held.is_some())
+                (self.decide(&entry, fingerprint), entry.doubt, entry.held.is_some())
             }
         };
         let present = self.scope.decide(present, doubt.is_some());

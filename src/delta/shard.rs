@@ -5,14 +5,17 @@
 //! shard a key belongs to (`table`).
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prefetch_index::prefetch_index;
+
 use super::ends::Ends;
 use super::table::Known;
-use crate::domain::entry::{Confirmed, Entry, Fingerprint, Held};
+use crate::domain::codec::{Bytes, put_varint};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use crate::domain::extras;
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 use crate::points;
@@ -37,9 +40,7 @@ const NUMBER: usize = 9;
 const OF_NUMBER: usize = FINGERPRINT + NUMBER;
 
 /// What is said of a place: 0 is current, smaller numbers than these are by how many epochs it is older than the run's.
-const OLDEST: u8 = 253;
-/// Confirmed and held: an empty read holds everything.
-const HELD: u8 = 254;
+const OLDEST: u8 = 254;
 const OTHER: u8 = 255;
 
 /// The entries of one range of the hash.
@@ -51,11 +52,14 @@ pub struct Shard {
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
     said: Vec<u8>,
-    /// In the order of places, as the next.
-    others: Vec<(u32, Box<Entry>)>,
-    held: Vec<(u32, Epoch, Held)>,
-    /// The epochs of those as old as `OLDEST`.
-    oldest: HashMap<usize, Epoch>,
+    /// The epochs of those as old as `OLDEST`, in the order of places.
+    oldest: Vec<(u32, Epoch)>,
+    /// The places of entries that hold more than what is confirmed, in their order; as many as the destination refused or did
+    /// not answer, or all where an empty read holds them.
+    others: Vec<u32>,
+    /// What these hold, as in a segment: the epoch after that of what is confirmed, or 0, and the extras behind their length.
+    extras: Vec<u8>,
+    extras_ends: Ends,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
     /// The first place of each bucket and the sightings of its first places, and the end of the last one.
@@ -71,6 +75,7 @@ pub struct Builder {
     expected: usize,
     /// How many buckets there will be.
     count: usize,
+    scratch: Vec<u8>,
 }
 
 impl Builder {
@@ -78,7 +83,7 @@ impl Builder {
         let mut shard = Shard { bits, epoch, ..Shard::default() };
         let count = entries.div_ceil(IN_BUCKET).max(1);
         shard.buckets.reserve_exact(count + 1);
-        Builder { shard, expected: entries, count }
+        Builder { shard, expected: entries, count, scratch: Vec::new() }
     }
 
     /// An entry of whatever kind.
@@ -90,17 +95,8 @@ impl Builder {
             confirmed => {
                 let fingerprint = confirmed.map_or(0, |confirmed| confirmed.fingerprint);
                 let place = self.append(hash, key, fingerprint);
-                let narrow = u32::try_from(place).expect("a shard has fewer than 2^32 keys");
-                match (confirmed, entry.held) {
-                    (Some(confirmed), Some(held)) if entry == of_held(confirmed, held) => {
-                        self.shard.mark(place, HELD);
-                        self.shard.held.push((narrow, confirmed.epoch, held));
-                    }
-                    _ => {
-                        self.shard.mark(place, OTHER);
-                        self.shard.others.push((narrow, Box::new(entry)));
-                    }
-                }
+                self.shard.mark(place, OTHER);
+                self.shard.push_other(place, &entry, &mut self.scratch);
             }
         }
     }
@@ -204,12 +200,12 @@ impl Shard {
 
     #[inline]
     pub(super) fn fetch_end(&self, place: usize) {
-        black_box(self.ends.word(place));
+        self.ends.fetch(place);
     }
 
     #[inline]
     pub(super) fn fetch_bucket(&self, hash: KeyHash) {
-        black_box(self.buckets[self.bucket_of(hash)].load(Ordering::Relaxed));
+        prefetch_index(&self.buckets, self.bucket_of(hash));
     }
 
     #[inline]
@@ -220,7 +216,7 @@ impl Shard {
         let start = self.ends.range(places.start).start;
         let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
         for at in [start, start + LINE, end - 1] {
-            black_box(self.records.get(at).copied());
+            prefetch_index(&self.records, at);
         }
     }
 
@@ -236,6 +232,29 @@ impl Shard {
         Fingerprint::from_le_bytes(*bytes)
     }
 
+    fn push_other(&mut self, place: usize, entry: &Entry, scratch: &mut Vec<u8>) {
+        self.others.push(narrow(place));
+        let epoch = entry.confirmed.map_or(0, |confirmed| u64::from(confirmed.epoch.0) + 1);
+        put_varint(&mut self.extras, epoch);
+        extras::put(&mut self.extras, scratch, entry);
+        self.extras_ends.push(self.extras.len());
+    }
+
+    /// The entry at a place of which `known` says no more than that there is another one.
+    pub(super) fn other(&self, place: usize) -> Entry {
+        let found = self.others.binary_search(&narrow(place)).expect("it was marked");
+        let mut bytes = Bytes::new(&self.extras[self.extras_ends.range(found)]);
+        let decode = |bytes: &mut Bytes<'_>| {
+            let epoch = bytes.varint()?.checked_sub(1).map(u32::try_from).transpose().ok()?;
+            let fingerprint = self.fingerprint(place);
+            let confirmed = epoch.map(|epoch| Confirmed { fingerprint, epoch: Epoch(epoch) });
+            let mut entry = Entry { confirmed, ..Entry::default() };
+            extras::read(bytes.bytes()?, &mut entry).ok()?;
+            Some(entry)
+        };
+        decode(&mut bytes).expect("it was encoded here")
+    }
+
     fn mark(&mut self, place: usize, what: u8) {
         self.said.resize(place, 0);
         self.said.push(what);
@@ -245,26 +264,22 @@ impl Shard {
         let age = self.epoch.0.checked_sub(epoch.0).and_then(|age| u8::try_from(age).ok());
         let age = age.filter(|age| *age < OLDEST).unwrap_or(OLDEST);
         if age == OLDEST {
-            self.oldest.insert(place, epoch);
+            self.oldest.push((narrow(place), epoch));
         }
         self.mark(place, age);
     }
 
     #[inline]
-    pub(super) fn known(&self, place: usize) -> Known<'_> {
+    pub(super) fn known(&self, place: usize) -> Known {
         let fingerprint = self.fingerprint(place);
         match self.said.get(place).copied().unwrap_or(0) {
             0 => Known::Current(fingerprint),
-            OTHER => {
-                let found = self.others.binary_search_by_key(&place, |(at, _)| *at as usize);
-                Known::Other(&self.others[found.expect("it was marked")].1)
+            OTHER => Known::Other,
+            OLDEST => {
+                let found = self.oldest.binary_search_by_key(&narrow(place), |(at, _)| *at);
+                let (_, epoch) = self.oldest[found.expect("it was marked")];
+                Known::Outdated(Confirmed { fingerprint, epoch })
             }
-            HELD => {
-                let found = self.held.binary_search_by_key(&place, |(at, ..)| *at as usize);
-                let (_, epoch, held) = self.held[found.expect("it was marked")];
-                Known::Held(Confirmed { fingerprint, epoch }, held)
-            }
-            OLDEST => Known::Outdated(Confirmed { fingerprint, epoch: self.oldest[&place] }),
             age => {
                 let epoch = Epoch(self.epoch.0.saturating_sub(u32::from(age)));
                 Known::Outdated(Confirmed { fingerprint, epoch })
@@ -326,19 +341,31 @@ impl Shard {
 
     pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
         let buckets = 0..self.buckets.len().saturating_sub(1);
-        buckets.flat_map(move |bucket| {
+        buckets.filter(|bucket| !self.is_met(*bucket)).flat_map(move |bucket| {
             let places = self.first(bucket) as usize..self.first(bucket + 1) as usize;
             places.filter(move |place| self.sighting_in(bucket, *place) == 0)
         })
     }
+
+    /// Whether the word of a bucket says that all of its keys were met: so it is with nearly all.
+    #[inline]
+    fn is_met(&self, bucket: usize) -> bool {
+        let word = self.buckets[bucket].load(Ordering::Relaxed);
+        let keys = u64::from(self.first(bucket + 1)) - (word & u64::from(u32::MAX));
+        let sightings = word >> OF_PLACE;
+        let met = sightings | sightings >> 1 | sightings >> 2 | sightings >> 3;
+        let all = EACH_NIBBLE & ((1 << (4 * keys.min(u64::from(IN_WORD)))) - 1);
+        keys <= u64::from(IN_WORD) && met & all == all
+    }
 }
 
-/// The entry of a key that is confirmed and held.
-pub(super) fn of_held(confirmed: Confirmed, held: Held) -> Entry {
-    Entry { confirmed: Some(confirmed), held: Some(held), ..Entry::default() }
+fn narrow(place: usize) -> u32 {
+    u32::try_from(place).expect("a shard has fewer than 2^32 keys")
 }
 
 const NIBBLE: u64 = 15;
+/// The lowest bit of each sighting in a word.
+const EACH_NIBBLE: u64 = 0x1111_1111;
 
 /// Where in the word of a bucket the sighting of its key of this number stands; `None` where it has no room.
 #[inline]
@@ -366,102 +393,4 @@ pub(super) fn high(hash: KeyHash) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::key;
-    use crate::domain::value::Value;
-
-    fn shard_of(epochs: impl Iterator<Item = u32>) -> Shard {
-        let mut builder = Builder::new(0, Epoch(400), 0);
-        for epoch in epochs {
-            builder.push_confirmed(0, b"k", Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
-        }
-        builder.finish()
-    }
-
-    #[test]
-    fn an_epoch_costs_a_byte_a_key_at_most_and_is_kept_exactly() {
-        let epochs = [400, 399, 400, 146, 145, 144, 0, 401, 400];
-        let shard = shard_of(epochs.into_iter());
-        for (place, epoch) in epochs.into_iter().enumerate() {
-            match shard.known(place) {
-                Known::Current(fingerprint) => assert_eq!((fingerprint, epoch), (7, 400)),
-                Known::Outdated(confirmed) => {
-                    assert_ne!(epoch, 400);
-                    assert_eq!(confirmed, Confirmed { fingerprint: 7, epoch: Epoch(epoch) });
-                }
-                Known::Other(_) | Known::Held(..) => panic!("it is confirmed and nothing else"),
-            }
-        }
-        // A forced full run: all of an earlier epoch.
-        let forced = shard_of(std::iter::repeat_n(399, 10_000));
-        assert_eq!((forced.said.len(), forced.oldest.len()), (10_000, 0));
-        let usual = shard_of(std::iter::repeat_n(400, 10_000));
-        assert_eq!((usual.said.len(), usual.oldest.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_key_in_a_crowded_bucket_is_sighted_as_any_other() {
-        let shard = shard_of(std::iter::repeat_n(400, 20));
-        assert_eq!(shard.candidates(0), 0..20, "one bucket");
-        for place in (0..20).step_by(3) {
-            assert_eq!(shard.sight(0, place, 2), 0);
-            assert_eq!(shard.sight(0, place, 4), 2);
-        }
-        let sightings = (0..20).map(|place| shard.sighting(0, place));
-        assert!(sightings.enumerate().all(|(place, it)| it == if place % 3 == 0 { 2 } else { 0 }));
-        assert_eq!(shard.unmet().count(), 13);
-        assert_eq!(shard.candidates(0), 0..20, "sightings do not touch the places");
-    }
-
-    /// Canonical keys of whole numbers, and of texts of several lengths, in the order of their hash.
-    fn keys(numbers: usize, texts: usize) -> Vec<(KeyHash, Vec<u8>)> {
-        let encoded = |value: Value<'_>| {
-            let mut bytes = Vec::new();
-            value.encode(&mut bytes);
-            (key::hash(&bytes), bytes)
-        };
-        let numbers = (0..i64::try_from(numbers).unwrap()).map(|n| encoded(Value::Integer(n)));
-        let texts = (0..texts).map(|n| encoded(Value::Text(&"x".repeat(n))));
-        let mut keys: Vec<_> = numbers.chain(texts).collect();
-        keys.sort();
-        keys
-    }
-
-    #[test]
-    fn every_key_is_found_and_sighted_and_no_other_however_many_were_expected() {
-        for (numbers, texts) in [(0, 0), (1, 0), (3, 0), (4, 0), (2_000, 0), (2_000, 3), (0, 600)] {
-            let keys = keys(numbers, texts);
-            // One crowded bucket, a few crowded ones, as it should be, and more room than is needed.
-            for expected in [0, keys.len() / 10, keys.len(), 3 * keys.len()] {
-                let mut builder = Builder::new(0, Epoch(1), expected);
-                for (place, (hash, key)) in keys.iter().enumerate() {
-                    let fingerprint = place as u128;
-                    builder.push_confirmed(*hash, key, Confirmed { fingerprint, epoch: Epoch(1) });
-                }
-                let shard = builder.finish();
-                let find = |hash, key: &[u8]| {
-                    let places = shard.candidates(hash);
-                    shard.find_in(places.start as usize..places.end as usize, key)
-                };
-                for (place, (hash, key)) in keys.iter().enumerate() {
-                    assert_eq!((find(*hash, key), shard.key(place)), (Some(place), &key[..]));
-                    assert!(
-                        matches!(shard.known(place), Known::Current(it) if it == place as u128)
-                    );
-                    // A key that is not there, and shares its bucket with one that is.
-                    let mut other = key.clone();
-                    *other.last_mut().unwrap() ^= 0x80;
-                    assert_eq!(find(*hash, &other), None);
-                    assert_eq!(find(*hash, &key[1..]), None);
-                }
-                let met = keys.iter().enumerate().step_by(2);
-                met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 3), 0));
-                let unmet: Vec<usize> = shard.unmet().collect();
-                assert_eq!(unmet, (1..keys.len()).step_by(2).collect::<Vec<_>>());
-                let met = keys.iter().enumerate().step_by(2);
-                met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 1), 3));
-            }
-        }
-    }
-}
+mod tests;

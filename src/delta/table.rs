@@ -7,8 +7,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::shard::{Builder, Shard, high, of_held};
-use crate::domain::entry::{Confirmed, Entry, Fingerprint, Held};
+use super::shard::{Builder, Shard, high};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
 
@@ -38,14 +38,13 @@ impl Sighting {
 
 /// What the table holds of one key.
 #[derive(Debug)]
-pub enum Known<'t> {
+pub enum Known {
     /// Confirmed in this epoch, and nothing else to say.
     Current(Fingerprint),
     /// Confirmed in an earlier epoch, and nothing else to say.
     Outdated(Confirmed),
-    /// Confirmed and held.
-    Held(Confirmed, Held),
-    Other(&'t Entry),
+    /// More than that, or less: [`Table::entry`] says what.
+    Other,
 }
 
 /// The place of a key in the table: the number of its shard in the upper half of the bits, its place in there in the
@@ -193,7 +192,7 @@ impl Table {
     }
 
     #[inline]
-    pub fn known(&self, place: Place) -> Known<'_> {
+    pub fn known(&self, place: Place) -> Known {
         let (shard, place) = halves(place);
         self.shard(shard).known(place)
     }
@@ -201,8 +200,10 @@ impl Table {
     /// The entry as the rules want it. `epoch` is the run's.
     pub fn entry(&self, place: Place, epoch: Epoch) -> Entry {
         match self.known(place) {
-            Known::Other(entry) => entry.clone(),
-            Known::Held(confirmed, held) => of_held(confirmed, held),
+            Known::Other => {
+                let (shard, place) = halves(place);
+                self.shard(shard).other(place)
+            }
             Known::Outdated(confirmed) => Entry { confirmed: Some(confirmed), ..Entry::default() },
             Known::Current(fingerprint) => {
                 Entry { confirmed: Some(Confirmed { fingerprint, epoch }), ..Entry::default() }

@@ -109,7 +109,7 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A length inside one block or record. Those are closed long before they reach 4 GiB.
-pub(super) fn short(length: usize) -> u32 {
+pub fn short(length: usize) -> u32 {
     u32::try_from(length).expect("a block or record stays far below 4 GiB")
 }
 

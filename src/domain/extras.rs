@@ -15,25 +15,30 @@
 //! this build does not know is an error, never skipped: compaction would lose it.
 
 use super::codec::{Bytes, put_bytes};
-use super::error::Fault;
-use crate::domain::entry::{Doubt, Entry, Held, Operation, Rejection, Waiver};
-use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
+use super::entry::{Doubt, Entry, Held, Operation, Rejection, Waiver};
+use super::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
 
 const DOUBT: u8 = 1;
 const REJECTION: u8 = 2;
 const WAIVER: u8 = 3;
 const HELD: u8 = 4;
 
-const DAMAGED: Fault = Fault::Damaged("an entry's details cannot be read");
+/// Why bytes are not what an entry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    Damaged,
+    /// A kind that this build does not know.
+    Newer,
+}
 
-pub(super) fn operation_number(operation: Operation) -> u8 {
+pub fn operation_number(operation: Operation) -> u8 {
     match operation {
         Operation::Upsert => 0,
         Operation::Delete => 1,
     }
 }
 
-pub(super) fn operation(number: u8) -> Option<Operation> {
+pub fn operation(number: u8) -> Option<Operation> {
     match number {
         0 => Some(Operation::Upsert),
         1 => Some(Operation::Delete),
@@ -42,7 +47,7 @@ pub(super) fn operation(number: u8) -> Option<Operation> {
 }
 
 /// Writes them with their length before them. `scratch` is emptied first.
-pub(super) fn put(out: &mut Vec<u8>, scratch: &mut Vec<u8>, entry: &Entry) {
+pub fn put(out: &mut Vec<u8>, scratch: &mut Vec<u8>, entry: &Entry) {
     scratch.clear();
     if let Some(doubt) = &entry.doubt {
         put_tag(scratch, DOUBT, |value| put_doubt(value, doubt));
@@ -89,31 +94,33 @@ fn put_rejection(value: &mut Vec<u8>, rejection: &Rejection) {
     put_bytes(value, rejection.message.as_bytes());
 }
 
-pub(super) fn put_waiver(value: &mut Vec<u8>, waiver: &Waiver) {
+pub fn put_waiver(value: &mut Vec<u8>, waiver: &Waiver) {
     value.extend_from_slice(&waiver.fingerprint.to_le_bytes());
     value.extend_from_slice(&waiver.epoch.0.to_le_bytes());
 }
 
 /// Reads what [`put`] wrote, without the length before it, into `entry`.
-pub(super) fn read(bytes: &[u8], entry: &mut Entry) -> Result<(), Fault> {
+pub fn read(bytes: &[u8], entry: &mut Entry) -> Result<(), Unreadable> {
     let mut rest = Bytes::new(bytes);
     let mut last = 0;
     while !rest.is_empty() {
-        let tag = rest.u8().ok_or(DAMAGED)?;
-        let mut value = Bytes::new(rest.bytes().ok_or(DAMAGED)?);
+        let tag = rest.u8().ok_or(Unreadable::Damaged)?;
+        let mut value = Bytes::new(rest.bytes().ok_or(Unreadable::Damaged)?);
         if tag <= last {
-            return Err(DAMAGED);
+            return Err(Unreadable::Damaged);
         }
         last = tag;
         match tag {
-            DOUBT => entry.doubt = Some(read_doubt(&mut value).ok_or(DAMAGED)?),
-            REJECTION => entry.rejection = Some(read_rejection(&mut value).ok_or(DAMAGED)?),
-            WAIVER => entry.waiver = Some(read_waiver(&mut value).ok_or(DAMAGED)?),
-            HELD => entry.held = Some(read_held(&mut value).ok_or(DAMAGED)?),
-            _ => return Err(Fault::Newer("an entry has details of an unknown kind")),
+            DOUBT => entry.doubt = Some(read_doubt(&mut value).ok_or(Unreadable::Damaged)?),
+            REJECTION => {
+                entry.rejection = Some(read_rejection(&mut value).ok_or(Unreadable::Damaged)?)
+            }
+            WAIVER => entry.waiver = Some(read_waiver(&mut value).ok_or(Unreadable::Damaged)?),
+            HELD => entry.held = Some(read_held(&mut value).ok_or(Unreadable::Damaged)?),
+            _ => return Err(Unreadable::Newer),
         }
         if !value.is_empty() {
-            return Err(DAMAGED);
+            return Err(Unreadable::Damaged);
         }
     }
     Ok(())
@@ -143,7 +150,7 @@ fn read_rejection(value: &mut Bytes<'_>) -> Option<Rejection> {
     })
 }
 
-pub(super) fn read_waiver(value: &mut Bytes<'_>) -> Option<Waiver> {
+pub fn read_waiver(value: &mut Bytes<'_>) -> Option<Waiver> {
     Some(Waiver { fingerprint: value.u128()?, epoch: Epoch(value.u32()?) })
 }
 
@@ -165,13 +172,13 @@ mod tests {
         read(&scratch, &mut back).unwrap();
         assert_eq!(back, entry);
         for length in 1..scratch.len() {
-            assert_eq!(read(&scratch[..length], &mut back), Err(DAMAGED));
+            assert_eq!(read(&scratch[..length], &mut back), Err(Unreadable::Damaged));
         }
         for tag in [5, 6, 200] {
             let mut reserved = scratch.clone();
             reserved.push(tag);
             reserved.push(0);
-            assert!(matches!(read(&reserved, &mut back), Err(Fault::Newer(_))));
+            assert_eq!(read(&reserved, &mut back), Err(Unreadable::Newer));
         }
     }
 }

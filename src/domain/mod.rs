@@ -1,9 +1,11 @@
 //! Values and pure rules. No IO, no async, no clock.
 
 pub mod chosen;
+pub mod codec;
 pub mod column;
 pub mod decision;
 pub mod entry;
+pub mod extras;
 pub mod file;
 pub mod guard;
 pub mod hexadecimal;

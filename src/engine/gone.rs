@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::piles::{PILES, Piles};
+use crate::domain::codec::{Bytes, put_bytes, put_varint};
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key;
-use crate::snapshot::codec::{Bytes, put_bytes, put_varint};
 use crate::spill::{Error, Spill};
 
 /// Bytes of a list that stay in memory; few in tests, so that most are written.

@@ -8,8 +8,9 @@ use crate::domain::key::KeyHash;
 use crate::shutdown::on_all_cores;
 use crate::snapshot::{Error, Stored, View};
 
-/// Bytes that an entry takes in a table beyond those in a segment, on average: one where all keys have one length, else five.
-const BESIDE: usize = 2;
+/// Bytes that an entry takes in a table beyond those in a segment: one where all keys have one length, else five. Those that hold
+/// more than what is confirmed take nine more; most are few.
+const BESIDE: usize = 5;
 
 /// The parts of a snapshot of which each takes about `room` bytes as a table; `None` holds nothing.
 pub fn parts(view: Option<&View>, room: usize) -> Parts {

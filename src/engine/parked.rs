@@ -16,7 +16,7 @@ use super::prepare::Error;
 use super::reading::{Batches, columns};
 use crate::delta::examiner::Examiner;
 use crate::delta::parts::Parts;
-use crate::snapshot::codec::{Bytes, put_bytes};
+use crate::domain::codec::{Bytes, put_bytes};
 use crate::spill::{self, Frame, Spill};
 
 /// Bytes of all parts together that wait for enough to be written.

@@ -17,10 +17,11 @@
 //!
 //! Entries are ordered by (hash of the key, key). Entries of one hash are never parted by the end of a block.
 
-use super::codec::{Bytes, put_varint, short};
 use super::error::Fault;
-use super::{extras, frame};
+use super::frame;
+use crate::domain::codec::{Bytes, put_varint, short};
 use crate::domain::entry::{Confirmed, Entry};
+use crate::domain::extras;
 use crate::domain::id::Epoch;
 
 /// The most entries of a block.

@@ -22,11 +22,11 @@
 
 use std::ops::Range;
 
-use super::codec::{Bytes, put_bytes, put_varint};
 use super::error::Fault;
-use super::extras;
 use super::record::{IntentRecord, Record};
+use crate::domain::codec::{Bytes, put_bytes, put_varint};
 use crate::domain::entry::{Operation, Verdict, Waiver};
+use crate::domain::extras;
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
 
 pub(super) const DAMAGED: Fault = Fault::Damaged("a record cannot be read");

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::domain::extras::Unreadable;
+
 /// Why a snapshot cannot be read or written. None of these is ever read as an empty snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -59,6 +61,15 @@ pub enum Error {
 pub(super) enum Fault {
     Damaged(&'static str),
     Newer(&'static str),
+}
+
+impl From<Unreadable> for Fault {
+    fn from(unreadable: Unreadable) -> Fault {
+        match unreadable {
+            Unreadable::Damaged => Fault::Damaged("an entry's details cannot be read"),
+            Unreadable::Newer => Fault::Newer("an entry has details of an unknown kind"),
+        }
+    }
 }
 
 /// A file of a sync's snapshot, for errors.

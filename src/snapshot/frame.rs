@@ -16,8 +16,8 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::codec::short;
 use super::error::{Error, Place};
+use crate::domain::codec::short;
 use crate::domain::id::Lineage;
 
 /// The version this build writes, and the highest that it reads.
@@ -65,7 +65,7 @@ pub(super) fn check_file_header(
     let Some(header) = bytes.first_chunk::<FILE_HEADER>() else {
         return Err(place.damaged("it is cut short"));
     };
-    let mut fields = super::codec::Bytes::new(header);
+    let mut fields = crate::domain::codec::Bytes::new(header);
     let (magic, version) = (fields.take(8), fields.u32());
     let (lineage, checksum) = (fields.u128(), fields.u64());
     if magic != Some(&kind.magic()[..]) {
@@ -104,7 +104,7 @@ pub(super) fn end(out: &mut [u8], start: usize, offset: u64) -> u64 {
 
 /// The length of the payload and its checksum, as the header with which `bytes` begin says; `None` if there is none.
 pub(super) fn header(bytes: &[u8]) -> Option<(usize, u64)> {
-    let mut fields = super::codec::Bytes::new(bytes);
+    let mut fields = crate::domain::codec::Bytes::new(bytes);
     if fields.take(4)? != MARKER {
         return None;
     }

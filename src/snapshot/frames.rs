@@ -6,9 +6,9 @@ use std::io;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::codec::Bytes;
 use super::disk::DiskView;
 use super::frame::{self, FRAME_HEADER, MARKER};
+use crate::domain::codec::Bytes;
 
 /// Bytes that are read at once; few in tests, so that frames lie across the ends of what is read.
 const CHUNK: usize = if cfg!(test) { 64 } else { 1 << 20 };

@@ -10,9 +10,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::codec::short;
 use super::encoding::{DAMAGED, Raw};
 use super::error::Fault;
+use crate::domain::codec::short;
 use crate::domain::entry::Verdict;
 use crate::domain::id::{BatchNumber, Instant};
 

@@ -7,13 +7,11 @@
 
 pub mod archive;
 mod block;
-pub mod codec;
 pub mod commit;
 mod compaction;
 pub mod disk;
 mod encoding;
 pub mod error;
-mod extras;
 mod fold;
 mod frame;
 mod frames;

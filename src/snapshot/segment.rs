@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::Block;
-use super::codec::Bytes;
 use super::disk::{Disk, DiskView};
 use super::error::{Error, Place};
 use super::frame::{self, FILE_HEADER, FileKind};
 use super::names;
+use crate::domain::codec::Bytes;
 use crate::domain::entry::Entry;
 use crate::domain::id::Lineage;
 use crate::domain::key::{self, KeyHash};

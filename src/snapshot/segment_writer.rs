@@ -3,12 +3,12 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::Builder;
-use super::codec::short;
 use super::disk::{Disk, DiskFile};
 use super::error::{Error, Place};
 use super::frame::{self, FileKind};
 use super::names;
 use super::segment::{BlockPlace, Summary};
+use crate::domain::codec::short;
 use crate::domain::entry::Entry;
 use crate::domain::id::Lineage;
 use crate::domain::key::KeyHash;

@@ -9,12 +9,12 @@
 //!       | a record of one key as in the journal, kinds 4 to 9; verdicts are those of the journal too, see encoding.rs
 //! ```
 
-use super::codec::{Bytes, put_bytes, put_varint};
 use super::encoding::{self, DAMAGED};
 use super::error::Fault;
-use super::extras;
 use super::fold::Event;
+use crate::domain::codec::{Bytes, put_bytes, put_varint};
 use crate::domain::entry::{Doubt, Verdict};
+use crate::domain::extras;
 use crate::domain::id::{BatchNumber, Instant, IntentNumber};
 use crate::domain::key::{self, KeyHash};
 

@@ -6,11 +6,11 @@
 use super::{Asked, Intake, Outlet};
 use crate::delta::examiner::{Invalid, TakenBack};
 use crate::delta::table::Sighting;
+use crate::domain::codec::{Bytes, put_bytes, put_varint};
 use crate::domain::decision::Reason;
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::KeyHash;
 use crate::engine::fates::records;
-use crate::snapshot::codec::{Bytes, put_bytes, put_varint};
 use crate::spill::Error;
 
 const REASONS: [Reason; 4] =
