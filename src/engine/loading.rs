@@ -5,17 +5,20 @@ use crate::delta::parts::Parts;
 use crate::delta::table::{Cut, Table};
 use crate::domain::id::Epoch;
 use crate::domain::key::KeyHash;
+use crate::domain::sync::{Definition, KeyField};
 use crate::shutdown::on_all_cores;
+use crate::snapshot::header::Header;
 use crate::snapshot::{Error, Stored, View};
 
-/// Bytes that an entry takes in a table beyond those in a segment: one where all keys have one length, else five. Those that hold
-/// more than what is confirmed take nine more; most are few.
-const BESIDE: usize = 5;
+/// Bytes that an entry takes in a table beyond those in a segment, where all keys have one length and where they do not. Those that
+/// hold more than what is confirmed take nine more; most are few.
+const BESIDE: usize = 1;
+const BESIDE_UNEVEN: usize = 5;
 
 /// The parts of a snapshot of which each takes about `room` bytes as a table; `None` holds nothing.
 pub fn parts(view: Option<&View>, room: usize) -> Parts {
     let entries_of = |range| view.map_or(0, |view| view.entries_at_most(&range));
-    let each = view.map_or(0, View::bytes_each) + BESIDE;
+    let each = view.map_or(0, |view| view.bytes_each() + beside(view.header()));
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let entries = entries_of(0..=KeyHash::MAX);
     let is_whole = entries.saturating_mul(each) <= room;
@@ -23,6 +26,12 @@ pub fn parts(view: Option<&View>, room: usize) -> Parts {
     let room = if is_whole { room } else { room / 4 * 3 };
     let cut = Cut::of(entries, cores, room / each);
     Parts::new(cut, room, |shard| entries_of(cut.range(shard)) * each)
+}
+
+fn beside(header: &Header) -> usize {
+    let is_uneven = |field: &KeyField| ["Utf8", "Binary"].contains(&&*field.data_type);
+    let is_even = |definition: &Definition| !definition.key.iter().any(is_uneven);
+    if header.definition.as_ref().is_some_and(is_even) { BESIDE } else { BESIDE_UNEVEN }
 }
 
 /// Loads some shards of a snapshot as the build side of the delta, on all cores; `None` holds nothing. `epoch` is the run's.
