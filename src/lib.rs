@@ -51,8 +51,8 @@
 //!    not is in doubt.
 //! 5. *Committing.* Intents and receipts are folded into the next generation, atomically, and in bounded memory however many
 //!    there are ([`snapshot::commit`]). The tally must add up, and it decides on the outcome ([`domain::run`],
-//!    [`domain::tally`]). What makes the snapshot smaller comes behind that, and no run fails by it
-//!    ([`snapshot::Snapshot::compact`]).
+//!    [`domain::tally`]). What makes the snapshot smaller comes behind the run, and gives way to whoever wants
+//!    the snapshot ([`engine::compacting`]).
 //!
 //! [`domain::run::Phase`] has the table of the legal steps. A kill at any moment leaves a journal, and a key with an
 //! intent and no receipt is in doubt: the next run asserts it again, whatever its fingerprint says.

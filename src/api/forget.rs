@@ -63,7 +63,7 @@ async fn forget(
             format!("nothing is known of a sync `{sync}`; `GET /api/v1/runs` lists what ran");
         return refuse(StatusCode::NOT_FOUND, detail);
     }
-    let turn = app.samples.turns().try_take(&sync);
+    let turn = app.samples.turns().take_unless_working(&sync).await;
     let unfinished = store.rows_of(&sync).await?.unfinished;
     let Some(turn) = turn.filter(|_| unfinished == 0) else {
         let detail = format!("a run of `{sync}` has not ended; stop it, and ask again");

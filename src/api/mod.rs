@@ -201,6 +201,7 @@ pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::control::deciding::Threads;
     use crate::control::turns::Turns;
     use crate::control::work::Engine;
     use crate::control::{handle, sampling};
@@ -220,6 +221,7 @@ pub(crate) mod tests {
             store: store.clone(),
             turns: Turns::default(),
             traces: Traces::default(),
+            threads: Threads::default(),
             abandoned: Abandoned::default(),
         };
         let (samples, _carrier) = sampling::channel(engine, handle.clone(), Vec::new());

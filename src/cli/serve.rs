@@ -25,6 +25,7 @@ use super::time::now;
 use super::{address, last_good, notify, order, reloading, sync};
 use crate::api::{self, App};
 use crate::config::{self, Config, Schedule};
+use crate::control::deciding::Threads;
 use crate::control::handle;
 use crate::control::reload::{self, Known};
 use crate::control::sampling;
@@ -111,7 +112,8 @@ async fn serve(
     let traces = sync::traces(config)?;
     let store = owned.store.clone();
     let (turns, abandoned) = (Turns::default(), Abandoned::default());
-    let engine = Engine { store, turns, traces: traces.clone(), abandoned };
+    let threads = Threads::default();
+    let engine = Engine { store, turns, traces: traces.clone(), threads, abandoned };
     let (samples, carrier) = sampling::channel(engine.clone(), handle.clone(), orders);
     let (close, mut closing) = shutdown::channel();
     let app = App::new(

@@ -26,6 +26,7 @@ use crate::domain::id::RunId;
 use crate::domain::run::{Outcome, Trigger};
 use crate::domain::tally::Tally;
 use crate::engine::abandoned::Abandoned;
+use crate::engine::compacting;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::recovery;
@@ -208,10 +209,15 @@ pub async fn carried_out(
     let bar = output.is_watched().then(|| Bar::start(&order.sync.name, Arc::clone(&progress)));
     let (trigger, revision, began) = (order.trigger, order.revision.clone(), time::now());
     let abandoned = Abandoned::default();
+    let (behind, stop) = (order.clone(), shutdown.clone());
     let ended = engine_run(&owned.store, order, run, shutdown, progress, &abandoned);
     let report = Box::pin(ended).await;
     drop(bar);
     let exit = exit::of(&report, watch.cause());
+    if report.is_compaction_due {
+        // A signal ends this, and is no matter of the run any more.
+        Box::pin(compacting::behind(&owned.store, &behind, &stop)).await;
+    }
     drop(watch);
     traces.ended(&report.trace(trigger, &revision, began));
     telemetry::flush(traces).await;

@@ -1,4 +1,5 @@
-//! The threads on which commands do what takes long: work on snapshots, reads, questions to others.
+//! The threads on which commands do what takes long: work on snapshots, reads, questions to others; and on which snapshots are made
+//! smaller behind runs.
 //!
 //! Not responsible for what is done there. Invariants: once begun it goes on to its end, whoever waits for it, and what may
 //! last hears of the end of the process by itself; the process waits for all of it; nobody else works on the snapshot of a
@@ -38,22 +39,34 @@ impl Threads {
         T: Send + 'static,
         W: AsyncFnOnce() -> T + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        let runtime = Handle::current();
-        {
-            let mut tasks = self.lock();
-            let tasks = tasks.as_mut().ok_or(Refused::Draining)?;
-            tasks.reap();
-            tasks.spawn_blocking(move || {
-                let ended = runtime.block_on(AssertUnwindSafe(work()).catch_unwind());
-                // Whoever asked may be gone; what was done stands all the same.
-                let _ = tell.send(ended);
-            });
-        }
-        match told.await {
+        match self.begin(work)?.await {
             Ok(ended) => Ok(ended.unwrap_or_else(|panic| resume_unwind(panic))),
             Err(_never_began) => Err(Refused::Draining),
         }
+    }
+
+    /// As [`Threads::run`], and waits for nothing: what comes of it is sent.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin<T, W>(&self, work: W) -> Result<oneshot::Receiver<std::thread::Result<T>>, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce() -> T + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let runtime = Handle::current();
+        let mut tasks = self.lock();
+        let tasks = tasks.as_mut().ok_or(Refused::Draining)?;
+        tasks.reap();
+        tasks.spawn_blocking(move || {
+            let ended = runtime.block_on(AssertUnwindSafe(work()).catch_unwind());
+            // Whoever asked may be gone; what was done stands all the same.
+            if let Err(Err(_panic)) = tell.send(ended) {
+                tracing::error!("work that nobody waits for broke off by a defect, please report it with the log");
+            }
+        });
+        Ok(told)
     }
 
     /// Begins nothing more, and resolves once all that was begun is at its end.
@@ -85,7 +98,8 @@ where
 {
     samples.check_ready()?;
     let order = samples.order(sync)?;
-    let turn = samples.turns().try_take(sync).ok_or_else(|| Refused::Working(sync.to_owned()))?;
+    let turn = samples.turns().take_unless_working(sync).await;
+    let turn = turn.ok_or_else(|| Refused::Working(sync.to_owned()))?;
     let store = store.clone();
     let work = async move || {
         let _turn = turn;

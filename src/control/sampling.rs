@@ -60,7 +60,7 @@ pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, 
     let samples = Samples {
         handle: handle.clone(),
         turns: engine.turns.clone(),
-        threads: Threads::default(),
+        threads: engine.threads.clone(),
         abandoned: engine.abandoned.clone(),
         orders: Orders::default(),
         asked: sender,
@@ -120,6 +120,7 @@ impl Samples {
     /// Resolves once the process takes no commands in any more, and what those before began on threads is at its end.
     pub async fn ended(&self) {
         self.draining().await;
+        self.turns.close();
         self.threads.ended().await;
     }
 
@@ -252,8 +253,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
         let (turns, traces) = (Turns::default(), Traces::default());
-        let engine =
-            Engine { store: store.clone(), turns, traces, abandoned: Abandoned::default() };
+        let engine = Engine {
+            store: store.clone(),
+            turns,
+            traces,
+            threads: Threads::default(),
+            abandoned: Abandoned::default(),
+        };
         let (handle, inbox) = handle::channel();
         inbox.readiness.send_replace(Readiness::Ready);
         let (samples, mut carrier) = channel(engine, handle, vec![order("crm")]);

@@ -1,31 +1,125 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
+
+use crate::shutdown::{self, Shutdown, Stage, Stopper};
 
 /// Whose turn it is to work on the snapshot of a sync: of the runs and other commands of one process, one at a time. Cheap
 /// to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Turns(Arc<Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>>);
+pub struct Turns(Arc<Mutex<All>>);
+
+#[derive(Debug, Default)]
+struct All {
+    seats: BTreeMap<String, Seat>,
+    /// The process ends: whoever gives way does so at once.
+    is_closed: bool,
+}
+
+/// Of one sync.
+#[derive(Debug, Default)]
+struct Seat {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// How many wait for the turn.
+    waiting: usize,
+    /// Tells whoever has it, and gives way to others.
+    aside: Option<Stopper>,
+}
 
 /// The turn ends when this is dropped.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedMutexGuard<()>);
+pub struct Turn {
+    turns: Turns,
+    sync: String,
+    #[expect(dead_code, reason = "held for its drop")]
+    held: OwnedMutexGuard<()>,
+}
+
+/// Somebody waits for a turn.
+struct Waiting<'t>(&'t Turns, &'t str);
 
 impl Turns {
     /// Waits for the turn, behind those who waited before. Cancel-safe.
     pub async fn take(&self, sync: &str) -> Turn {
-        Turn(self.of(sync).lock_owned().await)
+        let turn = self.all().seat(sync).ask();
+        let _waiting = Waiting(self, sync);
+        Turn { turns: self.clone(), sync: sync.to_owned(), held: turn.lock_owned().await }
     }
 
-    /// The turn, if nobody has it or waits for it.
-    pub fn try_take(&self, sync: &str) -> Option<Turn> {
-        self.of(sync).try_lock_owned().ok().map(Turn)
+    /// The turn, if nobody has it or waits for it, but for those who give way: their end is waited for. Cancel-safe.
+    pub async fn take_unless_working(&self, sync: &str) -> Option<Turn> {
+        let free = {
+            let mut all = self.all();
+            let seat = all.seat(sync);
+            if seat.aside.is_some() { None } else { Some(Arc::clone(&seat.turn)) }
+        };
+        match free {
+            None => Some(self.take(sync).await),
+            Some(turn) => {
+                let held = turn.try_lock_owned().ok()?;
+                Some(Turn { turns: self.clone(), sync: sync.to_owned(), held })
+            }
+        }
     }
 
-    fn of(&self, sync: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(sync.to_owned()).or_default())
+    /// Whoever gives way does so now, and from here on at once.
+    pub fn close(&self) {
+        let mut all = self.all();
+        all.is_closed = true;
+        all.seats.values().for_each(Seat::make_way);
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    fn seat(&mut self, sync: &str) -> &mut Seat {
+        self.seats.entry(sync.to_owned()).or_default()
+    }
+}
+
+impl Seat {
+    /// Somebody waits from now on.
+    fn ask(&mut self) -> Arc<tokio::sync::Mutex<()>> {
+        self.waiting += 1;
+        self.make_way();
+        Arc::clone(&self.turn)
+    }
+
+    fn make_way(&self) {
+        if let Some(aside) = &self.aside {
+            aside.raise(Stage::Draining);
+        }
+    }
+}
+
+impl Turn {
+    /// From here on it is kept only until somebody else wants it, or the process ends: then what comes back is `Draining`.
+    pub fn give_way(&self) -> Shutdown {
+        let (stopper, shutdown) = shutdown::channel();
+        let mut all = self.turns.all();
+        let is_closed = all.is_closed;
+        let seat = all.seat(&self.sync);
+        if seat.waiting > 0 || is_closed {
+            stopper.raise(Stage::Draining);
+        }
+        seat.aside = Some(stopper);
+        shutdown
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.all().seat(&self.sync).aside = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.all().seat(self.1).waiting -= 1;
     }
 }
 
@@ -41,8 +135,33 @@ mod tests {
         let first = turns.take("crm").await;
         assert!(turns.clone().take("crm").now_or_never().is_none());
         assert!(turns.take("ads").now_or_never().is_some());
-        assert!(turns.try_take("crm").is_none() && turns.try_take("ads").is_some());
+        assert!(turns.take_unless_working("crm").await.is_none());
+        assert!(turns.take_unless_working("ads").await.is_some());
         drop(first);
         assert!(turns.take("crm").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_gives_way_is_told_of_others_and_of_the_end() {
+        let turns = Turns::default();
+        let first = turns.take("crm").await;
+        let told = first.give_way();
+        assert_eq!(told.stage(), Stage::Running);
+        let mut command = Box::pin(turns.take_unless_working("crm"));
+        assert!(command.as_mut().now_or_never().is_none());
+        assert_eq!(told.stage(), Stage::Draining);
+        drop(first);
+        let second = command.await.expect("it waited for the turn");
+        // Now it is work, which gives way to nobody.
+        assert!(turns.take_unless_working("crm").await.is_none());
+        let mut third = Box::pin(turns.take("crm"));
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(second.give_way().stage(), Stage::Draining, "somebody waits already");
+        drop((third, second));
+        let last = turns.take("crm").await;
+        let told = last.give_way();
+        assert_eq!(told.stage(), Stage::Running, "nobody waits any more");
+        turns.close();
+        assert_eq!((told.stage(), last.give_way().stage()), (Stage::Draining, Stage::Draining));
     }
 }

@@ -9,12 +9,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use super::turns::Turns;
+use super::deciding::Threads;
+use super::turns::{Turn, Turns};
 use crate::domain::id::{Instant, RunId};
 use crate::domain::run::Outcome;
 use crate::domain::tally::Tally;
 use crate::engine;
 use crate::engine::abandoned::Abandoned;
+use crate::engine::compacting;
 use crate::engine::order::Order;
 use crate::engine::progress::Progress;
 use crate::engine::report::Report;
@@ -72,6 +74,8 @@ pub struct Engine {
     /// Runs of one sync follow each other, whoever asked for them.
     pub turns: Turns,
     pub traces: Traces,
+    /// On which its snapshot is made smaller behind a run.
+    pub threads: Threads,
     /// Runs of one sync do not read beside a query of an earlier one, as long as that is waited for.
     pub abandoned: Abandoned,
 }
@@ -84,13 +88,13 @@ impl Work for Engine {
         progress: Arc<Progress>,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, Report> {
-        let Engine { store, turns, traces, abandoned } = self.clone();
+        let Engine { store, turns, traces, threads, abandoned } = self.clone();
         async move {
             let runtime = Handle::current();
             let (trigger, revision) = (order.trigger, order.revision.clone());
             let began = engine::run::now();
             let mut stop = shutdown.clone();
-            let _turn = tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 turn = turns.take(&order.sync.name) => turn,
                 () = stop.reached(Stage::Draining) => {
@@ -99,6 +103,7 @@ impl Work for Engine {
                     return report;
                 }
             };
+            let behind = (store.clone(), order.clone());
             let mut tasks = Tasks::default();
             tasks.spawn_blocking(move || {
                 let sync = order.sync.name.clone();
@@ -112,6 +117,9 @@ impl Work for Engine {
             let report = tasks.next().await;
             let report = report.expect("the one task was just spawned and is not aborted");
             traces.ended(&report.trace(trigger, &revision, began));
+            if report.is_compaction_due {
+                compact_behind(&threads, behind, turn);
+            }
             report
         }
         .boxed()
@@ -119,6 +127,17 @@ impl Work for Engine {
 
     fn left_behind(&self) -> BTreeMap<String, RunId> {
         self.abandoned.held()
+    }
+}
+
+/// Makes the snapshot of a sync smaller until somebody else wants the turn, or the process ends.
+fn compact_behind(threads: &Threads, (store, order): (Store, Order), turn: Turn) {
+    let compact = async move || {
+        let told = turn.give_way();
+        compacting::behind(&store, &order, &told).await;
+    };
+    if threads.begin(compact).is_err() {
+        tracing::debug!("the process ends, and a snapshot is made smaller behind a later run");
     }
 }
 
@@ -160,7 +179,13 @@ mod tests {
         let store = Store::open(folder.path()).await.unwrap();
         let turns = Turns::default();
         let (traces, abandoned) = (Traces::default(), Abandoned::default());
-        let engine = Engine { store: store.clone(), turns: turns.clone(), traces, abandoned };
+        let engine = Engine {
+            store: store.clone(),
+            turns: turns.clone(),
+            traces,
+            threads: Threads::default(),
+            abandoned,
+        };
         let _somebody = turns.take("crm").await;
         let (stopper, shutdown) = shutdown::channel();
         let run = store.create_run("crm", None, Trigger::Api, Instant(1)).await.unwrap();

@@ -1,7 +1,8 @@
-//! When the snapshot is made smaller: behind each run that was not stopped, and before a run where too many were.
+//! When the snapshot is made smaller: behind a run, until somebody else wants the snapshot, and before a run where too many were
+//! not followed by that.
 //!
-//! Not responsible for which segments are merged (`snapshot::compaction`). Invariants: a stop ends it at once, with everything
-//! as it was; no run fails by it.
+//! Not responsible for which segments are merged (`snapshot::compaction`). Invariants: whoever wants the snapshot or stops the
+//! process ends it at once, with everything as it was; no run waits for it or fails by it.
 
 use super::order::Order;
 use super::prepare::{self, Error};
@@ -23,6 +24,21 @@ pub async fn compact(store: &Store, snapshot: &mut Snapshot, shutdown: &Shutdown
         tracing::warn!(%sync, %error, "the snapshot could not be made smaller; the next run tries again");
     }
     remembered.is_ok()
+}
+
+/// As [`compact`], behind a run of the order that has ended; to be called by whoever has the sync to itself.
+pub async fn behind(store: &Store, order: &Order, shutdown: &Shutdown) {
+    // The word for that run says nothing of what comes after it.
+    let order = Order { keeps_snapshot: false, ..order.clone() };
+    match prepare::open(store, &order).await {
+        Ok(mut snapshot) => {
+            compact(store, &mut snapshot, shutdown).await;
+        }
+        Err(error) => {
+            let sync = &order.sync.name;
+            tracing::warn!(%sync, %error, "the snapshot cannot be opened to be made smaller");
+        }
+    }
 }
 
 /// As [`compact`], before a run, where the ends of those before it left too much to merge: each of them was stopped or killed.

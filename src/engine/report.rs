@@ -55,6 +55,9 @@ pub struct Report {
     /// The run failed so that no later one does better before a person has done something. Not part of the document.
     #[serde(skip)]
     pub is_halt: bool,
+    /// Segments of the snapshot are to be merged behind the run. Not part of the document.
+    #[serde(skip)]
+    pub is_compaction_due: bool,
     /// When the run came to each of its phases; for its trace, and not part of the document.
     #[serde(skip)]
     pub phases: Vec<(Phase, Instant)>,
@@ -70,7 +73,7 @@ pub struct Took {
     /// Reading and delivering, deletes included.
     pub reading: u64,
     pub draining: u64,
-    /// The commit, and what makes the snapshot smaller behind it.
+    /// The commit.
     pub committing: u64,
 }
 
@@ -141,6 +144,7 @@ impl Report {
             took: Took::default(),
             is_config_fault: false,
             is_halt: false,
+            is_compaction_due: false,
             phases: Vec::new(),
         }
     }

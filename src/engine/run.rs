@@ -179,7 +179,7 @@ async fn follow(
     let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
     line.commit(&end, &tally, was_stopped).await?;
     line.note(store, report).await?;
-    line.compact().await;
+    report.is_compaction_due = line.is_compaction_due();
     tally.check().map_err(Error::Defect)?;
     report.outcome = run::outcome(&tally, was_stopped);
     match end {

@@ -104,6 +104,11 @@ enum Merged {
 }
 
 impl View {
+    /// Whether there is something to merge.
+    pub fn is_compaction_due(&self) -> bool {
+        first_to_merge(&self.sizes()).is_some()
+    }
+
     /// Bytes of the segment into which others are merged behind a commit that adds one of so many bytes, at most; 0 where that
     /// leaves nothing to merge.
     pub fn merged_bytes(&self, added: u64) -> u64 {

@@ -6,6 +6,7 @@ use crate::support::check::check_mirror;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, keys, people};
+use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
 /// Runs whose commits each leave a segment, until one more has to merge them.
@@ -64,4 +65,21 @@ fn segments_are_merged_before_a_run_where_every_one_is_stopped() {
     assert_eq!(left[15..], [16, 17, 2], "{left:?}");
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
     check_mirror(&oracle, &expected(&people(1..=2 * RUNS + 2)));
+}
+
+#[test]
+fn a_server_merges_segments_behind_a_run_that_has_ended() {
+    let oracle = Oracle::start(&["id"]);
+    let head = "server: { listen: \"127.0.0.1:0\" }";
+    let sync = "schedule: { cron: \"30 3 29 2 *\" }";
+    let workspace = Workspace::new(&oracle, Setup { head, sync, ..Setup::default() });
+    let server = Server::start(&workspace);
+    for run in 1..=RUNS + 1 {
+        workspace.write_people(&people(1..=run));
+        workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
+    }
+    until("what the runs left is merged", || (segments(&workspace) == 1).then_some(()));
+    server.end().expect_code(0);
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    check_mirror(&oracle, &expected(&people(1..=RUNS + 1)));
 }

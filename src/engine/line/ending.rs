@@ -1,10 +1,8 @@
-//! The end of a line: what is gone is deleted or held, the counts are drawn up, the journal is folded, the snapshot
-//! made smaller.
+//! The end of a line: what is gone is deleted or held, the counts are drawn up, and the journal is folded.
 
 use super::{End, Line};
 use crate::delta::table::Table;
 use crate::domain::tally::Tally;
-use crate::engine::compacting;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
 use crate::engine::removals::Facts;
@@ -93,9 +91,8 @@ impl Line<'_> {
         prepare::remember(self.store, &self.prepared.snapshot).await
     }
 
-    /// Makes the snapshot smaller where that is due; whoever sees the run ended may ask for the snapshot. It changes nothing of
-    /// what the run came to.
-    pub async fn compact(&mut self) {
-        compacting::compact(self.store, &mut self.prepared.snapshot, &self.shutdown).await;
+    /// Whether segments of the snapshot are to be merged, once the run has ended.
+    pub fn is_compaction_due(&self) -> bool {
+        self.prepared.snapshot.view().is_compaction_due()
     }
 }
