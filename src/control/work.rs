@@ -90,9 +90,16 @@ impl Work for Engine {
             let (trigger, revision) = (order.trigger, order.revision.clone());
             let began = engine::run::now();
             let mut stop = shutdown.clone();
+            let turn = async {
+                match order.chosen.is_some() {
+                    // The queue does not know of samples.
+                    true => turns.take_beside_queue(&order.sync.name).await,
+                    false => turns.take(&order.sync.name).await,
+                }
+            };
             let _turn = tokio::select! {
                 biased;
-                turn = turns.take(&order.sync.name) => turn,
+                turn = turn => turn,
                 () = stop.reached(Stage::Draining) => {
                     let report = without_turn(&store, &order, run).await;
                     traces.ended(&report.trace(trigger, &revision, began));
