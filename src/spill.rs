@@ -31,6 +31,11 @@ pub enum Error {
         source: io::Error,
     },
     #[error(
+        "a row, or a batch of them, takes {bytes} bytes, more than can be put into a temporary file at once; leave long values \
+         out of the model, or raise `memory_limit` so that no row has to wait, and start again"
+    )]
+    TooLong { bytes: usize },
+    #[error(
         "what was put into a temporary file in `{}` cannot be read: {source}; check the disk, or raise `memory_limit`, and \
          start again",
         .folder.display()
@@ -71,12 +76,15 @@ impl Spill {
         Spill { folder, file, key: LessSafeKey::new(key), end }
     }
 
-    /// Compresses, encrypts and appends what is under a gigabyte; from any thread, without a lock held over the write. Blocks.
+    /// Compresses, encrypts and appends what is under three gigabytes; from any thread, without a lock held over the write.
+    /// Blocks.
     ///
     /// # Errors
-    /// There is no room, or no file can be made; other frames are as they were.
+    /// There is no room, no file can be made, or it is longer; other frames are as they were.
     pub fn append(&self, bytes: &[u8]) -> Result<Frame, Error> {
-        self.write(bytes).map_err(|source| Error::Write { folder: self.folder.clone(), source })
+        let length = length(bytes.len())?;
+        self.write(bytes, length)
+            .map_err(|source| Error::Write { folder: self.folder.clone(), source })
     }
 
     /// Replaces the content of `bytes` by what was appended. Blocks.
@@ -94,17 +102,16 @@ impl Spill {
         self.end.load(Ordering::Relaxed)
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<Frame> {
-        let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    fn write(&self, bytes: &[u8], length: u32) -> io::Result<Frame> {
         let file = self.file()?;
-        let most = LENGTH + block::get_maximum_output_size(bytes.len());
+        let most = most(bytes.len()) - MAX_TAG_LEN;
         let mut frame = Vec::with_capacity(most + MAX_TAG_LEN);
         frame.extend_from_slice(&length.to_le_bytes());
         frame.resize(most, 0);
         let compressed = block::compress_into(bytes, &mut frame[LENGTH..]);
         frame.truncate(LENGTH + compressed.map_err(io::Error::other)?);
         let sealed = frame.len() + MAX_TAG_LEN;
-        let length = u32::try_from(sealed).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let length = u32::try_from(sealed).expect("its length was looked at");
         let offset = self.end.fetch_add(u64::from(length), Ordering::Relaxed);
         self.key
             .seal_in_place_append_tag(nonce(offset), Aad::empty(), &mut frame)
@@ -136,6 +143,17 @@ impl Spill {
         let made = tempfile::tempfile_in(&self.folder)?;
         Ok(self.file.get_or_init(|| made))
     }
+}
+
+/// The most bytes that a frame takes of so many.
+fn most(bytes: usize) -> usize {
+    LENGTH + block::get_maximum_output_size(bytes) + MAX_TAG_LEN
+}
+
+/// The length of what is to be one frame.
+fn length(bytes: usize) -> Result<u32, Error> {
+    let fits = u32::try_from(most(bytes)).is_ok();
+    u32::try_from(bytes).ok().filter(|_| fits).ok_or(Error::TooLong { bytes })
 }
 
 /// No two frames begin at the same place, so none comes twice with a key; nor can one frame stand for another.
@@ -221,6 +239,15 @@ mod tests {
         assert_eq!(spill.folder, std::env::temp_dir());
         let frame = spill.append(b"").unwrap();
         assert_eq!(fetched(&spill, &frame), b"");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_frame_is_refused_and_no_room_would_help() {
+        assert_eq!(length(3_000_000_000).unwrap(), 3_000_000_000);
+        for bytes in [4_000_000_000, 1 << 32, 1 << 40] {
+            let said = length(bytes).unwrap_err().to_string();
+            assert!(said.contains(&bytes.to_string()) && !said.contains("make room"), "{said}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -63,7 +63,7 @@ fn human(tested: &Tested) -> String {
 fn looks(config: &Config) -> Vec<Looked> {
     let batch = |sync: &SyncConfig| sync.requests.upsert.batch.records;
     let memory_limit = config.memory_limit.unwrap_or(MEMORY_LIMIT);
-    let look = |sync: &SyncConfig| look(&config.state, &sync.sync.name, batch(sync), memory_limit);
+    let look = |sync: &SyncConfig| look(&config.state, &sync.sync, batch(sync), memory_limit);
     blocking(|| config.syncs.iter().map(look).collect())
 }
 

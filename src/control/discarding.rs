@@ -3,7 +3,7 @@
 //! Not responsible for what a backlog is (`engine::backlog`). Invariants: one count at a time, and one of a sync however many
 //! ask; what came of it is told once, to whoever waits for it or asks next, and never long after it or by another config; a
 //! count takes no turn, as it only reads, and holds up neither a run nor the end of the process; nothing is discarded while a
-//! run of the sync goes.
+//! run of the sync goes, nor beside another discard or a sample ([`Turns`](super::turns::Turns)).
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -51,7 +51,7 @@ pub async fn discard(
     samples.check_ready()?;
     let order = samples.order(sync)?;
     let discarded = async {
-        let _turn = samples.turns().take(sync).await;
+        let _turn = samples.turns().take_beside_queue(sync).await;
         backlog::discard(store, &order, shown, &message, &who).await
     };
     tokio::select! {

@@ -1,13 +1,14 @@
 //! Samples that a server carries out: beside the queue, as they are for syncs that are paused too, one sync at a time.
 //!
 //! Not responsible for what a sample is (`engine`). Invariants: a sample is durable as a run before it is answered; it never
-//! goes beside a run of its sync ([`Turns`]); all have ended when [`Carrier::serve`] returns, unless they were given up on.
+//! goes beside a run of its sync, nor beside another sample ([`Turns`]), and no more than some wait; all have ended when
+//! [`Carrier::serve`] returns, unless they were given up on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::deciding::Threads;
 use super::handle::{Given, Handle, Readiness, Refused};
@@ -26,8 +27,8 @@ use crate::shutdown::{self, Shutdown, Stage, Stopper, Tasks};
 use crate::source::check_condition;
 use crate::store::{self, Audited, NewRun};
 
-/// Samples that may wait to be taken up.
-const WAITING: usize = 16;
+/// Samples that were asked for and have not ended, at most.
+const MOST: usize = 16;
 /// How long their ends may hold up that of the server, once they were told to abort.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -39,30 +40,41 @@ pub struct Samples {
     threads: Threads,
     abandoned: Abandoned,
     orders: Orders,
-    asked: mpsc::Sender<(Order, RunId)>,
+    /// For those that have not ended.
+    places: Arc<Semaphore>,
+    asked: mpsc::Sender<Asked>,
 }
 
 /// The orders of all syncs, an incremental run each, by name.
 type Orders = Arc<Mutex<BTreeMap<String, Order>>>;
 
+/// A sample that was asked for.
+#[derive(Debug)]
+struct Asked {
+    order: Order,
+    run: RunId,
+    place: OwnedSemaphorePermit,
+}
+
 /// Carries them out.
 pub struct Carrier {
     engine: Engine,
     handle: Handle,
-    asked: mpsc::Receiver<(Order, RunId)>,
+    asked: mpsc::Receiver<Asked>,
     tasks: Tasks<Report>,
     going: BTreeMap<RunId, Stopper>,
 }
 
 /// What asks for samples, and what carries them out.
 pub fn channel(engine: Engine, handle: Handle, orders: Vec<Order>) -> (Samples, Carrier) {
-    let (sender, asked) = mpsc::channel(WAITING);
+    let (sender, asked) = mpsc::channel(MOST);
     let samples = Samples {
         handle: handle.clone(),
         turns: engine.turns.clone(),
         threads: engine.threads.clone(),
         abandoned: engine.abandoned.clone(),
         orders: Orders::default(),
+        places: Arc::new(Semaphore::new(MOST)),
         asked: sender,
     };
     samples.replace(orders);
@@ -139,14 +151,13 @@ impl Samples {
         self.check_ready()?;
         let trigger = Trigger::Api;
         let order = Order { chosen: Some(chosen), trigger, ..self.order(sync)? };
-        let place = self.asked.clone().try_reserve_owned().map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Refused::Busy,
-            mpsc::error::TrySendError::Closed(_) => Refused::Draining,
-        })?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_none| Refused::Busy)?;
+        // All that have a place have room in it.
+        let line = self.asked.clone().try_reserve_owned().map_err(|_closed| Refused::Draining)?;
         let asked = async move || {
             let _held = held;
             let run = ask(&given, &order.sync.name, trigger).await?;
-            place.send((order, run));
+            line.send(Asked { order, run, place });
             Ok(run)
         };
         self.threads.run(asked).await?
@@ -190,13 +201,13 @@ impl Carrier {
                 biased;
                 () = shutdown.reached(Stage::Draining) => break,
                 Some(report) = self.tasks.next() => self.ended(report),
-                Some((order, run)) = self.asked.recv() => self.begin(order, run),
+                Some(asked) = self.asked.recv() => self.begin(asked),
             }
         }
         self.asked.close();
         // What was accepted ends too, if only as cancelled; also what is being written now.
-        while let Some((order, run)) = self.asked.recv().await {
-            self.begin(order, run);
+        while let Some(asked) = self.asked.recv().await {
+            self.begin(asked);
         }
         for stage in [Stage::Draining, Stage::Aborting] {
             self.going.values().for_each(|stopper| stopper.raise(stage));
@@ -215,14 +226,14 @@ impl Carrier {
         tracing::error!("samples were given up on; they are recovered at the next start");
     }
 
-    fn begin(&mut self, order: Order, run: RunId) {
+    fn begin(&mut self, Asked { order, run, place }: Asked) {
         let (stopper, shutdown) = shutdown::channel();
         self.going.insert(run, stopper.clone());
         tracing::info!(sync = order.sync.name, %run, "sample begins");
         let engine = self.engine.clone();
         let (progress, going) = self.handle.live().begin(run, order.sync.limits.drain_timeout);
         self.tasks.spawn(async move {
-            let _going = going;
+            let (_going, _place) = (going, place);
             let mut stops = Tasks::default();
             let told = move || tracing::info!(%run, "stopped by a command");
             stops.spawn(stopping::heed(engine.store.clone(), run, stopper, told));
@@ -248,8 +259,14 @@ mod tests {
     use crate::store::Store;
     use crate::telemetry::traces::Traces;
 
-    #[tokio::test]
-    async fn a_sample_is_asked_for_whole_though_whoever_asked_is_gone() {
+    struct Bench {
+        _folder: tempfile::TempDir,
+        store: Store,
+        samples: Samples,
+        carrier: Carrier,
+    }
+
+    async fn bench() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
         let (turns, traces) = (Turns::default(), Traces::default());
@@ -262,13 +279,47 @@ mod tests {
         };
         let (handle, inbox) = handle::channel();
         inbox.readiness.send_replace(Readiness::Ready);
-        let (samples, mut carrier) = channel(engine, handle, vec![order("crm")]);
-        let given =
-            Given { who: "ada".to_owned(), message: None, store: store.clone(), decision: None };
-        let asked = samples.begin("crm", Chosen::default(), given, ());
+        let order = Order { state: folder.path().into(), ..order("crm") };
+        let (samples, carrier) = channel(engine, handle, vec![order]);
+        Bench { _folder: folder, store, samples, carrier }
+    }
+
+    fn given(store: &Store) -> Given {
+        Given { who: "ada".to_owned(), message: None, store: store.clone(), decision: None }
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_asked_for_whole_though_whoever_asked_is_gone() {
+        let Bench { _folder, store, samples, mut carrier } = bench().await;
+        let asked = samples.begin("crm", Chosen::default(), given(&store), ());
         assert!(asked.now_or_never().is_none(), "it is being written, and nobody waits for it");
         let long = Duration::from_secs(30);
-        let (_, run) = tokio::time::timeout(long, carrier.asked.recv()).await.unwrap().unwrap();
-        assert_eq!(store.run(run).await.unwrap().unwrap().sync, "crm");
+        let asked = tokio::time::timeout(long, carrier.asked.recv()).await.unwrap().unwrap();
+        assert_eq!(store.run(asked.run).await.unwrap().unwrap().sync, "crm");
+    }
+
+    #[tokio::test]
+    async fn samples_beyond_those_that_may_wait_are_refused_until_one_has_ended() {
+        let Bench { _folder, store, samples, carrier } = bench().await;
+        let begin = || samples.begin("crm", Chosen::default(), given(&store), ());
+        let (stopper, shutdown) = shutdown::channel();
+        let story = async {
+            // A run of the sync goes for long.
+            let turn = samples.turns().take("crm").await;
+            for _ in 0..MOST {
+                begin().await.unwrap();
+            }
+            let more = begin().await;
+            assert!(matches!(more, Err(Refused::Busy)), "{more:?}");
+            assert_eq!(store.runs(None, 100, None).await.unwrap().len(), MOST, "nothing is queued");
+            drop(turn);
+            while begin().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            stopper.raise(Stage::Draining);
+        };
+        let both = async { tokio::join!(carrier.serve(shutdown), story) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        assert!(store.unfinished().await.unwrap().is_empty());
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Pure rules are in `queue` and `timetable`, the run is the engine's; what is done at the start is in `arming`, how triggers
 //! become runs in `triggers`. Invariants: a trigger is durable before it is
-//! answered; a trigger that was accepted survives the process, as its run stays In Queue in the store; a run that fails
-//! or panics ends nothing but itself.
+//! answered; a trigger that was accepted survives the process, as its run stays In Queue in the store; no run begins of
+//! which it is not known that nobody stopped it and its sync is not paused; a run that fails or panics ends nothing but itself.
 
 mod arming;
 mod reloading;
@@ -210,12 +210,22 @@ impl Service {
     async fn begin(&mut self) {
         self.queue.hold(self.work.left_behind().into_keys().collect());
         while let Some((sync, Waiting { run, wish })) = self.queue.begin() {
-            if let Some(why) = self.why_not(&sync, run).await {
-                self.queue.ended(&sync);
-                if let Err(error) = self.cancel(run, &why).await {
-                    tracing::error!(sync, %run, %error, "a stopped run could not be ended");
+            match self.why_not(&sync, run).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    self.queue.ended(&sync);
+                    if let Err(error) = self.cancel(run, &why).await {
+                        tracing::error!(sync, %run, %error, "a stopped run could not be ended");
+                    }
+                    continue;
                 }
-                continue;
+                Err(error) => {
+                    tracing::warn!(sync, %run, %error, "a run waits, as it is not known whether it may begin");
+                    self.queue.ended(&sync);
+                    self.queue.accept(&sync, wish, run);
+                    // With the next event, or soon.
+                    return;
+                }
             }
             let Some(standing) = self.syncs.get(&sync) else {
                 // It could not be dropped when it left the config; the next start does.
@@ -250,17 +260,11 @@ impl Service {
     }
 
     /// Why a run that waits is not to begin, if there is a reason. A pause from here on finds the run, and asks it to stop.
-    async fn why_not(&self, sync: &str, run: RunId) -> Option<String> {
-        let asked = async {
-            let row = self.store.run(run).await?;
-            Ok(match row.and_then(|row| row.stop) {
-                Some(stop) => Some(recovery::never_began(&stop)),
-                None => self.refusal(sync).await?.map(|refused| not_begun(&refused)),
-            })
-        };
-        asked.await.unwrap_or_else(|error: store::Error| {
-            tracing::warn!(%run, %error, "a stop command could not be looked for");
-            None
+    async fn why_not(&self, sync: &str, run: RunId) -> Result<Option<String>, store::Error> {
+        let row = self.store.run(run).await?;
+        Ok(match row.and_then(|row| row.stop) {
+            Some(stop) => Some(recovery::never_began(&stop)),
+            None => self.refusal(sync).await?.map(|refused| not_begun(&refused)),
         })
     }
 

@@ -8,7 +8,13 @@ use crate::shutdown::{self, Shutdown, Stage, Stopper};
 /// Whose turn it is to work on the snapshot of a sync: of the runs and other commands of one process, one at a time. Cheap
 /// to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Turns(Arc<Mutex<All>>);
+pub struct Turns {
+    all: Arc<Mutex<All>>,
+    /// The one place of what reads beside the queue.
+    beside: Lock,
+}
+
+type Lock = Arc<tokio::sync::Mutex<()>>;
 
 #[derive(Debug, Default)]
 struct All {
@@ -20,7 +26,7 @@ struct All {
 /// Of one sync.
 #[derive(Debug, Default)]
 struct Seat {
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Lock,
     /// How many wait for the turn.
     waiting: usize,
     /// Tells whoever has it, and gives way to others.
@@ -34,6 +40,8 @@ pub struct Turn {
     sync: String,
     #[expect(dead_code, reason = "held for its drop")]
     held: OwnedMutexGuard<()>,
+    /// Of one that reads beside the queue.
+    beside: Option<OwnedMutexGuard<()>>,
 }
 
 /// Somebody waits for a turn.
@@ -44,7 +52,19 @@ impl Turns {
     pub async fn take(&self, sync: &str) -> Turn {
         let turn = self.all().seat(sync).ask();
         let _waiting = Waiting(self, sync);
-        Turn { turns: self.clone(), sync: sync.to_owned(), held: turn.lock_owned().await }
+        self.turn(sync, turn.lock_owned().await)
+    }
+
+    /// As [`Turns::take`], for what reads a model and is not held back by the queue and its limits, such as a sample: one of
+    /// all syncs at a time, as each takes the memory of a run. Whoever waits for its sync keeps nobody else from it.
+    pub async fn take_beside_queue(&self, sync: &str) -> Turn {
+        let mut turn = self.take(sync).await;
+        turn.beside = Some(Arc::clone(&self.beside).lock_owned().await);
+        turn
+    }
+
+    fn turn(&self, sync: &str, held: OwnedMutexGuard<()>) -> Turn {
+        Turn { turns: self.clone(), sync: sync.to_owned(), held, beside: None }
     }
 
     /// The turn, if nobody has it or waits for it, but for those who give way: their end is waited for. Cancel-safe.
@@ -56,10 +76,7 @@ impl Turns {
         };
         match free {
             None => Some(self.take(sync).await),
-            Some(turn) => {
-                let held = turn.try_lock_owned().ok()?;
-                Some(Turn { turns: self.clone(), sync: sync.to_owned(), held })
-            }
+            Some(turn) => turn.try_lock_owned().ok().map(|held| self.turn(sync, held)),
         }
     }
 
@@ -71,7 +88,7 @@ impl Turns {
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +100,7 @@ impl All {
 
 impl Seat {
     /// Somebody waits from now on.
-    fn ask(&mut self) -> Arc<tokio::sync::Mutex<()>> {
+    fn ask(&mut self) -> Lock {
         self.waiting += 1;
         self.make_way();
         Arc::clone(&self.turn)
@@ -98,7 +115,8 @@ impl Seat {
 
 impl Turn {
     /// From here on it is kept only until somebody else wants it, or the process ends: then what comes back is `Draining`.
-    pub fn give_way(&self) -> Shutdown {
+    pub fn give_way(&mut self) -> Shutdown {
+        self.beside = None;
         let (stopper, shutdown) = shutdown::channel();
         let mut all = self.turns.all();
         let is_closed = all.is_closed;
@@ -144,24 +162,40 @@ mod tests {
     #[tokio::test]
     async fn whoever_gives_way_is_told_of_others_and_of_the_end() {
         let turns = Turns::default();
-        let first = turns.take("crm").await;
+        let mut first = turns.take("crm").await;
         let told = first.give_way();
         assert_eq!(told.stage(), Stage::Running);
         let mut command = Box::pin(turns.take_unless_working("crm"));
         assert!(command.as_mut().now_or_never().is_none());
         assert_eq!(told.stage(), Stage::Draining);
         drop(first);
-        let second = command.await.expect("it waited for the turn");
+        let mut second = command.await.expect("it waited for the turn");
         // Now it is work, which gives way to nobody.
         assert!(turns.take_unless_working("crm").await.is_none());
         let mut third = Box::pin(turns.take("crm"));
         assert!(third.as_mut().now_or_never().is_none());
         assert_eq!(second.give_way().stage(), Stage::Draining, "somebody waits already");
         drop((third, second));
-        let last = turns.take("crm").await;
+        let mut last = turns.take("crm").await;
         let told = last.give_way();
         assert_eq!(told.stage(), Stage::Running, "nobody waits any more");
         turns.close();
         assert_eq!((told.stage(), last.give_way().stage()), (Stage::Draining, Stage::Draining));
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_reads_beside_the_queue_and_keeps_nobody_from_it_while_its_sync_is_worked_on()
+     {
+        let turns = Turns::default();
+        let run = turns.take("crm").await;
+        let mut waiting = Box::pin(turns.take_beside_queue("crm"));
+        assert!(waiting.as_mut().now_or_never().is_none(), "it waits for the run");
+        let other =
+            turns.take_beside_queue("ads").now_or_never().expect("nobody is beside the queue");
+        drop(run);
+        assert!(waiting.as_mut().now_or_never().is_none(), "it waits for the other");
+        assert!(turns.take("shop").now_or_never().is_some(), "a run of the queue does not");
+        drop(other);
+        assert!(waiting.now_or_never().is_some());
     }
 }

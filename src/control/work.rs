@@ -94,9 +94,16 @@ impl Work for Engine {
             let (trigger, revision) = (order.trigger, order.revision.clone());
             let began = engine::run::now();
             let mut stop = shutdown.clone();
+            let turn = async {
+                match order.chosen.is_some() {
+                    // The queue does not know of samples.
+                    true => turns.take_beside_queue(&order.sync.name).await,
+                    false => turns.take(&order.sync.name).await,
+                }
+            };
             let turn = tokio::select! {
                 biased;
-                turn = turns.take(&order.sync.name) => turn,
+                turn = turn => turn,
                 () = stop.reached(Stage::Draining) => {
                     let report = without_turn(&store, &order, run).await;
                     traces.ended(&report.trace(trigger, &revision, began));
@@ -131,7 +138,7 @@ impl Work for Engine {
 }
 
 /// Makes the snapshot of a sync smaller until somebody else wants the turn, or the process ends.
-fn compact_behind(threads: &Threads, (store, order): (Store, Order), turn: Turn) {
+fn compact_behind(threads: &Threads, (store, order): (Store, Order), mut turn: Turn) {
     let compact = async move || {
         let told = turn.give_way();
         compacting::behind(&store, &order, &told).await;

@@ -36,12 +36,9 @@ impl Parts {
         self.cut
     }
 
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.bounds.len() - 1
-    }
-
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// The shards of a part; `None` behind the last one.

@@ -93,6 +93,15 @@ pub struct Sync {
     pub limits: RunLimits,
 }
 
+impl Sync {
+    /// Whether records are identified by something else than the model's primary key, as far as the definition alone says so.
+    pub fn has_other_key(&self) -> bool {
+        let Sync { key, mapping, model, .. } = self;
+        let usual = delivered_key(&[], mapping, &model.primary_key);
+        !key.is_empty() && usual.is_none_or(|usual| usual != *key)
+    }
+}
+
 /// What the snapshot's header records of the definition it was made under. Compared at each run's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -269,6 +278,39 @@ mod tests {
         let key = words(&["mail"]);
         assert_eq!(delivered_key(&key, &mapping, &primary_key), Some(key));
         assert_eq!(delivered_key(&[], &mapping[..1], &primary_key), None);
+    }
+
+    #[test]
+    fn a_key_that_names_the_primary_key_is_no_other_key() {
+        let mapped = |field: &str, expression: &str| Mapped {
+            field: field.into(),
+            expression: expression.into(),
+        };
+        let sync = |key: &[&str], mapping: &[Mapped]| Sync {
+            name: "crm".into(),
+            model: Model {
+                name: "people".into(),
+                source: "lake".into(),
+                sql: "SELECT 1".into(),
+                primary_key: vec!["customer_id".into()],
+            },
+            connection: "crm".into(),
+            mode: Mode::Mirror,
+            mapping: mapping.to_vec(),
+            key: key.iter().map(|field| (*field).to_owned()).collect(),
+            check_keys: CheckKeys::Streaming,
+            limits: RunLimits {
+                max_deletes: MaxDeletes::Default,
+                max_invalid: 0,
+                drain_timeout: std::time::Duration::ZERO,
+            },
+        };
+        let mapping = [mapped("mail", "email"), mapped("id", "customer_id")];
+        for (key, is_other) in [(&[][..], false), (&["id"], false), (&["mail"], true)] {
+            assert_eq!(sync(key, &mapping).has_other_key(), is_other, "{key:?}");
+        }
+        assert!(!sync(&["customer_id"], &[]).has_other_key());
+        assert!(sync(&["id"], &mapping[..1]).has_other_key());
     }
 
     #[test]

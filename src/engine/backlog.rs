@@ -1,39 +1,41 @@
 //! The backlog of a sync: what its next run would send, and a person's decision that none of it shall be sent.
 //!
-//! Reads as a plan does. Not responsible for the pause that comes with it. Guards: a key in doubt is never waived, as the
-//! destination may hold something else than anybody knows; nothing is waived but after a complete, proven read, and no more
-//! than the person was shown; a waiver is for one content in one epoch.
+//! Reads as a plan does. Not responsible for the pause that comes with it, nor for where its keys lie (`listed`). Guards: a key
+//! in doubt is never waived, as the destination may hold something else than anybody knows; nothing is waived but after a
+//! complete, proven read, and no more than the person was shown; a waiver is for one content in one epoch.
 
-use std::collections::BTreeMap;
+mod listed;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::yield_now;
 
+use self::listed::{Listed, Wait};
 use super::decisions;
 use super::fates::Fates;
-use super::intake::{self, Intake, Outlet};
+use super::intake::{Intake, Waiting};
 use super::memory::Shares;
 use super::order::Order;
 use super::passes::{Passes, Terms};
+use super::piles::PILES;
 use super::prepare::{self, Error};
 use super::proving;
 use super::reading::QueryRuntime;
 use super::run::now;
 use super::viewing;
-use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
-use crate::domain::entry::{Entry, Fingerprint, Waiver};
+use crate::domain::entry::Waiver;
 use crate::domain::id::{Epoch, Instant, IntentNumber};
-use crate::domain::key::KeyHash;
 use crate::domain::message::one_line;
 use crate::domain::sync::Mode;
 use crate::domain::whole::whole;
 use crate::points::{self, Point};
 use crate::shutdown::blocking;
 use crate::snapshot::record::Record;
-use crate::snapshot::{self, Snapshot, View};
+use crate::snapshot::{Snapshot, View};
 use crate::spill::Spill;
 use crate::store::{Audited, Decision, Store};
 
@@ -62,27 +64,13 @@ pub struct Backlog {
     pub in_doubt: u64,
 }
 
-/// Keys with their hashes, in the order of a snapshot, and the content that is waived for each.
-type Waived = BTreeMap<(KeyHash, Vec<u8>), Fingerprint>;
-
-/// What waits, by its keys.
+/// What waits, with its keys.
 struct Found {
-    waived: Waived,
-    forgotten: Vec<Vec<u8>>,
-    in_doubt: u64,
-    /// Of those in doubt, deletes that are held.
+    backlog: Backlog,
+    listed: Listed,
+    /// Of the deletes in doubt, those that are held.
     still_held: u64,
     epoch: Epoch,
-}
-
-impl Found {
-    fn backlog(&self) -> Backlog {
-        Backlog {
-            changes: self.waived.len() as u64,
-            removals: self.forgotten.len() as u64,
-            in_doubt: self.in_doubt,
-        }
-    }
 }
 
 /// Counts the backlog; writes nothing.
@@ -92,7 +80,7 @@ impl Found {
 pub async fn count(store: &Store, order: &Order) -> Result<Backlog, Error> {
     let view = viewing::view(store.into(), order).await?;
     let view = view.ok_or_else(|| Error::NeverRan(order.sync.name.clone()))?;
-    Ok(find(store, order, &view).await?.backlog())
+    Ok(find(store, order, &view).await?.backlog)
 }
 
 /// Waives the changes of the backlog and discards its removals, as far as they are no more than was `shown`; what that came
@@ -110,8 +98,7 @@ pub async fn discard(
 ) -> Result<Backlog, Error> {
     let mut snapshot = prepare::open(store, order).await?;
     let found = find(store, order, snapshot.view()).await?;
-    let backlog = found.backlog();
-    let Backlog { changes, removals, .. } = backlog;
+    let Backlog { changes, removals, .. } = found.backlog;
     if changes > shown.changes || removals > shown.removals {
         return Err(Error::Refused(format!(
             "the backlog of `{}` has grown to {changes} changes and {removals} removals meanwhile; nothing was discarded, ask \
@@ -135,29 +122,35 @@ pub async fn discard(
         drop(snapshot);
         // What cannot be known now is by whoever opens the snapshot next.
         let _ = prepare::open(store, order).await;
-        return Err(error.into());
+        return Err(error);
     }
     prepare::remember(store, &snapshot).await?;
     decisions::carry_out(store, &mut snapshot, pending).await?;
-    Ok(backlog)
+    Ok(found.backlog)
 }
 
-fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), snapshot::Error> {
-    for ((_, key), fingerprint) in &found.waived {
-        let waiver = Waiver { fingerprint: *fingerprint, epoch: found.epoch };
-        snapshot.journal().append(&Record::Waive { key, waiver });
-    }
-    for key in &found.forgotten {
-        snapshot.journal().append(&Record::Forget { key });
+fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), Error> {
+    let view = snapshot.view().clone();
+    let mut decide = |key: &[u8], what: Wait| {
+        let record = match what {
+            Wait::Change(fingerprint) => {
+                Record::Waive { key, waiver: Waiver { fingerprint, epoch: found.epoch } }
+            }
+            Wait::Removal => Record::Forget { key },
+        };
+        snapshot.journal().append(&record);
+    };
+    for pile in 0..PILES {
+        found.listed.visit(pile, &view, &mut decide)?;
     }
     snapshot.journal().write()?;
-    let committed = snapshot.commit(|header| {
+    snapshot.commit(|header| {
         header.hold = header.hold.take().filter(|_| found.still_held > 0);
         if let Some(hold) = &mut header.hold {
             hold.keys = found.still_held;
         }
-    });
-    committed.map(drop)
+    })?;
+    Ok(())
 }
 
 async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error> {
@@ -196,141 +189,165 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     };
     let begun = Passes::begin(terms, reading.partitions).await?;
     let (mut passes, mut readers) = begun.expect("nothing stops it");
-    let fates = Fates::new(Shares::of(memory), Arc::clone(&spill));
-    let mut intake = Intake::new(IntentNumber(0), intake::Waiting::default(), fates);
-    let (mut waiting, mut gone) = (Waiting::default(), Gone::default());
+    let shares = Shares::of(memory);
+    let fates = Fates::new(shares, Arc::clone(&spill));
+    let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+    let (mut listed, mut doubted) = (Listed::new(&spill, shares.table, name), Doubted::default());
     loop {
         while let Some(chunk) = readers.next().await {
-            intake.take(&chunk, &mut waiting)?;
-            check_room(waiting.bytes + gone.bytes, memory, name)?;
+            intake.take(&chunk, &mut listed)?;
+            listed.check()?;
         }
         readers.end().await?;
-        let room = memory.saturating_sub(waiting.bytes);
-        blocking(|| gone.collect(passes.table(), order.sync.mode, epoch, started, room));
-        check_room(waiting.bytes + gone.bytes, memory, name)?;
+        let table = passes.table();
+        blocking(|| doubted.part(table, order.sync.mode, epoch, started, &mut listed))?;
         let Some(next) = passes.next().await? else { break };
         readers = next;
     }
+    // The keys have the room of its table from here on.
+    drop(passes);
     while intake.has_unsure() {
-        blocking(|| intake.decide(&mut waiting))?;
-        check_room(waiting.bytes + gone.bytes, memory, name)?;
+        blocking(|| intake.decide(&mut listed))?;
+        listed.check()?;
+        yield_now().await;
     }
-    proving::check_rows(model, Some(header), intake.counts.tally().rows_read)?;
+    let tally = intake.counts.tally();
+    drop(intake);
+    proving::check_rows(model, Some(header), tally.rows_read)?;
     proving::check_files(reading.proof, runtime).await?;
-    let in_doubt = blocking(|| waiting.leave_doubts(view))?;
-    Ok(Found {
-        in_doubt: in_doubt + intake.lane.len() as u64 + gone.in_doubt,
-        waived: waiting.waived,
-        forgotten: gone.forgotten,
-        still_held: gone.still_held,
-        epoch,
-    })
+    let mut backlog = counted(&listed, view, tally.upserts).await?;
+    backlog.in_doubt += doubted.deletes;
+    Ok(Found { backlog, listed, still_held: doubted.held, epoch })
 }
 
-/// What no row met.
+/// What the list comes to, where the next run would send so many rows.
+async fn counted(listed: &Listed, view: &View, upserts: u64) -> Result<Backlog, Error> {
+    let mut backlog = Backlog::default();
+    for pile in 0..PILES {
+        let mut count = |_: &[u8], what: Wait| match what {
+            Wait::Change(_) => backlog.changes += 1,
+            Wait::Removal => backlog.removals += 1,
+        };
+        blocking(|| listed.visit(pile, view, &mut count))?;
+        // Whoever asked may be gone.
+        yield_now().await;
+    }
+    // What is to be sent and cannot be waived is in doubt, wherever it waits.
+    backlog.in_doubt = upserts.saturating_sub(backlog.changes);
+    Ok(backlog)
+}
+
+/// Deletes that are in doubt.
 #[derive(Debug, Default)]
-struct Gone {
-    forgotten: Vec<Vec<u8>>,
-    in_doubt: u64,
-    still_held: u64,
-    /// Of the keys, roughly.
-    bytes: u64,
+struct Doubted {
+    deletes: u64,
+    /// Those of them that are held.
+    held: u64,
 }
 
-impl Gone {
-    /// Adds the entries of a part of the snapshot that no row met; stops once all keys take more than `room` bytes.
-    fn collect(&mut self, table: &Table, mode: Mode, epoch: Epoch, now: Instant, room: u64) {
+impl Doubted {
+    /// Adds those of a part of the snapshot, of the entries that no row met; what may be discarded of them is listed.
+    fn part(
+        &mut self,
+        table: &Table,
+        mode: Mode,
+        epoch: Epoch,
+        now: Instant,
+        listed: &mut Listed,
+    ) -> Result<(), Error> {
         for place in table.unmet() {
-            if self.bytes > room {
-                return;
-            }
             let entry = table.entry(place, epoch);
             match decision::absent(&entry, mode, epoch, now) {
                 Absent::Keep | Absent::Forget => {}
                 Absent::Delete | Absent::Deferred if entry.doubt.is_some() => {
-                    self.in_doubt += 1;
-                    self.still_held += u64::from(entry.held.is_some());
+                    self.deletes += 1;
+                    self.held += u64::from(entry.held.is_some());
                 }
-                Absent::Delete | Absent::Deferred => {
-                    let key = table.key(place).to_vec();
-                    self.bytes += (key.len() + EACH) as u64;
-                    self.forgotten.push(key);
-                }
+                Absent::Delete | Absent::Deferred => listed.add_removal(table.key(place))?,
             }
         }
+        Ok(())
     }
-}
-
-/// # Errors
-/// The keys take more than `memory` bytes.
-fn check_room(bytes: u64, memory: u64, name: &str) -> Result<(), Error> {
-    if bytes <= memory {
-        return Ok(());
-    }
-    Err(Error::Refused(format!(
-        "the keys of the backlog of `{name}` do not fit into `memory_limit`; raise it, and ask again"
-    )))
-}
-
-/// Bytes of bookkeeping for each key, roughly.
-const EACH: usize = 96;
-
-/// Where the operations of the backlog go instead of away.
-#[derive(Default)]
-struct Waiting {
-    waived: Waived,
-    /// Of the keys, roughly.
-    bytes: u64,
-}
-
-impl Waiting {
-    /// Takes the keys out that are in doubt in the snapshot, and says how many they are; once no more come. Blocks.
-    fn leave_doubts(&mut self, view: &View) -> Result<u64, snapshot::Error> {
-        let keys = self.waived.keys().map(|(hash, key)| (*hash, &key[..]));
-        let is_in_doubt = |entry: Option<Entry>| entry.is_some_and(|entry| entry.doubt.is_some());
-        let found = view.entries_of(keys).map(|entry| entry.map(is_in_doubt));
-        let mut found = found.collect::<Result<Vec<bool>, _>>()?.into_iter();
-        let before = self.waived.len();
-        self.waived.retain(|_, _| found.next() == Some(false));
-        Ok((before - self.waived.len()) as u64)
-    }
-}
-
-impl Outlet for Waiting {
-    fn push(&mut self, item: &Item<'_>) {
-        self.bytes += (item.key.len() + EACH) as u64;
-        self.waived.insert((item.key_hash, item.key.to_vec()), item.fingerprint);
-    }
-
-    fn withdraw(&mut self, hash: KeyHash, key: &[u8]) -> bool {
-        self.waived.remove(&(hash, key.to_vec()));
-        true
-    }
-
-    fn note(&mut self, _record: &Record<'_>) {}
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::delta::table::Cut;
-    use crate::domain::entry::Confirmed;
-    use crate::domain::key;
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
 
-    #[test]
-    fn what_no_row_met_is_collected_as_far_as_there_is_room_for_its_keys() {
-        let mut keys: Vec<[u8; 1]> = (0..100).map(|number| [number]).collect();
-        keys.sort_by_key(|key| key::hash(key));
-        let mut builder = Cut::default().builder(Epoch(1), keys.len());
-        let confirmed = Confirmed { fingerprint: 7, epoch: Epoch(1) };
-        keys.iter().for_each(|key| builder.push_confirmed(key::hash(key), key, confirmed));
-        let table = Cut::default().table(0, vec![builder.finish()]);
-        let each = 1 + EACH as u64;
-        for (room, collected) in [(u64::MAX, 100), (10 * each, 11), (0, 1)] {
-            let mut gone = Gone::default();
-            gone.collect(&table, Mode::Mirror, Epoch(1), Instant(0), room);
-            assert_eq!(gone.forgotten.len(), collected);
-            assert_eq!(check_room(gone.bytes, room, "s").is_ok(), collected == 100);
+    use super::*;
+    use crate::delta::examiner::{Candidate, Examiner};
+    use crate::delta::fingerprint::{self, Fingerprinter};
+    use crate::delta::keys::Keys;
+    use crate::delta::table::Cut;
+    use crate::domain::column::Column;
+    use crate::domain::entry::{Doubt, Entry, Operation};
+    use crate::domain::id::BatchNumber;
+    use crate::domain::key;
+    use crate::engine::late::Late;
+    use crate::engine::reading::{Chunk, Rendered};
+    use crate::snapshot::memory_disk::MemoryDisk;
+
+    /// Two rows, of which the first is in doubt, as its key came twice in the read that sent it.
+    fn chunk() -> Chunk {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let columns = [Column::new(&ids).unwrap()];
+        let keys = Keys::new(&[&columns[0]], 2);
+        let doubt = Doubt {
+            operation: Operation::Upsert,
+            fingerprint: 7,
+            number: IntentNumber(5),
+            batch: BatchNumber(5),
+            index: 0,
+            is_repeated: true,
+            is_spent: false,
+        };
+        let mut builder = Cut::default().builder(Epoch(1), 1);
+        let entry = Entry { doubt: Some(doubt), ..Entry::default() };
+        builder.push(keys.hash(0), keys.key(0), entry);
+        let examiner = Examiner {
+            table: Arc::new(Cut::default().table(0, vec![builder.finish()])),
+            fingerprinter: Fingerprinter::new(fingerprint::VERSION, ["id"]),
+            key: vec![0],
+            primary: None,
+            epoch: Epoch(1),
+            scope: Scope::Backlog,
+            now: Instant(0),
+        };
+        let examined = examiner.examine(&columns, 2).unwrap();
+        let rendered = |candidate: &Candidate| Rendered {
+            candidate: *candidate,
+            fragment: 0..0,
+            target_len: 0,
+        };
+        let operations = examined.candidates.iter().map(rendered).collect();
+        Chunk { examined, operations, fragments: Vec::new(), unrenderable: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_doubt_is_counted_also_where_no_more_of_it_may_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let spill = Arc::new(Spill::new(folder.path()));
+        let mut snapshot = Snapshot::open(Arc::new(MemoryDisk::new()), "s", None).unwrap();
+        snapshot.commit(|header| header.epoch = Epoch(1)).unwrap();
+        for is_full in [false, true] {
+            let fates = Fates::new(Shares::of(512 << 20), Arc::clone(&spill));
+            let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+            let others = Late {
+                key: vec![0],
+                hash: key::hash(&[0]),
+                fingerprint: 1,
+                fragment: vec![0; if is_full { 65 << 20 } else { 0 }],
+                target_len: 0,
+                repeats: None,
+                is_retry: false,
+                needs_proof: true,
+            };
+            intake.lane.push(others);
+            let mut listed = Listed::new(&spill, 1 << 20, "s");
+            intake.take(&chunk(), &mut listed).unwrap();
+            let upserts = intake.counts.tally().upserts;
+            let found = counted(&listed, snapshot.view(), upserts).await.unwrap();
+            assert_eq!(found, Backlog { changes: 1, removals: 0, in_doubt: 1 }, "{is_full}");
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{prepare, report};
 use crate::destination::definition::Connection;
 use crate::destination::http::identify;
 use crate::domain::kind::Kind;
+use crate::domain::sync::Sync;
 use crate::snapshot::View;
 use crate::snapshot::disk::LocalDisk;
 
@@ -88,7 +89,8 @@ pub struct Looked {
 }
 
 /// Looks at the disk of the sync's snapshot, for runs in batches of so many records that read the files of the last one. Blocks.
-pub fn look(state: &Path, sync: &str, batch: u32, memory_limit: u64) -> Looked {
+pub fn look(state: &Path, sync: &Sync, batch: u32, memory_limit: u64) -> Looked {
+    let (has_primary, sync) = (sync.has_other_key(), sync.name.as_str());
     let disk = LocalDisk::existing(prepare::folder(state, sync));
     let looked = Looked {
         sync: sync.to_owned(),
@@ -104,7 +106,7 @@ pub fn look(state: &Path, sync: &str, batch: u32, memory_limit: u64) -> Looked {
     let view = view.as_ref();
     let baseline = view.and_then(|view| view.header().baseline.as_ref());
     let read = baseline.map_or(0, |baseline| disk_need::bytes(&baseline.files));
-    let runs = Runs { state, sync, view, batch, memory_limit, read };
+    let runs = Runs { state, sync, view, batch, memory_limit, has_primary, read };
     let is_full = view.is_none_or(|view| view.header().is_epoch_open);
     let next = runs.room(if is_full { Kind::Full } else { Kind::Incremental });
     let full = (!is_full).then(|| runs.room(Kind::Full));

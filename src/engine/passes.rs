@@ -5,6 +5,7 @@
 //! next one is loaded. Not here: what a chunk means (`intake`), what becomes of keys that no row met (`removals`).
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,9 +73,7 @@ impl Passes {
         streams: Vec<SendableRecordBatchStream>,
     ) -> Result<Option<(Passes, Readers)>, Error> {
         let shares = Shares::of(terms.memory_limit);
-        let room =
-            if terms.columns.has_primary() { shares.table_beside_keys } else { shares.table };
-        let parts = loading::parts(terms.view, room);
+        let parts = parts(terms.view, &shares, terms.columns.has_primary());
         let examiner = terms.columns.examiner(
             terms.scope,
             &Arc::new(nothing()),
@@ -114,7 +113,8 @@ impl Passes {
     }
 
     /// Loads the next part and begins to read the rows that waited for it; to be called once the pass before has ended. `None`
-    /// behind the last part, and where a stop came. Dropping the future leaves nothing behind that goes on for long.
+    /// behind the last part, and where a stop came. Dropping the future leaves nothing behind that goes on for longer than a
+    /// shard takes.
     ///
     /// # Errors
     /// A file of the snapshot is damaged, or rows that waited cannot be written.
@@ -138,14 +138,9 @@ impl Passes {
         let Some(shards) = self.parts.shards(self.next) else { return Ok(false) };
         self.next += 1;
         self.hold(nothing());
-        let (view, epoch, cut) = (self.view.clone(), self.epoch, self.parts.cut());
-        let shutdown = self.shutdown.clone();
-        let is_stopped =
-            move || shutdown.as_ref().is_some_and(|shutdown| shutdown.stage() > Stage::Running);
-        let mut tasks: Tasks<Result<Option<Table>, snapshot::Error>> = Tasks::default();
-        let load = move || load_part(view.as_ref(), epoch, cut, shards, &is_stopped);
-        tasks.spawn_blocking_on(load, &self.runtime);
-        let loaded = tasks.next().await.expect("the one task was just spawned")?;
+        let (view, shutdown) = (self.view.clone(), self.shutdown.clone());
+        let load = load(view, self.epoch, self.parts.cut(), shards, shutdown, &self.runtime);
+        let loaded = load.await?;
         let is_loaded = loaded.is_some();
         self.hold(loaded.unwrap_or_else(nothing));
         Ok(is_loaded)
@@ -156,7 +151,141 @@ impl Passes {
     }
 }
 
+/// The parts in which a run compares a snapshot with its rows. `has_primary`: primary keys take a part of the memory, as the
+/// delivered keys are others.
+pub fn parts(view: Option<&View>, shares: &Shares, has_primary: bool) -> Parts {
+    let room = if has_primary { shares.table_beside_keys } else { shares.table };
+    loading::parts(view, room)
+}
+
+/// Loads some shards of a snapshot on another runtime. Comes back without a table where a stop came; dropped, it is given up
+/// once the shards that are being loaded are.
+async fn load(
+    view: Option<View>,
+    epoch: Epoch,
+    cut: Cut,
+    shards: Range<usize>,
+    shutdown: Option<Shutdown>,
+    runtime: &Handle,
+) -> Result<Option<Table>, snapshot::Error> {
+    let asked = Arc::new(());
+    let heard = Arc::downgrade(&asked);
+    let is_stopped = move || {
+        let is_running = |shutdown: &Shutdown| shutdown.stage() == Stage::Running;
+        heard.strong_count() == 0 || !shutdown.as_ref().is_none_or(is_running)
+    };
+    let mut tasks: Tasks<Result<Option<Table>, snapshot::Error>> = Tasks::default();
+    let load = move || load_part(view.as_ref(), epoch, cut, shards, &is_stopped);
+    tasks.spawn_blocking_on(load, runtime);
+    let loaded = tasks.next().await.expect("the one task was just spawned");
+    drop(asked);
+    loaded
+}
+
 /// A table of no part.
 fn nothing() -> Table {
     Cut::default().table(0, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::domain::entry::Waiver;
+    use crate::snapshot::Snapshot;
+    use crate::snapshot::disk::{Disk, DiskFile, DiskView};
+    use crate::snapshot::memory_disk::MemoryDisk;
+    use crate::snapshot::record::Record;
+
+    /// A disk whose reads wait for the gate, and are counted.
+    #[derive(Debug, Clone)]
+    struct Slow(MemoryDisk, Arc<Gate>);
+
+    #[derive(Debug, Default)]
+    struct Gate {
+        reads: AtomicUsize,
+        is_open: Mutex<()>,
+    }
+
+    #[derive(Debug)]
+    struct Gated(Box<dyn DiskView>, Arc<Gate>);
+
+    impl DiskView for Gated {
+        fn size(&self) -> io::Result<u64> {
+            self.0.size()
+        }
+
+        fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+            self.1.reads.fetch_add(1, Ordering::SeqCst);
+            drop(self.1.is_open.lock().unwrap_or_else(PoisonError::into_inner));
+            self.0.read_at(offset, length)
+        }
+    }
+
+    impl Disk for Slow {
+        fn open(&self, name: &str) -> io::Result<Box<dyn DiskView>> {
+            Ok(Box::new(Gated(self.0.open(name)?, Arc::clone(&self.1))))
+        }
+
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.0.list()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+            self.0.create(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync_directory(&self) -> io::Result<()> {
+            self.0.sync_directory()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_load_that_nobody_waits_for_any_more_is_given_up() {
+        let disk = MemoryDisk::new();
+        let mut snapshot = Snapshot::open(Arc::new(disk.clone()), "s", None).unwrap();
+        snapshot.commit(|header| header.epoch = Epoch(1)).unwrap();
+        for number in 0..1_000_u32 {
+            let (key, waiver) = (&number.to_le_bytes(), Waiver { fingerprint: 1, epoch: Epoch(1) });
+            snapshot.journal().append(&Record::Waive { key, waiver });
+        }
+        snapshot.commit(|_| {}).unwrap();
+        drop(snapshot);
+        let gate = Arc::new(Gate::default());
+        let view = View::read(&Slow(disk, Arc::clone(&gate)), "s").unwrap();
+        let cut = Cut::of(1_000, 1, 0);
+        assert!(cut.shards() > 500, "each of which is read from the disk");
+        let before = gate.reads.load(Ordering::SeqCst);
+        {
+            let closed = gate.is_open.lock().unwrap();
+            let runtime = Handle::current();
+            let mut loading = Box::pin(load(view, Epoch(1), cut, 0..cut.shards(), None, &runtime));
+            assert!(loading.as_mut().now_or_never().is_none());
+            while gate.reads.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+            drop(loading);
+            drop(closed);
+        }
+        // The last to hold the segment is the load.
+        while Arc::strong_count(&gate) > 1 {
+            std::thread::yield_now();
+        }
+        let reads = gate.reads.load(Ordering::SeqCst) - before;
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        assert!(reads <= 2 * cores, "{reads} reads of {} shards", cut.shards());
+    }
 }

@@ -165,7 +165,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let model = &order.sync.model.name;
     let mut warnings: Vec<String> =
         reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
-    let room = disk_need::of(order, view.as_ref(), sent.choice.kind, &reading.files);
+    let kind = sent.choice.kind;
+    let room = disk_need::of(order, view.as_ref(), kind, &sent.columns, &reading.files);
     warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,

@@ -206,7 +206,8 @@ pub async fn prepare(
     if is_sample {
         (choice, reuse_floor) = opening::of_sample(choice, header);
     }
-    disk_need::of(order, Some(snapshot.view()), choice.kind, &reading.files).check()?;
+    let view = Some(snapshot.view());
+    disk_need::of(order, view, choice.kind, &sent.columns, &reading.files).check()?;
     sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {

@@ -114,19 +114,19 @@ impl Merge {
         while let Some(cursor) = self.cursors.get_mut(self.current) {
             let bound = self.limit.unwrap_or(KeyHash::MAX).min(self.last);
             let end = cursor.block.count() - 1;
-            loop {
+            let is_shown = loop {
                 let Some(confirmed) = cursor.block.plain(cursor.position) else { return Ok(()) };
                 show(cursor.hash, cursor.block.key(cursor.position), confirmed);
                 if cursor.position == end {
-                    break;
+                    break true;
                 }
                 cursor.position += 1;
                 cursor.hash = key::hash(cursor.key());
                 if cursor.hash >= bound {
-                    break;
+                    break false;
                 }
-            }
-            match cursor.position == end && cursor.hash < bound {
+            };
+            match is_shown {
                 true => self.advance()?,
                 false => self.settle(true)?,
             }

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod fold;
+mod merge;
 mod model;
 mod rest;
 mod room;

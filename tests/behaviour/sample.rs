@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::control_plane;
 use crate::again;
 use crate::support::SOON;
 use crate::support::case::Case;
@@ -220,6 +221,35 @@ fn a_server_carries_a_sample_out_also_for_a_paused_sync_and_behind_a_run_that_go
     assert_eq!(after, before, "nothing is queued");
     server.end().expect_code(0);
     check_mirror(&oracle, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_server_carries_out_one_sample_at_a_time_beside_the_runs_of_its_queue() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = control_plane::workspace(&oracle, HEAD, &[("a", ""), ("b", ""), ("c", "")]);
+    let server = Server::start(&workspace);
+    for sync in ["a", "b", "c"] {
+        assert_eq!(server.ended(control_plane::run(&server, sync))["phase"], "succeeded");
+    }
+    let sample = |sync: &str| {
+        let asked = server.post(&format!("/api/v1/syncs/{sync}/sample"), r#"{"limit": 1}"#);
+        asked.expect(202).json["run"].as_u64().expect("a number")
+    };
+    let before = oracle.request_count();
+    oracle.on_next(Fault::Hold);
+    let first = sample("a");
+    oracle.wait_for_requests(before + 1, SOON);
+    let second = sample("b");
+    // Time enough for the other sample, if it were not to wait.
+    for _ in 0..3 {
+        assert_eq!(server.ended(control_plane::run(&server, "c"))["phase"], "succeeded");
+    }
+    assert_eq!(server.get(&format!("/api/v1/runs/{second}")).expect(200).json["phase"], "in queue");
+    oracle.release();
+    for run in [first, second] {
+        assert_eq!(server.ended(run)["tally"]["delivered"], 1);
+    }
+    server.end().expect_code(0);
 }
 
 #[test]

@@ -347,3 +347,41 @@ async fn a_sample_since_a_missed_tick_hides_it_from_nobody() {
     let next = service.next_firings().await.unwrap();
     assert!(next[0].1 <= Instant(now + MINUTE), "{next:?}");
 }
+
+/// Another hand on the state's database.
+async fn at_the_database(folder: &tempfile::TempDir, statement: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new();
+    let options = options.filename(folder.path().join("counterflow.db"));
+    let pool = sqlx::sqlite::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query(statement).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_run_of_which_it_is_not_known_whether_it_may_begin_waits_until_it_is() {
+    let (folder, store) = open().await;
+    let (mut bench, service, shutdown) = bench(&store, &[("crm", None)], 0).await;
+    let story = async {
+        tokio::task::yield_now().await;
+        let first = bench.handle.run("crm", SOME).await.unwrap();
+        let began = bench.next().await;
+        let second = bench.handle.run("crm", FULL).await.unwrap();
+        at_the_database(&folder, "ALTER TABLE pauses RENAME TO away").await;
+        began.end.send(Outcome::Failed).unwrap();
+        while bench.handle.report(first.run).is_none() {
+            tokio::task::yield_now().await;
+        }
+        let refused = bench.handle.run("crm", SOME).await;
+        assert!(matches!(refused, Err(Refused::Store(_))), "{refused:?}");
+        bench.none_begins();
+        assert_eq!(bench.phase(second.run).await, Phase::InQueue);
+        at_the_database(&folder, "ALTER TABLE away RENAME TO pauses").await;
+        let next = bench.next().await;
+        assert_eq!((next.run, next.order.is_full), (second.run, true));
+        next.end.send(Outcome::Failed).unwrap();
+        bench.wait_for(second.run, Phase::Ended(Outcome::Failed)).await;
+        bench.none_begins();
+        bench.stopper.raise(Stage::Draining);
+    };
+    tokio::join!(service.serve(shutdown), story);
+}

@@ -1,0 +1,73 @@
+//! A walk over keys that somebody chose so that they share a hash, and over ranges that end at a key.
+
+use std::ops::RangeInclusive;
+
+use super::*;
+
+/// The first bytes of the secret of XXH3, by which keys of 17 to 32 bytes are mixed.
+const SECRET: [u64; 2] = [0xbe4b_a423_396c_feb8, 0x1cad_21f7_2c81_017c];
+
+/// Two keys of one hash. XXH3 multiplies two halves of a key, each less a part of the secret: where either is that part, the
+/// product says nothing of the other, and only their sum is left.
+fn of_one_hash(number: u64) -> [Vec<u8>; 2] {
+    let other = SECRET[0].wrapping_add(number).wrapping_sub(SECRET[1]);
+    let keys = [[SECRET[0], number], [other, SECRET[1]]];
+    keys.map(|halves| [halves[0], halves[1], number, 7].map(u64::to_le_bytes).concat())
+}
+
+fn deliver_keys(snapshot: &mut Snapshot, batch: u64, keys: &[Vec<u8>]) {
+    let record = |key| IntentRecord { key, fingerprint: 3, number: IntentNumber(batch) };
+    let records = keys.iter().map(|key| record(&key[..]));
+    snapshot.journal().append_intent(BatchNumber(batch), Operation::Upsert, records);
+    let count = u32::try_from(keys.len()).unwrap();
+    receipt(snapshot, batch, 0..count, Verdict::Delivered);
+    snapshot.commit(|_| {}).unwrap();
+}
+
+/// The keys that a walk shows, in its order.
+fn walked(view: &View, range: RangeInclusive<KeyHash>) -> Vec<Vec<u8>> {
+    let most = view.entries_at_most(&range);
+    let mut shown = Vec::new();
+    let show = |hash: KeyHash, key: &[u8], _: Stored| {
+        assert_eq!(hash, key::hash(key));
+        shown.push(key.to_vec());
+        assert!(shown.len() <= most, "the walk has no end");
+    };
+    view.visit_stored(range, show).unwrap();
+    shown
+}
+
+#[test]
+fn keys_of_one_hash_are_shown_once_each_wherever_they_lie() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = begun(&disk);
+    let pairs: Vec<[Vec<u8>; 2]> = (0..5_000).map(of_one_hash).collect();
+    assert!(pairs.iter().all(|[one, other]| one != other && key::hash(one) == key::hash(other)));
+    let mut keys: Vec<Vec<u8>> = pairs.concat();
+    // One half of the pairs lies in two segments, the other in one.
+    let (apart, together) = pairs.split_at(2_500);
+    let (first, second): (Vec<_>, Vec<_>) =
+        apart.iter().cloned().map(|[one, other]| (one, other)).unzip();
+    deliver_keys(&mut snapshot, 1, &first);
+    deliver_keys(&mut snapshot, 2, &second);
+    deliver_keys(&mut snapshot, 3, &together.concat());
+    keys.sort_by_cached_key(|key| (key::hash(key), key.clone()));
+    assert_eq!(walked(snapshot.view(), 0..=KeyHash::MAX), keys);
+}
+
+#[test]
+fn a_walk_ends_with_its_range_also_at_the_last_key_of_a_block() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = begun(&disk);
+    let mut keys: Vec<Vec<u8>> = (0..10_000).map(key).collect();
+    deliver_keys(&mut snapshot, 1, &keys);
+    keys.sort_by_cached_key(|key| key::hash(key));
+    for end in 0..keys.len() {
+        // All but the ends of blocks say nothing new.
+        let is_near = [4_096, 8_192, keys.len()].iter().any(|block| end.abs_diff(*block) < 3);
+        if is_near || end % 1_000 == 0 {
+            let range = 0..=key::hash(&keys[end]);
+            assert_eq!(walked(snapshot.view(), range), keys[..=end], "{end}");
+        }
+    }
+}
