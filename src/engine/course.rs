@@ -170,7 +170,8 @@ impl Course {
         now: Instant,
         is_stopped: impl Fn() -> bool,
     ) -> Result<bool, spill::Error> {
-        let terms = removals::Terms { mode, releases: &header.releases, epoch: self.epoch, now };
+        let (releases, standing) = (&header.releases[..], header.standing());
+        let terms = removals::Terms { mode, releases, standing, epoch: self.epoch, now };
         self.removals.collect(table, &terms, is_stopped)
     }
 
@@ -179,12 +180,17 @@ impl Course {
         self.removals.judge(sync, header, facts);
     }
 
-    /// Notes in the journal what is held and what is forgotten.
+    /// Notes in the journal what is held and what is forgotten; false where it was stopped before the last. Blocks.
     ///
     /// # Errors
-    /// What did not fit into memory cannot be read.
-    pub fn record_removals(&self, run: RunId, journal: &mut Journal) -> Result<(), spill::Error> {
-        self.removals.record(run, journal)
+    /// As [`Removals::record`].
+    pub fn record_removals(
+        &mut self,
+        run: RunId,
+        journal: &mut Journal,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        self.removals.record(run, |record| journal.append(record), is_stopped)
     }
 
     pub fn removals(&self) -> &Removals {

@@ -161,7 +161,8 @@ async fn follow(
     if end.allows_deletes() {
         points::reached(Point::BeforeDeletes);
         match line.sort_removals() {
-            Ok(()) => line.delete(progress).await?,
+            Ok(true) => line.delete(progress).await?,
+            Ok(false) => end = End::Stopped,
             Err(error) => end = End::Failed(error),
         }
     }
