@@ -312,7 +312,7 @@ impl Session<'_> {
         if !matches!(end, End::Stopped) {
             self.course.end_read(end.is_proven());
             while self.course.has_late() && self.make_room()? {
-                self.course.push_late(&mut self.dispatch);
+                self.course.push_late(&mut self.dispatch).expect("it can be read");
             }
             self.settle()?;
         }
