@@ -15,6 +15,7 @@ use crate::domain::entry::Entry;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::Shown;
 use crate::engine::{decisions, viewing};
+use crate::snapshot::header::Header;
 use crate::snapshot::{Known, View};
 use crate::store::RunNote;
 
@@ -34,10 +35,16 @@ pub async fn run(place: &Place, output: &Output, sync: &str, key: &str) -> Resul
     let known = known.map(|(lineage, generation, journal)| Known { lineage, generation, journal });
     let view = viewing::foreseen(&config.state, sync, known, &decided)
         .map_err(|error| Failure::of(&error))?;
-    let (entries, epoch) = match &view {
-        Some(view) => (find(view, key)?, view.header().epoch),
-        None => (Vec::new(), Epoch::default()),
+    let mut entries = match &view {
+        Some(view) => find(view, key)?,
+        None => Vec::new(),
     };
+    let header = view.as_ref().map(View::header);
+    let epoch = header.map_or(Epoch::default(), |header| header.epoch);
+    let standing = header.and_then(Header::standing);
+    for held in entries.iter_mut().filter_map(|entry| entry.held.as_mut()) {
+        held.last = held.until(standing);
+    }
     let mut notes = match &store {
         Some(store) => store.record_notes(sync, None).await?,
         None => Vec::new(),

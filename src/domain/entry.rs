@@ -108,17 +108,38 @@ pub struct Waiver {
     pub epoch: Epoch,
 }
 
-/// The runs between which the key's delete was held.
+/// The runs between which the key's delete was held. `last` is the last that says so of the key itself: while a hold goes on,
+/// it says so of all its keys at once, and [`Held::until`] knows better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     pub first: RunId,
     pub last: RunId,
 }
 
+/// The hold that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// It has the keys of which a run says so that is no earlier than this one.
+    pub since: RunId,
+    /// The last run that held them.
+    pub run: RunId,
+}
+
 impl Held {
+    /// Whether the hold that stands has the key.
+    pub fn is_of(self, standing: Option<Standing>) -> bool {
+        standing.is_some_and(|standing| self.last >= standing.since)
+    }
+
+    /// The last run that held the key.
+    pub fn until(self, standing: Option<Standing>) -> RunId {
+        let standing = standing.filter(|standing| self.is_of(Some(*standing)));
+        standing.map_or(self.last, |standing| self.last.max(standing.run))
+    }
+
     /// Whether a decision about `run` covers this key.
-    pub fn was_held_in(self, run: RunId) -> bool {
-        (self.first..=self.last).contains(&run)
+    pub fn was_held_in(self, run: RunId, standing: Option<Standing>) -> bool {
+        (self.first..=self.until(standing)).contains(&run)
     }
 }
 

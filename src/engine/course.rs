@@ -41,6 +41,8 @@ pub struct Course {
     pub intake: Intake,
     /// What waited for the end of the read, and was not handed over yet.
     late: VecDeque<Group>,
+    /// The read has ended with these words: whether it was proven.
+    has_ended: Option<bool>,
     removals: Removals,
     /// Deletes of `removals` that are to be handed over.
     queue: Queue,
@@ -93,6 +95,7 @@ impl Course {
             reuse_floor: header.reuse_floor,
             intake: Intake::new(header.reuse_floor, waiting, fates),
             late: VecDeque::new(),
+            has_ended: None,
             removals: Removals::new(spill),
             queue: Queue::default(),
             handled_deletes: 0,
@@ -144,17 +147,26 @@ impl Course {
         let (groups, left_out) = self.intake.lane.groups(is_proven);
         self.late = groups;
         self.unsent += left_out;
+        self.has_ended = Some(is_proven);
+        self.intake.forget_keys();
     }
 
     pub fn has_late(&self) -> bool {
-        !self.late.is_empty()
+        !self.late.is_empty() || self.has_ended.is_some() && self.intake.has_put_off()
     }
 
-    /// Hands over the next of what waited for the end of the read.
-    pub fn push_late(&mut self, dispatch: &mut Dispatch) {
+    /// Hands over the next of what waited for the end of the read; what was put off for want of room comes last. Blocks.
+    ///
+    /// # Errors
+    /// As [`Intake::hand_over`].
+    pub fn push_late(&mut self, dispatch: &mut Dispatch) -> Result<(), spill::Error> {
         if let Some(group) = self.late.pop_front() {
             group.push(Operation::Upsert, dispatch);
+        } else if let Some(is_proven) = self.has_ended {
+            let push = |item: &Item<'_>| dispatch.push(Operation::Upsert, item);
+            self.unsent += self.intake.hand_over(is_proven, push)?;
         }
+        Ok(())
     }
 
     /// Sorts what the read did not meet of a part of the snapshot; to be called once all rows of it were taken. False where it
@@ -170,7 +182,8 @@ impl Course {
         now: Instant,
         is_stopped: impl Fn() -> bool,
     ) -> Result<bool, spill::Error> {
-        let terms = removals::Terms { mode, releases: &header.releases, epoch: self.epoch, now };
+        let (releases, standing) = (&header.releases[..], header.standing());
+        let terms = removals::Terms { mode, releases, standing, epoch: self.epoch, now };
         self.removals.collect(table, &terms, is_stopped)
     }
 
@@ -179,12 +192,17 @@ impl Course {
         self.removals.judge(sync, header, facts);
     }
 
-    /// Notes in the journal what is held and what is forgotten.
+    /// Notes in the journal what is held and what is forgotten; false where it was stopped before the last. Blocks.
     ///
     /// # Errors
-    /// What did not fit into memory cannot be read.
-    pub fn record_removals(&self, run: RunId, journal: &mut Journal) -> Result<(), spill::Error> {
-        self.removals.record(run, journal)
+    /// As [`Removals::record`].
+    pub fn record_removals(
+        &mut self,
+        run: RunId,
+        journal: &mut Journal,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        self.removals.record(run, |record| journal.append(record), is_stopped)
     }
 
     pub fn removals(&self) -> &Removals {
@@ -195,7 +213,7 @@ impl Course {
     pub fn tally(&self, counts: Counts) -> Tally {
         let read = self.intake.counts.tally();
         let late: usize = self.late.iter().map(Group::len).sum();
-        let waiting = (self.intake.lane.len() + late) as u64;
+        let waiting = self.intake.waiting() + late as u64;
         let deletes = self.removals.deletes().saturating_sub(self.handled_deletes);
         let mut tally = Tally {
             delivered: counts.delivered,

@@ -35,7 +35,7 @@ pub async fn release(
     message: &str,
 ) -> Result<Decision, Error> {
     let is_held = match viewing::view(Some(store), order).await? {
-        Some(view) => !blocking(|| held(&view, run))?.0.is_empty(),
+        Some(view) => blocking(|| has_held(&view, run))?,
         None => false,
     };
     match is_held {
@@ -57,15 +57,15 @@ pub async fn discard(
     who: &str,
 ) -> Result<(u64, u64), Error> {
     let mut snapshot = prepare::open(store, order).await?;
-    let (keys, others) = blocking(|| held(snapshot.view(), run))?;
-    if keys.is_empty() {
+    let (held, others) = blocking(|| count_held(snapshot.view(), run))?;
+    if held == 0 {
         return Err(Error::NotHeld { sync: order.sync.name.clone(), run });
     }
     let audited = Audited { run: Some(run), ..audited("discard", &order.sync.name, message, who) };
     let pending = store.decide(&[(audited, Decision::Discard { run })]).await?;
     points::reached(Point::Decided);
     carry_out(store, &mut snapshot, pending).await?;
-    Ok((keys.len() as u64, others))
+    Ok((held, others))
 }
 
 /// Sets the snapshot of the sync aside, whatever its state; the folder that it is in. As [`discard`].
@@ -315,19 +315,18 @@ fn write(snapshot: &mut Snapshot, decision: &Decision) -> Result<bool, snapshot:
     match decision {
         Decision::Release { run, message, at } => {
             let is_known = snapshot.header().releases.iter().any(|known| known.run == *run);
-            if is_known || held(snapshot.view(), *run)?.0.is_empty() {
+            if is_known || !has_held(snapshot.view(), *run)? {
                 return Ok(false);
             }
             keep_release(snapshot, *run, message.as_deref().unwrap_or_default(), *at)?;
         }
         Decision::Discard { run } => {
-            let (keys, others) = held(snapshot.view(), *run)?;
             let known = snapshot.header().hold.as_ref().map_or(0, |hold| hold.keys);
             // Of a discard that was killed in its middle the keys may be forgotten, and the header not know it.
-            if keys.is_empty() && known == others {
+            if count_held(snapshot.view(), *run)? == (0, known) {
                 return Ok(false);
             }
-            forget(snapshot, &keys, others)?;
+            forget(snapshot, *run)?;
         }
         // What the deletes are judged by stays, so that the first ones are held.
         Decision::Replace { kept: Some(destination), .. } => {
@@ -363,19 +362,19 @@ pub fn keep_release(
     snapshot.commit(|header| header.releases.push(release)).map(drop)
 }
 
-/// Takes held keys out of the snapshot; `others` are held still.
+/// Takes the keys whose deletes were held in `run` out of the snapshot.
 ///
 /// # Errors
-/// The snapshot cannot be written.
-pub fn forget(
-    snapshot: &mut Snapshot,
-    keys: &[Vec<u8>],
-    others: u64,
-) -> Result<(), snapshot::Error> {
-    for key in keys {
-        snapshot.journal().append(&Record::Forget { key });
-    }
-    snapshot.journal().write()?;
+/// The snapshot cannot be read or written.
+pub fn forget(snapshot: &mut Snapshot, run: RunId) -> Result<(), snapshot::Error> {
+    let view = snapshot.view().clone();
+    let journal = snapshot.journal();
+    let mut others = 0;
+    visit_held(&view, run, |key, is_meant| match is_meant {
+        true => journal.append(&Record::Forget { key }),
+        false => others += 1,
+    })?;
+    journal.write()?;
     let keep_others = |header: &mut Header| {
         header.hold = header.hold.take().filter(|_| others > 0);
         if let Some(hold) = &mut header.hold {
@@ -385,42 +384,44 @@ pub fn forget(
     snapshot.commit(keep_others).map(drop)
 }
 
-/// The keys whose deletes were held in `run`, and how many others are held.
+/// Whether deletes were held in `run` that still are, or still wait. Looks no further than the first of them.
 ///
 /// # Errors
 /// The snapshot cannot be read.
-pub fn held(view: &View, run: RunId) -> Result<(Vec<Vec<u8>>, u64), snapshot::Error> {
-    let (mut keys, mut others) = (Vec::new(), 0);
-    view.visit(|key, entry| match entry.held {
-        Some(held) if held.was_held_in(run) => keys.push(key.to_vec()),
-        Some(_) => others += 1,
-        None => {}
-    })?;
-    Ok((keys, others))
+pub fn has_held(view: &View, run: RunId) -> Result<bool, snapshot::Error> {
+    let standing = view.header().standing();
+    for entry in view.entries()? {
+        let (_, entry) = entry?;
+        if entry.held.is_some_and(|held| held.was_held_in(run, standing)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How many keys' deletes were held in `run`, and how many others are held.
+fn count_held(view: &View, run: RunId) -> Result<(u64, u64), snapshot::Error> {
+    let (mut held, mut others) = (0, 0);
+    visit_held(view, run, |_, is_meant| *if is_meant { &mut held } else { &mut others } += 1)?;
+    Ok((held, others))
+}
+
+/// Shows the keys whose deletes are held, and whether they were in `run`.
+///
+/// # Errors
+/// The snapshot cannot be read; some were shown then.
+pub fn visit_held(
+    view: &View,
+    run: RunId,
+    mut f: impl FnMut(&[u8], bool),
+) -> Result<(), snapshot::Error> {
+    let standing = view.header().standing();
+    view.visit(|key, entry| {
+        if let Some(held) = entry.held {
+            f(key, held.was_held_in(run, standing));
+        }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replacement_counts_once_the_file_has_it_or_a_later_one() {
-        let replace = |id, sync: &str, new: &str| {
-            let (connection, kept, at) = (new.to_owned(), None, Instant(0));
-            let decision = Decision::Replace { connection, kept, at };
-            Pending { id, sync: sync.to_owned(), run: None, decision }
-        };
-        let discard = Decision::Discard { run: RunId(1) };
-        let other = Pending { id: 4, sync: "crm".to_owned(), run: None, decision: discard };
-        let all = [replace(1, "crm", "a"), replace(2, "crm", "b"), replace(3, "ads", "c"), other];
-        let written = |connection| {
-            let of_crm = all.iter().filter(|one| one.sync == "crm");
-            let written = of_crm.filter(|one| is_written(&all, one, connection));
-            written.map(|one| one.id).collect::<Vec<_>>()
-        };
-        assert_eq!(written(Some("a")), [1, 4]);
-        assert_eq!(written(Some("b")), [1, 2, 4]);
-        assert_eq!(written(Some("c")), [4], "that is of another sync");
-        assert_eq!(written(None), [4]);
-    }
-}
+mod tests;

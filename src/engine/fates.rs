@@ -6,29 +6,24 @@
 //! what was put aside are looked up in the log, pile by pile, and it is decided on in the order in which it came. There keys are
 //! told apart by all 128 bits of their hash: that two share one is as unlikely as that two rows share a fingerprint.
 //!
-//! Not here: what is put aside and how it is decided on (`intake`). Guards: each key has one fate at a time; a key that was met
-//! is never taken for a new one; memory stays within the shares, but for the keys of one chunk, and the places of the pieces in
-//! the spill: one part in two thousand of what lies there with the default `memory_limit`, and more with less of it.
+//! Not here: what is put aside and how it is decided on (`intake`), how a pile is looked through (`lookup`). Guards: each key
+//! has one fate at a time; a key that was met is never taken for a new one; memory stays within the shares, but for the keys of
+//! one chunk, and the places of the pieces in the spill: one part in two thousand of what lies there with the default
+//! `memory_limit`, and more with less of it.
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
+use super::lookup::{self, Lookup, log, put_record};
 use super::memory::Shares;
-use super::piles::{PILES, Piles};
+use super::piles::Piles;
 use crate::delta::filter::Filter;
-use crate::delta::key_map::{KeyMap, low};
+use crate::delta::key_map::KeyMap;
 use crate::domain::key::{self, KeyHash};
 use crate::points;
 use crate::spill::{Error, Spill};
 
 /// Bytes of a key's place in the map and three times its own are the most that it takes while the map grows.
 const EACH: usize = 48;
-/// Bytes that a key takes while it is looked up, at most.
-const LOOKED_UP: usize = 128;
-/// Bytes of a key in the log: its hash and its fate.
-const LOGGED: usize = size_of::<KeyHash>() + 1;
-
 /// What became of the key of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -43,11 +38,25 @@ pub enum Fate {
     Blocked,
     /// Found invalid after it had left.
     Left,
+    /// The retry of a standing rejection, which waits where there is room.
+    PutOff,
 }
 
 impl Fate {
-    const ALL: [Fate; 6] =
-        [Fate::Pushed, Fate::Late, Fate::Unsent, Fate::Unrenderable, Fate::Blocked, Fate::Left];
+    const ALL: [Fate; 7] = [
+        Fate::Pushed,
+        Fate::Late,
+        Fate::Unsent,
+        Fate::Unrenderable,
+        Fate::Blocked,
+        Fate::Left,
+        Fate::PutOff,
+    ];
+
+    /// That with this number, if there is one.
+    pub fn of(number: u8) -> Option<Fate> {
+        Fate::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// The key may have been met before; only the log knows.
@@ -180,17 +189,7 @@ impl Fates {
     /// Puts aside what `write` appends, to be decided on once it is known what became of the key.
     pub fn put_aside(&mut self, hash: KeyHash, write: impl FnOnce(&mut Vec<u8>)) {
         let beyond = self.beyond.as_mut().expect("only beyond the exact keys one is unsure");
-        beyond.attempt(|beyond| {
-            beyond.unsure.append(hash, |out| {
-                out.extend(hash.to_le_bytes());
-                let start = out.len();
-                out.extend([0; size_of::<u32>()]);
-                write(out);
-                let length = out.len() - start - size_of::<u32>();
-                let length = u32::try_from(length).expect("a row has less than 4 GiB");
-                out[start..start + size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
-            })
-        });
+        beyond.attempt(|beyond| put_record(&mut beyond.unsure, hash, write));
     }
 
     /// Whether something may still have to be decided on.
@@ -207,7 +206,7 @@ impl Fates {
     pub fn next_unsure(&mut self, piece: &mut Vec<u8>) -> Result<bool, Error> {
         let Some(beyond) = &mut self.beyond else { return Ok(false) };
         self.exact = KeyMap::default();
-        let most = self.shares.keys / LOOKED_UP;
+        let most = lookup::at_once(&self.shares);
         beyond.next_unsure(most, piece).inspect_err(|_| beyond.stage = Stage::Broken)
     }
 
@@ -228,6 +227,11 @@ impl Fates {
         self.beyond.as_ref().is_some_and(|beyond| matches!(beyond.stage, Stage::Broken))
     }
 
+    /// What those that no longer fit into memory are given.
+    pub fn room(&self) -> (Shares, &Arc<Spill>) {
+        (self.shares, &self.spill)
+    }
+
     /// Frees all that was remembered.
     pub fn forget(&mut self) {
         *self = Fates::new(self.shares, Arc::clone(&self.spill));
@@ -236,18 +240,6 @@ impl Fates {
 
 fn size(key: &[u8]) -> usize {
     EACH + 3 * key.len()
-}
-
-/// The records of a piece that was put aside, each with the hash of its key.
-pub fn records(mut piece: &[u8]) -> impl Iterator<Item = (KeyHash, &[u8])> {
-    std::iter::from_fn(move || {
-        let (hash, rest) = piece.split_first_chunk()?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (record, rest) = rest.split_at_checked(length)?;
-        piece = rest;
-        Some((KeyHash::from_le_bytes(*hash), record))
-    })
 }
 
 impl Beyond {
@@ -274,88 +266,11 @@ impl Beyond {
             self.stage = Stage::LookingUp(Lookup::default());
         }
         let Stage::LookingUp(lookup) = &mut self.stage else { return Ok(false) };
-        while lookup.next == lookup.until {
-            if lookup.until < self.unsure.pieces(lookup.pile) {
-                lookup.look_up(&self.unsure, &mut self.log, most)?;
-                continue;
-            }
-            self.unsure.clear(lookup.pile);
-            self.log.clear(lookup.pile);
-            *lookup = Lookup { pile: lookup.pile + 1, ..Lookup::default() };
-            if lookup.pile == PILES {
-                self.stage = Stage::Decided;
-                return Ok(false);
-            }
+        let has_more = lookup.next(&mut self.unsure, &mut self.log, most, piece)?;
+        if !has_more {
+            self.stage = Stage::Decided;
         }
-        self.unsure.read(lookup.pile, lookup.next, piece)?;
-        lookup.next += 1;
-        Ok(true)
-    }
-}
-
-fn log(log: &mut Piles, hash: KeyHash, fate: Fate) -> Result<(), Error> {
-    log.append(hash, |out| {
-        out.extend(hash.to_le_bytes());
-        out.push(fate as u8);
-    })
-}
-
-/// The keys of some pieces of a pile of what was put aside.
-#[derive(Debug, Default)]
-struct Lookup {
-    pile: usize,
-    /// The piece to be decided on next, and the first whose keys were not looked up.
-    next: usize,
-    until: usize,
-    keys: HashTable<LookedUp>,
-}
-
-#[derive(Debug)]
-struct LookedUp {
-    hash: KeyHash,
-    fate: Option<Fate>,
-    comes_again: bool,
-}
-
-impl Lookup {
-    /// Looks up the keys of the next pieces: of one, and of more as long as there are fewer than `most` keys.
-    fn look_up(&mut self, unsure: &Piles, log: &mut Piles, most: usize) -> Result<(), Error> {
-        // Later pieces may be about the same keys.
-        for LookedUp { hash, fate, .. } in self.keys.drain() {
-            fate.map_or(Ok(()), |fate| self::log(log, hash, fate))?;
-        }
-        let mut bytes = Vec::new();
-        while self.until < unsure.pieces(self.pile)
-            && (self.until == self.next || self.keys.len() < most)
-        {
-            unsure.read(self.pile, self.until, &mut bytes)?;
-            for (hash, _) in records(&bytes) {
-                let comes_again = self.find(hash).is_some();
-                self.meet(hash).comes_again |= comes_again;
-            }
-            self.until += 1;
-        }
-        for piece in 0..log.pieces(self.pile) {
-            log.read(self.pile, piece, &mut bytes)?;
-            for record in bytes.chunks_exact(LOGGED) {
-                let (hash, fate) = record.split_first_chunk().expect("each has a hash");
-                let hash = KeyHash::from_le_bytes(*hash);
-                let is_it = |key: &LookedUp| key.hash == hash;
-                if let Some(key) = self.keys.find_mut(low(hash), is_it) {
-                    key.fate = Some(Fate::ALL[usize::from(fate[0])]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, hash: KeyHash) -> Option<&LookedUp> {
-        self.keys.find(low(hash), |key| key.hash == hash)
-    }
-
-    fn meet(&mut self, hash: KeyHash) -> &mut LookedUp {
-        let entry = self.keys.entry(low(hash), |key| key.hash == hash, |key| low(key.hash));
-        entry.or_insert(LookedUp { hash, fate: None, comes_again: false }).into_mut()
+        Ok(has_more)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::piles::{PILES, Piles};
 use crate::domain::codec::{Bytes, put_bytes, put_varint};
-use crate::domain::id::{BatchNumber, IntentNumber};
+use crate::domain::entry::Held;
+use crate::domain::id::{BatchNumber, IntentNumber, RunId};
 use crate::domain::key;
 use crate::spill::{Error, Spill};
 
@@ -21,6 +22,8 @@ pub struct Removal {
     pub repeats: Option<(BatchNumber, u32, IntentNumber)>,
     /// The destination refused to delete it.
     pub is_refused: bool,
+    /// It was held before.
+    pub held: Option<Held>,
 }
 
 /// A list of removals; grows only.
@@ -55,7 +58,7 @@ impl Gone {
     /// # Errors
     /// What does not fit into memory cannot be written.
     pub fn push(&mut self, removal: &Removal) -> Result<(), Error> {
-        let Removal { key, repeats, is_refused } = removal;
+        let Removal { key, repeats, is_refused, held } = removal;
         self.len += 1;
         self.piles.append(key::hash(key), |out| {
             put_bytes(out, key);
@@ -65,6 +68,11 @@ impl Gone {
                 for number in [batch.0, u64::from(*place), number.0] {
                     put_varint(out, number);
                 }
+            }
+            out.push(u8::from(held.is_some()));
+            if let Some(Held { first, last }) = held {
+                put_varint(out, first.0);
+                put_varint(out, last.0);
             }
         })
     }
@@ -104,7 +112,11 @@ fn decode(bytes: &mut Bytes<'_>) -> Option<Removal> {
             Some((batch, bytes.varint_u32()?, IntentNumber(bytes.varint()?)))
         }
     };
-    Some(Removal { key, repeats, is_refused })
+    let held = match bytes.bool()? {
+        false => None,
+        true => Some(Held { first: RunId(bytes.varint()?), last: RunId(bytes.varint()?) }),
+    };
+    Some(Removal { key, repeats, is_refused, held })
 }
 
 #[cfg(test)]
@@ -121,6 +133,7 @@ mod tests {
             key: n.to_le_bytes().repeat(1 + n as usize % 20),
             repeats: n.is_multiple_of(3).then(|| (BatchNumber(u64::from(n)), n, IntentNumber(9))),
             is_refused: n.is_multiple_of(2),
+            held: n.is_multiple_of(5).then(|| Held { first: RunId(4), last: RunId(n.into()) }),
         };
         let mut all: Vec<Removal> = (0..1_000).map(removal).collect();
         all.sort_by_key(|removal| key::hash(&removal.key));

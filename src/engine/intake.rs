@@ -2,12 +2,16 @@
 //!
 //! Guards: a run has at most one operation per key; a key that comes twice is not sent, and is in doubt if it has
 //! left already (design.md §3, Keys); one that a pass before the read met twice does not leave before the read's proven
-//! end. Operations that must wait for the end of the read stay in the lane; what may be about a key that was met before, and
-//! is not known at once, is put aside (`aside`), unless an operation under the key still waits to be sent.
+//! end. Operations that must wait for the end of the read stay in the lane, retries for which it has no room in the spill
+//! (`put_off`); what may be about a key that was met before, and is not known at once, is put aside (`aside`), unless an
+//! operation under the key still waits to be sent. That such a key came twice is not known where a stop or a failed spill comes
+//! before it is decided on: then its first row, if it has left, stands as it was answered, and the next read finds the key again.
 
 mod aside;
+mod put_off;
 
 use self::aside::Aside;
+use self::put_off::PutOff;
 use super::fates::{Fate, Fates, Unsure};
 use super::late::{Lane, Late};
 use super::reading::{Chunk, Rendered};
@@ -50,7 +54,7 @@ pub struct Counts {
     pub waived: i64,
     pub deferred: i64,
     pub upserts: i64,
-    /// Upserts for which there was no room in the late lane, and those that were put aside.
+    /// Upserts that must wait and for which there was no room, and those that were put aside.
     pub unsent: i64,
     pub invalid: i64,
     /// Null and repeated keys among the invalid.
@@ -110,6 +114,7 @@ impl Waiting {
 pub struct Intake {
     fates: Fates,
     pub lane: Lane,
+    put_off: PutOff,
     /// Intents below this number are never repeated with their number.
     reuse_floor: IntentNumber,
     waiting: Waiting,
@@ -119,9 +124,11 @@ pub struct Intake {
 
 impl Intake {
     pub fn new(reuse_floor: IntentNumber, waiting: Waiting, fates: Fates) -> Intake {
+        let put_off = PutOff::beside(&fates);
         Intake {
             fates,
             lane: Lane::default(),
+            put_off,
             reuse_floor,
             waiting,
             counts: Counts::default(),
@@ -164,7 +171,8 @@ impl Intake {
         for taken_back in &examined.taken_back {
             self.take_back(taken_back, outlet);
         }
-        self.fates.take_failure().map_or(Ok(()), Err)
+        let failure = self.fates.take_failure().or_else(|| self.put_off.take_failure());
+        failure.map_or(Ok(()), Err)
     }
 
     /// Whether a pass before this read met keys of this hash more than once.
@@ -187,10 +195,14 @@ impl Intake {
         let comes_again = self.fates.comes_again(hash);
         let fate = match asked.reason {
             _ if comes_again => Fate::Unsent,
+            // A batch in doubt leaves only whole, and what is delivered of it does not come again: others find room then.
+            Reason::RetryOfRejection if is_whole_batch && is_full => Fate::Unsent,
+            Reason::RetryOfRejection if !is_whole_batch && !self.lane.has_room_for_retries() => {
+                Fate::PutOff
+            }
             _ if needs_proof && is_full => Fate::Unsent,
             _ if needs_proof => Fate::Late,
             Reason::Fresh => Fate::Pushed,
-            Reason::RetryOfRejection if !self.lane.has_room_for_retries() => Fate::Unsent,
             Reason::Repetition if is_full && is_whole_batch => Fate::Unsent,
             Reason::Repetition if is_full => Fate::Pushed,
             _ => Fate::Late,
@@ -209,15 +221,8 @@ impl Intake {
         self.counts.upserts += 1;
         let is_retry = asked.reason == Reason::RetryOfRejection;
         match fate {
-            Fate::Pushed => outlet.push(&Item {
-                key,
-                key_hash: hash,
-                fingerprint,
-                number: repeats.map(|(_, _, number)| number),
-                fragment,
-                target_len,
-                is_retry,
-            }),
+            Fate::Pushed => outlet.push(&asked.item()),
+            Fate::PutOff => self.put_off.push(asked, needs_proof),
             Fate::Late => {
                 self.lane.push(Late {
                     key: key.to_vec(),
@@ -330,7 +335,10 @@ impl Intake {
             (Some(fate), _) => {
                 counts.upserts -= 1;
                 counts.unsent -= i64::from(fate == Fate::Unsent);
-                self.lane.remove(hash, key);
+                match fate {
+                    Fate::PutOff => self.put_off.take_back(hash),
+                    _ => self.lane.remove(hash, key),
+                }
             }
             (None, Some(Sighting::Unchanged)) => counts.unchanged -= 1,
             (None, Some(Sighting::Waived)) => counts.waived -= 1,
@@ -400,6 +408,18 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    fn item(&self) -> Item<'a> {
+        Item {
+            key: self.key,
+            key_hash: self.hash,
+            fingerprint: self.fingerprint,
+            number: self.repeats.map(|(_, _, number)| number),
+            fragment: self.fragment,
+            target_len: self.target_len,
+            is_retry: self.reason == Reason::RetryOfRejection,
+        }
+    }
+
     /// Intents below `reuse_floor` are never repeated with their number.
     fn of(chunk: &'a Chunk, operation: &Rendered, reuse_floor: IntentNumber) -> Asked<'a> {
         let candidate = &operation.candidate;

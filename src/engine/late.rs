@@ -65,7 +65,7 @@ impl Lane {
         self.bytes <= MOST_BYTES
     }
 
-    /// Retries of rejections have half of it, so that they leave room for what is in doubt.
+    /// Retries of rejections have half of it, so that they leave room for what is in doubt; for others there is room elsewhere.
     pub fn has_room_for_retries(&self) -> bool {
         self.bytes <= MOST_BYTES / 2
     }

@@ -319,23 +319,6 @@ impl<'a> Line<'a> {
         End::Proven
     }
 
-    /// Sends what had to wait for the end of the read; what needs its proof too, only with it. How the read has ended by that.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub async fn deliver_late(&mut self, end: End, progress: &Progress) -> Result<End, Error> {
-        let end = self.decide(end, progress).await?;
-        if matches!(end, End::Stopped) {
-            return Ok(end);
-        }
-        self.course.end_read(end.is_proven());
-        while self.course.has_late() && self.make_room(progress).await? {
-            self.course.push_late(&mut self.delivery.dispatch);
-        }
-        self.settle(progress).await?;
-        Ok(end)
-    }
-
     /// Waits until delivery can take more; false if the run is being stopped or has halted.
     async fn make_room(&mut self, progress: &Progress) -> Result<bool, Error> {
         while !self.is_ending() && !self.delivery.dispatch.has_room() {

@@ -17,6 +17,7 @@ pub mod key_pass;
 pub mod late;
 pub mod line;
 pub mod loading;
+pub mod lookup;
 pub mod memory;
 pub mod opening;
 pub mod order;

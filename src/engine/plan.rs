@@ -25,6 +25,7 @@ use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::shutdown::blocking;
 use crate::snapshot::View;
+use crate::snapshot::header::Header;
 use crate::snapshot::record::Record;
 use crate::source::vanished;
 use crate::spill::Spill;
@@ -133,7 +134,8 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
             proving::check_files(proof, query.handle()).await?;
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
-        let terms = removals::Terms { mode: order.sync.mode, releases, epoch, now: started };
+        let (mode, standing) = (order.sync.mode, header.and_then(Header::standing));
+        let terms = removals::Terms { mode, releases, standing, epoch, now: started };
         blocking(|| removals.collect(passes.table(), &terms, || false))?;
         let Some(next) = passes.next().await? else { break };
         readers = next;

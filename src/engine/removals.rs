@@ -7,16 +7,18 @@ use std::sync::Arc;
 use super::gone::{Gone, Removal, Walk};
 use crate::delta::table::{Place, Table};
 use crate::domain::decision::{self, Absent};
-use crate::domain::entry::{Doubt, Entry, Held, Operation, Rejection};
+use crate::domain::entry::{Doubt, Entry, Held, Operation, Rejection, Standing};
 use crate::domain::guard::{self, HoldCause};
 use crate::domain::id::{Epoch, Instant, RunId};
 use crate::domain::sync::{Definition, Mode, Sync};
 use crate::domain::tally::Tally;
 use crate::points;
 use crate::snapshot::header::{Header, Release};
-use crate::snapshot::journal::Journal;
 use crate::snapshot::record::Record;
 use crate::spill::{self, Spill};
+
+/// Removals that are noted before it is asked again whether that is to stop.
+const STRIDE: u64 = if cfg!(test) { 1 } else { 1 << 12 };
 
 /// What this read is judged by, beside the number of removals.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Removals {
     released: Gone,
     /// Deletes that the guard judges as a whole.
     others: Gone,
+    /// Kept or deferred, and of the hold that stands.
+    lapsed: Gone,
     /// Deletes that the destination refused and that are not yet due.
     pub deferred: u64,
     /// One that is kept without a row is in doubt, rejected, or was held when the sync was a mirror.
@@ -46,6 +50,10 @@ pub struct Removals {
     pub causes: Vec<HoldCause>,
     /// The read that did not meet them was proven; nothing comes of them before.
     is_judged: bool,
+    /// The hold that stood before.
+    standing: Option<Standing>,
+    /// It had keys that are not among the others.
+    has_lapsed: bool,
 }
 
 /// By what each entry is sorted.
@@ -53,6 +61,7 @@ pub struct Removals {
 pub struct Terms<'a> {
     pub mode: Mode,
     pub releases: &'a [Release],
+    pub standing: Option<Standing>,
     /// The run's.
     pub epoch: Epoch,
     pub now: Instant,
@@ -68,16 +77,19 @@ pub struct Deletes {
 impl Removals {
     /// None yet. Those that do not fit into memory are written to `spill`.
     pub fn new(spill: &Arc<Spill>) -> Removals {
-        let [forget, released, others] = [(); 3].map(|()| Gone::new(spill));
+        let [forget, released, others, lapsed] = [(); 4].map(|()| Gone::new(spill));
         let causes = Vec::new();
         Removals {
             forget,
             released,
             others,
+            lapsed,
             deferred: 0,
             is_unsettled: false,
             causes,
             is_judged: false,
+            standing: None,
+            has_lapsed: false,
         }
     }
 
@@ -106,21 +118,29 @@ impl Removals {
         places: impl Iterator<Item = Place>,
         terms: &Terms<'_>,
     ) -> Result<(), spill::Error> {
-        let Terms { mode, releases, epoch, now } = *terms;
+        let Terms { mode, releases, standing, epoch, now } = *terms;
         for place in places {
             let entry = table.entry(place, epoch);
+            let is_of_hold = entry.held.is_some_and(|held| held.is_of(standing));
             let list = match decision::absent(&entry, mode, epoch, now) {
-                Absent::Keep => {
-                    self.is_unsettled |=
-                        entry.doubt.is_some() || entry.rejection.is_some() || entry.held.is_some();
-                    continue;
-                }
-                Absent::Deferred => {
-                    self.deferred += 1;
-                    continue;
+                kept @ (Absent::Keep | Absent::Deferred) => {
+                    let is_deferred = kept == Absent::Deferred;
+                    self.deferred += u64::from(is_deferred);
+                    self.is_unsettled |= !is_deferred
+                        && (entry.doubt.is_some()
+                            || entry.rejection.is_some()
+                            || entry.held.is_some());
+                    if !is_of_hold {
+                        continue;
+                    }
+                    self.has_lapsed = true;
+                    &mut self.lapsed
                 }
                 Absent::Forget => &mut self.forget,
-                Absent::Delete if is_released(&entry, releases) => &mut self.released,
+                Absent::Delete if is_released(&entry, releases, standing) => {
+                    self.has_lapsed |= is_of_hold;
+                    &mut self.released
+                }
                 Absent::Delete
                     if points::is_planted("delete_put_off") && self.others.len() == 1 =>
                 {
@@ -135,7 +155,7 @@ impl Removals {
 
     /// Holds what was collected and not released against the guard; to be called once, after the last part of a proven read.
     pub fn judge(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
-        self.is_judged = true;
+        (self.is_judged, self.standing) = (true, header.standing());
         if !self.others.is_empty() {
             self.causes = causes(sync, header, facts, self.others.len());
         }
@@ -147,6 +167,16 @@ impl Removals {
 
     fn are_others_held(&self) -> bool {
         !self.causes.is_empty()
+    }
+
+    /// Whether the hold that stands goes on with keys of which it says enough: each that it had is among the others, or back.
+    fn does_hold_go_on(&self) -> bool {
+        self.are_others_held() && self.standing.is_some() && !self.has_lapsed
+    }
+
+    /// Since when the hold that stands from now on says of its keys that it has them; `None` where since this run.
+    pub fn held_since(&self) -> Option<RunId> {
+        self.standing.filter(|_| self.does_hold_go_on()).map(|standing| standing.since)
     }
 
     /// How many are to be deleted.
@@ -204,27 +234,76 @@ impl Removals {
         tally.deferred += self.deferred;
     }
 
-    /// Notes in the journal what is held and what is forgotten.
+    /// Notes what is held and what is forgotten, but for what the hold that stands says of its keys anyway. False where it was
+    /// stopped before the last: then nothing was judged.
     ///
     /// # Errors
-    /// As [`Removals::next_delete`].
-    pub fn record(&self, run: RunId, journal: &mut Journal) -> Result<(), spill::Error> {
-        if self.are_others_held() {
-            let mut walk = Walk::default();
-            while let Some(Removal { key, .. }) = self.others.next(&mut walk)? {
-                journal.append(&Record::Hold { key: &key, run });
+    /// As [`Removals::next_delete`]; then too.
+    pub fn record(
+        &mut self,
+        run: RunId,
+        note: impl FnMut(&Record<'_>),
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        let recorded = self.record_all(run, note, is_stopped);
+        if !matches!(recorded, Ok(true)) {
+            (self.is_judged, self.causes) = (false, Vec::new());
+        }
+        recorded
+    }
+
+    fn record_all(
+        &self,
+        run: RunId,
+        mut note: impl FnMut(&Record<'_>),
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, spill::Error> {
+        let (standing, is_held) = (self.standing, self.are_others_held());
+        let goes_on = self.does_hold_go_on();
+        // What is no longer held says itself until when it was.
+        let left = |held: Option<Held>| {
+            let until = held.map(|held| held.until(standing));
+            until.filter(|until| held.is_some_and(|held| held.last != *until))
+        };
+        let stays = |held: Option<Held>| {
+            let is_known = goes_on && held.is_some_and(|held| held.is_of(standing));
+            (!is_known).then_some(run)
+        };
+        let mut hold = |removal: &Removal, until: Option<RunId>| {
+            if let Some(run) = until {
+                note(&Record::Hold { key: &removal.key, run });
             }
-        }
-        let mut walk = Walk::default();
-        while let Some(Removal { key, .. }) = self.forget.next(&mut walk)? {
-            journal.append(&Record::Forget { key: &key });
-        }
-        Ok(())
+        };
+        let is_stopped = &is_stopped;
+        Ok(each(&self.released, is_stopped, |it| hold(it, left(it.held)))?
+            && each(&self.lapsed, is_stopped, |it| hold(it, left(it.held)))?
+            && each(&self.others, is_stopped, |it| {
+                hold(it, if is_held { stays(it.held) } else { left(it.held) });
+            })?
+            && each(&self.forget, is_stopped, |it| note(&Record::Forget { key: &it.key }))?)
     }
 }
 
-fn is_released(entry: &Entry, releases: &[Release]) -> bool {
-    let was_held = |held: Held| releases.iter().any(|release| held.was_held_in(release.run));
+/// Shows the removals of a list to `f`; false where it was stopped before the last.
+fn each(
+    list: &Gone,
+    is_stopped: &impl Fn() -> bool,
+    mut f: impl FnMut(&Removal),
+) -> Result<bool, spill::Error> {
+    let mut walk = Walk::default();
+    for shown in 1_u64.. {
+        let Some(removal) = list.next(&mut walk)? else { break };
+        f(&removal);
+        if shown.is_multiple_of(STRIDE) && is_stopped() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_released(entry: &Entry, releases: &[Release], standing: Option<Standing>) -> bool {
+    let was_held =
+        |held: Held| releases.iter().any(|release| held.was_held_in(release.run, standing));
     let is_taken_for = points::is_planted("release_covers_others") && !releases.is_empty();
     entry.held.is_some_and(was_held) || is_taken_for
 }
@@ -237,6 +316,7 @@ fn removal(key: &[u8], entry: &Entry) -> Removal {
         key: key.to_vec(),
         repeats: repeats.map(|doubt| (doubt.batch, doubt.index, doubt.number)),
         is_refused: entry.rejection.as_ref().is_some_and(is_delete),
+        held: entry.held,
     }
 }
 

@@ -100,7 +100,8 @@ async fn execute(
         store.set_choice(report.run, skipped).await?;
         return Ok(());
     }
-    let carried_out = carry_out(store, order, query, shutdown, progress, report).await;
+    let carried_out = carry_out(store, order, query, shutdown, progress, report);
+    let carried_out = Box::pin(carried_out).await;
     // Where nothing cut it short it has come to its end.
     if carried_out.is_err() || report.outcome == Outcome::Cancelled {
         report.abandoned_queries = abandoned.leave(sync, report.run, end).await;
@@ -161,7 +162,8 @@ async fn follow(
     if end.allows_deletes() {
         points::reached(Point::BeforeDeletes);
         match line.sort_removals() {
-            Ok(()) => line.delete(progress).await?,
+            Ok(true) => line.delete(progress).await?,
+            Ok(false) => end = End::Stopped,
             Err(error) => end = End::Failed(error),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::entry::Standing;
 use crate::domain::file::FileFact;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, Lineage, RunId};
@@ -69,6 +70,18 @@ pub struct Hold {
     pub run: RunId,
     pub causes: Vec<HoldCause>,
     pub keys: u64,
+    /// See [`Standing`]; `None` where that is the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<RunId>,
+}
+
+impl Header {
+    /// The hold that stands, by which the keys are told that it has.
+    pub fn standing(&self) -> Option<Standing> {
+        let standing =
+            |hold: &Hold| Standing { since: hold.since.unwrap_or(hold.run), run: hold.run };
+        self.hold.as_ref().map(standing)
+    }
 }
 
 /// A person's yes to the deletes held in `run`. It stands until each of them is deleted, back or forgotten.

@@ -185,6 +185,42 @@ fn a_release_does_not_delete_a_key_that_was_back_and_left_again() {
 }
 
 #[test]
+fn a_hold_that_goes_on_writes_nothing_of_its_keys_and_any_of_its_runs_may_be_released() {
+    for released in ["2", "3", "4"] {
+        let oracle = Oracle::start(&["id"]);
+        let (workspace, report) = held(&oracle, 1..=5);
+        assert_eq!(report.run(), "2");
+        let segments = || {
+            let folder = workspace.state().join("snapshots").join("people");
+            let files = std::fs::read_dir(folder).expect("there is a snapshot");
+            let names = files.map(|file| file.expect("a file").file_name().into_string());
+            let is_segment = |name: &String| name.starts_with("segment");
+            let names = names.map(|name| name.expect("ASCII")).filter(is_segment);
+            names.collect::<BTreeSet<_>>()
+        };
+        let before = segments();
+        assert!(!before.is_empty());
+        workspace.sync(&[]).expect(4, "partial", &[("held", 5)]);
+        assert_eq!(segments(), before, "nothing has changed");
+        // One more is gone, which is held from the fourth run on alone.
+        workspace.write_people(&people(7..=30));
+        workspace.sync(&[]).expect(4, "partial", &[("held", 6)]);
+        let said = workspace.run(&["explain", "people", "1"]).expect_code(0);
+        said.expect_printed(&["from run 2 to run 4"]);
+        let whose = |run| if run == "4" { 1..=6 } else { 1..=5 };
+        let code = if released == "4" { 0 } else { 4 };
+        workspace.run(&["release", released, "-m", "they left"]).expect_code(code);
+        assert_eq!(oracle.deletes(), keys(whose(released)), "{released}\n{}", oracle.print());
+        // What is held still is by the run that released the others, and not by those that did before it held them.
+        if code == 4 {
+            workspace.run(&["release", "3", "-m", "again"]).expect_code(1);
+            workspace.run(&["discard", "5", "-m", "it lives on", "--yes"]).expect_code(0);
+            workspace.sync(&[]).expect(0, "succeeded", &[("held", 0), ("deletes", 0)]);
+        }
+    }
+}
+
+#[test]
 fn a_discard_that_is_killed_while_it_is_written_leaves_no_hold_behind() {
     let oracle = Oracle::start(&["id"]);
     let (mut workspace, report) = held(&oracle, 1..=3);

@@ -43,6 +43,24 @@ fn a_new_epoch_makes_a_rejected_record_due() {
 }
 
 #[test]
+fn every_due_retry_has_its_turn_in_the_run_however_much_they_take_and_the_epoch_closes() {
+    let oracle = Oracle::start(&["id"]);
+    // Four of five are as much as may wait in memory.
+    let sql = "SELECT id, counter, checksum, repeat('x', 500000) || email AS email FROM people";
+    let setup = Setup { sql: sql.into(), ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=80));
+    oracle.always(Fault::RejectKeys(keys(1..=80), "too_long".into()));
+    workspace.sync(&[]).expect(3, "partial", &[("rejected", 80)]);
+    let counts = [("upserts", 80), ("rejected", 80), ("unsent", 0)];
+    workspace.sync(&["--full"]).expect(3, "partial", &counts);
+    oracle.clear_faults();
+    let report = workspace.sync(&[]).expect(3, "partial", &[("deferred", 80), ("unsent", 0)]);
+    report.expect_kind("incremental", "usual");
+    workspace.sync(&["--full"]).expect(0, "succeeded", &[("delivered", 80)]);
+}
+
+#[test]
 fn a_refused_change_leaves_the_older_value_and_is_not_forgotten() {
     let oracle = Oracle::start(&["id"]);
     let workspace = Workspace::new(&oracle, Setup::default());

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use counterflow::domain::entry::Entry;
 use counterflow::domain::id::{Epoch, RunId};
 use serde_json::Value;
 
@@ -322,8 +323,12 @@ impl Case {
     pub fn release(&mut self, run: &str) -> Finished {
         self.say(format!("release {run}"));
         let number = RunId(run.parse().expect("a run is a number"));
-        let held = known::entries(&self.workspace).unwrap_or_default();
-        let held = held.into_iter().filter(|(_, e)| e.held.is_some_and(|h| h.was_held_in(number)));
+        let view = known::view(&self.workspace);
+        let standing = view.as_ref().and_then(|view| view.header().standing());
+        let held = view.as_ref().map(known::entries_of).unwrap_or_default();
+        let was_held =
+            |entry: &Entry| entry.held.is_some_and(|it| it.was_held_in(number, standing));
+        let held = held.into_iter().filter(|(_, entry)| was_held(entry));
         let held: BTreeSet<String> = held.map(|(key, _)| key).collect();
         let mut before = self.before();
         before.released.extend(held.iter().cloned());

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use crate::delivery::Item;
+use crate::domain::codec::{Bytes, put_bytes};
 use crate::domain::entry::Fingerprint;
 use crate::domain::key::{self, KeyHash};
 use crate::engine::intake::Outlet;
 use crate::engine::piles::Piles;
 use crate::engine::prepare::Error;
 use crate::snapshot::View;
-use crate::domain::codec::{Bytes, put_bytes};
 use crate::snapshot::record::Record;
 use crate::spill::{self, Spill};
 

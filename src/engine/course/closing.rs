@@ -30,6 +30,10 @@ pub struct Closing {
     is_sample: bool,
     /// Whether the removals were sorted: then what they held, and why.
     held: Option<(u64, Vec<HoldCause>)>,
+    /// See [`Removals::held_since`].
+    ///
+    /// [`Removals::held_since`]: crate::engine::removals::Removals::held_since
+    held_since: Option<RunId>,
     /// What the run left, as far as the header does not say it, and what it noted at its start.
     left: Left,
     begun: Option<Begun>,
@@ -65,6 +69,7 @@ impl Course {
                 && removals.deferred == 0
                 && tally.deleted == deletes,
             held: removals.is_judged().then(|| (tally.held, removals.causes.clone())),
+            held_since: removals.held_since(),
             left: Left {
                 is_sample: false,
                 is_proven: is_complete && removals.is_judged(),
@@ -102,7 +107,8 @@ impl Closing {
         header.is_epoch_open &= !self.is_confirmed;
         let keys = self.held.as_ref().map_or(0, |(keys, _)| *keys);
         if let Some((keys, causes)) = self.held {
-            header.hold = (keys > 0).then_some(Hold { run, causes, keys });
+            let since = self.held_since;
+            header.hold = (keys > 0).then_some(Hold { run, causes, keys, since });
         }
         if self.is_complete && (keys == 0 || points::is_planted("second_bad_read_released")) {
             let mut baseline = self.baseline;

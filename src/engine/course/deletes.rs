@@ -38,14 +38,18 @@ enum Turn {
 }
 
 impl Course {
-    /// Draws up the deletes that were sorted, in the order in which they go.
+    /// Draws up the deletes that were sorted, in the order in which they go; none where it was stopped before the last. Blocks.
     ///
     /// # Errors
     /// Those that did not fit into memory cannot be read.
-    pub fn queue_deletes(&mut self) -> Result<(), Error> {
+    pub fn queue_deletes(&mut self, is_stopped: impl Fn() -> bool) -> Result<(), Error> {
         let (mut first, mut deletes, mut has_refused) =
             (Lane::default(), Deletes::default(), false);
-        while let Some(removal) = self.removals.next_delete(&mut deletes)? {
+        for looked_at in 1_usize.. {
+            let Some(removal) = self.removals.next_delete(&mut deletes)? else { break };
+            if looked_at.is_multiple_of(STRIDE) && is_stopped() {
+                return Ok(());
+            }
             if let Some((batch, ..)) = self.repeats(&removal) {
                 if !first.has_room() || first.is_cut(batch) {
                     first.cut(batch);

@@ -1,6 +1,7 @@
 //! Fates of more keys than fit: none is forgotten, none is found that was not met, and memory stays within its shares.
 
 use super::*;
+use crate::engine::lookup::records;
 
 fn fates(keys: usize, filter: usize) -> Fates {
     Fates::new(
@@ -17,7 +18,7 @@ fn key(n: u32) -> (KeyHash, [u8; 4]) {
 fn allocated(fates: &Fates) -> usize {
     let beyond = fates.beyond.as_ref().map_or(0, |beyond| {
         let looked_up = match &beyond.stage {
-            Stage::LookingUp(lookup) => lookup.keys.allocation_size(),
+            Stage::LookingUp(lookup) => lookup.allocated(),
             _ => 0,
         };
         let recent = beyond.recent.allocated();

@@ -10,7 +10,7 @@ use crate::domain::codec::{Bytes, put_bytes, put_varint};
 use crate::domain::decision::Reason;
 use crate::domain::id::{BatchNumber, IntentNumber};
 use crate::domain::key::KeyHash;
-use crate::engine::fates::records;
+use crate::engine::lookup::records;
 use crate::spill::Error;
 
 const REASONS: [Reason; 4] =
@@ -57,7 +57,7 @@ impl Intake {
                 Aside::TakenBack(row) => self.take_back(&row, outlet),
             }
         }
-        Ok(())
+        self.put_off.take_failure().map_or(Ok(()), Err)
     }
 
     /// Puts it aside until it is known what became of its key.
@@ -132,7 +132,7 @@ fn put_sighting(out: &mut Vec<u8>, sighting: Option<Sighting>) {
 }
 
 impl<'a> Asked<'a> {
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         put_bytes(out, self.key);
         out.extend(self.fingerprint.to_le_bytes());
         let reason = REASONS.iter().position(|reason| *reason == self.reason);
@@ -148,7 +148,7 @@ impl<'a> Asked<'a> {
         put_bytes(out, self.fragment);
     }
 
-    fn decode(hash: KeyHash, key: &'a [u8], bytes: &mut Bytes<'a>) -> Option<Asked<'a>> {
+    pub(super) fn decode(hash: KeyHash, key: &'a [u8], bytes: &mut Bytes<'a>) -> Option<Asked<'a>> {
         Some(Asked {
             key,
             hash,

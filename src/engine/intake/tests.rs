@@ -321,11 +321,9 @@ fn a_repetition_that_is_known_by_its_batch_alone_waits_for_the_proven_end() {
     }
 }
 
-#[test]
-fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
-    let in_doubt = [(Some(6), 1, None)];
-    let parts = examine(&[in_doubt.to_vec()], &[0], false);
-    let filler = |size: usize| Late {
+/// What takes so many bytes of the lane.
+fn filler(size: usize) -> Late {
+    Late {
         key: b"filler".to_vec(),
         hash: key::hash(b"filler"),
         fingerprint: 1,
@@ -334,7 +332,13 @@ fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
         repeats: None,
         is_retry: true,
         needs_proof: false,
-    };
+    }
+}
+
+#[test]
+fn without_room_a_whole_batch_stays_in_doubt_and_retries_leave_room_for_it() {
+    let in_doubt = [(Some(6), 1, None)];
+    let parts = examine(&[in_doubt.to_vec()], &[0], false);
     // More than half of the room, and more than all of it.
     for (size, repetitions, pushed, unsent) in
         [(33 << 20, true, 0, 0), (65 << 20, true, 0, 1), (65 << 20, false, 1, 0)]

@@ -21,11 +21,12 @@ impl Line<'_> {
         Ok(blocking(|| course.collect_removals(table, mode, header, started, is_stopped))?)
     }
 
-    /// Holds what the proven read did not meet against the guard, and notes what of it is held or forgotten.
+    /// Holds what the proven read did not meet against the guard, and notes what of it is held or forgotten; false where a stop
+    /// came before the last.
     ///
     /// # Errors
     /// What did not fit into memory cannot be read.
-    pub fn sort_removals(&mut self) -> Result<(), Error> {
+    pub fn sort_removals(&mut self) -> Result<bool, Error> {
         let header = self.prepared.snapshot.header();
         let first = || self.prepared.credentials.clone();
         let last = match is_planted("renewal_unseen") {
@@ -42,8 +43,10 @@ impl Line<'_> {
             declares_account: self.order.connection.knows_account(),
         };
         self.course.sort_removals(&self.order.sync, header, &facts);
-        let journal = self.prepared.snapshot.journal();
-        Ok(blocking(|| self.course.record_removals(self.run, journal))?)
+        let (journal, run) = (self.prepared.snapshot.journal(), self.run);
+        let is_stopped = || self.shutdown.stage() > Stage::Running;
+        let course = &mut self.course;
+        Ok(blocking(|| course.record_removals(run, journal, is_stopped))?)
     }
 
     /// Sends the deletes, after everything else.
@@ -51,7 +54,8 @@ impl Line<'_> {
     /// # Errors
     /// The journal cannot be written.
     pub async fn delete(&mut self, progress: &Progress) -> Result<(), Error> {
-        blocking(|| self.course.queue_deletes())?;
+        let is_stopped = || self.shutdown.stage() > Stage::Running;
+        blocking(|| self.course.queue_deletes(is_stopped))?;
         while self.course.has_deletes() && self.make_room(progress).await? {
             self.course.push_delete(&mut self.delivery.dispatch)?;
         }

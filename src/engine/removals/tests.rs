@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::delta::table::{Cut, Sighting};
 use crate::domain::entry::Confirmed;
@@ -9,7 +11,7 @@ use crate::domain::guard::MaxDeletes;
 use crate::domain::id::{BatchNumber, IntentNumber, Lineage};
 use crate::domain::key;
 use crate::domain::sync::{CheckKeys, Model, RunLimits};
-use crate::snapshot::header::Baseline;
+use crate::snapshot::header::{Baseline, Hold};
 
 const EPOCH: Epoch = Epoch(3);
 const NOW: Instant = Instant(1_000);
@@ -110,7 +112,8 @@ fn table(entries: &[Entry]) -> Table {
 fn sort(table: &Table, sync: &Sync, header: &Header, facts: &Facts<'_>) -> Removals {
     let spill = Arc::new(Spill::new(std::path::Path::new("/nowhere")));
     let mut removals = Removals::new(&spill);
-    let terms = Terms { mode: sync.mode, releases: &header.releases, epoch: EPOCH, now: NOW };
+    let (mode, releases, standing) = (sync.mode, &header.releases[..], header.standing());
+    let terms = Terms { mode, releases, standing, epoch: EPOCH, now: NOW };
     assert!(!removals.collect(table, &terms, || true).unwrap());
     assert!(removals.collect(table, &terms, || false).unwrap());
     removals.judge(sync, header, facts);
@@ -254,4 +257,156 @@ fn a_release_covers_what_was_held_in_its_run_and_the_rest_is_judged_by_itself() 
     assert_eq!(came_to(0, &[5, 7], Mode::Mirror).0, vec![0, 1, 2, 6]);
     assert_eq!(came_to(0, &[9], Mode::Mirror).0, none);
     assert_eq!(came_to(0, &[5], Mode::Upsert), (none.clone(), none, vec![7], 0));
+}
+
+/// What a run does with the hold of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Its row is met.
+    Back,
+    /// No row is met; its delete is refused and not yet due.
+    Deferred,
+    /// No row is met; that it is deleted where nothing holds it comes to nothing.
+    Gone,
+}
+
+/// A run that holds what is gone and not released, or not; with a mode that deletes, or not; what each key does.
+#[derive(Debug, Clone)]
+struct Run {
+    is_holding: bool,
+    mode: Mode,
+    released: Option<u64>,
+    keys: Vec<Step>,
+}
+
+const KEYS: usize = 6;
+
+fn any_run() -> impl Strategy<Value = Run> {
+    let step = prop_oneof![1 => Just(Step::Back), 1 => Just(Step::Deferred), 5 => Just(Step::Gone)];
+    let mode = prop_oneof![1 => Just(Mode::Upsert), 7 => Just(Mode::Mirror)];
+    let released = prop::option::weighted(0.2, 1..12_u64);
+    let (keys, is_holding) = (prop::collection::vec(step, KEYS), prop::bool::weighted(0.8));
+    (is_holding, mode, released, keys).prop_map(|(is_holding, mode, released, keys)| Run {
+        is_holding,
+        mode,
+        released,
+        keys,
+    })
+}
+
+proptest! {
+    /// As where each run wrote down every key that it held.
+    #[test]
+    fn a_hold_that_goes_on_covers_the_same_keys_as_one_that_is_written_anew_by_each_run(
+        runs in prop::collection::vec(any_run(), 1..10)
+    ) {
+        let usual = usual();
+        let mut known: Vec<Option<Held>> = vec![None; KEYS];
+        let mut written_anew = known.clone();
+        let mut header = header(Some(baseline()), &[]);
+        for (number, run) in (1..).zip(&runs) {
+            let refused = Rejection {
+                operation: Operation::Delete,
+                fingerprint: 0,
+                epoch: EPOCH,
+                code: "409".into(),
+                message: "no".into(),
+                attempts: 1,
+                due: Instant(2_000),
+            };
+            for (key, step) in run.keys.iter().enumerate().filter(|(_, step)| **step == Step::Back) {
+                (known[key], written_anew[key]) = (None, None);
+                let _ = step;
+            }
+            let entries = known.iter().zip(&run.keys).map(|(held, step)| Entry {
+                held: *held,
+                rejection: (*step == Step::Deferred).then(|| refused.clone()),
+                ..confirmed()
+            });
+            let table = table(&entries.collect::<Vec<_>>());
+            for key in (0_u8..).zip(&run.keys).filter(|(_, step)| **step == Step::Back) {
+                let hash = key::hash(&[key.0]);
+                let met = table.find(hash, &[key.0]).expect("it is there");
+                assert_eq!(table.sight(hash, met, Sighting::Unchanged), None);
+            }
+            let release = |run: u64| Release { run: RunId(run), message: None, at: NOW };
+            header.releases = run.released.map(release).into_iter().collect();
+            let sync = Sync { mode: run.mode, ..sync(MaxDeletes::Rows(100)) };
+            let rows_read = if run.is_holding { 0 } else { 90 };
+            let mut removals = sort(&table, &sync, &header, &Facts { rows_read, ..facts(&usual) });
+            let held = if removals.held() > 0 { numbers(&removals.others) } else { Vec::new() };
+            let mut notes = Vec::new();
+            let note = |record: &Record<'_>| match record {
+                Record::Hold { key, run } => notes.push((usize::from(key[0]), *run)),
+                other => panic!("{other:?}"),
+            };
+            prop_assert!(removals.record(RunId(number), note, || false).unwrap());
+            let fold = |held: &mut Option<Held>, run: RunId| {
+                let first = held.map_or(run, |held| held.first);
+                *held = Some(Held { first, last: run });
+            };
+            notes.into_iter().for_each(|(key, run)| fold(&mut known[key], run));
+            for key in &held {
+                fold(&mut written_anew[usize::from(*key)], RunId(number));
+            }
+            let (keys, since) = (held.len() as u64, removals.held_since());
+            let hold = Hold { run: RunId(number), causes: Vec::new(), keys, since };
+            header.hold = (keys > 0).then_some(hold);
+            for asked in (1..=number + 1).map(RunId) {
+                let covered = |known: &[Option<Held>], standing| {
+                    let covers = |held: &Option<Held>| held.is_some_and(|it| it.was_held_in(asked, standing));
+                    known.iter().map(covers).collect::<Vec<_>>()
+                };
+                prop_assert_eq!(
+                    covered(&known, header.standing()),
+                    covered(&written_anew, None),
+                    "run {} of {:?}: {:?} {:?}", asked, runs, known, header.hold
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hold_that_goes_on_writes_only_keys_that_it_did_not_have_and_hears_a_stop() {
+    let usual = usual();
+    let mut header = header(Some(baseline()), &[]);
+    let hold = |run, since: Option<u64>| Hold {
+        run: RunId(run),
+        causes: Vec::new(),
+        keys: 3,
+        since: since.map(RunId),
+    };
+    // Held by the runs 4 to 7; one that was let go of in run 5; one that is new.
+    header.hold = Some(hold(7, Some(4)));
+    let entries = [held(4, 4), held(4, 6), held(2, 3), confirmed()];
+    let empty = Facts { rows_read: 0, ..facts(&usual) };
+    let come_to = |header: &Header, stops: bool| {
+        let mut removals = sort(&table(&entries), &sync(MaxDeletes::Rows(100)), header, &empty);
+        let mut noted = Vec::new();
+        let note = |record: &Record<'_>| match record {
+            Record::Hold { key, run } => noted.push((key[0], run.0)),
+            other => panic!("{other:?}"),
+        };
+        let is_whole = removals.record(RunId(8), note, || stops).unwrap();
+        noted.sort_unstable();
+        let mut tally = Tally::default();
+        removals.count(&mut tally);
+        (is_whole, noted, tally.held, removals.held_since())
+    };
+    assert_eq!(come_to(&header, false), (true, vec![(2, 8), (3, 8)], 4, Some(RunId(4))));
+    // What one that was released or refused leaves is written once more, that it is not taken for one of them.
+    header.releases = vec![Release { run: RunId(3), message: None, at: NOW }];
+    let (is_whole, noted, ..) = come_to(&header, false);
+    assert_eq!(
+        (is_whole, noted),
+        (true, vec![(3, 8)]),
+        "what was let go of before changes nothing"
+    );
+    header.releases[0].run = RunId(5);
+    let noted = vec![(0, 7), (1, 7), (2, 8), (3, 8)];
+    assert_eq!(come_to(&header, false), (true, noted, 2, None));
+    // Where it was stopped, nothing is held by it: the header says nothing of keys that are not all marked.
+    let (is_whole, noted, held, since) = come_to(&header, true);
+    assert_eq!((is_whole, noted.len(), held, since), (false, 1, 0, None));
 }

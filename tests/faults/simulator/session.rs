@@ -312,13 +312,13 @@ impl Session<'_> {
         if !matches!(end, End::Stopped) {
             self.course.end_read(end.is_proven());
             while self.course.has_late() && self.make_room()? {
-                self.course.push_late(&mut self.dispatch);
+                self.course.push_late(&mut self.dispatch).expect("it can be read");
             }
             self.settle()?;
         }
         if end.allows_deletes() {
             self.sort_removals();
-            self.course.queue_deletes().expect("they are in memory");
+            self.course.queue_deletes(|| false).expect("they are in memory");
             while self.course.has_deletes() && self.make_room()? {
                 self.course.push_delete(&mut self.dispatch).expect("they are in memory");
             }
@@ -371,8 +371,9 @@ impl Session<'_> {
         };
         let header = self.snapshot.header();
         self.course.sort_removals(&self.sync, header, &facts);
-        let noted = self.course.record_removals(self.world.run_id(), self.snapshot.journal());
-        noted.expect("they are in memory");
+        let (run, journal) = (self.world.run_id(), self.snapshot.journal());
+        let noted = self.course.record_removals(run, journal, || false);
+        assert!(noted.expect("they are in memory"));
         if self.course.removals().held() > 0 {
             self.world.count("holds");
         }

@@ -199,17 +199,19 @@ impl World {
         let Some(run) = snapshot.header().hold.as_ref().map(|hold| hold.run) else {
             return Ok(());
         };
-        let (keys, others) = decisions::held(snapshot.view(), run)?;
-        let ids = keys.iter().map(|key| fixture::id(key));
+        let mut ids = Vec::new();
+        decisions::visit_held(snapshot.view(), run, |key, is_meant| {
+            ids.extend(is_meant.then(|| fixture::id(key)));
+        })?;
         if is_release {
             self.judge.released.extend(ids);
             self.count("releases");
             decisions::keep_release(&mut snapshot, run, "yes", Instant(self.clock))?;
         } else {
             // Before, as a crash leaves open whether it came through.
-            ids.for_each(|id| self.judge.disown(id));
+            ids.into_iter().for_each(|id| self.judge.disown(id));
             self.count("discards");
-            decisions::forget(&mut snapshot, &keys, others)?;
+            decisions::forget(&mut snapshot, run)?;
         }
         self.remember(&snapshot);
         Ok(())

@@ -118,6 +118,50 @@ proptest! {
     }
 
     #[test]
+    fn a_retry_for_which_there_is_no_room_is_sent_behind_all_else_unless_its_key_is_found_invalid(
+        (chunks, examined, taken) in orders(),
+        shares in tight(),
+        has_primary: bool,
+    ) {
+        let parts = examine(&chunks, &examined, has_primary);
+        let sent = |is_full: bool| {
+            let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates(shares));
+            let mut outlet = Fake::default();
+            let filler = filler(33 << 20);
+            if is_full {
+                intake.lane.push(filler);
+            }
+            for number in &taken {
+                intake.take(&parts[*number], &mut outlet).unwrap();
+                check_sum(&intake)?;
+            }
+            while intake.has_unsure() {
+                intake.decide(&mut outlet).unwrap();
+                check_sum(&intake)?;
+            }
+            intake.lane.remove(key::hash(b"filler"), b"filler");
+            let late = (0..IDS).map(key_of).filter(|key| intake.lane.has(key::hash(key), key));
+            let mut sent: Vec<Vec<u8>> = late.chain(outlet.waiting).collect();
+            let (waiting, counts) = (intake.waiting(), intake.counts.tally());
+            let in_lane = intake.lane.len() as u64;
+            prop_assert!(is_full || waiting == in_lane);
+            let before = sent.len();
+            while intake.has_put_off() {
+                let push = |item: &Item<'_>| {
+                    assert!(item.is_retry);
+                    sent.push(item.key.to_vec());
+                };
+                assert_eq!(intake.hand_over(true, push).unwrap(), 0);
+            }
+            prop_assert_eq!((sent.len() - before) as u64 + in_lane, waiting);
+            prop_assert_eq!(intake.waiting(), in_lane);
+            sent.sort();
+            Ok((sent, counts, waiting))
+        };
+        prop_assert_eq!(sent(true)?, sent(false)?);
+    }
+
+    #[test]
     fn where_all_rows_of_a_chunk_leave_before_the_next_the_same_leave_as_in_plenty(
         (chunks, examined, taken) in orders(),
         has_primary: bool,
@@ -231,6 +275,40 @@ fn what_cannot_be_put_aside_ends_the_read_and_is_unsent() {
     let tally = intake.counts.tally();
     assert_eq!((tally.rows_read, tally.upserts, tally.unsent), (3, 3, 3));
     assert!(outlet.waiting.is_empty());
+}
+
+#[test]
+fn a_retry_that_was_put_off_and_needs_the_proof_of_the_read_is_left_out_without_it() {
+    let parts = examine(&[[5, 13].map(|id| (Some(id), 1, None)).to_vec()], &[0], false);
+    let twice = || pass(&[vec![(Some(5), 1, None)], vec![(Some(5), 1, None)]], false);
+    for (is_proven, left_out) in [(false, 1), (true, 0)] {
+        let waiting = Waiting { repeated: twice(), repetitions: false };
+        let mut intake = Intake::new(IntentNumber(0), waiting, exact());
+        intake.lane.push(filler(33 << 20));
+        intake.take(&parts[0], &mut Fake::default()).unwrap();
+        let mut pushed = 0;
+        let mut left = 0;
+        while intake.has_put_off() {
+            left += intake.hand_over(is_proven, |_| pushed += 1).unwrap();
+        }
+        assert_eq!((left, pushed, intake.waiting()), (left_out, 2 - left_out, 1), "{is_proven}");
+    }
+}
+
+#[test]
+fn where_no_retry_can_be_put_off_the_read_ends_and_what_waits_is_unsent() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = Spill::new(folder.path());
+    drop(folder);
+    let shares = Shares { keys: 1 << 12, filter: 0, ..Shares::of(0) };
+    let fates = Fates::new(shares, Arc::new(spill));
+    let mut intake = Intake::new(IntentNumber(0), Waiting::default(), fates);
+    intake.lane.push(filler(33 << 20));
+    let parts = examine(&[[5, 13].map(|id| (Some(id), 1, None)).to_vec()], &[0], false);
+    let refused = intake.take(&parts[0], &mut Fake::default()).unwrap_err();
+    assert!(matches!(refused, Error::Write { .. }), "{refused}");
+    assert!(!intake.has_put_off());
+    assert_eq!((intake.waiting(), intake.counts.tally().upserts), (3, 2));
 }
 
 #[test]
