@@ -214,12 +214,12 @@ pub async fn carried_out(
     let report = Box::pin(ended).await;
     drop(bar);
     let exit = exit::of(&report, watch.cause());
+    traces.ended(&report.trace(trigger, &revision, began));
     if report.is_compaction_due {
         // A signal ends this, and is no matter of the run any more.
         Box::pin(compacting::behind(&owned.store, &behind, &stop)).await;
     }
     drop(watch);
-    traces.ended(&report.trace(trigger, &revision, began));
     telemetry::flush(traces).await;
     if let Some(exporter) = order::exporter(config, &owned.store) {
         exporter.last().await;

@@ -1,5 +1,5 @@
-//! The threads on which commands do what takes long: work on snapshots, reads, questions to others; and on which snapshots are made
-//! smaller behind runs.
+//! The threads on which commands do what takes long: work on snapshots, reads, questions to others; and on which snapshots are
+//! made smaller behind runs.
 //!
 //! Not responsible for what is done there. Invariants: once begun it goes on to its end, whoever waits for it, and what may
 //! last hears of the end of the process by itself; the process waits for all of it; nobody else works on the snapshot of a

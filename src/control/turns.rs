@@ -1,3 +1,8 @@
+//! Whose turn it is to work on the snapshot of a sync: one at a time, and who has nothing urgent to do gives way.
+//!
+//! Not responsible for what is done in a turn. Invariants: nobody waits behind one that gives way for longer than that takes to
+//! hear of it and to leave things as they were; whoever comes is told at once where a run or a command works.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +17,8 @@ pub struct Turns {
     all: Arc<Mutex<All>>,
     /// The one place of what reads beside the queue.
     beside: Lock,
+    /// The one place of whoever gives way, of all syncs.
+    aside: Lock,
 }
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
@@ -69,15 +76,20 @@ impl Turns {
 
     /// The turn, if nobody has it or waits for it, but for those who give way: their end is waited for. Cancel-safe.
     pub async fn take_unless_working(&self, sync: &str) -> Option<Turn> {
-        let free = {
+        let (turn, is_next) = {
             let mut all = self.all();
             let seat = all.seat(sync);
-            if seat.aside.is_some() { None } else { Some(Arc::clone(&seat.turn)) }
+            // Who waits already is at work once it has the turn.
+            let is_next = seat.aside.is_some() && seat.waiting == 0;
+            if is_next { (seat.ask(), true) } else { (Arc::clone(&seat.turn), false) }
         };
-        match free {
-            None => Some(self.take(sync).await),
-            Some(turn) => turn.try_lock_owned().ok().map(|held| self.turn(sync, held)),
-        }
+        let held = if is_next {
+            let _waiting = Waiting(self, sync);
+            turn.lock_owned().await
+        } else {
+            turn.try_lock_owned().ok()?
+        };
+        Some(self.turn(sync, held))
     }
 
     /// Whoever gives way does so now, and from here on at once.
@@ -127,6 +139,15 @@ impl Turn {
         seat.aside = Some(stopper);
         shutdown
     }
+
+    /// Waits until no other sync is worked on by one that gives way; `None` where this one is told to.
+    pub async fn aside(&self, told: &mut Shutdown) -> Option<OwnedMutexGuard<()>> {
+        tokio::select! {
+            biased;
+            () = told.reached(Stage::Draining) => None,
+            place = Arc::clone(&self.turns.aside).lock_owned() => Some(place),
+        }
+    }
 }
 
 impl Drop for Turn {
@@ -175,11 +196,23 @@ mod tests {
         let mut third = Box::pin(turns.take("crm"));
         assert!(third.as_mut().now_or_never().is_none());
         assert_eq!(second.give_way().stage(), Stage::Draining, "somebody waits already");
+        let command = turns.take_unless_working("crm").now_or_never().expect("it knows at once");
+        assert!(command.is_none(), "a run is next");
         drop((third, second));
         let mut last = turns.take("crm").await;
         let told = last.give_way();
         assert_eq!(told.stage(), Stage::Running, "nobody waits any more");
+        let mut other = turns.take("ads").await;
+        let mut told_other = other.give_way();
+        let place = last.aside(&mut told.clone()).await;
+        assert!(
+            other.aside(&mut told_other).now_or_never().is_none(),
+            "one of all syncs at a time"
+        );
+        drop(place);
+        assert!(other.aside(&mut told_other).now_or_never().flatten().is_some());
         turns.close();
+        assert!(other.aside(&mut told_other).now_or_never().expect("it is told").is_none());
         assert_eq!((told.stage(), last.give_way().stage()), (Stage::Draining, Stage::Draining));
     }
 

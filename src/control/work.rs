@@ -139,9 +139,11 @@ impl Work for Engine {
 
 /// Makes the snapshot of a sync smaller until somebody else wants the turn, or the process ends.
 fn compact_behind(threads: &Threads, (store, order): (Store, Order), mut turn: Turn) {
+    let mut told = turn.give_way();
     let compact = async move || {
-        let told = turn.give_way();
-        compacting::behind(&store, &order, &told).await;
+        if let Some(_place) = turn.aside(&mut told).await {
+            compacting::behind(&store, &order, &told).await;
+        }
     };
     if threads.begin(compact).is_err() {
         tracing::debug!("the process ends, and a snapshot is made smaller behind a later run");

@@ -89,9 +89,9 @@ macro_rules! columns {
                 nulls.filter(|nulls| nulls.null_count() > 0)
             }
 
-            /// Replaces `words` by those of the values of as many rows from `first` on, and returns their kind, where all are numbers
-            /// of one kind ([`Value::word`]). What stands there for a row that is NULL means nothing. The loop of each type is made for
-            /// a compiler that can do several rows at once.
+            /// Replaces `words` by those of the values of as many rows from `first` on, and returns their kind, where all
+            /// are numbers of one kind ([`Value::word`]). What stands there for a row that is NULL means nothing. The loop
+            /// of each type is made for a compiler that can do several rows at once.
             #[inline(always)]
             pub fn words(&self, first: usize, words: &mut [u64]) -> Option<u16> {
                 match self {

@@ -29,6 +29,7 @@ use crate::delta::table::Table;
 use crate::domain::decision::{self, Absent};
 use crate::domain::entry::Waiver;
 use crate::domain::id::{Epoch, Instant, IntentNumber};
+use crate::domain::kind::Kind;
 use crate::domain::message::one_line;
 use crate::domain::sync::Mode;
 use crate::domain::whole::whole;
@@ -176,6 +177,7 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     let runtime = query.handle();
     let terms = Terms {
         view: Some(view),
+        kind: Kind::Incremental,
         epoch,
         columns: &sent.columns,
         scope: Scope::Backlog,

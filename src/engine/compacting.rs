@@ -28,6 +28,9 @@ pub async fn compact(store: &Store, snapshot: &mut Snapshot, shutdown: &Shutdown
 
 /// As [`compact`], behind a run of the order that has ended; to be called by whoever has the sync to itself.
 pub async fn behind(store: &Store, order: &Order, shutdown: &Shutdown) {
+    if shutdown.stage() > Stage::Running {
+        return;
+    }
     // The word for that run says nothing of what comes after it.
     let order = Order { keeps_snapshot: false, ..order.clone() };
     match prepare::open(store, &order).await {
@@ -41,7 +44,8 @@ pub async fn behind(store: &Store, order: &Order, shutdown: &Shutdown) {
     }
 }
 
-/// As [`compact`], before a run, where the ends of those before it left too much to merge: each of them was stopped or killed.
+/// As [`compact`], before a run, where too much was left to merge behind those before it: others wanted the snapshot each
+/// time, or they were stopped or killed.
 ///
 /// # Errors
 /// It failed, and the snapshot cannot be opened again.

@@ -76,7 +76,7 @@ impl Runs<'_> {
         let folder = prepare::folder(state, sync);
         let size = view.filter(|_| kind == Kind::Full).map(View::size).unwrap_or_default();
         let merged = |added| view.map_or(0, |view| view.merged_bytes(added));
-        let parts = passes::parts(view, &Shares::of(memory_limit), has_primary);
+        let parts = passes::parts(view, &Shares::of(memory_limit), has_primary, kind);
         let needed_bytes = needed(size, batch, merged).saturating_add(waiting(&parts, read));
         let free = points::free_disk(free(&folder)).inspect_err(|error| {
             let folder = folder.display();

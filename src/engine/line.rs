@@ -126,6 +126,7 @@ impl<'a> Line<'a> {
         let named = |it: &Chosen| it.keys.clone().map(|keys| Arc::new(Named::from_iter(keys)));
         let terms = Terms {
             view: Some(prepared.snapshot.view()),
+            kind: prepared.choice.kind,
             epoch: header.epoch,
             columns: &prepared.columns,
             scope: order.chosen.as_ref().map_or(Scope::All, |it| Scope::Chosen(named(it))),

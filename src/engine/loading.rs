@@ -10,8 +10,8 @@ use crate::shutdown::on_all_cores;
 use crate::snapshot::header::Header;
 use crate::snapshot::{Error, Stored, View};
 
-/// Bytes that an entry takes in a table beyond those in a segment, where all keys have one length and where they do not. Those that
-/// hold more than what is confirmed take nine more; most are few.
+/// Bytes that an entry takes in a table beyond those in a segment, where all keys have one length and where they do not. Those
+/// that hold more than what is confirmed take nine more; most are few.
 const BESIDE: usize = 1;
 const BESIDE_UNEVEN: usize = 5;
 

@@ -20,8 +20,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// `limit` is in bytes. What may grow at one time is little more than it: few keys are sent where the table is large, and
-    /// most queries hold no rows.
+    /// `limit` is in bytes. What may grow at one time is little more than it: few keys are sent where the table is large, but for
+    /// full runs, whose tables leave room for them (`passes::parts`); and most queries hold no rows.
     pub fn of(limit: u64) -> Shares {
         let part = |of: u64| usize::try_from(limit / of).unwrap_or(usize::MAX);
         let rest = usize::try_from(limit.saturating_sub(BESIDE)).unwrap_or(usize::MAX);

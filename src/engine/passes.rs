@@ -23,6 +23,7 @@ use crate::delta::parts::Parts;
 use crate::delta::table::{Cut, Table};
 use crate::destination::Destination;
 use crate::domain::id::{Epoch, Instant};
+use crate::domain::kind::Kind;
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::{self, View};
 use crate::spill::Spill;
@@ -31,6 +32,7 @@ use crate::spill::Spill;
 pub struct Terms<'a> {
     /// `None` holds nothing.
     pub view: Option<&'a View>,
+    pub kind: Kind,
     /// The run's.
     pub epoch: Epoch,
     pub columns: &'a Columns,
@@ -73,7 +75,7 @@ impl Passes {
         streams: Vec<SendableRecordBatchStream>,
     ) -> Result<Option<(Passes, Readers)>, Error> {
         let shares = Shares::of(terms.memory_limit);
-        let parts = parts(terms.view, &shares, terms.columns.has_primary());
+        let parts = parts(terms.view, &shares, terms.columns.has_primary(), terms.kind);
         let examiner = terms.columns.examiner(
             terms.scope,
             &Arc::new(nothing()),
@@ -153,8 +155,13 @@ impl Passes {
 
 /// The parts in which a run compares a snapshot with its rows. `has_primary`: primary keys take a part of the memory, as the
 /// delivered keys are others.
-pub fn parts(view: Option<&View>, shares: &Shares, has_primary: bool) -> Parts {
+pub fn parts(view: Option<&View>, shares: &Shares, has_primary: bool, kind: Kind) -> Parts {
     let room = if has_primary { shares.table_beside_keys } else { shares.table };
+    let room = match kind {
+        Kind::Incremental => room,
+        // All of it is sent, and what was is remembered beside the table.
+        Kind::Full => room.saturating_sub(shares.keys + shares.filter).max(shares.keys),
+    };
     loading::parts(view, room)
 }
 
@@ -201,6 +208,23 @@ mod tests {
     use crate::snapshot::disk::{Disk, DiskFile, DiskView};
     use crate::snapshot::memory_disk::MemoryDisk;
     use crate::snapshot::record::Record;
+
+    #[test]
+    fn a_run_that_sends_all_leaves_room_for_what_it_remembers_of_that() {
+        let mut snapshot = Snapshot::open(Arc::new(MemoryDisk::new()), "s", None).unwrap();
+        snapshot.commit(|header| header.epoch = Epoch(1)).unwrap();
+        for number in 0..400_u32 {
+            // 40 MB: of 256 MiB a table may take 56, and 16 beside the keys of a read and their filter.
+            let key = &number.to_le_bytes().repeat(25_000);
+            let waiver = Waiver { fingerprint: 1, epoch: Epoch(1) };
+            snapshot.journal().append(&Record::Waive { key, waiver });
+        }
+        snapshot.commit(|_| {}).unwrap();
+        let shares = Shares::of(256 << 20);
+        let many = |kind| parts(Some(snapshot.view()), &shares, false, kind).len();
+        assert_eq!(many(Kind::Incremental), 1);
+        assert!(many(Kind::Full) > 2, "{}", many(Kind::Full));
+    }
 
     /// A disk whose reads wait for the gate, and are counted.
     #[derive(Debug, Clone)]

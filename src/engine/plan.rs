@@ -103,6 +103,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let started = now();
     let terms = Terms {
         view: view.as_ref(),
+        kind: sent.choice.kind,
         epoch,
         columns: &sent.columns,
         scope: Scope::All,

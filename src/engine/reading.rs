@@ -28,8 +28,8 @@ use crate::source;
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
-/// Bytes of a piece in which a batch of wide rows is taken, with all that its columns hold on to; one of less than twice as many is
-/// taken whole.
+/// Bytes of a piece in which a batch of wide rows is taken, with all that its columns hold on to; one of less than twice as
+/// many is taken whole.
 const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 /// More segments than this are merged.
 const MOST_SEGMENTS: usize = 8;
-/// More segments than this are left only where no run has come to its end lately, or where merging them failed: runs merge
-/// at their end.
+/// More segments than this are left only where none could be merged behind runs lately: others wanted the snapshot, or that
+/// failed.
 const OVERDUE: usize = 2 * MOST_SEGMENTS;
 /// A segment is merged with newer ones if it is at most so many times as large as all of them.
 const COMPARABLE: u64 = 4;
@@ -26,13 +26,14 @@ const SMALL: u64 = 64 * 1024;
 const STRIDE: u64 = 4096;
 
 impl Snapshot {
-    /// Whether there is so much to merge that it is not left to the end of the next run.
+    /// Whether there is so much to merge that it is not left to the time behind the next run.
     pub fn is_compaction_overdue(&self) -> bool {
-        self.view.manifest.segments.len() > OVERDUE
+        let sizes = self.view.sizes();
+        sizes.len() > OVERDUE || is_doubled(&sizes)
     }
 
-    /// Merges segments if there is something to merge; to be called right after a commit. Whether it did: then there is a
-    /// generation more, which differs in nothing else. Ends early, with everything as it was, once `is_wanted` is false.
+    /// Merges segments if there is something to merge; to be called while nothing is in the journal. Whether it did: then there
+    /// is a generation more, which differs in nothing else. Ends early, with everything as it was, once `is_wanted` is false.
     ///
     /// # Errors
     /// The disk fails or a file is damaged. What was committed stands, but this value takes no more writes.
@@ -125,8 +126,7 @@ impl View {
 
 /// The index of the oldest segment of those to merge; `sizes` in bytes, from the oldest to the newest.
 fn first_to_merge(sizes: &[u64]) -> Option<usize> {
-    let (oldest, newer) = sizes.split_first()?;
-    if *oldest > SMALL && newer.iter().sum::<u64>() >= *oldest {
+    if is_doubled(sizes) {
         return Some(0);
     }
     if sizes.len() <= MOST_SEGMENTS {
@@ -139,6 +139,14 @@ fn first_to_merge(sizes: &[u64]) -> Option<usize> {
         total += sizes[first];
     }
     Some(first)
+}
+
+/// Whether what is newer is as large as the oldest segment: much of that is superseded, and counts twice against memory and
+/// disk.
+fn is_doubled(sizes: &[u64]) -> bool {
+    sizes
+        .split_first()
+        .is_some_and(|(oldest, newer)| *oldest > SMALL && newer.iter().sum::<u64>() >= *oldest)
 }
 
 #[cfg(test)]

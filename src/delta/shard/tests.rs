@@ -1,3 +1,5 @@
+//! A shard gives back what was put in, and knows what was met.
+
 use super::*;
 use crate::domain::entry::{Held, Waiver};
 use crate::domain::id::RunId;

@@ -16,6 +16,7 @@ use counterflow::destination::http::Http;
 use counterflow::domain::entry::{Operation, Verdict};
 use counterflow::domain::id::{BatchNumber, Epoch, Instant, IntentNumber};
 use counterflow::domain::key::{self, Shown};
+use counterflow::domain::kind::Kind;
 use counterflow::domain::sync::Model;
 use counterflow::engine::passes::{Passes, Terms};
 use counterflow::engine::prepare::Columns;
@@ -112,6 +113,7 @@ impl Line {
         let destination = Arc::new(Destination::Http(http.expect("the requests are right")));
         let view = snapshot.view().clone();
         let terms = Terms {
+            kind: Kind::Incremental,
             view: Some(&view),
             epoch: EPOCH,
             columns: &columns,
