@@ -199,7 +199,7 @@ impl Fates {
     }
 
     /// After the read has ended: replaces the content of `piece` by the next records that were put aside, for
-    /// [`records`], and knows what became of their keys until it is called again. False if there are no more. Blocks.
+    /// [`lookup::records`], and knows what became of their keys until it is called again. False if there are no more. Blocks.
     ///
     /// # Errors
     /// The spill cannot be used; what is unsure stays so.
