@@ -216,6 +216,8 @@ impl Service {
                     self.queue.ended(&sync);
                     if let Err(error) = self.cancel(run, &why).await {
                         tracing::error!(sync, %run, %error, "a stopped run could not be ended");
+                        self.queue.accept(&sync, wish, run);
+                        return;
                     }
                     continue;
                 }

@@ -65,9 +65,16 @@ impl Turns {
     /// As [`Turns::take`], for what reads a model and is not held back by the queue and its limits, such as a sample: one of
     /// all syncs at a time, as each takes the memory of a run. Whoever waits for its sync keeps nobody else from it.
     pub async fn take_beside_queue(&self, sync: &str) -> Turn {
-        let mut turn = self.take(sync).await;
-        turn.beside = Some(Arc::clone(&self.beside).lock_owned().await);
-        turn
+        loop {
+            let mut turn = self.take(sync).await;
+            if let Ok(place) = Arc::clone(&self.beside).try_lock_owned() {
+                turn.beside = Some(place);
+                return turn;
+            }
+            // Runs of the sync are not to wait for what another sync does beside the queue.
+            drop(turn);
+            drop(Arc::clone(&self.beside).lock_owned().await);
+        }
     }
 
     fn turn(&self, sync: &str, held: OwnedMutexGuard<()>) -> Turn {
@@ -227,6 +234,7 @@ mod tests {
             turns.take_beside_queue("ads").now_or_never().expect("nobody is beside the queue");
         drop(run);
         assert!(waiting.as_mut().now_or_never().is_none(), "it waits for the other");
+        assert!(turns.take("crm").now_or_never().is_some(), "a run of its sync does not");
         assert!(turns.take("shop").now_or_never().is_some(), "a run of the queue does not");
         drop(other);
         assert!(waiting.now_or_never().is_some());

@@ -18,7 +18,7 @@ const BESIDE_UNEVEN: usize = 5;
 /// The parts of a snapshot of which each takes about `room` bytes as a table; `None` holds nothing.
 pub fn parts(view: Option<&View>, room: usize) -> Parts {
     let entries_of = |range| view.map_or(0, |view| view.entries_at_most(&range));
-    let each = view.map_or(0, |view| view.bytes_each() + beside(view.header()));
+    let each = view.map_or(BESIDE, |view| view.bytes_each() + beside(view.header()));
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let entries = entries_of(0..=KeyHash::MAX);
     let is_whole = entries.saturating_mul(each) <= room;
@@ -69,6 +69,11 @@ pub fn load_part(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_nothing_is_one_part_whatever_room_there_is() {
+        assert_eq!([0, 1, usize::MAX].map(|room| parts(None, room).len()), [1; 3]);
+    }
 
     #[test]
     fn a_stop_ends_the_loading_without_a_table() {

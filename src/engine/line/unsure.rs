@@ -16,7 +16,9 @@ impl Line<'_> {
         if matches!(end, End::Stopped) {
             return Ok(end);
         }
-        self.course.end_read(end.is_proven());
+        if proving::check_invalid(&self.course.intake, self.order.sync.limits.max_invalid).is_ok() {
+            self.course.end_read(end.is_proven());
+        }
         while self.course.has_late() && self.make_room(progress).await? {
             let pushed = blocking(|| self.course.push_late(&mut self.delivery.dispatch));
             if let Err(error) = pushed
