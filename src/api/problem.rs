@@ -125,10 +125,14 @@ impl From<Refused> for Problem {
             Refused::Starting | Refused::Draining | Refused::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Refused::Samples(_) => StatusCode::TOO_MANY_REQUESTS,
             Refused::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let problem = Problem::new(status, refused.to_string());
-        if status == StatusCode::SERVICE_UNAVAILABLE { problem.after(1) } else { problem }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => problem.after(1),
+            _ => problem,
+        }
     }
 }
 
@@ -195,5 +199,19 @@ impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Problem {
         let text = rejection.body_text();
         Problem::new(rejection.status(), format!("the body cannot be read: {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_too_many_samples_is_told_to_ask_again_and_no_fault_of_the_server() {
+        let answer = Problem::from(Refused::Samples(16)).into_response();
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+        let answer = Problem::from(Refused::Busy).into_response();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -58,6 +58,9 @@ pub enum Refused {
     Draining,
     #[error("too many commands wait; ask again in a moment")]
     Busy,
+    /// As many samples as may be have not ended.
+    #[error("{0} samples go or wait, and there may be no more; ask again when one has ended")]
+    Samples(usize),
     /// Somebody works on its snapshot.
     #[error(
         "a run of `{0}` goes, or another command works on its snapshot; wait for the end, or stop the run with \

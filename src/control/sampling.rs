@@ -151,7 +151,8 @@ impl Samples {
         self.check_ready()?;
         let trigger = Trigger::Api;
         let order = Order { chosen: Some(chosen), trigger, ..self.order(sync)? };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_none| Refused::Busy)?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_none| Refused::Samples(MOST))?;
         // All that have a place have room in it.
         let line = self.asked.clone().try_reserve_owned().map_err(|_closed| Refused::Draining)?;
         let asked = async move || {
@@ -310,7 +311,7 @@ mod tests {
                 begin().await.unwrap();
             }
             let more = begin().await;
-            assert!(matches!(more, Err(Refused::Busy)), "{more:?}");
+            assert!(matches!(more, Err(Refused::Samples(MOST))), "{more:?}");
             assert_eq!(store.runs(None, 100, None).await.unwrap().len(), MOST, "nothing is queued");
             drop(turn);
             while begin().await.is_err() {
