@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
@@ -97,6 +98,25 @@ pub fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> 
     });
     done.sort_unstable_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Does both, `other` on a thread of its own where the system gives one. Blocks; a panic is carried on here.
+pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    // Stays here where there is no thread to take it along.
+    let other = Mutex::new(Some(other));
+    let take = || {
+        let other = other.lock().unwrap_or_else(PoisonError::into_inner).take();
+        other.map(|other| other())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, take).ok();
+        let here = here();
+        let joined = thread.map(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let other = joined.flatten().or_else(take).expect("one of the two takes it");
+        (other, here)
+    })
 }
 
 /// A set of owned tasks: reaped one by one, or aborted together when dropped.
@@ -195,6 +215,14 @@ mod tests {
             let doubled = on_all_cores(count, |number| 2 * number);
             assert_eq!(doubled, (0..count).map(|number| 2 * number).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_done_beside_one_another_waits_for_neither() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let long = std::time::Duration::from_secs(30);
+        let (other, here) = beside(move || receiver.recv_timeout(long), || sender.send(7));
+        assert_eq!((other, here), (Ok(7), Ok(())));
     }
 
     #[tokio::test]

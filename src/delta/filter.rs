@@ -3,6 +3,8 @@
 //! Not here: what is done about a key that may have been met, though it was not. Guards: a key that was put in is never denied;
 //! the memory is what was asked for, however many keys come.
 
+use prefetch_index::prefetch_index;
+
 use super::key_map::low;
 use crate::domain::key::KeyHash;
 
@@ -38,6 +40,12 @@ impl Filter {
             line.0[word] |= bit;
         }
         may_have
+    }
+
+    /// Has the memory brought near that [`Filter::insert`] will look at.
+    #[inline]
+    pub fn fetch(&self, hash: KeyHash) {
+        prefetch_index(&self.lines, self.place(hash));
     }
 
     /// Whether the key may be in; false is certain.

@@ -128,6 +128,14 @@ impl Fates {
         }
     }
 
+    /// Has the memory brought near that [`Fates::insert_new`] will look at: it is larger than the caches.
+    #[inline]
+    pub fn fetch(&self, hash: KeyHash) {
+        if let Some(beyond) = &self.beyond {
+            beyond.filter.fetch(hash);
+        }
+    }
+
     /// Whether the key is new; one that is there keeps its fate.
     ///
     /// # Errors

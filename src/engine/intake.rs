@@ -30,6 +30,8 @@ use crate::snapshot::record::Record;
 use crate::spill::Error;
 use crate::store::{RecordNote, Verdict};
 
+/// How many operations ahead memory is asked for: as long as that takes, they are worked on.
+const AHEAD: usize = 16;
 /// Names of invalid records that are kept for the report.
 const NOTES: usize = 1_000;
 
@@ -161,7 +163,10 @@ impl Intake {
         for (row, why) in &chunk.unrenderable {
             self.unrenderable(examined.keys.hash(*row), examined.keys.key(*row), why, outlet);
         }
-        for operation in &chunk.operations {
+        for (operation, number) in chunk.operations.iter().zip(AHEAD..) {
+            if let Some(ahead) = chunk.operations.get(number) {
+                self.fates.fetch(examined.keys.hash(ahead.candidate.row));
+            }
             self.operation(&Asked::of(chunk, operation, self.reuse_floor), outlet);
         }
         for (row, first) in &examined.repeated {

@@ -26,7 +26,7 @@ use crate::domain::entry::Entry;
 use crate::domain::id::{BatchNumber, Epoch};
 use crate::domain::key::KeyHash;
 use crate::points::{self, Point};
-use crate::shutdown::on_all_cores;
+use crate::shutdown::{beside, on_all_cores};
 
 /// Parts that are folded before any of them is written.
 const WAVE: usize = 8;
@@ -179,20 +179,47 @@ impl Snapshot {
             ..Folded::default()
         };
         let mut writer = None;
-        for number in 0..partitions.count() {
-            let touches = partitions.take(number)?;
-            for first in (0..touches.parts()).step_by(WAVE) {
-                let count = WAVE.min(touches.parts() - first);
-                let fold = |number| self.fold_part(&touches, first + number, epoch);
-                for part in on_all_cores(count, fold) {
-                    let part = part?;
-                    folded.add(&part.folded);
-                    self.write(&mut writer, &part.changed)?;
-                }
-            }
+        let mut touches = partitions.take(0)?;
+        for next in 1..=partitions.count() {
+            let take = || (next < partitions.count()).then(|| partitions.take(next)).transpose();
+            let fold = || self.fold_range(&touches, epoch, &mut writer, &mut folded);
+            let (taken, done) = beside(take, fold);
+            done?;
+            touches = taken?.unwrap_or_default();
         }
         folded.segment = writer.map(Writer::finish).transpose()?;
         Ok(folded)
+    }
+
+    /// Adds what became of the keys of one range to `folded`, and what changed to the segment: a wave of parts is written
+    /// while the next one is folded.
+    fn fold_range(
+        &self,
+        touches: &Touches,
+        epoch: Epoch,
+        writer: &mut Option<Writer>,
+        folded: &mut Folded,
+    ) -> Result<(), Error> {
+        let parts = |wave: usize| wave * WAVE..touches.parts().min((wave + 1) * WAVE);
+        let fold = |wave| {
+            let parts = parts(wave);
+            on_all_cores(parts.len(), |part| self.fold_part(touches, parts.start + part, epoch))
+        };
+        let mut write = |wave: Vec<Result<Part<'_>, Error>>| -> Result<(), Error> {
+            for part in wave {
+                let part = part?;
+                folded.add(&part.folded);
+                self.write(writer, &part.changed)?;
+            }
+            Ok(())
+        };
+        let mut wave = fold(0);
+        for next in 1..touches.parts().div_ceil(WAVE) {
+            let (folded, written) = beside(|| fold(next), || write(wave));
+            written?;
+            wave = folded;
+        }
+        write(wave)
     }
 
     fn fold_part<'a>(

@@ -15,9 +15,9 @@ use super::names;
 use super::touches::{Touches, range_of};
 use crate::domain::key::KeyHash;
 
-/// Bytes that the touches of one range take in memory, roughly; few in tests, so that all but the smallest journals have
+/// Bytes that the touches of one range take in memory, roughly, and two ranges are there at a time; few in tests, so that all but the smallest journals have
 /// several ranges.
-const MOST_BYTES: u64 = if cfg!(test) { 256 } else { 64 << 20 };
+const MOST_BYTES: u64 = if cfg!(test) { 256 } else { 32 << 20 };
 
 /// Bytes that are gathered before they are written.
 const MOST_HELD: usize = if cfg!(test) { 64 } else { 32 << 20 };

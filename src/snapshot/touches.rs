@@ -9,6 +9,8 @@
 //!       | a record of one key as in the journal, kinds 4 to 9; verdicts are those of the journal too, see encoding.rs
 //! ```
 
+use prefetch_index::prefetch_index;
+
 use super::encoding::{self, DAMAGED};
 use super::error::Fault;
 use super::fold::Event;
@@ -20,6 +22,9 @@ use crate::domain::key::{self, KeyHash};
 
 /// Touches that are folded in one piece, roughly.
 const PART: usize = if cfg!(test) { 16 } else { 1 << 12 };
+
+/// How many touches ahead memory is asked for: they lie anywhere.
+const AHEAD: usize = 16;
 
 const ATTEMPT: u8 = 1;
 
@@ -81,7 +86,7 @@ pub(super) fn range_of(hash: KeyHash, count: u64) -> usize {
 }
 
 /// All touches of some keys.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Touches {
     bytes: Vec<u8>,
     /// By ranges of the key hash, in order; in each in the order of the journal.
@@ -133,7 +138,13 @@ impl Touches {
             let by_key = || key(a).cmp(key(b));
             a.hash.cmp(&b.hash).then_with(by_key).then_with(|| a.at.cmp(&b.at))
         });
+        let mut ahead = touches.iter().skip(AHEAD);
         for same in touches.chunk_by(|a, b| a.hash == b.hash && key(a) == key(b)) {
+            for touch in ahead.by_ref().take(same.len()) {
+                // It can reach into the next line of the cache.
+                prefetch_index(&self.bytes, touch.at);
+                prefetch_index(&self.bytes, touch.at + 32);
+            }
             let mut events = same.iter().map(|touch| self.event(touch));
             visit(same[0].hash, key(&same[0]), &mut events)?;
         }
