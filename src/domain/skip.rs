@@ -15,6 +15,8 @@ const STEP: i128 = 2_000_000_000;
 /// What stands in the way of a skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
+    #[error("the source cannot say whether it changed")]
+    Unprovable,
     #[error("only chosen rows are to be sent")]
     Sample,
     #[error("a full resync was asked for")]
@@ -69,6 +71,8 @@ pub struct Left {
     /// Deletes are held, or a yes to some stands.
     pub is_held: bool,
     pub is_volatile: bool,
+    /// Every source that was read can say whether it changed.
+    pub can_prove_unchanged: bool,
     pub are_files_at_rest: bool,
 }
 
@@ -81,6 +85,7 @@ impl Left {
         let is_clean = self.is_clean || is_planted("skip_with_unsent_rows");
         let at_rest = self.are_files_at_rest || is_planted("skip_after_fresh_files");
         first(&[
+            (!can_prove(self.can_prove_unchanged), Obstacle::Unprovable),
             (self.is_sample, Obstacle::Sample),
             (!self.is_proven, Obstacle::Unproven),
             (self.was_stopped, Obstacle::Stopped),
@@ -110,6 +115,8 @@ pub struct Found<'a> {
     pub definition: &'a str,
     pub version: &'a str,
     pub credentials: Option<&'a str>,
+    /// Every source that is read can say whether it changed; else equal files, such as none at all, say nothing.
+    pub can_prove_unchanged: bool,
     pub files: &'a [FileFact],
     pub is_marker_missing: bool,
 }
@@ -123,6 +130,7 @@ impl Found<'_> {
         let are_same = self.files == mark.files || is_planted("skip_with_changed_file");
         let is_same = self.definition == mark.definition || is_planted("skip_with_new_definition");
         first(&[
+            (!can_prove(self.can_prove_unchanged), Obstacle::Unprovable),
             (!is_same, Obstacle::Definition),
             (self.version != mark.version, Obstacle::Version),
             (self.credentials != mark.credentials, Obstacle::Credentials),
@@ -130,6 +138,10 @@ impl Found<'_> {
             (!are_same, Obstacle::Files),
         ])
     }
+}
+
+fn can_prove(unchanged: bool) -> bool {
+    unchanged || is_planted("database_skipped")
 }
 
 /// The first that stands in the way.
@@ -156,6 +168,7 @@ mod tests {
         is_epoch_open: false,
         is_held: false,
         is_volatile: false,
+        can_prove_unchanged: true,
         are_files_at_rest: true,
     };
 
@@ -182,6 +195,7 @@ mod tests {
             (Left { is_epoch_open: true, ..NOTHING }, Obstacle::OpenEpoch),
             (Left { is_held: true, ..NOTHING }, Obstacle::Held),
             (Left { is_volatile: true, ..NOTHING }, Obstacle::Volatile),
+            (Left { can_prove_unchanged: false, ..NOTHING }, Obstacle::Unprovable),
             (Left { are_files_at_rest: false, ..NOTHING }, Obstacle::JustChanged),
         ] {
             assert_eq!(left.nothing(), Err(obstacle));
@@ -193,8 +207,14 @@ mod tests {
         let files = [file(5)];
         let (run, definition, version, credentials) = (RunId(3), "d", "1", Some("c"));
         let mark = Mark { run, definition, version, credentials, files: &files };
-        let same =
-            Found { definition, version, credentials, files: &files, is_marker_missing: false };
+        let same = Found {
+            definition,
+            version,
+            credentials,
+            can_prove_unchanged: true,
+            files: &files,
+            is_marker_missing: false,
+        };
         assert_eq!(same.is_as_at(&mark), Ok(()));
         for (found, obstacle) in [
             (Found { definition: "e", ..same }, Obstacle::Definition),
@@ -218,6 +238,25 @@ mod tests {
             let found = Found { files: &other, ..same };
             assert_eq!(found.is_as_at(&mark), Err(Obstacle::Files), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_source_that_cannot_say_whether_it_changed_is_never_as_it_was() {
+        let (run, definition, version, credentials) = (RunId(3), "d", "1", None);
+        // The files of a database, which are none, are always the same.
+        let mark = Mark { run, definition, version, credentials, files: &[] };
+        let found = Found {
+            definition,
+            version,
+            credentials,
+            can_prove_unchanged: false,
+            files: &[],
+            is_marker_missing: false,
+        };
+        assert_eq!(found.is_as_at(&mark), Err(Obstacle::Unprovable));
+        assert_eq!(Found { can_prove_unchanged: true, ..found }.is_as_at(&mark), Ok(()));
+        let left = Left { can_prove_unchanged: false, ..NOTHING };
+        assert_eq!(left.nothing(), Err(Obstacle::Unprovable), "and leaves no mark");
     }
 
     #[test]

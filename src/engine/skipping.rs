@@ -31,6 +31,8 @@ pub struct Begun {
     pub definition: String,
     /// The model can give another answer for the same rows.
     pub is_volatile: bool,
+    /// Every source of the read can say whether it changed.
+    pub can_prove_unchanged: bool,
     /// No file was changed shortly before the read.
     pub are_files_at_rest: bool,
 }
@@ -41,6 +43,7 @@ impl Begun {
         Begun {
             definition: definition(order, &reading.source, &stored(&reading.pins)),
             is_volatile: !reading.volatile.is_empty(),
+            can_prove_unchanged: reading.can_prove_unchanged,
             are_files_at_rest: moment
                 .is_some_and(|moment| skip::are_at_rest(&reading.files, moment) && files_rest()),
         }
@@ -48,8 +51,9 @@ impl Begun {
 
     /// The mark of the run, if `left` is nothing.
     pub fn at_rest(self, left: Left, run: RunId) -> Option<AtRest> {
-        let Begun { definition, is_volatile, are_files_at_rest } = self;
-        match (Left { is_volatile, are_files_at_rest, ..left }).nothing() {
+        let Begun { definition, is_volatile, can_prove_unchanged, are_files_at_rest } = self;
+        let left = Left { is_volatile, can_prove_unchanged, are_files_at_rest, ..left };
+        match left.nothing() {
             Ok(()) => Some(AtRest { run, definition, version: version() }),
             Err(obstacle) => {
                 tracing::debug!(%run, %obstacle, "the next run cannot be skipped");
@@ -122,6 +126,7 @@ fn compare(order: &Order, known: Known, pins: &str) -> Result<Result<RunId, Obst
         definition: &definition(order, &listed.source, pins),
         version: &version(),
         credentials: credentials.as_deref(),
+        can_prove_unchanged: listed.can_prove_unchanged,
         files: &listed.files,
         is_marker_missing: listed.completeness.iter().any(|table| table.is_marker_missing),
     };

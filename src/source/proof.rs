@@ -7,6 +7,7 @@ use super::definition::Table;
 use super::error::Error;
 use super::files;
 use crate::domain::file::FileFact;
+use crate::points::sources_tell;
 
 /// The files a read began with; made before the first byte of them is read.
 #[derive(Debug)]
@@ -57,6 +58,11 @@ impl Proof {
     pub(super) fn files_of(&self, table: &str) -> &[FileFact] {
         let watched = self.tables.iter().find(|watched| watched.table.name == table);
         watched.map_or(&[], |watched| watched.files.as_slice())
+    }
+
+    /// Whether what is watched can say that it did not change since another read: files can.
+    pub(super) fn can_prove_unchanged(&self) -> bool {
+        sources_tell()
     }
 
     /// All files, by table and name.

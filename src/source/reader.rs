@@ -81,6 +81,8 @@ pub struct Reading {
     /// The files of the tables that the model reads, as they were before the first byte was read; by their names below the
     /// config's folder.
     pub files: Vec<FileFact>,
+    /// Whether the source can say that it is as it was: then equal files mean equal rows.
+    pub can_prove_unchanged: bool,
     /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
     pub source: String,
     /// What in the model and the mapping can give another answer for the same rows, such as `now` or `LIMIT without
@@ -95,6 +97,8 @@ pub struct Listed {
     pub source: String,
     /// As [`Reading::files`].
     pub files: Vec<FileFact>,
+    /// As [`Reading::can_prove_unchanged`].
+    pub can_prove_unchanged: bool,
     pub completeness: Vec<Completeness>,
 }
 
@@ -168,6 +172,7 @@ impl Reader {
             primary_key: projected.primary_key,
             partitions: streams(&physical, &context.task_ctx(), &model.name),
             files: files::below(proof.files(), &tables),
+            can_prove_unchanged: proof.can_prove_unchanged(),
             proof,
             pins,
             source,
@@ -189,6 +194,7 @@ impl Reader {
         Ok(Listed {
             source: definition.described(&checked.tables),
             files: files::below(proof.files(), &tables),
+            can_prove_unchanged: proof.can_prove_unchanged(),
             completeness: proof.completeness(),
         })
     }
