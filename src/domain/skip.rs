@@ -150,9 +150,11 @@ pub fn first(obstacles: &[(bool, Obstacle)]) -> Result<(), Obstacle> {
 }
 
 /// Whether no file was changed shortly before the read began, in nanoseconds since 1970 by the clock of the file system.
-/// Whatever is written to one of them from then on by calls to write gives it another change time.
+/// Whatever is written to one of them from then on by calls to write gives it another change time. What has an etag has
+/// another one as soon as it changes, whatever the time.
 pub fn are_at_rest(files: &[FileFact], read_began: i128) -> bool {
-    files.iter().all(|file| file.changed.saturating_add(STEP) < read_began)
+    let mut by_time = files.iter().filter(|file| file.etag.is_none());
+    by_time.all(|file| file.changed.saturating_add(STEP) < read_began)
 }
 
 #[cfg(test)]
@@ -180,6 +182,7 @@ mod tests {
             inode: 4,
             changed,
             ends_within_line: Some(false),
+            etag: None,
         }
     }
 
@@ -234,6 +237,7 @@ mod tests {
             vec![FileFact { path: "b.csv".into(), ..file(5) }],
             vec![FileFact { table: "u".into(), ..file(5) }],
             vec![FileFact { ends_within_line: Some(true), ..file(5) }],
+            vec![FileFact { etag: Some("1".into()), ..file(5) }],
         ] {
             let found = Found { files: &other, ..same };
             assert_eq!(found.is_as_at(&mark), Err(Obstacle::Files), "{other:?}");
@@ -266,6 +270,8 @@ mod tests {
         assert!(are_at_rest(&[file(9 * STEP - 1), file(0)], read_began));
         for late in [9 * STEP, 10 * STEP, 11 * STEP, i128::MAX] {
             assert!(!are_at_rest(&[file(0), file(late)], read_began), "{late}");
+            let object = FileFact { etag: Some("1".into()), ..file(late) };
+            assert!(are_at_rest(&[file(0), object], read_began), "{late}");
         }
     }
 }

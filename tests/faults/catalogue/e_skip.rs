@@ -25,7 +25,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a file that was changed shortly before it was read is read once more",
         fresh_file,
     ),
-    Scenario::new("E3", "a source that cannot say whether it changed is always read", silent_source),
+    Scenario::new(
+        "E3",
+        "a source that cannot say whether it changed is always read",
+        silent_source,
+    ),
 ];
 
 /// Steps of a file system's clock are no longer.
