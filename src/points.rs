@@ -6,6 +6,7 @@
 //! until a stop was heard, the file is gone, or ten seconds have passed; `COUNTERFLOW_DEFECT=name` plants one defect;
 //! `COUNTERFLOW_CLOCK_STEP=by:after` steps the wall clock by that many milliseconds, that many after it was first asked;
 //! with `COUNTERFLOW_FILES_REST=never` every file counts as just changed, however slow the machine is;
+//! with `COUNTERFLOW_SOURCES=silent` no source can say whether it changed, as a database cannot;
 //! `COUNTERFLOW_FREE_DISK=bytes` says how much the disk of the state has free, or with `unknown` that nobody knows.
 
 use std::io;
@@ -182,6 +183,15 @@ pub fn files_rest() -> bool {
     true
 }
 
+/// Whether a source that can say whether it changed does, so that runs may be skipped.
+#[inline]
+pub fn sources_tell() -> bool {
+    #[cfg(feature = "faults")]
+    return played::sources_tell();
+    #[cfg(not(feature = "faults"))]
+    true
+}
+
 /// Bytes that are free on the disk of the state; `found` unless the environment says otherwise.
 #[inline]
 pub fn free_disk(found: io::Result<u64>) -> io::Result<u64> {
@@ -289,6 +299,10 @@ mod played {
 
     pub fn files_rest() -> bool {
         std::env::var("COUNTERFLOW_FILES_REST").is_err()
+    }
+
+    pub fn sources_tell() -> bool {
+        std::env::var("COUNTERFLOW_SOURCES").is_err()
     }
 
     pub fn free_disk(found: io::Result<u64>) -> io::Result<u64> {

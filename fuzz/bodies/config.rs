@@ -18,7 +18,7 @@ pub fn fuzz_config(data: &[u8]) -> bool {
         Ok(config) => {
             assert!(!format!("{config:?}").contains(SECRET), "I12: a config prints a secret");
             for sync in &config.syncs {
-                config.source_of(sync);
+                config.sources_of(sync).for_each(drop);
                 config.connection_of(sync);
             }
             true

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::document::{self, RunningConfig, chain};
 use crate::config::{Config, Schedule, SyncConfig};
-use crate::control::disabling::{Closed, closed};
+use crate::control::disabling::{Closed, closed, disabled_of};
 use crate::control::pausing::{Paused, standing};
 use crate::control::queue::{Limits, Place};
 pub use crate::control::waiting::Served;
@@ -250,7 +250,7 @@ async fn glanced(
             what_for: if is_queued { waits.of(sync) } else { String::new() },
             unfinished,
             pause: glance.pauses.remove(name),
-            source: glance.disabled.get(&sync.sync.model.source).cloned(),
+            source: disabled_of(&sync.sync.model, &glance.disabled).cloned(),
             discarded: glance.audited.remove(name).filter(is_done),
             has_snapshot: glance.known.contains_key(name),
             has_owner,

@@ -45,8 +45,8 @@ pub fn history(config: &Config) -> history::Rules {
 /// What the engine needs to know for the one run of the sync in this process.
 pub fn order(config: &Config, sync: &SyncConfig, is_full: bool, trigger: Trigger) -> Order {
     let budget = Budget::new(&config.connection_of(sync).limits);
-    let source = Arc::new(config.source_of(sync).clone());
-    Order { is_full, trigger, ..standing(config, sync, budget, source, spool(config)) }
+    let sources = config.sources_of(sync).map(|source| Arc::new(source.clone())).collect();
+    Order { is_full, trigger, ..standing(config, sync, budget, sources, spool(config)) }
 }
 
 /// The budgets of a process, by connection. One is kept once it is there: runs of an earlier config may use it.
@@ -60,14 +60,17 @@ pub fn orders(config: &Config, budgets: &mut Budgets) -> Vec<Order> {
         budgets.entry(name.clone()).or_insert_with(budget);
     }
     let budget = |sync: &SyncConfig| Arc::clone(&budgets[sync.sync.connection.as_str()]);
-    let sources: BTreeMap<&str, Arc<Definition>> = config
+    let shared: BTreeMap<&str, Arc<Definition>> = config
         .sources
         .iter()
         .map(|(name, source)| (name.as_str(), Arc::new(source.clone())))
         .collect();
-    let source = |sync: &SyncConfig| Arc::clone(&sources[sync.sync.model.source.as_str()]);
+    let sources = |sync: &SyncConfig| {
+        let names = sync.sync.model.sources();
+        names.map(|name| Arc::clone(&shared[name])).collect::<Vec<_>>()
+    };
     let spool = spool(config);
-    let standing = |sync| standing(config, sync, budget(sync), source(sync), spool.clone());
+    let standing = |sync| standing(config, sync, budget(sync), sources(sync), spool.clone());
     config.syncs.iter().map(standing).collect()
 }
 
@@ -81,13 +84,13 @@ fn standing(
     config: &Config,
     sync: &SyncConfig,
     budget: Arc<Budget>,
-    source: Arc<Definition>,
+    sources: Vec<Arc<Definition>>,
     spool: Option<Place>,
 ) -> Order {
     let connection = config.connection_of(sync);
     Order {
         sync: sync.sync.clone(),
-        source,
+        sources,
         connection: connection.definition.clone(),
         requests: sync.requests.clone(),
         limits: connection.limits,
@@ -118,7 +121,7 @@ mod tests {
         let mut config = crate::config::load(&path).unwrap();
         config.syncs.push(config.syncs[0].clone());
         let orders = orders(&config, &mut Budgets::new());
-        assert!(Arc::ptr_eq(&orders[0].source, &orders[1].source));
+        assert!(Arc::ptr_eq(&orders[0].sources[0], &orders[1].sources[0]));
         assert!(Arc::ptr_eq(&orders[0].budget, &orders[1].budget));
     }
 }

@@ -17,7 +17,7 @@ use super::state::{self, Owned, Owner, Place};
 use super::stopping::{Signals, Watch};
 use super::{address, order, report_text, time};
 use crate::config::{Config, SyncConfig};
-use crate::control::disabling::closed;
+use crate::control::disabling::{closed, disabled_of};
 use crate::control::handle::Given;
 use crate::control::pausing::{Paused, end_what_is_over};
 use crate::control::queue::{Limits, Needed, Queue, Wish};
@@ -106,7 +106,7 @@ pub async fn refuse_paused(owned: &Owned, sync: &SyncConfig) -> Result<(), Failu
     let now = time::now();
     end_what_is_over(&owned.store, name, now).await?;
     let (pause, sources) = (owned.store.pause(name).await?, owned.store.disabled_sources().await?);
-    let source = sources.get(&sync.sync.model.source);
+    let source = disabled_of(&sync.sync.model, &sources);
     match closed(name, pause, sync.paused, source, now) {
         Some(closed) => Err(Failure::usage(closed.to_string())),
         None => Ok(()),

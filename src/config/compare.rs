@@ -132,7 +132,7 @@ fn parts(old: &Config, was: &SyncConfig, new: &Config, is: &SyncConfig) -> BTree
     };
     let is_same = was.sync == is.sync
         && is_same_account
-        && old.source_of(was) == new.source_of(is)
+        && old.sources_of(was).eq(new.sources_of(is))
         && old.content.syncs.get(name) == new.content.syncs.get(name);
     let others = [
         (Part::Definition, !is_same),

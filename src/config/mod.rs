@@ -122,7 +122,7 @@ impl Config {
 
     /// The syncs that read this source.
     pub fn readers_of<'c>(&'c self, source: &'c str) -> impl Iterator<Item = &'c SyncConfig> {
-        self.syncs.iter().filter(move |sync| sync.sync.model.source == source)
+        self.syncs.iter().filter(move |sync| sync.sync.model.reads(source))
     }
 
     /// How many runs go at once.
@@ -132,8 +132,13 @@ impl Config {
         queue::Limits { running: self.server.max_running, groups }
     }
 
-    pub fn source_of(&self, sync: &SyncConfig) -> &source::definition::Definition {
-        self.sources.get(&sync.sync.model.source).expect("validation checked the source's name")
+    /// The sources that the sync reads, in the order of its model.
+    pub fn sources_of<'c>(
+        &'c self,
+        sync: &'c SyncConfig,
+    ) -> impl Iterator<Item = &'c source::definition::Definition> {
+        let of = |name| self.sources.get(name).expect("validation checked the source's name");
+        sync.sync.model.sources().map(of)
     }
 
     pub fn connection_of(&self, sync: &SyncConfig) -> &Connection {

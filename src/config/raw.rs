@@ -143,14 +143,16 @@ pub struct RawRewritten {
     pub marker: Option<String>,
 }
 
-/// A query with a primary key; exactly one of `sql` and `sql_file`.
+/// A query with a primary key; exactly one of `source` and `sources`, and of `sql` and `sql_file`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawModel {
-    /// The name of a source.
-    #[schemars(required)]
+    /// The name of a source, whose tables the query names as they are called there.
     pub source: Option<String>,
-    /// One SELECT over the source's tables; taken as it stands.
+    /// The names of several sources that the query joins; it names their tables as `SOURCE.TABLE`.
+    #[schemars(length(min = 1))]
+    pub sources: Option<Vec<String>>,
+    /// One SELECT over the tables of the source or sources; taken as it stands.
     pub sql: Option<String>,
     /// A file with one SELECT, relative to this file.
     pub sql_file: Option<String>,

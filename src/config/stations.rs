@@ -13,8 +13,8 @@ use super::validate::Check;
 use super::{Connection, SyncConfig, template};
 use crate::destination::definition::{Body, Request, Requests};
 use crate::destination::http::check::{self, At};
-use crate::domain::sync::{Mapped, Model, Sync, delivered_key};
-use crate::source::definition::Definition;
+use crate::domain::sync::{Mapped, Model, Reads, Sync, delivered_key};
+use crate::source::definition::{Access, Definition, Files};
 use crate::source::{Reader, Settings};
 
 /// Nothing is read with it.
@@ -29,18 +29,21 @@ pub fn ask(
     connections: &BTreeMap<String, Connection>,
     syncs: &[SyncConfig],
 ) {
-    let reader =
-        |source: &Definition| Reader::new(vec![Arc::new(source.clone())], Settings::new(1, MEMORY));
     // One for all models of a source, which may have a table for each of them.
-    let readers: BTreeMap<&str, Reader> =
-        sources.iter().map(|(name, source)| (name.as_str(), reader(source))).collect();
+    let shared: BTreeMap<&str, Arc<Definition>> =
+        sources.iter().map(|(name, source)| (name.as_str(), Arc::new(source.clone()))).collect();
     for model in models.values() {
         let pointer = child("/models", &model.name);
-        if let Some(source) = sources.get(&model.source)
-            && !check.document.has_problem_within(&child("/sources", &source.name))
+        let read: Vec<Arc<Definition>> =
+            model.sources().filter_map(|name| shared.get(name)).map(Arc::clone).collect();
+        let is_sound = |source: &Arc<Definition>| {
+            !check.document.has_problem_within(&child("/sources", &source.name))
+        };
+        if read.len() == model.sources().count()
+            && read.iter().all(is_sound)
             && !check.document.has_problem_within(&pointer)
         {
-            self::model(check, &pointer, model, &readers[model.source.as_str()]);
+            self::model(check, &pointer, model, &Reader::new(read, Settings::new(1, MEMORY)));
         }
     }
     for sync in syncs {
@@ -77,10 +80,10 @@ fn model(check: &mut Check, pointer: &str, model: &Model, reader: &Reader) {
 /// An expression is SQL where it can stand in a query without tables.
 fn expression(check: &mut Check, pointer: &str, mapped: &Mapped) {
     const NAME: &str = "mapping";
-    let source = Definition { name: String::new(), tables: Vec::new() };
+    let source = Definition { name: String::new(), access: Access::Files(Files::default()) };
     let model = Model {
         name: NAME.to_owned(),
-        source: String::new(),
+        reads: Reads::One(String::new()),
         sql: format!("SELECT (\n{}\n)", mapped.expression),
         primary_key: Vec::new(),
     };

@@ -12,7 +12,7 @@ use crate::control::schedule::{SHORTEST, Schedule as Timing};
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
 use crate::domain::priority::Priority;
-use crate::domain::sync::{CheckKeys, Mapped, Mode, Model, RunLimits, Sync, delivered_key};
+use crate::domain::sync::{CheckKeys, Mapped, Mode, Model, Reads, RunLimits, Sync, delivered_key};
 
 const MAX_INVALID: u64 = 1_000;
 const HALTS: u32 = 5;
@@ -93,7 +93,7 @@ fn one(
             name: name.to_owned(),
             model: model.cloned().unwrap_or(Model {
                 name: String::new(),
-                source: String::new(),
+                reads: Reads::One(String::new()),
                 sql: String::new(),
                 primary_key: Vec::new(),
             }),

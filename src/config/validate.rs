@@ -17,9 +17,9 @@ use super::{
     Config, DeliveryLog, History, Written, connection, resolved, sequence, server, stations, sync,
     telemetry, units,
 };
-use crate::domain::sync::Model;
+use crate::domain::sync::{Model, Reads};
 use crate::source::check_type_name;
-use crate::source::definition::{Csv, Definition, Format, Rewritten, Table};
+use crate::source::definition::{Access, Csv, Definition, Files, Format, Rewritten, Table};
 
 const MIN_MEMORY: u64 = 16 << 20;
 
@@ -110,7 +110,7 @@ impl Check<'_> {
         for (index, item) in items.iter().enumerate() {
             let pointer = child(pointer, &index.to_string());
             if item.is_empty() {
-                self.report(&pointer, "an empty name", "name a column");
+                self.report(&pointer, "an empty name", "write a name, or leave the item out");
             } else if !seen.insert(item) {
                 self.report(&pointer, format!("`{item}` stands here twice"), "keep one of the two");
             }
@@ -204,7 +204,8 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
     check.names("/sources", sources);
     let entries = sources.0.iter().map(|(name, source)| {
         let pointer = child("/sources", name);
-        (name.clone(), Definition { name: name.clone(), tables: tables(check, &pointer, source) })
+        let access = Access::Files(Files { tables: tables(check, &pointer, source) });
+        (name.clone(), Definition { name: name.clone(), access })
     });
     entries.collect()
 }
@@ -355,30 +356,48 @@ fn csv(check: &mut Check, pointer: &str, raw: &RawTable, is_csv: bool) -> Csv {
 fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {
     let Some(models) = &raw.models else { return BTreeMap::new() };
     check.names("/models", models);
-    let sources = known(raw.sources.as_ref());
+    let known = known(raw.sources.as_ref());
     let mut checked = BTreeMap::new();
     for (name, model) in &models.0 {
         let pointer = child("/models", name);
-        check.refers(
-            &child(&pointer, "source"),
-            "/sources",
-            "source",
-            model.source.as_deref(),
-            &sources,
-        );
+        let reads = reads(check, &pointer, model, &known);
         let primary_key = model.primary_key.clone().unwrap_or_default();
         check.distinct(&child(&pointer, "primary_key"), &primary_key);
         checked.insert(
             name.clone(),
-            Model {
-                name: name.clone(),
-                source: model.source.clone().unwrap_or_default(),
-                sql: sql(check, &pointer, model),
-                primary_key,
-            },
+            Model { name: name.clone(), reads, sql: sql(check, &pointer, model), primary_key },
         );
     }
     checked
+}
+
+fn reads(check: &mut Check, pointer: &str, model: &RawModel, known: &[&str]) -> Reads {
+    let (one, several) = (child(pointer, "source"), child(pointer, "sources"));
+    match (&model.source, &model.sources) {
+        (Some(_), Some(_)) => {
+            check.report_key(&several, "both `source` and `sources`", "keep one of the two");
+            Reads::One(String::new())
+        }
+        (None, None) => {
+            if !check.document.has(&one) && !check.document.has(&several) {
+                let remedy = "add `source:`, or `sources:` to join tables of several";
+                check.report_key(pointer, "a model without a source", remedy);
+            }
+            Reads::One(String::new())
+        }
+        (Some(source), None) => {
+            check.refers(&one, "/sources", "source", Some(source), known);
+            Reads::One(source.clone())
+        }
+        (None, Some(sources)) => {
+            check.distinct(&several, sources);
+            for (index, source) in sources.iter().enumerate().filter(|(_, it)| !it.is_empty()) {
+                let pointer = child(&several, &index.to_string());
+                check.refers(&pointer, "/sources", "source", Some(source), known);
+            }
+            Reads::Joined(sources.clone())
+        }
+    }
 }
 
 fn sql(check: &mut Check, pointer: &str, model: &RawModel) -> String {

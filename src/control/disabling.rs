@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::pausing::{Paused, paused};
 use crate::domain::id::Instant;
+use crate::domain::sync::Model;
 use crate::store::{DisabledSource, Error, Pause, Store};
 
 /// Why no run of the sync may begin.
@@ -31,20 +32,28 @@ impl Recorded {
         Ok(Recorded { pauses: store.pauses().await?, sources: store.disabled_sources().await? })
     }
 
-    /// Whether runs of this sync, which reads `source`, may begin `now`. `configured`: what the config says of its being
-    /// paused.
+    /// Whether runs of this sync, which has `model`, may begin `now`. `configured`: what the config says of its being paused.
     pub fn closed(
         &self,
         sync: &str,
-        source: &str,
+        model: &Model,
         configured: bool,
         now: Instant,
     ) -> Option<Closed> {
-        closed(sync, self.pauses.get(sync).cloned(), configured, self.sources.get(source), now)
+        let source = disabled_of(model, &self.sources);
+        closed(sync, self.pauses.get(sync).cloned(), configured, source, now)
     }
 }
 
-/// As [`Recorded::closed`], of what was recorded of one sync and its source.
+/// The first source of the model that is disabled: one is enough to keep its syncs from running.
+pub fn disabled_of<'d>(
+    model: &Model,
+    disabled: &'d BTreeMap<String, DisabledSource>,
+) -> Option<&'d DisabledSource> {
+    model.sources().find_map(|source| disabled.get(source))
+}
+
+/// As [`Recorded::closed`], of what was recorded of one sync and of the source of it that is disabled.
 pub fn closed(
     sync: &str,
     pause: Option<Pause>,
@@ -94,6 +103,29 @@ impl fmt::Display for Closed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sync::Reads;
+
+    #[test]
+    fn one_disabled_source_of_several_is_enough() {
+        let disabled = |source: &str| {
+            let (message, who) = ("it moves".to_owned(), "ada".to_owned());
+            (
+                source.to_owned(),
+                DisabledSource { source: source.to_owned(), message, who, at: Instant(0) },
+            )
+        };
+        let model = |names: &[&str]| Model {
+            name: "m".to_owned(),
+            reads: Reads::Joined(names.iter().map(|name| (*name).to_owned()).collect()),
+            sql: String::new(),
+            primary_key: Vec::new(),
+        };
+        let recorded = BTreeMap::from([disabled("shop"), disabled("sea")]);
+        let found = |names: &[&str]| Some(disabled_of(&model(names), &recorded)?.source.clone());
+        assert_eq!(found(&["lake", "shop"]).as_deref(), Some("shop"));
+        assert_eq!(found(&["shop", "lake"]).as_deref(), Some("shop"));
+        assert_eq!(found(&["lake"]), None);
+    }
 
     #[test]
     fn a_pause_is_named_before_the_source_and_each_with_its_way_out() {

@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::demo::object::Object;
     use crate::demo::source;
+    use crate::source::definition::Access;
 
     #[test]
     fn the_config_is_the_example_with_every_change_made_and_no_problem() {
@@ -155,8 +156,11 @@ mod tests {
             assert_eq!(is_mirror, object.is_mirrored(), "{object:?}");
             assert!(!sync.paused);
         }
-        for table in config.sources.values().flat_map(|source| &source.tables) {
-            assert!(table.path().is_file(), "{}", table.path().display());
+        for source in config.sources.values() {
+            let Access::Files(files) = &source.access;
+            for table in &files.tables {
+                assert!(table.path().is_file(), "{}", table.path().display());
+            }
         }
     }
 

@@ -16,4 +16,34 @@ pub struct FileFact {
     /// an older version wrote it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_within_line: Option<bool>,
+    /// What the store of an object says that it is, which is another once its content is; `None` for a local file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_file_is_written_down_as_it_always_was() {
+        let written = [
+            r#"{"table":"t","path":"a.csv","size":9,"inode":4,"changed":5,"ends_within_line":false}"#,
+            r#"{"table":"t","path":"a.parquet","size":9,"inode":4,"changed":-5}"#,
+        ];
+        for text in written {
+            let fact: FileFact = serde_json::from_str(text).unwrap();
+            assert_eq!(fact.etag, None);
+            assert_eq!(serde_json::to_string(&fact).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_object_is_known_by_its_etag() {
+        let text = r#"{"table":"t","path":"a","size":9,"inode":0,"changed":5,"etag":"\"f-1\""}"#;
+        let fact: FileFact = serde_json::from_str(text).unwrap();
+        assert_eq!(fact.etag.as_deref(), Some("\"f-1\""));
+        assert_eq!(serde_json::to_string(&fact).unwrap(), text);
+        assert_ne!(FileFact { etag: None, ..fact.clone() }, fact);
+    }
 }

@@ -15,6 +15,8 @@ const STEP: i128 = 2_000_000_000;
 /// What stands in the way of a skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
+    #[error("the source cannot say whether it changed")]
+    Unprovable,
     #[error("only chosen rows are to be sent")]
     Sample,
     #[error("a full resync was asked for")]
@@ -69,6 +71,8 @@ pub struct Left {
     /// Deletes are held, or a yes to some stands.
     pub is_held: bool,
     pub is_volatile: bool,
+    /// Every source that was read can say whether it changed.
+    pub can_prove_unchanged: bool,
     pub are_files_at_rest: bool,
 }
 
@@ -81,6 +85,7 @@ impl Left {
         let is_clean = self.is_clean || is_planted("skip_with_unsent_rows");
         let at_rest = self.are_files_at_rest || is_planted("skip_after_fresh_files");
         first(&[
+            (!can_prove(self.can_prove_unchanged), Obstacle::Unprovable),
             (self.is_sample, Obstacle::Sample),
             (!self.is_proven, Obstacle::Unproven),
             (self.was_stopped, Obstacle::Stopped),
@@ -110,6 +115,8 @@ pub struct Found<'a> {
     pub definition: &'a str,
     pub version: &'a str,
     pub credentials: Option<&'a str>,
+    /// Every source that is read can say whether it changed; else equal files, such as none at all, say nothing.
+    pub can_prove_unchanged: bool,
     pub files: &'a [FileFact],
     pub is_marker_missing: bool,
 }
@@ -123,6 +130,7 @@ impl Found<'_> {
         let are_same = self.files == mark.files || is_planted("skip_with_changed_file");
         let is_same = self.definition == mark.definition || is_planted("skip_with_new_definition");
         first(&[
+            (!can_prove(self.can_prove_unchanged), Obstacle::Unprovable),
             (!is_same, Obstacle::Definition),
             (self.version != mark.version, Obstacle::Version),
             (self.credentials != mark.credentials, Obstacle::Credentials),
@@ -132,15 +140,21 @@ impl Found<'_> {
     }
 }
 
+fn can_prove(unchanged: bool) -> bool {
+    unchanged || is_planted("database_skipped")
+}
+
 /// The first that stands in the way.
 pub fn first(obstacles: &[(bool, Obstacle)]) -> Result<(), Obstacle> {
     obstacles.iter().find(|(stands, _)| *stands).map_or(Ok(()), |(_, obstacle)| Err(*obstacle))
 }
 
 /// Whether no file was changed shortly before the read began, in nanoseconds since 1970 by the clock of the file system.
-/// Whatever is written to one of them from then on by calls to write gives it another change time.
+/// Whatever is written to one of them from then on by calls to write gives it another change time. What has an etag has
+/// another one as soon as it changes, whatever the time.
 pub fn are_at_rest(files: &[FileFact], read_began: i128) -> bool {
-    files.iter().all(|file| file.changed.saturating_add(STEP) < read_began)
+    let mut by_time = files.iter().filter(|file| file.etag.is_none());
+    by_time.all(|file| file.changed.saturating_add(STEP) < read_began)
 }
 
 #[cfg(test)]
@@ -156,6 +170,7 @@ mod tests {
         is_epoch_open: false,
         is_held: false,
         is_volatile: false,
+        can_prove_unchanged: true,
         are_files_at_rest: true,
     };
 
@@ -167,6 +182,7 @@ mod tests {
             inode: 4,
             changed,
             ends_within_line: Some(false),
+            etag: None,
         }
     }
 
@@ -182,6 +198,7 @@ mod tests {
             (Left { is_epoch_open: true, ..NOTHING }, Obstacle::OpenEpoch),
             (Left { is_held: true, ..NOTHING }, Obstacle::Held),
             (Left { is_volatile: true, ..NOTHING }, Obstacle::Volatile),
+            (Left { can_prove_unchanged: false, ..NOTHING }, Obstacle::Unprovable),
             (Left { are_files_at_rest: false, ..NOTHING }, Obstacle::JustChanged),
         ] {
             assert_eq!(left.nothing(), Err(obstacle));
@@ -193,8 +210,14 @@ mod tests {
         let files = [file(5)];
         let (run, definition, version, credentials) = (RunId(3), "d", "1", Some("c"));
         let mark = Mark { run, definition, version, credentials, files: &files };
-        let same =
-            Found { definition, version, credentials, files: &files, is_marker_missing: false };
+        let same = Found {
+            definition,
+            version,
+            credentials,
+            can_prove_unchanged: true,
+            files: &files,
+            is_marker_missing: false,
+        };
         assert_eq!(same.is_as_at(&mark), Ok(()));
         for (found, obstacle) in [
             (Found { definition: "e", ..same }, Obstacle::Definition),
@@ -214,10 +237,30 @@ mod tests {
             vec![FileFact { path: "b.csv".into(), ..file(5) }],
             vec![FileFact { table: "u".into(), ..file(5) }],
             vec![FileFact { ends_within_line: Some(true), ..file(5) }],
+            vec![FileFact { etag: Some("1".into()), ..file(5) }],
         ] {
             let found = Found { files: &other, ..same };
             assert_eq!(found.is_as_at(&mark), Err(Obstacle::Files), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_source_that_cannot_say_whether_it_changed_is_never_as_it_was() {
+        let (run, definition, version, credentials) = (RunId(3), "d", "1", None);
+        // The files of a database, which are none, are always the same.
+        let mark = Mark { run, definition, version, credentials, files: &[] };
+        let found = Found {
+            definition,
+            version,
+            credentials,
+            can_prove_unchanged: false,
+            files: &[],
+            is_marker_missing: false,
+        };
+        assert_eq!(found.is_as_at(&mark), Err(Obstacle::Unprovable));
+        assert_eq!(Found { can_prove_unchanged: true, ..found }.is_as_at(&mark), Ok(()));
+        let left = Left { can_prove_unchanged: false, ..NOTHING };
+        assert_eq!(left.nothing(), Err(Obstacle::Unprovable), "and leaves no mark");
     }
 
     #[test]
@@ -227,6 +270,8 @@ mod tests {
         assert!(are_at_rest(&[file(9 * STEP - 1), file(0)], read_began));
         for late in [9 * STEP, 10 * STEP, 11 * STEP, i128::MAX] {
             assert!(!are_at_rest(&[file(0), file(late)], read_began), "{late}");
+            let object = FileFact { etag: Some("1".into()), ..file(late) };
+            assert!(are_at_rest(&[file(0), object], read_began), "{late}");
         }
     }
 }

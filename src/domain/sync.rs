@@ -50,13 +50,37 @@ pub fn delivered_key(
     primary_key.iter().map(carrier).collect()
 }
 
-/// A model: a query with a primary key over a source.
+/// The sources that a model reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reads {
+    /// Its tables go by their own names.
+    One(String),
+    /// In the order of the config; their tables go by `source.table`.
+    Joined(Vec<String>),
+}
+
+/// A model: a query with a primary key over one source, or over several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     pub name: String,
-    pub source: String,
+    pub reads: Reads,
     pub sql: String,
     pub primary_key: Vec<String>,
+}
+
+impl Model {
+    /// The names of its sources, in the order of the config.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        let names = match &self.reads {
+            Reads::One(source) => std::slice::from_ref(source),
+            Reads::Joined(sources) => sources,
+        };
+        names.iter().map(String::as_str)
+    }
+
+    pub fn reads(&self, source: &str) -> bool {
+        self.sources().any(|name| name == source)
+    }
 }
 
 /// When a run finds out which keys come more than once.
@@ -248,6 +272,22 @@ fn describe(key: &[KeyField]) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_model_reads_its_one_source_or_each_of_those_it_joins() {
+        let model = |reads: Reads| Model {
+            name: "m".into(),
+            reads,
+            sql: "SELECT 1".into(),
+            primary_key: vec!["id".into()],
+        };
+        let one = model(Reads::One("lake".into()));
+        assert_eq!(one.sources().collect::<Vec<_>>(), ["lake"]);
+        assert!(one.reads("lake") && !one.reads("shop"));
+        let joined = model(Reads::Joined(vec!["shop".into(), "lake".into()]));
+        assert_eq!(joined.sources().collect::<Vec<_>>(), ["shop", "lake"]);
+        assert!(joined.reads("lake") && joined.reads("shop") && !joined.reads("sea"));
+    }
+
     fn definition() -> Definition {
         let mapped = |field: &str| Mapped { field: field.into(), expression: field.into() };
         Definition {
@@ -290,7 +330,7 @@ mod tests {
             name: "crm".into(),
             model: Model {
                 name: "people".into(),
-                source: "lake".into(),
+                reads: Reads::One("lake".into()),
                 sql: "SELECT 1".into(),
                 primary_key: vec!["customer_id".into()],
             },

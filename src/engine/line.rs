@@ -37,7 +37,7 @@ use crate::domain::run::Phase;
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
-use crate::source::{Completeness, Proof, vanished};
+use crate::source::{Facts, Proof, vanished};
 use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
@@ -208,9 +208,8 @@ impl<'a> Line<'a> {
             return Ok(end);
         }
         let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
-        let completeness = proof.completeness();
         let runtime = self.prepared.query.handle().clone();
-        let checked = proving::check_files(proof, &runtime);
+        let checked = proving::check_source(proof, &runtime);
         match self.beside_delivery(pin!(checked), progress).await? {
             Some(Ok(())) => {}
             Some(Err(error)) => {
@@ -230,7 +229,7 @@ impl<'a> Line<'a> {
             readers = match self.beside_delivery(pin!(passes.next()), progress).await? {
                 Some(Ok(Some(readers))) => readers,
                 Some(Ok(None)) if self.stage() == Stage::Running => {
-                    return Ok(self.judge_read(&completeness));
+                    return Ok(self.judge_read());
                 }
                 Some(Ok(None)) | None => return Ok(End::Stopped),
                 Some(Err(error)) => return Ok(End::Failed(error)),
@@ -301,7 +300,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn judge_read(&mut self, completeness: &[Completeness]) -> End {
+    fn judge_read(&mut self) -> End {
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
             return End::of_sample(rows_read, &self.order.sync.model.name);
@@ -315,7 +314,8 @@ impl<'a> Line<'a> {
         if let Some(baseline) = &self.prepared.snapshot.header().baseline
             && !points::is_planted("vanished_file_ignored")
         {
-            self.vanished = vanished(&baseline.files, &self.prepared.files, completeness);
+            let Facts { files, completeness, .. } = &self.prepared.facts;
+            self.vanished = vanished(&baseline.files, files, completeness);
         }
         End::Proven
     }

@@ -15,8 +15,8 @@ use crate::source;
 #[derive(Debug, Clone)]
 pub struct Order {
     pub sync: Sync,
-    /// Shared by all syncs of the source: it may have many tables.
-    pub source: Arc<source::definition::Definition>,
+    /// Those of the model, in its order; each is shared by all syncs that read it, as it may have many tables.
+    pub sources: Vec<Arc<source::definition::Definition>>,
     pub connection: Connection,
     pub requests: Requests,
     pub limits: Limits,

@@ -122,7 +122,6 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let mut sketch = Sketch::default();
     let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
     let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false }, fates);
-    let completeness = reading.proof.completeness();
     let mut proof = Some(reading.proof);
     loop {
         while let Some(chunk) = readers.next().await {
@@ -132,7 +131,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         }
         readers.end().await?;
         if let Some(proof) = proof.take() {
-            proving::check_files(proof, query.handle()).await?;
+            proving::check_source(proof, query.handle()).await?;
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
         let (mode, standing) = (order.sync.mode, header.and_then(Header::standing));
@@ -151,7 +150,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let facts = Facts {
             definition: &sent.definition,
-            vanished: vanished(before, &reading.files, &completeness),
+            vanished: vanished(before, &reading.facts.files, &reading.facts.completeness),
             rows_read: tally.rows_read,
             invalid_keys: u64::try_from(intake.counts.invalid_keys).unwrap_or(0),
             credentials: [(); 2].map(|()| sent.destination.credentials_hash(header.lineage.0)),
@@ -169,7 +168,7 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
     let mut warnings: Vec<String> =
         reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
     let kind = sent.choice.kind;
-    let room = disk_need::of(order, view.as_ref(), kind, &sent.columns, &reading.files);
+    let room = disk_need::of(order, view.as_ref(), kind, &sent.columns, &reading.facts.files);
     warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,

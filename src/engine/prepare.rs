@@ -19,7 +19,6 @@ use crate::delta::fingerprint;
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::chosen::Chosen;
-use crate::domain::file::FileFact;
 use crate::domain::id::{Epoch, IntentNumber, RunId};
 use crate::domain::kind::Choice;
 use crate::domain::sync::{Definition, KeyField, Mapped};
@@ -29,7 +28,9 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{self, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name};
+use crate::source::{
+    self, Facts, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name,
+};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -130,7 +131,8 @@ pub struct Prepared {
     pub definition: Definition,
     pub choice: Choice,
     pub columns: Columns,
-    pub files: Vec<FileFact>,
+    /// Of what is read.
+    pub facts: Facts,
     pub pins: Pins,
     pub streams: Vec<SendableRecordBatchStream>,
     pub proof: Option<Proof>,
@@ -207,7 +209,7 @@ pub async fn prepare(
         (choice, reuse_floor) = opening::of_sample(choice, header);
     }
     let view = Some(snapshot.view());
-    disk_need::of(order, view, choice.kind, &sent.columns, &reading.files).check()?;
+    disk_need::of(order, view, choice.kind, &sent.columns, &reading.facts.files).check()?;
     sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
@@ -215,7 +217,7 @@ pub async fn prepare(
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
     let begun = Begun::of(order, &reading, before);
-    let Reading { files, pins, partitions: streams, proof, .. } = reading;
+    let Reading { facts, pins, partitions: streams, proof, .. } = reading;
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
         snapshot,
@@ -223,7 +225,7 @@ pub async fn prepare(
         definition,
         choice,
         columns,
-        files,
+        facts,
         pins,
         streams,
         proof: Some(proof),
@@ -418,7 +420,7 @@ pub async fn read(
 ) -> Result<Reading, Error> {
     let memory = Shares::of(order.memory_limit).query;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let reader = Reader::new(vec![Arc::clone(&order.source)], Settings::new(cores, memory));
+    let reader = Reader::new(order.sources.clone(), Settings::new(cores, memory));
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();
@@ -489,7 +491,7 @@ pub fn baseline(prepared: &Prepared, run: RunId, invalid_keys: Option<u64>) -> B
     Baseline {
         run,
         definition: prepared.definition.clone(),
-        files: prepared.files.clone(),
+        files: prepared.facts.files.clone(),
         invalid_keys,
         credentials: renewed.unwrap_or_else(|| prepared.credentials.clone()),
     }

@@ -6,16 +6,16 @@ use super::intake::Intake;
 use super::prepare::Error;
 use crate::shutdown::Tasks;
 use crate::snapshot::header::Header;
-use crate::source::{Proof, Unproven};
+use crate::source::Proof;
 
-/// The files are those that the read began with. To be asked once all of it was read. The file system is asked on `runtime`,
-/// so that one that does not answer holds up nobody who gives up on this.
+/// The source is as it was when the read began. To be asked once all of it was read. It is asked on `runtime`, so that a file
+/// system that does not answer holds up nobody who gives up on this.
 ///
 /// # Errors
-/// They are others.
-pub async fn check_files(proof: Proof, runtime: &Handle) -> Result<(), Error> {
-    let mut tasks: Tasks<Result<(), Unproven>> = Tasks::default();
-    tasks.spawn_blocking_on(|| proof.verify(), runtime);
+/// It is not, as its files are others.
+pub async fn check_source(proof: Proof, runtime: &Handle) -> Result<(), Error> {
+    let mut tasks = Tasks::default();
+    tasks.spawn_on(proof.verify(), runtime);
     let verified = tasks.next().await.expect("the one task was just spawned");
     verified.map_err(|unproven| Error::Unproven(unproven.reason))
 }

@@ -3,8 +3,6 @@
 //! Not responsible for the rule (`domain::skip`). Reads headers and lists files, and neither a row nor an entry; asks nobody
 //! over the network. Guards: whatever cannot be found out is in the way, so that the run itself meets it and says so.
 
-use std::sync::Arc;
-
 use sha2::{Digest as _, Sha256};
 
 use super::order::Order;
@@ -17,11 +15,11 @@ use crate::domain::id::RunId;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
 use crate::domain::value::ENCODING_VERSION;
 use crate::points::files_rest;
-use crate::shutdown::Tasks;
+use crate::shutdown::{Tasks, blocking};
 use crate::snapshot::disk::LocalDisk;
 use crate::snapshot::header::{AtRest, Header};
 use crate::snapshot::{self, Known};
-use crate::source::{Pins, Reader, Reading, Settings};
+use crate::source::{Listed, Pins, Reader, Reading, Settings};
 use crate::store::Store;
 
 /// What a run notes at its start, for the next one to be skipped by if it leaves nothing to do.
@@ -31,6 +29,8 @@ pub struct Begun {
     pub definition: String,
     /// The model can give another answer for the same rows.
     pub is_volatile: bool,
+    /// Every source of the read can say whether it changed.
+    pub can_prove_unchanged: bool,
     /// No file was changed shortly before the read.
     pub are_files_at_rest: bool,
 }
@@ -41,15 +41,18 @@ impl Begun {
         Begun {
             definition: definition(order, &reading.source, &stored(&reading.pins)),
             is_volatile: !reading.volatile.is_empty(),
-            are_files_at_rest: moment
-                .is_some_and(|moment| skip::are_at_rest(&reading.files, moment) && files_rest()),
+            can_prove_unchanged: reading.facts.can_prove_unchanged,
+            are_files_at_rest: moment.is_some_and(|moment| {
+                skip::are_at_rest(&reading.facts.files, moment) && files_rest()
+            }),
         }
     }
 
     /// The mark of the run, if `left` is nothing.
     pub fn at_rest(self, left: Left, run: RunId) -> Option<AtRest> {
-        let Begun { definition, is_volatile, are_files_at_rest } = self;
-        match (Left { is_volatile, are_files_at_rest, ..left }).nothing() {
+        let Begun { definition, is_volatile, can_prove_unchanged, are_files_at_rest } = self;
+        let left = Left { is_volatile, can_prove_unchanged, are_files_at_rest, ..left };
+        match left.nothing() {
             Ok(()) => Some(AtRest { run, definition, version: version() }),
             Err(obstacle) => {
                 tracing::debug!(%run, %obstacle, "the next run cannot be skipped");
@@ -103,27 +106,33 @@ async fn look(
     let pins = store.pins(name).await?.unwrap_or_default();
     let mut comparing = Tasks::default();
     let order = order.clone();
-    comparing.spawn_blocking_on(move || compare(&order, known, &pins), query.handle());
+    let compared = async move { compare(&order, known, &pins).await };
+    comparing.spawn_on(compared, query.handle());
     comparing.next().await.expect("the one task was just spawned")
 }
 
 /// The mark in the header, and the world as it is.
-fn compare(order: &Order, known: Known, pins: &str) -> Result<Result<RunId, Obstacle>, Error> {
+async fn compare(
+    order: &Order,
+    known: Known,
+    pins: &str,
+) -> Result<Result<RunId, Obstacle>, Error> {
     let disk = LocalDisk::existing(prepare::folder(&order.state, &order.sync.name));
-    let header = match snapshot::as_left(&disk, &order.sync.name, known) {
+    let header = match blocking(|| snapshot::as_left(&disk, &order.sync.name, known)) {
         Ok(header) => header,
         Err(obstacle) => return Ok(Err(obstacle)),
     };
     let Some(mark) = mark(&header) else { return Ok(Err(Obstacle::NoMark)) };
-    let listed = Reader::new(vec![Arc::clone(&order.source)], Settings::new(1, 0))
-        .list(&order.sync.model)?;
+    let reader = Reader::new(order.sources.clone(), Settings::new(1, 0));
+    let Listed { source, facts } = reader.list(&order.sync.model).await?;
     let credentials = http::Credentials::new(&order.connection).hash(header.lineage.0);
     let found = Found {
-        definition: &definition(order, &listed.source, pins),
+        definition: &definition(order, &source, pins),
         version: &version(),
         credentials: credentials.as_deref(),
-        files: &listed.files,
-        is_marker_missing: listed.completeness.iter().any(|table| table.is_marker_missing),
+        can_prove_unchanged: facts.can_prove_unchanged,
+        files: &facts.files,
+        is_marker_missing: facts.completeness.iter().any(|table| table.is_marker_missing),
     };
     Ok(found.is_as_at(&mark).map(|()| mark.run))
 }

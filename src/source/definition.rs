@@ -2,12 +2,24 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Where rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     pub name: String,
+    pub access: Access,
+}
+
+/// How its rows are reached, one arm a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    Files(Files),
+}
+
+/// Tables made of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
     pub tables: Vec<Table>,
 }
 
@@ -30,15 +42,43 @@ impl Table {
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.location).components().collect()
     }
+
+    /// The same table under the name that a model has for it.
+    pub(super) fn named(&self, name: String) -> Table {
+        Table { name, ..self.clone() }
+    }
 }
 
 impl Definition {
+    /// The names of its tables, in the order of the config.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
+        match &self.access {
+            Access::Files(files) => files.tables.iter().map(|table| table.name.as_str()),
+        }
+    }
+
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        self.tables().any(|table| table == name)
+    }
+
     /// What the snapshot's header keeps of the source: its name and, of these tables of it, all that decides which rows
-    /// they have. The same text whenever the config says the same, on any machine: locations stand as they are written,
-    /// so that a project whose folder moves keeps its source.
-    pub fn described(&self, tables: &[String]) -> String {
-        let mut tables =
-            self.tables.iter().filter(|table| tables.contains(&table.name)).collect::<Vec<_>>();
+    /// they have. The same whenever the config says the same, on any machine: locations stand as they are written, so that
+    /// a project whose folder moves keeps its source.
+    pub(super) fn described(&self, tables: &[&str]) -> Value {
+        match &self.access {
+            Access::Files(files) => json!([self.name, files.described(tables)]),
+        }
+    }
+}
+
+impl Files {
+    pub(super) fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    fn described(&self, tables: &[&str]) -> Vec<Value> {
+        let is_read = |table: &&Table| tables.contains(&table.name.as_str());
+        let mut tables = self.tables.iter().filter(is_read).collect::<Vec<_>>();
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         let table = |table: &&Table| {
             let format = match &table.format {
@@ -54,7 +94,7 @@ impl Definition {
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             json!([table.name, table.location.to_string_lossy(), format, rewritten])
         };
-        json!([self.name, tables.iter().map(table).collect::<Vec<_>>()]).to_string()
+        tables.iter().map(table).collect()
     }
 }
 
@@ -97,8 +137,8 @@ mod tests {
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
         change(&mut table);
-        let tables = vec![table, other];
-        Definition { name: "lake".into(), tables }.described(&["people".to_owned()])
+        let access = Access::Files(Files { tables: vec![table, other] });
+        Definition { name: "lake".into(), access }.described(&["people"]).to_string()
     }
 
     fn with_csv(change: impl FnOnce(&mut Csv)) -> String {
@@ -113,6 +153,47 @@ mod tests {
         let expected = r#"["lake",[["people","data/*.csv",{"csv":[",",true,[],[]]},null]]]"#;
         assert_eq!(lake(|_| ()), expected);
         assert_eq!(lake(|table| table.folder = "/home/me".into()), expected);
+    }
+
+    /// What is written here stands in headers: whatever changes it holds the deletes of every sync.
+    #[test]
+    fn the_description_of_files_is_what_it_always_was() {
+        let parquet = lake(|table| table.format = Format::Parquet);
+        assert_eq!(parquet, r#"["lake",[["people","data/*.csv","parquet",null]]]"#);
+        let marked = lake(|table| table.rewritten = Some(Rewritten { marker: Some("_OK".into()) }));
+        let expected = r#"["lake",[["people","data/*.csv",{"csv":[",",true,[],[]]},["_OK"]]]]"#;
+        assert_eq!(marked, expected);
+        let unmarked = lake(|table| table.rewritten = Some(Rewritten { marker: None }));
+        let expected = r#"["lake",[["people","data/*.csv",{"csv":[",",true,[],[]]},[null]]]]"#;
+        assert_eq!(unmarked, expected);
+        let column = |name: &str, kind: &str| (name.to_owned(), kind.to_owned());
+        let said = with_csv(|csv| {
+            csv.delimiter = b'\t';
+            csv.has_header = false;
+            csv.nulls = vec!["NA".to_owned(), String::new()];
+            csv.columns = vec![column("b", "DATE"), column("a", "DECIMAL(10,2)")];
+        });
+        let expected = r#"["lake",[["people","data/*.csv",{"csv":["\t",false,["","NA"],[["a","DECIMAL(10,2)"],["b","DATE"]]]},null]]]"#;
+        assert_eq!(said, expected);
+        let both = Definition {
+            name: "lake".into(),
+            access: Access::Files(Files {
+                tables: ["orders", "customers"].map(parquet_table).into(),
+            }),
+        };
+        let expected = r#"["lake",[["customers","customers.parquet","parquet",null],["orders","orders.parquet","parquet",null]]]"#;
+        assert_eq!(both.described(&["orders", "customers"]).to_string(), expected);
+        assert_eq!(both.described(&[]).to_string(), r#"["lake",[]]"#);
+    }
+
+    fn parquet_table(name: &str) -> Table {
+        Table {
+            name: name.into(),
+            folder: "/srv/project".into(),
+            location: format!("{name}.parquet").into(),
+            format: Format::Parquet,
+            rewritten: None,
+        }
     }
 
     #[test]

@@ -110,17 +110,13 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The same files by their names below the folder of their table, where they lie there.
-pub(super) fn below(facts: Vec<FileFact>, tables: &[&Table]) -> Vec<FileFact> {
-    let named = |mut fact: FileFact| {
-        let table = tables.iter().find(|table| table.name == fact.table);
-        let folder = table.and_then(|table| std::path::absolute(&table.folder).ok());
-        let name = folder.and_then(|folder| {
-            Some(Path::new(&fact.path).strip_prefix(folder).ok()?.to_str()?.to_owned())
-        });
-        fact.path = name.unwrap_or(fact.path);
-        fact
-    };
-    facts.into_iter().map(named).collect()
+pub(super) fn below(facts: &[FileFact], folder: &Path) -> impl Iterator<Item = FileFact> {
+    let folder = std::path::absolute(folder).ok();
+    facts.iter().map(move |fact| {
+        let below = |folder| Path::new(&fact.path).strip_prefix(folder).ok()?.to_str();
+        let name = folder.as_ref().and_then(below).unwrap_or(&fact.path);
+        FileFact { path: name.to_owned(), ..fact.clone() }
+    })
 }
 
 fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
@@ -145,6 +141,7 @@ fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
         inode: metadata.ino(),
         changed,
         ends_within_line: matches!(table.format, Format::Csv(_)).then(|| ends_within_line(path)),
+        etag: None,
     })
 }
 

@@ -12,23 +12,29 @@ mod arithmetic;
 mod csv;
 pub mod definition;
 mod error;
+mod facts;
 mod files;
 mod mapping;
+mod opening;
 mod parquet;
 mod pins;
 mod proof;
 mod reader;
+mod session;
 mod statement;
+mod table;
 #[cfg(test)]
 mod tests;
 mod volatile;
+mod watched;
 
 pub use csv::check_type_name;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub use csv::fuzzing;
 pub use error::Error;
+pub use facts::{Completeness, Facts, Listed};
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 pub use pins::{Pin, Pins};
-pub use proof::{Completeness, Proof, Unproven, vanished, without_cuts};
-pub use reader::{Listed, Reader, Reading, Settings};
+pub use proof::{Proof, Unproven, vanished, without_cuts};
+pub use reader::{Reader, Reading, Settings};

@@ -1,26 +1,17 @@
-//! Positive proof that a read ended with the files it began with, and what of the last complete set is gone.
+//! Positive proof that a read came to its end, and what of the last complete set is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
-use super::definition::Table;
-use super::error::Error;
-use super::files;
+use super::facts::{Completeness, Facts};
+use super::watched::Watched;
 use crate::domain::file::FileFact;
 
-/// The files a read began with; made before the first byte of them is read.
+/// What a read began with; made before the first byte of it is read.
 #[derive(Debug)]
 #[must_use = "a read without its proof proves nothing"]
 pub struct Proof {
-    tables: Vec<Watched>,
-}
-
-#[derive(Debug)]
-struct Watched {
-    table: Table,
-    files: Vec<FileFact>,
-    marker: Option<PathBuf>,
-    is_marker_present: bool,
+    /// One a table.
+    watched: Vec<Watched>,
 }
 
 /// Why a read cannot be believed to be complete; nothing may be deleted after it.
@@ -30,94 +21,25 @@ pub struct Unproven {
     pub reason: String,
 }
 
-/// What a table declared `rewritten` says of the completeness of its set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completeness {
-    pub table: String,
-    /// A completion marker is declared and was not there when the read began.
-    pub is_marker_missing: bool,
-}
-
 impl Proof {
-    /// Lists the files of the tables as they are now. Blocks on the file system.
-    pub(super) fn begin(tables: &[&Table]) -> Result<Proof, Error> {
-        let watch = |table: &&Table| {
-            let marker = files::marker(table)?;
-            Ok(Watched {
-                table: (*table).clone(),
-                files: files::list(table)?,
-                is_marker_present: marker.as_ref().is_some_and(|marker| marker.exists()),
-                marker,
-            })
-        };
-        Ok(Proof { tables: tables.iter().map(watch).collect::<Result<_, Error>>()? })
+    pub(super) fn of(watched: Vec<Watched>) -> Proof {
+        Proof { watched }
     }
 
-    /// The files of one table, sorted by name.
-    pub(super) fn files_of(&self, table: &str) -> &[FileFact] {
-        let watched = self.tables.iter().find(|watched| watched.table.name == table);
-        watched.map_or(&[], |watched| watched.files.as_slice())
+    pub(super) fn facts(&self) -> Facts {
+        Watched::facts(&self.watched)
     }
 
-    /// All files, by table and name.
-    pub fn files(&self) -> Vec<FileFact> {
-        self.tables.iter().flat_map(|watched| watched.files.iter().cloned()).collect()
-    }
-
-    /// What the tables declared `rewritten` say of themselves.
-    pub fn completeness(&self) -> Vec<Completeness> {
-        let rewritten = self.tables.iter().filter(|watched| watched.table.rewritten.is_some());
-        rewritten
-            .map(|watched| Completeness {
-                table: watched.table.name.clone(),
-                is_marker_missing: watched.marker.is_some() && !watched.is_marker_present,
-            })
-            .collect()
-    }
-
-    /// Lists all files again and compares: same set, sizes, inodes and change times. To be called after every
-    /// partition ended without an error; before that it proves nothing. Blocks on the file system.
-    pub fn verify(self) -> Result<(), Unproven> {
-        self.tables.iter().try_for_each(Watched::verify)
-    }
-}
-
-impl Watched {
-    fn verify(&self) -> Result<(), Unproven> {
-        let name = &self.table.name;
-        let unproven = |reason: String| Err(Unproven { reason });
-        let now = match files::list(&self.table) {
-            Ok(now) => now,
-            Err(error) => return unproven(format!("{error}, and it was there before the read")),
-        };
-        let before = by_path(&self.files);
-        let after = by_path(&now);
-        for (path, file) in &before {
-            match after.get(path) {
-                None => {
-                    return unproven(format!(
-                        "file `{path}` of table `{name}` vanished during the read"
-                    ));
-                }
-                Some(now) if now != file => {
-                    return unproven(format!(
-                        "file `{path}` of table `{name}` changed during the read"
-                    ));
-                }
-                Some(_) => {}
-            }
+    /// Whether what was read is as it was when the read began. To be asked after every partition ended without an error;
+    /// before that it proves nothing. May block on the file system.
+    ///
+    /// # Errors
+    /// It is not, and why.
+    pub async fn verify(self) -> Result<(), Unproven> {
+        for watched in &self.watched {
+            watched.verify().await?;
         }
-        if let Some(path) = after.keys().find(|path| !before.contains_key(*path)) {
-            return unproven(format!("file `{path}` of table `{name}` appeared during the read"));
-        }
-        match &self.marker {
-            Some(marker) if marker.exists() != self.is_marker_present => unproven(format!(
-                "the completion marker `{}` of table `{name}` {} during the read",
-                marker.display(),
-                if self.is_marker_present { "vanished" } else { "appeared" }
-            )),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -167,13 +89,8 @@ pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> 
     now
 }
 
-fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {
-    files.iter().map(|file| (file.path.as_str(), file)).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::definition::{Format, Rewritten};
     use super::*;
 
     fn file(table: &str, path: &str) -> FileFact {
@@ -184,6 +101,7 @@ mod tests {
             inode: 1,
             changed: 1,
             ends_within_line: Some(false),
+            etag: None,
         }
     }
 
@@ -233,40 +151,5 @@ mod tests {
         assert!(vanished(&last, &other, std::slice::from_ref(&whole)).is_empty());
         assert_eq!(vanished(&last, &other[..1], &[whole]).len(), 1);
         assert_eq!(vanished(&last, &other, &[open]).len(), 1);
-    }
-
-    #[test]
-    fn a_replaced_added_or_removed_file_leaves_the_read_unproven() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("a.csv"), "1").unwrap();
-        std::fs::write(at("_SUCCESS"), "").unwrap();
-        let table = Table {
-            name: "t".into(),
-            folder: PathBuf::new(),
-            location: at("*.csv"),
-            format: Format::Parquet,
-            rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),
-        };
-        let begin = || Proof::begin(&[&table]).unwrap();
-        assert_eq!(begin().verify(), Ok(()));
-
-        let proof = begin();
-        std::fs::write(at("new"), "2").unwrap();
-        std::fs::rename(at("new"), at("a.csv")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("changed"));
-
-        let proof = begin();
-        std::fs::write(at("b.csv"), "2").unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("appeared"));
-
-        let proof = begin();
-        std::fs::remove_file(at("b.csv")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("vanished"));
-
-        let proof = begin();
-        std::fs::remove_file(at("_SUCCESS")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("marker"));
-        assert!(begin().completeness()[0].is_marker_missing);
     }
 }

@@ -3,38 +3,29 @@
 //! Each read has a session of its own, so that nothing of an earlier one, such as a cached listing, is seen by it.
 //! Nothing is spawned here: the streams do their work where they are polled, and the work of planning and of inferring
 //! types is done by the future of [`Reader::open`], which can be dropped at any time.
-//!
-//! Invariant: a row's values come from the pages of a file, never from statistics in its footer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Volatility;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 
-use super::definition::{Definition, Format, Table};
+use super::definition::Definition;
 use super::error::{Error, planning, unknown};
-use super::files;
+use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
-use super::proof::{Completeness, Proof};
+use super::proof::Proof;
 use super::statement::{self, Checked};
+use super::table::{Known, Opened};
 use super::volatile::volatile;
-use super::{arithmetic, csv, parquet};
-use crate::domain::file::FileFact;
-use crate::domain::sync::Model;
-
-/// Parquet's old INT96 holds a time of any year. In nanoseconds, as it would be read otherwise, 64 bits reach from 1677 to
-/// 2262, and the 9999-12-31 of Spark and Hive wraps around to another year; in microseconds only digits beyond those are lost.
-const INT96_UNIT: &str = "us";
+use super::watched::Watched;
+use super::{opening, session};
+use crate::domain::sync::{Model, Reads};
 
 /// What a read may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,24 +69,13 @@ pub struct Reading {
     pub proof: Proof,
     /// The pins given, with those of columns whose types were inferred now; to be kept.
     pub pins: Pins,
-    /// The files of the tables that the model reads, as they were before the first byte was read; by their names below the
-    /// config's folder.
-    pub files: Vec<FileFact>,
-    /// The source as the snapshot's header keeps it: [`Definition::described`] of the tables that the model reads.
+    /// Of the tables that the model reads.
+    pub facts: Facts,
+    /// The sources as the snapshot's header keeps them: what of the config decides which rows the model's tables have.
     pub source: String,
     /// What in the model and the mapping can give another answer for the same rows, such as `now` or `LIMIT without
     /// ORDER BY`. Sorted, each once.
     pub volatile: Vec<String>,
-}
-
-/// The files that a read would begin with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// As [`Reading::source`].
-    pub source: String,
-    /// As [`Reading::files`].
-    pub files: Vec<FileFact>,
-    pub completeness: Vec<Completeness>,
 }
 
 impl Reader {
@@ -104,10 +84,10 @@ impl Reader {
         Reader { definitions, settings }
     }
 
-    /// Checks a model without touching its files: its source is known and its SQL is one query over the source's tables.
-    /// Columns are checked by [`Reader::open`]. Returns the names of the tables it reads.
+    /// Checks a model without touching its files: its sources are known and its SQL is one query over their tables.
+    /// Columns are checked by [`Reader::open`]. Returns the tables it reads, as its SQL names them.
     pub fn check(&self, model: &Model) -> Result<Vec<String>, Error> {
-        Ok(self.checked(model)?.1.tables)
+        Ok(self.checked(model)?.1.tables.iter().map(ToString::to_string).collect())
     }
 
     /// Lists the files, fixes the columns' types and plans the query. Reads headers and footers, and all of those CSV
@@ -118,26 +98,19 @@ impl Reader {
         selection: &Selection,
         pins: &Pins,
     ) -> Result<Reading, Error> {
-        let (definition, checked) = self.checked(model)?;
-        let tables = definition.tables.iter();
-        let tables =
-            tables.filter(|table| checked.tables.contains(&table.name)).collect::<Vec<_>>();
-        let proof = Proof::begin(&tables)?;
-        let source = definition.described(&checked.tables);
-
-        let context = self.session()?;
+        let (known, checked) = self.checked(model)?;
+        let read = known.read(&checked.tables);
+        let context = session::new(&self.settings)?;
         let mut pins = pins.clone();
-        for table in &tables {
-            let files = proof.files_of(&table.name);
-            let provider = match &table.format {
-                Format::Parquet => parquet::open(&context.state(), &table.name, files).await?,
-                Format::Csv(csv) => Arc::new(csv::open(&table.name, csv, files, &mut pins).await?),
-            };
-            let name = datafusion::common::TableReference::bare(table.name.as_str());
-            context
-                .register_table(name, provider)
-                .map_err(|error| Error::Definition(planning(&error, &table.name)))?;
+        let opened = opening::open(&context.state(), &read, &mut pins).await?;
+        let mut watched = Vec::with_capacity(opened.len());
+        for (named, table) in read.iter().zip(opened) {
+            let Opened { provider, watched: of_table } = table;
+            watched.push(of_table);
+            session::register(&context, &named.name, provider)
+                .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;
         }
+        let (proof, source) = (Proof::of(watched), known.described(&read));
 
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
@@ -167,7 +140,7 @@ impl Reader {
             key: projected.key,
             primary_key: projected.primary_key,
             partitions: streams(&physical, &context.task_ctx(), &model.name),
-            files: files::below(proof.files(), &tables),
+            facts: proof.facts(),
             proof,
             pins,
             source,
@@ -175,72 +148,37 @@ impl Reader {
         })
     }
 
-    /// What a read of the model would begin with; of the files nothing is read but the last byte of texts. Blocks on the file
-    /// system.
+    /// What a read of the model would begin with; of the files nothing is read but the last byte of texts. May block on the
+    /// file system.
     ///
     /// # Errors
     /// As [`Reader::check`], or a file is not there.
-    pub fn list(&self, model: &Model) -> Result<Listed, Error> {
-        let (definition, checked) = self.checked(model)?;
-        let tables = definition.tables.iter();
-        let tables: Vec<&Table> =
-            tables.filter(|table| checked.tables.contains(&table.name)).collect();
-        let proof = Proof::begin(&tables)?;
-        Ok(Listed {
-            source: definition.described(&checked.tables),
-            files: files::below(proof.files(), &tables),
-            completeness: proof.completeness(),
-        })
+    pub async fn list(&self, model: &Model) -> Result<Listed, Error> {
+        let (known, checked) = self.checked(model)?;
+        let read = known.read(&checked.tables);
+        let watched = opening::watch(&read).await?;
+        Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
     }
 
-    fn checked(&self, model: &Model) -> Result<(&Definition, Checked), Error> {
-        let definition = self.definition(model)?;
-        let known = definition.tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>();
-        Ok((definition, statement::check(&model.name, &model.sql, &known)?))
+    fn checked(&self, model: &Model) -> Result<(Known<'_>, Checked), Error> {
+        let known = match &model.reads {
+            Reads::One(source) => Known::One(self.definition(model, source)?),
+            Reads::Joined(sources) => {
+                let sources = sources.iter().map(|source| self.definition(model, source));
+                Known::Joined(sources.collect::<Result<_, Error>>()?)
+            }
+        };
+        let checked = statement::check(&model.name, &model.sql, &known)?;
+        Ok((known, checked))
     }
 
-    fn definition(&self, model: &Model) -> Result<&Definition, Error> {
-        let found = self.definitions.iter().find(|definition| definition.name == model.source);
+    fn definition(&self, model: &Model, source: &str) -> Result<&Definition, Error> {
+        let found = self.definitions.iter().find(|definition| definition.name == source);
         found.map(Arc::as_ref).ok_or_else(|| {
             let known = self.definitions.iter().map(|definition| definition.name.as_str());
             let place = format!("model `{}`", model.name);
-            Error::Definition(unknown("source", &model.source, &place, &known.collect::<Vec<_>>()))
+            Error::Definition(unknown("source", source, &place, &known.collect::<Vec<_>>()))
         })
-    }
-
-    fn session(&self) -> Result<SessionContext, Error> {
-        let mode = match &self.settings.spill {
-            Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
-            None => DiskManagerMode::Disabled,
-        };
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(self.settings.memory_limit)))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
-            .build_arc()
-            .map_err(|error| Error::Query(planning(&error, "the spill folder")))?;
-        let mut context = SessionContext::new_with_config_rt(self.session_config(), runtime);
-        arithmetic::check(&mut context)
-            .map_err(|error| Error::Query(planning(&error, "the session")))?;
-        Ok(context)
-    }
-
-    /// Statistics of files are not collected, and filters found while a query runs (the threshold of an ORDER BY with a
-    /// LIMIT, the keys of a join) are not handed to the scans, which would hold them against statistics: a footer's
-    /// least and greatest value say nothing of NaN, so that values, whole columns and row groups would be taken from
-    /// them wrongly. The cost: joins are not reordered by size, and scans under those filters read every row group.
-    fn session_config(&self) -> SessionConfig {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(self.settings.partitions.max(1))
-            .with_batch_size(self.settings.batch_size.max(1))
-            .with_information_schema(false)
-            .with_collect_statistics(false);
-        config.options_mut().execution.parquet.coerce_int96 = Some(INT96_UNIT.to_owned());
-        let optimizer = &mut config.options_mut().optimizer;
-        optimizer.enable_dynamic_filter_pushdown = false;
-        optimizer.enable_topk_dynamic_filter_pushdown = false;
-        optimizer.enable_join_dynamic_filter_pushdown = false;
-        optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-        config
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::TableReference;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
@@ -11,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::error::{Error, planning, unknown};
+use super::table::Known;
 
 /// Functions that may stand where a table does: they read nothing.
 const TABLE_FUNCTIONS: [&str; 3] = ["range", "generate_series", "unnest"];
@@ -20,18 +22,18 @@ const TABLE_FUNCTIONS: [&str; 3] = ["range", "generate_series", "unnest"];
 pub(super) struct Checked {
     pub statement: Parsed,
     /// Sorted, each once.
-    pub tables: Vec<String>,
+    pub tables: Vec<TableReference>,
     /// Functions called in the arguments of functions that stand where a table does, in lower case: these arguments are
     /// computed while the query is planned, and the plan shows only what they came to.
     pub called_for_tables: Vec<String>,
 }
 
-/// Parses and checks the SQL of `model`, whose source has the tables `known`.
-pub(super) fn check(model: &str, sql: &str, known: &[&str]) -> Result<Checked, Error> {
+/// Parses and checks the SQL of `model`, which may name the tables `known`.
+pub(super) fn check(model: &str, sql: &str, known: &Known<'_>) -> Result<Checked, Error> {
     let place = format!("model `{model}`");
     let refuse = |reason: String| Error::Definition(format!("{place} {reason}"));
     let mut statements = DFParser::parse_sql_with_dialect(sql, &GenericDialect {})
-        .map_err(|error| Error::Definition(planning(&error, &place)))?;
+        .map_err(|error| Error::Definition(unparsed(planning(&error, &place), sql, known)))?;
     let statement = match (statements.pop_front(), statements.len()) {
         (None, _) => return Err(refuse("has no SQL; give it one SELECT".to_owned())),
         (Some(statement), 0) => statement,
@@ -50,24 +52,60 @@ pub(super) fn check(model: &str, sql: &str, known: &[&str]) -> Result<Checked, E
         .map_err(|error| Error::Definition(planning(&error, &place)))?;
     let mut tables = Vec::new();
     for reference in references {
-        let is_bare = reference.schema().is_none();
-        let name = reference.table().to_owned();
-        if is_bare && known.contains(&name.as_str()) {
-            tables.push(name);
-        } else if !(is_bare && check.table_functions.contains(&name)) {
-            let shown = if is_bare { name } else { reference.to_string() };
-            return Err(Error::Definition(match is_location(&shown) {
-                true => format!(
-                    "{place} reads `{shown}`; a path or URL is no table, so declare it as a table of the source and use \
-                     its name"
-                ),
-                false => unknown("table", &shown, &place, known),
-            }));
+        let is_function = reference.schema().is_none()
+            && check.table_functions.iter().any(|name| name == reference.table());
+        if known.has(&reference) {
+            tables.push(reference);
+        } else if !is_function {
+            return Err(Error::Definition(not_known(&reference, &place, known)));
         }
     }
     tables.sort();
     tables.dedup();
     Ok(Checked { statement, tables, called_for_tables: check.calls.0 })
+}
+
+/// What is not valid SQL for want of the quotes that the name of a source needs is said to want them.
+fn unparsed(message: String, sql: &str, known: &Known<'_>) -> String {
+    let quoted = |name: &str| TableReference::bare(name).to_quoted_string();
+    let mut wanting = known.joined().filter(|name| quoted(name) != *name);
+    match wanting.find(|name| sql.contains(&format!("{name}."))) {
+        Some(name) => {
+            let quoted = quoted(name);
+            format!("{message}; the source `{name}` needs double quotes in SQL: `{quoted}.TABLE`")
+        }
+        None => message,
+    }
+}
+
+/// Why the model may not read the table.
+fn not_known(name: &TableReference, place: &str, known: &Known<'_>) -> String {
+    if let (Some(source), false) = (name.schema(), name.catalog().is_some())
+        && known.joined().next().is_some()
+        && known.joined().all(|joined| joined != source)
+    {
+        let listed: Vec<String> = known.joined().map(|name| format!("`{name}`")).collect();
+        return format!(
+            "{place} reads `{name}`, and `{source}` is none of its sources; add it to `sources` of the model, or read a \
+             table of {}",
+            listed.join(", ")
+        );
+    }
+    if name.schema().is_none()
+        && let Some(meant) = known.meant(name.table())
+    {
+        return format!(
+            "{place} reads `{name}` without its source; write `{}`, as a model with `sources` has to",
+            meant.to_quoted_string()
+        );
+    }
+    let shown = name.to_string();
+    match is_location(&shown) {
+        true => format!(
+            "{place} reads `{shown}`; a path or URL is no table, so declare it as a table of the source and use its name"
+        ),
+        false => unknown("table", &shown, place, &known.names()),
+    }
 }
 
 /// The query, or what the statement is instead.
@@ -264,11 +302,55 @@ fn is_location(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::definition::{Access, Definition, Files, Format, Table};
     use super::*;
 
+    fn source(name: &str, tables: &[&str]) -> Definition {
+        let table = |name: &&str| Table {
+            name: (*name).to_owned(),
+            folder: "/".into(),
+            location: format!("{name}.parquet").into(),
+            format: Format::Parquet,
+            rewritten: None,
+        };
+        let access = Access::Files(Files { tables: tables.iter().map(table).collect() });
+        Definition { name: name.to_owned(), access }
+    }
+
+    fn named(sql: &str, known: &Known<'_>) -> Result<Vec<String>, String> {
+        let checked = check("m", sql, known).map_err(|error| error.to_string())?;
+        Ok(checked.tables.iter().map(ToString::to_string).collect())
+    }
+
     fn tables(sql: &str) -> Result<Vec<String>, String> {
-        let known = ["orders", "customers"];
-        check("m", sql, &known).map(|checked| checked.tables).map_err(|error| error.to_string())
+        named(sql, &Known::One(&source("lake", &["orders", "customers"])))
+    }
+
+    fn joined(sql: &str) -> Result<Vec<String>, String> {
+        let sources = [source("lake", &["orders"]), source("my-app", &["customers"])];
+        named(sql, &Known::Joined(sources.iter().collect()))
+    }
+
+    #[test]
+    fn tables_of_several_sources_are_named_with_their_source() {
+        let sql = "select * from lake.orders o join \"my-app\".customers c on o.id = c.id";
+        assert_eq!(joined(sql).unwrap(), ["lake.orders", "my-app.customers"]);
+        assert_eq!(joined("with orders as (select 1) select * from orders").unwrap(), [""; 0]);
+        for (sql, part) in [
+            ("select * from orders", "without its source; write `lake.orders`"),
+            ("select * from customers", "write `\"my-app\".customers`"),
+            ("select * from shop.orders", "`shop` is none of its sources; add it to `sources`"),
+            ("select * from lake.order", "did you mean `lake.orders`"),
+            ("select * from lake.customers", "unknown table `lake.customers`"),
+            ("select * from my-app.customers", "needs double quotes in SQL: `\"my-app\".TABLE`"),
+            ("select * from datafusion.lake.orders", "unknown table `datafusion.lake.orders`"),
+            ("select * from 'lake/orders.csv'", "a path or URL is no table"),
+        ] {
+            let error = joined(sql).unwrap_err();
+            assert!(error.contains(part) && error.contains("model `m`"), "{sql}: {error}");
+        }
+        let error = tables("select * from lake.orders").unwrap_err();
+        assert!(error.contains("unknown table `lake.orders`"), "{error}");
     }
 
     #[test]

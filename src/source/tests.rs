@@ -12,11 +12,12 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 
-use super::definition::{Csv, Definition, Format, Table};
+use super::definition::{Access, Csv, Definition, Files, Format, Table};
 use super::{Error, Pins, Reader, Reading, Selection, Settings};
-use crate::domain::sync::{Mapped, Model};
+use crate::domain::sync::{Mapped, Model, Reads};
 
 mod flights;
+mod joined;
 mod keys;
 mod statistics;
 mod values;
@@ -36,13 +37,17 @@ fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
 }
 
 fn reader(tables: Vec<Table>) -> Reader {
-    Reader::new(vec![Arc::new(Definition { name: "lake".into(), tables })], settings())
+    Reader::new(vec![lake(tables)], settings())
+}
+
+fn lake(tables: Vec<Table>) -> Arc<Definition> {
+    Arc::new(Definition { name: "lake".into(), access: Access::Files(Files { tables }) })
 }
 
 fn model(sql: &str, primary_key: &[&str]) -> Model {
     Model {
         name: "people".into(),
-        source: "lake".into(),
+        reads: Reads::One("lake".into()),
         sql: sql.into(),
         primary_key: primary_key.iter().map(|name| (*name).to_owned()).collect(),
     }
@@ -108,7 +113,7 @@ async fn rows(reading: &mut Reading) -> Result<Vec<String>, Error> {
 async fn read(reader: &Reader, model: &Model, pins: &Pins) -> Result<(Vec<String>, Pins), Error> {
     let mut reading = reader.open(model, &Selection::default(), pins).await?;
     let rows = rows(&mut reading).await?;
-    reading.proof.verify().unwrap();
+    reading.proof.verify().await.unwrap();
     Ok((rows, reading.pins))
 }
 
@@ -262,11 +267,11 @@ async fn a_file_replaced_during_the_read_leaves_it_unproven() {
     let reader = csv_reader(folder.path(), csv());
     let model = model("select * from people", &["id"]);
     let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
-    assert_eq!(reading.files.len(), 1);
+    assert_eq!(reading.facts.files.len(), 1);
     std::fs::write(folder.path().join("new"), "id\n2\n").unwrap();
     std::fs::rename(folder.path().join("new"), folder.path().join("people.csv")).unwrap();
     rows(&mut reading).await.unwrap();
-    assert!(reading.proof.verify().unwrap_err().reason.contains("people.csv"));
+    assert!(reading.proof.verify().await.unwrap_err().reason.contains("people.csv"));
 }
 
 #[tokio::test]
@@ -393,9 +398,7 @@ async fn a_failing_query_does_not_show_the_value_it_failed_on() {
 
 #[tokio::test]
 async fn a_query_beyond_its_memory_fails_with_advice() {
-    let tables = Vec::new();
-    let definition = Arc::new(Definition { name: "lake".into(), tables });
-    let reader = Reader::new(vec![definition], Settings::new(2, 1 << 20));
+    let reader = Reader::new(vec![lake(Vec::new())], Settings::new(2, 1 << 20));
     let model = model("select value as id from range(0, 1000000) order by id desc", &["id"]);
     let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
     let error = rows(&mut reading).await.unwrap_err();

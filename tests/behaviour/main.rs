@@ -43,6 +43,7 @@ mod http_commands;
 mod http_questions;
 mod identity;
 mod invalid;
+mod joined;
 mod last_good;
 mod many_keys;
 mod once;

@@ -202,6 +202,22 @@ fn over_rejected_invalid_held_or_volatile_rows_no_run_is_ever_skipped() {
 }
 
 #[test]
+fn over_a_source_that_cannot_say_whether_it_changed_no_run_is_skipped_and_none_leaves_a_mark() {
+    let oracle = Oracle::start(&["id"]);
+    let silent = || vec![("COUNTERFLOW_SOURCES", "silent".to_owned())];
+    let mut workspace = ran(&oracle, Setup { environment: silent(), ..setup() });
+    for _ in 0..3 {
+        workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("requests", 0)]);
+    }
+    workspace.setup.environment.clear();
+    expect_one_read(&oracle, &workspace, "the silent run left no mark");
+    workspace.setup.environment = silent();
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("requests", 0)]);
+    workspace.setup.environment.clear();
+    expect_one_read(&oracle, &workspace, "the silent run took the mark back");
+}
+
+#[test]
 fn where_the_account_is_asked_for_at_each_run_none_is_skipped() {
     let oracle = Oracle::start(&["id"]);
     let http = "identify: { get: /me, account: /account/id }, ";

@@ -50,6 +50,11 @@ pub const PLANTED: &[Row] = &[
         "a file that was changed shortly before it was read is read once more",
         "a file that may have changed since was skipped over",
     ),
+    (
+        "database_skipped",
+        "a source that cannot say whether it changed is always read",
+        "a source that says nothing was skipped",
+    ),
     ("delete_on_partial_read", "a file truncated during the read proves nothing", "I5: "),
     (
         "delete_on_partial_read",

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 mod comparisons;
 mod example;
+mod joined;
 mod problems;
 mod schedules;
 mod schema;
@@ -17,7 +18,7 @@ use super::*;
 use crate::destination::definition::{Auth, Body, Repeat, StatusMatch};
 use crate::domain::guard::MaxDeletes;
 use crate::domain::sync::Mode;
-use crate::source::definition::Format;
+use crate::source::definition::{Access, Format};
 
 /// A small file without problems; tests break it line by line.
 const GOOD: &str = r#"
@@ -95,7 +96,8 @@ fn a_good_file_becomes_values() {
     let config = load_with(&path, &environment).unwrap();
     assert_eq!(config.state, folder.path().join("counterflow-state"));
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    let table = &config.sources["lake"].tables[0];
+    let Access::Files(files) = &config.sources["lake"].access;
+    let table = &files.tables[0];
     assert_eq!(table.path(), folder.path().join("data/customers.csv"));
     assert!(matches!(&table.format, Format::Csv(csv) if csv.has_header && csv.nulls == [""]));
     let connection = &config.connections["crm"];
@@ -113,7 +115,8 @@ fn a_good_file_becomes_values() {
     let delete = sync.requests.delete.as_ref().unwrap();
     assert_eq!(delete.batch.records, 100);
     assert_eq!(delete.body, Body::Json(serde_json::json!({"each": "{{record.id}}"})));
-    assert_eq!(config.source_of(sync).name, "lake");
+    let names: Vec<&str> = config.sources_of(sync).map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["lake"]);
     assert_eq!(config.connection_of(sync).definition.name, "crm");
 }
 

@@ -97,7 +97,7 @@ fn structural_problems_name_place_and_remedy() {
             "expected text, found a number",
             "\"50\"",
         ),
-        ("    source: lake\n", "", "models.active", "`source` is missing", "add `source:`"),
+        ("    source: lake\n", "", "models.active", "a model without a source", "add `source:`"),
         (
             "records: 50",
             "records: 5000000",

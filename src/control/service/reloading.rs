@@ -120,7 +120,7 @@ impl Service {
         let recorded = Recorded::read(&self.store).await?;
         if let Some(why) = self.closed_by(&recorded, name) {
             let model = &standing.order.sync.model;
-            if is_paused_anew || was.order.sync.model.source != model.source {
+            if is_paused_anew || was.order.sync.model.reads != model.reads {
                 self.end_all(name, who, &why.to_string()).await;
             }
             return Ok(is_paused_anew);

@@ -18,10 +18,10 @@ use crate::domain::guard::MaxDeletes;
 use crate::domain::id::Instant;
 use crate::domain::priority::Priority;
 use crate::domain::run::Phase;
-use crate::domain::sync::{CheckKeys, Mode, Model, RunLimits, Sync};
+use crate::domain::sync::{CheckKeys, Mode, Model, Reads, RunLimits, Sync};
 use crate::domain::tally::Tally;
 use crate::engine::progress::Progress;
-use crate::{source, store};
+use crate::store;
 
 const RUNS_AT_ONCE: usize = 4;
 const MINUTE: i64 = 60_000;
@@ -118,7 +118,7 @@ pub(in crate::control) fn order(name: &str) -> Order {
     };
     let model = Model {
         name: "people".into(),
-        source: "lake".into(),
+        reads: Reads::One("lake".into()),
         sql: "SELECT 1".into(),
         primary_key: vec!["id".into()],
     };
@@ -138,10 +138,7 @@ pub(in crate::control) fn order(name: &str) -> Order {
             check_keys: CheckKeys::Streaming,
             limits: run_limits,
         },
-        source: Arc::new(source::definition::Definition {
-            name: "lake".into(),
-            tables: Vec::new(),
-        }),
+        sources: Vec::new(),
         connection: destination::Connection {
             name: "crm".into(),
             base_url: "http://127.0.0.1:1".into(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Service;
-use crate::control::disabling::{Closed, Recorded, closed};
+use crate::control::disabling::{Closed, Recorded, closed, disabled_of};
 use crate::control::grouping::{self, Part};
 use crate::control::handle::{Accepted, Given, Refused, Started};
 use crate::control::queue::{Needed, Queue, Waiting, Wish};
@@ -119,7 +119,7 @@ impl Service {
         let (mut parts, mut closed) = (Vec::new(), Vec::new());
         for (sync, standing) in syncs.iter().filter_map(|sync| Some((sync, self.syncs.get(sync)?)))
         {
-            let disabled = sources.get(&standing.order.sync.model.source).cloned();
+            let disabled = disabled_of(&standing.order.sync.model, &sources).cloned();
             let is_run = disabled.is_none() && self.queue.waiting(sync).is_none();
             let sync = sync.as_str();
             parts.push(Part { sync, configured: standing.is_paused, is_run });
@@ -150,7 +150,7 @@ impl Service {
         };
         let pause = self.store.pause(sync).await?;
         let sources = self.store.disabled_sources().await?;
-        let source = sources.get(&standing.order.sync.model.source);
+        let source = disabled_of(&standing.order.sync.model, &sources);
         let closed = closed(sync, pause, standing.is_paused, source, self.clock.now());
         Ok(closed.map(Refused::Closed))
     }
@@ -166,8 +166,8 @@ impl Service {
     /// As [`Service::refused_by`], of a sync that is known.
     pub(super) fn closed_by(&self, recorded: &Recorded, sync: &str) -> Option<Closed> {
         let standing = self.syncs.get(sync)?;
-        let source = &standing.order.sync.model.source;
-        recorded.closed(sync, source, standing.is_paused, self.clock.now())
+        let model = &standing.order.sync.model;
+        recorded.closed(sync, model, standing.is_paused, self.clock.now())
     }
 
     /// Makes the trigger durable, then queues it.

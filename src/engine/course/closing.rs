@@ -79,6 +79,7 @@ impl Course {
                 is_epoch_open: true,
                 is_held: true,
                 is_volatile: true,
+                can_prove_unchanged: false,
                 are_files_at_rest: false,
             },
             begun: None,

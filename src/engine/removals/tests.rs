@@ -10,17 +10,18 @@ use crate::domain::entry::Confirmed;
 use crate::domain::guard::MaxDeletes;
 use crate::domain::id::{BatchNumber, IntentNumber, Lineage};
 use crate::domain::key;
-use crate::domain::sync::{CheckKeys, Model, RunLimits};
+use crate::domain::sync::{CheckKeys, Model, Reads, RunLimits};
 use crate::snapshot::header::{Baseline, Hold};
 
 const EPOCH: Epoch = Epoch(3);
 const NOW: Instant = Instant(1_000);
 
 fn sync(max_deletes: MaxDeletes) -> Sync {
-    let (name, source, sql) = ("people".to_owned(), "lake".to_owned(), "SELECT 1".to_owned());
+    let (name, sql) = ("people".to_owned(), "SELECT 1".to_owned());
+    let reads = Reads::One("lake".to_owned());
     Sync {
         name: name.clone(),
-        model: Model { name, source, sql, primary_key: vec!["id".into()] },
+        model: Model { name, reads, sql, primary_key: vec!["id".into()] },
         connection: "crm".into(),
         mode: Mode::Mirror,
         mapping: Vec::new(),

@@ -61,6 +61,7 @@ fn define(header: &mut Header, epoch: Epoch) {
         inode: 9,
         changed: 1_357_016_400_000_000_000,
         ends_within_line: None,
+        etag: None,
     };
     header.baseline = Some(Baseline {
         run: RunId(3),

@@ -17,14 +17,14 @@ use counterflow::domain::entry::{Operation, Verdict};
 use counterflow::domain::id::{BatchNumber, Epoch, Instant, IntentNumber};
 use counterflow::domain::key::{self, Shown};
 use counterflow::domain::kind::Kind;
-use counterflow::domain::sync::Model;
+use counterflow::domain::sync::{Model, Reads};
 use counterflow::engine::passes::{Passes, Terms};
 use counterflow::engine::prepare::Columns;
 use counterflow::engine::reading::QueryRuntime;
 use counterflow::snapshot::Snapshot;
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
-use counterflow::source::definition::{Definition, Format, Table};
+use counterflow::source::definition::{Access, Definition, Files, Format, Table};
 use counterflow::source::{Pins, Reader, Selection, Settings};
 use serde_json::json;
 use tempfile::TempDir;
@@ -66,7 +66,8 @@ impl Line {
             format: Format::Parquet,
             rewritten: None,
         };
-        let definition = Definition { name: "lake".to_owned(), tables: vec![table] };
+        let access = Access::Files(Files { tables: vec![table] });
+        let definition = Definition { name: "lake".to_owned(), access };
         let settings = Settings { batch_size: 16, ..Settings::new(2, 64 << 20) };
         let disk = MemoryDisk::new();
         let mut snapshot = Snapshot::open(Arc::new(disk.clone()), "s", None).expect("a new one");
@@ -77,7 +78,7 @@ impl Line {
             reader: Reader::new(vec![Arc::new(definition)], settings),
             model: Model {
                 name: "m".to_owned(),
-                source: "lake".to_owned(),
+                reads: Reads::One("lake".to_owned()),
                 sql: "SELECT * FROM t".to_owned(),
                 primary_key: key.iter().map(|name| (*name).to_owned()).collect(),
             },

@@ -25,6 +25,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a file that was changed shortly before it was read is read once more",
         fresh_file,
     ),
+    Scenario::new(
+        "E3",
+        "a source that cannot say whether it changed is always read",
+        silent_source,
+    ),
 ];
 
 /// Steps of a file system's clock are no longer.
@@ -94,6 +99,17 @@ fn other_definition(scenario: &Scenario) {
         let report = case.sync(&[]);
         assert!(!is_skipped(&report), "another definition was skipped over\n{}", case.print());
     }
+}
+
+/// What changes is not seen in the facts of any file, as in a database.
+fn silent_source(scenario: &Scenario) {
+    let silent = vec![("COUNTERFLOW_SOURCES", "silent".to_owned())];
+    let mut case =
+        at_rest(scenario, Setup { rests: true, environment: silent, ..Setup::default() });
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let report = case.sync(&[]);
+    assert!(!is_skipped(&report), "a source that says nothing was skipped\n{}", case.print());
+    case.judge();
 }
 
 /// A machine that is too slow for it gets another try.

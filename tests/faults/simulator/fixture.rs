@@ -16,7 +16,7 @@ use counterflow::destination::http::Http;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Fingerprint;
 use counterflow::domain::sync::{
-    CheckKeys, Definition, KeyField, Mapped, Mode, Model, RunLimits, Sync,
+    CheckKeys, Definition, KeyField, Mapped, Mode, Model, Reads, RunLimits, Sync,
 };
 use counterflow::domain::value::{ENCODING_VERSION, Value};
 use counterflow::engine::prepare::Columns;
@@ -95,7 +95,7 @@ pub fn sync(setting: &Setting, mode: Mode) -> Sync {
         name: SYNC.to_owned(),
         model: Model {
             name: "people".to_owned(),
-            source: "lake".to_owned(),
+            reads: Reads::One("lake".to_owned()),
             sql: String::new(),
             primary_key: vec!["key".to_owned()],
         },

@@ -393,6 +393,7 @@ impl Session<'_> {
             false => closing.since(Some(Begun {
                 definition: String::new(),
                 is_volatile: false,
+                can_prove_unchanged: true,
                 are_files_at_rest: true,
             })),
         };

@@ -106,6 +106,7 @@ impl Source {
             inode: u64::from(file),
             changed: 1,
             ends_within_line: None,
+            etag: None,
         });
         Reading::of(rows, files.collect(), setting)
     }
