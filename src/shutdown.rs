@@ -111,9 +111,8 @@ pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() 
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, take).ok();
         let here = here();
-        let joined = thread.map(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let joined = thread
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let other = joined.flatten().or_else(take).expect("one of the two takes it");
         (other, here)
     })

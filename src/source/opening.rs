@@ -40,10 +40,10 @@ pub(super) async fn open(
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
     for watched in watch(tables).await? {
-        let provider = match &watched {
+        let (provider, row_bytes) = match &watched {
             Watched::Files(files) => of_files(state, files, pins).await?,
         };
-        opened.push(Opened { provider, watched });
+        opened.push(Opened { provider, watched, row_bytes });
     }
     Ok(opened)
 }
@@ -52,10 +52,10 @@ async fn of_files(
     state: &dyn Session,
     watched: &WatchedFiles,
     pins: &mut Pins,
-) -> Result<Arc<dyn TableProvider>, Error> {
+) -> Result<(Arc<dyn TableProvider>, usize), Error> {
     let WatchedFiles { table, files, .. } = watched;
     match &table.format {
         Format::Parquet => parquet::open(state, &table.name, files).await,
-        Format::Csv(csv) => Ok(Arc::new(csv::open(&table.name, csv, files, pins).await?)),
+        Format::Csv(csv) => Ok((Arc::new(csv::open(&table.name, csv, files, pins).await?), 0)),
     }
 }

@@ -13,9 +13,11 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
+use datafusion::parquet::file::metadata::RowGroupMetaData;
 use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -28,23 +30,25 @@ const FOOTERS: usize = 8;
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Reads the footers and makes a table of the files.
+/// Reads the footers and makes a table of the files; and how many bytes its rows take when they are decoded, those of the row
+/// group with the widest ones, as the footers have it.
 pub(super) async fn open(
     state: &dyn Session,
     table: &str,
     files: &[FileFact],
-) -> Result<Arc<dyn TableProvider>, Error> {
+) -> Result<(Arc<dyn TableProvider>, usize), Error> {
     let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
     let store = state
         .runtime_env()
         .object_store(ObjectStoreUrl::local_filesystem())
         .map_err(|error| damaged(table, "", &error))?;
     let urls = files.iter().map(|file| url(table, file)).collect::<Result<Vec<_>, Error>>()?;
-    let schemas = futures::stream::iter(0..files.len())
-        .map(|place| schema(state, &format, &store, table, &files[place], &urls[place]))
+    let footers = futures::stream::iter(0..files.len())
+        .map(|place| footer(state, &format, &store, table, &files[place], &urls[place]))
         .buffered(FOOTERS)
         .try_collect::<Vec<_>>()
         .await?;
+    let (schemas, widths): (Vec<_>, Vec<_>) = footers.into_iter().unzip();
     let merged = merge(table, files, &schemas)?;
     let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
         without_pruning(format)
@@ -57,7 +61,7 @@ pub(super) async fn open(
         .with_schema(Arc::new(merged));
     let listing =
         ListingTable::try_new(config).map_err(|error| damaged(table, &files[0].path, &error))?;
-    Ok(Arc::new(listing))
+    Ok((Arc::new(listing), widths.into_iter().max().unwrap_or(0)))
 }
 
 /// Reads every row group and page whatever the filters are. Statistics leave NaN out, so that a row group of 1.0 and NaN
@@ -96,27 +100,34 @@ fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
     })
 }
 
-async fn schema(
+/// The schema of one file, and how many bytes one of its rows takes.
+async fn footer(
     state: &dyn Session,
     format: &ParquetFormat,
     store: &Arc<dyn ObjectStore>,
     table: &str,
     file: &FileFact,
     url: &ListingTableUrl,
-) -> Result<Arc<Schema>, Error> {
+) -> Result<(Arc<Schema>, usize), Error> {
     if file.size == 0 {
         return Err(Error::Damaged(format!(
             "table `{table}`: file `{}` is empty; put the whole Parquet file there",
             file.path
         )));
     }
-    let object = store.head(url.prefix()).await.map_err(|error| {
-        damaged(table, &file.path, &DataFusionError::ObjectStore(Box::new(error)))
-    })?;
-    format
-        .infer_schema(state, store, &[object])
-        .await
-        .map_err(|error| damaged(table, &file.path, &error))
+    let broken = |error: DataFusionError| damaged(table, &file.path, &error);
+    let object = store.head(url.prefix()).await;
+    let object = object.map_err(|error| broken(DataFusionError::ObjectStore(Box::new(error))))?;
+    // It is read once: it stays in the cache of the session.
+    let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
+    let metadata = DFParquetMetadata::new(store.as_ref(), &object)
+        .with_metadata_size_hint(format.metadata_size_hint())
+        .with_file_metadata_cache(Some(cache));
+    let metadata = metadata.fetch_metadata().await.map_err(broken)?;
+    let schema = format.infer_schema(state, store, std::slice::from_ref(&object)).await;
+    let width = |group: &RowGroupMetaData| group.total_byte_size() / group.num_rows().max(1);
+    let width = metadata.row_groups().iter().map(width).max().unwrap_or(0);
+    Ok((schema.map_err(broken)?, usize::try_from(width).unwrap_or(0)))
 }
 
 /// The first file's schema, a column nullable where it is in any file.

@@ -103,9 +103,10 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let mut pins = pins.clone();
         let opened = opening::open(&context.state(), &read, &mut pins).await?;
+        session::bound_batches(&context, opened.iter().map(|table| table.row_bytes).sum());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
-            let Opened { provider, watched: of_table } = table;
+            let Opened { provider, watched: of_table, .. } = table;
             watched.push(of_table);
             session::register(&context, &named.name, provider)
                 .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;

@@ -34,6 +34,8 @@ pub(super) struct Opened {
     pub provider: Arc<dyn TableProvider>,
     /// What proves the end of its read.
     pub watched: Watched,
+    /// About how many bytes a decoded row takes; 0 where the batches of its scan are bounded by their bytes.
+    pub row_bytes: usize,
 }
 
 impl<'d> Known<'d> {
