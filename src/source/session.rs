@@ -17,7 +17,7 @@ use super::error::{Error, planning};
 use super::reader::Settings;
 
 /// Bytes of a batch, roughly.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 /// Rows of a batch, however wide they are: what is done once for each batch has to be worth it.
 const LEAST_ROWS: usize = 64;
 
