@@ -27,6 +27,7 @@ mod table;
 mod tests;
 mod volatile;
 mod watched;
+mod weights;
 
 pub use csv::check_type_name;
 #[cfg(feature = "faults")]

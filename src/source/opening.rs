@@ -9,6 +9,7 @@ use super::error::Error;
 use super::pins::Pins;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
+use super::weights::Weights;
 use super::{csv, parquet};
 use crate::shutdown::blocking;
 
@@ -40,10 +41,10 @@ pub(super) async fn open(
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
     for watched in watch(tables).await? {
-        let (provider, row_bytes) = match &watched {
+        let (provider, weights) = match &watched {
             Watched::Files(files) => of_files(state, files, pins).await?,
         };
-        opened.push(Opened { provider, watched, row_bytes });
+        opened.push(Opened { provider, watched, weights });
     }
     Ok(opened)
 }
@@ -52,10 +53,13 @@ async fn of_files(
     state: &dyn Session,
     watched: &WatchedFiles,
     pins: &mut Pins,
-) -> Result<(Arc<dyn TableProvider>, usize), Error> {
+) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let WatchedFiles { table, files, .. } = watched;
     match &table.format {
         Format::Parquet => parquet::open(state, &table.name, files).await,
-        Format::Csv(csv) => Ok((Arc::new(csv::open(&table.name, csv, files, pins).await?), 0)),
+        Format::Csv(csv) => {
+            let provider = csv::open(&table.name, csv, files, pins).await?;
+            Ok((Arc::new(provider), Weights::new()))
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! Nothing is spawned here: the streams do their work where they are polled, and the work of planning and of inferring
 //! types is done by the future of [`Reader::open`], which can be dropped at any time.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,8 +25,11 @@ use super::statement::{self, Checked};
 use super::table::{Known, Opened};
 use super::volatile::volatile;
 use super::watched::Watched;
-use super::{opening, session};
+use super::{opening, session, weights};
 use crate::domain::sync::{Model, Reads};
+
+/// What is read and not decoded yet takes one part in so many of what the query may hold.
+const UNDECODED: usize = 2;
 
 /// What a read may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +107,12 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let mut pins = pins.clone();
         let opened = opening::open(&context.state(), &read, &mut pins).await?;
-        session::bound_batches(&context, opened.iter().map(|table| table.row_bytes).sum());
+        let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
-            let Opened { provider, watched: of_table, .. } = table;
+            let Opened { provider, watched: of_table, weights: of_columns } = table;
             watched.push(of_table);
+            weights.insert(named.name.clone(), of_columns);
             session::register(&context, &named.name, provider)
                 .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;
         }
@@ -132,15 +137,16 @@ impl Reader {
         volatile.extend(checked.called_for_tables.into_iter().filter(|name| !is_pure(name)));
         volatile.sort();
         volatile.dedup();
-        let physical = state
-            .create_physical_plan(&projected.plan)
-            .await
-            .map_err(|error| unplannable(&error, &model.name, &place))?;
+        let unplannable = |error: DataFusionError| unplannable(&error, &model.name, &place);
+        let optimized = state.optimize(&projected.plan).map_err(unplannable)?;
+        let memory = self.settings.memory_limit / UNDECODED;
+        let state = weights::bound(state, &optimized, &weights, memory).map_err(unplannable)?;
+        let physical = state.create_physical_plan(&optimized).await.map_err(unplannable)?;
         Ok(Reading {
             fields: as_read(projected.fields, &physical),
             key: projected.key,
             primary_key: projected.primary_key,
-            partitions: streams(&physical, &context.task_ctx(), &model.name),
+            partitions: streams(&physical, &state.task_ctx(), &model.name),
             facts: proof.facts(),
             proof,
             pins,

@@ -22,6 +22,7 @@ mod keys;
 mod statistics;
 mod values;
 mod volatile;
+mod weights;
 
 fn settings() -> Settings {
     Settings::new(2, 256 << 20)
@@ -229,26 +230,6 @@ async fn globs_are_read_whole_and_files_that_differ_are_named() {
     let only = model("select id from people", &["id"]);
     let error = refusal(&reader, &only, &Selection::default()).await;
     assert!(error.contains("3.csv") && error.contains("column `a`"), "{error}");
-}
-
-#[tokio::test]
-async fn wide_rows_come_in_small_batches_and_narrow_ones_as_many_as_are_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("people.parquet");
-    let reader = reader(vec![table("people", &path, Format::Parquet)]);
-    for (width, most) in [(10, 8192), (20_000, 104)] {
-        let texts = (0..3_000).map(|row| format!("{row:0width$}"));
-        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
-        write_parquet(&path, vec![("id", integers(&Vec::from_iter(0..3_000))), ("text", texts)]);
-        let model = model("SELECT id, text FROM people", &["id"]);
-        let mut reading =
-            reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
-        let read = batches(&mut reading).await.unwrap();
-        let rows = read.iter().map(RecordBatch::num_rows);
-        assert_eq!(rows.clone().sum::<usize>(), 3_000);
-        let largest = rows.max().unwrap();
-        assert!(largest <= most && largest > most / 8, "{largest} rows of {width} bytes");
-    }
 }
 
 #[tokio::test]
