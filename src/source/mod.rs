@@ -21,6 +21,7 @@ mod reader;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod volatile;
 
 pub use csv::check_type_name;
