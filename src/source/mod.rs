@@ -25,6 +25,7 @@ mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod volatile;
 mod watched;
 mod weights;

@@ -13,7 +13,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 
 use super::definition::{Access, Csv, Definition, Files, Format, Table};
-use super::{Error, Pins, Reader, Reading, Selection, Settings};
+use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
 mod flights;
@@ -353,7 +353,7 @@ async fn models_that_are_wrong_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn dictionaries_are_unpacked_and_nested_columns_refused() {
+async fn dictionaries_are_unpacked_at_any_depth_and_no_key_is_nested() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let words: DictionaryArray<Int8Type> = vec![Some("x"), None, Some("x")].into_iter().collect();
@@ -368,21 +368,25 @@ async fn dictionaries_are_unpacked_and_nested_columns_refused() {
         ],
     );
     let reader = reader(vec![table("people", &path, Format::Parquet)]);
-    let flat = model(
-        "select id, word, arrow_cast(text, 'Dictionary(Int32, Utf8)') as t from people",
+    let all = model(
+        "select id, word, tags, arrow_cast(text, 'Dictionary(Int32, Utf8)') as t,
+           named_struct('words', [word, arrow_cast(text, 'Dictionary(Int8, Utf8)')]) as deep from people",
         &["id"],
     );
-    let mut reading = reader.open(&flat, &Selection::default(), &Pins::default()).await.unwrap();
-    assert!(
-        reading.fields.iter().all(|field| !matches!(field.data_type, DataType::Dictionary(..)))
-    );
+    let mut reading = reader.open(&all, &Selection::default(), &Pins::default()).await.unwrap();
+    let is_unpacked = |field: &FieldInfo| !field.data_type.to_string().contains("Dictionary");
+    assert!(reading.fields.iter().all(is_unpacked), "{:?}", reading.fields);
     let batches = batches(&mut reading).await.unwrap();
     for (field, column) in reading.fields.iter().zip(batches[0].columns()) {
         assert_eq!(&field.data_type, column.data_type());
     }
-    let error =
-        refusal(&reader, &model("select * from people", &["id"]), &Selection::default()).await;
-    assert!(error.contains("`tags`") && error.contains("scalar parts"), "{error}");
+    let by = |key: &str| Selection { key: vec![key.to_owned()], ..Selection::default() };
+    let error = refusal(&reader, &all, &by("deep")).await;
+    assert!(error.contains("field `deep` of the key is a struct"), "{error}");
+    for column in ["tags", "deep"] {
+        let error = refusal(&reader, &model(&all.sql, &[column]), &by("id")).await;
+        assert!(error.contains(&format!("column `{column}` of the primary key")), "{error}");
+    }
 }
 
 #[tokio::test]
