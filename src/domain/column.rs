@@ -3,8 +3,8 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
-    FixedSizeListArray, LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, MapArray,
-    PrimitiveArray, StringArray, StringViewArray, StructArray,
+    LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, MapArray, PrimitiveArray,
+    StringArray, StringViewArray, StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
@@ -247,8 +247,6 @@ columns! {
             |a, row| Value::List(Items::of_list(a, row));
         LargeList(LargeListArray), DataType::LargeList(_) => |a: &'a ArrayRef| a.as_list(),
             |a, row| Value::List(Items::of_list(a, row));
-        FixedSizeList(FixedSizeListArray), DataType::FixedSizeList(..) => |a: &'a ArrayRef| a.as_fixed_size_list(),
-            |a, row| Value::List(Items::of_fixed(a, row));
         Struct(StructArray), DataType::Struct(_) => |a: &'a ArrayRef| a.as_struct(),
             |a, row| Value::Struct(Members::of(a, row));
         Map(MapArray), DataType::Map(..) => |a: &'a ArrayRef| a.as_map(),

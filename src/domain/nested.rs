@@ -9,7 +9,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, GenericListArray, MapArray};
+use arrow::array::{ArrayRef, GenericListArray, MapArray};
 use arrow::array::{OffsetSizeTrait, StructArray};
 use arrow::datatypes::ArrowNativeType;
 
@@ -48,11 +48,6 @@ impl<'a> Items<'a> {
             start: offsets[row].as_usize(),
             end: offsets[row + 1].as_usize(),
         }
-    }
-
-    pub(super) fn of_fixed(array: &'a FixedSizeListArray, row: usize) -> Self {
-        let each = usize::try_from(array.value_length()).expect("a length is not negative");
-        Items { values: array.values(), start: row * each, end: (row + 1) * each }
     }
 
     pub fn iter(self) -> impl ExactSizeIterator<Item = Value<'a>> {
@@ -272,14 +267,8 @@ mod tests {
         assert_eq!(encoded(&list.slice(1, 3)), found[1..]);
         assert_eq!(found[1], [tag::NULL]);
         assert_eq!(found[2], [tag::LIST, 0, 0, 0, 0], "an empty list is not NULL");
-        let two = [Some(vec![Some(2), Some(3)]), None, Some(vec![Some(1), None])];
-        let fixed: ArrayRef =
-            Arc::new(FixedSizeListArray::from_iter_primitive::<Int64Type, _, _>(two, 2));
-        let expected = [found[3].clone(), found[1].clone(), found[0].clone()];
-        assert_eq!(encoded(&fixed), expected);
-        assert_eq!(encoded(&fixed.slice(1, 2)), expected[1..]);
         assert_eq!(value(&list), value(&large));
-        assert_ne!(value(&list), value(&fixed));
+        assert_ne!(value(&list), value(&list.slice(3, 1)));
         assert!(value(&list).word().is_none() && value(&list).nine().is_none());
     }
 

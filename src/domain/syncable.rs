@@ -1,7 +1,7 @@
 //! Which types of columns can be synced, and what each comes to once it is unpacked.
 //!
 //! Guards: a type is let through with all of its parts or not at all, so that no row is met whose value has no encoding; what
-//! looks at a type or a value in depth ends before the stack does.
+//! of ours looks at a type or a value in depth ends before the stack does.
 
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use super::column::Column;
 
 /// Levels of a type, one for each list, struct, map, dictionary and run; a file may be made to have any number.
 pub const DEEPEST: usize = 64;
+
+/// Items of a list that has the same number of them in each row.
+const LONGEST: i32 = 1 << 16;
 
 /// Why columns of a type cannot be synced: what is to be read behind the column's name, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,10 @@ pub enum Unsyncable {
         "is nested deeper than {DEEPEST} levels, which cannot be synced; select parts of it, or leave it out"
     )]
     TooDeep,
+    #[error(
+        "has lists of {0} items each, where at most {LONGEST} can be synced; select some of them, or leave it out"
+    )]
+    TooLong(i32),
     #[error(
         "has a struct with two members named `{0}`, which cannot be synced; give each its own name, or leave it out"
     )]
@@ -54,9 +61,13 @@ fn within(data_type: &DataType, levels: usize) -> Result<(), Unsyncable> {
         DataType::RunEndEncoded(_, values) => deeper(values.data_type()),
         DataType::List(item)
         | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
         | DataType::ListView(item)
         | DataType::LargeListView(item) => deeper(item.data_type()),
+        // The lists of rows that are NULL take room too.
+        DataType::FixedSizeList(_, length) if *length > LONGEST => {
+            Err(Unsyncable::TooLong(*length))
+        }
+        DataType::FixedSizeList(item, _) => deeper(item.data_type()),
         DataType::Struct(members) => {
             let mut names: Vec<&String> = members.iter().map(|member| member.name()).collect();
             names.sort_unstable();
@@ -83,17 +94,18 @@ fn within(data_type: &DataType, levels: usize) -> Result<(), Unsyncable> {
     }
 }
 
-/// The type without dictionaries, runs and views of lists at any depth: of a type that [`check`] lets through one that
+/// The type without dictionaries, runs, views of lists and lists of one length at any depth: of a type that [`check`] lets through one that
 /// [`Column`] knows with all of its parts.
 pub fn unpacked(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => unpacked(values),
         DataType::RunEndEncoded(_, values) => unpacked(values.data_type()),
-        DataType::List(item) | DataType::ListView(item) => DataType::List(part(item)),
+        DataType::List(item) | DataType::ListView(item) | DataType::FixedSizeList(item, _) => {
+            DataType::List(part(item))
+        }
         DataType::LargeList(item) | DataType::LargeListView(item) => {
             DataType::LargeList(part(item))
         }
-        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(part(item), *length),
         DataType::Struct(members) => DataType::Struct(members.iter().map(part).collect()),
         DataType::Map(entries, is_sorted) => DataType::Map(part(entries), *is_sorted),
         scalar => scalar.clone(),
@@ -111,7 +123,7 @@ fn part(field: &FieldRef) -> FieldRef {
 /// The word for a nested type, in errors; `None` for scalars.
 pub fn nested_kind(data_type: &DataType) -> Option<&'static str> {
     match data_type {
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Some("list"),
+        DataType::List(_) | DataType::LargeList(_) => Some("list"),
         DataType::Struct(_) => Some("struct"),
         DataType::Map(..) => Some("map"),
         _ => None,
@@ -197,20 +209,23 @@ mod tests {
     fn whatever_is_let_through_is_known_with_all_its_parts_once_it_is_unpacked() {
         fn is_known(data_type: &DataType) -> bool {
             let is_whole = match data_type {
-                DataType::List(part)
-                | DataType::LargeList(part)
-                | DataType::FixedSizeList(part, _) => is_known(part.data_type()),
+                DataType::List(part) | DataType::LargeList(part) => is_known(part.data_type()),
                 DataType::Struct(parts) => parts.iter().all(|part| is_known(part.data_type())),
                 DataType::Map(part, _) => is_known(part.data_type()),
                 _ => true,
             };
             is_whole && Column::new(&new_empty_array(data_type)).is_some()
         }
+        let fixed = |length| {
+            DataType::FixedSizeList(Arc::new(Field::new_list_field(DataType::Int8, true)), length)
+        };
+        assert_eq!(check(&list(fixed(LONGEST + 1))), Err(Unsyncable::TooLong(LONGEST + 1)));
         let view = |item| DataType::ListView(Arc::new(Field::new_list_field(item, true)));
         let packed = DataType::Struct(members(&[
             ("a", view(dictionary(DataType::Utf8))),
             ("b", map(dictionary(DataType::Utf8View), runs(list(runs(DataType::Float16))))),
             ("c", dictionary(DataType::Struct(members(&[("d", runs(DataType::Null))])))),
+            ("e", fixed(LONGEST)),
         ]));
         assert_eq!(check(&packed), Ok(()));
         assert!(!is_known(&packed) && is_known(&unpacked(&packed)));

@@ -418,9 +418,9 @@ pub async fn read(
     pins: Pins,
     query: &QueryRuntime,
 ) -> Result<Reading, Error> {
-    let memory = Shares::of(order.memory_limit).query;
+    let Shares { query: memory, undecoded, .. } = Shares::of(order.memory_limit);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let reader = Reader::new(order.sources.clone(), Settings::new(cores, memory));
+    let reader = Reader::new(order.sources.clone(), Settings::new(cores, memory, undecoded));
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();

@@ -130,12 +130,18 @@ async fn footer(
         .with_file_metadata_cache(Some(cache));
     let metadata = metadata.fetch_metadata().await.map_err(broken)?;
     let schema = format.infer_schema(state, store, std::slice::from_ref(&object)).await;
-    Ok((schema.map_err(broken)?, weights(metadata.row_groups())))
+    let schema = schema.map_err(broken)?;
+    let weights = weights(&schema, metadata.row_groups());
+    Ok((schema, weights))
 }
 
-fn weights(groups: &[RowGroupMetaData]) -> Weights {
+/// Values are as heavy as they are without compression; where dictionaries or runs have them in fewer bytes, as heavy as their
+/// type or, where the file says it, their texts.
+fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> Weights {
     let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let mut weights = Weights::new();
+    let width = |field: &Arc<Field>| Weight { value: width(field.data_type()), chunk: 0 };
+    let mut weights: Weights =
+        schema.fields().iter().map(|field| (field.name().clone(), width(field))).collect();
     for group in groups {
         let mut of_group = Weights::new();
         let rows = bytes(group.num_rows()).max(1);
@@ -143,8 +149,9 @@ fn weights(groups: &[RowGroupMetaData]) -> Weights {
             let name = column.column_path().parts().first().cloned().unwrap_or_default();
             let weight: &mut Weight = of_group.entry(name).or_default();
             // A nested column has a chunk for each of its leaves.
+            let texts = column.unencoded_byte_array_data_bytes().unwrap_or(0);
             weight.add(Weight {
-                value: bytes(column.uncompressed_size()) / rows,
+                value: bytes(column.uncompressed_size().max(texts)).div_ceil(rows),
                 chunk: bytes(column.compressed_size()),
             });
         }
@@ -154,6 +161,19 @@ fn weights(groups: &[RowGroupMetaData]) -> Weights {
         }
     }
     weights
+}
+
+/// Bytes that each value of the type takes in memory, whatever it is; of what has any length, where it lies.
+fn width(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeBinary(length) => usize::try_from(*length).unwrap_or(0),
+        DataType::FixedSizeList(item, length) => {
+            usize::try_from(*length).unwrap_or(0).saturating_mul(width(item.data_type()))
+        }
+        DataType::Struct(members) => members.iter().map(|member| width(member.data_type())).sum(),
+        DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
+        other => other.primitive_width().unwrap_or(1),
+    }
 }
 
 /// The first file's schema, a column nullable where it is in any file.

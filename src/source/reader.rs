@@ -28,9 +28,6 @@ use super::watched::Watched;
 use super::{opening, session, weights};
 use crate::domain::sync::{Model, Reads};
 
-/// What is read and not decoded yet takes one part in so many of what the query may hold.
-const UNDECODED: usize = 2;
-
 /// What a read may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -40,14 +37,16 @@ pub struct Settings {
     pub batch_size: usize,
     /// Bytes that sorts, groups and joins of one query may hold.
     pub memory_limit: usize,
+    /// Bytes that are read and not decoded yet, in all streams together; of each one row group is there, whatever its size.
+    pub undecoded: usize,
     /// Where sorts and groups beyond that may spill, unencrypted; without it such a query fails.
     pub spill: Option<PathBuf>,
 }
 
 impl Settings {
     /// Batches of 8192 rows, no spilling.
-    pub fn new(partitions: usize, memory_limit: usize) -> Self {
-        Settings { partitions, batch_size: 8192, memory_limit, spill: None }
+    pub fn new(partitions: usize, memory_limit: usize, undecoded: usize) -> Self {
+        Settings { partitions, batch_size: 8192, memory_limit, undecoded, spill: None }
     }
 }
 
@@ -139,9 +138,11 @@ impl Reader {
         volatile.dedup();
         let unplannable = |error: DataFusionError| unplannable(&error, &model.name, &place);
         let optimized = state.optimize(&projected.plan).map_err(unplannable)?;
-        let memory = self.settings.memory_limit / UNDECODED;
-        let state = weights::bound(state, &optimized, &weights, memory).map_err(unplannable)?;
-        let physical = state.create_physical_plan(&optimized).await.map_err(unplannable)?;
+        let undecoded = self.settings.undecoded;
+        let state = weights::bound(state, &optimized, &weights, undecoded).map_err(unplannable)?;
+        let planner = Arc::clone(state.query_planner());
+        let physical = planner.create_physical_plan(&optimized, &state).await;
+        let physical = physical.map_err(unplannable)?;
         Ok(Reading {
             fields: as_read(projected.fields, &physical),
             key: projected.key,

@@ -25,7 +25,7 @@ mod volatile;
 mod weights;
 
 fn settings() -> Settings {
-    Settings::new(2, 256 << 20)
+    Settings::new(2, 256 << 20, 128 << 20)
 }
 
 fn csv() -> Csv {
@@ -403,7 +403,7 @@ async fn a_failing_query_does_not_show_the_value_it_failed_on() {
 
 #[tokio::test]
 async fn a_query_beyond_its_memory_fails_with_advice() {
-    let reader = Reader::new(vec![lake(Vec::new())], Settings::new(2, 1 << 20));
+    let reader = Reader::new(vec![lake(Vec::new())], Settings::new(2, 1 << 20, 1 << 20));
     let model = model("select value as id from range(0, 1000000) order by id desc", &["id"]);
     let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
     let error = rows(&mut reading).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Dictionaries, runs and views of lists, which only carry values, made into the values themselves at any depth.
+//! Dictionaries, runs, views of lists and lists of one length, which only carry values, made into the values themselves at any depth.
 //!
 //! A function of the plan, as a cast in DataFusion refuses dictionaries of structs. Guard: whatever type a column comes in, what
 //! goes out is of the type that [`unpacked`] names.
@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait,
-    StructArray,
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, StructArray,
 };
 use datafusion::arrow::compute::{cast, take};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Fields};
@@ -77,19 +76,15 @@ fn values(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
             take(&values(dictionary.values())?, dictionary.keys(), None)?
         }
         (DataType::RunEndEncoded(_, carried), _) => values(&cast(array, carried.data_type())?)?,
-        (DataType::ListView(item), _) => values(&cast(array, &DataType::List(Arc::clone(item)))?)?,
+        // What waits on disk comes back item by item where a list is of one length.
+        (DataType::FixedSizeList(item, _) | DataType::ListView(item), _) => {
+            values(&cast(array, &DataType::List(Arc::clone(item)))?)?
+        }
         (DataType::LargeListView(item), _) => {
             values(&cast(array, &DataType::LargeList(Arc::clone(item)))?)?
         }
         (_, DataType::List(item)) => list(array.as_list::<i32>(), item)?,
         (_, DataType::LargeList(item)) => list(array.as_list::<i64>(), item)?,
-        (_, DataType::FixedSizeList(item, length)) => {
-            let list = array.as_fixed_size_list();
-            let (item, items, nulls) =
-                (Arc::clone(item), values(list.values())?, list.nulls().cloned());
-            let rows = list.len();
-            Arc::new(FixedSizeListArray::try_new_with_length(item, *length, items, nulls, rows)?)
-        }
         (_, DataType::Struct(its)) => Arc::new(members(array.as_struct(), its)?),
         (_, DataType::Map(entries, is_sorted)) => {
             let map = array.as_map();
@@ -123,7 +118,8 @@ fn members(members: &StructArray, fields: &Fields) -> Result<StructArray, ArrowE
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{
-        DictionaryArray, Int32Array, ListViewArray, RunArray, StringArray, new_null_array,
+        DictionaryArray, FixedSizeListArray, Int32Array, ListViewArray, RunArray, StringArray,
+        new_null_array,
     };
     use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
     use datafusion::arrow::datatypes::{Field, Int8Type, Int32Type};

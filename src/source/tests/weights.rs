@@ -40,12 +40,13 @@ async fn where_row_groups_are_large_as_many_streams_read_as_there_is_memory_for(
     // 60 MB in one row group, of which each stream would hold all.
     let (_folder, tables) = people_of(20_000);
     for (mebibytes, sql, streams) in [
-        (512, "SELECT id, text FROM people", 2),
-        (64, "SELECT id, text FROM people", 1),
+        (120, "SELECT id, text FROM people", 2),
+        (100, "SELECT id, text FROM people", 1),
         (1, "SELECT id, text FROM people", 1),
         (1, "SELECT id FROM people", 2),
     ] {
-        let reader = Reader::new(vec![lake(tables.clone())], Settings::new(2, mebibytes << 20));
+        let reader =
+            Reader::new(vec![lake(tables.clone())], Settings::new(2, 256 << 20, mebibytes << 20));
         let mut reading = open(&reader, sql).await;
         assert_eq!(reading.partitions.len(), streams, "{mebibytes} MiB: {sql}");
         let rows: usize = batches(&mut reading).await.unwrap().iter().map(|it| it.num_rows()).sum();
