@@ -36,6 +36,29 @@ async fn wide_rows_come_in_small_batches_and_narrow_ones_as_many_as_are_asked_fo
 }
 
 #[tokio::test]
+async fn what_a_dictionary_says_in_few_bytes_is_as_heavy_as_it_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("people.parquet");
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(vec!["x".repeat(20_000); 3_000]));
+    write_parquet(&path, vec![("id", integers(&Vec::from_iter(0..3_000))), ("text", texts)]);
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20, "one text, written once");
+    let reader = reader(vec![table("people", &path, Format::Parquet)]);
+    let mut reading = open(&reader, "SELECT id, text FROM people").await;
+    let read = batches(&mut reading).await.unwrap();
+    assert!(read.iter().all(|batch| batch.num_rows() <= 209));
+    // Flags that take no bytes as they are written.
+    let flags: Vec<(String, ArrayRef)> =
+        (0..600).map(|number| (format!("f{number}"), integers(&[1; 3_000]))).collect();
+    let id = ("id", integers(&Vec::from_iter(0..3_000)));
+    let columns = flags.iter().map(|(name, flag)| (name.as_str(), Arc::clone(flag)));
+    write_parquet(&path, std::iter::once(id).chain(columns).collect());
+    let mut reading = open(&reader, "SELECT * FROM people").await;
+    let read = batches(&mut reading).await.unwrap();
+    let largest = read.iter().map(RecordBatch::num_rows).max().unwrap();
+    assert!(largest <= (4 << 20) / (600 * 8), "{largest} rows of 600 numbers");
+}
+
+#[tokio::test]
 async fn where_row_groups_are_large_as_many_streams_read_as_there_is_memory_for() {
     // 60 MB in one row group, of which each stream would hold all.
     let (_folder, tables) = people_of(20_000);
