@@ -207,7 +207,11 @@ fn scalars(json: &[u8], found: &mut impl FnMut(&str, bool)) {
             if !is_name(&json[place..]) {
                 let raw = &json[start..place];
                 match serde_json::from_slice::<String>(raw) {
-                    Ok(text) => found(&text, false),
+                    Ok(text) => {
+                        // The key of a map stands for a number as well as for a text.
+                        let is_digits = || text.bytes().all(|byte| byte.is_ascii_digit());
+                        found(&text, json.get(place) == Some(&b':') && is_digits());
+                    }
                     Err(_) => found(&String::from_utf8_lossy(raw), false),
                 }
             }
@@ -252,6 +256,10 @@ mod tests {
         let cleaned = |text: &str| Scrub::new(body, None, &[], &[]).message(text);
         assert_eq!(cleaned("no player Ann@Example.com"), "no player ***");
         assert_eq!(cleaned("home.city is not Berlin"), "home.city is not ***");
+        let body = br#"{"answers":{"404": 1,"4042187": 2}}"#;
+        let cleaned = |text: &str| Scrub::new(body, None, &[], &[]).message(text);
+        assert_eq!(cleaned("HTTP 404"), "HTTP 404", "as with any short number");
+        assert_eq!(cleaned("no answer 4042187"), "no answer ***");
     }
 
     #[test]
