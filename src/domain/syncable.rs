@@ -94,8 +94,8 @@ fn within(data_type: &DataType, levels: usize) -> Result<(), Unsyncable> {
     }
 }
 
-/// The type without dictionaries, runs, views of lists and lists of one length at any depth: of a type that [`check`] lets through one that
-/// [`Column`] knows with all of its parts.
+/// The type without dictionaries, runs, views of lists and lists of one length at any depth: of a type that [`check`] lets
+/// through one that [`Column`] knows with all of its parts.
 pub fn unpacked(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => unpacked(values),

@@ -34,8 +34,8 @@ const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
 
-/// Bytes that the stack of a query's thread may take, of which only those are that it comes to: what reads a file's schema goes as
-/// deep as that is nested.
+/// Bytes that the stack of a query's thread may take, of which only those are that it comes to: what reads a file's schema goes
+/// as deep as that is nested.
 const STACK: usize = 64 << 20;
 
 /// How long a planted defect waits for a query that would never end.

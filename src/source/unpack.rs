@@ -1,4 +1,5 @@
-//! Dictionaries, runs, views of lists and lists of one length, which only carry values, made into the values themselves at any depth.
+//! Dictionaries, runs, views of lists and lists of one length, which only carry values, made into the values themselves at any
+//! depth.
 //!
 //! A function of the plan, as a cast in DataFusion refuses dictionaries of structs. Guard: whatever type a column comes in, what
 //! goes out is of the type that [`unpacked`] names.
