@@ -6,7 +6,7 @@ use std::io::BufReader;
 
 use counterflow::domain::column::Column;
 use counterflow::domain::render::render;
-use counterflow::source::fuzzing::{inferred, records};
+use counterflow::source::fuzzing_csv::{inferred, records};
 
 use super::Input;
 

@@ -41,6 +41,7 @@ mod server;
 mod shape;
 mod stations;
 mod sync;
+mod table;
 mod telemetry;
 mod template;
 mod tree;

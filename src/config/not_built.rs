@@ -25,17 +25,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     (
         "/sources/*/files/*",
-        &[
-            "json",
-            "ndjson",
-            "avro",
-            "delta",
-            "iceberg",
-            "cursor",
-            "compression",
-            "quote",
-            "partitions",
-        ],
+        &["json", "avro", "delta", "iceberg", "cursor", "compression", "quote", "partitions"],
     ),
     ("/models/*", &["cursor", "parameters", "materialize"]),
     ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),

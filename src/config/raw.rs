@@ -115,7 +115,8 @@ pub struct RawSource {
     pub files: Option<Named<StructureOrText<RawTable>>>,
 }
 
-/// A table: a path or glob that ends in `.parquet` or `.csv`, or exactly one of `parquet` and `csv`.
+/// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, or exactly one of `parquet`, `csv` and
+/// `ndjson`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTable {
@@ -123,13 +124,15 @@ pub struct RawTable {
     pub parquet: Option<String>,
     /// A path or glob of CSV files.
     pub csv: Option<String>,
+    /// A path or glob of NDJSON files: a JSON object a line.
+    pub ndjson: Option<String>,
     /// CSV: the words that mean NULL when they are the whole field; `[""]` unless said.
     pub nulls: Option<Vec<String>>,
     /// CSV: one ASCII character, `,` unless said.
     pub delimiter: Option<String>,
     /// CSV: whether the first line names the columns; `true` unless said.
     pub header: Option<bool>,
-    /// CSV: declared types by column, such as `VARCHAR` or `DECIMAL(10,2)`; others are pinned at the first run.
+    /// CSV and NDJSON: declared types by column, such as `VARCHAR` or `DECIMAL(10,2)`; others are pinned at the first run.
     pub columns: Option<Named<String>>,
     /// The files are written anew under new names each time.
     pub rewritten: Option<RawRewritten>,

@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use super::content::Content;
 use super::document::{Document, child};
-use super::raw::{RawConfig, RawGroup, RawModel, RawSource, RawTable};
-use super::raw_forms::{Named, StructureOrText};
+use super::raw::{RawConfig, RawGroup, RawModel, RawSource};
+use super::raw_forms::Named;
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
     Config, DeliveryLog, History, Written, connection, resolved, sequence, server, stations, sync,
-    telemetry, units,
+    table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
-use crate::source::check_type_name;
-use crate::source::definition::{Access, Csv, Definition, Files, Format, Rewritten, Table};
+use crate::source::definition::{Access, Definition, Files, Table};
 
 const MIN_MEMORY: u64 = 16 << 20;
 
@@ -226,131 +225,9 @@ fn tables(check: &mut Check, pointer: &str, source: &RawSource) -> Vec<Table> {
             let what = format!("`{name}` is not a name for a table");
             check.report_key(&pointer, what, "use lower-case letters, digits and `_`, as SQL does");
         }
-        tables.extend(table(check, &pointer, name, form));
+        tables.extend(table::table(check, &pointer, name, form));
     }
     tables
-}
-
-fn table(
-    check: &mut Check,
-    pointer: &str,
-    name: &str,
-    form: &StructureOrText<RawTable>,
-) -> Option<Table> {
-    let none = RawTable::default();
-    let (text, raw, at, is_csv) = match form {
-        StructureOrText::Text(text) => {
-            let is_csv = text.ends_with(".csv");
-            if !is_csv && !text.ends_with(".parquet") {
-                let what =
-                    format!("the format of `{}` is not known", check.document.written(pointer));
-                let remedy = "end the path in `.parquet` or `.csv`, or write `{parquet: PATH}` or `{csv: PATH}`";
-                check.report(pointer, what, remedy);
-                return None;
-            }
-            (text, &none, pointer.to_owned(), is_csv)
-        }
-        StructureOrText::Structure(raw) => match (&raw.parquet, &raw.csv) {
-            (Some(text), None) => (text, raw, child(pointer, "parquet"), false),
-            (None, Some(text)) => (text, raw, child(pointer, "csv"), true),
-            (Some(_), Some(_)) => {
-                check.report_key(pointer, "both `parquet` and `csv`", "keep one of the two");
-                return None;
-            }
-            (None, None) => {
-                let is_cut =
-                    ["parquet", "csv"].iter().any(|k| check.document.has(&child(pointer, k)));
-                if !is_cut {
-                    check.report_key(
-                        pointer,
-                        "a table without files",
-                        "add `parquet: PATH` or `csv: PATH`",
-                    );
-                }
-                return None;
-            }
-        },
-    };
-    location(check, &at, text);
-    let csv = csv(check, pointer, raw, is_csv);
-    Some(Table {
-        name: name.to_owned(),
-        folder: check.folder.to_owned(),
-        location: text.into(),
-        format: if is_csv { Format::Csv(csv) } else { Format::Parquet },
-        rewritten: rewritten(check, pointer, raw),
-    })
-}
-
-fn location(check: &mut Check, pointer: &str, text: &str) {
-    if text.is_empty() {
-        check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
-    } else if text.contains("://") {
-        let what = "reading from object stores and over HTTP is not built yet";
-        check.report(pointer, what, "name local files");
-    } else if let Err(error) = glob::Pattern::new(text) {
-        let what = format!("not a glob: {}", error.msg);
-        check.report(pointer, what, "put special characters in brackets: `[*]`");
-    }
-}
-
-fn rewritten(check: &mut Check, pointer: &str, raw: &RawTable) -> Option<Rewritten> {
-    let raw = raw.rewritten.as_ref()?;
-    let pointer = child(&child(pointer, "rewritten"), "marker");
-    if raw.marker.as_deref().is_some_and(|marker| marker.is_empty() || marker.contains(['/', '\\']))
-    {
-        check.report(
-            &pointer,
-            "not the name of a file",
-            "name a file beside the data, such as `_SUCCESS`",
-        );
-    }
-    Some(Rewritten { marker: raw.marker.clone() })
-}
-
-fn csv(check: &mut Check, pointer: &str, raw: &RawTable, is_csv: bool) -> Csv {
-    let said = [
-        ("nulls", raw.nulls.is_some()),
-        ("delimiter", raw.delimiter.is_some()),
-        ("header", raw.header.is_some()),
-        ("columns", raw.columns.is_some()),
-    ];
-    for (key, _) in said.iter().filter(|(_, is_said)| *is_said && !is_csv) {
-        let what = format!("`{key}` is for CSV, and this table is Parquet");
-        check.report_key(&child(pointer, key), what, "remove it");
-    }
-    let delimiter = match raw.delimiter.as_deref() {
-        None => b',',
-        Some(text) => match text.as_bytes() {
-            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => *byte,
-            _ => {
-                let remedy = "write one ASCII character, such as \";\" or \"\\t\"";
-                check.report(&child(pointer, "delimiter"), "not one character", remedy);
-                b','
-            }
-        },
-    };
-    let columns = raw.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default();
-    for (name, kind) in &columns {
-        if kind.trim().is_empty() {
-            let pointer = child(&child(pointer, "columns"), name);
-            check.report(
-                &pointer,
-                "an empty type",
-                "write an SQL type such as `VARCHAR` or `BIGINT`",
-            );
-        } else if let Err(text) = check_type_name(kind) {
-            let pointer = child(&child(pointer, "columns"), name);
-            let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
-            check.report(&pointer, what, remedy);
-        }
-    }
-    Csv {
-        delimiter,
-        has_header: raw.header.unwrap_or(true),
-        nulls: raw.nulls.clone().unwrap_or_else(|| vec![String::new()]),
-        columns,
-    }
 }
 
 fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {

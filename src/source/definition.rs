@@ -90,6 +90,11 @@ impl Files {
                     let delimiter = char::from(csv.delimiter);
                     json!({ "csv": [delimiter, csv.has_header, nulls, columns] })
                 }
+                Format::NdJson(ndjson) => {
+                    let mut columns = ndjson.columns.clone();
+                    columns.sort();
+                    json!({ "ndjson": [columns] })
+                }
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             json!([table.name, table.location.to_string_lossy(), format, rewritten])
@@ -102,6 +107,7 @@ impl Files {
 pub enum Format {
     Parquet,
     Csv(Csv),
+    NdJson(NdJson),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +119,13 @@ pub struct Csv {
     pub nulls: Vec<String>,
     /// Declared types by column: SQL type names such as `BIGINT`, `VARCHAR`, `DECIMAL(10,2)`, `TIMESTAMP`, `DATE`,
     /// `BOOLEAN`, `DOUBLE`. Columns not named are pinned at the first run that sees a value of them.
+    pub columns: Vec<(String, String)>,
+}
+
+/// An object a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NdJson {
+    /// As [`Csv::columns`]; there is `JSON` too, for values that are sent as they are written.
     pub columns: Vec<(String, String)>,
 }
 
@@ -208,7 +221,9 @@ mod tests {
             with_csv(|csv| csv.delimiter = b';'),
             with_csv(|csv| csv.has_header = false),
             with_csv(|csv| csv.nulls.push("NA".to_owned())),
-            with_csv(|csv| csv.columns.push(column)),
+            with_csv(|csv| csv.columns.push(column.clone())),
+            lake(|table| table.format = Format::NdJson(NdJson::default())),
+            lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column] })),
         ];
         for (position, one) in changed.iter().enumerate() {
             assert!(!changed[..position].contains(one), "{one}");

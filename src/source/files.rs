@@ -140,7 +140,8 @@ fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
         size: metadata.len(),
         inode: metadata.ino(),
         changed,
-        ends_within_line: matches!(table.format, Format::Csv(_)).then(|| ends_within_line(path)),
+        ends_within_line: matches!(table.format, Format::Csv(_) | Format::NdJson(_))
+            .then(|| ends_within_line(path)),
         etag: None,
     })
 }

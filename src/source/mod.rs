@@ -15,6 +15,7 @@ mod error;
 mod facts;
 mod files;
 mod mapping;
+mod ndjson;
 mod opening;
 mod parquet;
 mod pins;
@@ -25,18 +26,22 @@ mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod unpack;
 mod volatile;
 mod watched;
 mod weights;
 
-pub use csv::check_type_name;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
-pub use csv::fuzzing;
+pub use csv::fuzzing as fuzzing_csv;
 pub use error::Error;
 pub use facts::{Completeness, Facts, Listed};
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use ndjson::fuzzing as fuzzing_ndjson;
 pub use pins::{Pin, Pins};
 pub use proof::{Proof, Unproven, vanished, without_cuts};
 pub use reader::{Reader, Reading, Settings};
+pub use text::{TextFormat, check_type_name};

@@ -10,7 +10,7 @@ use super::pins::Pins;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, parquet};
+use super::{csv, ndjson, parquet};
 use crate::shutdown::blocking;
 
 /// The tables as they are now. Of files nothing is read but the last byte of texts.
@@ -59,6 +59,10 @@ async fn of_files(
         Format::Parquet => parquet::open(state, &table.name, files).await,
         Format::Csv(csv) => {
             let provider = csv::open(&table.name, csv, files, pins).await?;
+            Ok((Arc::new(provider), Weights::new()))
+        }
+        Format::NdJson(ndjson) => {
+            let provider = ndjson::open(&table.name, ndjson, files, pins).await?;
             Ok((Arc::new(provider), Weights::new()))
         }
     }

@@ -93,8 +93,9 @@ impl Reader {
         Ok(self.checked(model)?.1.tables.iter().map(ToString::to_string).collect())
     }
 
-    /// Lists the files, fixes the columns' types and plans the query. Reads headers and footers, and all of those CSV
-    /// files that have columns of unknown type. Blocks on the file system now and then: poll it where that is allowed.
+    /// Lists the files, fixes the columns' types and plans the query. Reads headers and footers, all of NDJSON
+    /// files, and all of those CSV files that have columns of unknown type. Blocks on the file system now and then: poll it
+    /// where that is allowed.
     pub async fn open(
         &self,
         model: &Model,

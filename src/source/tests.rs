@@ -19,6 +19,7 @@ use crate::domain::sync::{Mapped, Model, Reads};
 mod flights;
 mod joined;
 mod keys;
+mod ndjson;
 mod statistics;
 mod values;
 mod volatile;

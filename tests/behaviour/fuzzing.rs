@@ -160,6 +160,11 @@ fn no_mutated_nested_value_depends_on_what_carries_it() {
 }
 
 #[test]
+fn no_mutated_ndjson_loses_a_member_or_a_digit() {
+    mutations_of("ndjson");
+}
+
+#[test]
 fn no_mutated_snapshot_is_more_than_damaged() {
     mutations_of("snapshot");
 }

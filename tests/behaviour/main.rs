@@ -46,6 +46,7 @@ mod invalid;
 mod joined;
 mod last_good;
 mod many_keys;
+mod ndjson;
 mod once;
 mod operations;
 mod oracle_itself;

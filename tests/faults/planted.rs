@@ -98,6 +98,11 @@ pub const PLANTED: &[Row] = &[
         "I8: ",
     ),
     (
+        "unknown_member_dropped",
+        "a member that only a later line of NDJSON has is no less a column",
+        "a member is lost",
+    ),
+    (
         "rename_of_column_missed",
         "a column that is renamed sends every row under its new name",
         "I11: ",

@@ -8,11 +8,19 @@ use crate::destination::definition::{Decode, Then};
 fn what_every_run_would_refuse_is_refused_with_its_line() {
     let csv = "customers: {csv: data/c.csv, columns: {id: FLOATY}}";
     let long = "customers: {csv: data/c.csv, columns: {id: VARCHAR(20)}}";
+    let json = "customers: {csv: data/c.csv, columns: {id: JSON}}";
+    let unknown = "customers: {ndjson: data/c.json, columns: {id: FLOATY}}";
+    let nulls = "customers: {ndjson: data/c.json, nulls: [NA], columns: {id: JSON}}";
+    let both = "customers: {ndjson: data/c.json, csv: data/c.csv}";
     let select = "SELECT id, email FROM customers";
     let each = "body: {json: {people: {each: \"{{record}}\"}}}";
     for (from, to, place, words) in [
         ("customers: data/customers.csv", csv, "columns.id", "unknown type `FLOATY`"),
         ("customers: data/customers.csv", long, "columns.id", "unknown type `VARCHAR(20)`"),
+        ("customers: data/customers.csv", json, "columns.id", "`JSON` is for NDJSON"),
+        ("customers: data/customers.csv", unknown, "columns.id", "unknown type `FLOATY`"),
+        ("customers: data/customers.csv", nulls, "customers.nulls", "this table is NDJSON"),
+        ("customers: data/customers.csv", both, "customers", "both `csv` and `ndjson`"),
         (select, "DROP TABLE customers", "models.active.sql", "a DROP statement"),
         (select, "SELECT id FROM custmers", "models.active.sql", "did you mean `customers`?"),
         (select, "SELECT id FROM", "models.active.sql", "is not valid SQL"),

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use datafusion::arrow::array::ArrayRef;
 
-use super::column::Column;
+use super::super::text::column::Column;
 use super::inference::Candidates;
 use super::record::Records;
 

@@ -1,6 +1,6 @@
 //! The narrowest type that every value of a column fits, found by reading the whole column once.
 
-use super::column_type::{self, ColumnType, WIDEST_DECIMAL};
+use super::super::text::column_type::{self, ColumnType, WIDEST_DECIMAL};
 
 /// What a column may still be, after the values seen so far.
 #[derive(Debug, Clone, Copy)]

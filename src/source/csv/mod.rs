@@ -3,46 +3,25 @@
 //! The types are declared in the config, or pinned at an earlier run, or inferred by reading the files once. Columns
 //! of files with a header are matched by name, so that their order may change. Not responsible for listing files.
 
-mod column;
-mod column_type;
 #[cfg(feature = "faults")]
 pub mod fuzzing;
 mod inference;
 mod record;
-mod scan;
+mod rows;
 
 use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
 
-use self::column_type::ColumnType;
 use self::inference::Candidates;
 use self::record::{Problem, Record, Records};
-pub(super) use self::scan::CsvTable;
+use self::rows::CsvLayout;
 use super::definition::Csv;
 use super::error::{Error, unknown};
 use super::pins::Pins;
+use super::text::column_type::ColumnType;
+use super::text::{BUFFER, ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
 use crate::domain::file::FileFact;
-
-/// Bytes read from a file at once.
-const BUFFER: usize = 256 << 10;
-/// Records inferred between two points at which the task can be cancelled.
-const RECORDS_PER_TURN: u32 = 4096;
-
-/// How the files of one table are read.
-#[derive(Debug)]
-struct Layout {
-    table: String,
-    csv: Csv,
-    columns: Vec<ColumnPlan>,
-}
-
-#[derive(Debug, Clone)]
-struct ColumnPlan {
-    name: String,
-    column_type: ColumnType,
-    is_declared: bool,
-}
 
 /// One file, and where in its rows each of the layout's columns is.
 #[derive(Debug)]
@@ -52,17 +31,6 @@ struct CsvFile {
     positions: Vec<usize>,
 }
 
-/// Whether a column can be declared with this type name.
-///
-/// # Errors
-/// The known names, for people.
-pub fn check_type_name(name: &str) -> Result<(), String> {
-    match name.parse::<ColumnType>() {
-        Ok(_) => Ok(()),
-        Err(()) => Err(format!("unknown type `{name}`; known types: {}", column_type::NAMES)),
-    }
-}
-
 /// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest. A
 /// column without a value is text in this read and is pinned by the first read that sees a value.
 pub(super) async fn open(
@@ -70,7 +38,7 @@ pub(super) async fn open(
     csv: &Csv,
     files: &[FileFact],
     pins: &mut Pins,
-) -> Result<CsvTable, Error> {
+) -> Result<TextTable, Error> {
     let headers = files
         .iter()
         .map(|file| header(table, csv, &file.path))
@@ -89,7 +57,7 @@ pub(super) async fn open(
     }
     let mut columns = Vec::with_capacity(names.len());
     for name in &names {
-        columns.push(known_type(table, csv, pins, name)?);
+        columns.push(known_type(table, &csv.columns, pins, name)?);
     }
     if columns.iter().any(Option::is_none) {
         let inferred = infer(table, csv, &files, names.len()).await?;
@@ -98,17 +66,18 @@ pub(super) async fn open(
                 if let Some(inferred) = inferred {
                     pins.add(table, name, inferred.to_string());
                 }
-                *column = Some((inferred.unwrap_or(ColumnType::Varchar), false));
+                let column_type = inferred.unwrap_or(ColumnType::Varchar);
+                let name = name.clone();
+                *column = Some(ColumnPlan { name, column_type, is_declared: false });
             }
         }
     }
-    let plan = |(name, column): (String, Option<(ColumnType, bool)>)| {
-        let (column_type, is_declared) = column.expect("inference gave the rest their types");
-        ColumnPlan { name, column_type, is_declared }
-    };
-    let columns = names.into_iter().zip(columns).map(plan).collect();
-    let layout = Layout { table: table.to_owned(), csv: csv.clone(), columns };
-    Ok(CsvTable::new(layout, files))
+    Ok(TextTable::new(CsvLayout {
+        table: table.into(),
+        csv: Arc::new(csv.clone()),
+        columns: columns.into_iter().flatten().collect(),
+        files: files.into(),
+    }))
 }
 
 /// The names of a file's columns: its first record, or `column_1` and so on.
@@ -169,28 +138,6 @@ fn match_columns(
     Ok(CsvFile { path: path.clone(), width: header.len(), positions })
 }
 
-/// The declared or pinned type of a column, and whether it is declared.
-fn known_type(
-    table: &str,
-    csv: &Csv,
-    pins: &Pins,
-    name: &str,
-) -> Result<Option<(ColumnType, bool)>, Error> {
-    let declared = csv.columns.iter().find(|(column, _)| column == name);
-    let (type_name, is_declared) = match (declared, pins.get(table, name)) {
-        (Some((_, type_name)), _) => (type_name.as_str(), true),
-        (None, Some(type_name)) => (type_name, false),
-        (None, None) => return Ok(None),
-    };
-    match type_name.parse() {
-        Ok(column_type) => Ok(Some((column_type, is_declared))),
-        Err(()) => Err(Error::Definition(format!(
-            "table `{table}`: column `{name}` has the unknown type `{type_name}`; known types: {}",
-            column_type::NAMES
-        ))),
-    }
-}
-
 /// Reads all files once and decides the type of every column, in the layout's order; `None` for those without a value.
 /// Can be cancelled.
 async fn infer(
@@ -212,7 +159,7 @@ async fn infer(
                 }
             }
             turn += 1;
-            if turn % RECORDS_PER_TURN == 0 {
+            if turn % ROWS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -278,6 +225,3 @@ fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
         ),
     })
 }
-
-/// For sharing a layout among the partitions of a scan.
-type SharedLayout = Arc<Layout>;

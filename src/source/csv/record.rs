@@ -5,9 +5,10 @@
 
 use std::io::{BufRead, Chain, Cursor, Read};
 
+use super::super::text::BYTE_ORDER_MARK;
+
 /// No record may be longer; a quote that is never closed would otherwise swallow the rest of the file.
 const MAX_RECORD: usize = 64 << 20;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why there is no next record.
 #[derive(Debug)]

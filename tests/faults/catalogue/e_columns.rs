@@ -25,6 +25,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E4", "a column of another type and the same values changes nothing", retyped),
     Scenario::new("E4", "values that do not fit their column's type fail the run", misfits),
     Scenario::new("E4", "a key of another type is refused until a person decides", key_retyped),
+    Scenario::new(
+        "E4",
+        "a member that only a later line of NDJSON has is no less a column",
+        late_member,
+    ),
     Scenario::new("E7", "a value that becomes NULL is sent as null", becomes_null),
     Scenario::new("E9", "a model that answers otherwise each time is named", flapping),
     Scenario::new("E9", "a model that chooses rows in no order is named", no_order),
@@ -71,6 +76,16 @@ fn reordered(scenario: &Scenario) {
             mirror.follow(&["seats", "plan", "id"], &json!([[7, "free", 1], [null, "pro", 2]]));
         report.expect_kind("incremental", "usual").expect(0, "succeeded", &[("requests", 0)]);
     }
+}
+
+fn late_member(scenario: &Scenario) {
+    let mut mirror = mirror(scenario, "people.ndjson");
+    mirror.workspace.write("people.ndjson", "{\"id\":1}\n{\"id\":2,\"plan\":\"pro\"}\n");
+    mirror.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    let sent: Vec<_> = mirror.oracle.table().into_values().collect();
+    let expected = [json!({ "id": 1, "plan": null }), json!({ "id": 2, "plan": "pro" })];
+    assert_eq!(sent, expected, "a member is lost");
+    mirror.assert_at_rest();
 }
 
 fn selecting(location: &str) -> Setup {

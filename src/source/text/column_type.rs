@@ -1,4 +1,4 @@
-//! The SQL types a CSV column can have, and the strict reading of one field as each of them.
+//! The SQL types a column of a text file can have, and the strict reading of one field as each of them.
 //!
 //! Invariant: reading loses nothing. `00123` is no number, a fraction beyond microseconds is no timestamp, and a
 //! number that a double would print otherwise than it was written is not inferred as one.
@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
-/// The type of a CSV column, as declared, pinned or inferred.
+/// The type of a column, as declared, pinned or inferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ColumnType {
+pub(in super::super) enum ColumnType {
     SmallInt,
     Integer,
     BigInt,
@@ -26,14 +26,16 @@ pub(super) enum ColumnType {
     /// An instant, in microseconds.
     TimestampWithTimeZone,
     Varchar,
+    /// Text that is one JSON value.
+    Json,
 }
 
 /// The names to say where a declared type is not known.
-pub(super) const NAMES: &str = "SMALLINT, INTEGER, BIGINT, DOUBLE, DECIMAL(precision, scale), BOOLEAN, DATE, \
+pub(in super::super) const NAMES: &str = "SMALLINT, INTEGER, BIGINT, DOUBLE, DECIMAL(precision, scale), BOOLEAN, DATE, \
                                 TIMESTAMP, TIMESTAMP WITH TIME ZONE, VARCHAR";
 
 /// The digits that a decimal can have.
-pub(super) const WIDEST_DECIMAL: u8 = 38;
+pub(in super::super) const WIDEST_DECIMAL: u8 = 38;
 
 impl ColumnType {
     pub fn data_type(self) -> DataType {
@@ -49,7 +51,7 @@ impl ColumnType {
             ColumnType::TimestampWithTimeZone => {
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
             }
-            ColumnType::Varchar => DataType::Utf8View,
+            ColumnType::Varchar | ColumnType::Json => DataType::Utf8View,
         }
     }
 
@@ -95,6 +97,7 @@ impl fmt::Display for ColumnType {
             ColumnType::Timestamp => "TIMESTAMP",
             ColumnType::TimestampWithTimeZone => "TIMESTAMP WITH TIME ZONE",
             ColumnType::Varchar => "VARCHAR",
+            ColumnType::Json => "JSON",
         })
     }
 }
@@ -114,6 +117,7 @@ impl FromStr for ColumnType {
             "TIMESTAMP" | "TIMESTAMP WITHOUT TIME ZONE" | "DATETIME" => ColumnType::Timestamp,
             "TIMESTAMP WITH TIME ZONE" | "TIMESTAMPTZ" => ColumnType::TimestampWithTimeZone,
             "VARCHAR" | "TEXT" | "STRING" | "CHARACTER VARYING" => ColumnType::Varchar,
+            "JSON" => ColumnType::Json,
             other => return decimal_type(other).ok_or(()),
         })
     }
@@ -130,7 +134,7 @@ fn decimal_type(name: &str) -> Option<ColumnType> {
 }
 
 /// `0`, `17`, `-5`; not `+5`, `007`, `-0` or ` 5`.
-pub(super) fn integer(field: &[u8]) -> Option<i64> {
+pub(in super::super) fn integer(field: &[u8]) -> Option<i64> {
     let digits = field.strip_prefix(b"-").unwrap_or(field);
     let is_canonical = match digits {
         [b'0'] => digits.len() == field.len(),
@@ -157,7 +161,7 @@ fn plain_number(field: &[u8]) -> Option<(bool, &[u8], &[u8])> {
 
 /// A plain decimal number that prints as it was written: no zeros at the end of its fraction, which `1.10` has, no sign
 /// before a zero, no more digits than a double holds.
-pub(super) fn exact_double(field: &[u8]) -> Option<f64> {
+pub(in super::super) fn exact_double(field: &[u8]) -> Option<f64> {
     const ALWAYS_EXACT: usize = 15;
     let (is_negative, whole, fraction) = plain_number(field)?;
     let text = std::str::from_utf8(field).ok()?;
@@ -169,9 +173,41 @@ pub(super) fn exact_double(field: &[u8]) -> Option<f64> {
     is_exact.then_some(value)
 }
 
+/// A number, with an exponent or without, that a double holds with all its digits; zeros at the end of a fraction are none.
+pub(in super::super) fn same_double(field: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(field).ok()?;
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (_, whole, fraction) = plain_number(mantissa.as_bytes())?;
+    let written = significant(whole, fraction, exponent.parse().ok()?);
+    let value = text.parse::<f64>().ok().filter(|value| value.is_finite())?;
+    let shown = format!("{:e}", value.abs());
+    let (mantissa, exponent) = shown.split_once('e')?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let held = significant(whole.as_bytes(), fraction.as_bytes(), exponent.parse().ok()?);
+    (written == held).then_some(value)
+}
+
+/// The digits from the first to the last that is not zero, and the power of ten of the first; none for zero.
+fn significant(whole: &[u8], fraction: &[u8], exponent: i64) -> (Vec<u8>, i64) {
+    let mut digits = [whole, fraction].concat();
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    digits.drain(..zeros);
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+    }
+    let places = i64::try_from(whole.len()).ok().zip(i64::try_from(zeros).ok());
+    let power = places.map(|(whole, zeros)| exponent.saturating_add(whole - zeros));
+    if digits.is_empty() { (digits, 0) } else { (digits, power.unwrap_or(i64::MAX)) }
+}
+
+/// How many digits a plain decimal number has before and behind its point.
+pub(in super::super) fn digits(field: &[u8]) -> Option<(usize, usize)> {
+    plain_number(field).map(|(_, whole, fraction)| (whole.len(), fraction.len()))
+}
+
 /// The digits in the fraction of a plain decimal number that prints as it was written in a column of
 /// `DECIMAL(38, that many)`; `None` for whole numbers, and for a sign before a zero.
-pub(super) fn exact_scale(field: &[u8]) -> Option<i8> {
+pub(in super::super) fn exact_scale(field: &[u8]) -> Option<i8> {
     let (is_negative, whole, fraction) = plain_number(field)?;
     let is_zero = whole.iter().chain(fraction).all(|digit| *digit == b'0');
     let is_exact = !fraction.is_empty()
@@ -181,7 +217,7 @@ pub(super) fn exact_scale(field: &[u8]) -> Option<i8> {
 }
 
 /// For columns declared DOUBLE: also digits beyond what a double holds, exponents, `NaN` and infinities.
-pub(super) fn declared_double(field: &[u8]) -> Option<f64> {
+pub(in super::super) fn declared_double(field: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(field).ok()?;
     let is_word = matches!(
         text.trim_start_matches('-').to_ascii_lowercase().as_str(),
@@ -192,7 +228,7 @@ pub(super) fn declared_double(field: &[u8]) -> Option<f64> {
 }
 
 /// A plain decimal number as a multiple of `10^-scale`; `None` if digits would be lost.
-pub(super) fn decimal(field: &[u8], precision: u8, scale: i8) -> Option<i128> {
+pub(in super::super) fn decimal(field: &[u8], precision: u8, scale: i8) -> Option<i128> {
     let (is_negative, whole, fraction) = plain_number(field)?;
     let scale = usize::try_from(scale).ok()?;
     let kept = fraction.len().min(scale);
@@ -211,7 +247,7 @@ pub(super) fn decimal(field: &[u8], precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// `true` or `false`.
-pub(super) fn boolean(field: &[u8]) -> Option<bool> {
+pub(in super::super) fn boolean(field: &[u8]) -> Option<bool> {
     match field {
         b"true" => Some(true),
         b"false" => Some(false),
@@ -220,12 +256,12 @@ pub(super) fn boolean(field: &[u8]) -> Option<bool> {
 }
 
 /// For columns declared BOOLEAN: in whatever case.
-pub(super) fn declared_boolean(field: &[u8]) -> Option<bool> {
+pub(in super::super) fn declared_boolean(field: &[u8]) -> Option<bool> {
     boolean(&field.to_ascii_lowercase())
 }
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
-pub(super) fn date(field: &[u8]) -> Option<i32> {
+pub(in super::super) fn date(field: &[u8]) -> Option<i32> {
     let seconds = civil_date(field)?.to_datetime(jiff::civil::Time::midnight());
     let seconds = jiff::tz::Offset::UTC.to_timestamp(seconds).ok()?.as_second();
     i32::try_from(seconds.div_euclid(86_400)).ok()
@@ -240,14 +276,14 @@ fn civil_date(field: &[u8]) -> Option<jiff::civil::Date> {
 }
 
 /// A time as RFC 3339 writes it, its zone optional here, `T` or a space between date and time.
-pub(super) struct DateTime {
+pub(in super::super) struct DateTime {
     /// Since 1970-01-01T00:00:00, of the instant if there is a zone, else as the clock on the wall shows it.
     pub microseconds: i64,
     pub has_zone: bool,
 }
 
 /// Reads `YYYY-MM-DDTHH:MM:SS[.fraction][Z|+HH:MM]`. `None` also where microseconds would not hold the fraction.
-pub(super) fn date_time(field: &[u8]) -> Option<DateTime> {
+pub(in super::super) fn date_time(field: &[u8]) -> Option<DateTime> {
     if field.len() < 19
         || !matches!(field[10], b'T' | b' ')
         || field[13] != b':'
@@ -341,6 +377,27 @@ mod tests {
         assert_eq!(declared_double(b"1e3"), Some(1000.0));
         assert_eq!(declared_double(b"-Infinity"), Some(f64::NEG_INFINITY));
         assert_eq!(declared_double(b"007"), None);
+    }
+
+    #[test]
+    fn a_double_holds_a_number_only_with_all_its_digits() {
+        for text in
+            ["0", "0e5", "-1.50", "1e3", "12.5E-3", "1E+22", "0.000001", "123456789012345678e2"]
+        {
+            let same = same_double(text.as_bytes()).is_some();
+            assert_eq!(same, text != "123456789012345678e2", "{text}");
+        }
+        for text in [
+            "1e400",
+            "1e-400",
+            "0.1000000000000000055",
+            "9007199254740993",
+            "x",
+            "1e",
+            "1e99999999999999999999",
+        ] {
+            assert_eq!(same_double(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

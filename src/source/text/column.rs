@@ -10,7 +10,7 @@ use datafusion::arrow::array::{
 use super::column_type::{self, ColumnType};
 
 /// The values read so far, in the array that carries the column's type.
-pub(super) enum Column {
+pub(in super::super) enum Column {
     SmallInt(Int16Builder),
     Integer(Int32Builder),
     BigInt(Int64Builder),
@@ -40,7 +40,7 @@ impl Column {
                 values: TimestampMicrosecondBuilder::new().with_data_type(data_type),
                 has_zone: column_type == ColumnType::TimestampWithTimeZone,
             },
-            ColumnType::Varchar => Column::Varchar(StringViewBuilder::new()),
+            ColumnType::Varchar | ColumnType::Json => Column::Varchar(StringViewBuilder::new()),
         }
     }
 

@@ -1,0 +1,186 @@
+//! A table made of files, checked: its format, where its files are, and what is said of their texts.
+
+use super::document::child;
+use super::raw::{RawRewritten, RawTable};
+use super::raw_forms::StructureOrText;
+use super::validate::Check;
+use crate::source::definition::{Csv, Format, NdJson, Rewritten, Table};
+use crate::source::{TextFormat, check_type_name};
+
+/// The keys that say what a table is made of, with the endings of names that say the same.
+const FORMATS: [(&str, Kind, &[&str]); 3] = [
+    ("parquet", Kind::Parquet, &[".parquet"]),
+    ("csv", Kind::Text(TextFormat::Csv), &[".csv"]),
+    ("ndjson", Kind::Text(TextFormat::NdJson), &[".ndjson", ".jsonl"]),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Parquet,
+    Text(TextFormat),
+}
+
+pub fn table(
+    check: &mut Check,
+    pointer: &str,
+    name: &str,
+    form: &StructureOrText<RawTable>,
+) -> Option<Table> {
+    let none = RawTable::default();
+    let (text, raw, at, kind) = match form {
+        StructureOrText::Text(text) => {
+            let is_of = |endings: &[&str]| endings.iter().any(|ending| text.ends_with(ending));
+            let Some((_, kind, _)) = FORMATS.into_iter().find(|(.., endings)| is_of(endings))
+            else {
+                let what =
+                    format!("the format of `{}` is not known", check.document.written(pointer));
+                let remedy = "end the path in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, or write `{parquet: PATH}`, \
+                              `{csv: PATH}` or `{ndjson: PATH}`";
+                check.report(pointer, what, remedy);
+                return None;
+            };
+            (text, &none, pointer.to_owned(), kind)
+        }
+        StructureOrText::Structure(raw) => {
+            let (key, kind, text) = said(check, pointer, raw)?;
+            (text, raw, child(pointer, key), kind)
+        }
+    };
+    location(check, &at, text);
+    Some(Table {
+        name: name.to_owned(),
+        folder: check.folder.to_owned(),
+        location: text.into(),
+        format: format(check, pointer, raw, kind),
+        rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
+    })
+}
+
+/// The one key that says what the table is made of, and its value.
+fn said<'r>(
+    check: &mut Check,
+    pointer: &str,
+    raw: &'r RawTable,
+) -> Option<(&'static str, Kind, &'r String)> {
+    let said = |(key, kind, _): (&'static str, Kind, _)| {
+        let text = match kind {
+            Kind::Parquet => &raw.parquet,
+            Kind::Text(TextFormat::Csv) => &raw.csv,
+            Kind::Text(TextFormat::NdJson) => &raw.ndjson,
+        };
+        text.as_ref().map(|text| (key, kind, text))
+    };
+    let said: Vec<_> = FORMATS.into_iter().filter_map(said).collect();
+    match said.as_slice() {
+        [one] => return Some(*one),
+        [(first, ..), (second, ..), ..] => {
+            let what = format!("both `{first}` and `{second}`");
+            check.report_key(pointer, what, "keep one of the two");
+        }
+        [] if FORMATS.iter().any(|(key, ..)| check.document.has(&child(pointer, key))) => {}
+        [] => {
+            let remedy = "add `parquet: PATH`, `csv: PATH` or `ndjson: PATH`";
+            check.report_key(pointer, "a table without files", remedy);
+        }
+    }
+    None
+}
+
+/// What is said of a format that is not the table's is refused.
+fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Format {
+    let is_csv = kind == Kind::Text(TextFormat::Csv);
+    let is_text = kind != Kind::Parquet;
+    let shown = match kind {
+        Kind::Parquet => "Parquet",
+        Kind::Text(TextFormat::Csv) => "CSV",
+        Kind::Text(TextFormat::NdJson) => "NDJSON",
+    };
+    for (key, is_said, is_known, of) in [
+        ("nulls", raw.nulls.is_some(), is_csv, "CSV"),
+        ("delimiter", raw.delimiter.is_some(), is_csv, "CSV"),
+        ("header", raw.header.is_some(), is_csv, "CSV"),
+        ("columns", raw.columns.is_some(), is_text, "CSV and NDJSON"),
+    ] {
+        if is_said && !is_known {
+            let what = format!("`{key}` is for {of}, and this table is {shown}");
+            check.report_key(&child(pointer, key), what, "remove it");
+        }
+    }
+    match kind {
+        Kind::Parquet => Format::Parquet,
+        Kind::Text(TextFormat::Csv) => Format::Csv(csv(check, pointer, raw)),
+        Kind::Text(TextFormat::NdJson) => {
+            Format::NdJson(NdJson { columns: columns(check, pointer, raw, TextFormat::NdJson) })
+        }
+    }
+}
+
+fn location(check: &mut Check, pointer: &str, text: &str) {
+    if text.is_empty() {
+        check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
+    } else if text.contains("://") {
+        let what = "reading from object stores and over HTTP is not built yet";
+        check.report(pointer, what, "name local files");
+    } else if let Err(error) = glob::Pattern::new(text) {
+        let what = format!("not a glob: {}", error.msg);
+        check.report(pointer, what, "put special characters in brackets: `[*]`");
+    }
+}
+
+fn rewritten(check: &mut Check, pointer: &str, raw: Option<&RawRewritten>) -> Option<Rewritten> {
+    let raw = raw?;
+    let pointer = child(&child(pointer, "rewritten"), "marker");
+    if raw.marker.as_deref().is_some_and(|marker| marker.is_empty() || marker.contains(['/', '\\']))
+    {
+        check.report(
+            &pointer,
+            "not the name of a file",
+            "name a file beside the data, such as `_SUCCESS`",
+        );
+    }
+    Some(Rewritten { marker: raw.marker.clone() })
+}
+
+fn csv(check: &mut Check, pointer: &str, raw: &RawTable) -> Csv {
+    let delimiter = match raw.delimiter.as_deref() {
+        None => b',',
+        Some(text) => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => *byte,
+            _ => {
+                let remedy = "write one ASCII character, such as \";\" or \"\\t\"";
+                check.report(&child(pointer, "delimiter"), "not one character", remedy);
+                b','
+            }
+        },
+    };
+    Csv {
+        delimiter,
+        has_header: raw.header.unwrap_or(true),
+        nulls: raw.nulls.clone().unwrap_or_else(|| vec![String::new()]),
+        columns: columns(check, pointer, raw, TextFormat::Csv),
+    }
+}
+
+/// The declared types.
+fn columns(
+    check: &mut Check,
+    pointer: &str,
+    raw: &RawTable,
+    format: TextFormat,
+) -> Vec<(String, String)> {
+    let columns = raw.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default();
+    for (name, kind) in &columns {
+        let pointer = child(&child(pointer, "columns"), name);
+        if kind.trim().is_empty() {
+            check.report(
+                &pointer,
+                "an empty type",
+                "write an SQL type such as `VARCHAR` or `BIGINT`",
+            );
+        } else if let Err(text) = check_type_name(format, kind) {
+            let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
+            check.report(&pointer, what, remedy);
+        }
+    }
+    columns
+}

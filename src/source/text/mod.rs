@@ -1,0 +1,73 @@
+//! Tables of text files: the types that columns can have, the columns of a batch while they are filled, and the table as
+//! DataFusion sees it. How a row is found in a file is each format's own.
+
+pub(super) mod column;
+pub(super) mod column_type;
+mod scan;
+
+use self::column_type::ColumnType;
+pub(super) use self::scan::{Layout, Rows, TextTable};
+use super::error::Error;
+use super::pins::Pins;
+
+/// Bytes read from a file at once.
+pub(super) const BUFFER: usize = 256 << 10;
+/// Rows inferred between two points at which the task can be cancelled.
+pub(super) const ROWS_PER_TURN: u32 = 4096;
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A column of a table, and how its values are read.
+#[derive(Debug, Clone)]
+pub(super) struct ColumnPlan {
+    pub name: String,
+    pub column_type: ColumnType,
+    pub is_declared: bool,
+}
+
+/// The texts that columns can be declared in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextFormat {
+    Csv,
+    NdJson,
+}
+
+/// Whether a column of this format can be declared with this type name.
+///
+/// # Errors
+/// The known names, for people.
+pub fn check_type_name(format: TextFormat, name: &str) -> Result<(), String> {
+    match (name.parse::<ColumnType>(), format) {
+        (Ok(ColumnType::Json), TextFormat::Csv) => {
+            Err("`JSON` is for NDJSON; declare the text as `VARCHAR`".to_owned())
+        }
+        (Ok(_), _) => Ok(()),
+        (Err(()), TextFormat::Csv) => {
+            Err(format!("unknown type `{name}`; known types: {}", column_type::NAMES))
+        }
+        (Err(()), TextFormat::NdJson) => {
+            Err(format!("unknown type `{name}`; known types: {}, JSON", column_type::NAMES))
+        }
+    }
+}
+
+/// The declared or pinned type of a column.
+pub(super) fn known_type(
+    table: &str,
+    declared: &[(String, String)],
+    pins: &Pins,
+    name: &str,
+) -> Result<Option<ColumnPlan>, Error> {
+    let declared = declared.iter().find(|(column, _)| column == name);
+    let (type_name, is_declared) = match (declared, pins.get(table, name)) {
+        (Some((_, type_name)), _) => (type_name.as_str(), true),
+        (None, Some(type_name)) => (type_name, false),
+        (None, None) => return Ok(None),
+    };
+    match type_name.parse() {
+        Ok(column_type) => Ok(Some(ColumnPlan { name: name.to_owned(), column_type, is_declared })),
+        Err(()) => Err(Error::Definition(format!(
+            "table `{table}`: column `{name}` has the unknown type `{type_name}`; known types: {}",
+            column_type::NAMES
+        ))),
+    }
+}
