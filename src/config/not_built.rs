@@ -23,10 +23,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "paused",
         ],
     ),
-    (
-        "/sources/*/files/*",
-        &["json", "avro", "delta", "iceberg", "cursor", "compression", "quote", "partitions"],
-    ),
+    ("/sources/*/files/*", &["json", "avro", "delta", "iceberg", "cursor", "quote", "partitions"]),
     ("/models/*", &["cursor", "parameters", "materialize"]),
     ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),
     (

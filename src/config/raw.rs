@@ -115,8 +115,8 @@ pub struct RawSource {
     pub files: Option<Named<StructureOrText<RawTable>>>,
 }
 
-/// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, or exactly one of `parquet`, `csv` and
-/// `ndjson`.
+/// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that,
+/// or exactly one of `parquet`, `csv` and `ndjson`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTable {
@@ -126,6 +126,8 @@ pub struct RawTable {
     pub csv: Option<String>,
     /// A path or glob of NDJSON files: a JSON object a line.
     pub ndjson: Option<String>,
+    /// CSV and NDJSON: `gzip`, `zstd` or `none`; by the ending of the path, `.gz` or `.zst`, unless said.
+    pub compression: Option<String>,
     /// CSV: the words that mean NULL when they are the whole field; `[""]` unless said.
     pub nulls: Option<Vec<String>>,
     /// CSV: one ASCII character, `,` unless said.

@@ -4,7 +4,7 @@ use super::document::child;
 use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
 use super::validate::Check;
-use crate::source::definition::{Csv, Format, NdJson, Rewritten, Table};
+use crate::source::definition::{Compression, Csv, Format, NdJson, Rewritten, Table};
 use crate::source::{TextFormat, check_type_name};
 
 /// The keys that say what a table is made of, with the endings of names that say the same.
@@ -29,7 +29,8 @@ pub fn table(
     let none = RawTable::default();
     let (text, raw, at, kind) = match form {
         StructureOrText::Text(text) => {
-            let is_of = |endings: &[&str]| endings.iter().any(|ending| text.ends_with(ending));
+            let (name, compression) = by_ending(text);
+            let is_of = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
             let Some((_, kind, _)) = FORMATS.into_iter().find(|(.., endings)| is_of(endings))
             else {
                 let what =
@@ -39,6 +40,10 @@ pub fn table(
                 check.report(pointer, what, remedy);
                 return None;
             };
+            if kind == Kind::Parquet && compression.is_some() {
+                let remedy = "name the Parquet files as they are: their pages are compressed";
+                check.report(pointer, "a Parquet file inside of another", remedy);
+            }
             (text, &none, pointer.to_owned(), kind)
         }
         StructureOrText::Structure(raw) => {
@@ -52,6 +57,7 @@ pub fn table(
         folder: check.folder.to_owned(),
         location: text.into(),
         format: format(check, pointer, raw, kind),
+        compression: compression(check, pointer, raw, text).filter(|_| kind != Kind::Parquet),
         rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
     })
 }
@@ -96,6 +102,7 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
         Kind::Text(TextFormat::NdJson) => "NDJSON",
     };
     for (key, is_said, is_known, of) in [
+        ("compression", raw.compression.is_some(), is_text, "CSV and NDJSON"),
         ("nulls", raw.nulls.is_some(), is_csv, "CSV"),
         ("delimiter", raw.delimiter.is_some(), is_csv, "CSV"),
         ("header", raw.header.is_some(), is_csv, "CSV"),
@@ -111,6 +118,35 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
         Kind::Text(TextFormat::Csv) => Format::Csv(csv(check, pointer, raw)),
         Kind::Text(TextFormat::NdJson) => {
             Format::NdJson(NdJson { columns: columns(check, pointer, raw, TextFormat::NdJson) })
+        }
+    }
+}
+
+/// The path without the ending that says how it is compressed, and what that says.
+fn by_ending(text: &str) -> (&str, Option<Compression>) {
+    for (ending, compression) in [(".gz", Compression::Gzip), (".zst", Compression::Zstd)] {
+        if let Some(name) = text.strip_suffix(ending) {
+            return (name, Some(compression));
+        }
+    }
+    (text, None)
+}
+
+fn compression(
+    check: &mut Check,
+    pointer: &str,
+    raw: &RawTable,
+    text: &str,
+) -> Option<Compression> {
+    match raw.compression.as_deref() {
+        None => by_ending(text).1,
+        Some("none") => None,
+        Some("gzip") => Some(Compression::Gzip),
+        Some("zstd") => Some(Compression::Zstd),
+        Some(_) => {
+            let remedy = "write `gzip`, `zstd` or `none`";
+            check.report(&child(pointer, "compression"), "not a compression", remedy);
+            None
         }
     }
 }

@@ -21,6 +21,16 @@ pub struct FileFact {
     pub etag: Option<String>,
 }
 
+impl FileFact {
+    /// Whether the file is as it was. How a compressed text ends is not known before it is read: it is as its content is.
+    pub fn is_as(&self, was: &FileFact) -> bool {
+        let FileFact { table, path, size, inode, changed, ends_within_line, etag } = self;
+        (table, path, etag) == (&was.table, &was.path, &was.etag)
+            && (*size, *inode, *changed) == (was.size, was.inode, was.changed)
+            && (ends_within_line.is_none() || *ends_within_line == was.ends_within_line)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,8 @@ pub struct Table {
     /// A path, or a glob over paths, as it stands in the config.
     pub location: PathBuf,
     pub format: Format,
+    /// Of texts; other formats have their own.
+    pub compression: Option<Compression>,
     /// The files are written anew under new names each time, so that names that vanish prove nothing; what proves that a
     /// set is complete, if anything does.
     pub rewritten: Option<Rewritten>,
@@ -97,9 +99,30 @@ impl Files {
                 }
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
-            json!([table.name, table.location.to_string_lossy(), format, rewritten])
+            let location = table.location.to_string_lossy();
+            match table.compression {
+                None => json!([table.name, location, format, rewritten]),
+                Some(compression) => {
+                    json!([table.name, location, format, rewritten, compression.name()])
+                }
+            }
         };
         tables.iter().map(table).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        }
     }
 }
 
@@ -146,6 +169,7 @@ mod tests {
             folder: "/srv/project".into(),
             location: "data/*.csv".into(),
             format: Format::Csv(csv),
+            compression: None,
             rewritten: None,
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
@@ -205,6 +229,7 @@ mod tests {
             folder: "/srv/project".into(),
             location: format!("{name}.parquet").into(),
             format: Format::Parquet,
+            compression: None,
             rewritten: None,
         }
     }
@@ -222,6 +247,8 @@ mod tests {
             with_csv(|csv| csv.has_header = false),
             with_csv(|csv| csv.nulls.push("NA".to_owned())),
             with_csv(|csv| csv.columns.push(column.clone())),
+            lake(|table| table.compression = Some(Compression::Gzip)),
+            lake(|table| table.compression = Some(Compression::Zstd)),
             lake(|table| table.format = Format::NdJson(NdJson::default())),
             lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column] })),
         ];

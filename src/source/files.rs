@@ -140,10 +140,14 @@ fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
         size: metadata.len(),
         inode: metadata.ino(),
         changed,
-        ends_within_line: matches!(table.format, Format::Csv(_) | Format::NdJson(_))
-            .then(|| ends_within_line(path)),
+        ends_within_line: is_plain_text(table).then(|| ends_within_line(path)),
         etag: None,
     })
+}
+
+/// Of compressed text the end is known when it is opened.
+fn is_plain_text(table: &Table) -> bool {
+    matches!(table.format, Format::Csv(_) | Format::NdJson(_)) && table.compression.is_none()
 }
 
 /// Whether the last byte of a text file is no line end. What cannot be read is found when the rows are.
@@ -170,6 +174,7 @@ mod tests {
             folder: PathBuf::new(),
             location,
             format: Format::Parquet,
+            compression: None,
             rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),
         }
     }

@@ -40,9 +40,12 @@ pub(super) async fn open(
     pins: &mut Pins,
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
-    for watched in watch(tables).await? {
-        let (provider, weights) = match &watched {
-            Watched::Files(files) => of_files(state, files, pins).await?,
+    for mut watched in watch(tables).await? {
+        let (provider, weights) = match &mut watched {
+            Watched::Files(files) => {
+                files.read_ends().await?;
+                of_files(state, files, pins).await?
+            }
         };
         opened.push(Opened { provider, watched, weights });
     }
@@ -58,11 +61,11 @@ async fn of_files(
     match &table.format {
         Format::Parquet => parquet::open(state, &table.name, files).await,
         Format::Csv(csv) => {
-            let provider = csv::open(&table.name, csv, files, pins).await?;
+            let provider = csv::open(table, csv, files, pins).await?;
             Ok((Arc::new(provider), Weights::new()))
         }
         Format::NdJson(ndjson) => {
-            let provider = ndjson::open(&table.name, ndjson, files, pins).await?;
+            let provider = ndjson::open(table, ndjson, files, pins).await?;
             Ok((Arc::new(provider), Weights::new()))
         }
     }

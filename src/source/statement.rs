@@ -354,6 +354,7 @@ mod tests {
             folder: "/".into(),
             location: format!("{name}.parquet").into(),
             format: Format::Parquet,
+            compression: None,
             rewritten: None,
         };
         let access = Access::Files(Files { tables: tables.iter().map(table).collect() });

@@ -35,7 +35,8 @@ fn csv() -> Csv {
 
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
     let folder = PathBuf::new();
-    Table { name: name.into(), folder, location: location.into(), format, rewritten: None }
+    let (name, location) = (name.into(), location.into());
+    Table { name, folder, location, format, compression: None, rewritten: None }
 }
 
 fn reader(tables: Vec<Table>) -> Reader {

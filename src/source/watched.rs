@@ -10,6 +10,7 @@ use super::error::Error;
 use super::facts::{Completeness, Facts};
 use super::files;
 use super::proof::Unproven;
+use super::text::bytes;
 use crate::domain::file::FileFact;
 use crate::points::sources_tell;
 use crate::shutdown::blocking;
@@ -59,6 +60,17 @@ impl WatchedFiles {
         Ok(WatchedFiles { table, files, marker, is_marker_present })
     }
 
+    /// Finds out how compressed texts end: reads all of them.
+    pub async fn read_ends(&mut self) -> Result<(), Error> {
+        if let Some(compression) = self.table.compression {
+            for file in &mut self.files {
+                let ends = bytes::ends_within_line(&self.table.name, &file.path, compression);
+                file.ends_within_line = Some(ends.await?);
+            }
+        }
+        Ok(())
+    }
+
     /// Files can say whether they changed since another read.
     fn tell(&self, facts: &mut Facts) {
         facts.files.extend(files::below(&self.files, &self.table.folder));
@@ -86,7 +98,7 @@ impl WatchedFiles {
                         "file `{path}` of table `{name}` vanished during the read"
                     ));
                 }
-                Some(now) if now != file => {
+                Some(now) if !now.is_as(file) => {
                     return unproven(format!(
                         "file `{path}` of table `{name}` changed during the read"
                     ));
@@ -128,6 +140,7 @@ mod tests {
             folder: PathBuf::new(),
             location: at("*.csv"),
             format: Format::Parquet,
+            compression: None,
             rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),
         };
         let begin = || WatchedFiles::begin(table.clone()).unwrap();

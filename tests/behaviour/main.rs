@@ -17,6 +17,7 @@ mod check_keys;
 mod command_line;
 mod commands;
 mod compaction;
+mod compressed;
 mod control_plane;
 #[cfg(feature = "faults")]
 mod decisions;

@@ -98,6 +98,11 @@ pub const PLANTED: &[Row] = &[
         "I8: ",
     ),
     (
+        "gzip_cut_accepted",
+        "a gzip file that was cut is never read as a whole one",
+        "a file that was cut was read",
+    ),
+    (
         "unknown_member_dropped",
         "a member that only a later line of NDJSON has is no less a column",
         "a member is lost",

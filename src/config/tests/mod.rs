@@ -100,6 +100,7 @@ fn a_good_file_becomes_values() {
     let table = &files.tables[0];
     assert_eq!(table.path(), folder.path().join("data/customers.csv"));
     assert!(matches!(&table.format, Format::Csv(csv) if csv.has_header && csv.nulls == [""]));
+    assert_eq!(table.compression, None);
     let connection = &config.connections["crm"];
     assert_eq!(connection.definition.base_url, "https://crm.example.com/v1");
     assert_eq!((connection.limits.concurrency, connection.limits.retry.attempts), (4, 6));

@@ -12,6 +12,9 @@ fn what_every_run_would_refuse_is_refused_with_its_line() {
     let unknown = "customers: {ndjson: data/c.json, columns: {id: FLOATY}}";
     let nulls = "customers: {ndjson: data/c.json, nulls: [NA], columns: {id: JSON}}";
     let both = "customers: {ndjson: data/c.json, csv: data/c.csv}";
+    let packed = "customers: data/c.parquet.gz";
+    let brotli = "customers: {csv: data/c.csv.br, compression: brotli}";
+    let other = "customers: {parquet: data/c, compression: gzip}";
     let select = "SELECT id, email FROM customers";
     let each = "body: {json: {people: {each: \"{{record}}\"}}}";
     for (from, to, place, words) in [
@@ -21,6 +24,9 @@ fn what_every_run_would_refuse_is_refused_with_its_line() {
         ("customers: data/customers.csv", unknown, "columns.id", "unknown type `FLOATY`"),
         ("customers: data/customers.csv", nulls, "customers.nulls", "this table is NDJSON"),
         ("customers: data/customers.csv", both, "customers", "both `csv` and `ndjson`"),
+        ("customers: data/customers.csv", packed, "customers", "a Parquet file inside of another"),
+        ("customers: data/customers.csv", brotli, "customers.compression", "not a compression"),
+        ("customers: data/customers.csv", other, "customers.compression", "is for CSV and NDJSON"),
         (select, "DROP TABLE customers", "models.active.sql", "a DROP statement"),
         (select, "SELECT id FROM custmers", "models.active.sql", "did you mean `customers`?"),
         (select, "SELECT id FROM", "models.active.sql", "is not valid SQL"),

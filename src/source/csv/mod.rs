@@ -9,18 +9,17 @@ mod inference;
 mod record;
 mod rows;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
 use self::inference::Candidates;
 use self::record::{Problem, Record, Records};
 use self::rows::CsvLayout;
-use super::definition::Csv;
+use super::definition::{Compression, Csv, Table};
 use super::error::{Error, unknown};
 use super::pins::Pins;
+use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
-use super::text::{BUFFER, ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
+use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
 use crate::domain::file::FileFact;
 
 /// One file, and where in its rows each of the layout's columns is.
@@ -34,14 +33,15 @@ struct CsvFile {
 /// Fixes the columns of a table from its files' headers, what is declared, and the pins; infers and pins the rest. A
 /// column without a value is text in this read and is pinned by the first read that sees a value.
 pub(super) async fn open(
-    table: &str,
+    table: &Table,
     csv: &Csv,
     files: &[FileFact],
     pins: &mut Pins,
 ) -> Result<TextTable, Error> {
+    let (table, compression) = (table.name.as_str(), table.compression);
     let headers = files
         .iter()
-        .map(|file| header(table, csv, &file.path))
+        .map(|file| header(table, csv, &file.path, compression))
         .collect::<Result<Vec<_>, Error>>()?;
     let names = headers.first().cloned().unwrap_or_default();
     let files = files
@@ -60,7 +60,7 @@ pub(super) async fn open(
         columns.push(known_type(table, &csv.columns, pins, name)?);
     }
     if columns.iter().any(Option::is_none) {
-        let inferred = infer(table, csv, &files, names.len()).await?;
+        let inferred = infer(table, csv, compression, &files, names.len()).await?;
         for ((column, name), inferred) in columns.iter_mut().zip(&names).zip(inferred) {
             if column.is_none() {
                 if let Some(inferred) = inferred {
@@ -74,6 +74,7 @@ pub(super) async fn open(
     }
     Ok(TextTable::new(CsvLayout {
         table: table.into(),
+        compression,
         csv: Arc::new(csv.clone()),
         columns: columns.into_iter().flatten().collect(),
         files: files.into(),
@@ -81,8 +82,13 @@ pub(super) async fn open(
 }
 
 /// The names of a file's columns: its first record, or `column_1` and so on.
-fn header(table: &str, csv: &Csv, path: &str) -> Result<Vec<String>, Error> {
-    let mut records = records(table, csv, path)?;
+fn header(
+    table: &str,
+    csv: &Csv,
+    path: &str,
+    compression: Option<Compression>,
+) -> Result<Vec<String>, Error> {
+    let mut records = records(table, csv, path, compression)?;
     let first = records.next().map_err(|problem| damaged(table, path, &problem))?;
     let Some(first) = first else {
         return Err(Error::Damaged(format!(
@@ -143,6 +149,7 @@ fn match_columns(
 async fn infer(
     table: &str,
     csv: &Csv,
+    compression: Option<Compression>,
     files: &[CsvFile],
     columns: usize,
 ) -> Result<Vec<Option<ColumnType>>, Error> {
@@ -150,7 +157,7 @@ async fn infer(
     let mut turn = 0;
     for file in files {
         let path = &file.path;
-        let mut records = data(table, csv, path)?;
+        let mut records = data(table, csv, path, compression)?;
         while let Some(record) = records.next().map_err(|problem| damaged(table, path, &problem))? {
             check_width(table, csv, file, &record)?;
             for (candidates, position) in candidates.iter_mut().zip(&file.positions) {
@@ -174,18 +181,23 @@ fn is_null(csv: &Csv, record: &Record<'_>, position: usize) -> bool {
 }
 
 /// The records of a file, from its first line on.
-fn records(table: &str, csv: &Csv, path: &str) -> Result<Records<BufReader<File>>, Error> {
-    let file = File::open(path).map_err(|error| {
-        Error::Missing(format!(
-            "table `{table}`: file `{path}` cannot be read: {error}; put it back or make it readable"
-        ))
-    })?;
-    Ok(Records::new(BufReader::with_capacity(BUFFER, file), csv.delimiter))
+fn records(
+    table: &str,
+    csv: &Csv,
+    path: &str,
+    compression: Option<Compression>,
+) -> Result<Records<Bytes>, Error> {
+    Ok(Records::new(bytes::open(table, path, compression)?, csv.delimiter))
 }
 
 /// The records of a file without its header.
-fn data(table: &str, csv: &Csv, path: &str) -> Result<Records<BufReader<File>>, Error> {
-    let mut records = records(table, csv, path)?;
+fn data(
+    table: &str,
+    csv: &Csv,
+    path: &str,
+    compression: Option<Compression>,
+) -> Result<Records<Bytes>, Error> {
+    let mut records = records(table, csv, path, compression)?;
     if csv.has_header {
         records.next().map_err(|problem| damaged(table, path, &problem))?;
     }
@@ -209,9 +221,7 @@ fn check_width(table: &str, csv: &Csv, file: &CsvFile, record: &Record<'_>) -> R
 
 fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
     Error::Damaged(match problem {
-        Problem::Io(error) => {
-            format!("table `{table}`: file `{path}` cannot be read: {error}; make it readable")
-        }
+        Problem::Io(error) => return bytes::unreadable(table, path, error),
         Problem::Unclosed { line } => format!(
             "table `{table}`: file `{path}` ends inside a quoted field of the row at line {line}; put the whole file \
              there"

@@ -1,9 +1,9 @@
 //! The rows of CSV files, pushed into the columns of a batch.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
+use super::super::definition::Compression;
+use super::super::text::bytes::Bytes;
 use super::super::text::column::Column;
 use super::super::text::column_type::ColumnType;
 use super::super::text::{ColumnPlan, Layout, Rows};
@@ -14,6 +14,7 @@ use super::{Csv, CsvFile, Error, check_width, damaged, data, is_null};
 #[derive(Debug, Clone)]
 pub(super) struct CsvLayout {
     pub table: Arc<str>,
+    pub compression: Option<Compression>,
     pub csv: Arc<Csv>,
     pub columns: Arc<[ColumnPlan]>,
     pub files: Arc<[CsvFile]>,
@@ -37,7 +38,7 @@ impl Layout for CsvLayout {
         Ok(Box::new(CsvRows {
             layout: self.clone(),
             file,
-            records: data(&self.table, &self.csv, &self.files[file].path)?,
+            records: data(&self.table, &self.csv, &self.files[file].path, self.compression)?,
             columns: columns.into(),
         }))
     }
@@ -46,7 +47,7 @@ impl Layout for CsvLayout {
 struct CsvRows {
     layout: CsvLayout,
     file: usize,
-    records: Records<BufReader<File>>,
+    records: Records<Bytes>,
     /// Of the layout's columns, those asked for.
     columns: Box<[usize]>,
 }

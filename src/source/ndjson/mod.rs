@@ -12,19 +12,18 @@ mod object;
 mod rows;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
 use self::inference::Candidates;
 use self::lines::{Lines, Problem};
 use self::object::{Object, Wrong};
 use self::rows::NdJsonLayout;
-use super::definition::NdJson;
+use super::definition::{Compression, NdJson, Table};
 use super::error::Error;
 use super::pins::Pins;
+use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
-use super::text::{BUFFER, ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
+use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
 use crate::domain::file::FileFact;
 use crate::points::is_planted;
 
@@ -61,11 +60,12 @@ impl Names {
 /// Fixes the columns: those that are declared, those that are pinned, and those that a line has. A column without a value
 /// is text in this read and is pinned by the first read that sees a value.
 pub(super) async fn open(
-    table: &str,
+    table: &Table,
     ndjson: &NdJson,
     files: &[FileFact],
     pins: &mut Pins,
 ) -> Result<TextTable, Error> {
+    let (table, compression) = (table.name.as_str(), table.compression);
     let mut names = Names::default();
     let mut order = Vec::new();
     let pinned = pins.tables().filter(|(name, _)| *name == table);
@@ -75,7 +75,7 @@ pub(super) async fn open(
             order.push(name.to_owned());
         }
     }
-    let inferred = infer(table, files, &mut names, &mut order).await?;
+    let inferred = infer(table, compression, files, &mut names, &mut order).await?;
     let mut columns = Vec::with_capacity(order.len());
     for (place, name) in order.into_iter().enumerate() {
         columns.push(match known_type(table, &ndjson.columns, pins, &name)? {
@@ -92,6 +92,7 @@ pub(super) async fn open(
     }
     Ok(TextTable::new(NdJsonLayout {
         table: table.into(),
+        compression,
         columns: columns.into(),
         names: Arc::new(names),
         files: files.iter().map(|file| file.path.clone()).collect(),
@@ -102,6 +103,7 @@ pub(super) async fn open(
 /// be cancelled.
 async fn infer(
     table: &str,
+    compression: Option<Compression>,
     files: &[FileFact],
     names: &mut Names,
     order: &mut Vec<String>,
@@ -111,7 +113,7 @@ async fn infer(
     let mut turn = 0;
     for file in files {
         let path = file.path.as_str();
-        let mut lines = lines(table, path)?;
+        let mut lines = lines(table, path, compression)?;
         while let Some((line, number)) =
             lines.next().map_err(|problem| broken(table, path, &problem))?
         {
@@ -149,20 +151,13 @@ fn is_dropped(line: u64) -> bool {
     line > 1 && is_planted("unknown_member_dropped")
 }
 
-fn lines(table: &str, path: &str) -> Result<Lines<BufReader<File>>, Error> {
-    let file = File::open(path).map_err(|error| {
-        Error::Missing(format!(
-            "table `{table}`: file `{path}` cannot be read: {error}; put it back or make it readable"
-        ))
-    })?;
-    Ok(Lines::new(BufReader::with_capacity(BUFFER, file)))
+fn lines(table: &str, path: &str, compression: Option<Compression>) -> Result<Lines<Bytes>, Error> {
+    Ok(Lines::new(bytes::open(table, path, compression)?))
 }
 
 fn broken(table: &str, path: &str, problem: &Problem) -> Error {
     Error::Damaged(match problem {
-        Problem::Io(error) => {
-            format!("table `{table}`: file `{path}` cannot be read: {error}; make it readable")
-        }
+        Problem::Io(error) => return bytes::unreadable(table, path, error),
         Problem::TooLong { line } => format!(
             "table `{table}`: line {line} of file `{path}` is longer than 64 MiB; write one object a line"
         ),

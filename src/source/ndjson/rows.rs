@@ -1,9 +1,9 @@
 //! The rows of NDJSON files, pushed into the columns of a batch.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
+use super::super::definition::Compression;
+use super::super::text::bytes::Bytes;
 use super::super::text::column::Column;
 use super::super::text::column_type::{self, ColumnType};
 use super::super::text::{ColumnPlan, Layout, Rows};
@@ -15,6 +15,7 @@ use super::{Error, Names, broken, damaged, is_dropped, lines, repeated};
 #[derive(Debug, Clone)]
 pub(super) struct NdJsonLayout {
     pub table: Arc<str>,
+    pub compression: Option<Compression>,
     pub columns: Arc<[ColumnPlan]>,
     pub names: Arc<Names>,
     pub files: Arc<[String]>,
@@ -39,7 +40,7 @@ impl Layout for NdJsonLayout {
         Ok(Box::new(NdJsonRows {
             layout: self.clone(),
             file,
-            lines: lines(&self.table, &self.files[file])?,
+            lines: lines(&self.table, &self.files[file], self.compression)?,
             object: Object::default(),
             names: Names::clone(&self.names),
             slots,
@@ -51,7 +52,7 @@ impl Layout for NdJsonLayout {
 struct NdJsonRows {
     layout: NdJsonLayout,
     file: usize,
-    lines: Lines<BufReader<File>>,
+    lines: Lines<Bytes>,
     object: Object,
     names: Names,
     /// By column of the layout, its place among those asked for.

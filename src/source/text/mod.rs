@@ -1,6 +1,7 @@
 //! Tables of text files: the types that columns can have, the columns of a batch while they are filled, and the table as
 //! DataFusion sees it. How a row is found in a file is each format's own.
 
+pub(super) mod bytes;
 pub(super) mod column;
 pub(super) mod column_type;
 mod scan;

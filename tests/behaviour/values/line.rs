@@ -64,6 +64,7 @@ impl Line {
             folder: folder.path().to_owned(),
             location: "*.parquet".into(),
             format: Format::Parquet,
+            compression: None,
             rewritten: None,
         };
         let access = Access::Files(Files { tables: vec![table] });

@@ -21,6 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E3", "a Parquet file that was cut deletes nothing", cut_parquet),
     Scenario::new("E3", "a Parquet file that breaks in its middle deletes nothing", broken_group),
     Scenario::new("E3", "a CSV file that was cut within a record deletes nothing", cut_csv),
+    Scenario::new("E3", "a gzip file that was cut is never read as a whole one", cut_gzip),
     Scenario::new(
         "E3",
         "a value that cannot be cast fails the run and is not told",
@@ -120,6 +121,32 @@ fn cut_csv(scenario: &Scenario) {
     case.written("cut within quotes", &all);
     fails(&mut case, &[FORMATS[0]]);
     case.write(&people(5..=40));
+    case.judge();
+}
+
+fn cut_gzip(scenario: &Scenario) {
+    const NAME: &str = "people.csv.gz";
+    let pack = |people: &[Person]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(csv(people).as_bytes()).expect("it can be packed");
+        encoder.finish().expect("it can be finished")
+    };
+    let mut case = Case::new(&scenario.replay(), open_guard(NAME));
+    let path = case.workspace.path().join(NAME);
+    let all = people(1..=40);
+    std::fs::write(&path, pack(&all)).expect("the file can be written");
+    case.written("packed", &all);
+    case.sync(&[]).expect(0, "succeeded", &[]);
+    let whole = pack(&people(9..=40));
+    for length in [whole.len() - 1, whole.len() - 8, whole.len() / 2] {
+        std::fs::write(&path, &whole[..length]).expect("the file can be written");
+        case.written(&format!("cut at {length} of {}", whole.len()), &all);
+        let report = case.sync(&[]);
+        assert_eq!(report.json["outcome"], "failed", "a file that was cut was read");
+        assert_none_deleted(&case);
+    }
+    std::fs::write(&path, &whole).expect("the file can be written");
+    case.written("whole", &people(9..=40));
     case.judge();
 }
 
