@@ -9,7 +9,9 @@
 //! fit its column's type is an error, and no error carries a row's values.
 
 mod arithmetic;
+mod cancel;
 mod csv;
+mod database;
 pub mod definition;
 mod error;
 mod facts;
@@ -18,6 +20,7 @@ mod mapping;
 mod opening;
 mod parquet;
 mod pins;
+pub mod postgres;
 mod proof;
 mod reader;
 mod session;
@@ -25,9 +28,11 @@ mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod volatile;
 mod watched;
 
+pub use cancel::{Canceller, Cancels};
 pub use csv::check_type_name;
 #[cfg(feature = "faults")]
 #[doc(hidden)]

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::database::Ended;
 use super::definition::Table;
 use super::error::Error;
 use super::facts::{Completeness, Facts};
@@ -18,6 +20,7 @@ use crate::shutdown::blocking;
 #[derive(Debug)]
 pub(super) enum Watched {
     Files(WatchedFiles),
+    Query(Arc<Ended>),
 }
 
 /// The files of a table, as they were before the first byte of them was read.
@@ -38,6 +41,8 @@ impl Watched {
         for watched in all {
             match watched {
                 Watched::Files(files) => files.tell(&mut facts),
+                // No database can say that nothing in it changed.
+                Watched::Query(_) => facts.can_prove_unchanged = false,
             }
         }
         facts
@@ -47,6 +52,7 @@ impl Watched {
     pub async fn verify(&self) -> Result<(), Unproven> {
         match self {
             Watched::Files(files) => blocking(|| files.verify()),
+            Watched::Query(ended) => ended.verify(),
         }
     }
 }

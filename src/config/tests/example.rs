@@ -47,7 +47,7 @@ fn what_is_commented_out_in_the_example_is_good_where_the_build_can_do_it() {
 fn the_example_has_no_problems_and_names_files_that_are_there() {
     let config = load_with(&example(), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
     for source in config.sources.values() {
-        let Access::Files(files) = &source.access;
+        let Access::Files(files) = &source.access else { panic!("it is made of files") };
         for table in &files.tables {
             assert!(table.path().is_file(), "{}", table.path().display());
         }
