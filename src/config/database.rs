@@ -119,7 +119,7 @@ pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definiti
         applies_row_security: matches!(raw.row_security, Some(RawRowSecurity::Apply)),
         role: raw.role.clone(),
         settings: settings(check, &at("settings"), raw),
-        is_infinity_null: matches!(raw.infinity, Some(RawInfinity::Null)),
+        is_infinity_null: matches!(raw.infinity, Some(RawInfinity::AsNull)),
         written: written(check, pointer),
     }
 }

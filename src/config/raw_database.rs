@@ -35,7 +35,7 @@ pub struct RawPostgres {
     pub role: Option<String>,
     /// Settings of the session, such as `search_path` or `work_mem`.
     pub settings: Option<Named<String>>,
-    /// `error`, unless said: dates and times that are infinite refuse the read; or `null`, in quotes: they are NULL.
+    /// `error`, unless said: dates and times that are infinite refuse the read; or `as_null`: they are NULL.
     pub infinity: Option<RawInfinity>,
 }
 
@@ -78,8 +78,8 @@ pub enum RawRowSecurity {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum RawInfinity {
     Error,
-    Null,
+    AsNull,
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod comparisons;
+mod database;
 mod example;
 mod joined;
 mod problems;

@@ -176,7 +176,7 @@ impl Decoder {
             Wrong::NotText => "text that is not UTF-8; convert it with `convert_from`".to_owned(),
             Wrong::Infinite if is_temporal => format!(
                 "`infinity`, which no destination knows; write `nullif(nullif({name}, 'infinity'), '-infinity')`, or \
-                 `infinity: null` at the source"
+                 `infinity: as_null` at the source"
             ),
             Wrong::Infinite => {
                 format!(

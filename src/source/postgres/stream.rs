@@ -92,11 +92,13 @@ impl Scan {
             fields.push(Field::new(name, asked.wire.data_type(), true));
             columns.push(asked);
         }
-        // What the client is told of an unnamed statement's end goes over the same connection.
-        drop(statement);
+        // As a table it can be nothing but one query; nothing of this is executed.
+        let sql = trimmed(sql);
+        let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
+        session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
         Ok(Scan {
             session: Mutex::new(Some(session)),
-            sql: trimmed(sql).to_owned(),
+            sql: sql.to_owned(),
             columns,
             schema: Arc::new(Schema::new(fields)),
             is_infinity_null,
@@ -122,7 +124,7 @@ impl Scan {
         };
         let place = &self.place;
         let copy = self.copy(&columns);
-        let answer = session.ask(place, async |client| client.copy_out(&*copy).await, begun);
+        let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
         let mut answer = Box::pin(answer.await?);
         let wires = columns.iter().map(|column| self.columns[*column].wire);
         let is_infinity_null = self.is_infinity_null;
@@ -196,16 +198,15 @@ async fn send(decoder: &mut Decoder, batches: &mpsc::Sender<RecordBatch>) {
     }
 }
 
-/// Of the beginning of a COPY: what is no query is told from what fails.
-fn begun(failure: &tokio_postgres::Error, place: &str) -> Error {
-    let code = failure.as_db_error().map(|said| said.code().code());
-    match code {
+/// Of a statement that was planned, and cannot be a table: it is told what it is.
+fn no_query(failure: &tokio_postgres::Error, place: &str) -> Error {
+    match failure.as_db_error().map(|said| said.code().code()) {
         Some("42601") => Error::Definition(format!(
             "{place} is no SELECT; a model may only read, so give it one SELECT, VALUES or TABLE"
         )),
         Some("0A000") => Error::Definition(format!(
-            "{place} cannot be read by COPY; give it one SELECT that writes nothing, and name a PostgreSQL server"
+            "{place} writes within `WITH`; a model may only read, so give it one SELECT"
         )),
-        _ => reading(failure, place),
+        _ => planning(failure, place),
     }
 }
