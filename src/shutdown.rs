@@ -218,10 +218,23 @@ mod tests {
 
     #[test]
     fn what_is_done_beside_one_another_waits_for_neither() {
-        let (sender, receiver) = std::sync::mpsc::channel();
         let long = std::time::Duration::from_secs(30);
-        let (other, here) = beside(move || receiver.recv_timeout(long), || sender.send(7));
-        assert_eq!((other, here), (Ok(7), Ok(())));
+        let [(to_here, from_other), (to_other, from_here)] =
+            [(); 2].map(|()| std::sync::mpsc::channel());
+        let (other, here) = beside(
+            move || to_here.send(1).map(|()| from_here.recv_timeout(long)),
+            || to_other.send(2).map(|()| from_other.recv_timeout(long)),
+        );
+        assert_eq!((other, here), (Ok(Ok(2)), Ok(Ok(1))), "each waits for what the other has sent");
+    }
+
+    #[test]
+    fn a_panic_of_either_of_two_beside_one_another_is_carried_on() {
+        let of = |is_other: bool| {
+            let fail = |is_it: bool| assert!(!is_it, "as it is meant");
+            std::panic::catch_unwind(|| beside(|| fail(is_other), || fail(!is_other)))
+        };
+        assert!(of(true).is_err() && of(false).is_err());
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ mod csv;
 mod files;
 mod journal;
 mod judge;
+mod nested;
 mod snapshot;
 mod template;
 
@@ -17,18 +18,20 @@ pub use cron::fuzz_cron;
 pub use csv::fuzz_csv;
 pub use journal::fuzz_journal;
 pub use judge::fuzz_judge;
+pub use nested::fuzz_nested;
 pub use snapshot::fuzz_snapshot;
 pub use template::fuzz_template;
 
 /// A target's name, which is that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("config", fuzz_config),
     ("cron", fuzz_cron),
     ("csv", fuzz_csv),
     ("journal", fuzz_journal),
     ("judge", fuzz_judge),
+    ("nested", fuzz_nested),
     ("snapshot", fuzz_snapshot),
     ("template", fuzz_template),
 ];

@@ -43,7 +43,12 @@ pub fn ask(
             && read.iter().all(is_sound)
             && !check.document.has_problem_within(&pointer)
         {
-            self::model(check, &pointer, model, &Reader::new(read, Settings::new(1, MEMORY)));
+            self::model(
+                check,
+                &pointer,
+                model,
+                &Reader::new(read, Settings::new(1, MEMORY, MEMORY)),
+            );
         }
     }
     for sync in syncs {
@@ -87,7 +92,7 @@ fn expression(check: &mut Check, pointer: &str, mapped: &Mapped) {
         sql: format!("SELECT (\n{}\n)", mapped.expression),
         primary_key: Vec::new(),
     };
-    let reader = Reader::new(vec![Arc::new(source)], Settings::new(1, MEMORY));
+    let reader = Reader::new(vec![Arc::new(source)], Settings::new(1, MEMORY, MEMORY));
     if let Err(error) = reader.check(&model) {
         let text = error.to_string();
         let why = text.strip_prefix(&format!("model `{NAME}` ")).unwrap_or(&text);

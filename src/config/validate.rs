@@ -207,7 +207,8 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
         let pointer = child("/sources", name);
         let access = match (&source.files, &source.postgres) {
             (None, Some(database)) => {
-                Access::Postgres(database::postgres(check, &child(&pointer, "postgres"), database))
+                let pointer = child(&pointer, "postgres");
+                Access::Postgres(Box::new(database::postgres(check, &pointer, database)))
             }
             (files, database) => {
                 if database.is_some() {

@@ -1,9 +1,10 @@
-//! A column of a record batch, seen as [`Value`]s. The one place that knows Arrow's scalar types.
+//! A column of a record batch, seen as [`Value`]s. The one place that knows how each of Arrow's types carries them; which
+//! types there may be is `syncable`'s.
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
-    LargeBinaryArray, LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
-    new_empty_array,
+    LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, MapArray, PrimitiveArray,
+    StringArray, StringViewArray, StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
@@ -16,6 +17,7 @@ use arrow::datatypes::{
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
 };
 
+use super::nested::{Entries, Items, Members};
 use super::value::Value;
 
 const SECOND: i128 = 1_000_000_000;
@@ -30,12 +32,13 @@ pub trait Visitor {
 
 /// One line for each Arrow type: the variant, what its array holds (of numbers) or the array that carries it, the pattern of its
 /// [`DataType`], of numbers what beside an element makes its [`Value`] (of others how the array is had from an
-/// [`ArrayRef`]), and how one element becomes a [`Value`].
+/// [`ArrayRef`]), and how one element becomes a [`Value`]: of nested types by its row, as taking it out would copy.
 macro_rules! columns {
     (
         numbers {$($number:ident($type:ty), $of_number:pat, $scale:expr,
             |$element:ident, $context:ident| $counted:expr;)*}
         others {$($other:ident($array:ty), $of_other:pat => $typed:expr, |$item:ident| $shown:expr;)*}
+        nested {$($nested:ident($of_parts:ty), $of_nested:pat => $cast:expr, $made:expr;)*}
     ) => {
         /// A typed view of one column. Making one is cheap; the type is matched once, not for each row.
         pub enum Column<'a> {
@@ -43,15 +46,18 @@ macro_rules! columns {
             Null(usize),
             $($number(&'a PrimitiveArray<$type>, i8),)*
             $($other(&'a $array),)*
+            $($nested(&'a $of_parts),)*
         }
 
         impl<'a> Column<'a> {
-            /// `None` for types that cannot be synced: nested ones, and dictionaries, which the source unpacks.
+            /// `None` for types that cannot be synced, and for those that the source unpacks: dictionaries, runs and views of
+            /// lists. What the parts of a nested type are is not looked at.
             pub fn new(array: &'a ArrayRef) -> Option<Column<'a>> {
                 Some(match array.data_type() {
                     DataType::Null => Column::Null(array.len()),
                     $($of_number => Column::$number(array.as_primitive(), $scale),)*
                     $($of_other => Column::$other(($typed)(array)),)*
+                    $($of_nested => Column::$nested(($cast)(array)),)*
                     _ => return None,
                 })
             }
@@ -76,6 +82,12 @@ macro_rules! columns {
                         let $item = array.value(row);
                         $shown
                     })*
+                    $(Column::$nested(array) => {
+                        if array.is_null(row) {
+                            return Value::Null;
+                        }
+                        ($made)(array, row)
+                    })*
                 }
             }
 
@@ -85,6 +97,7 @@ macro_rules! columns {
                     Column::Null(_) => None,
                     $(Column::$number(array, _) => (*array).nulls(),)*
                     $(Column::$other(array) => (*array).nulls(),)*
+                    $(Column::$nested(array) => (*array).nulls(),)*
                 };
                 nulls.filter(|nulls| nulls.null_count() > 0)
             }
@@ -150,6 +163,11 @@ macro_rules! columns {
                             }
                         }
                     })*
+                    $(Column::$nested(array) => {
+                        for row in 0..array.len() {
+                            visitor.visit(row, self.value(row));
+                        }
+                    })*
                 }
             }
         }
@@ -175,6 +193,8 @@ columns! {
             |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
         Decimal128(Decimal128Type), DataType::Decimal128(_, scale), *scale,
             |v, scale| decimal(i256::from_i128(v), scale);
+        // Any number has room there: its scale is nobody's choice, as that of a column's type is.
+        AnyDecimal(Decimal256Type), DataType::Decimal256(76, 38), 38, |v, scale| Value::decimal_in_short(v, scale);
         Decimal256(Decimal256Type), DataType::Decimal256(_, scale), *scale, |v, scale| decimal(v, scale);
         Date32(Date32Type), DataType::Date32, 0, |v, _c| Value::Date(v);
         Date64(Date64Type), DataType::Date64, 0, |v, _c| date(v);
@@ -224,11 +244,16 @@ columns! {
         FixedSizeBinary(FixedSizeBinaryArray), DataType::FixedSizeBinary(_) => |a: &'a ArrayRef| a.as_fixed_size_binary(),
             |v| Value::Binary(v);
     }
-}
-
-/// Whether columns of this type can be synced.
-pub fn is_supported(data_type: &DataType) -> bool {
-    Column::new(&new_empty_array(data_type)).is_some()
+    nested {
+        List(ListArray), DataType::List(_) => |a: &'a ArrayRef| a.as_list(),
+            |a, row| Value::List(Items::of_list(a, row));
+        LargeList(LargeListArray), DataType::LargeList(_) => |a: &'a ArrayRef| a.as_list(),
+            |a, row| Value::List(Items::of_list(a, row));
+        Struct(StructArray), DataType::Struct(_) => |a: &'a ArrayRef| a.as_struct(),
+            |a, row| Value::Struct(Members::of(a, row));
+        Map(MapArray), DataType::Map(..) => |a: &'a ArrayRef| a.as_map(),
+            |a, row| Value::Map(Entries::of(a, row));
+    }
 }
 
 /// The value of a key's field as its column carries it: the canonical encoding keeps neither the scale of a decimal nor
@@ -357,12 +382,5 @@ mod tests {
                 assert_eq!(carried(decoded, array.data_type()), column.value(row));
             }
         }
-    }
-
-    #[test]
-    fn nested_types_are_not_supported() {
-        let item = Arc::new(arrow::datatypes::Field::new_list_field(DataType::Int8, true));
-        assert!(!is_supported(&DataType::List(item)));
-        assert!(is_supported(&DataType::Utf8View));
     }
 }

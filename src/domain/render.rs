@@ -2,7 +2,10 @@
 //!
 //! Integers and decimals are numbers with every digit; NULL is `null`; binary is base64; days, times and instants
 //! are RFC 3339 text, instants in UTC with as many fraction digits (0, 3, 6 or 9) as they need; durations are
-//! ISO 8601 text. NaN and infinities have no JSON and are refused.
+//! ISO 8601 text. NaN and infinities have no JSON and are refused. Lists are arrays; structs are objects with their
+//! members in the order of the type; maps are objects with their keys as text, of which none may be NULL or repeated.
+
+mod nested;
 
 use std::io::Write as _;
 
@@ -23,6 +26,10 @@ pub enum Unencodable {
     NotFinite,
     #[error("the time is outside the years -9999 to 9999")]
     OutOfCalendar,
+    #[error("a map has a key more than once, which no JSON object may have")]
+    RepeatedMapKey,
+    #[error("a map has the key NULL, which no JSON object can have")]
+    NullMapKey,
 }
 
 /// Appends the JSON of `value` to `out`; appends nothing if it fails.
@@ -70,6 +77,7 @@ pub fn render(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
             let time = time.replacen('T', sign, 1);
             quoted(format_args!("P{months}M{days}D{time}"), out);
         }
+        Value::List(_) | Value::Struct(_) | Value::Map(_) => nested::nested(value, out)?,
     }
     Ok(())
 }

@@ -4,10 +4,12 @@
 //! bytes for ever. It is self-delimiting, and equal values have equal bytes whatever Arrow type carried them:
 //! NULL differs from empty, `-0.0` equals `0.0`, NaN equals NaN, decimals compare by value, times by instant.
 //!
-//! Not here: how a value looks in a request (`domain::render`), nor where it comes from (`column`).
+//! Not here: how a value looks in a request (`domain::render`), nor where it comes from (`column`), nor what a list, a
+//! struct or a map is made of (`nested`).
 
 use arrow::datatypes::i256;
 
+use super::nested::{Entries, Items, Members};
 use crate::points;
 
 /// The version of the canonical encoding; recorded in every snapshot.
@@ -51,6 +53,9 @@ pub enum Value<'a> {
         days: i32,
         nanoseconds: i64,
     },
+    List(Items<'a>),
+    Struct(Members<'a>),
+    Map(Entries<'a>),
 }
 
 /// The first byte of each encoding.
@@ -72,9 +77,19 @@ pub(crate) mod tag {
     pub const INTERVAL: u8 = 14;
     /// In no encoding: of decimals that are a whole number of millionths.
     pub const MILLIONTHS: u8 = 15;
+    pub const LIST: u8 = 16;
+    pub const STRUCT: u8 = 17;
+    pub const MAP: u8 = 18;
 }
 
 impl Value<'_> {
+    /// The decimal without trailing zeros.
+    #[inline]
+    pub fn decimal_in_short(mantissa: i256, scale: i8) -> Value<'static> {
+        let (mantissa, scale) = shortest(mantissa, scale);
+        Value::Decimal { mantissa, scale }
+    }
+
     /// Appends the canonical encoding to `out`.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -90,8 +105,14 @@ impl Value<'_> {
             Value::Float32(float) => encode_float(f64::from(float), out),
             Value::Float64(float) => encode_float(float, out),
             Value::Decimal { mantissa, scale } => encode_decimal(mantissa, scale, out),
-            Value::Text(text) => sized(tag::TEXT, text.as_bytes(), out),
-            Value::Binary(bytes) => sized(tag::BINARY, bytes, out),
+            Value::Text(text) => {
+                out.push(tag::TEXT);
+                sized(text.as_bytes(), out);
+            }
+            Value::Binary(bytes) => {
+                out.push(tag::BINARY);
+                sized(bytes, out);
+            }
             Value::Date(days) => tagged(tag::DATE, &days.to_le_bytes(), out),
             Value::Time(nanoseconds) => tagged(tag::TIME, &nanoseconds.to_le_bytes(), out),
             Value::Timestamp(instant) => tagged(tag::TIMESTAMP, &instant.to_le_bytes(), out),
@@ -105,6 +126,9 @@ impl Value<'_> {
                 out.extend_from_slice(&days.to_le_bytes());
                 out.extend_from_slice(&nanoseconds.to_le_bytes());
             }
+            Value::List(items) => items.encode(out),
+            Value::Struct(members) => members.encode(out),
+            Value::Map(entries) => entries.encode(out),
         }
     }
 
@@ -121,9 +145,9 @@ impl Value<'_> {
         (u128::from(tag) | u128::from(word) << 8).to_le_bytes().first_chunk().copied()
     }
 
-    /// What tells this value from all others, where a number of 64 bits and its kind do; `None` for texts, bytes, intervals
-    /// and numbers that need more. Of equal values both or neither have one, and it is the same; the kind of a decimal
-    /// says its scale too. Frozen, as fingerprints are made of it.
+    /// What tells this value from all others, where a number of 64 bits and its kind do; `None` for texts, bytes, intervals,
+    /// nested values and numbers that need more. Of equal values both or neither have one, and it is the same; the kind of a
+    /// decimal says its scale too. Frozen, as fingerprints are made of it.
     #[inline(always)]
     pub fn word(&self) -> Option<(u16, u64)> {
         let (tag, word) = match *self {
@@ -146,11 +170,13 @@ impl Value<'_> {
             Value::LocalTimestamp(instant) => (tag::LOCAL_TIMESTAMP, narrow(instant)?),
             Value::Duration(nanoseconds) => (tag::DURATION, narrow(nanoseconds)?),
             Value::Text(_) | Value::Binary(_) | Value::Interval { .. } => return None,
+            Value::List(_) | Value::Struct(_) | Value::Map(_) => return None,
         };
         Some((u16::from(tag), word))
     }
 
-    /// Takes one value off the front of `bytes`; `None` if they are not a canonical encoding.
+    /// Takes one value off the front of `bytes`; `None` if they are not the canonical encoding of a scalar, of which alone
+    /// keys are made.
     pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         let tag = take::<1>(bytes)?[0];
         Some(match tag {
@@ -188,9 +214,9 @@ fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// Bytes behind their length.
 #[inline]
-fn sized(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(tag);
+pub(super) fn sized(bytes: &[u8], out: &mut Vec<u8>) {
     let length = u32::try_from(bytes.len()).expect("arrow values are shorter than 2 GiB");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(bytes);

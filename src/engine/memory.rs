@@ -3,6 +3,9 @@
 /// What a process takes beside these, in bytes: the query with its buffers, batches on their way, and the program itself.
 const BESIDE: u64 = 200 << 20;
 
+/// What of that is there for what is not decoded yet.
+const UNDECODED: u64 = 128 << 20;
+
 /// Bytes that each may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
@@ -17,6 +20,8 @@ pub struct Shares {
     pub primary_keys: usize,
     /// Sorts, groups and joins of the model's query.
     pub query: usize,
+    /// What the query has read of files and not decoded yet.
+    pub undecoded: usize,
 }
 
 impl Shares {
@@ -24,7 +29,9 @@ impl Shares {
     /// full runs, whose tables leave room for them (`passes::parts`); and most queries hold no rows.
     pub fn of(limit: u64) -> Shares {
         let part = |of: u64| usize::try_from(limit / of).unwrap_or(usize::MAX);
-        let rest = usize::try_from(limit.saturating_sub(BESIDE)).unwrap_or(usize::MAX);
+        let undecoded = part(4);
+        let beside = BESIDE + (limit / 4).saturating_sub(UNDECODED);
+        let rest = usize::try_from(limit.saturating_sub(beside)).unwrap_or(usize::MAX);
         let (least, primary_keys) = (part(8), (rest / 2).max(part(4)));
         Shares {
             keys: part(16),
@@ -33,6 +40,7 @@ impl Shares {
             table_beside_keys: rest.saturating_sub(primary_keys).max(least),
             primary_keys,
             query: part(2),
+            undecoded,
         }
     }
 }
@@ -44,7 +52,7 @@ mod tests {
     #[test]
     fn the_table_has_what_the_process_leaves_of_the_memory() {
         let table = |mebibytes: u64| Shares::of(mebibytes << 20).table >> 20;
-        assert_eq!([0, 16, 200, 256, 512, 4096].map(table), [0, 2, 25, 56, 312, 3896]);
+        assert_eq!([0, 16, 200, 256, 512, 4096].map(table), [0, 2, 25, 56, 312, 3000]);
         let Shares { table_beside_keys, primary_keys, .. } = Shares::of(512 << 20);
         assert_eq!([table_beside_keys, primary_keys].map(|bytes| bytes >> 20), [156, 156]);
     }

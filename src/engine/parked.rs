@@ -154,8 +154,11 @@ fn defect(_: &ArrowError) -> Error {
 mod tests {
     use std::collections::BTreeMap;
 
-    use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, StringViewArray};
-    use datafusion::arrow::datatypes::Int64Type;
+    use datafusion::arrow::array::{
+        ArrayRef, AsArray, Int64Array, Int64Builder, LargeListBuilder, ListBuilder, MapBuilder,
+        StringBuilder, StringViewArray, StringViewBuilder, StructBuilder,
+    };
+    use datafusion::arrow::datatypes::{DataType, Field, Fields, Int64Type};
 
     use super::*;
     use crate::delta::examiner::Scope;
@@ -222,5 +225,68 @@ mod tests {
         let all: BTreeMap<i64, Option<String>> = pairs(&batch(0..1_000)).into_iter().collect();
         assert_eq!(came, all);
         assert!(parked.spill.size() > 0);
+    }
+
+    /// Two columns by which each id is found again: a list of structs, and a map of what is nested.
+    fn nested(ids: std::ops::Range<i64>) -> RecordBatch {
+        let fields = Fields::from(vec![Field::new("x", DataType::Int64, true)]);
+        let structs = StructBuilder::new(fields, vec![Box::new(Int64Builder::new())]);
+        let mut lists = ListBuilder::new(structs);
+        let items = LargeListBuilder::new(StringViewBuilder::new());
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), items);
+        for id in ids.clone() {
+            for place in 0..id % 4 {
+                let numbers = lists.values().field_builder::<Int64Builder>(0).unwrap();
+                numbers.append_option((place > 0).then_some(id * place));
+                lists.values().append(place != 2);
+                maps.keys().append_value(format!("{place} of {id}"));
+                maps.values().values().append_value(name(id));
+                maps.values().values().append_null();
+                maps.values().append(place != 1);
+            }
+            lists.append(id % 5 > 0);
+            maps.append(id % 7 > 0).unwrap();
+        }
+        let ids: Int64Array = ids.collect();
+        let columns: [ArrayRef; 3] =
+            [Arc::new(ids), Arc::new(lists.finish()), Arc::new(maps.finish())];
+        let named = ["id", "lists", "maps"].into_iter().zip(columns);
+        RecordBatch::try_from_iter_with_nullable(named.map(|(name, it)| (name, it, true))).unwrap()
+    }
+
+    /// The encoding of each row that is nested.
+    fn encoded(batch: &RecordBatch) -> Vec<(i64, Vec<u8>)> {
+        let ids = batch.column(0).as_primitive::<Int64Type>();
+        let columns = super::columns(batch);
+        let row = |(row, id): (usize, i64)| {
+            let mut bytes = Vec::new();
+            columns[1..].iter().for_each(|column| column.value(row).encode(&mut bytes));
+            (id, bytes)
+        };
+        ids.values().iter().copied().enumerate().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn nested_rows_that_waited_come_back_with_all_their_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let cut = Cut::of(1_000, 1, 100);
+        let parts = Parts::new(cut, 100, |_| 1_000 / cut.shards());
+        let table = Arc::new(Cut::default().table(0, Vec::new()));
+        let examiner = columns().examiner(Scope::All, &table, Epoch(1), Instant(0), 1 << 20);
+        let all = nested(0..300);
+        let parked = Arc::new(Parked::new(&parts, &all.schema(), Spill::new(folder.path())));
+        let mut came = encoded(&parked.sift(all.slice(0, 140), &examiner).unwrap());
+        came.extend(encoded(&parked.sift(all.slice(140, 160), &examiner).unwrap()));
+        let streamed = came.len();
+        for part in 1..parts.len() {
+            for mut stream in parked.streams(part, 1).unwrap() {
+                while let Some(batch) = stream.next().await {
+                    came.extend(encoded(&batch.unwrap()));
+                }
+            }
+        }
+        assert!(streamed < 150 && came.len() == 300, "{streamed} of {}", came.len());
+        came.sort();
+        assert_eq!(came, encoded(&all));
     }
 }

@@ -418,12 +418,12 @@ pub async fn read(
     pins: Pins,
     query: &QueryRuntime,
 ) -> Result<Reading, Error> {
-    let memory = Shares::of(order.memory_limit).query;
+    let Shares { query: memory, undecoded, .. } = Shares::of(order.memory_limit);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let settings = Settings {
         name: format!("counterflow {}", order.sync.name),
         cancels: query.cancels().clone(),
-        ..Settings::new(cores, memory)
+        ..Settings::new(cores, memory, undecoded)
     };
     let reader = Reader::new(order.sources.clone(), settings);
     let model = order.sync.model.clone();

@@ -37,6 +37,10 @@ const CHUNKS: usize = 4;
 
 /// Databases are given so long to be asked to end what nobody reads any more.
 const LONGEST_CANCEL: Duration = Duration::from_secs(1);
+/// Bytes that the stack of a query's thread may take, of which only those are that it comes to: what reads a file's schema goes as
+/// deep as that is nested.
+const STACK: usize = 64 << 20;
+
 /// How long a planted defect waits for a query that would never end.
 const PLANTED_WAIT: Duration = Duration::from_secs(5);
 
@@ -106,6 +110,7 @@ impl QueryRuntime {
         let ended = Arc::clone(&begun);
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("query")
+            .thread_stack_size(STACK)
             .on_thread_start(move || begun.send_modify(|threads| *threads += 1))
             .on_thread_stop(move || ended.send_modify(|threads| *threads -= 1))
             .enable_all()

@@ -123,7 +123,7 @@ async fn compare(
         Err(obstacle) => return Ok(Err(obstacle)),
     };
     let Some(mark) = mark(&header) else { return Ok(Err(Obstacle::NoMark)) };
-    let reader = Reader::new(order.sources.clone(), Settings::new(1, 0));
+    let reader = Reader::new(order.sources.clone(), Settings::new(1, 0, 0));
     let Listed { source, facts } = reader.list(&order.sync.model).await?;
     let credentials = http::Credentials::new(&order.connection).hash(header.lineage.0);
     let found = Found {

@@ -15,8 +15,8 @@ use super::names;
 use super::touches::{Touches, range_of};
 use crate::domain::key::KeyHash;
 
-/// Bytes that the touches of one range take in memory, roughly, and two ranges are there at a time; few in tests, so that all but the smallest journals have
-/// several ranges.
+/// Bytes that the touches of one range take in memory, roughly; two ranges are there at a time. Few in tests, so that all but
+/// the smallest journals have several ranges.
 const MOST_BYTES: u64 = if cfg!(test) { 256 } else { 32 << 20 };
 
 /// Bytes that are gathered before they are written.

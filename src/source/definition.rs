@@ -17,7 +17,7 @@ pub struct Definition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     Files(Files),
-    Postgres(postgres::definition::Definition),
+    Postgres(Box<postgres::definition::Definition>),
 }
 
 /// Tables made of files.

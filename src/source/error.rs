@@ -219,6 +219,11 @@ fn known_cause(message: &str) -> Option<&'static str> {
         ("divide by zero", "division by zero; guard it with `nullif(divisor, 0)`"),
         ("overflow", "a number overflows its type; cast to a wider one"),
         ("more than one row", "a subquery gave more than one row"),
+        ("map key must be unique", "a map has a key more than once; keep one of each"),
+        (
+            "failed to decode",
+            "a text cannot be decoded; leave out those that are of another encoding",
+        ),
     ]
     .into_iter()
     .find_map(|(words, cause)| message.contains(words).then_some(cause))

@@ -8,14 +8,15 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::DFParser;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::error::{Error, planning, unknown};
-use crate::domain::column::is_supported;
+use super::unpack::unpack;
 use crate::domain::sync::{Mapped, Model};
+use crate::domain::syncable;
 
 /// What of a model is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,13 +96,14 @@ pub(super) fn project(
     if selection.is_keys_only {
         mapped = keep_keys(&mut outputs, mapped, &mut key, &mut primary_key);
     }
-    let mut fields = Vec::with_capacity(mapped);
+    let mut fields = Vec::with_capacity(outputs.len());
     let mut expressions = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let (expression, data_type) = scalar(&output, &schema, &place)?;
+        let (expression, data_type) = synced(&output, &schema, &place)?;
         expressions.push(expression.alias(&output.name));
         fields.push(FieldInfo { name: output.name, data_type });
     }
+    check_keys(model, &fields, &key, &primary_key)?;
     fields.truncate(mapped);
     let plan = rows
         .project(expressions)
@@ -319,32 +321,41 @@ fn keep_keys(
     kept.range(..mapped).count()
 }
 
-/// The expression with dictionaries and runs unpacked, and its type, which must be one that can be synced.
-fn scalar(output: &Output, schema: &DFSchema, place: &str) -> Result<(Expr, DataType), Error> {
-    use datafusion::logical_expr::ExprSchemable;
+/// The expression unpacked, and its type, which must be one that can be synced.
+fn synced(output: &Output, schema: &DFSchema, place: &str) -> Result<(Expr, DataType), Error> {
     let name = &output.name;
     let data_type = output.expression.get_type(schema).map_err(|error| {
         Error::Mapping(planning(&error, &format!("the mapping of field `{name}`")))
     })?;
-    let unpacked = unpacked(&data_type);
-    if !is_supported(unpacked) {
-        return Err(Error::Mapping(format!(
-            "field `{name}` of {place} has the nested type `{unpacked}`, which cannot be synced; select its scalar parts \
-             or leave it out"
-        )));
-    }
-    let expression = match *unpacked == data_type {
-        true => output.expression.clone(),
-        false => cast(output.expression.clone(), unpacked.clone()),
-    };
-    Ok((expression, unpacked.clone()))
+    syncable::check(&data_type)
+        .map_err(|why| Error::Mapping(format!("field `{name}` of {place} {why}")))?;
+    Ok(unpack(output.expression.clone(), &data_type))
 }
 
-fn unpacked(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => unpacked(values),
-        DataType::RunEndEncoded(_, values) => unpacked(values.data_type()),
-        other => other,
+/// A delete names its record by the key, and a path and a person have words for scalars alone.
+fn check_keys(
+    model: &Model,
+    fields: &[FieldInfo],
+    key: &[usize],
+    primary_key: &[usize],
+) -> Result<(), Error> {
+    let nested = |index: usize| syncable::nested_kind(&fields[index].data_type);
+    let found = primary_key.iter().zip(&model.primary_key);
+    let found = found.filter_map(|(index, column)| nested(*index).zip(Some(column))).next();
+    if let Some((kind, column)) = found {
+        return Err(Error::Definition(format!(
+            "column `{column}` of the primary key of model `{}` is a {kind}; a key is made of scalars, so select the parts \
+             of it that identify a row as columns of their own",
+            model.name
+        )));
+    }
+    let found = key.iter().filter_map(|index| nested(*index).zip(Some(&fields[*index].name)));
+    match found.into_iter().next() {
+        None => Ok(()),
+        Some((kind, name)) => Err(Error::Mapping(format!(
+            "field `{name}` of the key is a {kind}; a key is made of scalars, so say with `key` which fields of scalars \
+             identify a record"
+        ))),
     }
 }
 

@@ -29,8 +29,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unpack;
 mod volatile;
 mod watched;
+mod weights;
 
 pub use cancel::{Canceller, Cancels};
 pub use csv::check_type_name;

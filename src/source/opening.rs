@@ -11,6 +11,7 @@ use super::pins::Pins;
 use super::reader::Settings;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
+use super::weights::Weights;
 use super::{csv, parquet, postgres};
 use crate::domain::sync::Model;
 use crate::shutdown::blocking;
@@ -39,8 +40,8 @@ pub(super) async fn open(
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
     for watched in watch(tables).await? {
-        let (provider, row_bytes) = of_files(state, &watched, pins).await?;
-        opened.push(Opened { provider, watched: Watched::Files(watched), row_bytes });
+        let (provider, weights) = of_files(state, &watched, pins).await?;
+        opened.push(Opened { provider, watched: Watched::Files(watched), weights });
     }
     Ok(opened)
 }
@@ -73,17 +74,20 @@ pub(super) async fn query(
     let ended = Arc::new(Ended::new(place));
     let watched = Watched::Query(Arc::clone(&ended));
     let provider = Arc::new(DatabaseTable { scan: Arc::new(scan), ended });
-    Ok(Opened { provider, watched, row_bytes: 0 })
+    Ok(Opened { provider, watched, weights: Weights::new() })
 }
 
 async fn of_files(
     state: &dyn Session,
     watched: &WatchedFiles,
     pins: &mut Pins,
-) -> Result<(Arc<dyn TableProvider>, usize), Error> {
+) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let WatchedFiles { table, files, .. } = watched;
     match &table.format {
         Format::Parquet => parquet::open(state, &table.name, files).await,
-        Format::Csv(csv) => Ok((Arc::new(csv::open(&table.name, csv, files, pins).await?), 0)),
+        Format::Csv(csv) => {
+            let provider = csv::open(&table.name, csv, files, pins).await?;
+            Ok((Arc::new(provider), Weights::new()))
+        }
     }
 }

@@ -22,6 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::Error;
+use super::weights::{Weight, Weights};
 use crate::domain::file::FileFact;
 
 /// Footers read at once.
@@ -30,13 +31,12 @@ const FOOTERS: usize = 8;
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Reads the footers and makes a table of the files; and how many bytes its rows take when they are decoded, those of the row
-/// group with the widest ones, as the footers have it.
+/// Reads the footers and makes a table of the files, with the weights of its columns.
 pub(super) async fn open(
     state: &dyn Session,
     table: &str,
     files: &[FileFact],
-) -> Result<(Arc<dyn TableProvider>, usize), Error> {
+) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
     let store = state
         .runtime_env()
@@ -48,7 +48,12 @@ pub(super) async fn open(
         .buffered(FOOTERS)
         .try_collect::<Vec<_>>()
         .await?;
-    let (schemas, widths): (Vec<_>, Vec<_>) = footers.into_iter().unzip();
+    let mut weights = Weights::new();
+    for (name, weight) in footers.iter().flat_map(|(_, weights)| weights) {
+        let known = weights.entry(name.clone()).or_default();
+        *known = known.max(*weight);
+    }
+    let schemas: Vec<_> = footers.into_iter().map(|(schema, _)| schema).collect();
     let merged = merge(table, files, &schemas)?;
     let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
         without_pruning(format)
@@ -61,7 +66,7 @@ pub(super) async fn open(
         .with_schema(Arc::new(merged));
     let listing =
         ListingTable::try_new(config).map_err(|error| damaged(table, &files[0].path, &error))?;
-    Ok((Arc::new(listing), widths.into_iter().max().unwrap_or(0)))
+    Ok((Arc::new(listing), weights))
 }
 
 /// Reads every row group and page whatever the filters are. Statistics leave NaN out, so that a row group of 1.0 and NaN
@@ -100,7 +105,7 @@ fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
     })
 }
 
-/// The schema of one file, and how many bytes one of its rows takes.
+/// The schema of one file, and the weights of its columns.
 async fn footer(
     state: &dyn Session,
     format: &ParquetFormat,
@@ -108,7 +113,7 @@ async fn footer(
     table: &str,
     file: &FileFact,
     url: &ListingTableUrl,
-) -> Result<(Arc<Schema>, usize), Error> {
+) -> Result<(Arc<Schema>, Weights), Error> {
     if file.size == 0 {
         return Err(Error::Damaged(format!(
             "table `{table}`: file `{}` is empty; put the whole Parquet file there",
@@ -125,9 +130,50 @@ async fn footer(
         .with_file_metadata_cache(Some(cache));
     let metadata = metadata.fetch_metadata().await.map_err(broken)?;
     let schema = format.infer_schema(state, store, std::slice::from_ref(&object)).await;
-    let width = |group: &RowGroupMetaData| group.total_byte_size() / group.num_rows().max(1);
-    let width = metadata.row_groups().iter().map(width).max().unwrap_or(0);
-    Ok((schema.map_err(broken)?, usize::try_from(width).unwrap_or(0)))
+    let schema = schema.map_err(broken)?;
+    let weights = weights(&schema, metadata.row_groups());
+    Ok((schema, weights))
+}
+
+/// Values are as heavy as they are without compression; where dictionaries or runs have them in fewer bytes, as heavy as their
+/// type or, where the file says it, their texts.
+fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> Weights {
+    let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let width = |field: &Arc<Field>| Weight { value: width(field.data_type()), chunk: 0 };
+    let mut weights: Weights =
+        schema.fields().iter().map(|field| (field.name().clone(), width(field))).collect();
+    for group in groups {
+        let mut of_group = Weights::new();
+        let rows = bytes(group.num_rows()).max(1);
+        for column in group.columns() {
+            let name = column.column_path().parts().first().cloned().unwrap_or_default();
+            let weight: &mut Weight = of_group.entry(name).or_default();
+            // A nested column has a chunk for each of its leaves.
+            let texts = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+            weight.add(Weight {
+                value: bytes(column.uncompressed_size().max(texts)).div_ceil(rows),
+                chunk: bytes(column.compressed_size()),
+            });
+        }
+        for (name, weight) in of_group {
+            let known = weights.entry(name).or_default();
+            *known = weight.max(*known);
+        }
+    }
+    weights
+}
+
+/// Bytes that each value of the type takes in memory, whatever it is; of what has any length, where it lies.
+fn width(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeBinary(length) => usize::try_from(*length).unwrap_or(0),
+        DataType::FixedSizeList(item, length) => {
+            usize::try_from(*length).unwrap_or(0).saturating_mul(width(item.data_type()))
+        }
+        DataType::Struct(members) => members.iter().map(|member| width(member.data_type())).sum(),
+        DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
+        other => other.primitive_width().unwrap_or(1),
+    }
 }
 
 /// The first file's schema, a column nullable where it is in any file.

@@ -4,6 +4,7 @@
 //! Nothing is spawned here: the streams do their work where they are polled, and the work of planning and of inferring
 //! types is done by the future of [`Reader::open`], which can be dropped at any time.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ use super::statement::{self, Checked};
 use super::table::{Known, Opened};
 use super::volatile::volatile;
 use super::watched::Watched;
-use super::{database, opening, postgres, session};
+use super::weights::Weights;
+use super::{database, opening, postgres, session, weights};
 use crate::domain::sync::{Model, Reads};
 
 /// What a read may use.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub batch_size: usize,
     /// Bytes that sorts, groups and joins of one query may hold.
     pub memory_limit: usize,
+    /// Bytes that are read and not decoded yet, in all streams together; of each one row group is there, whatever its size.
+    pub undecoded: usize,
     /// Where sorts and groups beyond that may spill, unencrypted; without it such a query fails.
     pub spill: Option<PathBuf>,
     /// What databases are told who reads.
@@ -50,11 +54,12 @@ pub struct Settings {
 
 impl Settings {
     /// Batches of 8192 rows, no spilling, and nobody who cancels.
-    pub fn new(partitions: usize, memory_limit: usize) -> Self {
+    pub fn new(partitions: usize, memory_limit: usize, undecoded: usize) -> Self {
         Settings {
             partitions,
             batch_size: 8192,
             memory_limit,
+            undecoded,
             spill: None,
             name: "counterflow".to_owned(),
             cancels: Cancels::default(),
@@ -97,6 +102,8 @@ pub struct Reading {
 struct Begun {
     plan: LogicalPlan,
     watched: Vec<Watched>,
+    /// Of the tables that say so, by their names.
+    weights: HashMap<TableReference, Weights>,
     /// As [`Reading::source`].
     source: String,
     called_for_tables: Vec<String>,
@@ -134,7 +141,7 @@ impl Reader {
             Some((source, database)) => self.ask(source, database, model, pins).await?,
             None => self.begin(model, &context, pins.clone()).await?,
         };
-        let Begun { plan, watched, source, called_for_tables, pins } = begun;
+        let Begun { plan, watched, weights, source, called_for_tables, pins } = begun;
         let (proof, state) = (Proof::of(watched), context.state());
         let projected = mapping::project(&state, model, plan, selection)?;
         let placeholders = projected.plan.get_parameter_names().map_err(invalid)?;
@@ -151,15 +158,18 @@ impl Reader {
         volatile.extend(called_for_tables.into_iter().filter(|name| !is_pure(name)));
         volatile.sort();
         volatile.dedup();
-        let physical = state
-            .create_physical_plan(&projected.plan)
-            .await
-            .map_err(|error| unplannable(&error, &model.name, &place))?;
+        let unplannable = |error: DataFusionError| unplannable(&error, &model.name, &place);
+        let optimized = state.optimize(&projected.plan).map_err(unplannable)?;
+        let undecoded = self.settings.undecoded;
+        let state = weights::bound(state, &optimized, &weights, undecoded).map_err(unplannable)?;
+        let planner = Arc::clone(state.query_planner());
+        let physical = planner.create_physical_plan(&optimized, &state).await;
+        let physical = physical.map_err(unplannable)?;
         Ok(Reading {
             fields: as_read(projected.fields, &physical),
             key: projected.key,
             primary_key: projected.primary_key,
-            partitions: streams(&physical, &context.task_ctx(), &model.name),
+            partitions: streams(&physical, &state.task_ctx(), &model.name),
             facts: proof.facts(),
             proof,
             pins,
@@ -186,6 +196,7 @@ impl Reader {
         Ok(Begun {
             plan,
             watched: vec![opened.watched],
+            weights: HashMap::new(),
             source: source.described(&[]).to_string(),
             called_for_tables: Vec::new(),
             pins: pins.clone(),
@@ -202,11 +213,12 @@ impl Reader {
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
         let opened = opening::open(&context.state(), &read, &mut pins).await?;
-        session::bound_batches(context, opened.iter().map(|table| table.row_bytes).sum());
+        let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
-            let Opened { provider, watched: of_table, .. } = table;
+            let Opened { provider, watched: of_table, weights: of_columns } = table;
             watched.push(of_table);
+            weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
                 .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;
         }
@@ -216,6 +228,7 @@ impl Reader {
         Ok(Begun {
             plan,
             watched,
+            weights,
             source: known.described(&read),
             called_for_tables: checked.called_for_tables,
             pins,
@@ -256,7 +269,7 @@ impl Reader {
         }
         match model.sql.contains('\0') {
             true => Err(Error::Definition(format!("{place} has a NUL in its SQL; remove it"))),
-            false => Ok(Some((source, database))),
+            false => Ok(Some((source, &**database))),
         }
     }
 

@@ -16,11 +16,6 @@ use super::arithmetic;
 use super::error::{Error, planning};
 use super::reader::Settings;
 
-/// Bytes of a batch, roughly.
-const BATCH_BYTES: usize = 2 << 20;
-/// Rows of a batch, however wide they are: what is done once for each batch has to be worth it.
-const LEAST_ROWS: usize = 64;
-
 /// Parquet's old INT96 holds a time of any year. In nanoseconds, as it would be read otherwise, 64 bits reach from 1677 to
 /// 2262, and the 9999-12-31 of Spark and Hive wraps around to another year; in microseconds only digits beyond those are lost.
 const INT96_UNIT: &str = "us";
@@ -56,16 +51,6 @@ pub(super) fn register(
         }
     }
     context.register_table(name.clone(), table).map(drop)
-}
-
-/// Has batches hold no more rows than fit into so many bytes: several of them are on their way in each stream of a read.
-pub(super) fn bound_batches(context: &SessionContext, row_bytes: usize) {
-    let rows = (BATCH_BYTES / row_bytes.max(1)).max(LEAST_ROWS);
-    let state = context.state_ref();
-    let mut state = state.write();
-    let config = state.config_mut();
-    let rows = rows.min(config.batch_size());
-    *config = std::mem::take(config).with_batch_size(rows);
 }
 
 /// Statistics of files are not collected, and filters found while a query runs (the threshold of an ORDER BY with a

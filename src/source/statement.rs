@@ -6,8 +6,8 @@ use datafusion::common::TableReference;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    Visit, Visitor,
+    Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
@@ -180,7 +180,8 @@ impl Visitor for Check {
             ("EXCLUDE after the columns", select.exclude.is_some()),
             ("AS STRUCT or AS VALUE", select.value_table_mode.is_some()),
             ("a modifier of SELECT", select.select_modifiers.is_some()),
-        ])
+        ])?;
+        told_apart(select)
     }
 
     fn pre_visit_statement(&mut self, _statement: &Statement) -> ControlFlow<String> {
@@ -287,6 +288,48 @@ fn body(body: &SetExpr) -> ControlFlow<String> {
         SetExpr::Table(_) => {
             ControlFlow::Break("uses TABLE; write SELECT * FROM instead".to_owned())
         }
+    }
+}
+
+/// Of two tables that both go by `orders`, DataFusion takes whichever comes first for `orders.id`, and even for `eu.orders.id`.
+fn told_apart(select: &Select) -> ControlFlow<String> {
+    let mut called: Vec<(String, String)> = Vec::new();
+    for from in &select.from {
+        call(&from.relation, &mut called);
+        from.joins.iter().for_each(|join| call(&join.relation, &mut called));
+    }
+    called.sort();
+    called.dedup();
+    match called.windows(2).find(|two| two[0].0 == two[1].0) {
+        Some([(name, one), (_, other)]) => ControlFlow::Break(format!(
+            "reads `{one}` and `{other}`, which both go by `{name}` in one SELECT; give each an alias with AS"
+        )),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// Appends by which name the columns of a table can be meant, and which table it is.
+fn call(factor: &TableFactor, called: &mut Vec<(String, String)>) {
+    let plain = |ident: &Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. } => {
+            let name = plain(&alias.name);
+            called.push((name.clone(), name));
+        }
+        TableFactor::Table { name, .. } => {
+            let parts: Vec<String> =
+                name.0.iter().filter_map(|part| part.as_ident()).map(plain).collect();
+            called.extend(parts.last().map(|last| (last.clone(), parts.join("."))));
+        }
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            call(&table_with_joins.relation, called);
+            table_with_joins.joins.iter().for_each(|join| call(&join.relation, called));
+        }
+        _ => {}
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::definition::Definition;
 use super::watched::Watched;
+use super::weights::Weights;
 
 /// The sources of a model.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ pub(super) struct Opened {
     pub provider: Arc<dyn TableProvider>,
     /// What proves the end of its read.
     pub watched: Watched,
-    /// About how many bytes a decoded row takes; 0 where the batches of its scan are bounded by their bytes.
-    pub row_bytes: usize,
+    /// Of its columns, where its scan does not bound what it holds by itself.
+    pub weights: Weights,
 }
 
 impl<'d> Known<'d> {

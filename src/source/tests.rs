@@ -13,7 +13,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 
 use super::definition::{Access, Csv, Definition, Files, Format, Table};
-use super::{Error, Pins, Reader, Reading, Selection, Settings};
+use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
 mod flights;
@@ -22,9 +22,10 @@ mod keys;
 mod statistics;
 mod values;
 mod volatile;
+mod weights;
 
 fn settings() -> Settings {
-    Settings::new(2, 256 << 20)
+    Settings::new(2, 256 << 20, 128 << 20)
 }
 
 fn csv() -> Csv {
@@ -232,26 +233,6 @@ async fn globs_are_read_whole_and_files_that_differ_are_named() {
 }
 
 #[tokio::test]
-async fn wide_rows_come_in_small_batches_and_narrow_ones_as_many_as_are_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("people.parquet");
-    let reader = reader(vec![table("people", &path, Format::Parquet)]);
-    for (width, most) in [(10, 8192), (20_000, 104)] {
-        let texts = (0..3_000).map(|row| format!("{row:0width$}"));
-        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
-        write_parquet(&path, vec![("id", integers(&Vec::from_iter(0..3_000))), ("text", texts)]);
-        let model = model("SELECT id, text FROM people", &["id"]);
-        let mut reading =
-            reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
-        let read = batches(&mut reading).await.unwrap();
-        let rows = read.iter().map(RecordBatch::num_rows);
-        assert_eq!(rows.clone().sum::<usize>(), 3_000);
-        let largest = rows.max().unwrap();
-        assert!(largest <= most && largest > most / 8, "{largest} rows of {width} bytes");
-    }
-}
-
-#[tokio::test]
 async fn a_cut_or_empty_parquet_file_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
@@ -372,7 +353,7 @@ async fn models_that_are_wrong_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn dictionaries_are_unpacked_and_nested_columns_refused() {
+async fn dictionaries_are_unpacked_at_any_depth_and_no_key_is_nested() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let words: DictionaryArray<Int8Type> = vec![Some("x"), None, Some("x")].into_iter().collect();
@@ -387,21 +368,25 @@ async fn dictionaries_are_unpacked_and_nested_columns_refused() {
         ],
     );
     let reader = reader(vec![table("people", &path, Format::Parquet)]);
-    let flat = model(
-        "select id, word, arrow_cast(text, 'Dictionary(Int32, Utf8)') as t from people",
+    let all = model(
+        "select id, word, tags, arrow_cast(text, 'Dictionary(Int32, Utf8)') as t,
+           named_struct('words', [word, arrow_cast(text, 'Dictionary(Int8, Utf8)')]) as deep from people",
         &["id"],
     );
-    let mut reading = reader.open(&flat, &Selection::default(), &Pins::default()).await.unwrap();
-    assert!(
-        reading.fields.iter().all(|field| !matches!(field.data_type, DataType::Dictionary(..)))
-    );
+    let mut reading = reader.open(&all, &Selection::default(), &Pins::default()).await.unwrap();
+    let is_unpacked = |field: &FieldInfo| !field.data_type.to_string().contains("Dictionary");
+    assert!(reading.fields.iter().all(is_unpacked), "{:?}", reading.fields);
     let batches = batches(&mut reading).await.unwrap();
     for (field, column) in reading.fields.iter().zip(batches[0].columns()) {
         assert_eq!(&field.data_type, column.data_type());
     }
-    let error =
-        refusal(&reader, &model("select * from people", &["id"]), &Selection::default()).await;
-    assert!(error.contains("`tags`") && error.contains("scalar parts"), "{error}");
+    let by = |key: &str| Selection { key: vec![key.to_owned()], ..Selection::default() };
+    let error = refusal(&reader, &all, &by("deep")).await;
+    assert!(error.contains("field `deep` of the key is a struct"), "{error}");
+    for column in ["tags", "deep"] {
+        let error = refusal(&reader, &model(&all.sql, &[column]), &by("id")).await;
+        assert!(error.contains(&format!("column `{column}` of the primary key")), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -418,7 +403,7 @@ async fn a_failing_query_does_not_show_the_value_it_failed_on() {
 
 #[tokio::test]
 async fn a_query_beyond_its_memory_fails_with_advice() {
-    let reader = Reader::new(vec![lake(Vec::new())], Settings::new(2, 1 << 20));
+    let reader = Reader::new(vec![lake(Vec::new())], Settings::new(2, 1 << 20, 1 << 20));
     let model = model("select value as id from range(0, 1000000) order by id desc", &["id"]);
     let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap();
     let error = rows(&mut reading).await.unwrap_err();

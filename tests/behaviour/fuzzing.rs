@@ -155,6 +155,11 @@ fn no_mutated_answer_delivers_what_it_does_not_say() {
 }
 
 #[test]
+fn no_mutated_nested_value_depends_on_what_carries_it() {
+    mutations_of("nested");
+}
+
+#[test]
 fn no_mutated_snapshot_is_more_than_damaged() {
     mutations_of("snapshot");
 }

@@ -88,6 +88,16 @@ pub const PLANTED: &[Row] = &[
     ("negative_zero_differs", "the same values in other types are sent no second time", "I8: "),
     ("decimal_scale_differs", "the same values in other types are sent no second time", "I8: "),
     (
+        "map_order_differs",
+        "a nested value in another order or layout is sent no second time",
+        "I8: ",
+    ),
+    (
+        "struct_member_order_differs",
+        "a nested value in another order or layout is sent no second time",
+        "I8: ",
+    ),
+    (
         "rename_of_column_missed",
         "a column that is renamed sends every row under its new name",
         "I11: ",

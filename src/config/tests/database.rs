@@ -23,7 +23,7 @@ fn config(postgres: &str) -> Result<Config, Problems> {
 fn definition(postgres: &str) -> Definition {
     let config = config(postgres).unwrap_or_else(|problems| panic!("{postgres}: {problems}"));
     match &config.sources["lake"].access {
-        Access::Postgres(definition) => definition.clone(),
+        Access::Postgres(definition) => (**definition).clone(),
         Access::Files(_) => panic!("it is a database"),
     }
 }

@@ -44,7 +44,13 @@ fn what_is_wrong_with_the_sources_of_a_model_is_named() {
             "`lake` stands here twice",
             "keep one",
         ),
-        ("source: lake", "sources: []", "models.active.sources", "", ""),
+        (
+            "source: lake",
+            "sources: []",
+            "models.active.sources",
+            "the list is too short",
+            "give at least 1",
+        ),
         (
             "source: lake",
             "source: lake\n    sources: [lake]",

@@ -45,6 +45,8 @@ pub enum Why {
     EmptyInPath,
     #[error("`.` and `..` cannot name a record in a path")]
     DotsInPath,
+    #[error("a list, a struct or a map cannot name a record in a path")]
+    NestedInPath,
     #[error("the path is longer than {LONGEST_PATH} bytes")]
     PathTooLong,
 }
@@ -164,6 +166,7 @@ impl Encoder {
 fn append_step(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Why> {
     match value {
         Value::Null | Value::Text("") => return Err(Why::EmptyInPath),
+        Value::List(_) | Value::Struct(_) | Value::Map(_) => return Err(Why::NestedInPath),
         Value::Text(text) => {
             for byte in text.bytes() {
                 percent_encode(byte, out);
@@ -199,11 +202,15 @@ fn percent_encode(byte: u8, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::i256;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, ListArray};
+    use arrow::datatypes::{Int64Type, i256};
     use serde_json::json;
 
     use super::*;
     use crate::destination::http::template::{self, Scope};
+    use crate::domain::column::Column;
 
     fn encoder(path: &str, body: Option<serde_json::Value>, is_delete: bool) -> Encoder {
         let fields = ["id", "name"].map(str::to_owned).to_vec();
@@ -280,7 +287,10 @@ mod tests {
     fn a_value_that_would_bend_the_path_to_another_object_is_refused() {
         let encoder = encoder("/c/{{record.id}}", None, true);
         let long = "x".repeat(9000);
+        let list: ArrayRef =
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1)])]));
         for (value, why) in [
+            (Column::new(&list).expect("a list").value(0), Why::NestedInPath),
             (Value::Text(""), Why::EmptyInPath),
             (Value::Null, Why::EmptyInPath),
             (Value::Binary(b""), Why::EmptyInPath),

@@ -192,6 +192,11 @@ fn one_line(text: &str, longest: usize) -> String {
     }
 }
 
+/// Whether what follows a string makes it a name: not with a blank behind the colon, for then it is the key of a map.
+fn is_name(behind: &[u8]) -> bool {
+    behind.first() == Some(&b':') && behind.get(1) != Some(&b' ')
+}
+
 /// Calls `found` with every string and number of JSON that we made ourselves, names left out, and whether it is a number.
 fn scalars(json: &[u8], found: &mut impl FnMut(&str, bool)) {
     let mut place = 0;
@@ -199,7 +204,7 @@ fn scalars(json: &[u8], found: &mut impl FnMut(&str, bool)) {
         let start = place;
         if byte == b'"' {
             place = end_of_string(json, start);
-            if json.get(place) != Some(&b':') {
+            if !is_name(&json[place..]) {
                 let raw = &json[start..place];
                 match serde_json::from_slice::<String>(raw) {
                     Ok(text) => found(&text, false),
@@ -239,6 +244,14 @@ mod tests {
     fn cleaned(text: &str) -> String {
         let constants = ["contact".to_owned()];
         Scrub::new(BODY, Some("/c/k%20ey9"), &constants, &["s3cr3t-token"]).message(text)
+    }
+
+    #[test]
+    fn the_keys_of_a_map_are_values_and_the_names_of_members_are_not() {
+        let body = br#"{"id":7,"home":{"city":"Berlin"},"points":{"ann@example.com": [1],"b": {"x":true}}}"#;
+        let cleaned = |text: &str| Scrub::new(body, None, &[], &[]).message(text);
+        assert_eq!(cleaned("no player Ann@Example.com"), "no player ***");
+        assert_eq!(cleaned("home.city is not Berlin"), "home.city is not ***");
     }
 
     #[test]

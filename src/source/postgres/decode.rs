@@ -8,16 +8,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+    Array as _, ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
     Decimal256Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    IntervalMonthDayNanoBuilder, RecordBatch, RecordBatchOptions, StringViewBuilder,
+    IntervalMonthDayNanoBuilder, ListArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder, UInt64Builder,
 };
-use datafusion::arrow::datatypes::{IntervalMonthDayNano, SchemaRef, i256};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::datatypes::{Field, IntervalMonthDayNano, SchemaRef, i256};
 
 use super::frames::Row;
 use super::numeric::{self, Unfit};
-use super::wire::Wire;
+use super::wire::{Asked, Wire};
 use crate::source::error::Error;
 
 /// Days from 1970-01-01, where days are counted from here, to 2000-01-01.
@@ -38,6 +39,8 @@ enum Wrong {
     NotANumber,
     /// It has more digits than any number here.
     TooLong,
+    /// It is an array of more than one dimension.
+    Dimensions,
     /// It lies outside of what times here reach to.
     TooFar,
 }
@@ -46,7 +49,6 @@ enum Wrong {
 pub struct Decoder {
     columns: Vec<Column>,
     schema: SchemaRef,
-    is_infinity_null: bool,
     most_rows: usize,
     rows: usize,
     bytes: usize,
@@ -55,8 +57,17 @@ pub struct Decoder {
 
 struct Column {
     wire: Wire,
+    /// Where each row's list ends among the values, if rows are lists.
+    lists: Option<Lists>,
     builder: Builder,
+    is_infinity_null: bool,
     text: String,
+}
+
+#[derive(Default)]
+struct Lists {
+    lengths: Vec<usize>,
+    are_there: Vec<bool>,
 }
 
 enum Builder {
@@ -105,17 +116,22 @@ macro_rules! with {
 impl Decoder {
     /// Of rows with these columns; `place` is the model, for messages.
     pub fn new(
-        wires: impl IntoIterator<Item = Wire>,
+        asked: impl IntoIterator<Item = Asked>,
         schema: SchemaRef,
         is_infinity_null: bool,
         most_rows: usize,
         place: String,
     ) -> Decoder {
-        let column = |wire: Wire| Column { wire, builder: Builder::new(wire), text: String::new() };
-        Decoder {
-            columns: wires.into_iter().map(column).collect(),
-            schema,
+        let column = |asked: Asked| Column {
+            wire: asked.wire,
+            lists: asked.is_list.then(Lists::default),
+            builder: Builder::new(asked.wire),
             is_infinity_null,
+            text: String::new(),
+        };
+        Decoder {
+            columns: asked.into_iter().map(column).collect(),
+            schema,
             most_rows,
             rows: 0,
             bytes: 0,
@@ -125,7 +141,6 @@ impl Decoder {
 
     /// Takes a row of as many fields as there are columns.
     pub fn row(&mut self, row: Row<'_>) -> Result<(), Error> {
-        let is_infinity_null = self.is_infinity_null;
         let mut fields = self.columns.iter_mut().zip(row.fields()).enumerate();
         let wrong = fields.find_map(|(position, (column, field))| {
             let Some(field) = field else {
@@ -133,14 +148,7 @@ impl Decoder {
                 return None;
             };
             self.bytes += field.len();
-            match column.add(field) {
-                Ok(()) => None,
-                Err(Wrong::Infinite) if is_infinity_null && column.is_temporal() => {
-                    column.null();
-                    None
-                }
-                Err(wrong) => Some((position, wrong)),
-            }
+            column.add(field).err().map(|wrong| (position, wrong))
         });
         self.rows += 1;
         wrong.map_or(Ok(()), |(position, wrong)| Err(self.misfit(position, wrong)))
@@ -190,6 +198,9 @@ impl Decoder {
                 "a number with more than 38 digits before or behind its point; cast it: `{name}::text`, or to a \
                  `numeric(p,s)`"
             ),
+            Wrong::Dimensions => {
+                format!("an array of several dimensions; write `to_jsonb({name})`")
+            }
             Wrong::TooFar => {
                 format!("a time that is too far away to be kept; cast it: `{name}::text`")
             }
@@ -237,18 +248,68 @@ impl Builder {
 
 impl Column {
     fn null(&mut self) {
+        match &mut self.lists {
+            Some(lists) => {
+                lists.lengths.push(0);
+                lists.are_there.push(false);
+            }
+            None => self.null_value(),
+        }
+    }
+
+    fn null_value(&mut self) {
         with!(&mut self.builder, |builder| builder.append_null());
     }
 
     fn finish(&mut self) -> ArrayRef {
-        with!(&mut self.builder, |builder| Arc::new(builder.finish()))
+        let values: ArrayRef = with!(&mut self.builder, |builder| Arc::new(builder.finish()));
+        let Some(lists) = self.lists.as_mut().map(std::mem::take) else { return values };
+        let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(lists.lengths);
+        Arc::new(ListArray::new(item, offsets, values, Some(lists.are_there.into())))
+    }
+
+    fn add(&mut self, field: &[u8]) -> Result<(), Wrong> {
+        if self.lists.is_none() {
+            return self.add_value(field);
+        }
+        let mut items = items(field)?;
+        let mut length = 0;
+        while let Some((size, rest)) = items.split_first_chunk::<4>() {
+            items = rest;
+            length += 1;
+            match i32::from_be_bytes(*size) {
+                -1 => self.null_value(),
+                size => {
+                    let size = usize::try_from(size).map_err(|_| Wrong::Malformed)?;
+                    let (item, rest) = items.split_at_checked(size).ok_or(Wrong::Malformed)?;
+                    items = rest;
+                    self.add_value(item)?;
+                }
+            }
+        }
+        if let Some(lists) = &mut self.lists {
+            lists.lengths.push(length);
+            lists.are_there.push(true);
+        }
+        Ok(())
+    }
+
+    fn add_value(&mut self, field: &[u8]) -> Result<(), Wrong> {
+        match self.add_finite(field) {
+            Err(Wrong::Infinite) if self.is_infinity_null && self.is_temporal() => {
+                self.null_value();
+                Ok(())
+            }
+            added => added,
+        }
     }
 
     fn is_temporal(&self) -> bool {
         matches!(self.wire, Wire::Date | Wire::Timestamp | Wire::TimestampTz | Wire::Interval)
     }
 
-    fn add(&mut self, field: &[u8]) -> Result<(), Wrong> {
+    fn add_finite(&mut self, field: &[u8]) -> Result<(), Wrong> {
         match &mut self.builder {
             Builder::Boolean(builder) => builder.append_value(fixed::<1>(field)? != [0]),
             Builder::Int16(builder) => builder.append_value(i16::from_be_bytes(fixed(field)?)),
@@ -282,6 +343,18 @@ impl Column {
             },
         }
         Ok(())
+    }
+}
+
+/// The items of an array of one dimension, each with its length before it. Where it begins to count is lost.
+fn items(field: &[u8]) -> Result<&[u8], Wrong> {
+    let word = |at: usize| -> Result<i32, Wrong> {
+        Ok(i32::from_be_bytes(fixed(field.get(at..at + 4).ok_or(Wrong::Malformed)?)?))
+    };
+    match word(0)? {
+        0 => Ok(&[]),
+        1 => field.get(20..).ok_or(Wrong::Malformed),
+        _ => Err(Wrong::Dimensions),
     }
 }
 

@@ -33,6 +33,10 @@ pub fn planning(error: &Failure, place: &str) -> Error {
         Some("08" | "53" | "57" | "40" | "58") => reading(error, place),
         _ if code == "55P03" => reading(error, place),
         _ if code == "25006" => writes(place),
+        _ if code == "42501" => Error::Definition(format!(
+            "{place} is refused by the server: {message} ({code}); grant it, or, where policies hide rows and that is meant, say \
+             `row_security: apply` at the source"
+        )),
         _ if message.contains("multiple commands") => {
             Error::Definition(format!("{place} has several statements; give it one SELECT"))
         }

@@ -96,11 +96,9 @@ impl Link {
         };
         self.connection = None;
         // What came before the end may be the answer, or say why it ended.
-        match (futures::poll!(work), ended) {
-            (std::task::Poll::Ready(Err(error)), Err(cause)) if error.is_closed() => Err(cause),
-            (std::task::Poll::Ready(done), _) => done,
-            (std::task::Poll::Pending, Err(cause)) => Err(cause),
-            (std::task::Poll::Pending, Ok(())) => Err(Failure::__private_api_timeout()),
+        match (work.await, ended) {
+            (Err(error), Err(cause)) if error.is_closed() => Err(cause),
+            (done, _) => done,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Scan {
                     ));
                 }
             };
-            fields.push(Field::new(name, asked.wire.data_type(), true));
+            fields.push(Field::new(name, asked.data_type(), true));
             columns.push(asked);
         }
         // As a table it can be nothing but one query; nothing of this is executed.
@@ -126,9 +126,9 @@ impl Scan {
         let copy = self.copy(&columns);
         let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
         let mut answer = Box::pin(answer.await?);
-        let wires = columns.iter().map(|column| self.columns[*column].wire);
+        let asked = columns.iter().map(|column| self.columns[*column]);
         let is_infinity_null = self.is_infinity_null;
-        let mut decoder = Decoder::new(wires, schema, is_infinity_null, most_rows, place.clone());
+        let mut decoder = Decoder::new(asked, schema, is_infinity_null, most_rows, place.clone());
         let mut frames = Frames::default();
         loop {
             let piece = session.drive(place, answer.try_next(), reading).await;

@@ -2,7 +2,9 @@
 //!
 //! Not responsible for bytes (`decode`). What has no form of its own here is asked for as text, as the server prints it.
 
-use datafusion::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use tokio_postgres::types::{Kind, Type};
 
 use super::numeric::WIDEST;
@@ -49,6 +51,8 @@ pub struct Asked {
     pub wire: Wire,
     /// What it is cast to first.
     pub cast: Option<&'static str>,
+    /// Each value is a list of such.
+    pub is_list: bool,
 }
 
 /// How a column of this type is asked for.
@@ -72,7 +76,7 @@ pub fn asked(kind: &Type, modifier: i32) -> Result<Asked, &'static str> {
         Type::MONEY => {
             let (precision, scale) = WIDEST;
             let wire = Wire::Numeric { precision, scale };
-            return Ok(Asked { wire, cast: Some("numeric") });
+            return Ok(Asked { wire, cast: Some("numeric"), is_list: false });
         }
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::XML | Type::UNKNOWN => {
             Wire::Text
@@ -98,14 +102,20 @@ pub fn asked(kind: &Type, modifier: i32) -> Result<Asked, &'static str> {
         _ => match kind.kind() {
             Kind::Enum(_) => Wire::Text,
             Kind::Domain(base) => return asked(base, modifier),
+            Kind::Array(item) => match asked(item, modifier)? {
+                item if item.cast.is_none() && !item.is_list => {
+                    return Ok(Asked { is_list: true, ..item });
+                }
+                _ => return Ok(as_text()),
+            },
             _ => return Ok(as_text()),
         },
     };
-    Ok(Asked { wire, cast: None })
+    Ok(Asked { wire, cast: None, is_list: false })
 }
 
 fn as_text() -> Asked {
-    Asked { wire: Wire::Text, cast: Some("text") }
+    Asked { wire: Wire::Text, cast: Some("text"), is_list: false }
 }
 
 /// Precision and scale of a `numeric`; none where it has more digits than any number here.
@@ -124,8 +134,18 @@ fn digits(modifier: i32) -> Option<(u8, i8)> {
     Some((u8::try_from(precision).ok()?, i8::try_from(scale).ok()?))
 }
 
-impl Wire {
+impl Asked {
     /// What the column's values are here.
+    pub fn data_type(self) -> DataType {
+        match self.is_list {
+            true => DataType::List(Arc::new(Field::new_list_field(self.wire.data_type(), true))),
+            false => self.wire.data_type(),
+        }
+    }
+}
+
+impl Wire {
+    /// What one such value is here.
     pub fn data_type(self) -> DataType {
         /// Digits of a number of 128 bits.
         const NARROW: u8 = 38;
@@ -183,9 +203,11 @@ mod tests {
 
     #[test]
     fn what_has_no_form_here_is_asked_for_as_text_or_refused() {
-        for kind in [Type::POINT, Type::INT4_RANGE, Type::INT4_ARRAY, Type::TS_VECTOR] {
+        for kind in [Type::POINT, Type::INT4_RANGE, Type::POINT_ARRAY, Type::TS_VECTOR] {
             assert_eq!(asked(&kind, -1), Ok(as_text()), "{kind}");
         }
+        let list = asked(&Type::INT4_ARRAY, -1).unwrap();
+        assert_eq!((list.wire, list.is_list), (Wire::Int4, true));
         assert!(asked(&Type::RECORD, -1).unwrap_err().contains("to_jsonb"));
         assert!(asked(&Type::VOID, -1).is_err());
     }

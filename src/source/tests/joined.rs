@@ -44,6 +44,33 @@ async fn tables_of_one_name_in_several_sources_are_joined_and_told_apart() {
 }
 
 #[tokio::test]
+async fn two_tables_that_go_by_one_name_in_a_select_need_aliases() {
+    let folder = folder();
+    let reader = Reader::new(sources(folder.path()), settings());
+    let check = |sql: &str| reader.check(&joined(sql, &["crm", "shop"]));
+    for from in [
+        "crm.people join shop.people on crm.people.id = shop.people.id",
+        "crm.people, shop.people",
+        "crm.people as p join (shop.people join crm.people on true) on true",
+        "crm.people join shop.people as \"people\" on true",
+        "crm.people join (select id from shop.people) as people on true",
+    ] {
+        let error = check(&format!("select people.id from {from}")).unwrap_err().to_string();
+        assert!(error.contains("both go by `people` in one SELECT"), "{from}: {error}");
+        assert!(error.contains("give each an alias with AS"), "{from}: {error}");
+    }
+    for sql in [
+        "select c.id from crm.people as c join shop.people as s on c.id = s.id",
+        "select people.id from crm.people join shop.people as s on people.id = s.id",
+        "with people as (select id from crm.people) select id from people",
+        "select id from crm.people where id in (select people.id from shop.people)",
+        "select id from crm.people union all select id from shop.people",
+    ] {
+        check(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
 async fn facts_and_description_name_the_source_of_each_table_whatever_the_order() {
     let folder = folder();
     let reader = Reader::new(sources(folder.path()), settings());

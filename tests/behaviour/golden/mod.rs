@@ -4,6 +4,7 @@
 //! A test that fails here has found that a state on somebody's disk would be misread: every row would be sent again, or
 //! worse. The golden files of a version are never written anew.
 
+mod nested;
 mod snapshot;
 mod story;
 mod vectors;

@@ -61,7 +61,7 @@ struct FingerprintedRow {
 
 /// A value as the file says it.
 #[derive(Debug, Deserialize)]
-struct Said {
+pub struct Said {
     field: String,
     #[serde(rename = "type")]
     kind: String,
@@ -77,8 +77,13 @@ struct Row {
 }
 
 impl Said {
+    /// Of no field.
+    pub fn new(kind: &str, value: &str) -> Said {
+        Said { field: String::new(), kind: kind.to_owned(), value: value.to_owned() }
+    }
+
     /// A column of this one value.
-    fn array(&self) -> ArrayRef {
+    pub fn array(&self) -> ArrayRef {
         let text = &self.value;
         match self.kind.as_str() {
             "null" => Arc::new(StringArray::from(vec![None::<&str>])),
@@ -145,7 +150,7 @@ fn seconds(nanoseconds: i128) -> i64 {
     i64::try_from(nanoseconds / 1_000_000_000).expect("it fits")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -154,7 +159,7 @@ fn unhex(text: &str) -> Vec<u8> {
     pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-fn encoded(array: &ArrayRef) -> Vec<u8> {
+pub fn encoded(array: &ArrayRef) -> Vec<u8> {
     let mut bytes = Vec::new();
     Column::new(array).expect("a scalar").value(0).encode(&mut bytes);
     bytes
@@ -166,7 +171,7 @@ fn golden<T: serde::de::DeserializeOwned>(folder: PathBuf) -> T {
     serde_json::from_str(&text).expect("the golden file can be read")
 }
 
-fn fingerprint(version: u32, fields: &[(&str, &ArrayRef)]) -> String {
+pub fn fingerprint(version: u32, fields: &[(&str, &ArrayRef)]) -> String {
     let columns: Vec<Column<'_>> =
         fields.iter().map(|(_, array)| Column::new(array).expect("a scalar")).collect();
     let fingerprinter = Fingerprinter::new(version, fields.iter().map(|(name, _)| *name));

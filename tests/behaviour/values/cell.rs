@@ -35,6 +35,11 @@ pub enum Cell {
         days: i32,
         nanoseconds: i64,
     },
+    List(Vec<Cell>),
+    /// The members by their names.
+    Struct(Vec<(String, Cell)>),
+    /// The keys with their values.
+    Map(Vec<(Cell, Cell)>),
 }
 
 /// A day of the proleptic Gregorian calendar, of the years from 1 on.
@@ -71,12 +76,55 @@ impl Cell {
         }
     }
 
-    /// Whether a request can carry it (E6): not NaN, infinities and years beyond 9999.
+    /// Whether a request can carry it (E6): not NaN, infinities and years beyond 9999, nor a map with a key twice.
     pub fn is_sayable(&self) -> bool {
         match self {
             Cell::Float(float) => float.is_finite(),
             Cell::Date(day) | Cell::Moment(day, _) => day.year <= 9999,
+            Cell::List(items) => items.iter().all(Cell::is_sayable),
+            Cell::Struct(members) => members.iter().all(|(_, member)| member.is_sayable()),
+            Cell::Map(entries) => {
+                let is_once = |key: &Cell| entries.iter().filter(|(it, _)| it.is(key)).count() == 1;
+                entries.iter().all(|(key, value)| is_once(key) && value.is_sayable())
+            }
             _ => true,
+        }
+    }
+
+    /// Whether both are one value: zeros have no sign, one NaN is as good as another, and neither members nor entries have an
+    /// order.
+    pub fn is(&self, other: &Cell) -> bool {
+        match (self, other) {
+            (Cell::Float(one), Cell::Float(other)) => {
+                one == other || one.is_nan() && other.is_nan()
+            }
+            (Cell::List(ours), Cell::List(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(one, it)| one.is(it))
+            }
+            (Cell::Struct(ours), Cell::Struct(theirs)) => {
+                is_permuted(ours, theirs, |one, other| one.0 == other.0 && one.1.is(&other.1))
+            }
+            (Cell::Map(ours), Cell::Map(theirs)) => {
+                is_permuted(ours, theirs, |one, other| one.0.is(&other.0) && one.1.is(&other.1))
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The same value said in another way: zeros with the other sign, members and entries from behind.
+    pub fn disguise(&mut self) {
+        match self {
+            Cell::Float(float) if *float == 0.0 => *float = -*float,
+            Cell::List(items) => items.iter_mut().for_each(Cell::disguise),
+            Cell::Struct(members) => {
+                members.reverse();
+                members.iter_mut().for_each(|(_, member)| member.disguise());
+            }
+            Cell::Map(entries) => {
+                entries.reverse();
+                entries.iter_mut().for_each(|(_, value)| value.disguise());
+            }
+            _ => {}
         }
     }
 
@@ -119,6 +167,9 @@ impl Cell {
                 format!("\"P{months}M{days}DT{sign}{time}\"")
             }
             Cell::Float(_) | Cell::Text(_) => unreachable!("these are compared as read"),
+            Cell::List(_) | Cell::Struct(_) | Cell::Map(_) => {
+                unreachable!("these are compared part by part")
+            }
         }
     }
 
@@ -132,6 +183,15 @@ impl Cell {
             _ => Err(format!("`{json}` was sent for the instant {self:?}")),
         }
     }
+}
+
+fn is_permuted<T>(ours: &[T], theirs: &[T], is_same: impl Fn(&T, &T) -> bool) -> bool {
+    let mut left: Vec<&T> = theirs.iter().collect();
+    let mut take = |one| {
+        let found = left.iter().position(|other| is_same(one, other));
+        found.map(|place| left.swap_remove(place)).is_some()
+    };
+    ours.len() == theirs.len() && ours.iter().all(&mut take)
 }
 
 fn pointed(digits: &str, scale: usize) -> String {
@@ -188,38 +248,49 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The fields of a flat JSON object, each with its value as it is written.
+/// The fields of a JSON object, each with its value as it is written.
 pub fn fields(object: &str) -> Vec<(String, String)> {
     serde_json::from_str::<serde_json::Value>(object).expect("a record is JSON");
-    let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let mut rest = inner.expect("a record is an object");
-    let mut fields = Vec::new();
-    while !rest.is_empty() {
-        let name = token(rest);
-        rest = rest[name.len()..].strip_prefix(':').expect("a value follows its name");
-        let value = token(rest);
-        rest = &rest[value.len()..];
-        rest = rest.strip_prefix(',').unwrap_or(rest);
+    let parts = parts(object, ["{", "}"]).expect("a record is an object");
+    let field = |part: &str| {
+        let name = &part[..end(part, b':')];
+        let value = part[name.len()..].strip_prefix(':').expect("a value follows its name");
         let name = serde_json::from_str(name).expect("a name is text");
-        fields.push((name, value.to_owned()));
-    }
-    fields
+        // The key of a map has a blank behind it.
+        (name, value.strip_prefix(' ').unwrap_or(value).to_owned())
+    };
+    parts.into_iter().map(field).collect()
 }
 
-/// A scalar at the beginning of `text`.
-fn token(text: &str) -> &str {
-    let mut is_in_text = false;
-    let mut is_escaped = false;
-    for (place, byte) in text.bytes().enumerate() {
-        match byte {
+/// What stands between the commas of an object or a list; `None` if it is none.
+pub fn parts<'t>(text: &'t str, [open, close]: [&str; 2]) -> Option<Vec<&'t str>> {
+    let mut rest = text.strip_prefix(open)?.strip_suffix(close)?;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let part = &rest[..end(rest, b',')];
+        parts.push(part);
+        rest = &rest[part.len()..];
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+    Some(parts)
+}
+
+/// The place of the first such byte that is neither in a text nor in an object or a list.
+fn end(text: &str, byte: u8) -> usize {
+    let (mut is_in_text, mut is_escaped, mut depth) = (false, false, 0);
+    for (place, it) in text.bytes().enumerate() {
+        match it {
             _ if is_escaped => is_escaped = false,
             b'\\' => is_escaped = true,
             b'"' => is_in_text = !is_in_text,
-            b',' | b':' if !is_in_text => return &text[..place],
+            _ if is_in_text => {}
+            _ if it == byte && depth == 0 => return place,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
             _ => {}
         }
     }
-    text
+    text.len()
 }
 
 #[test]
@@ -237,4 +308,8 @@ fn what_is_expected_is_right_by_hand() {
     let names: Vec<_> =
         fields(object).into_iter().map(|(name, value)| name + "=" + &value).collect();
     assert_eq!(names, [r#"a,"="x,}\\""#, "b=-1.50", "c=null"]);
+    let nested = fields(r#"{"a":[1,{"b":"],"}],"c":{"d": [],"e": 2}}"#);
+    assert_eq!(nested[1].1, r#"{"d": [],"e": 2}"#);
+    assert_eq!(fields(&nested[1].1)[0], ("d".to_owned(), "[]".to_owned()));
+    assert_eq!(parts(&nested[0].1, ["[", "]"]).unwrap(), ["1", r#"{"b":"],"}"#]);
 }

@@ -8,6 +8,7 @@ use proptest::sample::select;
 
 use super::cell::{Cell, Day, SECOND};
 use super::kind::{decimal, nanoseconds_of};
+use super::nested;
 
 type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
@@ -75,7 +76,7 @@ pub fn values(data_type: &DataType) -> BoxedStrategy<Cell> {
             })
             .boxed()
         }
-        other => unreachable!("{other} is in no family"),
+        other => nested::values(other),
     }
 }
 

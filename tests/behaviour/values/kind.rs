@@ -1,5 +1,5 @@
 //! The Arrow types that the source can yield: arrays of them made from cells, and which other types carry the same
-//! values.
+//! values. What is nested is `nested`'s.
 
 use std::sync::Arc;
 
@@ -13,9 +13,10 @@ use arrow::datatypes::DataType::{self, *};
 use arrow::datatypes::*;
 
 use super::cell::{Cell, SECOND};
+use super::nested;
 
-/// Every type, in groups of those that can carry the same values. A group's members are told apart by nothing but their
-/// width, unit, zone, scale or layout.
+/// Every type of scalars, in groups of those that can carry the same values. A group's members are told apart by nothing
+/// but their width, unit, zone, scale or layout.
 pub fn families() -> Vec<Vec<DataType>> {
     let text_dictionary = Dictionary(Box::new(Int32), Box::new(Utf8));
     let zoned = |unit, zone: &str| Timestamp(unit, Some(zone.into()));
@@ -53,13 +54,19 @@ pub fn families() -> Vec<Vec<DataType>> {
     ]
 }
 
-pub fn all() -> Vec<DataType> {
+/// The types that a key may have.
+pub fn scalars() -> Vec<DataType> {
     families().into_iter().flatten().collect()
+}
+
+pub fn all() -> Vec<DataType> {
+    families().into_iter().chain(nested::families()).flatten().collect()
 }
 
 /// The types that carry the same values as this one, itself included.
 pub fn family(data_type: &DataType) -> Vec<DataType> {
-    let found = families().into_iter().find(|family| family.contains(data_type));
+    let mut families = families().into_iter().chain(nested::families());
+    let found = families.find(|family| family.contains(data_type));
     found.expect("every type is in a family")
 }
 
@@ -67,6 +74,7 @@ pub fn family(data_type: &DataType) -> Vec<DataType> {
 pub fn check(cell: &Cell, data_type: &DataType, json: &str) -> Result<(), String> {
     match data_type {
         Timestamp(_, Some(_)) => cell.check_zoned(json),
+        nested if nested.is_nested() => nested::check(cell, nested, json),
         _ => cell.check(data_type, json),
     }
 }
@@ -79,6 +87,7 @@ pub fn carried(cell: &Cell, data_type: &DataType) -> Option<Cell> {
             let scale = usize::try_from(scale(data_type)).ok()?;
             Some(Cell::Decimal { digits, scale })
         }
+        (_, nested) if nested.is_nested() => nested::carried(cell, nested),
         _ => array(data_type, std::slice::from_ref(cell)).map(|_| cell.clone()),
     }
 }
@@ -161,7 +170,7 @@ pub fn array(data_type: &DataType, cells: &[Cell]) -> Option<ArrayRef> {
                 _ => None,
             })?))
         }
-        other => unreachable!("{other} is in no family"),
+        nested => nested::array(nested, cells)?,
     })
 }
 

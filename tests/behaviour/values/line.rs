@@ -68,7 +68,7 @@ impl Line {
         };
         let access = Access::Files(Files { tables: vec![table] });
         let definition = Definition { name: "lake".to_owned(), access };
-        let settings = Settings { batch_size: 16, ..Settings::new(2, 64 << 20) };
+        let settings = Settings { batch_size: 16, ..Settings::new(2, 64 << 20, 64 << 20) };
         let disk = MemoryDisk::new();
         let mut snapshot = Snapshot::open(Arc::new(disk.clone()), "s", None).expect("a new one");
         snapshot.commit(|header| header.epoch = EPOCH).expect("the disk is well");

@@ -1,13 +1,6 @@
-//! Values that no request can carry are invalid records, named with their field; types that cannot be synced are refused by
-//! name (E6). Neither is ever sent as something else.
+//! Values that no request can carry are invalid records, named with their field, and never sent as something else (E6).
 
-use std::path::Path;
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, Int64Array, ListArray, MapBuilder, RecordBatch, StructArray};
-use arrow::array::{Int64Builder, StringBuilder};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
+use arrow::datatypes::{DataType, TimeUnit};
 
 use super::cell::{Cell, Day};
 use super::line::Line;
@@ -18,18 +11,6 @@ use crate::support::workspace::{Setup, Workspace};
 fn one_column(data_type: DataType, cells: &[Cell]) -> Table {
     let column = Column { name: "v".to_owned(), data_type, cells: cells.to_vec() };
     Table { columns: vec![counting("id", cells.len()), column] }
-}
-
-/// What the source makes of a column that it may not know.
-fn write_batch(folder: &Path, column: ArrayRef) {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..).take(column.len())));
-    let field = Field::new("v", column.data_type().clone(), true);
-    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), field]));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![ids, column]).expect("a batch");
-    let file = std::fs::File::create(folder.join("a.parquet")).expect("a file can be made");
-    let mut writer = ArrowWriter::try_new(file, schema, None).expect("a writer");
-    writer.write(&batch).expect("the rows can be written");
-    writer.close().expect("the footer can be written");
 }
 
 #[test]
@@ -60,37 +41,6 @@ fn nan_infinities_and_far_years_are_named_with_their_field_each_time() {
             assert!(named.starts_with("1: field `v`") && named.contains(why), "{named}");
         }
     }
-}
-
-#[test]
-fn nested_types_are_refused_by_name_and_nothing_is_sent_e6() {
-    let integers = [Some(vec![Some(1), None]), None];
-    let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(integers));
-    let inner: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    let inner = (Arc::new(Field::new("x", DataType::Int64, true)), inner);
-    let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
-    map.keys().append_value("k");
-    map.values().append_value(1);
-    map.append(true).expect("a key for each value");
-    let map: ArrayRef = Arc::new(map.finish());
-    let oracle = Oracle::start(&["id"]);
-    let setup = Setup {
-        location: "*.parquet".to_owned(),
-        sql: "SELECT * FROM people".to_owned(),
-        ..Setup::default()
-    };
-    let workspace = Workspace::new(&oracle, setup);
-    for (column, name) in [
-        (list, "List"),
-        (Arc::new(StructArray::from(vec![inner])) as ArrayRef, "Struct"),
-        (map, "Map"),
-    ] {
-        write_batch(workspace.path(), column);
-        let refused = workspace.run(&["sync", "people"]);
-        assert_ne!(refused.code, Some(0));
-        refused.expect_printed(&["field `v`", "nested type", name, "leave it out"]);
-    }
-    assert_eq!(oracle.request_count(), 0);
 }
 
 #[test]

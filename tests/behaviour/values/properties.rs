@@ -16,7 +16,7 @@ use super::kind;
 use super::line::{Line, Pass};
 use super::table::{Column, Layout, Table, counting};
 
-fn config(cases: u32) -> Config {
+pub fn config(cases: u32) -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
     Config {
         cases: asked.unwrap_or(cases),
@@ -129,9 +129,7 @@ proptest! {
             same = same.retyped(number + 1, data_type).unwrap_or(same);
         }
         for column in &mut same.columns {
-            for cell in &mut column.cells {
-                turn_zero(cell);
-            }
+            column.cells.iter_mut().for_each(Cell::disguise);
         }
         same.write(line.folder(), &Layout::plain(&same));
         check_silent(&same, &line.pass());
@@ -157,7 +155,7 @@ proptest! {
         let old = std::mem::replace(&mut changed.columns[column].cells[row], cell.clone());
         changed.write(line.folder(), &Layout::plain(&changed));
         let pass = line.pass();
-        let is_due = changed.is_sayable(row) && (!was_sayable || !is_same(&old, &cell));
+        let is_due = changed.is_sayable(row) && (!was_sayable || !old.is(&cell));
         let keys: Vec<Vec<String>> = by_key(&pass, &["id"]).into_keys().collect();
         let expected = if is_due { vec![vec![row.to_string()]] } else { vec![] };
         assert_eq!(keys, expected, "{old:?} became {cell:?}");
@@ -168,8 +166,8 @@ proptest! {
     }
 
     #[test]
-    fn every_type_is_a_key_and_a_delete_names_the_record_as_its_upsert_did(
-        (data_type, cells) in prop::sample::select(kind::all()).prop_flat_map(|data_type| {
+    fn every_type_of_scalars_is_a_key_and_a_delete_names_the_record_as_its_upsert_did(
+        (data_type, cells) in prop::sample::select(kind::scalars()).prop_flat_map(|data_type| {
             let cells = prop::collection::vec(draw::cells(&data_type), 1..30);
             (Just(data_type), cells)
         })
@@ -178,26 +176,10 @@ proptest! {
     }
 }
 
-/// -0.0 is 0.0 (design.md §3).
-fn turn_zero(cell: &mut Cell) {
-    if let Cell::Float(float) = cell
-        && *float == 0.0
-    {
-        *float = -*float;
-    }
-}
-
-fn is_same(one: &Cell, other: &Cell) -> bool {
-    match (one, other) {
-        (Cell::Float(one), Cell::Float(other)) => one == other || one.is_nan() && other.is_nan(),
-        _ => one == other,
-    }
-}
-
 fn check_keys(data_type: DataType, cells: Vec<Cell>) {
     let mut keys = Vec::<Cell>::new();
     for cell in cells {
-        if !keys.iter().any(|known| is_same(known, &cell)) {
+        if !keys.iter().any(|known| known.is(&cell)) {
             keys.push(cell);
         }
     }

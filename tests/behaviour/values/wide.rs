@@ -14,8 +14,8 @@ use crate::support::journal::hash;
 use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
-/// The same rows at each run: every type once, each cell one that a request can carry.
-fn every_type(rows: usize, has_nulls: bool) -> Table {
+/// The same rows at each run: each of these types once, each cell one that a request can carry.
+fn every_type(types: Vec<DataType>, rows: usize, has_nulls: bool) -> Table {
     let mut runner = TestRunner::deterministic();
     let mut draw = |data_type: &DataType, row: usize| {
         let cells = match has_nulls {
@@ -26,7 +26,7 @@ fn every_type(rows: usize, has_nulls: bool) -> Table {
         let tree = cells.new_tree(&mut runner).expect("most cells can be said");
         if has_nulls && row == 0 { Cell::Null } else { tree.current() }
     };
-    let columns = kind::all().into_iter().enumerate().map(|(number, data_type)| {
+    let columns = types.into_iter().enumerate().map(|(number, data_type)| {
         let cells = (0..rows).map(|row| draw(&data_type, row)).collect();
         Column { name: format!("c{number}"), data_type, cells }
     });
@@ -91,7 +91,7 @@ fn shuffled(table: &Table) -> Layout {
 
 #[test]
 fn a_row_of_every_type_arrives_exactly_and_is_sent_once_e6_e7_i8() {
-    let table = every_type(12, true);
+    let table = every_type(kind::all(), 12, true);
     let oracle = Oracle::start(&["id"]);
     let workspace = Workspace::new(&oracle, setup(&["id"]));
     table.write(workspace.path(), &Layout::plain(&table));
@@ -123,8 +123,8 @@ fn a_row_of_every_type_arrives_exactly_and_is_sent_once_e6_e7_i8() {
 }
 
 #[test]
-fn a_key_of_every_type_is_deleted_under_the_very_text_it_was_sent_with() {
-    let table = every_type(8, false);
+fn a_key_of_every_type_of_scalars_is_deleted_under_the_very_text_it_was_sent_with() {
+    let table = every_type(kind::scalars(), 8, false);
     let names = table.columns.iter().map(|column| &*column.name.clone().leak());
     let key: &'static [&'static str] = names.collect::<Vec<&'static str>>().leak();
     let oracle = Oracle::start(key);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
-    Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    Float64Array, Int64Array, Int64Builder, LargeListArray, ListArray, MapBuilder, RecordBatch,
+    StringArray, StringBuilder, StructArray, Time64NanosecondArray, TimestampMicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, TimeUnit};
@@ -22,7 +23,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E6", "values at the edges of their types arrive exactly", exact),
     Scenario::new("E6", "the same values in other types are sent no second time", same_values),
     Scenario::new("E6", "what has no form in a request is refused by name", refused_rows),
-    Scenario::new("E6", "nested columns are refused by name", nested),
+    Scenario::new(
+        "E6",
+        "a nested value in another order or layout is sent no second time",
+        same_nested,
+    ),
+    Scenario::new("E6", "nested columns that cannot be synced are refused by name", refused_nested),
     Scenario::new("E6", "what a CSV file says arrives as it is written", csv_values),
     Scenario::new("E6", "empty text and NULL are two values", empty_and_null),
 ];
@@ -191,20 +197,74 @@ fn refused_rows(scenario: &Scenario) {
     }
 }
 
-fn nested(scenario: &Scenario) {
-    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1)]), None]);
-    let parts: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    let field = Arc::new(Field::new("a", DataType::Int64, true));
-    let structs = StructArray::from(vec![(field, parts)]);
-    let nested: [ArrayRef; 2] = [Arc::new(lists), Arc::new(structs)];
-    for array in nested {
-        let mut mirror = one_each(scenario, FORMATS[1]);
-        mirror.write_batch(&with_ids(vec![("tags", array)]));
-        mirror.refuses(&["sync", "people"], &[1, 2], &["field `tags`", "nested"]);
-        mirror.workspace.change(|setup| setup.sql = "SELECT id FROM people".to_owned());
-        mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+/// Of two rows: the members `x` and `y`, by these places.
+fn point(order: [usize; 2]) -> ArrayRef {
+    let names = ["x", "y"];
+    let columns: [ArrayRef; 2] = [
+        Arc::new(Int64Array::from(vec![Some(1), None])),
+        Arc::new(StringArray::from(vec![Some("a"), Some(CANARY)])),
+    ];
+    let member = |place: usize| {
+        let field = Field::new(names[place], columns[place].data_type().clone(), true);
+        (Arc::new(field), Arc::clone(&columns[place]))
+    };
+    Arc::new(StructArray::from(order.map(member).to_vec()))
+}
+
+/// Of two rows, with these entries each.
+fn points(rows: [[(&str, i64); 2]; 2]) -> ArrayRef {
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for row in rows {
+        for (key, value) in row {
+            map.keys().append_value(key);
+            map.values().append_value(value);
+        }
+        map.append(true).expect("a key for each value");
+    }
+    Arc::new(map.finish())
+}
+
+fn same_nested(scenario: &Scenario) {
+    let mirror = one_each(scenario, FORMATS[1]);
+    let rows = [Some(vec![Some(1), None]), Some(vec![])];
+    let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows.clone()));
+    let large: ArrayRef = Arc::new(LargeListArray::from_iter_primitive::<Int64Type, _, _>(rows));
+    let usual = [[(CANARY, 1), ("b", 2)], [("c", 3), ("a", 4)]];
+    let turned = [[("b", 2), (CANARY, 1)], [("a", 4), ("c", 3)]];
+    let write = |list: &ArrayRef, order, entries| {
+        let columns =
+            vec![("list", Arc::clone(list)), ("at", point(order)), ("points", points(entries))];
+        mirror.write_batch(&with_ids(columns));
+    };
+    write(&list, [0, 1], usual);
+    mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    mirror.assert_at_rest();
+    // Each alone and all together.
+    for (list, order, entries) in [
+        (&large, [0, 1], usual),
+        (&list, [1, 0], usual),
+        (&list, [0, 1], turned),
+        (&large, [1, 0], turned),
+    ] {
+        write(list, order, entries);
         mirror.assert_at_rest();
     }
+    write(&list, [1, 0], [turned[0], [("a", 4), ("c", 5)]]);
+    mirror.workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 1)]);
+    mirror.assert_at_rest();
+}
+
+fn refused_nested(scenario: &Scenario) {
+    let mut mirror = one_each(scenario, FORMATS[1]);
+    mirror.write_batch(&with_ids(vec![("tags", point([0, 0]))]));
+    mirror.refuses(&["sync", "people"], &[1, 2], &["field `tags`", "two members named `x`"]);
+    mirror.workspace.change(|setup| setup.sql = "SELECT id FROM people".to_owned());
+    mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    mirror.assert_at_rest();
+    let key = Setup { key: &["at"], ..open_guard(FORMATS[1]) };
+    let mirror = Mirror::new(&scenario.replay(), &["id"], key);
+    mirror.write_batch(&with_ids(vec![("at", point([0, 1]))]));
+    mirror.refuses(&["sync", "people"], &[1, 2], &["`at` of the primary key", "a struct"]);
 }
 
 fn csv_values(scenario: &Scenario) {

@@ -50,7 +50,7 @@ pub fn refused(server: &Postgres) {
     let as_guest = |more: &str| database.source_at(server.port, &format!(", role: guest{more}"));
     let workspace = workspace(&oracle, &as_guest(""), sql);
     let words = ["42501", "row_security: apply"];
-    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&words);
+    workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&words);
     reads(&workspace, &as_guest(", row_security: apply"));
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["gave no rows"]);
 }

@@ -40,8 +40,8 @@ fn read_with(
         written: None,
     };
     change(&mut definition);
-    let source = Definition { name: "app".into(), access: Access::Postgres(definition) };
-    let reader = Reader::new(vec![Arc::new(source)], Settings::new(2, 64 << 20));
+    let source = Definition { name: "app".into(), access: Access::Postgres(Box::new(definition)) };
+    let reader = Reader::new(vec![Arc::new(source)], Settings::new(2, 64 << 20, 64 << 20));
     let model = Model {
         name: "m".into(),
         reads: Reads::One("app".into()),
@@ -133,7 +133,12 @@ pub fn every_type(server: &Postgres) {
         ("B'101'::bit varying", r#""101""#),
         ("'(1,2)'::point", r#""(1,2)""#),
         ("'[1,5)'::int4range", r#""[1,5)""#),
-        ("array[1, 2]", r#""{1,2}""#),
+        ("array[1, NULL, 2]", "[1,null,2]"),
+        ("'{}'::text[]", "[]"),
+        ("'[0:1]={a,b}'::text[]", r#"["a","b"]"#),
+        ("array[1.5, 2]::numeric(5,2)[]", "[1.50,2.00]"),
+        ("array['2024-02-29'::date]", r#"["2024-02-29"]"#),
+        ("array['(1,2)'::point]", r#""{\"(1,2)\"}""#),
         ("row(1, 'x')::pair", r#""(1,x)""#),
         ("to_tsvector('simple', 'a b')", r#""'a':1 'b':2""#),
         ("'pg_class'::regclass", r#""pg_class""#),
@@ -193,6 +198,7 @@ pub fn misfits(server: &Postgres) {
         ("'Infinity'::numeric", ["`Infinity`", "nullif(x, 'Infinity')"]),
         ("1e60::numeric", ["more than 38 digits", "x::text"]),
         ("1e-60::numeric", ["more than 38 digits", "x::text"]),
+        ("array[[1], [2]]", ["several dimensions", "to_jsonb(x)"]),
         ("'294276-01-01'::timestamp", ["too far away", "x::text"]),
     ] {
         let error = read(&database, &format!("SELECT 1 AS id, {sql} AS x")).expect_err(sql);
@@ -201,9 +207,10 @@ pub fn misfits(server: &Postgres) {
         assert!(said.contains("column `x` of model `m`"), "{said}");
         words.iter().for_each(|word| assert!(said.contains(word), "{sql}: {said}"));
     }
-    let sql = "SELECT 1 AS id, 'infinity'::date AS x, '-infinity'::timestamp AS y";
+    let sql =
+        "SELECT 1 AS id, 'infinity'::date AS x, array['-infinity', '2024-02-29']::date[] AS y";
     let rows = read_with(&database, sql, |it| it.is_infinity_null = true).expect("they are NULL");
-    assert_eq!(rows, [["1", "null", "null"]]);
+    assert_eq!(rows, [["1", "null", r#"[null,"2024-02-29"]"#]]);
     // Far away, and kept.
     let rows = read(&database, "SELECT 1 AS id, '24:00'::time AS x").expect("it is read");
     assert!(rows[0][1].contains("-9999 to 9999"), "{rows:?}");

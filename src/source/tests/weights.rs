@@ -1,0 +1,78 @@
+//! What a read of Parquet files has in memory at a time.
+
+use super::*;
+
+/// A file of 3,000 rows in one row group, `text` of so many bytes each.
+fn people_of(width: usize) -> (tempfile::TempDir, Vec<Table>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("people.parquet");
+    let texts = (0..3_000).map(|row| format!("{row:0width$}"));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+    write_parquet(&path, vec![("id", integers(&Vec::from_iter(0..3_000))), ("text", texts)]);
+    (folder, vec![table("people", &path, Format::Parquet)])
+}
+
+async fn open(reader: &Reader, sql: &str) -> Reading {
+    let model = model(sql, &["id"]);
+    reader.open(&model, &Selection::default(), &Pins::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn wide_rows_come_in_small_batches_and_narrow_ones_as_many_as_are_asked_for() {
+    for (width, sql, most) in [
+        (10, "SELECT id, text FROM people", 8192),
+        (20_000, "SELECT id, text FROM people", 209),
+        (20_000, "SELECT id FROM people", 8192),
+        (20_000, "SELECT a.id, b.text FROM people a JOIN people b ON b.id = a.id", 209),
+    ] {
+        let (_folder, tables) = people_of(width);
+        let mut reading = open(&reader(tables), sql).await;
+        let read = batches(&mut reading).await.unwrap();
+        let rows = read.iter().map(RecordBatch::num_rows);
+        assert_eq!(rows.clone().sum::<usize>(), 3_000);
+        let largest = rows.max().unwrap();
+        assert!(largest <= most && largest > most / 8, "{largest} rows of {width} bytes: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dictionary_says_in_few_bytes_is_as_heavy_as_it_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("people.parquet");
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(vec!["x".repeat(20_000); 3_000]));
+    write_parquet(&path, vec![("id", integers(&Vec::from_iter(0..3_000))), ("text", texts)]);
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20, "one text, written once");
+    let reader = reader(vec![table("people", &path, Format::Parquet)]);
+    let mut reading = open(&reader, "SELECT id, text FROM people").await;
+    let read = batches(&mut reading).await.unwrap();
+    assert!(read.iter().all(|batch| batch.num_rows() <= 209));
+    // Flags that take no bytes as they are written.
+    let flags: Vec<(String, ArrayRef)> =
+        (0..600).map(|number| (format!("f{number}"), integers(&[1; 3_000]))).collect();
+    let id = ("id", integers(&Vec::from_iter(0..3_000)));
+    let columns = flags.iter().map(|(name, flag)| (name.as_str(), Arc::clone(flag)));
+    write_parquet(&path, std::iter::once(id).chain(columns).collect());
+    let mut reading = open(&reader, "SELECT * FROM people").await;
+    let read = batches(&mut reading).await.unwrap();
+    let largest = read.iter().map(RecordBatch::num_rows).max().unwrap();
+    assert!(largest <= (4 << 20) / (600 * 8), "{largest} rows of 600 numbers");
+}
+
+#[tokio::test]
+async fn where_row_groups_are_large_as_many_streams_read_as_there_is_memory_for() {
+    // 60 MB in one row group, of which each stream would hold all.
+    let (_folder, tables) = people_of(20_000);
+    for (mebibytes, sql, streams) in [
+        (120, "SELECT id, text FROM people", 2),
+        (100, "SELECT id, text FROM people", 1),
+        (1, "SELECT id, text FROM people", 1),
+        (1, "SELECT id FROM people", 2),
+    ] {
+        let reader =
+            Reader::new(vec![lake(tables.clone())], Settings::new(2, 256 << 20, mebibytes << 20));
+        let mut reading = open(&reader, sql).await;
+        assert_eq!(reading.partitions.len(), streams, "{mebibytes} MiB: {sql}");
+        let rows: usize = batches(&mut reading).await.unwrap().iter().map(|it| it.num_rows()).sum();
+        assert_eq!(rows, 3_000);
+    }
+}

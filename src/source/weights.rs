@@ -1,0 +1,71 @@
+//! How much of its tables a read has in memory at a time, and how it is cut so that this stays within bounds.
+//!
+//! Of a Parquet file each stream holds the chunks of one row group, as they are compressed, of the columns that are read:
+//! where row groups are large there are fewer streams. Batches of wide rows have fewer rows. Formats whose scans bound both
+//! by themselves have no weights.
+
+use std::collections::{BTreeMap, HashMap};
+
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+
+/// Bytes of a batch, roughly: several are on their way in each stream.
+const BATCH_BYTES: usize = 4 << 20;
+/// Rows of a batch, however wide they are: what is done once for each batch has to be worth it.
+const LEAST_ROWS: usize = 64;
+
+/// Bytes of one column in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// Of one value, decoded; on average, in the part of the table where that is most.
+    pub value: usize,
+    /// What one stream holds of it before it is decoded, at most.
+    pub chunk: usize,
+}
+
+/// Of the columns of one table, by name.
+pub(super) type Weights = BTreeMap<String, Weight>;
+
+impl Weight {
+    /// As heavy as the heavier of both.
+    pub fn max(self, other: Weight) -> Weight {
+        Weight { value: self.value.max(other.value), chunk: self.chunk.max(other.chunk) }
+    }
+
+    pub fn add(&mut self, other: Weight) {
+        self.value = self.value.saturating_add(other.value);
+        self.chunk = self.chunk.saturating_add(other.chunk);
+    }
+}
+
+/// Has the read that `plan` describes hold no more than about `memory` bytes before they are decoded, in all streams together.
+/// `plan` is optimized, so that its scans name the columns that are read.
+///
+/// # Errors
+/// The plan cannot be walked.
+pub(super) fn bound(
+    state: SessionState,
+    plan: &LogicalPlan,
+    tables: &HashMap<TableReference, Weights>,
+    memory: usize,
+) -> Result<SessionState, DataFusionError> {
+    let mut read = Weight::default();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(weights) = tables.get(&scan.table_name)
+        {
+            let columns = scan.projected_schema.fields().iter();
+            columns.filter_map(|column| weights.get(column.name())).for_each(|it| read.add(*it));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let mut state = state;
+    let config = state.config_mut();
+    let rows = (BATCH_BYTES / read.value.max(1)).max(LEAST_ROWS).min(config.batch_size());
+    let streams = (memory / read.chunk.max(1)).clamp(1, config.target_partitions());
+    *config = std::mem::take(config).with_batch_size(rows).with_target_partitions(streams);
+    Ok(state)
+}
