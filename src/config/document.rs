@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
+use super::database::has_open_password;
 use super::problem::Problem;
 use super::reference::{self, Environment, Fault};
 use super::tree::{Content, Node, Position};
@@ -28,6 +29,8 @@ pub struct Document {
     pub problems: Vec<Problem>,
     /// Problems that are none while nobody uses the connection, by its name, or the traces, without one.
     pub absent: Vec<(String, Problem)>,
+    /// Problems that are none while nobody reads the source, by its name.
+    pub absent_of_sources: Vec<(String, Problem)>,
     /// Files that it names, as far as their content counts here.
     pub files: Vec<PathBuf>,
     /// The queries among them, by their paths.
@@ -57,6 +60,7 @@ impl Document {
             hidden: Vec::new(),
             problems: Vec::new(),
             absent: Vec::new(),
+            absent_of_sources: Vec::new(),
             files: Vec::new(),
             queries: BTreeMap::new(),
             credentials: BTreeMap::new(),
@@ -129,7 +133,8 @@ impl Document {
 
     /// Notes what is wrong with a reference at the pointer.
     pub fn report_fault(&mut self, pointer: &str, fault: Fault) {
-        let is_optional = ["/connections/", "/telemetry/"].iter().any(|at| pointer.starts_with(at));
+        let is_optional =
+            ["/connections/", "/telemetry/", "/sources/"].iter().any(|at| pointer.starts_with(at));
         if fault.is_absent && is_optional {
             self.report_absent(pointer, fault.what, fault.remedy);
         } else {
@@ -141,6 +146,13 @@ impl Document {
     pub fn report_absent(&mut self, pointer: &str, what: String, remedy: String) {
         let connection = pointer.strip_prefix("/connections/");
         let connection = connection.and_then(|rest| rest.split('/').next()).map(unescaped);
+        if let Some(rest) = pointer.strip_prefix("/sources/") {
+            let source = rest.split('/').next().map(unescaped).unwrap_or_default();
+            let position = self.nearest(pointer).map(|place| place.position.clone());
+            let problem = self.problem(pointer, position.unwrap_or_default(), what, remedy);
+            self.absent_of_sources.push((source, problem));
+            return;
+        }
         let position = self.nearest(pointer).map(|place| place.position.clone());
         let problem = self.problem(pointer, position.unwrap_or_default(), what, remedy);
         self.absent.push((connection.unwrap_or_default(), problem));
@@ -167,7 +179,8 @@ impl Document {
     /// Whether a problem was noted with what the pointer points to, or with a part of it.
     pub fn has_problem_within(&self, pointer: &str) -> bool {
         let place = self.display(pointer);
-        let absent = self.absent.iter().map(|(_, problem)| problem);
+        let absent = self.absent.iter().chain(&self.absent_of_sources);
+        let absent = absent.map(|(_, problem)| problem);
         self.problems.iter().chain(absent).any(|problem| {
             problem.place.strip_prefix(&place).is_some_and(|rest| {
                 rest.is_empty() || rest.starts_with('.') || rest.starts_with('[')
@@ -325,6 +338,7 @@ fn is_verbatim(path: &[String]) -> bool {
             | ["syncs", _, "mapping", ..]
             | ["connections", _, "http", "auth", ..]
             | ["telemetry", "otlp", "headers", ..]
+            | ["sources", _, "postgres", "url" | "password"]
     )
 }
 
@@ -339,7 +353,8 @@ fn is_open_credential(path: &[String], text: &str) -> bool {
         !matches!(first, "syncs" | "models" | "sources") && path.iter().any(|name| name == "auth");
     let is_credential = is_in_auth && last != "user"
         || is_credential_name(&last)
-        || last == "base_url" && text.contains(['@', '?', '#']);
+        || last == "base_url" && text.contains(['@', '?', '#'])
+        || first == "sources" && last == "url" && has_open_password(text);
     is_credential && !is_in_requests && !reference::is_reference(text)
 }
 
@@ -389,7 +404,7 @@ fn is_credential_at(before: &str, after: &str) -> bool {
     let before = before.trim_end().trim_end_matches(['"', '\'']);
     let mut words = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
     let name = words.next().unwrap_or_default();
-    is_credential_name(name) || name == "base_url" && after.contains(['@', '?'])
+    is_credential_name(name) || matches!(name, "base_url" | "url") && after.contains(['@', '?'])
 }
 
 #[cfg(test)]

@@ -25,10 +25,12 @@ use crate::{destination, domain, source};
 pub mod compare;
 mod connection;
 mod content;
+mod database;
 mod document;
 mod not_built;
 mod problem;
 mod raw;
+mod raw_database;
 mod raw_forms;
 mod raw_request;
 mod reference;
@@ -85,6 +87,8 @@ pub struct Config {
     pub connections: BTreeMap<String, Connection>,
     /// What is not there of the others, in words, by their names.
     pub absent: BTreeMap<String, Vec<String>>,
+    /// What is not there of the secrets of sources, in words, by their names; such a source cannot be read.
+    pub absent_sources: BTreeMap<String, Vec<String>>,
     /// In the order of the file.
     pub syncs: Vec<SyncConfig>,
     /// What it says, part by part.
@@ -335,6 +339,15 @@ fn read_text(
             config.connections.remove(&connection);
             config.absent.entry(connection).or_default().extend(words);
         }
+        for (source, problem) in std::mem::take(&mut document.absent_of_sources) {
+            match wanted {
+                Wanted::None => {
+                    let words = format!("{}; {}", problem.what, problem.remedy);
+                    config.absent_sources.entry(source).or_default().push(words);
+                }
+                Wanted::All | Wanted::Of(_) => document.problems.push(problem),
+            }
+        }
         if document.problems.is_empty() {
             config.content = content::of(&document, &whole, &config);
             let queries = std::mem::take(&mut document.queries);
@@ -342,7 +355,8 @@ fn read_text(
             return Ok(config);
         }
     }
-    let absent = document.absent.into_iter().map(|(_, problem)| problem);
+    let absent = document.absent.into_iter().chain(document.absent_of_sources);
+    let absent = absent.map(|(_, problem)| problem);
     document.problems.extend(absent);
     let files = std::mem::take(&mut document.files);
     Err(Problems::new(&path, document.shown, document.problems).naming(files))
@@ -358,6 +372,7 @@ pub fn state_directory(path: &Path) -> Result<PathBuf, Problems> {
     if !document.is_unreadable() {
         let raw = shape::read(&mut document);
         document.absent.clear();
+        document.absent_of_sources.clear();
         document.problems.retain(|problem| problem.place == "state");
         if document.problems.is_empty() {
             return Ok(state(&folder(&path), raw.state.as_deref()));

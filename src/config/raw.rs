@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::raw_database::RawPostgres;
 use super::raw_forms::{ListOrOne, Named, NumberOrText, StructureOrText, Whole};
 use super::raw_request::RawRequest;
 
@@ -111,8 +112,9 @@ pub struct RawOtlp {
 #[serde(deny_unknown_fields)]
 pub struct RawSource {
     /// Tables made of files, by the name that models use.
-    #[schemars(required)]
     pub files: Option<Named<StructureOrText<RawTable>>>,
+    /// A PostgreSQL database, where the SQL of models runs as it stands.
+    pub postgres: Option<RawPostgres>,
 }
 
 /// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that,

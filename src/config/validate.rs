@@ -14,8 +14,8 @@ use super::raw_forms::Named;
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
-    Config, DeliveryLog, History, Written, connection, resolved, sequence, server, stations, sync,
-    table, telemetry, units,
+    Config, DeliveryLog, History, Written, connection, database, resolved, sequence, server,
+    stations, sync, table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
 use crate::source::definition::{Access, Definition, Files, Table};
@@ -149,6 +149,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         sources,
         connections,
         absent: BTreeMap::new(),
+        absent_sources: BTreeMap::new(),
         syncs,
         content: Content::default(),
         written: Written::default(),
@@ -203,7 +204,25 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
     check.names("/sources", sources);
     let entries = sources.0.iter().map(|(name, source)| {
         let pointer = child("/sources", name);
-        let access = Access::Files(Files { tables: tables(check, &pointer, source) });
+        let access = match (&source.files, &source.postgres) {
+            (None, Some(database)) => {
+                let pointer = child(&pointer, "postgres");
+                Access::Postgres(Box::new(database::postgres(check, &pointer, database)))
+            }
+            (files, database) => {
+                if database.is_some() {
+                    let what = "both `files` and `postgres`";
+                    check.report_key(&pointer, what, "make two sources of them");
+                }
+                let is_cut =
+                    ["files", "postgres"].iter().any(|k| check.document.has(&child(&pointer, k)));
+                if files.is_none() && !is_cut {
+                    let remedy = "add `files:` or `postgres:`";
+                    check.report_key(&pointer, "a source without a kind", remedy);
+                }
+                Access::Files(Files { tables: tables(check, &pointer, source) })
+            }
+        };
         (name.clone(), Definition { name: name.clone(), access })
     });
     entries.collect()

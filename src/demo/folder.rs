@@ -157,7 +157,7 @@ mod tests {
             assert!(!sync.paused);
         }
         for source in config.sources.values() {
-            let Access::Files(files) = &source.access;
+            let Access::Files(files) = &source.access else { panic!("it is made of files") };
             for table in &files.tables {
                 assert!(table.path().is_file(), "{}", table.path().display());
             }

@@ -193,6 +193,8 @@ columns! {
             |v, scale| decimal(i256::from_i128(i128::from(v)), scale);
         Decimal128(Decimal128Type), DataType::Decimal128(_, scale), *scale,
             |v, scale| decimal(i256::from_i128(v), scale);
+        // Any number has room there: its scale is nobody's choice, as that of a column's type is.
+        AnyDecimal(Decimal256Type), DataType::Decimal256(76, 38), 38, |v, scale| Value::decimal_in_short(v, scale);
         Decimal256(Decimal256Type), DataType::Decimal256(_, scale), *scale, |v, scale| decimal(v, scale);
         Date32(Date32Type), DataType::Date32, 0, |v, _c| Value::Date(v);
         Date64(Date64Type), DataType::Date64, 0, |v, _c| date(v);

@@ -83,6 +83,13 @@ pub(crate) mod tag {
 }
 
 impl Value<'_> {
+    /// The decimal without trailing zeros.
+    #[inline]
+    pub fn decimal_in_short(mantissa: i256, scale: i8) -> Value<'static> {
+        let (mantissa, scale) = shortest(mantissa, scale);
+        Value::Decimal { mantissa, scale }
+    }
+
     /// Appends the canonical encoding to `out`.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {

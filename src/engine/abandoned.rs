@@ -107,7 +107,7 @@ mod tests {
     async fn query() -> (QueryEnd, mpsc::Sender<()>) {
         let (sender, receiver) = mpsc::channel::<()>();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let runtime = QueryRuntime::start().unwrap();
+        let (runtime, _cancelling) = QueryRuntime::start().unwrap();
         let mut tasks = Tasks::default();
         let never_yields = async move {
             begun.send(()).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_query_that_ends_when_it_is_told_to_is_not_left_behind() {
         let abandoned = Abandoned::default();
-        let end = QueryRuntime::start().unwrap().end();
+        let end = QueryRuntime::start().unwrap().0.end();
         assert_eq!(abandoned.leave("crm", RunId(7), end).await, 0);
         let (stopper, mut shutdown) = channel();
         assert!(abandoned.ended("crm", &mut shutdown).await);

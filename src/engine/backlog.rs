@@ -155,6 +155,18 @@ fn write(snapshot: &mut Snapshot, found: &Found) -> Result<(), Error> {
 }
 
 async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error> {
+    let (query, cancelling) = QueryRuntime::start()?;
+    let found = Box::pin(find_on(query, store, order, view)).await;
+    cancelling.end().await;
+    found
+}
+
+async fn find_on(
+    query: QueryRuntime,
+    store: &Store,
+    order: &Order,
+    view: &View,
+) -> Result<Found, Error> {
     let name = &order.sync.name;
     let header = view.header();
     if header.epoch == Epoch(0) {
@@ -162,7 +174,6 @@ async fn find(store: &Store, order: &Order, view: &View) -> Result<Found, Error>
     }
     let is_full = store.is_full_owed(name).await?;
     let order = &Order { is_full, chosen: None, ..order.clone() };
-    let query = QueryRuntime::start()?;
     let (reading, sent) = prepare::compare(Some(store), order, Some(header), &query).await?;
     if sent.choice.opens_epoch {
         return Err(Error::Refused(format!(

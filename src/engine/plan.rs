@@ -82,7 +82,13 @@ pub struct Line {
 /// # Errors
 /// Whatever would keep a run from starting or its read from its end.
 pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
-    let query = QueryRuntime::start()?;
+    let (query, cancelling) = QueryRuntime::start()?;
+    let planned = Box::pin(compare(store, order, query)).await;
+    cancelling.end().await;
+    planned
+}
+
+async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> Result<Plan, Error> {
     if let Some(store) = store
         && let Some(since) = skipping::unchanged_since(store, order, &query).await
     {

@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::parked::Parked;
 use super::prepare::Error;
@@ -24,7 +25,7 @@ use crate::domain::column::Column;
 use crate::domain::entry::Operation;
 use crate::points;
 use crate::shutdown::{Tasks, blocking};
-use crate::source;
+use crate::source::{self, Canceller, Cancels};
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
@@ -34,6 +35,8 @@ const PIECE: usize = 2 << 20;
 /// Chunks that may wait between the readers and the run.
 const CHUNKS: usize = 4;
 
+/// Databases are given so long to be asked to end what nobody reads any more.
+const LONGEST_CANCEL: Duration = Duration::from_secs(1);
 /// Bytes that the stack of a query's thread may take, of which only those are that it comes to: what reads a file's schema goes
 /// as deep as that is nested.
 const STACK: usize = 64 << 20;
@@ -64,6 +67,18 @@ pub struct Rendered {
 pub struct QueryRuntime {
     runtime: Option<Runtime>,
     end: QueryEnd,
+    cancels: Cancels,
+}
+
+/// Asks databases to end what is dropped with the threads of a query. It works on the runtime that began it, which goes on.
+#[derive(Debug)]
+pub struct Cancelling(Tasks<()>);
+
+impl Cancelling {
+    /// To be waited for after the query's runtime is dropped: until the databases were asked, for a second at most.
+    pub async fn end(mut self) {
+        let _ = timeout(LONGEST_CANCEL, self.0.next()).await;
+    }
 }
 
 /// Knows when the threads of a query have ended, by their number.
@@ -86,7 +101,10 @@ impl QueryEnd {
 impl QueryRuntime {
     /// # Errors
     /// The system gives no more threads.
-    pub fn start() -> std::io::Result<QueryRuntime> {
+    pub fn start() -> std::io::Result<(QueryRuntime, Cancelling)> {
+        let (cancels, canceller) = Canceller::new();
+        let mut cancelling = Tasks::default();
+        cancelling.spawn(canceller.run());
         let (sender, threads) = watch::channel(0);
         let begun = Arc::new(sender);
         let ended = Arc::clone(&begun);
@@ -97,11 +115,17 @@ impl QueryRuntime {
             .on_thread_stop(move || ended.send_modify(|threads| *threads -= 1))
             .enable_all()
             .build()?;
-        Ok(QueryRuntime { runtime: Some(runtime), end: QueryEnd(threads) })
+        let runtime = QueryRuntime { runtime: Some(runtime), end: QueryEnd(threads), cancels };
+        Ok((runtime, Cancelling(cancelling)))
     }
 
     pub fn handle(&self) -> &Handle {
         self.runtime.as_ref().expect("it is taken only when dropped").handle()
+    }
+
+    /// Where queries of databases are given up.
+    pub fn cancels(&self) -> &Cancels {
+        &self.cancels
     }
 
     /// To be waited for after this is dropped.

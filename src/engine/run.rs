@@ -86,7 +86,7 @@ async fn execute(
         report.outcome = Outcome::Cancelled;
         return Ok(());
     }
-    let query = QueryRuntime::start()?;
+    let (query, cancelling) = QueryRuntime::start()?;
     let end = query.end();
     let unchanged_since = tokio::select! {
         biased;
@@ -102,6 +102,7 @@ async fn execute(
     }
     let carried_out = carry_out(store, order, query, shutdown, progress, report);
     let carried_out = Box::pin(carried_out).await;
+    cancelling.end().await;
     // Where nothing cut it short it has come to its end.
     if carried_out.is_err() || report.outcome == Outcome::Cancelled {
         report.abandoned_queries = abandoned.leave(sync, report.run, end).await;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::postgres;
+
 /// Where rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -15,6 +17,7 @@ pub struct Definition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     Files(Files),
+    Postgres(Box<postgres::definition::Definition>),
 }
 
 /// Tables made of files.
@@ -54,9 +57,12 @@ impl Table {
 impl Definition {
     /// The names of its tables, in the order of the config.
     pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
-        match &self.access {
-            Access::Files(files) => files.tables.iter().map(|table| table.name.as_str()),
-        }
+        let tables = match &self.access {
+            Access::Files(files) => files.tables.as_slice(),
+            // A model of it says all in its own SQL.
+            Access::Postgres(_) => &[],
+        };
+        tables.iter().map(|table| table.name.as_str())
     }
 
     pub(super) fn has_table(&self, name: &str) -> bool {
@@ -69,6 +75,7 @@ impl Definition {
     pub(super) fn described(&self, tables: &[&str]) -> Value {
         match &self.access {
             Access::Files(files) => json!([self.name, files.described(tables)]),
+            Access::Postgres(database) => json!([self.name, database.described()]),
         }
     }
 }

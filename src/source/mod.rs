@@ -9,7 +9,9 @@
 //! fit its column's type is an error, and no error carries a row's values.
 
 mod arithmetic;
+mod cancel;
 mod csv;
+mod database;
 pub mod definition;
 mod error;
 mod facts;
@@ -19,6 +21,7 @@ mod ndjson;
 mod opening;
 mod parquet;
 mod pins;
+pub mod postgres;
 mod proof;
 mod reader;
 mod session;
@@ -27,11 +30,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tls;
 mod unpack;
 mod volatile;
 mod watched;
 mod weights;
 
+pub use cancel::{Canceller, Cancels};
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub use csv::fuzzing as fuzzing_csv;

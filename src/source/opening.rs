@@ -4,28 +4,27 @@ use std::sync::Arc;
 
 use datafusion::catalog::{Session, TableProvider};
 
-use super::definition::{Access, Format};
+use super::database::{DatabaseTable, Ended};
+use super::definition::{Access, Definition, Files, Format};
 use super::error::Error;
 use super::pins::Pins;
+use super::reader::Settings;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, ndjson, parquet};
+use super::{csv, ndjson, parquet, postgres};
+use crate::domain::sync::Model;
 use crate::shutdown::blocking;
 
 /// The tables as they are now. Of files nothing is read but the last byte of texts.
 ///
 /// # Errors
 /// A file is not there.
-pub(super) async fn watch(tables: &[Named<'_>]) -> Result<Vec<Watched>, Error> {
-    let watch = |named: &Named<'_>| -> Result<Watched, Error> {
-        match &named.source.access {
-            Access::Files(files) => {
-                let table =
-                    files.table(named.name.table()).expect("the SQL was checked against it");
-                Ok(Watched::Files(WatchedFiles::begin(table.named(named.name.to_string()))?))
-            }
-        }
+pub(super) async fn watch(tables: &[Named<'_>]) -> Result<Vec<WatchedFiles>, Error> {
+    let watch = |named: &Named<'_>| {
+        let files = files(named.source)?;
+        let table = files.table(named.name.table()).expect("the SQL was checked against it");
+        WatchedFiles::begin(table.named(named.name.to_string()))
     };
     blocking(|| tables.iter().map(watch).collect())
 }
@@ -41,15 +40,42 @@ pub(super) async fn open(
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
     for mut watched in watch(tables).await? {
-        let (provider, weights) = match &mut watched {
-            Watched::Files(files) => {
-                files.read_ends().await?;
-                of_files(state, files, pins).await?
-            }
-        };
-        opened.push(Opened { provider, watched, weights });
+        watched.read_ends().await?;
+        let (provider, weights) = of_files(state, &watched, pins).await?;
+        opened.push(Opened { provider, watched: Watched::Files(watched), weights });
     }
     Ok(opened)
+}
+
+/// The files of a source whose tables are named in SQL here.
+///
+/// # Errors
+/// It has none: models join it with no other source.
+pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
+    match &source.access {
+        Access::Files(files) => Ok(files),
+        Access::Postgres(_) => Err(Error::Definition(format!(
+            "source `{}` is a database, and joining one with other sources is not built yet; read it alone, with `source: {}`",
+            source.name, source.name
+        ))),
+    }
+}
+
+/// The answer to the SQL of a model whose one source is a database, which takes it as it stands.
+///
+/// # Errors
+/// The database is not there, or refuses the SQL.
+pub(super) async fn query(
+    definition: &postgres::definition::Definition,
+    model: &Model,
+    settings: &Settings,
+) -> Result<Opened, Error> {
+    let place = format!("model `{}`", model.name);
+    let scan = postgres::plan(definition, &model.sql, &place, settings).await?;
+    let ended = Arc::new(Ended::new(place));
+    let watched = Watched::Query(Arc::clone(&ended));
+    let provider = Arc::new(DatabaseTable { scan: Arc::new(scan), ended });
+    Ok(Opened { provider, watched, weights: Weights::new() })
 }
 
 async fn of_files(

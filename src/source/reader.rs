@@ -8,14 +8,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 
-use super::definition::Definition;
+use super::cancel::Cancels;
+use super::definition::{Access, Definition};
 use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
@@ -25,11 +29,12 @@ use super::statement::{self, Checked};
 use super::table::{Known, Opened};
 use super::volatile::volatile;
 use super::watched::Watched;
-use super::{opening, session, weights};
+use super::weights::Weights;
+use super::{database, opening, postgres, session, weights};
 use crate::domain::sync::{Model, Reads};
 
 /// What a read may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How many streams a read is split into; the number of cores.
     pub partitions: usize,
@@ -41,12 +46,24 @@ pub struct Settings {
     pub undecoded: usize,
     /// Where sorts and groups beyond that may spill, unencrypted; without it such a query fails.
     pub spill: Option<PathBuf>,
+    /// What databases are told who reads.
+    pub name: String,
+    /// Where queries of databases are given up.
+    pub cancels: Cancels,
 }
 
 impl Settings {
-    /// Batches of 8192 rows, no spilling.
+    /// Batches of 8192 rows, no spilling, and nobody who cancels.
     pub fn new(partitions: usize, memory_limit: usize, undecoded: usize) -> Self {
-        Settings { partitions, batch_size: 8192, memory_limit, undecoded, spill: None }
+        Settings {
+            partitions,
+            batch_size: 8192,
+            memory_limit,
+            undecoded,
+            spill: None,
+            name: "counterflow".to_owned(),
+            cancels: Cancels::default(),
+        }
     }
 }
 
@@ -81,15 +98,31 @@ pub struct Reading {
     pub volatile: Vec<String>,
 }
 
+/// A read of which the plan is known, before the mapping.
+struct Begun {
+    plan: LogicalPlan,
+    watched: Vec<Watched>,
+    /// Of the tables that say so, by their names.
+    weights: HashMap<TableReference, Weights>,
+    /// As [`Reading::source`].
+    source: String,
+    called_for_tables: Vec<String>,
+    pins: Pins,
+}
+
 impl Reader {
     /// Over these sources, which other readers may share.
     pub fn new(definitions: Vec<Arc<Definition>>, settings: Settings) -> Self {
         Reader { definitions, settings }
     }
 
-    /// Checks a model without touching its files: its sources are known and its SQL is one query over their tables.
-    /// Columns are checked by [`Reader::open`]. Returns the tables it reads, as its SQL names them.
+    /// Checks a model without touching its sources: they are known, and its SQL is one query over their tables, as far as that
+    /// is not a database's to say. Columns are checked by [`Reader::open`]. Returns the tables it reads, as its SQL names
+    /// them; of a database they are not known.
     pub fn check(&self, model: &Model) -> Result<Vec<String>, Error> {
+        if self.database(model)?.is_some() {
+            return Ok(Vec::new());
+        }
         Ok(self.checked(model)?.1.tables.iter().map(ToString::to_string).collect())
     }
 
@@ -102,26 +135,15 @@ impl Reader {
         selection: &Selection,
         pins: &Pins,
     ) -> Result<Reading, Error> {
-        let (known, checked) = self.checked(model)?;
-        let read = known.read(&checked.tables);
         let context = session::new(&self.settings)?;
-        let mut pins = pins.clone();
-        let opened = opening::open(&context.state(), &read, &mut pins).await?;
-        let mut weights = HashMap::with_capacity(opened.len());
-        let mut watched = Vec::with_capacity(opened.len());
-        for (named, table) in read.iter().zip(opened) {
-            let Opened { provider, watched: of_table, weights: of_columns } = table;
-            watched.push(of_table);
-            weights.insert(named.name.clone(), of_columns);
-            session::register(&context, &named.name, provider)
-                .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;
-        }
-        let (proof, source) = (Proof::of(watched), known.described(&read));
-
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let state = context.state();
-        let plan = state.statement_to_plan(checked.statement).await.map_err(invalid)?;
+        let begun = match self.database(model)? {
+            Some((source, database)) => self.ask(source, database, model, pins).await?,
+            None => self.begin(model, &context, pins.clone()).await?,
+        };
+        let Begun { plan, watched, weights, source, called_for_tables, pins } = begun;
+        let (proof, state) = (Proof::of(watched), context.state());
         let projected = mapping::project(&state, model, plan, selection)?;
         let placeholders = projected.plan.get_parameter_names().map_err(invalid)?;
         if let Some(placeholder) = placeholders.iter().min() {
@@ -134,7 +156,7 @@ impl Reader {
             let function = state.scalar_functions().get(name);
             function.is_some_and(|it| it.signature().volatility == Volatility::Immutable)
         };
-        volatile.extend(checked.called_for_tables.into_iter().filter(|name| !is_pure(name)));
+        volatile.extend(called_for_tables.into_iter().filter(|name| !is_pure(name)));
         volatile.sort();
         volatile.dedup();
         let unplannable = |error: DataFusionError| unplannable(&error, &model.name, &place);
@@ -157,16 +179,99 @@ impl Reader {
         })
     }
 
+    /// The answer of a database.
+    async fn ask(
+        &self,
+        source: &Definition,
+        database: &postgres::definition::Definition,
+        model: &Model,
+        pins: &Pins,
+    ) -> Result<Begun, Error> {
+        let place = format!("model `{}`", model.name);
+        let opened = opening::query(database, model, &self.settings).await?;
+        let provider = provider_as_source(opened.provider);
+        let name = TableReference::bare(model.name.as_str());
+        let plan = LogicalPlanBuilder::scan(name, provider, None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(|error| Error::Definition(planning(&error, &place)))?;
+        Ok(Begun {
+            plan,
+            watched: vec![opened.watched],
+            weights: HashMap::new(),
+            source: source.described(&[]).to_string(),
+            called_for_tables: Vec::new(),
+            pins: pins.clone(),
+        })
+    }
+
+    /// The SQL over tables.
+    async fn begin(
+        &self,
+        model: &Model,
+        context: &SessionContext,
+        mut pins: Pins,
+    ) -> Result<Begun, Error> {
+        let (known, checked) = self.checked(model)?;
+        let read = known.read(&checked.tables);
+        let opened = opening::open(&context.state(), &read, &mut pins).await?;
+        let mut weights = HashMap::with_capacity(opened.len());
+        let mut watched = Vec::with_capacity(opened.len());
+        for (named, table) in read.iter().zip(opened) {
+            let Opened { provider, watched: of_table, weights: of_columns } = table;
+            watched.push(of_table);
+            weights.insert(named.name.clone(), of_columns);
+            session::register(context, &named.name, provider)
+                .map_err(|error| Error::Definition(planning(&error, &named.name.to_string())))?;
+        }
+        let place = format!("model `{}`", model.name);
+        let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
+        let plan = context.state().statement_to_plan(checked.statement).await.map_err(invalid)?;
+        Ok(Begun {
+            plan,
+            watched,
+            weights,
+            source: known.described(&read),
+            called_for_tables: checked.called_for_tables,
+            pins,
+        })
+    }
+
     /// What a read of the model would begin with; of the files nothing is read but the last byte of texts. May block on the
     /// file system.
     ///
     /// # Errors
     /// As [`Reader::check`], or a file is not there.
     pub async fn list(&self, model: &Model) -> Result<Listed, Error> {
+        if let Some((source, _)) = self.database(model)? {
+            // It is not asked: whatever it said, nothing would be proven.
+            return Ok(Listed {
+                source: source.described(&[]).to_string(),
+                facts: Facts::default(),
+            });
+        }
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let watched = opening::watch(&read).await?;
+        let watched: Vec<_> =
+            opening::watch(&read).await?.into_iter().map(Watched::Files).collect();
         Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
+    }
+
+    /// The one source of the model, where it is a database: that takes the SQL as it stands.
+    fn database(
+        &self,
+        model: &Model,
+    ) -> Result<Option<(&Definition, &postgres::definition::Definition)>, Error> {
+        let Reads::One(source) = &model.reads else { return Ok(None) };
+        let source = self.definition(model, source)?;
+        let Access::Postgres(database) = &source.access else { return Ok(None) };
+        let place = format!("model `{}`", model.name);
+        if database::trimmed(&model.sql).is_empty() {
+            return Err(Error::Definition(format!("{place} has no SQL; give it one SELECT")));
+        }
+        match model.sql.contains('\0') {
+            true => Err(Error::Definition(format!("{place} has a NUL in its SQL; remove it"))),
+            false => Ok(Some((source, &**database))),
+        }
     }
 
     fn checked(&self, model: &Model) -> Result<(Known<'_>, Checked), Error> {
@@ -174,7 +279,11 @@ impl Reader {
             Reads::One(source) => Known::One(self.definition(model, source)?),
             Reads::Joined(sources) => {
                 let sources = sources.iter().map(|source| self.definition(model, source));
-                Known::Joined(sources.collect::<Result<_, Error>>()?)
+                let sources = sources.collect::<Result<Vec<_>, Error>>()?;
+                for source in &sources {
+                    opening::files(source)?;
+                }
+                Known::Joined(sources)
             }
         };
         let checked = statement::check(&model.name, &model.sql, &known)?;

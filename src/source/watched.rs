@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::database::Ended;
 use super::definition::Table;
 use super::error::Error;
 use super::facts::{Completeness, Facts};
@@ -19,6 +21,7 @@ use crate::shutdown::blocking;
 #[derive(Debug)]
 pub(super) enum Watched {
     Files(WatchedFiles),
+    Query(Arc<Ended>),
 }
 
 /// The files of a table, as they were before the first byte of them was read.
@@ -39,6 +42,8 @@ impl Watched {
         for watched in all {
             match watched {
                 Watched::Files(files) => files.tell(&mut facts),
+                // No database can say that nothing in it changed.
+                Watched::Query(_) => facts.can_prove_unchanged = false,
             }
         }
         facts
@@ -48,6 +53,7 @@ impl Watched {
     pub async fn verify(&self) -> Result<(), Unproven> {
         match self {
             Watched::Files(files) => blocking(|| files.verify()),
+            Watched::Query(ended) => ended.verify(),
         }
     }
 }

@@ -64,8 +64,8 @@ commonName = supplied
         self.path("ca.pem")
     }
 
-    /// What a server needs that has a certificate for this host.
-    pub fn server(&self, host: &str, good: Good) -> Arc<ServerConfig> {
+    /// A certificate for this host and the key to it, in PEM.
+    pub fn pem(&self, host: &str, good: Good) -> (String, String) {
         let dates = match good {
             Good::Now => "-startdate 20200101000000Z -enddate 20491231000000Z",
             Good::Once => "-startdate 20200101000000Z -enddate 20200201000000Z",
@@ -77,6 +77,13 @@ commonName = supplied
         self.openssl(&format!(
             "ca -batch -notext -config config -keyfile ca.key -cert ca.pem -in leaf.csr -out leaf.pem {dates}"
         ));
+        let read = |name| std::fs::read_to_string(self.path(name)).expect("it was made");
+        (read("leaf.pem"), read("leaf.key"))
+    }
+
+    /// What a server needs that has a certificate for this host.
+    pub fn server(&self, host: &str, good: Good) -> Arc<ServerConfig> {
+        self.pem(host, good);
         let chain = CertificateDer::from_pem_file(self.path("leaf.pem")).expect("it was made");
         let key = PrivateKeyDer::from_pem_file(self.path("leaf.key")).expect("it was made");
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));

@@ -256,6 +256,11 @@ syncs:
         )
     }
 
+    /// The config as it lies there.
+    pub fn config_now(&self) -> String {
+        std::fs::read_to_string(self.path().join("counterflow.yaml")).expect("it is there")
+    }
+
     /// Starts a command on this workspace's config.
     pub fn spawn(&self, args: &[&str]) -> Process {
         self.spawn_with(args, &[])

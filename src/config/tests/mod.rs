@@ -6,6 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod comparisons;
+mod database;
 mod example;
 mod joined;
 mod problems;
@@ -96,7 +97,9 @@ fn a_good_file_becomes_values() {
     let config = load_with(&path, &environment).unwrap();
     assert_eq!(config.state, folder.path().join("counterflow-state"));
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    let Access::Files(files) = &config.sources["lake"].access;
+    let Access::Files(files) = &config.sources["lake"].access else {
+        panic!("it is made of files")
+    };
     let table = &files.tables[0];
     assert_eq!(table.path(), folder.path().join("data/customers.csv"));
     assert!(matches!(&table.format, Format::Csv(csv) if csv.has_header && csv.nulls == [""]));

@@ -73,6 +73,10 @@ impl Line {
         let disk = MemoryDisk::new();
         let mut snapshot = Snapshot::open(Arc::new(disk.clone()), "s", None).expect("a new one");
         snapshot.commit(|header| header.epoch = EPOCH).expect("the disk is well");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let entered = runtime.enter();
+        let (query, _) = QueryRuntime::start().expect("a runtime for queries");
+        drop(entered);
         Line {
             folder,
             disk,
@@ -83,8 +87,8 @@ impl Line {
                 sql: "SELECT * FROM t".to_owned(),
                 primary_key: key.iter().map(|name| (*name).to_owned()).collect(),
             },
-            runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
-            query: QueryRuntime::start().expect("a runtime for queries"),
+            runtime,
+            query,
         }
     }
 

@@ -1,0 +1,490 @@
+//! From the fields of rows, as a binary COPY has them, to columns.
+//!
+//! Not responsible for which type comes how (`wire`), nor for finding the fields (`frames`). Invariants: whatever the server
+//! sends, a value is exact or an error; an error names the column and never the value.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+    Decimal256Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    IntervalMonthDayNanoBuilder, ListArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder, UInt64Builder,
+};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::datatypes::{Field, IntervalMonthDayNano, SchemaRef, i256};
+
+use super::frames::Row;
+use super::numeric::{self, Unfit};
+use super::wire::{Asked, Wire};
+use crate::source::error::Error;
+
+/// Days from 1970-01-01, where days are counted from here, to 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Bytes of a batch, roughly; a row may be longer.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// What of a value cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// The server does not say such values so.
+    Malformed,
+    /// It is not UTF-8.
+    NotText,
+    Infinite,
+    NotANumber,
+    /// It has more digits than any number here.
+    TooLong,
+    /// It is an array of more than one dimension.
+    Dimensions,
+    /// It lies outside of what times here reach to.
+    TooFar,
+}
+
+/// Makes batches of rows.
+pub struct Decoder {
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    most_rows: usize,
+    rows: usize,
+    bytes: usize,
+    place: String,
+}
+
+struct Column {
+    wire: Wire,
+    /// Where each row's list ends among the values, if rows are lists.
+    lists: Option<Lists>,
+    builder: Builder,
+    is_infinity_null: bool,
+    text: String,
+}
+
+#[derive(Default)]
+struct Lists {
+    lengths: Vec<usize>,
+    are_there: Vec<bool>,
+}
+
+enum Builder {
+    Boolean(BooleanBuilder),
+    Int16(Int16Builder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    UInt32(UInt32Builder),
+    UInt64(UInt64Builder),
+    Float32(Float32Builder),
+    Float64(Float64Builder),
+    Decimal128(Decimal128Builder, i8),
+    Decimal256(Decimal256Builder, i8),
+    Text(StringViewBuilder),
+    Binary(BinaryViewBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+}
+
+/// The same for each kind of builder.
+macro_rules! with {
+    ($builder:expr, |$it:ident| $done:expr) => {
+        match $builder {
+            Builder::Boolean($it) => $done,
+            Builder::Int16($it) => $done,
+            Builder::Int32($it) => $done,
+            Builder::Int64($it) => $done,
+            Builder::UInt32($it) => $done,
+            Builder::UInt64($it) => $done,
+            Builder::Float32($it) => $done,
+            Builder::Float64($it) => $done,
+            Builder::Decimal128($it, _) => $done,
+            Builder::Decimal256($it, _) => $done,
+            Builder::Text($it) => $done,
+            Builder::Binary($it) => $done,
+            Builder::Date($it) => $done,
+            Builder::Time($it) => $done,
+            Builder::Timestamp($it) => $done,
+            Builder::Interval($it) => $done,
+        }
+    };
+}
+
+impl Decoder {
+    /// Of rows with these columns; `place` is the model, for messages.
+    pub fn new(
+        asked: impl IntoIterator<Item = Asked>,
+        schema: SchemaRef,
+        is_infinity_null: bool,
+        most_rows: usize,
+        place: String,
+    ) -> Decoder {
+        let column = |asked: Asked| Column {
+            wire: asked.wire,
+            lists: asked.is_list.then(Lists::default),
+            builder: Builder::new(asked.wire),
+            is_infinity_null,
+            text: String::new(),
+        };
+        Decoder {
+            columns: asked.into_iter().map(column).collect(),
+            schema,
+            most_rows,
+            rows: 0,
+            bytes: 0,
+            place,
+        }
+    }
+
+    /// Takes a row of as many fields as there are columns.
+    pub fn row(&mut self, row: Row<'_>) -> Result<(), Error> {
+        let mut fields = self.columns.iter_mut().zip(row.fields()).enumerate();
+        let wrong = fields.find_map(|(position, (column, field))| {
+            let Some(field) = field else {
+                column.null();
+                return None;
+            };
+            self.bytes += field.len();
+            column.add(field).err().map(|wrong| (position, wrong))
+        });
+        self.rows += 1;
+        wrong.map_or(Ok(()), |(position, wrong)| Err(self.misfit(position, wrong)))
+    }
+
+    /// Whether the rows so far are a batch.
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.most_rows || self.bytes >= BATCH_BYTES
+    }
+
+    /// The rows since the last batch, if there are any.
+    pub fn batch(&mut self) -> Option<RecordBatch> {
+        if self.rows == 0 {
+            return None;
+        }
+        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options);
+        (self.rows, self.bytes) = (0, 0);
+        Some(batch.expect("the schema was made of the same columns"))
+    }
+
+    fn misfit(&self, column: usize, wrong: Wrong) -> Error {
+        let (name, place) = (self.schema.field(column).name(), &self.place);
+        let is_temporal = self.columns[column].is_temporal();
+        let said = match wrong {
+            Wrong::Malformed => {
+                let what = "a value that is not of its type";
+                return Error::Damaged(format!(
+                    "the server sent {what} in column `{name}` of {place}; it does not speak as PostgreSQL does"
+                ));
+            }
+            Wrong::NotText => "text that is not UTF-8; convert it with `convert_from`".to_owned(),
+            Wrong::Infinite if is_temporal => format!(
+                "`infinity`, which no destination knows; write `nullif(nullif({name}, 'infinity'), '-infinity')`, or \
+                 `infinity: as_null` at the source"
+            ),
+            Wrong::Infinite => {
+                format!(
+                    "`Infinity`, which is no number in JSON; write `nullif({name}, 'Infinity')`"
+                )
+            }
+            Wrong::NotANumber => {
+                format!("`NaN`, which is no number in JSON; write `nullif({name}, 'NaN')`")
+            }
+            Wrong::TooLong => format!(
+                "a number with more than 38 digits before or behind its point; cast it: `{name}::text`, or to a \
+                 `numeric(p,s)`"
+            ),
+            Wrong::Dimensions => {
+                format!("an array of several dimensions; write `to_jsonb({name})`")
+            }
+            Wrong::TooFar => {
+                format!("a time that is too far away to be kept; cast it: `{name}::text`")
+            }
+        };
+        Error::Misfit(format!("column `{name}` of {place} has {said}"))
+    }
+}
+
+impl Builder {
+    fn new(wire: Wire) -> Builder {
+        let data_type = wire.data_type();
+        match wire {
+            Wire::Bool => Builder::Boolean(BooleanBuilder::new()),
+            Wire::Int2 => Builder::Int16(Int16Builder::new()),
+            Wire::Int4 => Builder::Int32(Int32Builder::new()),
+            Wire::Int8 => Builder::Int64(Int64Builder::new()),
+            Wire::Oid => Builder::UInt32(UInt32Builder::new()),
+            Wire::Xid8 => Builder::UInt64(UInt64Builder::new()),
+            Wire::Float4 => Builder::Float32(Float32Builder::new()),
+            Wire::Float8 => Builder::Float64(Float64Builder::new()),
+            Wire::Numeric { scale, .. } if data_type.primitive_width() == Some(16) => {
+                Builder::Decimal128(Decimal128Builder::new().with_data_type(data_type), scale)
+            }
+            Wire::Numeric { scale, .. } => {
+                Builder::Decimal256(Decimal256Builder::new().with_data_type(data_type), scale)
+            }
+            Wire::Bytea => Builder::Binary(BinaryViewBuilder::new()),
+            Wire::Date => Builder::Date(Date32Builder::new()),
+            Wire::Time => Builder::Time(Time64MicrosecondBuilder::new()),
+            Wire::Timestamp | Wire::TimestampTz => {
+                Builder::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type))
+            }
+            Wire::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::new()),
+            Wire::Text
+            | Wire::Byte
+            | Wire::Jsonb
+            | Wire::Uuid
+            | Wire::TimeTz
+            | Wire::Inet
+            | Wire::MacAddr
+            | Wire::Bits => Builder::Text(StringViewBuilder::new()),
+        }
+    }
+}
+
+impl Column {
+    fn null(&mut self) {
+        match &mut self.lists {
+            Some(lists) => {
+                lists.lengths.push(0);
+                lists.are_there.push(false);
+            }
+            None => self.null_value(),
+        }
+    }
+
+    fn null_value(&mut self) {
+        with!(&mut self.builder, |builder| builder.append_null());
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let values: ArrayRef = with!(&mut self.builder, |builder| Arc::new(builder.finish()));
+        let Some(lists) = self.lists.as_mut().map(std::mem::take) else { return values };
+        let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(lists.lengths);
+        Arc::new(ListArray::new(item, offsets, values, Some(lists.are_there.into())))
+    }
+
+    fn add(&mut self, field: &[u8]) -> Result<(), Wrong> {
+        if self.lists.is_none() {
+            return self.add_value(field);
+        }
+        let mut items = items(field)?;
+        let mut length = 0;
+        while let Some((size, rest)) = items.split_first_chunk::<4>() {
+            items = rest;
+            length += 1;
+            match i32::from_be_bytes(*size) {
+                -1 => self.null_value(),
+                size => {
+                    let size = usize::try_from(size).map_err(|_| Wrong::Malformed)?;
+                    let (item, rest) = items.split_at_checked(size).ok_or(Wrong::Malformed)?;
+                    items = rest;
+                    self.add_value(item)?;
+                }
+            }
+        }
+        if let Some(lists) = &mut self.lists {
+            lists.lengths.push(length);
+            lists.are_there.push(true);
+        }
+        Ok(())
+    }
+
+    fn add_value(&mut self, field: &[u8]) -> Result<(), Wrong> {
+        match self.add_finite(field) {
+            Err(Wrong::Infinite) if self.is_infinity_null && self.is_temporal() => {
+                self.null_value();
+                Ok(())
+            }
+            added => added,
+        }
+    }
+
+    fn is_temporal(&self) -> bool {
+        matches!(self.wire, Wire::Date | Wire::Timestamp | Wire::TimestampTz | Wire::Interval)
+    }
+
+    fn add_finite(&mut self, field: &[u8]) -> Result<(), Wrong> {
+        match &mut self.builder {
+            Builder::Boolean(builder) => builder.append_value(fixed::<1>(field)? != [0]),
+            Builder::Int16(builder) => builder.append_value(i16::from_be_bytes(fixed(field)?)),
+            Builder::Int32(builder) => builder.append_value(i32::from_be_bytes(fixed(field)?)),
+            Builder::Int64(builder) => builder.append_value(i64::from_be_bytes(fixed(field)?)),
+            Builder::UInt32(builder) => builder.append_value(u32::from_be_bytes(fixed(field)?)),
+            Builder::UInt64(builder) => builder.append_value(u64::from_be_bytes(fixed(field)?)),
+            Builder::Float32(builder) => builder.append_value(f32::from_be_bytes(fixed(field)?)),
+            Builder::Float64(builder) => builder.append_value(f64::from_be_bytes(fixed(field)?)),
+            Builder::Decimal128(builder, scale) => {
+                let units = units(field, *scale)?.to_i128();
+                builder.append_value(units.ok_or(Wrong::TooLong)?);
+            }
+            Builder::Decimal256(builder, scale) => builder.append_value(units(field, *scale)?),
+            Builder::Binary(builder) => builder.append_value(field),
+            Builder::Date(builder) => builder.append_value(date(fixed(field)?)?),
+            Builder::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(field)?)),
+            Builder::Timestamp(builder) => builder.append_value(timestamp(fixed(field)?)?),
+            Builder::Interval(builder) => builder.append_value(interval(field)?),
+            Builder::Text(builder) => match self.wire {
+                Wire::Text => builder.append_value(text(field)?),
+                Wire::Jsonb => match field {
+                    [1, field @ ..] => builder.append_value(text(field)?),
+                    _ => return Err(Wrong::Malformed),
+                },
+                wire => {
+                    self.text.clear();
+                    print(wire, field, &mut self.text)?;
+                    builder.append_value(&self.text);
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The items of an array of one dimension, each with its length before it. Where it begins to count is lost.
+fn items(field: &[u8]) -> Result<&[u8], Wrong> {
+    let word = |at: usize| -> Result<i32, Wrong> {
+        Ok(i32::from_be_bytes(fixed(field.get(at..at + 4).ok_or(Wrong::Malformed)?)?))
+    };
+    match word(0)? {
+        0 => Ok(&[]),
+        1 => field.get(20..).ok_or(Wrong::Malformed),
+        _ => Err(Wrong::Dimensions),
+    }
+}
+
+fn fixed<const N: usize>(field: &[u8]) -> Result<[u8; N], Wrong> {
+    field.try_into().map_err(|_| Wrong::Malformed)
+}
+
+fn text(field: &[u8]) -> Result<&str, Wrong> {
+    std::str::from_utf8(field).map_err(|_| Wrong::NotText)
+}
+
+fn units(field: &[u8], scale: i8) -> Result<i256, Wrong> {
+    numeric::units(field, scale).map_err(|unfit| match unfit {
+        Unfit::NotANumber => Wrong::NotANumber,
+        Unfit::Infinite => Wrong::Infinite,
+        Unfit::TooLong => Wrong::TooLong,
+        Unfit::Malformed => Wrong::Malformed,
+    })
+}
+
+fn date(field: [u8; 4]) -> Result<i32, Wrong> {
+    match i32::from_be_bytes(field) {
+        i32::MIN | i32::MAX => Err(Wrong::Infinite),
+        days => days.checked_add(EPOCH_DAYS).ok_or(Wrong::TooFar),
+    }
+}
+
+fn timestamp(field: [u8; 8]) -> Result<i64, Wrong> {
+    match i64::from_be_bytes(field) {
+        i64::MIN | i64::MAX => Err(Wrong::Infinite),
+        micros => micros.checked_add(EPOCH_MICROS).ok_or(Wrong::TooFar),
+    }
+}
+
+fn interval(field: &[u8]) -> Result<IntervalMonthDayNano, Wrong> {
+    let field: [u8; 16] = fixed(field)?;
+    let micros = i64::from_be_bytes(fixed(&field[..8])?);
+    let days = i32::from_be_bytes(fixed(&field[8..12])?);
+    let months = i32::from_be_bytes(fixed(&field[12..])?);
+    match (micros, days, months) {
+        (i64::MAX, i32::MAX, i32::MAX) | (i64::MIN, i32::MIN, i32::MIN) => Err(Wrong::Infinite),
+        _ => {
+            let nanos = micros.checked_mul(1_000).ok_or(Wrong::TooFar)?;
+            Ok(IntervalMonthDayNano::new(months, days, nanos))
+        }
+    }
+}
+
+/// Values that are text here, as the server prints them, with the minutes of every offset.
+fn print(wire: Wire, field: &[u8], out: &mut String) -> Result<(), Wrong> {
+    match wire {
+        Wire::Uuid => {
+            for (position, byte) in fixed::<16>(field)?.iter().enumerate() {
+                if matches!(position, 4 | 6 | 8 | 10) {
+                    out.push('-');
+                }
+                put(out, format_args!("{byte:02x}"));
+            }
+        }
+        Wire::MacAddr => {
+            if !matches!(field.len(), 6 | 8) {
+                return Err(Wrong::Malformed);
+            }
+            for (position, byte) in field.iter().enumerate() {
+                let between = if position == 0 { "" } else { ":" };
+                put(out, format_args!("{between}{byte:02x}"));
+            }
+        }
+        Wire::Byte => match fixed::<1>(field)? {
+            [0] => {}
+            [byte] if byte < 0x80 => out.push(char::from(byte)),
+            [byte] => put(out, format_args!("\\{byte:03o}")),
+        },
+        Wire::Bits => {
+            let (count, bytes) = field.split_first_chunk::<4>().ok_or(Wrong::Malformed)?;
+            let count = usize::try_from(i32::from_be_bytes(*count));
+            let count = count.map_err(|_| Wrong::Malformed)?;
+            if bytes.len() != count.div_ceil(8) {
+                return Err(Wrong::Malformed);
+            }
+            let bit = |at: usize| bytes[at / 8] >> (7 - at % 8) & 1 == 1;
+            out.extend((0..count).map(|at| if bit(at) { '1' } else { '0' }));
+        }
+        Wire::Inet => inet(field, out)?,
+        Wire::TimeTz => time_with_offset(field, out)?,
+        _ => return Err(Wrong::Malformed),
+    }
+    Ok(())
+}
+
+fn inet(field: &[u8], out: &mut String) -> Result<(), Wrong> {
+    let [_, bits, is_cidr, _, address @ ..] = field else { return Err(Wrong::Malformed) };
+    let full = match address.len() {
+        4 => {
+            put(out, format_args!("{}", Ipv4Addr::from(fixed::<4>(address)?)));
+            32
+        }
+        _ => {
+            put(out, format_args!("{}", Ipv6Addr::from(fixed::<16>(address)?)));
+            128
+        }
+    };
+    if *is_cidr != 0 || *bits != full {
+        put(out, format_args!("/{bits}"));
+    }
+    Ok(())
+}
+
+fn time_with_offset(field: &[u8], out: &mut String) -> Result<(), Wrong> {
+    let field: [u8; 12] = fixed(field)?;
+    let micros = i64::from_be_bytes(fixed(&field[..8])?);
+    // Seconds to the west.
+    let west = i32::from_be_bytes(fixed(&field[8..])?);
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    if micros < 0 {
+        return Err(Wrong::Malformed);
+    }
+    put(out, format_args!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60));
+    if fraction > 0 {
+        put(out, format_args!(".{fraction:06}"));
+        out.truncate(out.trim_end_matches('0').len());
+    }
+    let (sign, offset) = (if west > 0 { '-' } else { '+' }, west.unsigned_abs());
+    put(out, format_args!("{sign}{:02}:{:02}", offset / 3600, offset / 60 % 60));
+    if offset % 60 > 0 {
+        put(out, format_args!(":{:02}", offset % 60));
+    }
+    Ok(())
+}
+
+fn put(out: &mut String, said: std::fmt::Arguments<'_>) {
+    out.write_fmt(said).expect("a String takes every write");
+}

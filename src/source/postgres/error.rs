@@ -1,0 +1,109 @@
+//! What the errors of a server mean, in words of our own.
+//!
+//! Invariant: no value of a row is in a message. The server's own words are shown only where no row was read yet; its details
+//! never.
+
+use tokio_postgres::Error as Failure;
+
+use crate::source::error::Error;
+
+/// Of connecting to the database at `place`.
+pub fn connecting(error: &Failure, place: &str) -> Error {
+    let Some(said) = error.as_db_error() else {
+        return Error::Missing(format!(
+            "{place} cannot be reached: {}; check the source's address and TLS, and that the server is up",
+            chain(error)
+        ));
+    };
+    let (code, message) = (said.code().code(), said.message());
+    let remedy = match code {
+        "28P01" | "28000" => "correct `user`, `password` or the server's `pg_hba.conf`",
+        "3D000" => "correct `database`",
+        "53300" => "wait until others have closed theirs, or raise `max_connections`",
+        _ => "check the server",
+    };
+    Error::Missing(format!("{place} refused the connection: {message} ({code}); {remedy}"))
+}
+
+/// Of beginning and checking a session, and of planning a query, at `place`.
+pub fn planning(error: &Failure, place: &str) -> Error {
+    let Some(said) = error.as_db_error() else { return reading(error, place) };
+    let (code, message) = (said.code().code(), said.message());
+    match code.get(..2) {
+        Some("08" | "53" | "57" | "40" | "58") => reading(error, place),
+        _ if code == "55P03" => reading(error, place),
+        _ if code == "25006" => writes(place),
+        _ if code == "42501" => Error::Definition(format!(
+            "{place} is refused by the server: {message} ({code}); grant it, or, where policies hide rows and that is meant, say \
+             `row_security: apply` at the source"
+        )),
+        _ if message.contains("multiple commands") => {
+            Error::Definition(format!("{place} has several statements; give it one SELECT"))
+        }
+        _ => Error::Definition(format!("{place} is refused by the server: {message} ({code})")),
+    }
+}
+
+/// Of reading the answer to a query, at `place`.
+pub fn reading(error: &Failure, place: &str) -> Error {
+    let Some(said) = error.as_db_error() else {
+        return Error::Missing(format!(
+            "{place}: the connection to the database was lost ({}); the next run reads again",
+            chain(error)
+        ));
+    };
+    let code = said.code().code();
+    let failed = |why: &str| Error::Query(format!("the query of {place} failed: {why} ({code})"));
+    match code {
+        "25006" => writes(place),
+        "22P02" | "22007" | "22023" => {
+            failed("a value cannot be read as the type that it is cast to; guard the cast")
+        }
+        "22012" => failed("division by zero; guard it with `nullif(divisor, 0)`"),
+        "22003" | "22008" => {
+            failed("a number or a time is out of its type's range; cast to a wider one")
+        }
+        "22021" | "22P05" => {
+            failed("text is not valid in its encoding; convert it with `convert_from`")
+        }
+        "21000" => failed("a subquery gave more than one row"),
+        "42501" => failed(
+            "a table, a function or a row is not for this user; grant it, or, where policies hide rows and that is meant, \
+             say `row_security: apply` at the source",
+        ),
+        "57014" => failed(
+            "the server cancelled it, by a person or its `statement_timeout`; raise `statement_timeout` at the source",
+        ),
+        "57P01" | "57P02" | "57P03" => failed("the server went down; the next run reads again"),
+        "40001" | "40P01" => failed(
+            "it was in the way of others, as on a standby that replays; the next run reads again, and \
+             `hot_standby_feedback = on` prevents it",
+        ),
+        "55P03" => failed("a lock was not to be had in time; the next run tries again"),
+        "25P02" => failed("the server gave the transaction up"),
+        _ if code.starts_with("53") => {
+            failed("the server lacks memory, disk or connections; make the query smaller, or wait")
+        }
+        _ => failed("the server gave it up; its log says why"),
+    }
+}
+
+fn writes(place: &str) -> Error {
+    Error::Definition(format!(
+        "{place} writes or locks; a model may only read, so give it one SELECT without `FOR UPDATE` or `nextval`"
+    ))
+}
+
+/// What went wrong outside of the server, with its causes.
+fn chain(error: &Failure) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !said.contains(&words) {
+            said = format!("{said}: {words}");
+        }
+        cause = inner.source();
+    }
+    said
+}

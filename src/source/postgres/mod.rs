@@ -1,0 +1,32 @@
+//! PostgreSQL: a model's SQL runs there as it stands, in a transaction that only reads, and its rows come by binary COPY.
+
+mod decode;
+pub mod definition;
+mod error;
+mod frames;
+mod numeric;
+mod passfile;
+mod session;
+mod stream;
+mod wire;
+
+use self::definition::Definition;
+pub(super) use self::session::Cancel;
+use self::session::Session;
+pub(super) use self::stream::Scan;
+use super::error::Error;
+use super::reader::Settings;
+
+/// Has the server plan the model's query.
+///
+/// # Errors
+/// The server is not there, or refuses the query.
+pub(super) async fn plan(
+    definition: &Definition,
+    sql: &str,
+    place: &str,
+    settings: &Settings,
+) -> Result<Scan, Error> {
+    let session = Session::open(definition, &settings.name, &settings.cancels).await?;
+    Scan::plan(session, sql, place, definition.is_infinity_null).await
+}

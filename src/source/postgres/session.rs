@@ -1,0 +1,361 @@
+//! A session with a server: one transaction that only reads and sees one state of the database.
+//!
+//! Nothing is spawned: whoever waits for an answer drives the connection too. Not responsible for rows (`stream`). Invariant:
+//! no model is given to a server that has not said itself that the transaction only reads.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::timeout;
+use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::{CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::definition::{Definition, Tls};
+use super::{error, passfile};
+use crate::shutdown::blocking;
+use crate::source::cancel::{CancelOnDrop, Cancels};
+use crate::source::error::Error;
+use crate::source::tls;
+
+/// A session in its transaction.
+pub struct Session {
+    pub client: Client,
+    link: Link,
+    cancel: CancelOnDrop,
+    pub idle_timeout: Duration,
+    pub facts: ServerFacts,
+}
+
+/// What the server said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    pub version: String,
+    pub user: String,
+    pub is_standby: bool,
+}
+
+/// The connection itself, which only moves while it is driven.
+struct Link {
+    connection: Option<BoxFuture<'static, Result<(), Failure>>>,
+}
+
+/// How a server is greeted.
+#[derive(Clone)]
+enum Greeting {
+    Plain,
+    Encrypted(MakeRustlsConnect),
+}
+
+/// The question to end a query.
+pub struct Cancel {
+    token: CancelToken,
+    greeting: Greeting,
+}
+
+impl Cancel {
+    /// Sends it, over a connection of its own. Whether the query ended is not said.
+    pub async fn send(self) {
+        let sent = match self.greeting {
+            Greeting::Plain => self.token.cancel_query(NoTls).await,
+            Greeting::Encrypted(tls) => self.token.cancel_query(tls).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a query could not be cancelled; its connection is closed");
+        }
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancel")
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Waits for `work`, which the connection has to bring forward.
+    async fn drive<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        let Some(connection) = &mut self.connection else { return work.await };
+        let ended = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            ended = connection => ended,
+        };
+        self.connection = None;
+        // What came before the end may be the answer, or say why it ended.
+        match (work.await, ended) {
+            (Err(error), Err(cause)) if error.is_closed() => Err(cause),
+            (done, _) => done,
+        }
+    }
+}
+
+impl Session {
+    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends.
+    ///
+    /// # Errors
+    /// The server is not there, refuses, or does not keep to a transaction that only reads.
+    pub async fn open(
+        definition: &Definition,
+        name: &str,
+        cancels: &Cancels,
+    ) -> Result<Session, Error> {
+        let place = definition.place();
+        let opening = Session::begin(definition, name, cancels, &place);
+        match timeout(definition.connect_timeout, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::Missing(format!(
+                "{place} did not answer within {:?}; check that the server is up, or raise `connect_timeout`",
+                definition.connect_timeout
+            ))),
+        }
+    }
+
+    async fn begin(
+        definition: &Definition,
+        name: &str,
+        cancels: &Cancels,
+        place: &str,
+    ) -> Result<Session, Error> {
+        let config = config(definition, name).map_err(|why| unusable(place, &why))?;
+        let failed = |failure: Failure| error::connecting(&failure, place);
+        let (client, link, greeting, version) = match &definition.tls {
+            Tls::Off => {
+                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+                let version = connection.parameter("server_version").unwrap_or("").to_owned();
+                (client, Link::of(connection), Greeting::Plain, version)
+            }
+            Tls::On(trust) => {
+                let tls = blocking(|| tls::client(trust)).map_err(|why| unusable(place, &why))?;
+                let tls = MakeRustlsConnect::new(tls);
+                let connected = config.connect(tls.clone()).await.map_err(failed)?;
+                let (client, connection) = connected;
+                let version = connection.parameter("server_version").unwrap_or("").to_owned();
+                (client, Link::of(connection), Greeting::Encrypted(tls), version)
+            }
+        };
+        let cancel = Cancel { token: client.cancel_token(), greeting };
+        let facts = ServerFacts { version, user: String::new(), is_standby: false };
+        let mut session = Session {
+            client,
+            link,
+            cancel: cancels.on_drop(cancel),
+            idle_timeout: definition.idle_timeout,
+            facts,
+        };
+        let planned = |failure: Failure| error::planning(&failure, place);
+        let beginning = beginning(definition);
+        let begun = session.link.drive(session.client.batch_execute(&beginning));
+        begun.await.map_err(planned)?;
+        session.watch_client().await.map_err(planned)?;
+        session.check(place).await?;
+        Ok(session)
+    }
+
+    /// Waits for what the client asked, and drives the connection meanwhile. A server that says nothing for the time that the
+    /// source gives it is given up.
+    pub async fn drive<T>(
+        &mut self,
+        place: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+        named: fn(&Failure, &str) -> Error,
+    ) -> Result<T, Error> {
+        drive(&mut self.link, self.idle_timeout, place, work, named).await
+    }
+
+    /// As [`Session::drive`], of what the client is asked now.
+    pub async fn ask<T>(
+        &mut self,
+        place: &str,
+        ask: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+        named: fn(&Failure, &str) -> Error,
+    ) -> Result<T, Error> {
+        drive(&mut self.link, self.idle_timeout, place, ask(&self.client), named).await
+    }
+
+    /// The end of a session that has nothing to end any more.
+    pub fn close(self) {
+        self.cancel.disarm();
+    }
+
+    /// Has the server look whether the client is still there, where it can: then no query goes on after its reader was killed.
+    async fn watch_client(&mut self) -> Result<(), Failure> {
+        let major = self.facts.version.split(['.', ' ']).next().unwrap_or_default();
+        if major.parse::<u32>().is_ok_and(|major| major < 14) {
+            return Ok(());
+        }
+        const SET: &str = "SAVEPOINT counterflow; SET LOCAL client_connection_check_interval = 500; \
+                           RELEASE SAVEPOINT counterflow";
+        let set = self.link.drive(self.client.batch_execute(SET)).await;
+        match set {
+            // Not every system can.
+            Err(failure) if failure.as_db_error().is_some() => {
+                let back = "ROLLBACK TO SAVEPOINT counterflow";
+                self.link.drive(self.client.batch_execute(back)).await
+            }
+            set => set,
+        }
+    }
+
+    /// Has the server say how the transaction is. The question takes the snapshot too: from here on the transaction can be
+    /// made neither another nor one that writes.
+    async fn check(&mut self, place: &str) -> Result<(), Error> {
+        const ASKED: &str = "SELECT current_setting('transaction_read_only'), \
+                             current_setting('transaction_isolation'), current_user, pg_is_in_recovery()";
+        let answer = self.link.drive(self.client.simple_query(ASKED)).await;
+        let answer = answer.map_err(|failure| error::planning(&failure, place))?;
+        let row = answer.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let word = |at: usize| row.as_ref().and_then(|row| row.try_get(at).ok().flatten());
+        if word(0) != Some("on") || word(1) != Some("repeatable read") {
+            return Err(Error::Definition(format!(
+                "{place} does not keep to a transaction that only reads, as a pooler that hands out statements does not; name \
+                 the server itself, or a pooler in transaction mode"
+            )));
+        }
+        self.facts.user = word(2).unwrap_or_default().to_owned();
+        self.facts.is_standby = word(3) == Some("t");
+        Ok(())
+    }
+}
+
+/// See [`Session::drive`].
+async fn drive<T>(
+    link: &mut Link,
+    idle_timeout: Duration,
+    place: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+    named: fn(&Failure, &str) -> Error,
+) -> Result<T, Error> {
+    match timeout(idle_timeout, link.drive(work)).await {
+        Ok(done) => done.map_err(|failure| named(&failure, place)),
+        Err(_) => Err(Error::Missing(format!(
+            "{place}: the database said nothing for {idle_timeout:?}; make the query quicker, or raise `idle_timeout` at the \
+             source"
+        ))),
+    }
+}
+
+impl Link {
+    fn of(connection: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Link {
+        let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection);
+        Link { connection: Some(connection) }
+    }
+}
+
+fn unusable(place: &str, why: &str) -> Error {
+    Error::Definition(format!("{place} cannot be asked: {why}"))
+}
+
+fn config(definition: &Definition, name: &str) -> Result<Config, String> {
+    const KEEPALIVE: Duration = Duration::from_secs(30);
+    let mut config = Config::new();
+    match definition.is_socket() {
+        true => config.host_path(&definition.host),
+        false => config.host(definition.host.trim_matches(['[', ']'])),
+    };
+    config
+        .port(definition.port)
+        .dbname(&definition.database)
+        .user(&definition.user)
+        .application_name(name)
+        .connect_timeout(definition.connect_timeout)
+        .keepalives_idle(KEEPALIVE)
+        .keepalives_interval(KEEPALIVE / 3)
+        .keepalives_retries(3)
+        .tcp_user_timeout(2 * KEEPALIVE);
+    let password = match &definition.password {
+        Some(password) => Some(password.clone()),
+        None => blocking(|| passfile::look_up(definition))?,
+    };
+    if let Some(password) = password {
+        config.password(password.expose());
+    }
+    match &definition.tls {
+        Tls::Off => {
+            config.ssl_mode(SslMode::Disable).channel_binding(ChannelBinding::Disable);
+        }
+        Tls::On(trust) => {
+            config.ssl_mode(SslMode::Require);
+            if trust.needs_channel_binding {
+                config.channel_binding(ChannelBinding::Require);
+            }
+        }
+    }
+    Ok(config)
+}
+
+/// The transaction, and the settings that hold in it: those of the source, then ours. None outlives it, so that poolers may
+/// stand in between.
+fn beginning(definition: &Definition) -> String {
+    let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n".to_owned();
+    if let Some(role) = &definition.role {
+        sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
+    }
+    let security = if definition.applies_row_security { "on" } else { "off" };
+    let timeout = definition.statement_timeout.map(|timeout| timeout.as_millis().to_string());
+    let ours = [
+        ("statement_timeout", timeout.as_deref()),
+        ("lock_timeout", Some("30s")),
+        ("idle_in_transaction_session_timeout", Some("1h")),
+        ("TimeZone", Some("UTC")),
+        ("DateStyle", Some("ISO, YMD")),
+        ("IntervalStyle", Some("iso_8601")),
+        ("bytea_output", Some("hex")),
+        ("extra_float_digits", Some("1")),
+        ("client_encoding", Some("UTF8")),
+        ("row_security", Some(security)),
+    ];
+    let ours = ours.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let theirs = definition.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in theirs.chain(ours) {
+        sql += &format!("SELECT set_config({}, {}, true);\n", literal(name), literal(value));
+    }
+    sql
+}
+
+/// A name of SQL, in quotes.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Text in SQL, whatever the server takes a backslash for.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::definition::example;
+    use super::*;
+
+    #[test]
+    fn what_the_source_sets_comes_before_what_is_ours_and_is_quoted() {
+        let definition = Definition {
+            role: Some("re\"porting".into()),
+            settings: vec![("search_path".into(), "a', \\b".into())],
+            ..example()
+        };
+        let sql = beginning(&definition);
+        let at = |words: &str| sql.find(words).unwrap_or_else(|| panic!("no {words} in {sql}"));
+        assert!(at("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") == 0);
+        assert!(at("SET LOCAL ROLE \"re\"\"porting\"") < at("E'search_path', E'a'', \\\\b', true"));
+        assert!(at("E'search_path'") < at("set_config(E'row_security', E'off', true)"));
+        assert!(!sql.contains("statement_timeout"), "{sql}");
+    }
+}

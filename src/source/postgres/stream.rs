@@ -1,0 +1,212 @@
+//! The answer to a model's query, read by one binary COPY to its proven end.
+//!
+//! Not responsible for what fields mean (`decode`). Invariant: it ends without an error only after the server has sent its
+//! trailer, has ended the COPY, has answered in the same transaction and has committed it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::TryStreamExt as _;
+use tokio::sync::mpsc;
+
+use super::decode::Decoder;
+use super::error::{planning, reading};
+use super::frames::{self, Frames, Wrong};
+use super::session::{Session, identifier};
+use super::wire::{self, Asked};
+use crate::points::is_planted;
+use crate::source::database::trimmed;
+use crate::source::error::Error;
+
+/// A query that a server has planned, in a session that waits to be asked for its answer.
+pub struct Scan {
+    session: Mutex<Option<Session>>,
+    sql: String,
+    columns: Vec<Asked>,
+    schema: SchemaRef,
+    is_infinity_null: bool,
+    /// The model, for messages.
+    place: String,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scan of {}", self.place)
+    }
+}
+
+/// A row that cannot be taken.
+enum Untaken {
+    Stream(Wrong),
+    Row(Error),
+}
+
+impl From<Wrong> for Untaken {
+    fn from(wrong: Wrong) -> Self {
+        Untaken::Stream(wrong)
+    }
+}
+
+impl Scan {
+    /// Has the server plan the query of the model at `place`.
+    ///
+    /// # Errors
+    /// It is not one query that only reads, or has columns that cannot be had.
+    pub async fn plan(
+        mut session: Session,
+        sql: &str,
+        place: &str,
+        is_infinity_null: bool,
+    ) -> Result<Scan, Error> {
+        let statement = session.ask(place, async |client| client.prepare(sql).await, planning);
+        let statement = statement.await?;
+        let refuse = |why: String| Err(Error::Definition(format!("{place} {why}")));
+        if !statement.params().is_empty() {
+            return refuse("has the placeholder `$1`; write the value itself".to_owned());
+        }
+        if statement.columns().is_empty() {
+            return refuse("is no SELECT; a model may only read, so give it one".to_owned());
+        }
+        let mut columns = Vec::with_capacity(statement.columns().len());
+        let mut fields: Vec<Field> = Vec::with_capacity(columns.capacity());
+        for column in statement.columns() {
+            let (name, kind) = (column.name(), column.type_());
+            if name.is_empty() || name == "?column?" {
+                return refuse("has a column without a name; give it one with `AS`".to_owned());
+            }
+            if fields.iter().any(|field| field.name() == name) {
+                return refuse(format!(
+                    "has two columns named `{name}`; give each its own name with `AS`"
+                ));
+            }
+            let asked = match wire::asked(kind, column.type_modifier()) {
+                Ok(asked) => asked,
+                Err(why) => {
+                    return refuse(format!(
+                        "has the column `{name}` of type `{kind}`, which {why}"
+                    ));
+                }
+            };
+            fields.push(Field::new(name, asked.data_type(), true));
+            columns.push(asked);
+        }
+        // As a table it can be nothing but one query; nothing of this is executed.
+        let sql = trimmed(sql);
+        let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
+        session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
+        Ok(Scan {
+            session: Mutex::new(Some(session)),
+            sql: sql.to_owned(),
+            columns,
+            schema: Arc::new(Schema::new(fields)),
+            is_infinity_null,
+            place: place.to_owned(),
+        })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Sends the answer in batches of these columns, and returns when the server has said that it is whole.
+    pub async fn read(
+        self: Arc<Self>,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+        most_rows: usize,
+        batches: mpsc::Sender<RecordBatch>,
+    ) -> Result<(), Error> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut session) = session else {
+            return Err(Error::Query(format!("{} was to be read twice", self.place)));
+        };
+        let place = &self.place;
+        let copy = self.copy(&columns);
+        let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
+        let mut answer = Box::pin(answer.await?);
+        let asked = columns.iter().map(|column| self.columns[*column]);
+        let is_infinity_null = self.is_infinity_null;
+        let mut decoder = Decoder::new(asked, schema, is_infinity_null, most_rows, place.clone());
+        let mut frames = Frames::default();
+        loop {
+            let piece = session.drive(place, answer.try_next(), reading).await;
+            let piece = match piece {
+                Err(_) if is_planted("copy_end_believed") => None,
+                piece => piece?,
+            };
+            let Some(piece) = piece else { break };
+            let take = |row: frames::Row<'_>| decoder.row(row).map_err(Untaken::Row);
+            frames.feed(piece, columns.len(), take).map_err(|untaken| match untaken {
+                Untaken::Row(error) => error,
+                Untaken::Stream(wrong) => self.damaged(wrong),
+            })?;
+            if decoder.is_full() {
+                send(&mut decoder, &batches).await;
+            }
+        }
+        send(&mut decoder, &batches).await;
+        if is_planted("copy_end_believed") {
+            return Ok(());
+        }
+        if !frames::is_whole(&frames) {
+            return Err(self.damaged("it ended before its trailer"));
+        }
+        // The end of a COPY is not the end of its statement: an error behind it shows here, as nothing works in a transaction
+        // that has failed.
+        for last in ["SELECT 1", "COMMIT"] {
+            session.ask(place, async |client| client.simple_query(last).await, reading).await?;
+        }
+        session.close();
+        Ok(())
+    }
+
+    fn damaged(&self, wrong: Wrong) -> Error {
+        Error::Damaged(format!(
+            "the answer to {} is damaged: {wrong}; check what stands between here and the server",
+            self.place
+        ))
+    }
+
+    /// The question for these columns; the model's own SQL where they are all of them, as they are.
+    fn copy(&self, columns: &[usize]) -> String {
+        let is_all = columns.iter().copied().eq(0..self.columns.len());
+        let sql = &self.sql;
+        if is_all && self.columns.iter().all(|asked| asked.cast.is_none()) {
+            return format!("COPY (\n{sql}\n) TO STDOUT (FORMAT binary)");
+        }
+        let column = |column: &usize| {
+            let name = identifier(self.schema.field(*column).name());
+            match self.columns[*column].cast {
+                Some(cast) => format!("{name}::{cast} AS {name}"),
+                None => name,
+            }
+        };
+        let list: Vec<String> = columns.iter().map(column).collect();
+        let list = list.join(", ");
+        format!(
+            "COPY (SELECT {list} FROM (\n{sql}\n) AS counterflow_model) TO STDOUT (FORMAT binary)"
+        )
+    }
+}
+
+/// Nobody may be left to take it: then the stream is gone, and this is never polled again.
+async fn send(decoder: &mut Decoder, batches: &mpsc::Sender<RecordBatch>) {
+    if let Some(batch) = decoder.batch() {
+        let _ = batches.send(batch).await;
+    }
+}
+
+/// Of a statement that was planned, and cannot be a table: it is told what it is.
+fn no_query(failure: &tokio_postgres::Error, place: &str) -> Error {
+    match failure.as_db_error().map(|said| said.code().code()) {
+        Some("42601") => Error::Definition(format!(
+            "{place} is no SELECT; a model may only read, so give it one SELECT, VALUES or TABLE"
+        )),
+        Some("0A000") => Error::Definition(format!(
+            "{place} writes within `WITH`; a model may only read, so give it one SELECT"
+        )),
+        _ => planning(failure, place),
+    }
+}

@@ -1,0 +1,56 @@
+//! What a model may not be, and what may not be read, each by name.
+
+use super::{reads, workspace};
+use crate::servers::postgres::Postgres;
+use crate::support::oracle::Oracle;
+use crate::support::people::CANARY;
+
+pub fn refused(server: &Postgres) {
+    let oracle = Oracle::start(&["id"]);
+    let database = server.database(
+        "CREATE TABLE t (id int PRIMARY KEY, secret text); CREATE SEQUENCE s; CREATE TABLE p (id int);
+         CREATE TABLE hidden (id int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+         CREATE ROLE guest NOLOGIN; GRANT SELECT ON hidden TO guest;
+         INSERT INTO hidden VALUES (1); CREATE POLICY none ON hidden USING (false)",
+    );
+    database.psql(&format!("INSERT INTO t VALUES (1, '{CANARY}')"));
+    for (sql, words) in [
+        ("SELECT 1 AS id; SELECT 2 AS id", &["several statements"][..]),
+        ("SELECT 1 AS id; DROP TABLE p", &["several statements"]),
+        ("DROP TABLE p", &["is no SELECT"]),
+        ("SET work_mem = 1", &["is no SELECT"]),
+        ("SHOW work_mem", &["is no SELECT"]),
+        ("SELECT 1) TO PROGRAM 'true' --", &["refused by the server", "syntax error"]),
+        ("SELECT $1::int AS id", &["the placeholder `$1`"]),
+        ("SELECT 1 AS id, 2 AS id", &["two columns named `id`"]),
+        ("SELECT 1 AS id, 1 + 1", &["without a name", "`AS`"]),
+        ("SELECT 1 AS id, row(1, 2) AS r", &["`r` of type `record`", "to_jsonb"]),
+        ("WITH x AS (INSERT INTO p VALUES (1) RETURNING id) SELECT id FROM x", &["may only read"]),
+        ("INSERT INTO p VALUES (1) RETURNING id", &["is no SELECT"]),
+        ("EXPLAIN SELECT 1 AS id", &["is no SELECT"]),
+        ("SELECT id FROM t FOR UPDATE", &["may only read", "FOR UPDATE"]),
+        ("SELECT nextval('s') AS id", &["may only read", "nextval"]),
+        ("SELECT missing AS id FROM t", &["column \\\"missing\\\" does not exist", "42703"]),
+        ("SELECT set_config('transaction_read_only', 'off', true) AS id FROM t", &["failed"]),
+        // What the server says of a row holds its values, and is not told.
+        ("SELECT secret::int AS id FROM t", &["22P02", "guard the cast"]),
+        ("SELECT id / 0 AS id FROM t", &["22012", "nullif"]),
+        (" ; -- nothing", &["has no SQL"]),
+    ] {
+        let workspace = workspace(&oracle, &database.source(), sql);
+        let refused = workspace.run(&["sync", "people"]);
+        assert_ne!(refused.code, Some(0), "{sql}: {}", refused.printed());
+        for word in words {
+            let word = word.replace("\\\"", "\"");
+            assert!(refused.printed().contains(&word), "{sql}: no `{word}`\n{}", refused.printed());
+        }
+    }
+    assert_eq!(database.psql("SELECT count(*) FROM p"), "0");
+    let sql = "SELECT id FROM hidden";
+    let as_guest = |more: &str| database.source_at(server.port, &format!(", role: guest{more}"));
+    let workspace = workspace(&oracle, &as_guest(""), sql);
+    let words = ["42501", "row_security: apply"];
+    workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&words);
+    reads(&workspace, &as_guest(", row_security: apply"));
+    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["gave no rows"]);
+}

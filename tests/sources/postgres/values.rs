@@ -1,0 +1,217 @@
+//! Values: what the server holds is what is said of it in JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterflow::domain::column::Column;
+use counterflow::domain::render::render;
+use counterflow::domain::sync::{Model, Reads};
+use counterflow::source::definition::{Access, Definition};
+use counterflow::source::postgres::definition as postgres;
+use counterflow::source::{Error, Pins, Reader, Selection, Settings};
+use futures::StreamExt as _;
+
+use crate::servers::postgres::{Database, Postgres};
+
+/// The answer to the SQL, each value as JSON; and that its end is proven.
+fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
+    read_with(database, sql, |_| ())
+}
+
+fn read_with(
+    database: &Database<'_>,
+    sql: &str,
+    change: impl FnOnce(&mut postgres::Definition),
+) -> Result<Vec<Vec<String>>, Error> {
+    let mut definition = postgres::Definition {
+        host: "127.0.0.1".into(),
+        port: database.server.port,
+        database: database.name.clone(),
+        user: "postgres".into(),
+        password: None,
+        tls: postgres::Tls::Off,
+        connect_timeout: Duration::from_secs(10),
+        statement_timeout: None,
+        idle_timeout: Duration::from_secs(30),
+        applies_row_security: false,
+        role: None,
+        settings: Vec::new(),
+        is_infinity_null: false,
+        written: None,
+    };
+    change(&mut definition);
+    let source = Definition { name: "app".into(), access: Access::Postgres(Box::new(definition)) };
+    let reader = Reader::new(vec![Arc::new(source)], Settings::new(2, 64 << 20, 64 << 20));
+    let model = Model {
+        name: "m".into(),
+        reads: Reads::One("app".into()),
+        sql: sql.into(),
+        primary_key: vec!["id".into()],
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await?;
+        assert!(!reading.facts.can_prove_unchanged && reading.facts.files.is_empty());
+        let mut rows = Vec::new();
+        for stream in &mut reading.partitions {
+            while let Some(batch) = stream.next().await {
+                let batch = batch.map_err(|error| Error::of_stream(&error, "m"))?;
+                let columns: Vec<_> =
+                    batch.columns().iter().map(|it| Column::new(it).expect("known")).collect();
+                rows.extend((0..batch.num_rows()).map(|row| {
+                    let said = |column: &Column<'_>| {
+                        let mut out = Vec::new();
+                        let said = render(column.value(row), &mut out);
+                        said.map_or_else(|why| why.to_string(), |()| text(out))
+                    };
+                    columns.iter().map(said).collect()
+                }));
+            }
+        }
+        reading.proof.verify().await.expect("the answer was read to its end");
+        Ok(rows)
+    })
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+pub fn every_type(server: &Postgres) {
+    let database = server.database(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN cents AS numeric(12,3);
+         CREATE DOMAIN feeling AS mood; CREATE TYPE pair AS (a int, b text)",
+    );
+    let values = [
+        ("true", "true"),
+        ("(-32768)::int2", "-32768"),
+        ("2147483647::int4", "2147483647"),
+        ("(-9223372036854775808)::int8", "-9223372036854775808"),
+        ("4294967295::oid", "4294967295"),
+        ("'18446744073709551615'::xid8", "18446744073709551615"),
+        ("0.1::float4", "0.1"),
+        ("1e300::float8", "1e+300"),
+        ("1.50::numeric(12,2)", "1.50"),
+        ("-0.005::cents", "-0.005"),
+        (
+            "12345678901234567890123456789012345678.5::numeric(40,1)",
+            "12345678901234567890123456789012345678.5",
+        ),
+        ("1234::numeric(3,-2)", "1200"),
+        ("0.00012::numeric(3,5)", "0.00012"),
+        ("'2.5'::money", "2.5"),
+        ("'ä ''\"\\'", r#""ä '\"\\""#),
+        ("'a'::varchar(5)", r#""a""#),
+        ("'a'::char(3)", r#""a  ""#),
+        ("'n'::name", r#""n""#),
+        ("'x'::\"char\"", r#""x""#),
+        ("''::\"char\"", r#""""#),
+        ("'<a/>'::xml", r#""<a/>""#),
+        ("'ok'::mood", r#""ok""#),
+        ("'sad'::feeling", r#""sad""#),
+        ("'\\x00ff'::bytea", r#""AP8=""#),
+        ("'{\"a\": 1}'::json", r#""{\"a\": 1}""#),
+        ("'{\"b\":1,\"a\":[]}'::jsonb", r#""{\"a\": [], \"b\": 1}""#),
+        (
+            "'A0EEBC99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid",
+            r#""a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11""#,
+        ),
+        ("'2024-02-29'::date", r#""2024-02-29""#),
+        ("'0001-01-01'::date", r#""0001-01-01""#),
+        ("'23:59:59.999999'::time", r#""23:59:59.999999""#),
+        ("'12:30:00.5+05:30'::timetz", r#""12:30:00.5+05:30""#),
+        ("'12:30:00-03'::timetz", r#""12:30:00-03:00""#),
+        ("'1969-12-31 23:59:59.5'::timestamp", r#""1969-12-31T23:59:59.500""#),
+        ("'2024-06-01 12:00:00+02'::timestamptz", r#""2024-06-01T10:00:00Z""#),
+        ("'1 year 2 mons 3 days 04:05:06.5'::interval", r#""P14M3DT14706.5S""#),
+        ("'10.1.2.3'::inet", r#""10.1.2.3""#),
+        ("'10.1.2.3/8'::inet", r#""10.1.2.3/8""#),
+        ("'::1'::inet", r#""::1""#),
+        ("'10.0.0.0/8'::cidr", r#""10.0.0.0/8""#),
+        ("'08:00:2b:01:02:03'::macaddr", r#""08:00:2b:01:02:03""#),
+        ("B'10110'", r#""10110""#),
+        ("B'101'::bit varying", r#""101""#),
+        ("'(1,2)'::point", r#""(1,2)""#),
+        ("'[1,5)'::int4range", r#""[1,5)""#),
+        ("array[1, NULL, 2]", "[1,null,2]"),
+        ("'{}'::text[]", "[]"),
+        ("'[0:1]={a,b}'::text[]", r#"["a","b"]"#),
+        ("array[1.5, 2]::numeric(5,2)[]", "[1.50,2.00]"),
+        ("array['2024-02-29'::date]", r#"["2024-02-29"]"#),
+        ("array['(1,2)'::point]", r#""{\"(1,2)\"}""#),
+        ("row(1, 'x')::pair", r#""(1,x)""#),
+        ("to_tsvector('simple', 'a b')", r#""'a':1 'b':2""#),
+        ("'pg_class'::regclass", r#""pg_class""#),
+        ("NULL", "null"),
+    ];
+    let column = |(position, (sql, _)): (usize, &(&str, &str))| format!("{sql} AS c{position}");
+    let columns: Vec<String> = values.iter().enumerate().map(column).collect();
+    let sql = format!("SELECT 1 AS id, {} -- the last", columns.join(", "));
+    let rows = read(&database, &sql).expect("every type can be read");
+    let others = values.iter().zip(&rows[0][1..]).filter(|((_, expected), said)| said != expected);
+    let others: Vec<_> = others.collect();
+    assert!(others.is_empty(), "{others:#?}");
+    // All of them NULL, of their own types.
+    let typed: Vec<String> = values
+        .iter()
+        .enumerate()
+        .map(|(it, _)| format!("(SELECT c{it} FROM t WHERE false) AS c{it}"))
+        .collect();
+    let sql = format!(
+        "WITH t AS ({}) SELECT 1 AS id, {}",
+        sql.trim_end_matches(" -- the last"),
+        typed.join(", ")
+    );
+    let rows = read(&database, &sql).expect("every type can be NULL");
+    assert!(rows[0][1..].iter().all(|said| said == "null"), "{rows:?}");
+}
+
+pub fn numbers(server: &Postgres) {
+    let database = server.database("SELECT 1");
+    let sql = "WITH n AS (SELECT setseed(0.25)), t AS (
+            SELECT g, ((random() - 0.5) * power(10, (g % 40) - 20))::numeric AS x FROM n, generate_series(1, 3000) g)
+        SELECT g AS id, x, x::text AS said, round(x, 6)::numeric(38,6) AS y, round(x, 6)::numeric(38,6)::text AS too,
+            x::float8 AS f, to_json(x::float8)::text AS floated FROM t";
+    let bare = |said: &str| {
+        let said = said.trim_matches('"');
+        match said.contains('.') {
+            true => said.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => said.to_owned(),
+        }
+    };
+    let rows = read(&database, sql).expect("they fit");
+    assert_eq!(rows.len(), 3_000);
+    for row in rows {
+        assert_eq!(bare(&row[1]), bare(&row[2]));
+        assert_eq!(row[3], row[4].trim_matches('"'));
+        let number = |said: &str| said.trim_matches('"').parse::<f64>().expect("a number");
+        assert!(number(&row[5]).to_bits() == number(&row[6]).to_bits(), "{row:?}");
+    }
+}
+
+pub fn misfits(server: &Postgres) {
+    let database = server.database("SELECT 1");
+    for (sql, words) in [
+        ("'infinity'::date", ["`infinity`", "`infinity: as_null`"]),
+        ("'-infinity'::timestamptz", ["`infinity`", "nullif"]),
+        ("'NaN'::numeric", ["`NaN`", "nullif(x, 'NaN')"]),
+        ("'Infinity'::numeric", ["`Infinity`", "nullif(x, 'Infinity')"]),
+        ("1e60::numeric", ["more than 38 digits", "x::text"]),
+        ("1e-60::numeric", ["more than 38 digits", "x::text"]),
+        ("array[[1], [2]]", ["several dimensions", "to_jsonb(x)"]),
+        ("'294276-01-01'::timestamp", ["too far away", "x::text"]),
+    ] {
+        let error = read(&database, &format!("SELECT 1 AS id, {sql} AS x")).expect_err(sql);
+        assert!(matches!(error, Error::Misfit(_)), "{sql}: {error:?}");
+        let said = error.to_string();
+        assert!(said.contains("column `x` of model `m`"), "{said}");
+        words.iter().for_each(|word| assert!(said.contains(word), "{sql}: {said}"));
+    }
+    let sql =
+        "SELECT 1 AS id, 'infinity'::date AS x, array['-infinity', '2024-02-29']::date[] AS y";
+    let rows = read_with(&database, sql, |it| it.is_infinity_null = true).expect("they are NULL");
+    assert_eq!(rows, [["1", "null", r#"[null,"2024-02-29"]"#]]);
+    // Far away, and kept.
+    let rows = read(&database, "SELECT 1 AS id, '24:00'::time AS x").expect("it is read");
+    assert!(rows[0][1].contains("-9999 to 9999"), "{rows:?}");
+}

@@ -1,0 +1,91 @@
+//! A server in a folder of its own. It ends with the value: told to by its process id, and killed where it does not heed that.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Nobody: servers refuse to be root's.
+const NOBODY: u32 = 65_534;
+/// How long a server that was told to end is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A running server and its folder.
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    /// What ends it at once, by the name that `kill` knows.
+    signal: &'static str,
+}
+
+/// A folder that servers may have.
+pub fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder for the server");
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(folder.path(), mode).expect("it is ours");
+    give(folder.path());
+    folder
+}
+
+/// Lets servers have a file.
+pub fn give(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
+    }
+}
+
+/// The command, as somebody who is not root.
+pub fn command(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
+    command.arg("--clear-groups").arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+impl Server {
+    /// Starts the command in the folder; what it says goes to `log` there.
+    pub fn start(folder: TempDir, mut command: Command, signal: &'static str) -> Server {
+        let log = std::fs::File::create(folder.path().join("log")).expect("a file can be made");
+        let also = log.try_clone().expect("a second handle");
+        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log).stderr(also);
+        let child = command.spawn().expect("it was found before");
+        Server { child, folder, signal }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", self.signal, &id]).status();
+        let told = Instant::now();
+        while self.is_running() {
+            if told.elapsed() > GRACE {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
