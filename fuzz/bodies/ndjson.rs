@@ -53,9 +53,14 @@ fn check_object(line: &[u8], members: &[(String, String)]) {
 }
 
 fn check_column(values: &[&str]) {
-    let is_null = |value: &&str| *value == "null";
+    let is_null = |value: &str| value == "null";
     let (name, array) = match inferred(values) {
-        None => return assert!(values.iter().all(is_null), "there is something to infer from"),
+        None => {
+            return assert!(
+                values.iter().all(|value| is_null(value)),
+                "there is something to infer from"
+            );
+        }
         Some(Err(place)) => panic!("value {place} does not fit what was inferred from it"),
         Some(Ok(column)) => column,
     };
@@ -67,7 +72,7 @@ fn check_column(values: &[&str]) {
         let sent = String::from_utf8(sent).expect("JSON is UTF-8");
         let text = |json: &str| serde_json::from_str::<String>(json).ok();
         let is_kept = match name.split('(').next().unwrap_or_default() {
-            _ if is_null(&value) => sent == "null",
+            _ if is_null(value) => sent == "null",
             "VARCHAR" => text(&sent).is_some() && text(&sent) == text(value),
             "JSON" => text(&sent).as_deref() == Some(value),
             "BIGINT" | "BOOLEAN" => sent == *value,

@@ -115,6 +115,8 @@ mod tests {
 
     use super::*;
 
+    type Pack = fn(&[u8]) -> Vec<u8>;
+
     const TEXT: &[u8] = b"{\"id\":1,\"name\":\"one\"}\n{\"id\":2,\"name\":\"two\"}\n";
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -130,7 +132,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn both() -> [(Compression, fn(&[u8]) -> Vec<u8>); 2] {
+    fn both() -> [(Compression, Pack); 2] {
         [(Compression::Gzip, gzip), (Compression::Zstd, zstd)]
     }
 
