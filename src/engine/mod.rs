@@ -6,6 +6,7 @@ pub mod columns;
 pub mod compacting;
 pub mod course;
 pub mod decisions;
+mod defining;
 pub mod disk_need;
 pub mod doctor;
 pub mod fates;

@@ -7,30 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use super::columns::Columns;
+use super::defining::{choose, define};
 use super::memory::Shares;
-use super::opening::{self, Asked, Refused};
+use super::opening;
 use super::order::Order;
 use super::reading::QueryRuntime;
 use super::skipping::Begun;
 use super::{compacting, decisions, disk_need, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::delta::fingerprint;
 use crate::destination::Destination;
 use crate::destination::http::Http;
 use crate::domain::chosen::Chosen;
 use crate::domain::id::{Epoch, IntentNumber, RunId};
 use crate::domain::kind::Choice;
-use crate::domain::sync::{Definition, KeyField, Mapped};
-use crate::domain::value::ENCODING_VERSION;
+use crate::domain::sync::Definition;
 use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{
-    self, Facts, Pins, Proof, Reader, Reading, Selection, Settings, key_type_name,
-};
+use crate::source::{self, Facts, Pins, Proof, Reader, Reading, Selection, Settings};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -433,52 +430,6 @@ pub async fn read(
     opening.spawn_on(open, query.handle());
     let opened = opening.next().await.expect("the one task was just spawned");
     Ok(opened?)
-}
-
-fn define(order: &Order, reading: &Reading, destination: &Destination) -> Definition {
-    let mapping = if order.sync.mapping.is_empty() {
-        let identity = |name: &String| Mapped { field: name.clone(), expression: name.clone() };
-        reading.fields.iter().map(|field| identity(&field.name)).collect()
-    } else {
-        order.sync.mapping.clone()
-    };
-    let key = reading.key.iter().map(|index| &reading.fields[*index]).map(|field| KeyField {
-        name: field.name.clone(),
-        data_type: key_type_name(&field.data_type),
-    });
-    Definition {
-        source: reading.source.clone(),
-        sql: order.sync.model.sql.clone(),
-        mode: order.sync.mode,
-        key: key.collect(),
-        destination: destination.identity(),
-        mapping,
-        rendering: destination.rendering(),
-        encoding: ENCODING_VERSION,
-        fingerprints: fingerprint::VERSION,
-    }
-}
-
-fn choose(order: &Order, header: Option<&Header>, now: &Definition) -> Result<Choice, Error> {
-    let asked = Asked {
-        is_full: order.is_full,
-        keeps_snapshot: order.keeps_snapshot,
-        is_set_aside: is_set_aside(order),
-    };
-    opening::choose(header, now, asked).map_err(|Refused { why, may_be_kept }| {
-        let sync = order.sync.name.clone();
-        match may_be_kept {
-            true => Error::DefinitionChanged(why, sync),
-            false => Error::EncodingChanged(why, sync),
-        }
-    })
-}
-
-/// Whether an earlier snapshot of the sync lies in an archive beside this one.
-fn is_set_aside(order: &Order) -> bool {
-    let is_archive = |name: std::ffi::OsString| name.to_string_lossy().starts_with("archive-");
-    std::fs::read_dir(folder(&order.state, &order.sync.name))
-        .is_ok_and(|entries| entries.flatten().any(|entry| is_archive(entry.file_name())))
 }
 
 /// As [`opening::begin`].

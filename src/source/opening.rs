@@ -42,7 +42,7 @@ pub(super) async fn open(
     for mut watched in watch(tables).await? {
         watched.read_ends().await?;
         let (provider, weights) = of_files(state, &watched, pins).await?;
-        opened.push(Opened { provider, watched: Watched::Files(watched), weights });
+        opened.push(Opened { provider, watched: Watched::Files(Box::new(watched)), weights });
     }
     Ok(opened)
 }

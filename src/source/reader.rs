@@ -251,8 +251,11 @@ impl Reader {
         }
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let watched: Vec<_> =
-            opening::watch(&read).await?.into_iter().map(Watched::Files).collect();
+        let watched: Vec<_> = opening::watch(&read)
+            .await?
+            .into_iter()
+            .map(|files| Watched::Files(Box::new(files)))
+            .collect();
         Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
     }
 

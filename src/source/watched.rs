@@ -20,7 +20,7 @@ use crate::shutdown::blocking;
 /// What is behind one table.
 #[derive(Debug)]
 pub(super) enum Watched {
-    Files(WatchedFiles),
+    Files(Box<WatchedFiles>),
     Query(Arc<Ended>),
 }
 
@@ -168,7 +168,7 @@ mod tests {
         let proof = begin();
         std::fs::remove_file(at("_SUCCESS")).unwrap();
         assert!(proof.verify().unwrap_err().reason.contains("marker"));
-        let facts = Watched::facts(&[Watched::Files(begin())]);
+        let facts = Watched::facts(&[Watched::Files(Box::new(begin()))]);
         assert!(facts.completeness[0].is_marker_missing);
     }
 }
