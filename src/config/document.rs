@@ -9,11 +9,10 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::database::has_open_password;
 use super::problem::Problem;
 use super::reference::{self, Environment, Fault};
 use super::tree::{Content, Node, Position};
-use super::{scalar, tree};
+use super::{database, scalar, tree};
 use crate::destination::definition::is_credential_name;
 
 /// A config file, read as far as its text goes.
@@ -144,18 +143,16 @@ impl Document {
 
     /// Notes a problem that is none while nobody uses the connection, or the traces, that the pointer is in.
     pub fn report_absent(&mut self, pointer: &str, what: String, remedy: String) {
-        let connection = pointer.strip_prefix("/connections/");
-        let connection = connection.and_then(|rest| rest.split('/').next()).map(unescaped);
-        if let Some(rest) = pointer.strip_prefix("/sources/") {
-            let source = rest.split('/').next().map(unescaped).unwrap_or_default();
-            let position = self.nearest(pointer).map(|place| place.position.clone());
-            let problem = self.problem(pointer, position.unwrap_or_default(), what, remedy);
-            self.absent_of_sources.push((source, problem));
-            return;
+        let at = self.nearest(pointer).map(|place| place.position.clone()).unwrap_or_default();
+        let problem = self.problem(pointer, at, what, remedy);
+        let name = |rest: &str| rest.split('/').next().map(unescaped).unwrap_or_default();
+        match pointer.strip_prefix("/sources/").map(name) {
+            Some(source) => self.absent_of_sources.push((source, problem)),
+            None => self.absent.push((
+                pointer.strip_prefix("/connections/").map(name).unwrap_or_default(),
+                problem,
+            )),
         }
-        let position = self.nearest(pointer).map(|place| place.position.clone());
-        let problem = self.problem(pointer, position.unwrap_or_default(), what, remedy);
-        self.absent.push((connection.unwrap_or_default(), problem));
     }
 
     /// What references stand for in what the pointer points to.
@@ -354,7 +351,7 @@ fn is_open_credential(path: &[String], text: &str) -> bool {
     let is_credential = is_in_auth && last != "user"
         || is_credential_name(&last)
         || last == "base_url" && text.contains(['@', '?', '#'])
-        || first == "sources" && last == "url" && has_open_password(text);
+        || first == "sources" && last == "url" && database::has_open_password(text);
     is_credential && !is_in_requests && !reference::is_reference(text)
 }
 

@@ -417,11 +417,8 @@ pub async fn read(
 ) -> Result<Reading, Error> {
     let Shares { query: memory, undecoded, .. } = Shares::of(order.memory_limit);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let settings = Settings {
-        name: format!("counterflow {}", order.sync.name),
-        cancels: query.cancels().clone(),
-        ..Settings::new(cores, memory, undecoded)
-    };
+    let settings = Settings::new(cores, memory, undecoded);
+    let settings = settings.of(&order.sync.name, query.cancels());
     let reader = Reader::new(order.sources.clone(), settings);
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.

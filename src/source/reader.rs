@@ -65,6 +65,11 @@ impl Settings {
             cancels: Cancels::default(),
         }
     }
+
+    /// For a run of this sync, whose queries are given up there.
+    pub fn of(self, sync: &str, cancels: &Cancels) -> Self {
+        Settings { name: format!("counterflow {sync}"), cancels: cancels.clone(), ..self }
+    }
 }
 
 /// Reads models over the sources it was made with.
