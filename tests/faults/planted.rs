@@ -1,6 +1,9 @@
 //! Defects planted in the product, to see that the judge can judge: with each of them, the scenario named must fail, and
 //! must say what is wrong. A scenario that fails for another reason has found nothing.
 
+#[path = "../sources/planted.rs"]
+mod of_sources;
+
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -391,6 +394,7 @@ pub fn unsound() -> Vec<String> {
     }
     let planted: BTreeSet<&str> = PLANTED.iter().map(|(defect, ..)| *defect).collect();
     let planted = planted.into_iter().chain(simulator::planted::PLANTED.map(|(defect, _)| defect));
+    let planted = planted.chain(of_sources::PLANTED.map(|(defect, _)| defect));
     let planted: BTreeSet<String> = planted.map(str::to_owned).collect();
     wrong.extend(planted.difference(&known).map(|defect| format!("`{defect}` is not in `src`")));
     wrong.extend(known.difference(&planted).map(|defect| format!("nothing must find `{defect}`")));

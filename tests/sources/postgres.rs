@@ -31,13 +31,6 @@ pub const SCENARIOS: [Scenario; 17] = [
     ("what is no query that only reads is refused by name", refusals::refused),
 ];
 
-/// Defects, each with the scenario that finds it.
-pub const PLANTED: [(&str, &str); 3] = [
-    ("copy_end_believed", "an answer that ends behind CopyDone proves nothing"),
-    ("trailer_ignored", "an answer without its trailer proves nothing"),
-    ("cancel_not_sent", "a stop ends the query at the server"),
-];
-
 /// A workspace whose one model reads a database by this SQL.
 pub fn workspace(oracle: &Oracle, source: &str, sql: &str) -> Workspace {
     let setup = Setup { sql: sql.to_owned(), max_deletes: Some("100%"), ..Setup::default() };
