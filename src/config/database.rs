@@ -231,7 +231,16 @@ fn options(check: &Check, url: &Url, address: &mut Address) -> Result<(), Wrong>
                 address.connect_timeout = Some(Duration::from_secs(seconds));
             }
             _ => {
-                let what = format!("the address has the option `{name}`, which is not known here");
+                // What is no name may be a part of a password with a `?`.
+                let is_name = |name: &str| {
+                    name.len() <= 32 && name.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
+                };
+                let named = if is_name(&name) {
+                    format!("the option `{name}`")
+                } else {
+                    "an option".to_owned()
+                };
+                let what = format!("the address has {named} that is not known here");
                 return Err((what, "remove it; session settings go under `settings:`"));
             }
         }
@@ -244,6 +253,11 @@ fn options(check: &Check, url: &Url, address: &mut Address) -> Result<(), Wrong>
         Some("disable") => {
             address.tls = Some(Tls::Off);
             return Ok(());
+        }
+        // Whoever has a certificate of any name would be believed.
+        Some("verify-ca") if trust.authorities.is_none() => {
+            let what = "`sslmode=verify-ca` names no authority".to_owned();
+            return Err((what, "add `sslrootcert`, or write `sslmode=verify-full`"));
         }
         Some("verify-ca") => Verify::Authority,
         // As libpq has it.
@@ -286,6 +300,10 @@ fn tls(check: &mut Check, pointer: &str, raw: &StructureOrText<RawTls>) -> Tls {
     };
     let path = |text: &Option<String>| text.as_deref().map(|text| resolved(check.folder, text));
     let (authorities, certificate, key) = (path(&raw.ca), path(&raw.certificate), path(&raw.key));
+    if matches!(raw.verify, Some(RawVerify::Ca)) && authorities.is_none() {
+        let what = "`verify: ca` names no authority".to_owned();
+        check.report_key(pointer, what, "add `ca` with its certificate, or write `verify: full`");
+    }
     let verify = match raw.verify {
         None | Some(RawVerify::Full) => Verify::Full,
         Some(RawVerify::Ca) => Verify::Authority,

@@ -188,7 +188,10 @@ fn token(sql: &str) -> (usize, bool) {
     match first {
         ';' => (1, false),
         _ if first.is_whitespace() => (first.len_utf8(), false),
-        '-' if sql.starts_with("--") => (until("\n", 2), false),
+        '-' if sql.starts_with("--") => {
+            // A carriage return ends it too, and what follows is SQL again.
+            (sql.find(['\n', '\r']).map_or(sql.len(), |at| at + 1), false)
+        }
         '/' if sql.starts_with("/*") => (comment(sql), false),
         '"' => (until("\"", 1), true),
         '\'' => (until("'", 1), true),
@@ -253,6 +256,7 @@ mod tests {
             ("SELECT 1", "SELECT 1"),
             ("SELECT 1; \n", "SELECT 1"),
             ("SELECT 1 -- one;\n;; /* a /* b */ ; */", "SELECT 1"),
+            ("SELECT 1 -- one\rUNION SELECT 2;\r", "SELECT 1 -- one\rUNION SELECT 2"),
             ("SELECT ';--'", "SELECT ';--'"),
             ("SELECT 'it''s;';", "SELECT 'it''s;'"),
             (r"SELECT E'\';' ;", r"SELECT E'\';'"),

@@ -100,11 +100,7 @@ pub const PLANTED: &[Row] = &[
         "a nested value in another order or layout is sent no second time",
         "I8: ",
     ),
-    (
-        "gzip_cut_accepted",
-        "a gzip file that was cut is never read as a whole one",
-        "a file that was cut was read",
-    ),
+    ("gzip_cut_accepted", "a gzip file that was cut is never read as a whole one", "I5: "),
     (
         "unknown_member_dropped",
         "a member that only a later line of NDJSON has is no less a column",

@@ -11,7 +11,7 @@ use super::support::oracle::Oracle;
 use super::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario; 17] = [
+pub const SCENARIOS: [Scenario; 18] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),
@@ -28,6 +28,7 @@ pub const SCENARIOS: [Scenario; 17] = [
     ("a server that kills the query leaves the destination as it is", ends::killed),
     ("a stop ends the query at the server", ends::cancelled),
     ("a silent server and a slow query are given up", ends::timeouts),
+    ("a reader that is held back is no silent server", ends::held_back),
     ("what is no query that only reads is refused by name", refusals::refused),
 ];
 

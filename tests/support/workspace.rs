@@ -111,6 +111,13 @@ pub struct Report {
     pub json: Value,
 }
 
+/// The people as CSV that gzip has packed.
+pub fn packed(people: &[Person]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, csv(people).as_bytes()).expect("it can be packed");
+    encoder.finish().expect("it can be finished")
+}
+
 impl Workspace {
     pub fn new(oracle: &Oracle, setup: Setup) -> Workspace {
         let workspace = Workspace::at(oracle.base_url(), setup);
@@ -156,12 +163,15 @@ impl Workspace {
 
     /// Writes people into this file anew, under a new inode.
     pub fn write_file(&self, name: &str, people: &[Person]) {
-        if !name.ends_with(".parquet") {
-            return self.write(name, &csv(people));
-        }
         let path = self.path().join(name);
         let next = path.with_extension("next");
-        parquet::write(&next, &parquet::people(people), 100);
+        if name.ends_with(".parquet") {
+            parquet::write(&next, &parquet::people(people), 100);
+        } else if name.ends_with(".gz") {
+            std::fs::write(&next, packed(people)).expect("a file can be written");
+        } else {
+            return self.write(name, &csv(people));
+        }
         std::fs::rename(next, path).expect("a file can be renamed");
     }
 

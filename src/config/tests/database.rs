@@ -99,6 +99,24 @@ fn what_is_wrong_is_named_with_what_to_do_and_without_the_password() {
             "remove `host`",
         ),
         (
+            "{url: \"postgres://u:4?canary/x@h/d\"}",
+            "sources.lake.postgres.url",
+            "has an option that is not known",
+            "`settings:`",
+        ),
+        (
+            "{url: \"postgres://u@h/d?sslmode=verify-ca\"}",
+            "sources.lake.postgres.url",
+            "names no authority",
+            "`sslrootcert`",
+        ),
+        (
+            "{host: h, user: u, tls: {verify: ca}}",
+            "sources.lake.postgres.tls",
+            "names no authority",
+            "`verify: full`",
+        ),
+        (
             "{host: h, user: u, tls: maybe}",
             "sources.lake.postgres.tls",
             "unknown word `maybe`",

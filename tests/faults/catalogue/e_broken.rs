@@ -15,7 +15,7 @@ use crate::support::fault::Fault;
 use crate::support::parquet;
 use crate::support::people::{Person, csv, key, keys, people};
 use crate::support::table::Mirror;
-use crate::support::workspace::Setup;
+use crate::support::workspace::{Setup, packed};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E3", "a Parquet file that was cut deletes nothing", cut_parquet),
@@ -126,18 +126,12 @@ fn cut_csv(scenario: &Scenario) {
 
 fn cut_gzip(scenario: &Scenario) {
     const NAME: &str = "people.csv.gz";
-    let pack = |people: &[Person]| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(csv(people).as_bytes()).expect("it can be packed");
-        encoder.finish().expect("it can be finished")
-    };
     let mut case = Case::new(&scenario.replay(), open_guard(NAME));
     let path = case.workspace.path().join(NAME);
     let all = people(1..=40);
-    std::fs::write(&path, pack(&all)).expect("the file can be written");
-    case.written("packed", &all);
+    case.write(&all);
     case.sync(&[]).expect(0, "succeeded", &[]);
-    let whole = pack(&people(9..=40));
+    let whole = packed(&people(9..=40));
     for length in [whole.len() - 1, whole.len() - 8, whole.len() / 2] {
         std::fs::write(&path, &whole[..length]).expect("the file can be written");
         case.written(&format!("cut at {length} of {}", whole.len()), &all);
@@ -145,8 +139,7 @@ fn cut_gzip(scenario: &Scenario) {
         assert_eq!(report.json["outcome"], "failed", "a file that was cut was read");
         assert_none_deleted(&case);
     }
-    std::fs::write(&path, &whole).expect("the file can be written");
-    case.written("whole", &people(9..=40));
+    case.write(&people(9..=40));
     case.judge();
 }
 

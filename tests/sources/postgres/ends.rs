@@ -6,6 +6,7 @@ use super::{people, reads, workspace};
 use crate::servers::cutting::{Breaks, Cutting};
 use crate::servers::postgres::{Database, Postgres};
 use crate::support::SOON;
+use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
 use crate::support::workspace::Workspace;
 
@@ -126,6 +127,16 @@ pub fn timeouts(server: &Postgres) {
         .expect_printed(&["did not answer within 500ms"]);
     drop(silent);
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["cannot be reached"]);
+}
+
+/// The destination may hold the reader back for as long as it likes: that is no silence of the server.
+pub fn held_back(server: &Postgres) {
+    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
+    let sql = "SELECT g AS id, repeat('n', 50) AS note FROM generate_series(1, 60000) g";
+    let workspace = workspace(&oracle, &database.source_at(server.port, ", idle_timeout: 1s"), sql);
+    oracle.on_next(Fault::retry_after(503, "4"));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 60_000)]);
+    oracle.assert_faults_fired();
 }
 
 #[track_caller]
