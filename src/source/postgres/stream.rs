@@ -192,7 +192,8 @@ impl Scan {
 }
 
 /// Sends the batch and waits until it was taken: as long as the destination holds the reader back, nothing is asked of the
-/// server, and its silence is not counted. Nobody may be left to take it: then the stream is gone, and this is never polled again.
+/// server, and its silence is not counted.
+/// Nobody may be left to take it: then the stream is gone, and this is never polled again.
 async fn send(decoder: &mut Decoder, batches: &mpsc::Sender<RecordBatch>) {
     if let Some(batch) = decoder.batch() {
         let _ = batches.send(batch).await;
