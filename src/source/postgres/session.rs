@@ -27,15 +27,7 @@ pub struct Session {
     link: Link,
     cancel: CancelOnDrop,
     pub idle_timeout: Duration,
-    pub facts: ServerFacts,
-}
-
-/// What the server said of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFacts {
-    pub version: String,
-    pub user: String,
-    pub is_standby: bool,
+    server_version: String,
 }
 
 /// The connection itself, which only moves while it is driven.
@@ -77,7 +69,9 @@ impl fmt::Debug for Cancel {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("server_version", &self.server_version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,13 +142,12 @@ impl Session {
             }
         };
         let cancel = Cancel { token: client.cancel_token(), greeting };
-        let facts = ServerFacts { version, user: String::new(), is_standby: false };
         let mut session = Session {
             client,
             link,
             cancel: cancels.on_drop(cancel),
             idle_timeout: definition.idle_timeout,
-            facts,
+            server_version: version,
         };
         let planned = |failure: Failure| error::planning(&failure, place);
         let beginning = beginning(definition);
@@ -193,7 +186,7 @@ impl Session {
 
     /// Has the server look whether the client is still there, where it can: then no query goes on after its reader was killed.
     async fn watch_client(&mut self) -> Result<(), Failure> {
-        let major = self.facts.version.split(['.', ' ']).next().unwrap_or_default();
+        let major = self.server_version.split(['.', ' ']).next().unwrap_or_default();
         if major.parse::<u32>().is_ok_and(|major| major < 14) {
             return Ok(());
         }
@@ -214,7 +207,7 @@ impl Session {
     /// made neither another nor one that writes.
     async fn check(&mut self, place: &str) -> Result<(), Error> {
         const ASKED: &str = "SELECT current_setting('transaction_read_only'), \
-                             current_setting('transaction_isolation'), current_user, pg_is_in_recovery()";
+                             current_setting('transaction_isolation')";
         let answer = self.link.drive(self.client.simple_query(ASKED)).await;
         let answer = answer.map_err(|failure| error::planning(&failure, place))?;
         let row = answer.into_iter().find_map(|message| match message {
@@ -228,8 +221,6 @@ impl Session {
                  the server itself, or a pooler in transaction mode"
             )));
         }
-        self.facts.user = word(2).unwrap_or_default().to_owned();
-        self.facts.is_standby = word(3) == Some("t");
         Ok(())
     }
 }
