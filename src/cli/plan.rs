@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::order;
 use super::output::Output;
+use super::report_text::new_rows;
 use super::state::{self, Place};
 use crate::domain::kind::unchanged;
 use crate::domain::run::Trigger;
@@ -45,6 +46,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "kind": plan.choice.kind,
         "reason": plan.choice.reason,
         "unchanged_since": plan.choice.unchanged_since,
+        "since": plan.since,
         "tally": plan.tally,
         "sample": sample,
         "holds": plan.holds,
@@ -72,6 +74,9 @@ fn human(sync: &str, plan: &Plan) -> String {
         tally.deletes,
         tally.deferred,
     );
+    if let Some(since) = &plan.since {
+        let _ = writeln!(text, "  {}", new_rows(since));
+    }
     for cause in &plan.holds {
         let _ = writeln!(text, "  the deletes would be held: {cause}");
     }

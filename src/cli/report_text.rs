@@ -6,11 +6,17 @@ use std::fmt::Write;
 
 use crate::domain::kind::unchanged;
 use crate::domain::tally::Tally;
-use crate::engine::report::Report;
+use crate::engine::report::{Report, Since};
 use crate::engine::sampling::Sampling;
 
 /// Records of a sample that people see.
 const RECORDS: usize = 50;
+
+/// What of its model a run reads.
+pub fn new_rows(since: &Since) -> String {
+    let Since { column, value } = since;
+    format!("read from {value} on by `{column}`, and what has none or is in doubt")
+}
 
 /// What a run came to, for people: a few lines, with what to do next.
 pub fn human(report: &Report) -> String {
@@ -24,6 +30,9 @@ pub fn human(report: &Report) -> String {
         let _ = write!(text, " ({kind}: {reason})");
     }
     text.push('\n');
+    if let Some(since) = &report.since {
+        let _ = writeln!(text, "  {}", new_rows(since));
+    }
     text.push_str(&counts(tally));
     if tally.held > 0 || !report.holds.is_empty() {
         let _ = writeln!(text, "  {} deletes are held:", tally.held);

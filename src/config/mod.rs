@@ -25,6 +25,7 @@ use crate::{destination, domain, source};
 pub mod compare;
 mod connection;
 mod content;
+mod cursor;
 mod database;
 mod document;
 mod not_built;

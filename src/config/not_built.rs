@@ -24,7 +24,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("/sources/*/files/*", &["json", "avro", "delta", "iceberg", "cursor", "quote", "partitions"]),
     ("/sources/*/postgres", &["tables", "read"]),
-    ("/models/*", &["cursor", "parameters", "materialize"]),
+    ("/models/*", &["parameters", "materialize"]),
     ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),
     (
         "/connections/*/http",

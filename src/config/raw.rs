@@ -166,6 +166,22 @@ pub struct RawModel {
     /// The columns that identify a row.
     #[schemars(required, length(min = 1))]
     pub primary_key: Option<Vec<String>>,
+    /// Syncs read no more than what is new by a column that rises with each change; only for `mode: upsert`.
+    pub cursor: Option<RawCursor>,
+}
+
+/// The column by which rows are new.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCursor {
+    /// A column of whole numbers, dates or timestamps that rises with each change of a row.
+    #[schemars(required, length(min = 1))]
+    pub column: Option<String>,
+    /// How far below the largest value met before a read begins: a duration such as `10m`, which is what stands here unless
+    /// said, or a number; 0 unless said.
+    pub overlap: Option<NumberOrText>,
+    /// A run reads everything once the last that did is so long ago, such as `12h` or `7d`; `1d` unless said.
+    pub full_every: Option<String>,
 }
 
 /// One account at one API, and how much it bears.

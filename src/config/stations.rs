@@ -91,6 +91,7 @@ fn expression(check: &mut Check, pointer: &str, mapped: &Mapped) {
         reads: Reads::One(String::new()),
         sql: format!("SELECT (\n{}\n)", mapped.expression),
         primary_key: Vec::new(),
+        cursor: None,
     };
     let reader = Reader::new(vec![Arc::new(source)], Settings::new(1, MEMORY, MEMORY));
     if let Err(error) = reader.check(&model) {

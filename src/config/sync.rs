@@ -88,25 +88,36 @@ fn one(
         let remedy = "add `delete:`, or use `mode: upsert`, which never deletes";
         check.report_key(&pointer, "a mirror without a `delete` request", remedy);
     }
-    Some(SyncConfig {
-        sync: Sync {
-            name: name.to_owned(),
-            model: model.cloned().unwrap_or(Model {
-                name: String::new(),
-                reads: Reads::One(String::new()),
-                sql: String::new(),
-                primary_key: Vec::new(),
-            }),
-            connection: raw.connection.clone().unwrap_or_default(),
-            mode: if is_mirror { Mode::Mirror } else { Mode::Upsert },
-            mapping,
-            key,
-            check_keys: match raw.check_keys {
-                Some(RawCheckKeys::First) => CheckKeys::First,
-                Some(RawCheckKeys::Streaming) | None => CheckKeys::Streaming,
-            },
-            limits,
+    if is_mirror && model.is_some_and(|model| model.cursor.is_some()) {
+        let remedy = "use `mode: upsert`, or a model without `cursor`: a read of new rows does not see which are gone";
+        check.report(&at("mode"), "a mirror of a model with a cursor", remedy);
+    }
+    let sync = Sync {
+        name: name.to_owned(),
+        model: model.cloned().unwrap_or(Model {
+            name: String::new(),
+            reads: Reads::One(String::new()),
+            sql: String::new(),
+            primary_key: Vec::new(),
+            cursor: None,
+        }),
+        connection: raw.connection.clone().unwrap_or_default(),
+        mode: if is_mirror { Mode::Mirror } else { Mode::Upsert },
+        mapping,
+        key,
+        check_keys: match raw.check_keys {
+            Some(RawCheckKeys::First) => CheckKeys::First,
+            Some(RawCheckKeys::Streaming) | None => CheckKeys::Streaming,
         },
+        limits,
+    };
+    if sync.model.cursor.is_some() && !is_cut && sync.key_columns().is_none() {
+        let what = "a cursor, and a key that is not made of columns as they are";
+        let remedy = "map the key's fields to columns of the model without an expression: records in doubt are asked for by them";
+        check.report_key(&pointer, what, remedy);
+    }
+    Some(SyncConfig {
+        sync,
         requests: Requests { upsert: upsert??, delete: delete.flatten() },
         schedule,
         starts_now: raw.start.is_some(),

@@ -24,6 +24,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     duration.filter(|d| !d.is_zero() && *d <= DAY).ok_or_else(remedy)
 }
 
+/// As [`duration`], and `7d`; at most 366 days.
+pub fn days(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = split(text);
+    if unit != "d" {
+        return duration(text)
+            .map_err(|remedy| remedy.replace("`24h`", "`366d`").replace("or `h`", "`h` or `d`"));
+    }
+    let days = digits.parse().ok().filter(|days| (1..=366).contains(days));
+    days.map(|days: u32| DAY * days)
+        .ok_or_else(|| "write whole days such as `7d`; at most `366d`".to_owned())
+}
+
 /// `90d`, or `never`, which is none.
 pub fn age(text: &str) -> Result<Option<Duration>, String> {
     const CENTURY: u32 = 36_525;

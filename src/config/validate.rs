@@ -14,8 +14,8 @@ use super::raw_forms::Named;
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
-    Config, DeliveryLog, History, Written, connection, database, resolved, sequence, server,
-    stations, sync, table, telemetry, units,
+    Config, DeliveryLog, History, Written, connection, cursor, database, resolved, sequence,
+    server, stations, sync, table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
 use crate::source::definition::{Access, Definition, Files, Table};
@@ -259,10 +259,10 @@ fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {
         let reads = reads(check, &pointer, model, &known);
         let primary_key = model.primary_key.clone().unwrap_or_default();
         check.distinct(&child(&pointer, "primary_key"), &primary_key);
-        checked.insert(
-            name.clone(),
-            Model { name: name.clone(), reads, sql: sql(check, &pointer, model), primary_key },
-        );
+        let sql = sql(check, &pointer, model);
+        let cursor = model.cursor.as_ref();
+        let cursor = cursor.and_then(|raw| cursor::cursor(check, &child(&pointer, "cursor"), raw));
+        checked.insert(name.clone(), Model { name: name.clone(), reads, sql, primary_key, cursor });
     }
     checked
 }

@@ -119,6 +119,7 @@ mod tests {
             reads: Reads::Joined(names.iter().map(|name| (*name).to_owned()).collect()),
             sql: String::new(),
             primary_key: Vec::new(),
+            cursor: None,
         };
         let recorded = BTreeMap::from([disabled("shop"), disabled("sea")]);
         let found = |names: &[&str]| Some(disabled_of(&model(names), &recorded)?.source.clone());

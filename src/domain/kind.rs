@@ -36,6 +36,8 @@ pub enum KindReason {
     Rebaselined,
     /// Only chosen rows are sent, whatever the delta says; nothing is said of the others.
     Sample,
+    /// Only rows are read that are new by the model's cursor.
+    Cursor,
     /// Nothing asks for a full run.
     Usual,
     /// The files are the same as at an earlier run, which left nothing to do: this one was skipped.
@@ -52,6 +54,7 @@ impl std::fmt::Display for KindReason {
             KindReason::RenderingChanged => "the rendering changed",
             KindReason::Rebaselined => "the snapshot was rebaselined",
             KindReason::Sample => "a sample of chosen rows",
+            KindReason::Cursor => "rows that are new by the model's cursor",
             KindReason::Usual => "changes since the last run",
             KindReason::Unchanged => "nothing has changed",
         })

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cursor::Cursor;
 use super::guard::MaxDeletes;
 use super::kind::KindReason;
 
@@ -50,6 +51,20 @@ pub fn delivered_key(
     primary_key.iter().map(carrier).collect()
 }
 
+/// The column that an expression is and nothing else: a word, or anything in double quotes.
+fn column_name(expression: &str) -> Option<String> {
+    let expression = expression.trim();
+    let quoted = expression.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    if let Some(name) = quoted {
+        return (!name.is_empty() && !name.contains('"')).then(|| name.to_owned());
+    }
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_word = expression.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && expression.chars().all(is_of_word);
+    // As SQL does.
+    is_word.then(|| expression.to_lowercase())
+}
+
 /// The sources that a model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reads {
@@ -66,6 +81,8 @@ pub struct Model {
     pub reads: Reads,
     pub sql: String,
     pub primary_key: Vec<String>,
+    /// By which upsert syncs read no more than new rows.
+    pub cursor: Option<Cursor>,
 }
 
 impl Model {
@@ -118,6 +135,18 @@ pub struct Sync {
 }
 
 impl Sync {
+    /// The columns of the model that make the delivered key, in its order, as far as the definition alone says so; `None` where
+    /// a field of it is no column as it is.
+    pub fn key_columns(&self) -> Option<Vec<String>> {
+        let Sync { key, mapping, model, .. } = self;
+        let fields = delivered_key(key, mapping, &model.primary_key)?;
+        let column = |field: String| match mapping.iter().find(|mapped| mapped.field == field) {
+            Some(mapped) => column_name(&mapped.expression),
+            None => mapping.is_empty().then_some(field),
+        };
+        fields.into_iter().map(column).collect()
+    }
+
     /// Whether records are identified by something else than the model's primary key, as far as the definition alone says so.
     pub fn has_other_key(&self) -> bool {
         let Sync { key, mapping, model, .. } = self;
@@ -279,6 +308,7 @@ mod tests {
             reads,
             sql: "SELECT 1".into(),
             primary_key: vec!["id".into()],
+            cursor: None,
         };
         let one = model(Reads::One("lake".into()));
         assert_eq!(one.sources().collect::<Vec<_>>(), ["lake"]);
@@ -333,6 +363,7 @@ mod tests {
                 reads: Reads::One("lake".into()),
                 sql: "SELECT 1".into(),
                 primary_key: vec!["customer_id".into()],
+                cursor: None,
             },
             connection: "crm".into(),
             mode: Mode::Mirror,

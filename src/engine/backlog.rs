@@ -174,7 +174,7 @@ async fn find_on(
     }
     let is_full = store.is_full_owed(name).await?;
     let order = &Order { is_full, chosen: None, ..order.clone() };
-    let (reading, sent) = prepare::compare(Some(store), order, Some(header), &query).await?;
+    let (reading, sent) = prepare::compare(Some(store), order, Some(header), None, &query).await?;
     if sent.choice.opens_epoch {
         return Err(Error::Refused(format!(
             "the next run of `{name}` sends every row again ({}), and no waiver of now would count in it; let it run first",

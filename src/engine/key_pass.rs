@@ -19,21 +19,28 @@ use crate::delta::primary_keys::Full;
 use crate::delta::repetitions::{Repeated, Repetitions};
 use crate::domain::sync::CheckKeys;
 use crate::shutdown::Tasks;
-use crate::source::{self, Pins, Selection};
+use crate::source::{self, Pins, Restriction, Selection};
 
 /// The delivered keys that may not leave before the end of the run's own read; none where keys are checked while
-/// streaming. `pins` are those of that read, so that both take the same values for keys. Dropping the future ends the
+/// streaming. `pins` and `restriction` are those of that read, so that both take the same values for keys. Dropping the future ends the
 /// pass: a query that will not yield is left behind on `query`.
 ///
 /// # Errors
 /// As those of a read; the hashes of the keys need too much memory.
-pub async fn repeated(order: &Order, pins: &Pins, query: &QueryRuntime) -> Result<Repeated, Error> {
+pub async fn repeated(
+    order: &Order,
+    pins: &Pins,
+    restriction: Option<&Restriction>,
+    query: &QueryRuntime,
+) -> Result<Repeated, Error> {
     if order.sync.check_keys == CheckKeys::Streaming && order.chosen.is_none() {
         return Ok(Repeated::default());
     }
     let fields = order.sync.mapping.clone();
     let key = order.sync.key.clone();
-    let selection = Selection { fields, key, is_keys_only: true, ..Selection::default() };
+    let restriction = restriction.cloned();
+    let selection =
+        Selection { fields, key, is_keys_only: true, restriction, ..Selection::default() };
     let reading = prepare::read(order, selection, pins.clone(), query).await?;
     // Nothing of the snapshot is in memory then.
     let limit = Shares::of(order.memory_limit).table;

@@ -51,6 +51,8 @@ const EXAMPLES: usize = 10;
 pub enum End {
     /// Complete, and proven so.
     Proven,
+    /// All rows that the model's cursor let through were read, and that is proven; nothing is known of the others.
+    Restricted,
     /// All rows of a sample were read; nothing is known of the others.
     Chosen,
     Stopped,
@@ -66,14 +68,15 @@ impl End {
         }
     }
 
+    /// All rows that were asked for came.
     pub fn is_proven(&self) -> bool {
-        matches!(self, End::Proven)
+        matches!(self, End::Proven | End::Restricted)
     }
 
     /// Whether what was not read may be deleted.
     pub fn allows_deletes(&self) -> bool {
         let is_partial = matches!(self, End::Failed(Error::Unproven(_)));
-        self.is_proven()
+        matches!(self, End::Proven)
             || is_partial && points::is_planted("delete_on_partial_read")
             || matches!(self, End::Chosen) && points::is_planted("sample_deletes")
     }
@@ -304,6 +307,9 @@ impl<'a> Line<'a> {
         let rows_read = self.course.intake.counts.tally().rows_read;
         if self.order.chosen.is_some() {
             return End::of_sample(rows_read, &self.order.sync.model.name);
+        }
+        if self.prepared.restriction.is_some() {
+            return End::Restricted;
         }
         let header = self.prepared.snapshot.header();
         if let Err(error) =

@@ -9,6 +9,7 @@ pub mod decisions;
 mod defining;
 pub mod disk_need;
 pub mod doctor;
+pub mod extent;
 pub mod fates;
 pub mod forgetting;
 pub mod gone;

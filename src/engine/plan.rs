@@ -13,8 +13,9 @@ use super::prepare::{self, Error};
 use super::proving;
 use super::reading::{Chunk, QueryRuntime};
 use super::removals::{self, Facts, Removals};
+use super::report::Since;
 use super::run::now;
-use super::{skipping, viewing};
+use super::{extent, skipping, viewing};
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::key_map::KeyMap;
@@ -42,6 +43,8 @@ const INVALID: usize = 20;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub choice: Choice,
+    /// From where on rows would be read, where not all would be.
+    pub since: Option<Since>,
     /// Reads and operations; nothing of it is delivered.
     pub tally: Tally,
     pub sample: Vec<Line>,
@@ -59,6 +62,7 @@ impl Plan {
     fn of(choice: Choice) -> Plan {
         Plan {
             choice,
+            since: None,
             tally: Tally::default(),
             sample: Vec::new(),
             holds: Vec::new(),
@@ -101,12 +105,14 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         None => false,
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
-    let (reading, sent) = prepare::compare(store, order, header, &query).await?;
-    let repeated = key_pass::repeated(order, &reading.pins, &query).await?;
+    let started = now();
+    let compared = extent::compare(store, order, view.as_ref(), &query, started).await?;
+    let (reading, sent, restriction) = compared;
+    let restriction = restriction.as_ref();
+    let repeated = key_pass::repeated(order, &reading.pins, restriction, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
     let spill = Arc::new(Spill::new(&order.state));
-    let started = now();
     let terms = Terms {
         view: view.as_ref(),
         kind: sent.choice.kind,
@@ -142,7 +148,9 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         let releases = header.map_or(&[][..], |header| &header.releases);
         let (mode, standing) = (order.sync.mode, header.and_then(Header::standing));
         let terms = removals::Terms { mode, releases, standing, epoch, now: started };
-        blocking(|| removals.collect(passes.table(), &terms, || false))?;
+        if restriction.is_none() {
+            blocking(|| removals.collect(passes.table(), &terms, || false))?;
+        }
         let Some(next) = passes.next().await? else { break };
         readers = next;
     }
@@ -151,8 +159,11 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         proving::check_invalid(&intake, order.sync.limits.max_invalid)?;
     }
     let mut tally = intake.counts.tally();
-    proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
-    if let Some(header) = header {
+    let whole = header.filter(|_| restriction.is_none());
+    if restriction.is_none() {
+        proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
+    }
+    if let Some(header) = whole {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let facts = Facts {
             definition: &sent.definition,
@@ -178,6 +189,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     warnings.extend(room.clone().check().err().map(|error| error.to_string()));
     Ok(Plan {
         choice: sent.choice,
+        since: restriction.map(Since::of),
         tally,
         sample,
         holds: removals.causes,

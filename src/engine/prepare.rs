@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 pub use super::columns::Columns;
 use super::defining::{choose, define};
+use super::extent::{self, Noted};
 use super::memory::Shares;
 use super::opening;
 use super::order::Order;
 use super::reading::QueryRuntime;
+use super::run::now;
 use super::skipping::Begun;
 use super::{compacting, decisions, disk_need, identity};
 use datafusion::execution::SendableRecordBatchStream;
@@ -27,7 +29,7 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{self, Facts, Pins, Proof, Reader, Reading, Selection, Settings};
+use crate::source::{self, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -142,6 +144,10 @@ pub struct Prepared {
     pub credentials: Option<String>,
     /// By which the next run may be skipped.
     pub begun: Begun,
+    /// What the run is restricted to, where it does not read everything.
+    pub restriction: Option<Restriction>,
+    /// Of the model's cursor, if it has one.
+    pub noted: Option<Noted>,
 }
 
 impl Prepared {
@@ -191,11 +197,12 @@ pub async fn prepare(
         // A death before this opens the epoch once more, and nothing was sent in between.
         store.grant_full(&order.sync.name).await?;
     }
-    let before = store.written_at();
-    let (reading, mut sent) = tokio::select! {
+    let (before, began) = (store.written_at(), now());
+    let view = Some(snapshot.view());
+    let (reading, mut sent, restriction) = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => return Ok(None),
-        compared = compare(Some(store), order, Some(snapshot.header()), &query) => compared?,
+        compared = extent::compare(Some(store), order, view, &query, began) => compared?,
     };
     let (mut choice, header) = (sent.choice, snapshot.header());
     if is_forced {
@@ -205,7 +212,6 @@ pub async fn prepare(
     if is_sample {
         (choice, reuse_floor) = opening::of_sample(choice, header);
     }
-    let view = Some(snapshot.view());
     disk_need::of(order, view, choice.kind, &sent.columns, &reading.facts.files).check()?;
     sent.choose(choice, Some(header));
     let Sent { columns, destination, definition, choice } = sent;
@@ -214,7 +220,8 @@ pub async fn prepare(
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
     let begun = Begun::of(order, &reading, before);
-    let Reading { facts, pins, partitions: streams, proof, .. } = reading;
+    let Reading { facts, pins, partitions: streams, proof, cursor, .. } = reading;
+    let noted = cursor.map(|met| Noted { met, definition: begun.definition.clone(), began });
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
         snapshot,
@@ -231,6 +238,8 @@ pub async fn prepare(
         reuse_floor,
         credentials,
         begun,
+        restriction,
+        noted,
     }))
 }
 
@@ -271,7 +280,7 @@ impl Sent {
     }
 }
 
-/// Opens the read and holds what the order says against what the snapshot's header says.
+/// Opens the read, of all or of what it is restricted to, and holds what the order says against what the snapshot's header says.
 ///
 /// # Errors
 /// Whatever of source, definition or destination does not fit.
@@ -279,13 +288,14 @@ pub async fn compare(
     store: Option<&Store>,
     order: &Order,
     header: Option<&Header>,
+    restriction: Option<Restriction>,
     query: &QueryRuntime,
 ) -> Result<(Reading, Sent), Error> {
     let pins = pins(store, order).await?;
     let (fields, key) = (order.sync.mapping.clone(), order.sync.key.clone());
     let chosen = order.chosen.clone().unwrap_or_default();
     let Chosen { limit, condition, .. } = chosen;
-    let selection = Selection { fields, key, is_keys_only: false, condition, limit };
+    let selection = Selection { fields, key, is_keys_only: false, condition, limit, restriction };
     let reading = read(order, selection, pins, query).await?;
     let columns = Columns::of(&reading);
     let (connection, credentials) = identity::identified(order).await?;

@@ -15,6 +15,7 @@ use crate::domain::kind::{Choice, Kind, KindReason};
 use crate::domain::run::{Outcome, Phase, Trigger};
 use crate::domain::tally::Tally;
 use crate::shutdown::Stage;
+use crate::source::Restriction;
 use crate::store::{RecordNote, Verdict};
 use crate::telemetry::traces::OfRun;
 
@@ -29,6 +30,10 @@ pub struct Report {
     /// The run that left nothing to do, where this one was skipped as nothing has changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_since: Option<RunId>,
+    /// From where on rows were read, where the model's cursor restricted the run; rows without a value and those of records in
+    /// doubt were read as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
     pub outcome: Outcome,
     pub tally: Tally,
     /// Why deletes are held, where some are.
@@ -61,6 +66,21 @@ pub struct Report {
     /// When the run came to each of its phases; for its trace, and not part of the document.
     #[serde(skip)]
     pub phases: Vec<(Phase, Instant)>,
+}
+
+/// From where on the rows of a model are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Since {
+    /// The model's cursor.
+    pub column: String,
+    /// As the values of that column are said.
+    pub value: String,
+}
+
+impl Since {
+    pub fn of(restriction: &Restriction) -> Since {
+        Since { column: restriction.column.clone(), value: restriction.from.to_string() }
+    }
 }
 
 /// How long a run was in each of its phases, in milliseconds.
@@ -133,6 +153,7 @@ impl Report {
             kind: None,
             reason: None,
             unchanged_since: None,
+            since: None,
             outcome: Outcome::Failed,
             tally: Tally::default(),
             holds: Vec::new(),

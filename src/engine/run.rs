@@ -13,7 +13,7 @@ use super::order::Order;
 use super::prepare::{self, Error};
 use super::progress::Progress;
 use super::reading::QueryRuntime;
-use super::report::Report;
+use super::report::{Report, Since};
 use super::skipping;
 pub use crate::delivery::clock::now;
 use crate::domain::id::RunId;
@@ -124,6 +124,7 @@ async fn carry_out(
         return Ok(());
     };
     report.set_choice(prepared.choice);
+    report.since = prepared.restriction.as_ref().map(Since::of);
     store.set_choice(report.run, prepared.choice).await?;
     let repeated = tokio::select! {
         biased;
@@ -131,7 +132,7 @@ async fn carry_out(
             report.outcome = Outcome::Cancelled;
             return Ok(());
         }
-        repeated = key_pass::repeated(order, &prepared.pins, &prepared.query) => repeated?,
+        repeated = key_pass::repeated(order, &prepared.pins, prepared.restriction.as_ref(), &prepared.query) => repeated?,
     };
     let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
     let Some(mut line) = opened else {
@@ -187,6 +188,6 @@ async fn follow(
     report.outcome = run::outcome(&tally, was_stopped);
     match end {
         End::Failed(error) => Err(error),
-        End::Proven | End::Chosen | End::Stopped => Ok(()),
+        End::Proven | End::Restricted | End::Chosen | End::Stopped => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::cursor::Reached;
 use crate::domain::entry::Standing;
 use crate::domain::file::FileFact;
 use crate::domain::guard::HoldCause;
@@ -36,6 +37,9 @@ pub struct Header {
     /// The last run left nothing to do. Whatever is committed after it takes that back, unless it says so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_rest: Option<AtRest>,
+    /// How far runs of a model with a cursor have come. It moves with the entries of the same run, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Reached>,
 }
 
 /// That a run left nothing to do; its files and credentials are those of the baseline, which is its own.

@@ -113,6 +113,7 @@ impl Snapshot {
             releases: Vec::new(),
             entries: 0,
             at_rest: None,
+            cursor: None,
         };
         let journal = journal(&disk, &header);
         journal.refuse_until_committed();

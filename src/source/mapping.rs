@@ -14,7 +14,9 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::error::{Error, planning, unknown};
+use super::restriction::Restriction;
 use super::unpack::unpack;
+use crate::domain::cursor::Cursor;
 use crate::domain::sync::{Mapped, Model};
 use crate::domain::syncable;
 
@@ -31,6 +33,8 @@ pub struct Selection {
     pub condition: Option<String>,
     /// Only so many rows, after the condition; which, is open.
     pub limit: Option<u64>,
+    /// Only new rows, and those of some keys, where the model's columns are as they were.
+    pub restriction: Option<Restriction>,
 }
 
 /// A mapped field and the type of its values.
@@ -40,7 +44,8 @@ pub struct FieldInfo {
     pub data_type: DataType,
 }
 
-/// A plan that yields the mapped fields, then the primary key's columns that are not among them.
+/// A plan that yields the mapped fields, then the primary key's columns that are not among them, then the cursor, where that is
+/// asked for.
 #[derive(Debug)]
 pub(super) struct Projected {
     pub plan: LogicalPlan,
@@ -61,12 +66,13 @@ pub fn key_type_name(data_type: &DataType) -> String {
     }
 }
 
-/// Puts the mapping on top of the model's plan.
+/// Puts the mapping on top of the model's plan; `cursor` is to be met, its column is there.
 pub(super) fn project(
     state: &SessionState,
     model: &Model,
     plan: LogicalPlan,
     selection: &Selection,
+    cursor: Option<&Cursor>,
 ) -> Result<Projected, Error> {
     let place = format!("model `{}`", model.name);
     let columns =
@@ -95,6 +101,10 @@ pub(super) fn project(
     let mut primary_key = primary_key(model, &key, &mut outputs);
     if selection.is_keys_only {
         mapped = keep_keys(&mut outputs, mapped, &mut key, &mut primary_key);
+    }
+    if let Some(cursor) = cursor {
+        let name = unused("cursor", &outputs);
+        outputs.push(Output::column(&schema, &cursor.column, name));
     }
     let mut fields = Vec::with_capacity(outputs.len());
     let mut expressions = Vec::with_capacity(outputs.len());
@@ -292,10 +302,7 @@ fn primary_key(model: &Model, key: &[usize], outputs: &mut Vec<Output>) -> Vec<u
         let found =
             in_key.or_else(|| outputs[..mapped].iter().position(|output| output.is_column(column)));
         indexes.push(found.unwrap_or_else(|| {
-            let mut name = format!("primary key {column}");
-            while outputs.iter().any(|output| output.name == name) {
-                name.push('\'');
-            }
+            let name = unused(&format!("primary key {column}"), outputs);
             let relation = TableReference::bare(model.name.as_str());
             let expression = Expr::Column(Column::new(Some(relation), column));
             outputs.push(Output { name, expression });
@@ -303,6 +310,15 @@ fn primary_key(model: &Model, key: &[usize], outputs: &mut Vec<Output>) -> Vec<u
         }));
     }
     indexes
+}
+
+/// A name that no output has.
+fn unused(name: &str, outputs: &[Output]) -> String {
+    let mut name = name.to_owned();
+    while outputs.iter().any(|output| output.name == name) {
+        name.push('\'');
+    }
+    name
 }
 
 /// Leaves out what is part of no key; how many of the `mapped` first are left.

@@ -9,6 +9,7 @@ use super::definition::{Access, Definition, Files, Format};
 use super::error::Error;
 use super::pins::Pins;
 use super::reader::Settings;
+use super::restriction::Restriction;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
 use super::weights::Weights;
@@ -61,17 +62,19 @@ pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
     }
 }
 
-/// The answer to the SQL of a model whose one source is a database, which takes it as it stands.
+/// The answer to the SQL of a model whose one source is a database, which takes it as it stands; no more of it than a restriction
+/// lets through that fits it.
 ///
 /// # Errors
 /// The database is not there, or refuses the SQL.
 pub(super) async fn query(
     definition: &postgres::definition::Definition,
     model: &Model,
+    restriction: Option<&Restriction>,
     settings: &Settings,
 ) -> Result<Opened, Error> {
     let place = format!("model `{}`", model.name);
-    let scan = postgres::plan(definition, &model.sql, &place, settings).await?;
+    let scan = postgres::plan(definition, &model.sql, restriction, &place, settings).await?;
     let ended = Arc::new(Ended::new(place));
     let watched = Watched::Query(Arc::clone(&ended));
     let provider = Arc::new(DatabaseTable { scan: Arc::new(scan), ended });

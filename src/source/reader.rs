@@ -25,6 +25,7 @@ use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
 use super::pins::Pins;
 use super::proof::Proof;
+use super::restriction::{Met, Restriction};
 use super::statement::{self, Checked};
 use super::table::{Known, Opened};
 use super::volatile::volatile;
@@ -90,6 +91,8 @@ pub struct Reading {
     /// To be polled to their ends, on any runtime. Their errors are to be read with [`Error::of_stream`] and hold no
     /// values of rows.
     pub partitions: Vec<SendableRecordBatchStream>,
+    /// What the partitions have met of the model's cursor, if it has one.
+    pub cursor: Option<Met>,
     /// To be verified after all partitions ended without an error.
     pub proof: Proof,
     /// The pins given, with those of columns whose types were inferred now; to be kept.
@@ -143,13 +146,25 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let begun = match self.database(model)? {
-            Some((source, database)) => self.ask(source, database, model, pins).await?,
+        let database = self.database(model)?;
+        let is_asked_of_database = database.is_some();
+        let begun = match database {
+            Some((source, database)) => self.ask(source, database, model, selection, pins).await?,
             None => self.begin(model, &context, pins.clone()).await?,
         };
         let Begun { plan, watched, weights, source, called_for_tables, pins } = begun;
         let (proof, state) = (Proof::of(watched), context.state());
-        let projected = mapping::project(&state, model, plan, selection)?;
+        let restriction = selection.restriction.as_ref();
+        let fitting = restriction.filter(|it| it.fits(plan.schema().as_arrow()));
+        let met = |cursor| Met::begin(model, cursor, plan.schema().as_arrow(), fitting.is_some());
+        let cursor = model.cursor.as_ref().filter(|_| !selection.is_keys_only);
+        let cursor = cursor.map(met).transpose()?;
+        let plan = match fitting.filter(|_| !is_asked_of_database) {
+            Some(restriction) => restricted(plan, restriction).map_err(invalid)?,
+            None => plan,
+        };
+        let of_cursor = model.cursor.as_ref().filter(|_| cursor.is_some());
+        let projected = mapping::project(&state, model, plan, selection, of_cursor)?;
         let placeholders = projected.plan.get_parameter_names().map_err(invalid)?;
         if let Some(placeholder) = placeholders.iter().min() {
             return Err(Error::Definition(format!(
@@ -171,11 +186,16 @@ impl Reader {
         let planner = Arc::clone(state.query_planner());
         let physical = planner.create_physical_plan(&optimized, &state).await;
         let physical = physical.map_err(unplannable)?;
+        let streams = streams(&physical, &state.task_ctx(), &model.name);
         Ok(Reading {
             fields: as_read(projected.fields, &physical),
             key: projected.key,
             primary_key: projected.primary_key,
-            partitions: streams(&physical, &state.task_ctx(), &model.name),
+            partitions: match &cursor {
+                Some(met) => streams.into_iter().map(|stream| met.watch(stream)).collect(),
+                None => streams,
+            },
+            cursor,
             facts: proof.facts(),
             proof,
             pins,
@@ -190,10 +210,12 @@ impl Reader {
         source: &Definition,
         database: &postgres::definition::Definition,
         model: &Model,
+        selection: &Selection,
         pins: &Pins,
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
-        let opened = opening::query(database, model, &self.settings).await?;
+        let restriction = selection.restriction.as_ref();
+        let opened = opening::query(database, model, restriction, &self.settings).await?;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());
         let plan = LogicalPlanBuilder::scan(name, provider, None)
@@ -306,6 +328,15 @@ impl Reader {
             Error::Definition(unknown("source", source, &place, &known.collect::<Vec<_>>()))
         })
     }
+}
+
+/// The rows of the plan that the restriction, which fits it, lets through.
+fn restricted(
+    plan: LogicalPlan,
+    restriction: &Restriction,
+) -> Result<LogicalPlan, DataFusionError> {
+    let predicate = restriction.expression(plan.schema());
+    LogicalPlanBuilder::from(plan).filter(predicate)?.build()
 }
 
 /// The fields with the types that the batches will have.

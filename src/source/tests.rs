@@ -53,6 +53,7 @@ fn model(sql: &str, primary_key: &[&str]) -> Model {
         reads: Reads::One("lake".into()),
         sql: sql.into(),
         primary_key: primary_key.iter().map(|name| (*name).to_owned()).collect(),
+        cursor: None,
     }
 }
 

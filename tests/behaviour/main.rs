@@ -19,6 +19,7 @@ mod commands;
 mod compaction;
 mod compressed;
 mod control_plane;
+mod cursor;
 #[cfg(feature = "faults")]
 mod decisions;
 mod definition;

@@ -23,6 +23,8 @@ pub struct Setup {
     pub sql: String,
     /// The primary key.
     pub key: &'static [&'static str],
+    /// The column that is the model's cursor.
+    pub cursor: Option<&'static str>,
     /// More keys of the whole config, as YAML.
     pub head: &'static str,
     /// More keys of the sync, as YAML.
@@ -66,6 +68,7 @@ impl Default for Setup {
             location: "people.csv".to_owned(),
             sql: "SELECT * FROM people".to_owned(),
             key: &["id"],
+            cursor: None,
             head: "",
             sync: "",
             batch: 10,
@@ -217,6 +220,7 @@ impl Workspace {
         let longest_delay = if *first_delay == "10ms" { "100ms" } else { first_delay };
         let base_url = &self.base_url;
         let key = key.join(", ");
+        let cursor = self.setup.cursor.map_or(String::new(), |column| format!(", cursor: {{ column: {column} }}"));
         let guard =
             self.setup.max_deletes.map_or(String::new(), |most| format!("max_deletes: {most}"));
         let invalid = self
@@ -238,7 +242,7 @@ impl Workspace {
             "state: ./state
 {head}
 sources: {{ lake: {{ files: {{ {table}: \"{location}\" }} }} }}
-models: {{ people: {{ source: lake, sql: \"{sql}\", primary_key: [{key}] }} }}
+models: {{ people: {{ source: lake, sql: \"{sql}\", primary_key: [{key}]{cursor} }} }}
 connections:
   crm:
     http: {{ base_url: \"{base_url}\", {timeout}{http}auth: {{ bearer: \"{bearer}\" }} }}

@@ -121,6 +121,7 @@ pub(in crate::control) fn order(name: &str) -> Order {
         reads: Reads::One("lake".into()),
         sql: "SELECT 1".into(),
         primary_key: vec!["id".into()],
+        cursor: None,
     };
     let run_limits = RunLimits {
         max_deletes: MaxDeletes::Default,

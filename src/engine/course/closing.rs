@@ -8,6 +8,7 @@ use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, RunId};
 use crate::domain::skip::Left;
 use crate::domain::tally::Tally;
+use crate::engine::extent::{Noted, WithoutEntry};
 use crate::engine::skipping::Begun;
 use crate::points;
 use crate::snapshot::header::{Baseline, Header, Hold};
@@ -37,6 +38,10 @@ pub struct Closing {
     /// What the run left, as far as the header does not say it, and what it noted at its start.
     left: Left,
     begun: Option<Begun>,
+    /// What it has noted of the model's cursor, and what of its rows no entry tells of.
+    noted: Option<Noted>,
+    without_entry: WithoutEntry,
+    was_stopped: bool,
 }
 
 impl Course {
@@ -83,6 +88,9 @@ impl Course {
                 are_files_at_rest: false,
             },
             begun: None,
+            noted: None,
+            without_entry: WithoutEntry { unsent: tally.unsent, invalid: tally.invalid },
+            was_stopped,
         }
     }
 }
@@ -93,15 +101,23 @@ impl Closing {
         Closing { is_sample: true, ..self }
     }
 
-    /// With what the run noted at its start, by which the next one may be skipped.
-    pub fn since(self, begun: Option<Begun>) -> Closing {
-        Closing { begun, ..self }
+    /// With what the run noted at its start, by which the next one may be skipped or restricted.
+    pub fn since(self, begun: Begun, noted: Option<Noted>) -> Closing {
+        Closing { begun: Some(begun), noted, ..self }
     }
 
     /// Closes the epoch where it was confirmed and the run was not stopped.
     pub fn change(self, header: &mut Header, run: RunId) {
         header.next_batch = self.next_batch;
         if self.is_sample {
+            return;
+        }
+        let is_restricted = self.noted.as_ref().is_some_and(|noted| noted.met.is_restricted);
+        header.cursor = self.noted.and_then(|noted| {
+            let ended = (self.is_complete, self.was_stopped);
+            noted.moved(header.cursor.take(), self.without_entry, ended, run)
+        });
+        if is_restricted {
             return;
         }
         header.definition = Some(self.baseline.definition.clone());

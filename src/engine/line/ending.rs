@@ -12,7 +12,9 @@ use crate::shutdown::{Stage, blocking};
 impl Line<'_> {
     /// Sorts what the read did not meet of a part of the snapshot; false where a stop came before the last.
     pub(super) fn collect_removals(&mut self, table: &Table) -> Result<bool, Error> {
-        if self.order.chosen.is_some() && !is_planted("sample_deletes") {
+        if self.prepared.restriction.is_some()
+            || self.order.chosen.is_some() && !is_planted("sample_deletes")
+        {
             return Ok(true);
         }
         let (header, mode) = (self.prepared.snapshot.header(), self.order.sync.mode);
@@ -84,7 +86,7 @@ impl Line<'_> {
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
         closing = match self.order.chosen {
             Some(_) => closing.of_sample(),
-            None => closing.since(Some(self.prepared.begun.clone())),
+            None => closing.since(self.prepared.begun.clone(), self.prepared.noted.clone()),
         };
         self.course.intake.forget_keys();
         let (snapshot, run) = (&mut self.prepared.snapshot, self.run);

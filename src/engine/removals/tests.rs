@@ -21,7 +21,7 @@ fn sync(max_deletes: MaxDeletes) -> Sync {
     let reads = Reads::One("lake".to_owned());
     Sync {
         name: name.clone(),
-        model: Model { name, reads, sql, primary_key: vec!["id".into()] },
+        model: Model { name, reads, sql, primary_key: vec!["id".into()], cursor: None },
         connection: "crm".into(),
         mode: Mode::Mirror,
         mapping: Vec::new(),
@@ -76,6 +76,7 @@ fn header(baseline: Option<Baseline>, released: &[u64]) -> Header {
         releases: released.iter().map(release).collect(),
         entries: 100,
         at_rest: None,
+        cursor: None,
     }
 }
 

@@ -16,6 +16,7 @@ use self::session::Session;
 pub(super) use self::stream::Scan;
 use super::error::Error;
 use super::reader::Settings;
+use super::restriction::Restriction;
 
 /// Has the server plan the model's query.
 ///
@@ -24,9 +25,14 @@ use super::reader::Settings;
 pub(super) async fn plan(
     definition: &Definition,
     sql: &str,
+    restriction: Option<&Restriction>,
     place: &str,
     settings: &Settings,
 ) -> Result<Scan, Error> {
     let session = Session::open(definition, &settings.name, &settings.cancels).await?;
-    Scan::plan(session, sql, place, definition.is_infinity_null).await
+    let mut scan = Scan::plan(session, sql, place, definition.is_infinity_null).await?;
+    if let Some(restriction) = restriction.filter(|it| it.fits(scan.schema())) {
+        scan.restrict(restriction);
+    }
+    Ok(scan)
 }

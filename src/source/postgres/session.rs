@@ -326,7 +326,7 @@ pub fn identifier(name: &str) -> String {
 }
 
 /// Text in SQL, whatever the server takes a backslash for.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

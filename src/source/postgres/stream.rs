@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use super::decode::Decoder;
 use super::error::{planning, reading};
 use super::frames::{self, Frames, Wrong};
-use super::session::{Session, identifier};
+use super::session::{Session, identifier, literal};
 use super::wire::{self, Asked};
 use crate::points::is_planted;
 use crate::source::database::trimmed;
 use crate::source::error::Error;
+use crate::source::restriction::Restriction;
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub struct Scan {
@@ -27,6 +28,8 @@ pub struct Scan {
     columns: Vec<Asked>,
     schema: SchemaRef,
     is_infinity_null: bool,
+    /// Which rows are asked for; all where there is none.
+    predicate: Option<String>,
     /// The model, for messages.
     place: String,
 }
@@ -102,8 +105,14 @@ impl Scan {
             columns,
             schema: Arc::new(Schema::new(fields)),
             is_infinity_null,
+            predicate: None,
             place: place.to_owned(),
         })
+    }
+
+    /// Asks for no more than the restriction, which fits, lets through.
+    pub fn restrict(&mut self, restriction: &Restriction) {
+        self.predicate = Some(restriction.sql(identifier, literal));
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -173,7 +182,10 @@ impl Scan {
     fn copy(&self, columns: &[usize]) -> String {
         let is_all = columns.iter().copied().eq(0..self.columns.len());
         let sql = &self.sql;
-        if is_all && self.columns.iter().all(|asked| asked.cast.is_none()) {
+        if is_all
+            && self.predicate.is_none()
+            && self.columns.iter().all(|asked| asked.cast.is_none())
+        {
             return format!("COPY (\n{sql}\n) TO STDOUT (FORMAT binary)");
         }
         let column = |column: &usize| {
@@ -185,8 +197,11 @@ impl Scan {
         };
         let list: Vec<String> = columns.iter().map(column).collect();
         let list = list.join(", ");
+        let predicate = self.predicate.as_ref();
+        let condition =
+            predicate.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
         format!(
-            "COPY (SELECT {list} FROM (\n{sql}\n) AS counterflow_model) TO STDOUT (FORMAT binary)"
+            "COPY (SELECT {list} FROM (\n{sql}\n) AS counterflow_model{condition}) TO STDOUT (FORMAT binary)"
         )
     }
 }

@@ -86,6 +86,7 @@ impl Line {
                 reads: Reads::One("lake".to_owned()),
                 sql: "SELECT * FROM t".to_owned(),
                 primary_key: key.iter().map(|name| (*name).to_owned()).collect(),
+                cursor: None,
             },
             runtime,
             query,

@@ -29,6 +29,7 @@ mod d_processes;
 mod d_triggers;
 mod e_broken;
 mod e_columns;
+mod e_cursor;
 mod e_flights;
 mod e_keys;
 mod e_sets;

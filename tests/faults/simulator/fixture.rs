@@ -98,6 +98,7 @@ pub fn sync(setting: &Setting, mode: Mode) -> Sync {
             reads: Reads::One("lake".to_owned()),
             sql: String::new(),
             primary_key: vec!["key".to_owned()],
+            cursor: None,
         },
         connection: "crm".to_owned(),
         check_keys: CheckKeys::default(),

@@ -47,6 +47,7 @@ fn read_with(
         reads: Reads::One("app".into()),
         sql: sql.into(),
         primary_key: vec!["id".into()],
+        cursor: None,
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

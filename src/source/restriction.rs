@@ -1,0 +1,322 @@
+//! A read of no more than a model's new rows, and the largest value of its cursor that a read has met.
+//!
+//! Not responsible for whether a read may be restricted (`domain::cursor`). Guards: rows whose cursor is NULL are always read,
+//! and so are those whose keys are asked for; one predicate says all of it, as a second read would meet rows twice.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
+use datafusion::arrow::compute::{cast, max};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt as _;
+
+use super::error::{Error, unknown};
+use crate::domain::cursor::{Bound, Cursor, CursorKind, Whole, check_count};
+use crate::domain::key;
+use crate::domain::render::render;
+use crate::domain::sync::Model;
+use crate::domain::value::Value;
+use crate::points::is_planted;
+
+/// What of a model a read is restricted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restriction {
+    pub column: String,
+    /// Rows from here on, and those without a value.
+    pub from: Bound,
+    /// The model's columns that make the delivered key.
+    key: Vec<String>,
+    /// Keys whose rows are read whatever their cursor says.
+    keys: Vec<Vec<Literal>>,
+}
+
+/// A value of a key as SQL has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Literal {
+    Number(String),
+    Text(String),
+}
+
+impl Literal {
+    fn of(value: Value<'_>) -> Option<Literal> {
+        match value {
+            Value::Integer(_) | Value::Unsigned(_) | Value::Decimal { .. } => {
+                let mut json = Vec::new();
+                render(value, &mut json).ok()?;
+                let text = String::from_utf8(json).ok()?;
+                Some(Literal::Number(text.trim_matches('"').to_owned()))
+            }
+            Value::Text(text) => Some(Literal::Text(text.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl Restriction {
+    /// To the rows from a bound on, and those of these keys, whose fields are these columns of the model.
+    ///
+    /// # Errors
+    /// The keys are too many, or of a kind that cannot be asked for.
+    pub fn new<'k>(
+        cursor: &Cursor,
+        from: Bound,
+        key: Vec<String>,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<Restriction, Whole> {
+        let literals = |key: &[u8]| {
+            let values = key::values(key)?;
+            values.into_iter().map(Literal::of).collect::<Option<Vec<_>>>()
+        };
+        let mut asked = Vec::new();
+        for bytes in keys.filter(|_| !is_planted("doubt_not_fetched")) {
+            let literals = literals(bytes).filter(|literals| literals.len() == key.len());
+            asked.push(literals.ok_or(Whole::Keys)?);
+            check_count(asked.len(), key.len())?;
+        }
+        Ok(Restriction { column: cursor.column.clone(), from, key, keys: asked })
+    }
+
+    /// Whether a model with these columns can be restricted so.
+    pub(super) fn fits(&self, schema: &Schema) -> bool {
+        let has = |name: &String| schema.field_with_name(name).is_ok();
+        let kind = schema.field_with_name(&self.column).map(|field| kind(field.data_type()));
+        kind.ok().flatten() == Some(self.from.kind) && self.key.iter().all(has)
+    }
+
+    /// The predicate in the SQL of a database that names columns and writes text so.
+    pub(super) fn sql(
+        &self,
+        identifier: impl Fn(&str) -> String,
+        text: impl Fn(&str) -> String,
+    ) -> String {
+        let column = identifier(&self.column);
+        let from = match self.from.kind {
+            CursorKind::Integer => self.from.to_string(),
+            CursorKind::Date => format!("DATE '{}'", self.from),
+            CursorKind::Timestamp => format!("TIMESTAMPTZ '{}'", self.from),
+            CursorKind::LocalTimestamp => format!("TIMESTAMP '{}'", self.from),
+        };
+        let mut predicate = format!("{column} >= {from} OR {column} IS NULL");
+        if !self.keys.is_empty() {
+            let list = |all: Vec<String>| all.join(", ");
+            let literal = |literal: &Literal| match literal {
+                Literal::Number(number) => number.clone(),
+                Literal::Text(words) => text(words),
+            };
+            let row = |key: &Vec<Literal>| format!("({})", list(key.iter().map(literal).collect()));
+            let columns = list(self.key.iter().map(|name| identifier(name)).collect());
+            let rows = list(self.keys.iter().map(row).collect());
+            predicate += &format!(" OR ({columns}) IN ({rows})");
+        }
+        predicate
+    }
+
+    /// The predicate over the columns of a model, which it fits.
+    pub(super) fn expression(&self, schema: &DFSchema) -> Expr {
+        let column = |name: &str| {
+            let found = schema.iter().find(|(_, field)| field.name() == name).map(Column::from);
+            Expr::Column(found.expect("the restriction fits the model"))
+        };
+        let cursor = column(&self.column);
+        let field = schema.field_with_unqualified_name(&self.column);
+        let data_type = field.expect("the restriction fits the model").data_type();
+        let from = cursor.clone().gt_eq(lit(scalar(self.from, data_type)));
+        let asked = match &self.key[..] {
+            [one] => {
+                let keys = self.keys.iter().filter_map(|key| key.first()).map(value).collect();
+                (!self.keys.is_empty()).then(|| column(one).in_list(keys, false))
+            }
+            several => {
+                let is_one = |key: &Vec<Literal>| {
+                    let fields = several.iter().zip(key);
+                    fields.map(|(name, literal)| column(name).eq(value(literal))).reduce(Expr::and)
+                };
+                either(self.keys.iter().filter_map(is_one).collect())
+            }
+        };
+        let new = from.or(cursor.is_null());
+        match asked {
+            Some(asked) => new.or(asked),
+            None => new,
+        }
+    }
+}
+
+/// One of these, as a tree that is as flat as can be.
+fn either(mut all: Vec<Expr>) -> Option<Expr> {
+    while all.len() > 1 {
+        let mut pairs = Vec::with_capacity(all.len().div_ceil(2));
+        let mut rest = all.into_iter();
+        while let Some(one) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(other) => one.or(other),
+                None => one,
+            });
+        }
+        all = pairs;
+    }
+    all.pop()
+}
+
+fn value(literal: &Literal) -> Expr {
+    match literal {
+        Literal::Number(number) => match (number.parse::<i64>(), number.parse::<u64>()) {
+            (Ok(number), _) => lit(number),
+            (Err(_), Ok(number)) => lit(number),
+            // Decimals are compared as such, whatever their scale.
+            _ => lit(decimal(number)),
+        },
+        Literal::Text(text) => lit(text.as_str()),
+    }
+}
+
+fn decimal(number: &str) -> ScalarValue {
+    let scale = number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let mantissa = number.replace('.', "").parse::<i128>();
+    match (mantissa, i8::try_from(scale)) {
+        (Ok(mantissa), Ok(scale)) if scale <= 38 => {
+            ScalarValue::Decimal128(Some(mantissa), 38, scale)
+        }
+        _ => ScalarValue::Utf8(Some(number.to_owned())),
+    }
+}
+
+/// What the values of a column of this type are as a cursor; `None` where it cannot be one.
+pub(super) fn kind(data_type: &DataType) -> Option<CursorKind> {
+    match data_type {
+        _ if data_type.is_integer() => Some(CursorKind::Integer),
+        DataType::Date32 | DataType::Date64 => Some(CursorKind::Date),
+        DataType::Timestamp(_, Some(_)) => Some(CursorKind::Timestamp),
+        DataType::Timestamp(_, None) => Some(CursorKind::LocalTimestamp),
+        _ => None,
+    }
+}
+
+/// The bound as a value of a column of this type, or the next below it that the type has.
+fn scalar(bound: Bound, data_type: &DataType) -> ScalarValue {
+    let at = bound.at;
+    match data_type {
+        DataType::Timestamp(unit, zone) => {
+            let zone = zone.clone();
+            match unit {
+                TimeUnit::Second => {
+                    ScalarValue::TimestampSecond(Some(at.div_euclid(1_000_000)), zone)
+                }
+                TimeUnit::Millisecond => {
+                    ScalarValue::TimestampMillisecond(Some(at.div_euclid(1_000)), zone)
+                }
+                TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(at), zone),
+                TimeUnit::Nanosecond => {
+                    ScalarValue::TimestampNanosecond(Some(at.saturating_mul(1_000)), zone)
+                }
+            }
+        }
+        DataType::Date32 => ScalarValue::Date32(Some(i32::try_from(at).unwrap_or(i32::MIN))),
+        DataType::Date64 => ScalarValue::Date64(Some(at.saturating_mul(24 * 60 * 60 * 1_000))),
+        _ if data_type.is_unsigned_integer() => {
+            ScalarValue::UInt64(Some(u64::try_from(at).unwrap_or(0)))
+        }
+        _ => ScalarValue::Int64(Some(at)),
+    }
+}
+
+/// The cursor of a read: what it has met of it so far.
+#[derive(Debug, Clone)]
+pub struct Met {
+    pub kind: CursorKind,
+    /// The read met no more than its restriction lets through.
+    pub is_restricted: bool,
+    largest: Arc<Mutex<Option<i64>>>,
+}
+
+impl Met {
+    /// Of a model with these columns.
+    ///
+    /// # Errors
+    /// The column is not there, or cannot be a cursor.
+    pub(super) fn begin(
+        model: &Model,
+        cursor: &Cursor,
+        schema: &Schema,
+        is_restricted: bool,
+    ) -> Result<Met, Error> {
+        let place = format!("the cursor of model `{}`", model.name);
+        let Ok(field) = schema.field_with_name(&cursor.column) else {
+            let columns: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
+            return Err(Error::Definition(unknown("column", &cursor.column, &place, &columns)));
+        };
+        let Some(kind) = kind(field.data_type()) else {
+            return Err(Error::Definition(format!(
+                "{place} is column `{}` of type {}; a cursor rises with each change: name a column of whole numbers, dates or \
+                 timestamps",
+                cursor.column,
+                field.data_type()
+            )));
+        };
+        cursor.check(kind).map_err(|remedy| {
+            let column = &cursor.column;
+            Error::Definition(format!(
+                "{place}: {remedy}, as `{column}` is a {}",
+                field.data_type()
+            ))
+        })?;
+        Ok(Met { kind, is_restricted, largest: Arc::default() })
+    }
+
+    /// The largest value that was met; to be asked after all streams ended.
+    pub fn largest(&self) -> Option<Bound> {
+        let largest = *self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+        largest.map(|at| Bound { kind: self.kind, at })
+    }
+
+    /// The stream without its last column, which is the cursor.
+    pub(super) fn watch(&self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = without_last(&stream.schema());
+        let (met, schema_of) = (self.clone(), Arc::clone(&schema));
+        let batches = stream.map(move |batch| {
+            let batch = batch?;
+            let (cursor, rest) = batch.columns().split_last().expect("the cursor is among them");
+            met.meet(cursor)?;
+            let options = datafusion::arrow::array::RecordBatchOptions::new()
+                .with_row_count(Some(batch.num_rows()));
+            let rest =
+                RecordBatch::try_new_with_options(Arc::clone(&schema_of), rest.to_vec(), &options);
+            Ok(rest?)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+    }
+
+    fn meet(&self, values: &ArrayRef) -> Result<(), DataFusionError> {
+        // What does not fit is left out: the bound is the lower for it.
+        let largest = match self.kind {
+            CursorKind::Integer => max(cast(values, &DataType::Int64)?.as_primitive::<Int64Type>()),
+            CursorKind::Date => {
+                let days = cast(values, &DataType::Date32)?;
+                max(days.as_primitive::<Date32Type>()).map(i64::from)
+            }
+            CursorKind::Timestamp | CursorKind::LocalTimestamp => {
+                let zone = match values.data_type() {
+                    DataType::Timestamp(_, zone) => zone.clone(),
+                    _ => None,
+                };
+                let micros = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, zone))?;
+                max(micros.as_primitive::<TimestampMicrosecondType>())
+            }
+        };
+        let mut known = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = (*known).max(largest);
+        Ok(())
+    }
+}
+
+fn without_last(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().take(schema.fields().len() - 1).cloned();
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
