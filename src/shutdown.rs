@@ -242,8 +242,12 @@ mod tests {
             let (begun, ended) = (Arc::clone(&threads), Arc::clone(&threads));
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(4);
-            builder.on_thread_start(move || drop(begun.fetch_add(1, Ordering::SeqCst)));
-            builder.on_thread_stop(move || drop(ended.fetch_sub(1, Ordering::SeqCst)));
+            builder.on_thread_start(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+            });
+            builder.on_thread_stop(move || {
+                ended.fetch_sub(1, Ordering::SeqCst);
+            });
             (builder.build().unwrap(), threads)
         };
         let (idle, threads) = runtime();
@@ -259,7 +263,7 @@ mod tests {
         let mut tasks = Tasks::default();
         let never_yields = async move {
             has_begun.send(()).unwrap();
-            drop(receiver.recv());
+            let _ = receiver.recv();
         };
         tasks.spawn_on(never_yields, busy.handle());
         begun.recv().unwrap();

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,8 +52,8 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     let (mut texts, mut binaries, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     let (mut psycopg, mut duckdb) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
-        texts.push(server.copy("text", &folder)?);
-        binaries.push(server.copy("binary", &folder)?);
+        texts.push(server.copy("text")?);
+        binaries.push(server.copy("binary")?);
         let (plan, answer) = workspace.plan()?;
         expect(answer["tally"]["rows_read"].as_u64().unwrap_or(0), rows)?;
         expect(answer["tally"]["upserts"].as_u64().unwrap_or(0), changed)?;
@@ -123,7 +123,7 @@ fn filling(rows: u64) -> String {
 
 /// A server that keeps nothing safe, as its data are made anew for each run.
 struct Postgres {
-    _server: Server,
+    server: Server,
     programs: PathBuf,
     port: u16,
 }
@@ -146,11 +146,12 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_wal_size=4GB"] {
             command.args(["-c", setting]);
         }
-        let started = Postgres { _server: Server::start(folder, command, "QUIT"), programs, port };
+        let mut started =
+            Postgres { server: Server::start(folder, command, "QUIT"), programs, port };
         let begun = Instant::now();
-        while let Err(error) = started.psql("SELECT 1") {
-            if begun.elapsed() > START {
-                return Err(error);
+        while started.psql("SELECT 1").is_err() {
+            if begun.elapsed() > START || !started.server.is_running() {
+                return Err(io::Error::other(started.server.log()));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -183,12 +184,12 @@ impl Postgres {
     }
 
     /// All rows by way of `psql`, which drops them.
-    fn copy(&self, format: &str, folder: &Path) -> io::Result<process::Measured> {
+    fn copy(&self, format: &str) -> io::Result<process::Measured> {
         let mut psql = self.client();
         let copy = format!(
             "\\copy (SELECT {COLUMNS} FROM customers) TO '/dev/null' WITH (FORMAT {format})"
         );
-        process::measure(psql.args(["-c", &copy]), &folder.join("psql.log"))
+        process::measure(psql.args(["-c", &copy]), &self.server.folder().join("psql.log"))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod chosen;
 pub mod codec;
 pub mod column;
+pub mod decimal;
 pub mod decision;
 pub mod entry;
 pub mod extras;
