@@ -7,8 +7,9 @@ use std::future::Future;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -74,6 +75,29 @@ pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+/// How long the threads of a runtime are waited for that have nothing to do any more.
+pub const LONGEST_JOIN: Duration = Duration::from_millis(200);
+
+/// Ends a runtime and waits until its threads have ended, but no longer than that: one that runs what will not yield ends later.
+///
+/// They are waited for, though nobody needs that: a thread that is let go of gives its stack back itself, and glibc may look
+/// at a stack that is gone when it lets go of a thread that is just ending (its bug 19951), of which the process dies.
+pub fn end_runtime(runtime: Runtime, longest: Duration) {
+    let mut runtime = Some(runtime);
+    let end = || runtime.take().map(|runtime| runtime.shutdown_timeout(longest));
+    // Only a thread that belongs to no runtime may wait for one.
+    blocking(|| {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, end).ok();
+            thread.and_then(|thread| thread.join().ok())
+        })
+    });
+    if let Some(runtime) = runtime {
+        // The system gives no more threads.
+        runtime.shutdown_background();
     }
 }
 
@@ -196,6 +220,8 @@ fn value_of<T>(joined: Result<T, JoinError>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[tokio::test]
@@ -208,6 +234,46 @@ mod tests {
         assert_eq!(shutdown.stage(), Stage::Aborting);
     }
 
+    #[tokio::test]
+    async fn the_threads_of_a_runtime_have_ended_when_it_has_but_none_that_does_not_yield_is_waited_for()
+     {
+        let runtime = || {
+            let threads = Arc::new(AtomicUsize::new(0));
+            let (begun, ended) = (Arc::clone(&threads), Arc::clone(&threads));
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(4);
+            builder.on_thread_start(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+            });
+            builder.on_thread_stop(move || {
+                ended.fetch_sub(1, Ordering::SeqCst);
+            });
+            (builder.build().unwrap(), threads)
+        };
+        let (idle, threads) = runtime();
+        while threads.load(Ordering::SeqCst) < 4 {
+            std::thread::yield_now();
+        }
+        end_runtime(idle, Duration::from_secs(30));
+        assert_eq!(threads.load(Ordering::SeqCst), 0);
+
+        let (busy, threads) = runtime();
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let (has_begun, begun) = std::sync::mpsc::channel();
+        let mut tasks = Tasks::default();
+        let never_yields = async move {
+            has_begun.send(()).unwrap();
+            let _ = receiver.recv();
+        };
+        tasks.spawn_on(never_yields, busy.handle());
+        begun.recv().unwrap();
+        let start = std::time::Instant::now();
+        end_runtime(busy, Duration::from_millis(20));
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(threads.load(Ordering::SeqCst) > 0, "it was not waited for");
+        drop(sender);
+    }
+
     #[test]
     fn what_is_done_on_all_cores_comes_back_in_order() {
         for count in [0, 1, 100] {
@@ -218,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_done_beside_one_another_waits_for_neither() {
-        let long = std::time::Duration::from_secs(30);
+        let long = Duration::from_secs(30);
         let [(to_here, from_other), (to_other, from_here)] =
             [(); 2].map(|()| std::sync::mpsc::channel());
         let (other, here) = beside(

@@ -8,7 +8,7 @@ use crate::data;
 use crate::delta::expect;
 use crate::peers::Peers;
 use crate::process::median;
-use crate::product::Workspace;
+use crate::product::{FILE, Workspace};
 use crate::sink::Sink;
 use crate::table::Table;
 
@@ -19,7 +19,7 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
     let folder = options.folder.join(format!("delivery-{records}"));
     let (mut product, mut drt) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
-        let workspace = Workspace::create(&folder, sink.address, options.concurrency)?;
+        let workspace = Workspace::create(&folder, FILE, sink.address, options.concurrency)?;
         workspace.set_source(&data)?;
         sink.take();
         let start = Instant::now();

@@ -12,7 +12,7 @@ use crate::Options;
 use crate::data::{self, Difference};
 use crate::peers::Peers;
 use crate::process::{self, Measured, median};
-use crate::product::Workspace;
+use crate::product::{FILE, Workspace};
 use crate::sink::{Sink, Taken};
 use crate::table::Table;
 
@@ -77,13 +77,13 @@ pub fn snapshot(
     table: &mut Table,
 ) -> io::Result<Workspace> {
     if options.is_reused && folder.join("state").exists() {
-        let workspace = Workspace::reopen(folder, sink.address, options.concurrency)?;
+        let workspace = Workspace::reopen(folder, FILE, sink.address, options.concurrency)?;
         // Whatever an earlier bench left: that of one that was broken off is another version.
         workspace.set_source(before)?;
         workspace.sync()?;
         return Ok(workspace);
     }
-    let workspace = Workspace::create(folder, sink.address, options.concurrency)?;
+    let workspace = Workspace::create(folder, FILE, sink.address, options.concurrency)?;
     workspace.set_source(before)?;
     sink.take();
     let (full, answer) = workspace.sync()?;

@@ -1,16 +1,19 @@
 //! Counterflow and its alternatives side by side: whole processes, in one run, as ratios of medians.
 //!
-//! `cargo bench` measures all but `scale`, `cargo bench -- delta`, `small`, `delivery` or `scale` one part; `benches/README.md`
+//! `cargo bench` measures all but `postgres` and `scale`, `cargo bench -- delta`, `small`, `delivery`, `postgres` or `scale` one part; `benches/README.md`
 //! says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
 
 mod data;
 mod delivery;
 mod delta;
 mod peers;
+mod postgres;
 mod process;
 mod product;
 mod scale;
 mod scan;
+#[path = "../../tests/sources/servers/process.rs"]
+mod servers;
 mod sink;
 mod small;
 mod table;
@@ -29,14 +32,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measure Counterflow beside its alternatives
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// What to measure: delta, small, delivery, or nothing for these; scale, up to so many `--rows`
+    /// What to measure: delta, small, delivery, or nothing for these; postgres; scale, up to so many `--rows`
     what: Option<String>,
     /// For `scan`, which measures call in a process of its own
     file: Option<PathBuf>,
     /// Rows of the delta
     #[arg(long, default_value_t = 10_000_000)]
     rows: u64,
-    /// Records of the delivery
+    /// Records of the delivery, rows of the PostgreSQL table
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
     /// Measurements of each kind
@@ -84,13 +87,13 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", runtime.block_on(scan::scan(&file))?);
         return Ok(());
     }
-    const ALL: [&str; 4] = ["delta", "small", "delivery", "scale"];
+    const ALL: [&str; 5] = ["delta", "small", "delivery", "postgres", "scale"];
     if let Some(unknown) = what.as_deref().filter(|what| !ALL.contains(what)) {
         return Err(format!("`{unknown}` is not measured here; say {}", ALL.join(" or ")).into());
     }
     std::fs::create_dir_all(&options.folder)?;
     options.folder = options.folder.canonicalize()?;
-    let peers = if options.is_alone || what.as_deref() == Some("scale") {
+    let peers = if options.is_alone || matches!(what.as_deref(), Some("scale" | "postgres")) {
         None
     } else {
         Peers::install(&options.folder)
@@ -100,6 +103,9 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let sink = Sink::start()?;
     if what.as_deref() == Some("scale") {
         return Ok(scale::run(&options, &sink)?);
+    }
+    if what.as_deref() == Some("postgres") {
+        return Ok(postgres::run(&options, &sink)?);
     }
     let is_wanted = |name| what.as_deref().is_none_or(|what| what == name);
     if is_wanted("delta") {

@@ -1,4 +1,4 @@
-//! The alternatives: DuckDB and drt, in a Python environment of their own under the target folder.
+//! The alternatives: DuckDB, drt and psycopg, in Python environments of their own under the target folder.
 
 use std::fs;
 use std::io;
@@ -11,6 +11,10 @@ use crate::process::{self, Measured};
 /// DuckDB needs `pytz` to hand times with a zone to Python.
 const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "drt-core[duckdb]==1.2.1", "pytz"];
 
+/// The newest DuckDB whose reader of PostgreSQL is a package.
+const READERS: [&str; 3] =
+    ["duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5", "psycopg[binary]==3.3.9"];
+
 /// The environment with both of them.
 #[derive(Debug)]
 pub struct Peers {
@@ -20,18 +24,7 @@ pub struct Peers {
 impl Peers {
     /// Installs them at the first call.
     pub fn install(folder: &Path) -> io::Result<Peers> {
-        let environment = folder.join("venv");
-        let is_complete = environment.join("complete");
-        let wanted = PACKAGES.join(" ");
-        if fs::read_to_string(&is_complete).ok().as_deref() != Some(&wanted) {
-            println!("installing {wanted} into {}", environment.display());
-            let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-            run(Command::new(python).args(["-m", "venv"]).arg(&environment))?;
-            run(Command::new(environment.join("bin/pip"))
-                .args(["install", "--quiet"])
-                .args(PACKAGES))?;
-            fs::write(is_complete, wanted)?;
-        }
+        install(&folder.join("venv"), &PACKAGES)?;
         Ok(Peers { folder: folder.to_owned() })
     }
 
@@ -70,6 +63,43 @@ impl Peers {
         process.current_dir(&project).env("HOME", &project);
         process::measure(&mut process, &self.folder.join("drt.log"))
     }
+}
+
+/// What reads a PostgreSQL server.
+#[derive(Debug)]
+pub struct Readers {
+    environment: PathBuf,
+}
+
+impl Readers {
+    /// Installs them at the first call.
+    pub fn install(folder: &Path) -> io::Result<Readers> {
+        let environment = folder.join("venv-postgres");
+        install(&environment, &READERS)?;
+        Ok(Readers { environment })
+    }
+
+    /// `prepare` makes DuckDB's table of keys and hashes, `duckdb` compares with it, `psycopg` reads.
+    pub fn read(&self, command: &str, port: u16, known: &Path) -> io::Result<Measured> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/postgres_read.py");
+        let mut process = Command::new(self.environment.join("bin/python"));
+        process.arg(script).arg(command).arg(port.to_string()).arg(known);
+        process::measure(&mut process, &known.with_extension("log"))
+    }
+}
+
+/// Makes a Python environment with these packages, where it is not there yet.
+fn install(environment: &Path, packages: &[&str]) -> io::Result<()> {
+    let is_complete = environment.join("complete");
+    let wanted = packages.join(" ");
+    if fs::read_to_string(&is_complete).ok().as_deref() == Some(&wanted) {
+        return Ok(());
+    }
+    println!("installing {wanted} into {}", environment.display());
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    run(Command::new(python).args(["-m", "venv"]).arg(environment))?;
+    run(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(packages))?;
+    fs::write(is_complete, wanted)
 }
 
 fn run(command: &mut Command) -> io::Result<()> {

@@ -16,18 +16,29 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A new one in `folder`, which is emptied.
-    pub fn create(folder: &Path, sink: SocketAddr, concurrency: u32) -> io::Result<Workspace> {
+    /// A new one in `folder`, which is emptied. `source` is the definition of its source.
+    pub fn create(
+        folder: &Path,
+        source: &str,
+        sink: SocketAddr,
+        concurrency: u32,
+    ) -> io::Result<Workspace> {
         if folder.exists() {
             std::fs::remove_dir_all(folder)?;
         }
         std::fs::create_dir_all(folder)?;
-        Workspace::reopen(folder, sink, concurrency)
+        Workspace::reopen(folder, source, sink, concurrency)
     }
 
     /// The one in `folder`, with another sink.
-    pub fn reopen(folder: &Path, sink: SocketAddr, concurrency: u32) -> io::Result<Workspace> {
+    pub fn reopen(
+        folder: &Path,
+        source: &str,
+        sink: SocketAddr,
+        concurrency: u32,
+    ) -> io::Result<Workspace> {
         let config = CONFIG
+            .replace("SOURCE", source)
             .replace("SINK", &sink.to_string())
             .replace("CONCURRENCY", &concurrency.to_string());
         std::fs::write(folder.join("counterflow.yaml"), config)?;
@@ -80,12 +91,13 @@ fn size(folder: &Path) -> io::Result<u64> {
     })
 }
 
+/// The source of a workspace that reads the file of [`Workspace::set_source`].
+pub const FILE: &str = "{ files: { customers: customers.parquet } }";
+
 const CONFIG: &str = r#"state: ./state
 memory_limit: 512MiB
 sources:
-  bench:
-    files:
-      customers: customers.parquet
+  bench: SOURCE
 models:
   customers:
     source: bench

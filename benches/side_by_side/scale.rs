@@ -12,7 +12,7 @@ use crate::Options;
 use crate::data::{self, Version};
 use crate::delta::expect;
 use crate::process::Measured;
-use crate::product::Workspace;
+use crate::product::{FILE, Workspace};
 use crate::sink::Sink;
 
 /// Rows of each size.
@@ -28,7 +28,7 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     let folder = options.folder.join("scale");
     for rows in SIZES.into_iter().filter(|rows| *rows <= options.rows) {
         let [before, after] = data::files(&options.folder, rows)?;
-        let workspace = Workspace::create(&folder, sink.address, options.concurrency)?;
+        let workspace = Workspace::create(&folder, FILE, sink.address, options.concurrency)?;
         let difference = data::difference(rows);
         let to_send = difference.changed + difference.added;
         for (what, source, upserts) in
@@ -39,7 +39,7 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
         remove(&folder, &[&before, &after], rows > options.rows.min(10_000_000))?;
     }
     let wide = data::file(&options.folder, WIDE, Version::Wide)?;
-    let workspace = Workspace::create(&folder, sink.address, options.concurrency)?;
+    let workspace = Workspace::create(&folder, FILE, sink.address, options.concurrency)?;
     measure(&workspace, &wide, (WIDE, "first, rows of 4 kB", WIDE))?;
     measure(&workspace, &wide, (WIDE, "unchanged, rows of 4 kB", 0))?;
     remove(&folder, &[&wide], true)

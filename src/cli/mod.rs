@@ -68,6 +68,7 @@ use state::Place;
 use subcommands::{ConnectionCommand, RunsCommand};
 
 use crate::config::replacing;
+use crate::shutdown;
 
 /// Runs one command; its exit code (design.md §6).
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -104,8 +105,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let code = runtime.block_on(Box::pin(run(arguments, &output)));
-    // A query that will not yield must not keep the process.
-    runtime.shutdown_background();
+    // What will not yield must not keep the process; all else is waited for, as a query's threads are.
+    shutdown::end_runtime(runtime, shutdown::LONGEST_JOIN);
     output.delivered(code)
 }
 

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod named;
 pub mod parts;
 pub mod primary_keys;
+pub mod records;
 pub mod repetitions;
 pub mod shard;
 pub mod table;

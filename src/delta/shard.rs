@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prefetch_index::prefetch_index;
 
 use super::ends::Ends;
+use super::records::Records;
 use super::table::Known;
 use crate::domain::codec::{Bytes, put_varint};
 use crate::domain::entry::{Confirmed, Entry, Fingerprint};
@@ -47,7 +48,7 @@ const OTHER: u8 = 255;
 #[derive(Debug, Default)]
 pub struct Shard {
     /// A fingerprint and its key, again and again.
-    records: Vec<u8>,
+    records: Records,
     ends: Ends,
     epoch: Epoch,
     /// What is said of each place, up to the last that is not current: in a forced full run of all, in most others of few.
@@ -119,7 +120,7 @@ impl Builder {
             // Growing by doubling would copy all of it several times and hold it twice.
             let rest = self.expected.saturating_sub(place);
             let wanted = start / SAMPLE * rest + start % SAMPLE * rest / SAMPLE;
-            shard.records.reserve_exact(wanted);
+            shard.records.reserve(wanted);
         }
         shard.records.extend_from_slice(&fingerprint.to_le_bytes());
         shard.records.extend_from_slice(key);
@@ -216,7 +217,7 @@ impl Shard {
         let start = self.ends.range(places.start).start;
         let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
         for at in [start, start + LINE, end - 1] {
-            prefetch_index(&self.records, at);
+            prefetch_index(&*self.records, at);
         }
     }
 

@@ -4,6 +4,7 @@ pub mod chosen;
 pub mod codec;
 pub mod column;
 pub mod cursor;
+pub mod decimal;
 pub mod decision;
 pub mod entry;
 pub mod extras;

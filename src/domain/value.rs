@@ -9,6 +9,7 @@
 
 use arrow::datatypes::i256;
 
+use super::decimal::shortest;
 use super::nested::{Entries, Items, Members};
 use crate::points;
 
@@ -241,35 +242,6 @@ fn encode_decimal(mantissa: i256, scale: i8, out: &mut Vec<u8>) {
     out.push(tag::DECIMAL);
     out.extend_from_slice(&scale.to_le_bytes());
     out.extend_from_slice(&mantissa.to_le_bytes());
-}
-
-/// A decimal without trailing zeros. Nearly all mantissas fit 64 bits, and division is the cost.
-#[inline]
-fn shortest(mantissa: i256, mut scale: i8) -> (i256, i8) {
-    if points::is_planted("decimal_scale_differs") {
-        return (mantissa, scale);
-    }
-    if mantissa == i256::ZERO {
-        return (mantissa, 0);
-    }
-    let Some(mut small) = mantissa.to_i128().and_then(|wide| i64::try_from(wide).ok()) else {
-        return shortest_of_wide(mantissa, scale);
-    };
-    while scale > i8::MIN && small % 10 == 0 {
-        small /= 10;
-        scale -= 1;
-    }
-    (i256::from_i128(i128::from(small)), scale)
-}
-
-#[cold]
-fn shortest_of_wide(mut mantissa: i256, mut scale: i8) -> (i256, i8) {
-    let ten = i256::from_i128(10);
-    while scale > i8::MIN && mantissa % ten == i256::ZERO {
-        mantissa /= ten;
-        scale -= 1;
-    }
-    (mantissa, scale)
 }
 
 /// The decimal in millionths, without a division, where its scale and size allow that.

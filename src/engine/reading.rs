@@ -24,7 +24,7 @@ use crate::destination::Encoder;
 use crate::domain::column::Column;
 use crate::domain::entry::Operation;
 use crate::points;
-use crate::shutdown::{Tasks, blocking};
+use crate::shutdown::{LONGEST_JOIN, Tasks, end_runtime};
 use crate::source::{self, Canceller, Cancels};
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
@@ -62,7 +62,7 @@ pub struct Rendered {
     pub target_len: u32,
 }
 
-/// The threads of one query. Once this is dropped they end; one that runs what will not yield does so later.
+/// The threads of one query. When this is dropped they end, and are waited for; one that runs what will not yield ends later.
 #[derive(Debug)]
 pub struct QueryRuntime {
     runtime: Option<Runtime>,
@@ -137,10 +137,11 @@ impl QueryRuntime {
 impl Drop for QueryRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            if points::is_planted("stop_waits_for_query") {
-                return blocking(|| runtime.shutdown_timeout(PLANTED_WAIT));
-            }
-            runtime.shutdown_background();
+            let longest = match points::is_planted("stop_waits_for_query") {
+                true => PLANTED_WAIT,
+                false => LONGEST_JOIN,
+            };
+            end_runtime(runtime, longest);
         }
     }
 }

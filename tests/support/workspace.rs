@@ -220,7 +220,10 @@ impl Workspace {
         let longest_delay = if *first_delay == "10ms" { "100ms" } else { first_delay };
         let base_url = &self.base_url;
         let key = key.join(", ");
-        let cursor = self.setup.cursor.map_or(String::new(), |column| format!(", cursor: {{ column: {column} }}"));
+        let cursor = self
+            .setup
+            .cursor
+            .map_or(String::new(), |column| format!(", cursor: {{ column: {column} }}"));
         let guard =
             self.setup.max_deletes.map_or(String::new(), |most| format!("max_deletes: {most}"));
         let invalid = self

@@ -48,7 +48,10 @@ pub fn units(bytes: &[u8], scale: i8) -> Result<i256, Unfit> {
     let power = last + i32::from(scale);
     let absolute = match narrow(groups.clone(), count, power) {
         Some(narrow) => i256::from_i128(narrow),
-        None => wide(groups, power).ok_or(Unfit::TooLong)?,
+        None => match fewer(groups.clone(), count, power) {
+            Some(fewer) => fewer,
+            None => wide(groups, power).ok_or(Unfit::TooLong)?,
+        },
     };
     Ok(if is_negative { absolute.wrapping_neg() } else { absolute })
 }
@@ -65,6 +68,17 @@ fn narrow(groups: impl Iterator<Item = u16>, count: usize, power: i32) -> Option
         true => whole.checked_mul(factor),
         false => (whole % factor == 0).then(|| whole / factor),
     }
+}
+
+/// Of most numbers in columns of the widest type: one multiplication that has room for its product.
+fn fewer(groups: impl Iterator<Item = u16>, count: usize, power: i32) -> Option<i256> {
+    let room = usize::try_from(power).ok()?;
+    if 4 * count > DIGITS_OF_128 || room > DIGITS_OF_128 {
+        return None;
+    }
+    let whole = groups.fold(0_i128, |whole, group| whole * 10_000 + i128::from(group));
+    let factor = 10_i128.checked_pow(power.unsigned_abs())?;
+    i256::from_i128(whole).checked_mul(i256::from_i128(factor))
 }
 
 fn wide(groups: impl Iterator<Item = u16>, power: i32) -> Option<i256> {

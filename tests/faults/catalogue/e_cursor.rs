@@ -9,10 +9,18 @@ use crate::support::people::{Person, people};
 use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::new("A5", "what a stopped run left is read by the next though it is not new", stopped),
+    Scenario::new(
+        "A5",
+        "what a stopped run left is read by the next though it is not new",
+        stopped,
+    ),
     Scenario::new("B8", "what a run over new rows left unsent is read by the next", unsent),
     Scenario::new("B3", "a record in doubt is read by its key though it is not new", in_doubt),
-    Scenario::new("E11", "a full run reads what is not new, and so does one that goes on with it", full),
+    Scenario::new(
+        "E11",
+        "a full run reads what is not new, and so does one that goes on with it",
+        full,
+    ),
 ];
 
 /// Rows that the destination holds, and newer ones that it does not hold yet.
@@ -91,7 +99,11 @@ fn full(scenario: &Scenario) {
     case.write(&next);
     case.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
     case.sync(&["--full"]).expect(0, "succeeded", &[("rows_read", 12)]);
-    assert_eq!(case.oracle.record(&next[3].key()), Some(next[3].record()), "I2: not at the destination");
+    assert_eq!(
+        case.oracle.record(&next[3].key()),
+        Some(next[3].record()),
+        "I2: not at the destination"
+    );
     next[5].counter = 2;
     case.write(&next);
     case.oracle.always(Fault::Status { code: 503, headers: Vec::new(), body: String::new() });
