@@ -58,6 +58,27 @@ pub const PLANTED: &[Row] = &[
         "a source that cannot say whether it changed is always read",
         "a source that says nothing was skipped",
     ),
+    (
+        "cursor_moved_by_stop",
+        "what a stopped run left is read by the next though it is not new",
+        "I2: ",
+    ),
+    (
+        "cursor_moved_over_unsent",
+        "an invalid row is read by the next run though it is not new",
+        "I2: ",
+    ),
+    ("doubt_not_fetched", "a record in doubt is read by its key though it is not new", "I2: "),
+    (
+        "full_run_restricted",
+        "a full run reads what is not new, and so does one that goes on with it",
+        "I2: ",
+    ),
+    (
+        "open_epoch_restricted",
+        "a full run reads what is not new, and so does one that goes on with it",
+        "I11: ",
+    ),
     ("delete_on_partial_read", "a file truncated during the read proves nothing", "I5: "),
     (
         "delete_on_partial_read",

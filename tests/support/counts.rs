@@ -13,7 +13,7 @@ use super::asked::seconds;
 use super::case::{Attempt, Case};
 use super::check;
 use super::journal::{Asked, Made, Request};
-use super::judge::{by_key, is_sample, number, run_of};
+use super::judge::{by_key, number, reads_a_part, run_of};
 use super::people::Person;
 
 /// The counts of one run.
@@ -21,8 +21,8 @@ struct Tally<'a> {
     run: u64,
     phase: &'a str,
     counts: &'a Value,
-    /// It sends chosen rows only.
-    is_sample: bool,
+    /// It reads a part of the rows only.
+    is_partial_read: bool,
 }
 
 impl Tally<'_> {
@@ -40,7 +40,7 @@ impl Tally<'_> {
     }
 
     fn read_all(&self) -> bool {
-        matches!(self.phase, "succeeded" | "partial") && !self.is_sample
+        matches!(self.phase, "succeeded" | "partial") && !self.is_partial_read
     }
 }
 
@@ -56,8 +56,8 @@ impl Case {
             if run <= self.forgotten {
                 continue;
             }
-            let is_sample = is_sample(&document);
-            let tally = Tally { run, phase, counts: &document["tally"], is_sample };
+            let is_partial_read = reads_a_part(&document);
+            let tally = Tally { run, phase, counts: &document["tally"], is_partial_read };
             let ours: Vec<&Request> =
                 requests.iter().filter(|request| run_of(request) == Some(run)).collect();
             let attempt = self.attempts.iter().find(|attempt| attempt.runs.contains(&run));
@@ -164,8 +164,8 @@ impl Case {
     pub(super) fn wrong_open(&self, entries: &super::known::Entries) -> Option<String> {
         let ended = self.attempts.last()?.ended.as_ref()?;
         let phase = ended["outcome"].as_str().or(ended["phase"].as_str())?;
-        let is_sample = is_sample(&ended);
-        let tally = Tally { run: 0, phase, counts: &ended["tally"], is_sample };
+        let is_partial_read = reads_a_part(&ended);
+        let tally = Tally { run: 0, phase, counts: &ended["tally"], is_partial_read };
         if !tally.read_all() {
             return None;
         }

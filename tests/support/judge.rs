@@ -218,6 +218,11 @@ pub(super) fn is_sample(run: &&Value) -> bool {
     run["reason"] == "sample"
 }
 
+/// It reads chosen rows, or those that are new by the model's cursor.
+pub(super) fn reads_a_part(run: &Value) -> bool {
+    is_sample(&run) || run["reason"] == "cursor"
+}
+
 pub(super) fn number(run: &Value) -> Option<u64> {
     run["run"].as_u64()
 }

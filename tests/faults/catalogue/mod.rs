@@ -128,6 +128,7 @@ pub fn all() -> Vec<Scenario> {
         d_calendar::SCENARIOS,
         e_broken::SCENARIOS,
         e_columns::SCENARIOS,
+        e_cursor::SCENARIOS,
         e_flights::SCENARIOS,
         e_keys::SCENARIOS,
         e_sets::SCENARIOS,

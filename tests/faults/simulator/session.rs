@@ -334,7 +334,9 @@ impl Session<'_> {
         self.commit(&end, &tally, was_stopped)?;
         let outcome = match end {
             End::Failed(_) => Outcome::Failed,
-            End::Proven | End::Chosen | End::Stopped => run::outcome(&tally, was_stopped),
+            End::Proven | End::Restricted | End::Chosen | End::Stopped => {
+                run::outcome(&tally, was_stopped)
+            }
         };
         Ok(Ended::Committed { outcome, tally })
     }
@@ -390,12 +392,15 @@ impl Session<'_> {
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
         closing = match is_sample {
             true => closing.of_sample(),
-            false => closing.since(Some(Begun {
-                definition: String::new(),
-                is_volatile: false,
-                can_prove_unchanged: true,
-                are_files_at_rest: true,
-            })),
+            false => closing.since(
+                Begun {
+                    definition: String::new(),
+                    is_volatile: false,
+                    can_prove_unchanged: true,
+                    are_files_at_rest: true,
+                },
+                None,
+            ),
         };
         let judge = &mut self.world.judge;
         if !is_sample {
@@ -409,7 +414,7 @@ impl Session<'_> {
         self.snapshot.journal().write()?;
         self.snapshot.commit(|header| closing.change(header, run))?;
         let is_read = match end {
-            End::Proven => self.facts.is_read_complete,
+            End::Proven | End::Restricted => self.facts.is_read_complete,
             End::Chosen => is_sample,
             End::Stopped | End::Failed(_) => false,
         };
