@@ -175,7 +175,7 @@ pub struct RawModel {
 #[serde(deny_unknown_fields)]
 pub struct RawCursor {
     /// A column of whole numbers, dates or timestamps that rises with each change of a row.
-    #[schemars(required, length(min = 1))]
+    #[schemars(required)]
     pub column: Option<String>,
     /// How far below the largest value met before a read begins: a duration such as `10m`, which is what stands here unless
     /// said, or a number; 0 unless said.

@@ -195,7 +195,7 @@ pub fn moved(
     // An invalid row has no entry by which it would be asked for again.
     let has_rest = unsent + invalid > 0 && !is_planted("cursor_moved_over_unsent");
     let is_over = is_complete && !was_stopped && !has_rest;
-    if !is_over && !(was_stopped && is_planted("cursor_moved_by_stop")) {
+    if !(is_over || was_stopped && is_planted("cursor_moved_by_stop")) {
         return before;
     }
     let largest = largest.map(|bound| bound.at_most(began));
@@ -378,8 +378,8 @@ mod tests {
         for (kind, at, said) in [
             (CursorKind::Integer, -7, "-7"),
             (CursorKind::Date, 1, "1970-01-02"),
-            (CursorKind::Timestamp, 1_500_000, "1970-01-01T00:00:01.5Z"),
-            (CursorKind::LocalTimestamp, 1_500_000, "1970-01-01T00:00:01.5"),
+            (CursorKind::Timestamp, 1_500_000, "1970-01-01T00:00:01.500Z"),
+            (CursorKind::LocalTimestamp, 1_500_000, "1970-01-01T00:00:01.500"),
         ] {
             assert_eq!(Bound { kind, at }.to_string(), said);
         }

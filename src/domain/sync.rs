@@ -302,6 +302,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_expression_is_a_column_where_it_is_a_word_or_stands_in_quotes() {
+        for (expression, column) in [
+            ("id", Some("id")),
+            (" Id ", Some("id")),
+            ("\"Id\"", Some("Id")),
+            ("\"a b\"", Some("a b")),
+            ("\"a\"\"b\"", None),
+            ("id + 1", None),
+            ("lower(id)", None),
+            ("7", None),
+            ("'id'", None),
+            ("t.id", None),
+            ("\"\"", None),
+        ] {
+            assert_eq!(column_name(expression).as_deref(), column, "{expression}");
+        }
+    }
+
+    #[test]
     fn a_model_reads_its_one_source_or_each_of_those_it_joins() {
         let model = |reads: Reads| Model {
             name: "m".into(),

@@ -22,8 +22,8 @@ use crate::shutdown::Tasks;
 use crate::source::{self, Pins, Restriction, Selection};
 
 /// The delivered keys that may not leave before the end of the run's own read; none where keys are checked while
-/// streaming. `pins` and `restriction` are those of that read, so that both take the same values for keys. Dropping the future ends the
-/// pass: a query that will not yield is left behind on `query`.
+/// streaming. `pins` and `restriction` are those of that read, so that both take the same values for keys. Dropping the
+/// future ends the pass: a query that will not yield is left behind on `query`.
 ///
 /// # Errors
 /// As those of a read; the hashes of the keys need too much memory.

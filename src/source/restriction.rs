@@ -320,3 +320,125 @@ fn without_last(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().take(schema.fields().len() - 1).cloned();
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use datafusion::arrow::array::{Int64Array, StringArray, TimestampNanosecondArray};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    fn cursor() -> Cursor {
+        Cursor { column: "at".to_owned(), overlap: None, full_every: Duration::from_secs(60) }
+    }
+
+    fn key(values: &[Value<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| value.encode(&mut bytes));
+        bytes
+    }
+
+    fn restriction(
+        kind: CursorKind,
+        at: i64,
+        keys: &[Vec<u8>],
+        columns: &[&str],
+    ) -> Result<Restriction, Whole> {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        Restriction::new(&cursor(), Bound { kind, at }, columns, keys.iter().map(Vec::as_slice))
+    }
+
+    #[test]
+    fn a_database_is_asked_in_its_own_words() {
+        let sql = |restriction: Restriction| {
+            restriction
+                .sql(|name| format!("\"{name}\""), |text| format!("'{}'", text.replace('\'', "''")))
+        };
+        let none = restriction(CursorKind::Timestamp, 1_500_000, &[], &["id"]).unwrap();
+        assert_eq!(sql(none), "\"at\" >= TIMESTAMPTZ '1970-01-01T00:00:01.500Z' OR \"at\" IS NULL");
+        let decimal = Value::Decimal {
+            mantissa: datafusion::arrow::datatypes::i256::from_i128(-125),
+            scale: 2,
+        };
+        let keys =
+            [key(&[Value::Integer(7), Value::Text("o'b")]), key(&[decimal, Value::Text("")])];
+        let some = restriction(CursorKind::Integer, -4, &keys, &["id", "of"]).unwrap();
+        assert_eq!(
+            sql(some),
+            "\"at\" >= -4 OR \"at\" IS NULL OR (\"id\", \"of\") IN ((7, 'o''b'), (-1.25, ''))"
+        );
+    }
+
+    #[test]
+    fn keys_that_cannot_be_asked_for_make_the_read_whole() {
+        let of = |value| restriction(CursorKind::Integer, 0, &[key(&[value])], &["id"]).err();
+        assert_eq!(of(Value::Unsigned(u64::MAX)), None);
+        for value in
+            [Value::Float64(0.5), Value::Date(1), Value::Binary(b"x"), Value::Boolean(true)]
+        {
+            assert_eq!(of(value), Some(Whole::Keys), "{value:?}");
+        }
+        let two = key(&[Value::Integer(1), Value::Integer(2)]);
+        assert_eq!(restriction(CursorKind::Integer, 0, &[two], &["id"]).err(), Some(Whole::Keys));
+        let many: Vec<_> = (0..10_001).map(|number| key(&[Value::Integer(number)])).collect();
+        assert_eq!(restriction(CursorKind::Integer, 0, &many, &["id"]).err(), Some(Whole::Many));
+    }
+
+    #[tokio::test]
+    async fn rows_from_the_bound_on_those_without_and_those_asked_for_come() {
+        let nanoseconds = [Some(1_000), Some(5_999), Some(6_000), None, Some(2_000), Some(3_000)];
+        let columns: [(&str, ArrayRef); 3] = [
+            ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5, 6]))),
+            ("of", Arc::new(StringArray::from(vec!["a"; 6]))),
+            ("at", Arc::new(TimestampNanosecondArray::from(nanoseconds.to_vec()))),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, values)| (name, values, true)),
+        )
+        .unwrap();
+        let found = async |restriction: Restriction| {
+            assert!(restriction.fits(&batch.schema()));
+            let context = SessionContext::new();
+            let frame = context.read_batch(batch.clone()).unwrap();
+            let predicate = restriction.expression(frame.schema());
+            let batches = frame.filter(predicate).unwrap().collect().await.unwrap();
+            let ids = batches
+                .iter()
+                .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+            let mut ids: Vec<_> = ids.collect();
+            ids.sort_unstable();
+            ids
+        };
+        let local = |keys: &[Vec<u8>], columns: &[&str]| {
+            restriction(CursorKind::LocalTimestamp, 6, keys, columns).unwrap()
+        };
+        assert_eq!(found(local(&[], &["id"])).await, [3, 4]);
+        let one = [key(&[Value::Integer(1)]), key(&[Value::Integer(9)])];
+        assert_eq!(found(local(&one, &["id"])).await, [1, 3, 4]);
+        let two = [5, 6, 7]
+            .map(|id| key(&[Value::Integer(id), Value::Text(if id == 6 { "b" } else { "a" })]));
+        assert_eq!(found(local(&two, &["id", "of"])).await, [3, 4, 5]);
+        let other = restriction(CursorKind::Timestamp, 6, &[], &["id"]).unwrap();
+        assert!(!other.fits(&batch.schema()), "its bound is of another type");
+        assert!(!local(&[], &["gone"]).fits(&batch.schema()));
+    }
+
+    #[test]
+    fn the_largest_value_is_met_in_whatever_unit_the_column_has() {
+        let met = |kind| Met { kind, is_restricted: false, largest: Arc::default() };
+        let times = met(CursorKind::LocalTimestamp);
+        assert_eq!(times.largest(), None);
+        for nanoseconds in [vec![None, Some(2_999)], vec![Some(1_000)], vec![None], Vec::new()] {
+            times
+                .meet(&(Arc::new(TimestampNanosecondArray::from(nanoseconds)) as ArrayRef))
+                .unwrap();
+        }
+        assert_eq!(times.largest(), Some(Bound { kind: CursorKind::LocalTimestamp, at: 2 }));
+        let numbers = met(CursorKind::Integer);
+        let unsigned = datafusion::arrow::array::UInt64Array::from(vec![3, u64::MAX]);
+        numbers.meet(&(Arc::new(unsigned) as ArrayRef)).unwrap();
+        assert_eq!(numbers.largest().map(|bound| bound.at), Some(3), "what has no room lowers it");
+    }
+}

@@ -1,5 +1,6 @@
 //! What is played against PostgreSQL.
 
+mod cursor;
 mod ends;
 mod refusals;
 mod rows;
@@ -11,7 +12,7 @@ use super::support::oracle::Oracle;
 use super::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario; 19] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),
@@ -19,6 +20,7 @@ pub const SCENARIOS: [Scenario; 18] = [
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
     ("a run sees one state of the database", rows::one_state),
+    ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
     ("a password travels by TLS and is told nobody", rows::tls),
     ("a password is found in its file", rows::passfile),
     ("a Unix socket is as good as an address", rows::socket),

@@ -56,7 +56,7 @@ impl Case {
             if run <= self.forgotten {
                 continue;
             }
-            let is_partial_read = reads_a_part(&document);
+            let is_partial_read = reads_a_part(document);
             let tally = Tally { run, phase, counts: &document["tally"], is_partial_read };
             let ours: Vec<&Request> =
                 requests.iter().filter(|request| run_of(request) == Some(run)).collect();
@@ -164,7 +164,7 @@ impl Case {
     pub(super) fn wrong_open(&self, entries: &super::known::Entries) -> Option<String> {
         let ended = self.attempts.last()?.ended.as_ref()?;
         let phase = ended["outcome"].as_str().or(ended["phase"].as_str())?;
-        let is_partial_read = reads_a_part(&ended);
+        let is_partial_read = reads_a_part(ended);
         let tally = Tally { run: 0, phase, counts: &ended["tally"], is_partial_read };
         if !tally.read_all() {
             return None;

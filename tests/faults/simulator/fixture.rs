@@ -20,6 +20,7 @@ use counterflow::domain::sync::{
 };
 use counterflow::domain::value::{ENCODING_VERSION, Value};
 use counterflow::engine::prepare::Columns;
+use counterflow::engine::skipping::Begun;
 
 use super::plan::Setting;
 use super::source::{Row, arrays};
@@ -87,6 +88,16 @@ pub fn columns(mapping: usize, has_primary: bool) -> Columns {
         key_types: vec![DataType::Int64],
         primary_key: vec![if has_primary { 2 } else { 0 }],
         fingerprints: fingerprint::VERSION,
+    }
+}
+
+/// What a run notes by which the next one may be skipped.
+pub fn begun() -> Begun {
+    Begun {
+        definition: String::new(),
+        is_volatile: false,
+        can_prove_unchanged: true,
+        are_files_at_rest: true,
     }
 }
 

@@ -26,7 +26,6 @@ use counterflow::engine::opening::{self, Asked};
 use counterflow::engine::prepare::Error;
 use counterflow::engine::proving::check_rows;
 use counterflow::engine::removals;
-use counterflow::engine::skipping::Begun;
 use counterflow::shutdown::Stage;
 use counterflow::snapshot::header::{Baseline, Header};
 use counterflow::snapshot::journal::Syncer;
@@ -392,15 +391,7 @@ impl Session<'_> {
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
         closing = match is_sample {
             true => closing.of_sample(),
-            false => closing.since(
-                Begun {
-                    definition: String::new(),
-                    is_volatile: false,
-                    can_prove_unchanged: true,
-                    are_files_at_rest: true,
-                },
-                None,
-            ),
+            false => closing.since(fixture::begun(), None),
         };
         let judge = &mut self.world.judge;
         if !is_sample {
