@@ -11,7 +11,6 @@ mod stream;
 mod wire;
 
 use self::definition::Definition;
-pub(super) use self::session::Cancel;
 use self::session::Session;
 pub(super) use self::stream::Scan;
 use super::error::Error;
