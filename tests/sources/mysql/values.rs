@@ -144,7 +144,7 @@ pub fn random(server: &MySql) {
             '1000-01-01' + INTERVAL floor(rand(seq) * 3287000) DAY,
             '1000-01-01' + INTERVAL floor(rand(seq + 3) * 283000000000000000) MICROSECOND,
             '1971-01-01' + INTERVAL floor(rand(seq + 4) * 2000000000) SECOND,
-            sec_to_time((rand(seq) - 0.5) * 6000000), concat(char(seq + 200 USING utf8mb4), hex(seq)), unhex(sha1(seq)),
+            sec_to_time((rand(seq) - 0.5) * 6000000), concat(convert(char(seq + 19968 USING ucs2) USING utf8mb4), hex(seq)), unhex(sha1(seq)),
             seq * 7 FROM seq_1_to_1500",
     );
     let sql = "SELECT id, i, CAST(i AS CHAR) AS si, u, CAST(u AS CHAR) AS su, n, CAST(n AS CHAR) AS sn, w, CAST(w AS CHAR) AS sw,
