@@ -27,6 +27,9 @@ use self::servers::mysql::MySql;
 use self::servers::postgres::Postgres;
 use self::support::certificates;
 
+/// One scenario: its name, and what is played.
+type Scenario<S> = (&'static str, fn(&S));
+
 /// What came of the scenarios.
 #[derive(Default)]
 struct Count {
@@ -57,12 +60,12 @@ fn main() -> ExitCode {
 }
 
 /// Plays what is chosen of one kind: what every kind plays, and its own.
-fn play<S: Server>(
+fn play<S: Server + 'static>(
     kind: &str,
     words: &[String],
     lacking: Option<String>,
     start: impl FnOnce() -> S,
-    own: &[(&str, fn(&S))],
+    own: &[Scenario<S>],
     count: &mut Count,
 ) {
     let full = |name: &str| format!("{kind}: {name}");

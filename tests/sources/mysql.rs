@@ -5,10 +5,11 @@ mod entering;
 mod refusals;
 mod values;
 
+use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
-pub const SCENARIOS: [(&str, fn(&MySql)); 8] = [
+pub const SCENARIOS: [Scenario<MySql>; 8] = [
     ("every type of MySQL is what the server says it is", values::every_type),
     ("random values of MySQL are what the server casts them to", values::random),
     ("what has no place is named with its column and its row", values::misfits),

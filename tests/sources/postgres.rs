@@ -5,10 +5,11 @@ mod entering;
 mod refusals;
 mod values;
 
+use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [(&str, fn(&Postgres)); 8] = [
+pub const SCENARIOS: [Scenario<Postgres>; 8] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),

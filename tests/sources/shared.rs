@@ -5,13 +5,14 @@ mod rows;
 
 use std::time::{Duration, Instant};
 
+use crate::Scenario;
 use crate::servers::{Database, Server};
 use crate::support::SOON;
 use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [(&str, fn(&dyn Server)); 10] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 10] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
