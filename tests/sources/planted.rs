@@ -8,7 +8,11 @@ pub const PLANTED: [(&str, &str, &str); 7] = [
     ),
     ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
     ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),
-    ("cancel_not_sent", "mysql: a stop ends the query at the server", "the session ends"),
+    (
+        "cancel_not_sent",
+        "mysql: a stop ends the query at the server",
+        "goes on a second after the stop",
+    ),
     (
         "broken_answer_believed",
         "mysql: an answer that is cut anywhere proves nothing",

@@ -213,7 +213,8 @@ fn end(packet: &[u8]) -> Result<End, Failure> {
     }
 }
 
-fn described(packet: &[u8]) -> Result<Described, Failure> {
+/// What a packet says of a column.
+pub fn described(packet: &[u8]) -> Result<Described, Failure> {
     let mut fields = Fields(packet);
     // Catalog, database, table and table of origin.
     for _ in 0..4 {

@@ -10,6 +10,9 @@ mod decode;
 pub mod definition;
 mod error;
 mod fields;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeting;
 mod packets;
 mod session;

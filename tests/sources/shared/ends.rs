@@ -83,8 +83,11 @@ pub fn cancelled(server: &dyn Server) {
         let before = server.count_cancels();
         process.sigterm();
         let told = Instant::now();
-        wait_until(|| database.count_sessions() == 0, "the session ends");
-        assert!(told.elapsed() < Duration::from_secs(1), "{sql}: {:?}", told.elapsed());
+        while database.count_sessions() > 0 {
+            let is_quick = told.elapsed() < Duration::from_secs(1);
+            assert!(is_quick, "{sql}: it goes on a second after the stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         workspace.end(process, SOON);
         wait_until(|| server.count_cancels() > before, "the server was asked");
     }
