@@ -13,6 +13,7 @@ mod product;
 mod scale;
 mod scan;
 #[path = "../../tests/sources/servers/process.rs"]
+#[expect(dead_code, reason = "shared with tests/sources; each uses a part of it")]
 mod servers;
 mod sink;
 mod small;

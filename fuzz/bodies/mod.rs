@@ -9,6 +9,7 @@ mod csv;
 mod files;
 mod journal;
 mod judge;
+mod mysql;
 mod ndjson;
 mod nested;
 mod snapshot;
@@ -19,6 +20,7 @@ pub use cron::fuzz_cron;
 pub use csv::fuzz_csv;
 pub use journal::fuzz_journal;
 pub use judge::fuzz_judge;
+pub use mysql::fuzz_mysql;
 pub use ndjson::fuzz_ndjson;
 pub use nested::fuzz_nested;
 pub use snapshot::fuzz_snapshot;
@@ -27,12 +29,13 @@ pub use template::fuzz_template;
 /// A target's name, which is that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("config", fuzz_config),
     ("cron", fuzz_cron),
     ("csv", fuzz_csv),
     ("journal", fuzz_journal),
     ("judge", fuzz_judge),
+    ("mysql", fuzz_mysql),
     ("ndjson", fuzz_ndjson),
     ("nested", fuzz_nested),
     ("snapshot", fuzz_snapshot),

@@ -1,7 +1,7 @@
-//! Databases: where they are, whom they believe, and what holds in a session with them.
+//! Databases of every kind: where they are, whom they believe, and what holds in a session with them.
 //!
-//! Not responsible for whether they can be reached. Invariants: a password is only ever read into a secret; what is said twice is
-//! refused, not chosen from.
+//! Not responsible for what one kind alone has (`postgres`, `mysql`), nor for whether they can be reached. Invariants: a password
+//! is only ever read into a secret; what is said twice is refused, not chosen from.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,35 +13,60 @@ use url::Url;
 
 use super::connection::secret;
 use super::document::child;
-use super::raw_database::{
-    RawChannelBinding, RawInfinity, RawPostgres, RawRowSecurity, RawTls, RawVerify,
-};
-use super::raw_forms::StructureOrText;
+use super::raw_database::{RawChannelBinding, RawTls, RawVerify};
+use super::raw_forms::{Named, StructureOrText, Whole};
 use super::validate::Check;
 use super::{reference, resolved, units};
-use crate::source::postgres::definition::{Definition, Password, Tls, Trust, Verify};
+use crate::source::remote::{Password, Remote, Tls, Trust, Verify};
 
-const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Settings that are ours, as reading goes by them.
-const OURS: [&str; 14] = [
-    "bytea_output",
-    "client_connection_check_interval",
-    "client_encoding",
-    "datestyle",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "extra_float_digits",
-    "idle_in_transaction_session_timeout",
-    "intervalstyle",
-    "role",
-    "row_security",
-    "timezone",
-    "transaction_isolation",
-    "transaction_read_only",
-];
+/// The keys that databases of every kind have, as the file has them.
+pub struct Parts<'r> {
+    pub url: Option<&'r str>,
+    pub host: Option<&'r String>,
+    pub port: Option<Whole>,
+    pub database: Option<&'r String>,
+    pub user: Option<&'r String>,
+    pub password: Option<&'r str>,
+    pub tls: Option<&'r StructureOrText<RawTls>>,
+    pub connect_timeout: Option<&'r str>,
+    pub statement_timeout: Option<&'r str>,
+    pub idle_timeout: Option<&'r str>,
+    pub settings: Option<&'r Named<String>>,
+}
+
+/// What the kinds differ in.
+pub struct Kind {
+    /// What its addresses begin with.
+    pub schemes: &'static [&'static str],
+    /// Its name, and what an address of it looks like.
+    pub name: &'static str,
+    pub form: &'static str,
+    pub port: u16,
+    pub options: Options,
+    /// Settings that are ours, as reading goes by them; and those that a key of the source says.
+    pub ours: &'static [&'static str],
+    pub said_by_key: &'static [&'static str],
+}
+
+/// The names of an address's options, and the words that say what is verified.
+pub struct Options {
+    pub mode: &'static str,
+    pub authorities: &'static str,
+    pub certificate: &'static str,
+    pub key: &'static str,
+    pub full: &'static str,
+    pub authority: &'static str,
+    pub required: &'static str,
+    pub off: &'static str,
+    /// Words that leave it to the server.
+    pub undecided: &'static [&'static str],
+    /// Where authorities are named, what is required is believed only from those.
+    pub verifies_what_it_can: bool,
+    pub has_channel_binding: bool,
+}
 
 /// What an address says.
 #[derive(Default)]
@@ -55,9 +80,9 @@ struct Address {
     tls: Option<Tls>,
 }
 
-pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definition {
+pub fn remote(check: &mut Check, pointer: &str, kind: &Kind, raw: &Parts<'_>) -> Remote {
     let at = |key: &str| child(pointer, key);
-    let (address, is_absent) = address(check, &at("url"), raw.url.as_deref());
+    let (address, is_absent) = address(check, &at("url"), kind, raw.url);
     let twice = [
         ("host", address.host.is_some() && raw.host.is_some()),
         ("port", address.port.is_some() && raw.port.is_some()),
@@ -79,34 +104,29 @@ pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definiti
         }
         said.unwrap_or_default()
     };
-    let host = needed("host", raw.host.as_ref(), address.host);
-    let user = needed("user", raw.user.as_ref(), address.user);
+    let host = needed("host", raw.host, address.host);
+    let user = needed("user", raw.user, address.user);
     let is_near = is_near(&host);
-    let tls = match &raw.tls {
+    let tls = match raw.tls {
         None => address.tls,
-        Some(raw) => Some(tls(check, &at("tls"), raw)),
+        Some(raw) => Some(tls(check, &at("tls"), &kind.options, raw)),
     };
     if host.starts_with('/') && matches!(tls, Some(Tls::On(_))) {
         check.report_key(&at("tls"), "a Unix socket has no TLS", "remove it, or write `tls: off`");
     }
     let mut password = address.password;
-    if let Some(text) = &raw.password {
+    if let Some(text) = raw.password {
         password = secret(check, &at("password"), text, is_near);
     }
-    let mut time =
-        |key: &str, text: &Option<String>| check.unit(&at(key), text.as_deref(), units::duration);
-    let connect_timeout = time("connect_timeout", &raw.connect_timeout).or(address.connect_timeout);
-    let statement_timeout = time("statement_timeout", &raw.statement_timeout);
-    let idle_timeout = time("idle_timeout", &raw.idle_timeout);
-    let port = raw.port.and_then(|port| u16::try_from(port.0).ok()).or(address.port);
-    let database = raw.database.clone().or(address.database).unwrap_or_else(|| user.clone());
-    if raw.role.as_deref().is_some_and(str::is_empty) {
-        check.report(&at("role"), "an empty name", "name a role, or remove the key");
-    }
-    Definition {
+    let mut time = |key: &str, text: Option<&str>| check.unit(&at(key), text, units::duration);
+    let connect_timeout = time("connect_timeout", raw.connect_timeout).or(address.connect_timeout);
+    let statement_timeout = time("statement_timeout", raw.statement_timeout);
+    let idle_timeout = time("idle_timeout", raw.idle_timeout);
+    let port = raw.port.as_ref().and_then(|port| u16::try_from(port.0).ok()).or(address.port);
+    Remote {
         host,
-        port: port.unwrap_or(PORT),
-        database,
+        port: port.unwrap_or(kind.port),
+        database: raw.database.cloned().or(address.database).unwrap_or_default(),
         user,
         password: password.map(Password::new),
         tls: tls.unwrap_or_else(|| match is_near {
@@ -116,10 +136,7 @@ pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definiti
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         statement_timeout,
         idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
-        applies_row_security: matches!(raw.row_security, Some(RawRowSecurity::Apply)),
-        role: raw.role.clone(),
-        settings: settings(check, &at("settings"), raw),
-        is_infinity_null: matches!(raw.infinity, Some(RawInfinity::AsNull)),
+        settings: settings(check, &at("settings"), kind, raw.settings),
         written: written(check, pointer),
     }
 }
@@ -146,7 +163,7 @@ fn is_near(host: &str) -> bool {
 }
 
 /// What the address says; and whether what it stands for is not there.
-fn address(check: &mut Check, pointer: &str, text: Option<&str>) -> (Address, bool) {
+fn address(check: &mut Check, pointer: &str, kind: &Kind, text: Option<&str>) -> (Address, bool) {
     let Some(text) = text else { return (Address::default(), false) };
     if has_open_password(text) {
         let remedy =
@@ -165,7 +182,7 @@ fn address(check: &mut Check, pointer: &str, text: Option<&str>) -> (Address, bo
         },
     };
     let Some(expanded) = expanded else { return (Address::default(), true) };
-    match parsed(check, expanded.expose_secret()) {
+    match parsed(check, kind, expanded.expose_secret()) {
         Ok(address) => (address, false),
         Err((what, remedy)) => {
             check.report(pointer, what, remedy);
@@ -174,24 +191,25 @@ fn address(check: &mut Check, pointer: &str, text: Option<&str>) -> (Address, bo
     }
 }
 
-type Wrong = (String, &'static str);
+type Wrong = (String, String);
+
+fn wrong<T>(what: impl Into<String>, remedy: impl Into<String>) -> Result<T, Wrong> {
+    Err((what.into(), remedy.into()))
+}
 
 /// Never shows a part of the address but the names of its options.
-fn parsed(check: &Check, text: &str) -> Result<Address, Wrong> {
-    const FORM: &str = "write `postgres://USER@HOST:5432/DATABASE`";
-    let wrong = |what: &str, remedy: &'static str| Err((what.to_owned(), remedy));
-    let Ok(url) = Url::parse(text) else { return wrong("not an address", FORM) };
-    if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return wrong("not the address of a PostgreSQL database", FORM);
+fn parsed(check: &Check, kind: &Kind, text: &str) -> Result<Address, Wrong> {
+    let form = format!("write `{}`", kind.form);
+    let Ok(url) = Url::parse(text) else { return wrong("not an address", form) };
+    if !kind.schemes.contains(&url.scheme()) {
+        return wrong(format!("not the address of a {} database", kind.name), form);
     }
     if url.fragment().is_some() {
         return wrong("the address has a `#`", "write `%23` where it belongs to a name");
     }
-    let decoded = |text: &str| {
-        let text = percent_decode_str(text).decode_utf8().map_err(|_| {
-            ("the address has what is not UTF-8".to_owned(), "encode it as `%..` in UTF-8")
-        })?;
-        Ok::<_, Wrong>((!text.is_empty()).then(|| text.into_owned()))
+    let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok((!text.is_empty()).then(|| text.into_owned())),
+        Err(_) => wrong("the address has what is not UTF-8", "encode it as `%..` in UTF-8"),
     };
     let host = decoded(url.host_str().unwrap_or_default())?;
     if host.as_ref().is_some_and(|host| host.contains(',')) {
@@ -206,74 +224,79 @@ fn parsed(check: &Check, text: &str) -> Result<Address, Wrong> {
         password: decoded(url.password().unwrap_or_default())?.map(SecretString::from),
         ..Address::default()
     };
-    options(check, &url, &mut address)?;
+    options(check, kind, &url, &mut address)?;
     Ok(address)
 }
 
-fn options(check: &Check, url: &Url, address: &mut Address) -> Result<(), Wrong> {
+fn options(check: &Check, kind: &Kind, url: &Url, address: &mut Address) -> Result<(), Wrong> {
+    let known = &kind.options;
     let (mut mode, mut trust, mut files) = (None, Trust::default(), [None, None]);
     let path = |text: &str| resolved(check.folder, text);
     for (name, value) in url.query_pairs() {
         match &*name {
-            "sslmode" => mode = Some(value.into_owned()),
-            "sslrootcert" => trust.authorities = Some(path(&value)),
-            "sslcert" => files[0] = Some(path(&value)),
-            "sslkey" => files[1] = Some(path(&value)),
-            "channel_binding" if value == "require" => trust.needs_channel_binding = true,
-            "channel_binding" if value == "prefer" => {}
-            "password" => address.password = Some(value.into_owned().into()),
-            "connect_timeout" => {
-                let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
-                let seconds = seconds.ok_or_else(|| {
-                    let what = "`connect_timeout` in the address is not a number".to_owned();
-                    (what, "write whole seconds")
-                })?;
-                address.connect_timeout = Some(Duration::from_secs(seconds));
+            name if name == known.mode => mode = Some(value.into_owned()),
+            name if name == known.authorities => trust.authorities = Some(path(&value)),
+            name if name == known.certificate => files[0] = Some(path(&value)),
+            name if name == known.key => files[1] = Some(path(&value)),
+            "channel_binding" if known.has_channel_binding && value == "require" => {
+                trust.needs_channel_binding = true;
             }
+            "channel_binding" if known.has_channel_binding && value == "prefer" => {}
+            "password" => address.password = Some(value.into_owned().into()),
+            "connect_timeout" => match value.parse().ok().filter(|seconds| *seconds > 0) {
+                Some(seconds) => address.connect_timeout = Some(Duration::from_secs(seconds)),
+                None => {
+                    let what = "`connect_timeout` in the address is not a number";
+                    return wrong(what, "write whole seconds");
+                }
+            },
             _ => {
                 // What is no name may be a part of a password with a `?`.
-                let is_name = |name: &str| {
-                    name.len() <= 32 && name.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
-                };
-                let named = if is_name(&name) {
-                    format!("the option `{name}`")
-                } else {
-                    "an option".to_owned()
+                let is_of_name = |b: u8| b.is_ascii_lowercase() || b == b'_' || b == b'-';
+                let named = match name.len() <= 32 && name.bytes().all(is_of_name) {
+                    true => format!("the option `{name}`"),
+                    false => "an option".to_owned(),
                 };
                 let what = format!("the address has {named} that is not known here");
-                return Err((what, "remove it; session settings go under `settings:`"));
+                return wrong(what, "remove it; session settings go under `settings:`");
             }
         }
     }
     let [certificate, key] = files;
     trust.certificate = pair(certificate, key)?;
-    trust.verify = match mode.as_deref() {
-        None if trust == Trust::default() => return Ok(()),
-        None | Some("verify-full") => Verify::Full,
-        Some("disable") => {
-            address.tls = Some(Tls::Off);
-            return Ok(());
-        }
-        // Whoever has a certificate of any name would be believed.
-        Some("verify-ca") if trust.authorities.is_none() => {
-            let what = "`sslmode=verify-ca` names no authority".to_owned();
-            return Err((what, "add `sslrootcert`, or write `sslmode=verify-full`"));
-        }
-        Some("verify-ca") => Verify::Authority,
-        // As libpq has it.
-        Some("require") if trust.authorities.is_some() => Verify::Authority,
-        Some("require") => Verify::Nothing,
-        Some("allow" | "prefer") => {
-            let what = "`sslmode` of the address decides nothing".to_owned();
-            return Err((what, "write `sslmode=verify-full`, or `disable`"));
-        }
-        Some(_) => {
-            let what = "`sslmode` of the address is not known".to_owned();
-            return Err((what, "write `verify-full`, `verify-ca`, `require` or `disable`"));
-        }
-    };
-    address.tls = Some(Tls::On(trust));
+    if mode.is_none() && trust == Trust::default() {
+        return Ok(());
+    }
+    address.tls = Some(verified(known, mode.as_deref().unwrap_or(known.full), trust)?);
     Ok(())
+}
+
+/// What the word for it in an address says.
+fn verified(known: &Options, mode: &str, mut trust: Trust) -> Result<Tls, Wrong> {
+    let Options { mode: option, full, authority, required, off, .. } = known;
+    let is = |word: &str| mode.eq_ignore_ascii_case(word);
+    trust.verify = if is(full) {
+        Verify::Full
+    } else if is(off) {
+        return Ok(Tls::Off);
+    } else if is(authority) && trust.authorities.is_none() {
+        // Whoever has a certificate of any name would be believed.
+        let remedy = format!("add `{}`, or write `{option}={full}`", known.authorities);
+        return wrong(format!("`{option}={authority}` names no authority"), remedy);
+    } else if is(authority)
+        || is(required) && known.verifies_what_it_can && trust.authorities.is_some()
+    {
+        Verify::Authority
+    } else if is(required) {
+        Verify::Nothing
+    } else if known.undecided.iter().any(|word| is(word)) {
+        let remedy = format!("write `{option}={full}`, or `{off}`");
+        return wrong(format!("`{option}` of the address decides nothing"), remedy);
+    } else {
+        let remedy = format!("write `{full}`, `{authority}`, `{required}` or `{off}`");
+        return wrong(format!("`{option}` of the address is not known"), remedy);
+    };
+    Ok(Tls::On(trust))
 }
 
 fn pair(
@@ -283,11 +306,11 @@ fn pair(
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
         (None, None) => Ok(None),
-        _ => Err(("a client's certificate and its key go together".to_owned(), "name both")),
+        _ => wrong("a client's certificate and its key go together", "name both"),
     }
 }
 
-fn tls(check: &mut Check, pointer: &str, raw: &StructureOrText<RawTls>) -> Tls {
+fn tls(check: &mut Check, pointer: &str, known: &Options, raw: &StructureOrText<RawTls>) -> Tls {
     let raw = match raw {
         StructureOrText::Text(text) => {
             if text != "off" {
@@ -313,12 +336,21 @@ fn tls(check: &mut Check, pointer: &str, raw: &StructureOrText<RawTls>) -> Tls {
         check.report_key(pointer, what, remedy);
         None
     });
+    if raw.channel_binding.is_some() && !known.has_channel_binding {
+        let at = child(pointer, "channel_binding");
+        check.report_key(&at, "`channel_binding` is for PostgreSQL", "remove it");
+    }
     let needs_channel_binding = matches!(raw.channel_binding, Some(RawChannelBinding::Require));
     Tls::On(Trust { verify, authorities, certificate, needs_channel_binding })
 }
 
-fn settings(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Vec<(String, String)> {
-    let settings = raw.settings.as_ref().map(|named| named.0.clone()).unwrap_or_default();
+fn settings(
+    check: &mut Check,
+    pointer: &str,
+    kind: &Kind,
+    raw: Option<&Named<String>>,
+) -> Vec<(String, String)> {
+    let settings = raw.map(|named| named.0.clone()).unwrap_or_default();
     for (name, _) in &settings {
         let at = child(pointer, name);
         let lower = name.to_ascii_lowercase();
@@ -327,14 +359,11 @@ fn settings(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Vec<(String,
         if !is_name {
             let what = format!("`{name}` is not the name of a setting");
             check.report_key(&at, what, "use letters, digits, `_` and `.`");
-        } else if OURS.contains(&&*lower) {
+        } else if kind.ours.contains(&&*lower) {
             check.report_key(&at, format!("`{name}` is set by us"), "remove it");
-        } else if matches!(&*lower, "statement_timeout" | "lock_timeout") {
-            check.report_key(
-                &at,
-                format!("`{name}` is set by us"),
-                "say `statement_timeout` at the source",
-            );
+        } else if kind.said_by_key.contains(&&*lower) {
+            let remedy = "say `statement_timeout` at the source";
+            check.report_key(&at, format!("`{name}` is set by us"), remedy);
         }
     }
     settings

@@ -7,7 +7,6 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "/sources/*",
         &[
-            "mysql",
             "sqlite",
             "duckdb",
             "snowflake",
@@ -24,6 +23,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("/sources/*/files/*", &["json", "avro", "delta", "iceberg", "cursor", "quote", "partitions"]),
     ("/sources/*/postgres", &["tables", "read"]),
+    ("/sources/*/mysql", &["tables"]),
     ("/models/*", &["parameters", "materialize"]),
     ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),
     (
@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn words_are_known_in_their_place_only() {
-        assert!(is_key("/sources/lake", "mysql"));
+        assert!(is_key("/sources/lake", "sqlite"));
         assert!(is_key("/syncs/crm/delete/outcome/3", "capture"));
         assert!(!is_key("/syncs/crm/other/outcome/3", "capture"));
-        assert!(!is_key("/sources", "mysql"));
+        assert!(!is_key("/sources", "sqlite"));
         assert!(is_value("/syncs/crm/upsert/outcome/0/then/per_record/by", "error_index"));
         assert!(!is_value("/syncs/crm/mode", "mirror"));
     }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::raw_database::RawPostgres;
+use super::raw_database::{RawMySql, RawPostgres};
 use super::raw_forms::{ListOrOne, Named, NumberOrText, StructureOrText, Whole};
 use super::raw_request::RawRequest;
 
@@ -115,6 +115,8 @@ pub struct RawSource {
     pub files: Option<Named<StructureOrText<RawTable>>>,
     /// A PostgreSQL database, where the SQL of models runs as it stands.
     pub postgres: Option<RawPostgres>,
+    /// A MySQL or MariaDB database, where the SQL of models runs as it stands.
+    pub mysql: Option<RawMySql>,
 }
 
 /// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that,

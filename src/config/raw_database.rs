@@ -39,6 +39,38 @@ pub struct RawPostgres {
     pub infinity: Option<RawInfinity>,
 }
 
+/// A MySQL or MariaDB database: by `url`, by its parts, or by both where each says something else.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMySql {
+    /// `mysql://user@host:3306/database?ssl-mode=VERIFY_IDENTITY`; one with a password is a reference, `${NAME}` or `file:PATH`.
+    pub url: Option<String>,
+    /// A name, an address, or the path of a Unix socket, which begins with `/`.
+    pub host: Option<String>,
+    /// `3306` unless said.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_535))]
+    pub port: Option<Whole>,
+    /// Unless said, models name it: `shop.customers`.
+    pub database: Option<String>,
+    pub user: Option<String>,
+    /// As a reference; none unless said.
+    pub password: Option<String>,
+    /// `off`, or what is verified; `verify: full` unless said, and `off` on this machine's own addresses.
+    pub tls: Option<StructureOrText<RawTls>>,
+    /// `10s` unless said.
+    pub connect_timeout: Option<String>,
+    /// How long the server lets one read last; unless said, as long as its own settings do.
+    pub statement_timeout: Option<String>,
+    /// A server that says nothing for so long is given up; `5m` unless said.
+    pub idle_timeout: Option<String>,
+    /// Settings of the session, such as `sql_mode` or `group_concat_max_len`.
+    pub settings: Option<Named<String>>,
+    /// `error`, unless said: dates with a zero for year, month or day refuse the read; or `as_null`: they are NULL.
+    pub zero_dates: Option<RawZeroDates>,
+    /// What `TINYINT(1)` is: `integer`, unless said, or `boolean`.
+    pub tinyint1: Option<RawTinyInt1>,
+}
+
 /// Whom an encrypted connection believes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +83,7 @@ pub struct RawTls {
     pub certificate: Option<String>,
     /// A file with the key to it.
     pub key: Option<String>,
-    /// `require`: the password is bound to the server's certificate.
+    /// `require`: the password is bound to the server's certificate; of PostgreSQL alone.
     pub channel_binding: Option<RawChannelBinding>,
 }
 
@@ -82,4 +114,18 @@ pub enum RawRowSecurity {
 pub enum RawInfinity {
     Error,
     AsNull,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawZeroDates {
+    Error,
+    AsNull,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawTinyInt1 {
+    Integer,
+    Boolean,
 }

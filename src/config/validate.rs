@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use super::content::Content;
 use super::document::{Document, child};
+use super::mysql::mysql;
+use super::postgres::postgres;
 use super::raw::{RawConfig, RawGroup, RawModel, RawSource};
 use super::raw_forms::Named;
 use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
-    Config, DeliveryLog, History, Written, connection, cursor, database, resolved, sequence,
-    server, stations, sync, table, telemetry, units,
+    Config, DeliveryLog, History, Written, connection, cursor, resolved, sequence, server,
+    stations, sync, table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
 use crate::source::definition::{Access, Definition, Files, Table};
@@ -204,28 +206,39 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
     check.names("/sources", sources);
     let entries = sources.0.iter().map(|(name, source)| {
         let pointer = child("/sources", name);
-        let access = match (&source.files, &source.postgres) {
-            (None, Some(database)) => {
-                let pointer = child(&pointer, "postgres");
-                Access::Postgres(Box::new(database::postgres(check, &pointer, database)))
-            }
-            (files, database) => {
-                if database.is_some() {
-                    let what = "both `files` and `postgres`";
-                    check.report_key(&pointer, what, "make two sources of them");
-                }
-                let is_cut =
-                    ["files", "postgres"].iter().any(|k| check.document.has(&child(&pointer, k)));
-                if files.is_none() && !is_cut {
-                    let remedy = "add `files:` or `postgres:`";
-                    check.report_key(&pointer, "a source without a kind", remedy);
-                }
-                Access::Files(Files { tables: tables(check, &pointer, source) })
-            }
-        };
+        let access = access(check, &pointer, source);
         (name.clone(), Definition { name: name.clone(), access })
     });
     entries.collect()
+}
+
+/// Exactly one kind.
+fn access(check: &mut Check, pointer: &str, source: &RawSource) -> Access {
+    const KINDS: [&str; 3] = ["files", "postgres", "mysql"];
+    let is_said = [source.files.is_some(), source.postgres.is_some(), source.mysql.is_some()];
+    let said: Vec<&str> = KINDS
+        .into_iter()
+        .zip(is_said)
+        .filter_map(|(kind, is_said)| is_said.then_some(kind))
+        .collect();
+    if let [first, second, ..] = said.as_slice() {
+        let what = format!("both `{first}` and `{second}`");
+        check.report_key(pointer, what, "make two sources of them");
+    }
+    let is_cut = KINDS.iter().any(|kind| check.document.has(&child(pointer, kind)));
+    if said.is_empty() && !is_cut {
+        let remedy = "add `files:`, `postgres:` or `mysql:`";
+        check.report_key(pointer, "a source without a kind", remedy);
+    }
+    match source {
+        RawSource { files: None, postgres: Some(raw), .. } => {
+            Access::Postgres(Box::new(postgres(check, &child(pointer, "postgres"), raw)))
+        }
+        RawSource { files: None, mysql: Some(raw), .. } => {
+            Access::MySql(Box::new(mysql(check, &child(pointer, "mysql"), raw)))
+        }
+        _ => Access::Files(Files { tables: tables(check, pointer, source) }),
+    }
 }
 
 fn tables(check: &mut Check, pointer: &str, source: &RawSource) -> Vec<Table> {

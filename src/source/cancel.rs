@@ -7,15 +7,18 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::postgres::Cancel;
 use crate::points::is_planted;
 
 /// A server is given so long to take a question.
 const LONGEST: Duration = Duration::from_millis(900);
+
+/// The question to end one query, which is asked where it is polled.
+type Cancel = BoxFuture<'static, ()>;
 
 /// Asks servers to end queries.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Canceller {
         let mut asked = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(cancel) = self.0.recv() => asked.push(timeout(LONGEST, cancel.send())),
+                Some(cancel) = self.0.recv() => asked.push(timeout(LONGEST, cancel)),
                 Some(_) = asked.next(), if !asked.is_empty() => {}
                 else => return,
             }
@@ -58,8 +61,11 @@ impl Canceller {
 }
 
 impl Cancels {
-    pub(super) fn on_drop(&self, cancel: Cancel) -> CancelOnDrop {
-        CancelOnDrop { cancels: self.clone(), cancel: Some(cancel) }
+    pub(super) fn on_drop(
+        &self,
+        cancel: impl Future<Output = ()> + Send + 'static,
+    ) -> CancelOnDrop {
+        CancelOnDrop { cancels: self.clone(), cancel: Some(Box::pin(cancel)) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A query in a database, as a table of one read: what databases have in common.
 //!
-//! Not responsible for how a database is asked (`postgres`). Invariants: nothing ends a query early but its own end, so filters
-//! and limits stay here; a stream ends only after the database has said that the answer is whole.
+//! Not responsible for how a database is asked (`postgres`, `mysql`). Invariants: nothing ends a query early but its own end,
+//! so filters and limits stay here; a stream ends only after the database has said that the answer is whole.
 
 use std::fmt;
 use std::pin::Pin;
@@ -23,8 +23,22 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::error::Error;
-use super::postgres;
 use super::proof::Unproven;
+
+/// A query that a server has planned, in a session that waits to be asked for its answer.
+pub(super) trait Scan: fmt::Debug + Send + Sync {
+    fn schema(&self) -> &SchemaRef;
+
+    /// Sends the answer in batches of these columns, of so many rows at most, and returns when the server has said that it is
+    /// whole.
+    fn read(
+        self: Arc<Self>,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+        most_rows: usize,
+        batches: mpsc::Sender<RecordBatch>,
+    ) -> BoxFuture<'static, Result<(), Error>>;
+}
 
 /// Whether the answer to a query was read to its end. Written by its stream alone.
 #[derive(Debug)]
@@ -60,7 +74,7 @@ impl Ended {
 /// The answer to a model's query.
 #[derive(Debug)]
 pub(super) struct DatabaseTable {
-    pub scan: Arc<postgres::Scan>,
+    pub scan: Arc<dyn Scan>,
     pub ended: Arc<Ended>,
 }
 
@@ -99,7 +113,7 @@ impl TableProvider for DatabaseTable {
 
 /// The one stream of an answer.
 struct Answer {
-    scan: Arc<postgres::Scan>,
+    scan: Arc<dyn Scan>,
     ended: Arc<Ended>,
     /// Those asked for.
     columns: Vec<usize>,
@@ -124,7 +138,7 @@ impl PartitionStream for Answer {
         ended.state.store(BEGAN, Ordering::Release);
         let columns = self.columns.clone();
         let work = Arc::clone(&self.scan).read(columns, Arc::clone(&schema), most_rows, batches);
-        Box::pin(Produced { schema, ended, work: Some(Box::pin(work)), batches: receiver })
+        Box::pin(Produced { schema, ended, work: Some(work), batches: receiver })
     }
 }
 
@@ -166,112 +180,13 @@ impl RecordBatchStream for Produced {
     }
 }
 
-/// The query without what may stand behind a statement: semicolons, comments and white space.
-pub(super) fn trimmed(sql: &str) -> &str {
-    let (mut at, mut end) = (0, 0);
-    while at < sql.len() {
-        let (length, is_of_it) = token(&sql[at..]);
-        at += length;
-        if is_of_it {
-            end = at;
-        }
-    }
-    &sql[..end]
-}
-
-/// How long the first token of SQL is, which is not empty, and whether it belongs to a statement.
-fn token(sql: &str) -> (usize, bool) {
-    let first = sql.chars().next().expect("it is not empty");
-    let until = |closing: &str, from: usize| {
-        sql[from..].find(closing).map_or(sql.len(), |at| from + at + closing.len())
-    };
-    match first {
-        ';' => (1, false),
-        _ if first.is_whitespace() => (first.len_utf8(), false),
-        '-' if sql.starts_with("--") => {
-            // A carriage return ends it too, and what follows is SQL again.
-            (sql.find(['\n', '\r']).map_or(sql.len(), |at| at + 1), false)
-        }
-        '/' if sql.starts_with("/*") => (comment(sql), false),
-        '"' => (until("\"", 1), true),
-        '\'' => (until("'", 1), true),
-        '$' => {
-            let is_of_tag = |c: char| c.is_alphanumeric() || c == '_';
-            let tag = 1 + sql[1..].find(|c| !is_of_tag(c)).unwrap_or(sql.len() - 1);
-            let is_tag =
-                sql[tag..].starts_with('$') && !sql[1..].starts_with(|c: char| c.is_ascii_digit());
-            match is_tag {
-                true => (until(&sql[..=tag], tag + 1), true),
-                false => (1, true),
-            }
-        }
-        _ if first.is_alphanumeric() || first == '_' => {
-            let is_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-            let length = sql.find(|c| !is_of_word(c)).unwrap_or(sql.len());
-            match sql[..length].eq_ignore_ascii_case("e") && sql[length..].starts_with('\'') {
-                true => (escaped(sql, length + 1), true),
-                false => (length, true),
-            }
-        }
-        _ => (first.len_utf8(), true),
-    }
-}
-
-/// Where a comment ends, which may hold others.
-fn comment(sql: &str) -> usize {
-    let (mut depth, mut at) = (1, 2);
-    while depth > 0 && at < sql.len() {
-        let rest = &sql.as_bytes()[at..];
-        if rest.starts_with(b"/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest.starts_with(b"*/") {
-            (depth, at) = (depth - 1, at + 2);
-        } else {
-            at += 1;
-        }
-    }
-    at
-}
-
-/// Where text ends in which a backslash escapes the next letter.
-fn escaped(sql: &str, from: usize) -> usize {
-    let mut letters = sql[from..].char_indices();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '\\' => drop(letters.next()),
-            '\'' => return from + at + 1,
-            _ => {}
-        }
-    }
-    sql.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_stands_behind_a_statement_is_cut_off_and_nothing_else() {
-        for (sql, expected) in [
-            ("SELECT 1", "SELECT 1"),
-            ("SELECT 1; \n", "SELECT 1"),
-            ("SELECT 1 -- one;\n;; /* a /* b */ ; */", "SELECT 1"),
-            ("SELECT 1 -- one\rUNION SELECT 2;\r", "SELECT 1 -- one\rUNION SELECT 2"),
-            ("SELECT ';--'", "SELECT ';--'"),
-            ("SELECT 'it''s;';", "SELECT 'it''s;'"),
-            (r"SELECT E'\';' ;", r"SELECT E'\';'"),
-            (r"SELECT '\';", r"SELECT '\'"),
-            ("SELECT $a$;$$;--$a$;", "SELECT $a$;$$;--$a$"),
-            ("SELECT $$;--$$;", "SELECT $$;--$$"),
-            ("SELECT a$b$ FROM c; --$b$", "SELECT a$b$ FROM c"),
-            ("SELECT $1;", "SELECT $1"),
-            ("SELECT \";\"\"--\" ;", "SELECT \";\"\"--\""),
-            ("SELECT 1 - -1;", "SELECT 1 - -1"),
-            ("/* only */ -- this", ""),
-            ("SELECT 'ä;", "SELECT 'ä;"),
-            ("SELECT /* open ;", "SELECT"),
-        ] {
-            assert_eq!(trimmed(sql), expected, "{sql}");
-        }
+/// Sends the batch and waits until it was taken: as long as the destination holds the reader back, nothing is asked of the
+/// server, and its silence is not counted.
+/// Nobody may be left to take it: then the stream is gone, and this is never polled again.
+pub(super) async fn send(batch: Option<RecordBatch>, batches: &mpsc::Sender<RecordBatch>) {
+    if let Some(batch) = batch {
+        let _ = batches.send(batch).await;
+        // The line has one place.
+        let _ = batches.reserve().await;
     }
 }

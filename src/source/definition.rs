@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::postgres;
+use super::trimmed::Dialect;
+use super::{mysql, postgres};
 
 /// Where rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct Definition {
 pub enum Access {
     Files(Files),
     Postgres(Box<postgres::definition::Definition>),
+    MySql(Box<mysql::definition::Definition>),
 }
 
 /// Tables made of files.
@@ -60,7 +62,7 @@ impl Definition {
         let tables = match &self.access {
             Access::Files(files) => files.tables.as_slice(),
             // A model of it says all in its own SQL.
-            Access::Postgres(_) => &[],
+            Access::Postgres(_) | Access::MySql(_) => &[],
         };
         tables.iter().map(|table| table.name.as_str())
     }
@@ -76,6 +78,18 @@ impl Definition {
         match &self.access {
             Access::Files(files) => json!([self.name, files.described(tables)]),
             Access::Postgres(database) => json!([self.name, database.described()]),
+            Access::MySql(database) => json!([self.name, database.described()]),
+        }
+    }
+}
+
+impl Access {
+    /// Whose SQL a model of it is written in, where it is not ours.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        match self {
+            Access::Files(_) => None,
+            Access::Postgres(_) => Some(Dialect::Postgres),
+            Access::MySql(_) => Some(Dialect::MySql),
         }
     }
 }

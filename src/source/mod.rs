@@ -9,6 +9,7 @@
 //! fit its column's type is an error, and no error carries a row's values.
 
 mod arithmetic;
+mod builders;
 mod cancel;
 mod csv;
 mod database;
@@ -17,6 +18,7 @@ mod error;
 mod facts;
 mod files;
 mod mapping;
+pub mod mysql;
 mod ndjson;
 mod opening;
 mod parquet;
@@ -24,6 +26,7 @@ mod pins;
 pub mod postgres;
 mod proof;
 mod reader;
+pub mod remote;
 mod restriction;
 mod session;
 mod statement;
@@ -32,6 +35,7 @@ mod table;
 mod tests;
 mod text;
 mod tls;
+mod trimmed;
 mod unpack;
 mod volatile;
 mod watched;

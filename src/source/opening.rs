@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{Session, TableProvider};
 
-use super::database::{DatabaseTable, Ended};
+use super::database::{DatabaseTable, Ended, Scan};
 use super::definition::{Access, Definition, Files, Format};
 use super::error::Error;
 use super::pins::Pins;
@@ -13,7 +13,7 @@ use super::restriction::Restriction;
 use super::table::{Named, Opened};
 use super::watched::{Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, ndjson, parquet, postgres};
+use super::{csv, mysql, ndjson, parquet, postgres};
 use crate::domain::sync::Model;
 use crate::shutdown::blocking;
 
@@ -55,7 +55,7 @@ pub(super) async fn open(
 pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
     match &source.access {
         Access::Files(files) => Ok(files),
-        Access::Postgres(_) => Err(Error::Definition(format!(
+        Access::Postgres(_) | Access::MySql(_) => Err(Error::Definition(format!(
             "source `{}` is a database, and joining one with other sources is not built yet; read it alone, with `source: {}`",
             source.name, source.name
         ))),
@@ -68,16 +68,24 @@ pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
 /// # Errors
 /// The database is not there, or refuses the SQL.
 pub(super) async fn query(
-    definition: &postgres::definition::Definition,
+    source: &Definition,
     model: &Model,
     restriction: Option<&Restriction>,
     settings: &Settings,
 ) -> Result<Opened, Error> {
     let place = format!("model `{}`", model.name);
-    let scan = postgres::plan(definition, &model.sql, restriction, &place, settings).await?;
+    let scan: Arc<dyn Scan> = match &source.access {
+        Access::Files(_) => unreachable!("the SQL over files is planned here"),
+        Access::Postgres(definition) => {
+            Arc::new(postgres::plan(definition, model, restriction, &place, settings).await?)
+        }
+        Access::MySql(definition) => {
+            Arc::new(mysql::plan(definition, model, restriction, &place, settings).await?)
+        }
+    };
     let ended = Arc::new(Ended::new(place));
     let watched = Watched::Query(Arc::clone(&ended));
-    let provider = Arc::new(DatabaseTable { scan: Arc::new(scan), ended });
+    let provider = Arc::new(DatabaseTable { scan, ended });
     Ok(Opened { provider, watched, weights: Weights::new() })
 }
 

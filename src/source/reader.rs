@@ -19,7 +19,7 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 
 use super::cancel::Cancels;
-use super::definition::{Access, Definition};
+use super::definition::Definition;
 use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
@@ -28,10 +28,11 @@ use super::proof::Proof;
 use super::restriction::{Met, Restriction};
 use super::statement::{self, Checked};
 use super::table::{Known, Opened};
+use super::trimmed::trimmed;
 use super::volatile::volatile;
 use super::watched::Watched;
 use super::weights::Weights;
-use super::{database, opening, postgres, session, weights};
+use super::{opening, session, weights};
 use crate::domain::sync::{Model, Reads};
 
 /// What a read may use.
@@ -149,7 +150,7 @@ impl Reader {
         let database = self.database(model)?;
         let is_asked_of_database = database.is_some();
         let begun = match database {
-            Some((source, database)) => self.ask(source, database, model, selection, pins).await?,
+            Some(source) => self.ask(source, model, selection, pins).await?,
             None => self.begin(model, &context, pins.clone()).await?,
         };
         let Begun { plan, watched, weights, source, called_for_tables, pins } = begun;
@@ -208,14 +209,13 @@ impl Reader {
     async fn ask(
         &self,
         source: &Definition,
-        database: &postgres::definition::Definition,
         model: &Model,
         selection: &Selection,
         pins: &Pins,
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
         let restriction = selection.restriction.as_ref();
-        let opened = opening::query(database, model, restriction, &self.settings).await?;
+        let opened = opening::query(source, model, restriction, &self.settings).await?;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());
         let plan = LogicalPlanBuilder::scan(name, provider, None)
@@ -269,7 +269,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::check`], or a file is not there.
     pub async fn list(&self, model: &Model) -> Result<Listed, Error> {
-        if let Some((source, _)) = self.database(model)? {
+        if let Some(source) = self.database(model)? {
             // It is not asked: whatever it said, nothing would be proven.
             return Ok(Listed {
                 source: source.described(&[]).to_string(),
@@ -287,20 +287,17 @@ impl Reader {
     }
 
     /// The one source of the model, where it is a database: that takes the SQL as it stands.
-    fn database(
-        &self,
-        model: &Model,
-    ) -> Result<Option<(&Definition, &postgres::definition::Definition)>, Error> {
+    fn database(&self, model: &Model) -> Result<Option<&Definition>, Error> {
         let Reads::One(source) = &model.reads else { return Ok(None) };
         let source = self.definition(model, source)?;
-        let Access::Postgres(database) = &source.access else { return Ok(None) };
+        let Some(dialect) = source.access.dialect() else { return Ok(None) };
         let place = format!("model `{}`", model.name);
-        if database::trimmed(&model.sql).is_empty() {
+        if trimmed(&model.sql, dialect).is_empty() {
             return Err(Error::Definition(format!("{place} has no SQL; give it one SELECT")));
         }
         match model.sql.contains('\0') {
             true => Err(Error::Definition(format!("{place} has a NUL in its SQL; remove it"))),
-            false => Ok(Some((source, &**database))),
+            false => Ok(Some(source)),
         }
     }
 

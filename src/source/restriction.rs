@@ -90,17 +90,18 @@ impl Restriction {
         kind.ok().flatten() == Some(self.from.kind) && self.key.iter().all(has)
     }
 
-    /// The predicate in the SQL of a database that names columns and writes text so.
+    /// The predicate in the SQL of a database that names columns, and writes text and times in UTC so.
     pub(super) fn sql(
         &self,
         identifier: impl Fn(&str) -> String,
         text: impl Fn(&str) -> String,
+        timestamp: impl Fn(&str) -> String,
     ) -> String {
         let column = identifier(&self.column);
         let from = match self.from.kind {
             CursorKind::Integer => self.from.to_string(),
             CursorKind::Date => format!("DATE '{}'", self.from),
-            CursorKind::Timestamp => format!("TIMESTAMPTZ '{}'", self.from),
+            CursorKind::Timestamp => timestamp(&self.from.to_string()),
             CursorKind::LocalTimestamp => format!("TIMESTAMP '{}'", self.from),
         };
         let mut predicate = format!("{column} >= {from} OR {column} IS NULL");
@@ -353,8 +354,11 @@ mod tests {
     #[test]
     fn a_database_is_asked_in_its_own_words() {
         let sql = |restriction: Restriction| {
-            restriction
-                .sql(|name| format!("\"{name}\""), |text| format!("'{}'", text.replace('\'', "''")))
+            restriction.sql(
+                |name| format!("\"{name}\""),
+                |text| format!("'{}'", text.replace('\'', "''")),
+                |said| format!("TIMESTAMPTZ '{said}'"),
+            )
         };
         let none = restriction(CursorKind::Timestamp, 1_500_000, &[], &["id"]).unwrap();
         assert_eq!(sql(none), "\"at\" >= TIMESTAMPTZ '1970-01-01T00:00:01.500Z' OR \"at\" IS NULL");

@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::postgres::definition::{Trust, Verify};
+use super::remote::{Trust, Verify};
 
 /// What a client goes by. Blocks on the file system.
 ///

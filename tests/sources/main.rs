@@ -1,8 +1,8 @@
 //! The sources that are servers, held against real ones: what a server must be able to do to us, and what we must do then.
 //!
 //! Scenarios are played one after the other, against one server of each kind. A machine without the server says so aloud, and
-//! with `KIT_DEMAND_ALL` that fails. `-- NAME` plays those whose name holds the word; without names the defects that are
-//! planted in the product are played too, each of which a scenario must find.
+//! with `KIT_DEMAND_ALL` that fails. `-- WORD` plays those whose name, such as `mysql: a mirror follows ..`, holds the word;
+//! without words the defects that are planted in the product are played too, each of which a scenario must find.
 #![cfg(unix)]
 
 #[path = "../faults/demand.rs"]
@@ -11,53 +11,101 @@ mod demand;
 #[expect(dead_code, reason = "shared with tests/behaviour; each uses a part of it")]
 mod support;
 
+mod mysql;
 mod planted;
 mod postgres;
+mod reading;
 mod servers;
+mod shared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use self::servers::postgres::{Postgres, programs};
+use self::servers::Server;
+use self::servers::mysql::MySql;
+use self::servers::postgres::Postgres;
 use self::support::certificates;
 
 /// One scenario: its name, and what is played.
-type Scenario = (&'static str, fn(&Postgres));
+type Scenario<S> = (&'static str, fn(&S));
+
+/// What came of the scenarios.
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    /// What the machine lacks for those that were not played.
+    lacking: Vec<String>,
+    left_out: usize,
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
-    let is_named = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
-    let chosen: Vec<Scenario> =
-        postgres::SCENARIOS.iter().copied().filter(|(name, _)| is_named(name)).collect();
-    let lacking = programs().map(drop).and_then(|()| certificates::can_be_made()).err();
-    if let Some(lacking) = lacking {
-        println!("0 passed, 0 failed, {} not measured", chosen.len());
-        let is_met = demand::is_met(std::iter::once(lacking.as_str()));
-        return if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let mut count = Count::default();
+    let lacking = servers::postgres::programs().err();
+    play("postgres", &words, lacking, Postgres::start, &postgres::SCENARIOS, &mut count);
+    let lacking = servers::mysql::lacking();
+    play("mysql", &words, lacking, MySql::start, &mysql::SCENARIOS, &mut count);
+    if words.is_empty() && count.lacking.is_empty() {
+        count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }
-    let server = Postgres::start();
-    let mut failed = 0;
-    for (name, play) in &chosen {
-        let begun = Instant::now();
-        let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
-        let word = if is_well { "passed" } else { "FAILED" };
-        println!("{word}       {name} ({:.1} s)", begun.elapsed().as_secs_f64());
-        failed += usize::from(!is_well);
+    let Count { passed, failed, lacking, left_out } = count;
+    println!("{passed} passed, {failed} failed, {left_out} not measured");
+    let is_met = demand::is_met(lacking.iter().map(String::as_str));
+    match failed == 0 && is_met && passed + left_out > 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
-    if words.is_empty() {
-        failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
-    }
-    println!("{} passed, {failed} failed", chosen.len() - failed.min(chosen.len()));
-    if failed == 0 && !chosen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether the scenario fails where the defect is planted, in a process of its own.
-fn is_found((defect, scenario): &(&str, &str)) -> bool {
+/// Plays what is chosen of one kind: what every kind plays, and its own.
+fn play<S: Server + 'static>(
+    kind: &str,
+    words: &[String],
+    lacking: Option<String>,
+    start: impl FnOnce() -> S,
+    own: &[Scenario<S>],
+    count: &mut Count,
+) {
+    let full = |name: &str| format!("{kind}: {name}");
+    let is_chosen =
+        |name: &str| words.is_empty() || words.iter().any(|word| full(name).contains(word));
+    let shared: Vec<_> = shared::SCENARIOS.iter().filter(|(name, _)| is_chosen(name)).collect();
+    let own: Vec<_> = own.iter().filter(|(name, _)| is_chosen(name)).collect();
+    if shared.is_empty() && own.is_empty() {
+        return;
+    }
+    if let Some(lacking) = lacking.or_else(|| certificates::can_be_made().err()) {
+        count.left_out += shared.len() + own.len();
+        count.lacking.push(lacking);
+        return;
+    }
+    let server = start();
+    let mut judge = |name: &str, played: &dyn Fn()| {
+        let begun = Instant::now();
+        let is_well = catch_unwind(AssertUnwindSafe(played)).is_ok();
+        let word = if is_well { "passed" } else { "FAILED" };
+        println!("{word}       {} ({:.1} s)", full(name), begun.elapsed().as_secs_f64());
+        count.passed += usize::from(is_well);
+        count.failed += usize::from(!is_well);
+    };
+    for (name, scenario) in shared {
+        judge(name, &|| scenario(&server));
+    }
+    for (name, scenario) in own {
+        judge(name, &|| scenario(&server));
+    }
+}
+
+/// Whether the scenario fails where the defect is planted, in a process of its own, and says the words.
+fn is_found((defect, scenario, words): &(&str, &str, &str)) -> bool {
     let mut command = Command::new(std::env::current_exe().expect("this program is a file"));
     let played = command.arg(scenario).env("KIT_DEFECT", defect).output();
-    let is_found = played
-        .is_ok_and(|played| String::from_utf8_lossy(&played.stdout).contains("FAILED       "));
+    let is_found = played.is_ok_and(|played| {
+        let said = String::from_utf8_lossy(&played.stderr);
+        String::from_utf8_lossy(&played.stdout).contains("FAILED       ") && said.contains(words)
+    });
     println!("{}        `{defect}` by `{scenario}`", if is_found { "found" } else { "NOT FOUND" });
     is_found
 }

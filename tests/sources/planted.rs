@@ -1,6 +1,31 @@
-/// Defects, each with the scenario of tests/sources that finds it; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str); 3] = [
-    ("copy_end_believed", "an answer that ends behind CopyDone proves nothing"),
-    ("trailer_ignored", "an answer without its trailer proves nothing"),
-    ("cancel_not_sent", "a stop ends the query at the server"),
+/// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
+/// say; tests/faults leaves these to it.
+pub const PLANTED: [(&str, &str, &str); 7] = [
+    (
+        "copy_end_believed",
+        "postgres: an answer that ends behind CopyDone proves nothing",
+        "BehindCopyDone",
+    ),
+    ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
+    ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),
+    (
+        "cancel_not_sent",
+        "mysql: a stop ends the query at the server",
+        "goes on a second after the stop",
+    ),
+    (
+        "broken_answer_believed",
+        "mysql: an answer that is cut anywhere proves nothing",
+        "cut after ",
+    ),
+    (
+        "limit_select_left",
+        "mysql: a mirror follows the database and sends nothing twice",
+        "rows_read",
+    ),
+    (
+        "warning_1931_ignored",
+        "mysql: an answer that the server itself makes shorter proves nothing",
+        "LIMIT ROWS EXAMINED",
+    ),
 ];

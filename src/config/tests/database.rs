@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::source::postgres::definition::{Definition, Password, Tls, Verify};
+use crate::source::mysql::definition::Definition as MySql;
+use crate::source::postgres::definition::Definition;
+use crate::source::remote::{Password, Remote, Tls, Verify};
 
 const FILES: &str = "    files:\n      customers: data/customers.csv";
 
@@ -24,7 +26,7 @@ fn definition(postgres: &str) -> Definition {
     let config = config(postgres).unwrap_or_else(|problems| panic!("{postgres}: {problems}"));
     match &config.sources["lake"].access {
         Access::Postgres(definition) => (**definition).clone(),
-        Access::Files(_) => panic!("it is a database"),
+        other => panic!("it is another kind: {other:?}"),
     }
 }
 
@@ -34,24 +36,27 @@ fn an_address_and_parts_say_the_same() {
     let of_parts = definition(
         "{host: db.internal, port: 6543, database: shop, user: reader, password: \"${PASSWORD}\", tls: {verify: none}}",
     );
-    assert_eq!(of_url.password, Some(Password::new("canary@x".into())));
-    assert_eq!(of_url.written.as_deref(), Some("${URL}"));
-    let same = Definition { password: of_parts.password.clone(), written: None, ..of_url };
-    assert_eq!(same, of_parts);
+    assert_eq!(of_url.remote.password, Some(Password::new("canary@x".into())));
+    assert_eq!(of_url.remote.written.as_deref(), Some("${URL}"));
+    let remote =
+        Remote { password: of_parts.remote.password.clone(), written: None, ..of_url.remote };
+    assert_eq!(Definition { remote, ..of_url }, of_parts);
 }
 
 #[test]
 fn what_is_not_said_is_safe() {
     let far = definition("{host: db.internal, user: reader}");
-    assert!(matches!(&far.tls, Tls::On(trust) if trust.verify == Verify::Full));
-    assert_eq!((far.port, far.database.as_str(), far.password), (5432, "reader", None));
+    assert!(matches!(&far.remote.tls, Tls::On(trust) if trust.verify == Verify::Full));
     assert!(!far.applies_row_security && !far.is_infinity_null);
+    let far = far.remote;
+    assert_eq!((far.port, far.database.as_str(), far.password), (5432, "reader", None));
     assert_eq!(far.idle_timeout, Duration::from_secs(300));
     for near in ["localhost", "127.0.0.1", "/run/postgresql"] {
-        assert_eq!(definition(&format!("{{host: {near}, user: reader}}")).tls, Tls::Off, "{near}");
+        let near = definition(&format!("{{host: {near}, user: reader}}")).remote;
+        assert_eq!(near.tls, Tls::Off, "{}", near.host);
     }
     let url = definition("{url: \"postgresql://r@h/d?sslmode=verify-ca&sslrootcert=ca.pem\"}");
-    assert!(matches!(&url.tls, Tls::On(trust) if trust.verify == Verify::Authority
+    assert!(matches!(&url.remote.tls, Tls::On(trust) if trust.verify == Verify::Authority
         && trust.authorities.as_ref().is_some_and(|path| path.is_absolute())));
 }
 
@@ -196,4 +201,97 @@ fn a_database_is_read_alone_and_its_sql_is_its_own() {
     let joined = own.replace("source: lake", "sources: [lake]");
     let said = load_text(&joined).unwrap_err().to_string();
     assert!(said.contains("source `lake` is a database"), "{said}");
+}
+
+fn of_mysql(mysql: &str) -> Result<Config, Problems> {
+    let (_folder, path) = write(&GOOD.replace(FILES, &format!("    mysql: {mysql}")));
+    let environment = |name: &str| match name {
+        "URL" => Some("mysql://reader:canary%40x@db.internal:6543/shop?ssl-mode=required".into()),
+        name => environment(name),
+    };
+    load_with(&path, &environment)
+}
+
+fn mysql(mysql: &str) -> MySql {
+    let config = of_mysql(mysql).unwrap_or_else(|problems| panic!("{mysql}: {problems}"));
+    match &config.sources["lake"].access {
+        Access::MySql(definition) => (**definition).clone(),
+        other => panic!("it is another kind: {other:?}"),
+    }
+}
+
+#[test]
+fn a_mysql_source_is_said_by_its_address_or_its_parts_and_is_safe_where_nothing_is_said() {
+    let of_url = mysql("{url: \"${URL}\"}");
+    let of_parts = mysql(
+        "{host: db.internal, port: 6543, database: shop, user: reader, password: \"${PASSWORD}\", tls: {verify: none}}",
+    );
+    assert_eq!(of_url.remote.password, Some(Password::new("canary@x".into())));
+    let remote =
+        Remote { password: of_parts.remote.password.clone(), written: None, ..of_url.remote };
+    assert_eq!(MySql { remote, ..of_url }, of_parts);
+    let far = mysql("{host: db.internal, user: reader}");
+    assert!(!far.is_zero_date_null && !far.is_tinyint1_boolean);
+    let far = far.remote;
+    assert!(matches!(&far.tls, Tls::On(trust) if trust.verify == Verify::Full));
+    assert_eq!((far.port, far.database.as_str(), far.password), (3306, "", None));
+    let said = mysql("{host: /run/s, user: r, zero_dates: as_null, tinyint1: boolean}");
+    assert!(said.is_zero_date_null && said.is_tinyint1_boolean && said.remote.tls == Tls::Off);
+    // What is named is believed only where it is asked for: not by the word that verifies nothing.
+    for (mode, verify) in [
+        ("VERIFY_IDENTITY", Verify::Full),
+        ("verify_ca", Verify::Authority),
+        ("REQUIRED", Verify::Nothing),
+    ] {
+        let said = mysql(&format!("{{url: \"mariadb://r@h/d?ssl-mode={mode}&ssl-ca=ca.pem\"}}"));
+        assert!(matches!(&said.remote.tls, Tls::On(trust) if trust.verify == verify), "{mode}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_mysql_source_is_named_with_what_to_do() {
+    for (mysql, place, what, remedy) in [
+        ("{user: u}", "", "no `host`", "name it in `url`"),
+        ("{url: \"postgres://u@h/d\"}", ".url", "not the address of a MySQL", "mysql://"),
+        ("{url: \"mysql://u:canary@h/d\"}", ".url", "a password stands", "`${NAME}`"),
+        ("{host: h, user: u, password: canary}", ".password", "a secret stands", "`${NAME}`"),
+        (
+            "{url: \"mysql://u@h/d?ssl-mode=PREFERRED\"}",
+            ".url",
+            "decides nothing",
+            "VERIFY_IDENTITY",
+        ),
+        ("{url: \"mysql://u@h/d?ssl-mode=VERIFY_CA\"}", ".url", "names no authority", "`ssl-ca`"),
+        ("{url: \"mysql://u@h/d?ssl-mode=canary\"}", ".url", "is not known", "`VERIFY_CA`"),
+        ("{url: \"mysql://u@h/d?sslmode=disable\"}", ".url", "option `sslmode`", "remove it"),
+        (
+            "{host: h, user: u, tls: {channel_binding: require}}",
+            ".tls.channel_binding",
+            "is for PostgreSQL",
+            "remove it",
+        ),
+        (
+            "{host: h, user: u, settings: {SQL_SELECT_LIMIT: \"1\"}}",
+            ".settings.SQL_SELECT_LIMIT",
+            "set by us",
+            "remove it",
+        ),
+        (
+            "{host: h, user: u, settings: {max_statement_time: \"1\"}}",
+            ".settings.max_statement_time",
+            "set by us",
+            "`statement_timeout`",
+        ),
+        ("{host: h, user: u, role: r}", ".role", "", ""),
+        ("{host: h, user: u, zero_dates: keep}", ".zero_dates", "", "as_null"),
+        ("{host: h, user: u, tables: {}}", ".tables", "not built yet", "remove it"),
+    ] {
+        let problems = of_mysql(mysql).err().unwrap_or_else(|| panic!("no problem: {mysql}"));
+        let said = problems.to_string();
+        for words in [&format!(" sources.lake.mysql{place}: "), what, remedy] {
+            assert!(said.contains(words), "{mysql}: no `{words}` in {said}");
+        }
+        assert!(!said.contains("canary"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

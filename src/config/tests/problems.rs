@@ -135,9 +135,9 @@ fn structural_problems_name_place_and_remedy() {
         ),
         (
             "    files:\n      customers: data/customers.csv",
-            "    mysql: {url: x}\n    files:\n      customers: data/customers.csv",
-            "sources.lake.mysql",
-            "`mysql` is not built yet",
+            "    sqlite: {url: x}\n    files:\n      customers: data/customers.csv",
+            "sources.lake.sqlite",
+            "`sqlite` is not built yet",
             "remove it",
         ),
         (

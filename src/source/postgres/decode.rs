@@ -7,26 +7,19 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array as _, ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
-    Decimal256Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    IntervalMonthDayNanoBuilder, ListArray, RecordBatch, RecordBatchOptions, StringViewBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder, UInt64Builder,
-};
+use datafusion::arrow::array::{Array as _, ArrayRef, ListArray, RecordBatch};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{Field, IntervalMonthDayNano, SchemaRef, i256};
 
 use super::frames::Row;
 use super::numeric::{self, Unfit};
 use super::wire::{Asked, Wire};
+use crate::source::builders::{Builder, Filling};
 use crate::source::error::Error;
 
 /// Days from 1970-01-01, where days are counted from here, to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
-
-/// Bytes of a batch, roughly; a row may be longer.
-const BATCH_BYTES: usize = 2 << 20;
 
 /// What of a value cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +41,7 @@ enum Wrong {
 /// Makes batches of rows.
 pub struct Decoder {
     columns: Vec<Column>,
-    schema: SchemaRef,
-    most_rows: usize,
-    rows: usize,
-    bytes: usize,
+    filling: Filling,
     place: String,
 }
 
@@ -70,49 +60,6 @@ struct Lists {
     are_there: Vec<bool>,
 }
 
-enum Builder {
-    Boolean(BooleanBuilder),
-    Int16(Int16Builder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    UInt32(UInt32Builder),
-    UInt64(UInt64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
-    Decimal128(Decimal128Builder, i8),
-    Decimal256(Decimal256Builder, i8),
-    Text(StringViewBuilder),
-    Binary(BinaryViewBuilder),
-    Date(Date32Builder),
-    Time(Time64MicrosecondBuilder),
-    Timestamp(TimestampMicrosecondBuilder),
-    Interval(IntervalMonthDayNanoBuilder),
-}
-
-/// The same for each kind of builder.
-macro_rules! with {
-    ($builder:expr, |$it:ident| $done:expr) => {
-        match $builder {
-            Builder::Boolean($it) => $done,
-            Builder::Int16($it) => $done,
-            Builder::Int32($it) => $done,
-            Builder::Int64($it) => $done,
-            Builder::UInt32($it) => $done,
-            Builder::UInt64($it) => $done,
-            Builder::Float32($it) => $done,
-            Builder::Float64($it) => $done,
-            Builder::Decimal128($it, _) => $done,
-            Builder::Decimal256($it, _) => $done,
-            Builder::Text($it) => $done,
-            Builder::Binary($it) => $done,
-            Builder::Date($it) => $done,
-            Builder::Time($it) => $done,
-            Builder::Timestamp($it) => $done,
-            Builder::Interval($it) => $done,
-        }
-    };
-}
-
 impl Decoder {
     /// Of rows with these columns; `place` is the model, for messages.
     pub fn new(
@@ -125,16 +72,13 @@ impl Decoder {
         let column = |asked: Asked| Column {
             wire: asked.wire,
             lists: asked.is_list.then(Lists::default),
-            builder: Builder::new(asked.wire),
+            builder: Builder::new(&asked.wire.data_type()),
             is_infinity_null,
             text: String::new(),
         };
         Decoder {
             columns: asked.into_iter().map(column).collect(),
-            schema,
-            most_rows,
-            rows: 0,
-            bytes: 0,
+            filling: Filling::new(schema, most_rows),
             place,
         }
     }
@@ -142,37 +86,31 @@ impl Decoder {
     /// Takes a row of as many fields as there are columns.
     pub fn row(&mut self, row: Row<'_>) -> Result<(), Error> {
         let mut fields = self.columns.iter_mut().zip(row.fields()).enumerate();
+        let mut bytes = 0;
         let wrong = fields.find_map(|(position, (column, field))| {
             let Some(field) = field else {
                 column.null();
                 return None;
             };
-            self.bytes += field.len();
+            bytes += field.len();
             column.add(field).err().map(|wrong| (position, wrong))
         });
-        self.rows += 1;
+        self.filling.row(bytes);
         wrong.map_or(Ok(()), |(position, wrong)| Err(self.misfit(position, wrong)))
     }
 
     /// Whether the rows so far are a batch.
     pub fn is_full(&self) -> bool {
-        self.rows >= self.most_rows || self.bytes >= BATCH_BYTES
+        self.filling.is_full()
     }
 
     /// The rows since the last batch, if there are any.
     pub fn batch(&mut self) -> Option<RecordBatch> {
-        if self.rows == 0 {
-            return None;
-        }
-        let arrays = self.columns.iter_mut().map(Column::finish).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options);
-        (self.rows, self.bytes) = (0, 0);
-        Some(batch.expect("the schema was made of the same columns"))
+        self.filling.batch(|| self.columns.iter_mut().map(Column::finish).collect())
     }
 
     fn misfit(&self, column: usize, wrong: Wrong) -> Error {
-        let (name, place) = (self.schema.field(column).name(), &self.place);
+        let (name, place) = (self.filling.schema.field(column).name(), &self.place);
         let is_temporal = self.columns[column].is_temporal();
         let said = match wrong {
             Wrong::Malformed => {
@@ -209,43 +147,6 @@ impl Decoder {
     }
 }
 
-impl Builder {
-    fn new(wire: Wire) -> Builder {
-        let data_type = wire.data_type();
-        match wire {
-            Wire::Bool => Builder::Boolean(BooleanBuilder::new()),
-            Wire::Int2 => Builder::Int16(Int16Builder::new()),
-            Wire::Int4 => Builder::Int32(Int32Builder::new()),
-            Wire::Int8 => Builder::Int64(Int64Builder::new()),
-            Wire::Oid => Builder::UInt32(UInt32Builder::new()),
-            Wire::Xid8 => Builder::UInt64(UInt64Builder::new()),
-            Wire::Float4 => Builder::Float32(Float32Builder::new()),
-            Wire::Float8 => Builder::Float64(Float64Builder::new()),
-            Wire::Numeric { scale, .. } if data_type.primitive_width() == Some(16) => {
-                Builder::Decimal128(Decimal128Builder::new().with_data_type(data_type), scale)
-            }
-            Wire::Numeric { scale, .. } => {
-                Builder::Decimal256(Decimal256Builder::new().with_data_type(data_type), scale)
-            }
-            Wire::Bytea => Builder::Binary(BinaryViewBuilder::new()),
-            Wire::Date => Builder::Date(Date32Builder::new()),
-            Wire::Time => Builder::Time(Time64MicrosecondBuilder::new()),
-            Wire::Timestamp | Wire::TimestampTz => {
-                Builder::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type))
-            }
-            Wire::Interval => Builder::Interval(IntervalMonthDayNanoBuilder::new()),
-            Wire::Text
-            | Wire::Byte
-            | Wire::Jsonb
-            | Wire::Uuid
-            | Wire::TimeTz
-            | Wire::Inet
-            | Wire::MacAddr
-            | Wire::Bits => Builder::Text(StringViewBuilder::new()),
-        }
-    }
-}
-
 impl Column {
     fn null(&mut self) {
         match &mut self.lists {
@@ -258,11 +159,11 @@ impl Column {
     }
 
     fn null_value(&mut self) {
-        with!(&mut self.builder, |builder| builder.append_null());
+        self.builder.null();
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let values: ArrayRef = with!(&mut self.builder, |builder| Arc::new(builder.finish()));
+        let values = self.builder.finish();
         let Some(lists) = self.lists.as_mut().map(std::mem::take) else { return values };
         let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
         let offsets = OffsetBuffer::from_lengths(lists.lengths);
@@ -329,6 +230,9 @@ impl Column {
             Builder::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(field)?)),
             Builder::Timestamp(builder) => builder.append_value(timestamp(fixed(field)?)?),
             Builder::Interval(builder) => builder.append_value(interval(field)?),
+            Builder::Int8(_) | Builder::UInt8(_) | Builder::UInt16(_) => {
+                return Err(Wrong::Malformed);
+            }
             Builder::Text(builder) => match self.wire {
                 Wire::Text => builder.append_value(text(field)?),
                 Wire::Jsonb => match field {

@@ -11,12 +11,12 @@ mod stream;
 mod wire;
 
 use self::definition::Definition;
-pub(super) use self::session::Cancel;
 use self::session::Session;
 pub(super) use self::stream::Scan;
 use super::error::Error;
 use super::reader::Settings;
 use super::restriction::Restriction;
+use crate::domain::sync::Model;
 
 /// Has the server plan the model's query.
 ///
@@ -24,14 +24,14 @@ use super::restriction::Restriction;
 /// The server is not there, or refuses the query.
 pub(super) async fn plan(
     definition: &Definition,
-    sql: &str,
+    model: &Model,
     restriction: Option<&Restriction>,
     place: &str,
     settings: &Settings,
 ) -> Result<Scan, Error> {
     let session = Session::open(definition, &settings.name, &settings.cancels).await?;
-    let mut scan = Scan::plan(session, sql, place, definition.is_infinity_null).await?;
-    if let Some(restriction) = restriction.filter(|it| it.fits(scan.schema())) {
+    let mut scan = Scan::plan(session, &model.sql, place, definition.is_infinity_null).await?;
+    if let Some(restriction) = restriction {
         scan.restrict(restriction);
     }
     Ok(scan)

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::definition::{Definition, Password};
+use crate::source::remote::{Password, Remote};
 
 /// The password for a database, where the file has one.
 ///
 /// # Errors
 /// Others than its owner may read the file; what to do.
-pub fn look_up(definition: &Definition) -> Result<Option<Password>, String> {
+pub fn look_up(remote: &Remote) -> Result<Option<Password>, String> {
     let Some(path) = place() else { return Ok(None) };
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
     check_mode(&path)?;
-    Ok(find(&text, definition).map(|password| Password::new(password.into())))
+    Ok(find(&text, remote).map(|password| Password::new(password.into())))
 }
 
 fn place() -> Option<PathBuf> {
@@ -36,10 +36,10 @@ fn check_mode(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn find(text: &str, definition: &Definition) -> Option<String> {
-    let host = if definition.is_socket() { "localhost" } else { &definition.host };
-    let port = definition.port.to_string();
-    let asked = [host, &port, &definition.database, &definition.user];
+fn find(text: &str, remote: &Remote) -> Option<String> {
+    let host = if remote.is_socket() { "localhost" } else { &remote.host };
+    let port = remote.port.to_string();
+    let asked = [host, &port, &remote.database, &remote.user];
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let fields = fields(line);
         let (password, known) = fields.split_last().filter(|(_, known)| known.len() == 4)?;
@@ -65,8 +65,8 @@ fn fields(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::example;
     use super::*;
+    use crate::source::remote::example;
 
     #[test]
     fn the_first_line_that_fits_has_the_password() {
@@ -75,7 +75,7 @@ mod tests {
                     *:*:shop:reader:a\\:b\\\\c\n\
                     db.internal:5432:shop:reader:later\n";
         assert_eq!(find(text, &example()).as_deref(), Some("a:b\\c"));
-        let socket = Definition { host: "/run".into(), ..example() };
+        let socket = Remote { host: "/run".into(), ..example() };
         let text = "db.internal:*:*:*:no\nlocalhost:5432:*:*:yes\nbroken";
         assert_eq!(find(text, &socket).as_deref(), Some("yes"));
         assert_eq!(find("", &socket), None);

@@ -14,11 +14,12 @@ use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::{CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::definition::{Definition, Tls};
+use super::definition::Definition;
 use super::{error, passfile};
 use crate::shutdown::blocking;
 use crate::source::cancel::{CancelOnDrop, Cancels};
 use crate::source::error::Error;
+use crate::source::remote::Tls;
 use crate::source::tls;
 
 /// A session in its transaction.
@@ -43,14 +44,14 @@ enum Greeting {
 }
 
 /// The question to end a query.
-pub struct Cancel {
+struct Cancel {
     token: CancelToken,
     greeting: Greeting,
 }
 
 impl Cancel {
     /// Sends it, over a connection of its own. Whether the query ended is not said.
-    pub async fn send(self) {
+    async fn send(self) {
         let sent = match self.greeting {
             Greeting::Plain => self.token.cancel_query(NoTls).await,
             Greeting::Encrypted(tls) => self.token.cancel_query(tls).await,
@@ -58,12 +59,6 @@ impl Cancel {
         if let Err(error) = sent {
             tracing::debug!(%error, "a query could not be cancelled; its connection is closed");
         }
-    }
-}
-
-impl fmt::Debug for Cancel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cancel")
     }
 }
 
@@ -107,13 +102,13 @@ impl Session {
         name: &str,
         cancels: &Cancels,
     ) -> Result<Session, Error> {
-        let place = definition.place();
+        let place = definition.remote.place();
         let opening = Session::begin(definition, name, cancels, &place);
-        match timeout(definition.connect_timeout, opening).await {
+        match timeout(definition.remote.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::Missing(format!(
                 "{place} did not answer within {:?}; check that the server is up, or raise `connect_timeout`",
-                definition.connect_timeout
+                definition.remote.connect_timeout
             ))),
         }
     }
@@ -126,7 +121,7 @@ impl Session {
     ) -> Result<Session, Error> {
         let config = config(definition, name).map_err(|why| unusable(place, &why))?;
         let failed = |failure: Failure| error::connecting(&failure, place);
-        let (client, link, greeting, version) = match &definition.tls {
+        let (client, link, greeting, version) = match &definition.remote.tls {
             Tls::Off => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
                 let version = connection.parameter("server_version").unwrap_or("").to_owned();
@@ -145,8 +140,8 @@ impl Session {
         let mut session = Session {
             client,
             link,
-            cancel: cancels.on_drop(cancel),
-            idle_timeout: definition.idle_timeout,
+            cancel: cancels.on_drop(cancel.send()),
+            idle_timeout: definition.remote.idle_timeout,
             server_version: version,
         };
         let planned = |failure: Failure| error::planning(&failure, place);
@@ -256,28 +251,28 @@ fn unusable(place: &str, why: &str) -> Error {
 fn config(definition: &Definition, name: &str) -> Result<Config, String> {
     const KEEPALIVE: Duration = Duration::from_secs(30);
     let mut config = Config::new();
-    match definition.is_socket() {
-        true => config.host_path(&definition.host),
-        false => config.host(definition.host.trim_matches(['[', ']'])),
+    match definition.remote.is_socket() {
+        true => config.host_path(&definition.remote.host),
+        false => config.host(definition.remote.host.trim_matches(['[', ']'])),
     };
     config
-        .port(definition.port)
-        .dbname(&definition.database)
-        .user(&definition.user)
+        .port(definition.remote.port)
+        .dbname(&definition.remote.database)
+        .user(&definition.remote.user)
         .application_name(name)
-        .connect_timeout(definition.connect_timeout)
+        .connect_timeout(definition.remote.connect_timeout)
         .keepalives_idle(KEEPALIVE)
         .keepalives_interval(KEEPALIVE / 3)
         .keepalives_retries(3)
         .tcp_user_timeout(2 * KEEPALIVE);
-    let password = match &definition.password {
+    let password = match &definition.remote.password {
         Some(password) => Some(password.clone()),
-        None => blocking(|| passfile::look_up(definition))?,
+        None => blocking(|| passfile::look_up(&definition.remote))?,
     };
     if let Some(password) = password {
         config.password(password.expose());
     }
-    match &definition.tls {
+    match &definition.remote.tls {
         Tls::Off => {
             config.ssl_mode(SslMode::Disable).channel_binding(ChannelBinding::Disable);
         }
@@ -299,7 +294,8 @@ fn beginning(definition: &Definition) -> String {
         sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
     }
     let security = if definition.applies_row_security { "on" } else { "off" };
-    let timeout = definition.statement_timeout.map(|timeout| timeout.as_millis().to_string());
+    let timeout =
+        definition.remote.statement_timeout.map(|timeout| timeout.as_millis().to_string());
     let ours = [
         ("statement_timeout", timeout.as_deref()),
         ("lock_timeout", Some("30s")),
@@ -313,7 +309,8 @@ fn beginning(definition: &Definition) -> String {
         ("row_security", Some(security)),
     ];
     let ours = ours.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-    let theirs = definition.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let theirs =
+        definition.remote.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in theirs.chain(ours) {
         sql += &format!("SELECT set_config({}, {}, true);\n", literal(name), literal(value));
     }
@@ -337,11 +334,8 @@ mod tests {
 
     #[test]
     fn what_the_source_sets_comes_before_what_is_ours_and_is_quoted() {
-        let definition = Definition {
-            role: Some("re\"porting".into()),
-            settings: vec![("search_path".into(), "a', \\b".into())],
-            ..example()
-        };
+        let mut definition = Definition { role: Some("re\"porting".into()), ..example() };
+        definition.remote.settings = vec![("search_path".into(), "a', \\b".into())];
         let sql = beginning(&definition);
         let at = |words: &str| sql.find(words).unwrap_or_else(|| panic!("no {words} in {sql}"));
         assert!(at("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") == 0);

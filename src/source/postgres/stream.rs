@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::TryStreamExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::decode::Decoder;
@@ -17,9 +18,10 @@ use super::frames::{self, Frames, Wrong};
 use super::session::{Session, identifier, literal};
 use super::wire::{self, Asked};
 use crate::points::is_planted;
-use crate::source::database::trimmed;
+use crate::source::database::{self, send};
 use crate::source::error::Error;
 use crate::source::restriction::Restriction;
+use crate::source::trimmed::{Dialect, trimmed};
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub struct Scan {
@@ -37,6 +39,22 @@ pub struct Scan {
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scan of {}", self.place)
+    }
+}
+
+impl database::Scan for Scan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn read(
+        self: Arc<Self>,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+        most_rows: usize,
+        batches: mpsc::Sender<RecordBatch>,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(self.answer(columns, schema, most_rows, batches))
     }
 }
 
@@ -96,7 +114,7 @@ impl Scan {
             columns.push(asked);
         }
         // As a table it can be nothing but one query; nothing of this is executed.
-        let sql = trimmed(sql);
+        let sql = trimmed(sql, Dialect::Postgres);
         let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
         session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
         Ok(Scan {
@@ -110,17 +128,14 @@ impl Scan {
         })
     }
 
-    /// Asks for no more than the restriction, which fits, lets through.
+    /// Asks for no more than the restriction lets through, where it fits.
     pub fn restrict(&mut self, restriction: &Restriction) {
-        self.predicate = Some(restriction.sql(identifier, literal));
+        let timestamp = |said: &str| format!("TIMESTAMPTZ '{said}'");
+        let sql = || restriction.sql(identifier, literal, timestamp);
+        self.predicate = restriction.fits(&self.schema).then(sql);
     }
 
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// Sends the answer in batches of these columns, and returns when the server has said that it is whole.
-    pub async fn read(
+    async fn answer(
         self: Arc<Self>,
         columns: Vec<usize>,
         schema: SchemaRef,
@@ -152,10 +167,10 @@ impl Scan {
                 Untaken::Stream(wrong) => self.damaged(wrong),
             })?;
             if decoder.is_full() {
-                send(&mut decoder, &batches).await;
+                send(decoder.batch(), &batches).await;
             }
         }
-        send(&mut decoder, &batches).await;
+        send(decoder.batch(), &batches).await;
         if is_planted("copy_end_believed") {
             return Ok(());
         }
@@ -203,17 +218,6 @@ impl Scan {
         format!(
             "COPY (SELECT {list} FROM (\n{sql}\n) AS counterflow_model{condition}) TO STDOUT (FORMAT binary)"
         )
-    }
-}
-
-/// Sends the batch and waits until it was taken: as long as the destination holds the reader back, nothing is asked of the
-/// server, and its silence is not counted.
-/// Nobody may be left to take it: then the stream is gone, and this is never polled again.
-async fn send(decoder: &mut Decoder, batches: &mpsc::Sender<RecordBatch>) {
-    if let Some(batch) = decoder.batch() {
-        let _ = batches.send(batch).await;
-        // The line has one place.
-        let _ = batches.reserve().await;
     }
 }
 

@@ -1,19 +1,20 @@
 //! What a model may not be, and what may not be read, each by name.
 
-use super::{reads, workspace};
+use crate::servers::Database as _;
 use crate::servers::postgres::Postgres;
+use crate::shared::{reads, workspace};
 use crate::support::oracle::Oracle;
 use crate::support::people::CANARY;
 
 pub fn refused(server: &Postgres) {
     let oracle = Oracle::start(&["id"]);
-    let database = server.database(
+    let database = server.new_database(
         "CREATE TABLE t (id int PRIMARY KEY, secret text); CREATE SEQUENCE s; CREATE TABLE p (id int);
          CREATE TABLE hidden (id int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
          CREATE ROLE guest NOLOGIN; GRANT SELECT ON hidden TO guest;
          INSERT INTO hidden VALUES (1); CREATE POLICY none ON hidden USING (false)",
     );
-    database.psql(&format!("INSERT INTO t VALUES (1, '{CANARY}')"));
+    database.ask(&format!("INSERT INTO t VALUES (1, '{CANARY}')"));
     for (sql, words) in [
         ("SELECT 1 AS id; SELECT 2 AS id", &["several statements"][..]),
         ("SELECT 1 AS id; DROP TABLE p", &["several statements"]),
@@ -45,7 +46,7 @@ pub fn refused(server: &Postgres) {
             assert!(refused.printed().contains(&word), "{sql}: no `{word}`\n{}", refused.printed());
         }
     }
-    assert_eq!(database.psql("SELECT count(*) FROM p"), "0");
+    assert_eq!(database.ask("SELECT count(*) FROM p"), "0");
     let sql = "SELECT id FROM hidden";
     let as_guest = |more: &str| database.source_at(server.port, &format!(", role: guest{more}"));
     let workspace = workspace(&oracle, &as_guest(""), sql);

@@ -1,19 +1,12 @@
 //! Values: what the server holds is what is said of it in JSON.
 
-use std::sync::Arc;
-use std::time::Duration;
+use counterflow::source::Error;
+use counterflow::source::definition::Access;
+use counterflow::source::postgres::definition::Definition;
 
-use counterflow::domain::column::Column;
-use counterflow::domain::render::render;
-use counterflow::domain::sync::{Model, Reads};
-use counterflow::source::definition::{Access, Definition};
-use counterflow::source::postgres::definition as postgres;
-use counterflow::source::{Error, Pins, Reader, Selection, Settings};
-use futures::StreamExt as _;
-
+use crate::reading::{read_from, remote};
 use crate::servers::postgres::{Database, Postgres};
 
-/// The answer to the SQL, each value as JSON; and that its end is proven.
 fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
     read_with(database, sql, |_| ())
 }
@@ -21,65 +14,20 @@ fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
 fn read_with(
     database: &Database<'_>,
     sql: &str,
-    change: impl FnOnce(&mut postgres::Definition),
+    change: impl FnOnce(&mut Definition),
 ) -> Result<Vec<Vec<String>>, Error> {
-    let mut definition = postgres::Definition {
-        host: "127.0.0.1".into(),
-        port: database.server.port,
-        database: database.name.clone(),
-        user: "postgres".into(),
-        password: None,
-        tls: postgres::Tls::Off,
-        connect_timeout: Duration::from_secs(10),
-        statement_timeout: None,
-        idle_timeout: Duration::from_secs(30),
+    let mut definition = Definition {
+        remote: remote(database.server.port, &database.name, "postgres"),
         applies_row_security: false,
         role: None,
-        settings: Vec::new(),
         is_infinity_null: false,
-        written: None,
     };
     change(&mut definition);
-    let source = Definition { name: "app".into(), access: Access::Postgres(Box::new(definition)) };
-    let reader = Reader::new(vec![Arc::new(source)], Settings::new(2, 64 << 20, 64 << 20));
-    let model = Model {
-        name: "m".into(),
-        reads: Reads::One("app".into()),
-        sql: sql.into(),
-        primary_key: vec!["id".into()],
-        cursor: None,
-    };
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await?;
-        assert!(!reading.facts.can_prove_unchanged && reading.facts.files.is_empty());
-        let mut rows = Vec::new();
-        for stream in &mut reading.partitions {
-            while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(|error| Error::of_stream(&error, "m"))?;
-                let columns: Vec<_> =
-                    batch.columns().iter().map(|it| Column::new(it).expect("known")).collect();
-                rows.extend((0..batch.num_rows()).map(|row| {
-                    let said = |column: &Column<'_>| {
-                        let mut out = Vec::new();
-                        let said = render(column.value(row), &mut out);
-                        said.map_or_else(|why| why.to_string(), |()| text(out))
-                    };
-                    columns.iter().map(said).collect()
-                }));
-            }
-        }
-        reading.proof.verify().await.expect("the answer was read to its end");
-        Ok(rows)
-    })
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("JSON is UTF-8")
+    read_from(Access::Postgres(Box::new(definition)), sql)
 }
 
 pub fn every_type(server: &Postgres) {
-    let database = server.database(
+    let database = server.new_database(
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN cents AS numeric(12,3);
          CREATE DOMAIN feeling AS mood; CREATE TYPE pair AS (a int, b text)",
     );
@@ -168,7 +116,7 @@ pub fn every_type(server: &Postgres) {
 }
 
 pub fn numbers(server: &Postgres) {
-    let database = server.database("SELECT 1");
+    let database = server.new_database("SELECT 1");
     let sql = "WITH n AS (SELECT setseed(0.25)), t AS (
             SELECT g, ((random() - 0.5) * power(10, (g % 40) - 20))::numeric AS x FROM n, generate_series(1, 3000) g)
         SELECT g AS id, x, x::text AS said, round(x, 6)::numeric(38,6) AS y, round(x, 6)::numeric(38,6)::text AS too,
@@ -191,7 +139,7 @@ pub fn numbers(server: &Postgres) {
 }
 
 pub fn misfits(server: &Postgres) {
-    let database = server.database("SELECT 1");
+    let database = server.new_database("SELECT 1");
     for (sql, words) in [
         ("'infinity'::date", ["`infinity`", "`infinity: as_null`"]),
         ("'-infinity'::timestamptz", ["`infinity`", "nullif"]),

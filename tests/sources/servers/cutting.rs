@@ -1,11 +1,19 @@
-//! What stands before a PostgreSQL server and breaks the answer to a COPY, at a place of the scenario's choice.
+//! What stands before a server and breaks its answer, at a place of the scenario's choice.
 //!
-//! Connections that copy nothing pass as they are. It knows where messages begin, and nothing of what they say.
+//! Of PostgreSQL only the answer to a COPY is broken: it knows where messages begin, and nothing of what they say. Of MySQL it is
+//! all that the server says on a connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Postgres,
+    MySql,
+}
 
 /// What is done to the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,7 @@ struct Seen {
 
 impl Cutting {
     /// Before the server at `port`.
-    pub fn start(server: u16, breaks: Breaks) -> Cutting {
+    pub fn start(protocol: Protocol, server: u16, breaks: Breaks) -> Cutting {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let seen = Arc::new(Seen::default());
@@ -45,7 +53,7 @@ impl Cutting {
                 let (from_client, to_server) = (clone(&client), clone(&server));
                 std::thread::spawn(move || pass(from_client, to_server));
                 let told = Arc::clone(&told);
-                std::thread::spawn(move || answer(server, client, breaks, &told));
+                std::thread::spawn(move || answer(protocol, server, client, breaks, &told));
             }
         });
         Cutting { port, seen }
@@ -72,7 +80,13 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
 }
 
 /// Message by message, as the server sends them.
-fn answer(mut server: TcpStream, mut client: TcpStream, breaks: Breaks, seen: &Seen) {
+fn answer(
+    protocol: Protocol,
+    mut server: TcpStream,
+    mut client: TcpStream,
+    breaks: Breaks,
+    seen: &Seen,
+) {
     let mut passed = 0;
     let end = |client: &TcpStream, server: &TcpStream| {
         seen.broken.fetch_add(1, Ordering::SeqCst);
@@ -80,19 +94,11 @@ fn answer(mut server: TcpStream, mut client: TcpStream, breaks: Breaks, seen: &S
         let _ = server.shutdown(Shutdown::Both);
     };
     loop {
-        let mut head = [0; 5];
-        if server.read_exact(&mut head).is_err() {
+        let Some(message) = message(protocol, &mut server) else {
             let _ = client.shutdown(Shutdown::Both);
             return;
-        }
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        let mut message = head.to_vec();
-        message.resize(length + 1, 0);
-        if server.read_exact(&mut message[5..]).is_err() {
-            let _ = client.shutdown(Shutdown::Both);
-            return;
-        }
-        let is_data = head[0] == b'd';
+        };
+        let is_data = protocol == Protocol::MySql || message[0] == b'd';
         if is_data && breaks == Breaks::Trailer && message[5..] == [0xff, 0xff] {
             seen.broken.fetch_add(1, Ordering::SeqCst);
             continue;
@@ -110,8 +116,26 @@ fn answer(mut server: TcpStream, mut client: TcpStream, breaks: Breaks, seen: &S
         if client.write_all(&message).is_err() {
             return;
         }
-        if head[0] == b'c' && breaks == Breaks::BehindCopyDone {
+        if message[0] == b'c' && breaks == Breaks::BehindCopyDone {
             return end(&client, &server);
         }
     }
+}
+
+/// What is passed on at once.
+fn message(protocol: Protocol, server: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message = vec![0; 4096];
+    match protocol {
+        Protocol::MySql => {
+            let count = server.read(&mut message).ok().filter(|count| *count > 0)?;
+            message.truncate(count);
+        }
+        Protocol::Postgres => {
+            server.read_exact(&mut message[..5]).ok()?;
+            let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+            message.resize(length as usize + 1, 0);
+            server.read_exact(&mut message[5..]).ok()?;
+        }
+    }
+    Some(message)
 }

@@ -1,12 +1,13 @@
 //! A PostgreSQL server: over TCP without a password, for `scram_user` over TLS with one.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::process::{self, Server};
+use super::Words;
+use super::cutting::Protocol;
+use super::process::{self, Server, free_port, write};
 use crate::support::certificates::{Authority, Good};
 use crate::support::{SOON, TOKEN};
 
@@ -95,18 +96,12 @@ impl Postgres {
         }
     }
 
-    /// What the server has said.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         self.server.log()
     }
 
-    /// The folder of its Unix socket.
-    pub fn socket(&self) -> &Path {
-        self.server.folder()
-    }
-
-    /// A new database, in which these statements were made.
-    pub fn database(&self, sql: &str) -> Database<'_> {
+    /// As [`super::Server::database`].
+    pub fn new_database(&self, sql: &str) -> Database<'_> {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
         self.psql(&name, sql);
@@ -130,29 +125,72 @@ impl Postgres {
     }
 }
 
-impl Database<'_> {
+impl super::Server for Postgres {
+    fn words(&self) -> &'static Words {
+        &WORDS
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn database<'s>(&'s self, sql: &str) -> Box<dyn super::Database + 's> {
+        Box::new(self.new_database(sql))
+    }
+
+    fn count_cancels(&self) -> usize {
+        self.log().matches("canceling statement due to user request").count()
+    }
+}
+
+const WORDS: Words = Words {
+    protocol: Protocol::Postgres,
+    series: |first, last| format!("generate_series({first}, {last}) AS t (g)"),
+    sleep: |seconds| format!("pg_sleep({seconds})::text"),
+    long: "SELECT count(*) AS id FROM generate_series(1, 1000000000000) g",
+    ended: &["57P01", "went down"],
+    too_long: "57014",
+    timestamps: ["timestamptz", "timestamp"],
+};
+
+impl super::Database for Database<'_> {
     #[track_caller]
-    pub fn psql(&self, sql: &str) -> String {
+    fn ask(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql)
     }
 
-    /// The source of a config that reads it, over this port.
-    pub fn source_at(&self, port: u16, more: &str) -> String {
+    fn source_at(&self, port: u16, more: &str) -> String {
         let name = &self.name;
         format!(
             "lake: {{ postgres: {{ host: 127.0.0.1, port: {port}, database: {name}, user: postgres{more} }} }}"
         )
     }
 
-    pub fn source(&self) -> String {
+    fn source(&self) -> String {
         self.source_at(self.server.port, "")
     }
 
-    /// How many sessions our sync has open.
-    pub fn count_sessions(&self) -> usize {
+    fn socket_source(&self) -> String {
+        let folder = self.server.server.folder().display();
+        self.source_at(self.server.port, "").replace("127.0.0.1", &folder.to_string())
+    }
+
+    fn count_sessions(&self) -> usize {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND \
                    application_name LIKE 'counterflow%'";
-        self.psql(sql).parse().expect("it is a number")
+        self.ask(sql).parse().expect("it is a number")
+    }
+
+    fn count_active(&self) -> usize {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'";
+        self.ask(sql).parse().expect("it is a number")
+    }
+
+    fn end_sessions(&self) {
+        self.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'counterflow%'",
+        );
     }
 }
 
@@ -161,17 +199,4 @@ impl Drop for Database<'_> {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let _ = self.server.try_psql("postgres", &drop);
     }
-}
-
-fn write(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, text).expect("a file can be written");
-    let mode = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(path, mode).expect("it is ours");
-    process::give(path);
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
 }

@@ -1,5 +1,6 @@
 //! A server in a folder of its own. It ends with the value: told to by its process id, and killed where it does not heed that.
 
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,4 +89,17 @@ impl Drop for Server {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// A file that servers may have, and nobody else.
+pub fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file can be written");
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, mode).expect("it is ours");
+    give(path);
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
 }

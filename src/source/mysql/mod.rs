@@ -1,0 +1,43 @@
+//! MySQL and MariaDB: a model's SQL runs there as it stands, prepared, in a transaction that only reads, and its rows come by the
+//! binary protocol.
+//!
+//! The protocol is spoken here: the client of the registry believes certificates by rules of its own, rewrites SQL that holds a
+//! `:name`, and reads on when nobody wants rows any more.
+
+mod column;
+mod connection;
+mod decode;
+pub mod definition;
+mod error;
+mod fields;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod greeting;
+mod packets;
+mod session;
+mod stream;
+mod temporal;
+
+use self::definition::Definition;
+use self::session::Session;
+pub(super) use self::stream::Scan;
+use super::error::Error;
+use super::reader::Settings;
+use super::restriction::Restriction;
+use crate::domain::sync::Model;
+
+/// Has the server plan the model's query.
+///
+/// # Errors
+/// The server is not there, or refuses the query.
+pub(super) async fn plan(
+    definition: &Definition,
+    model: &Model,
+    restriction: Option<&Restriction>,
+    place: &str,
+    settings: &Settings,
+) -> Result<Scan, Error> {
+    let session = Session::open(definition, &settings.name, &settings.cancels).await?;
+    Scan::plan(session, definition, model, restriction, place).await
+}

@@ -1,0 +1,238 @@
+//! A session with a server: one transaction that only reads and sees one state of the database.
+//!
+//! Nothing is spawned: whoever waits for an answer drives the connection too. Not responsible for rows (`stream`). Invariant:
+//! no model is given to a server that has not said itself that the transaction only reads and that no answer is cut.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::definition::Definition;
+use super::error::{self, Failure};
+use super::greeting::enter;
+use crate::points::is_planted;
+use crate::shutdown::blocking;
+use crate::source::cancel::{CancelOnDrop, Cancels};
+use crate::source::error::Error;
+use crate::source::remote::{Remote, Tls};
+use crate::source::tls;
+
+/// A session in its transaction.
+pub struct Session {
+    pub connection: Connection,
+    cancel: CancelOnDrop,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+/// Whose variables a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    MySql,
+    MariaDb,
+}
+
+impl Session {
+    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends.
+    ///
+    /// # Errors
+    /// The server is not there, refuses, or does not keep to a transaction that only reads.
+    pub async fn open(
+        definition: &Definition,
+        name: &str,
+        cancels: &Cancels,
+    ) -> Result<Session, Error> {
+        let remote = &definition.remote;
+        let place = remote.place();
+        let opening = Box::pin(Session::begin(remote, name, cancels, &place));
+        match timeout(remote.connect_timeout, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Error::Missing(format!(
+                "{place} did not answer within {:?}; check that the server is up, or raise `connect_timeout`",
+                remote.connect_timeout
+            ))),
+        }
+    }
+
+    async fn begin(
+        remote: &Remote,
+        name: &str,
+        cancels: &Cancels,
+        place: &str,
+    ) -> Result<Session, Error> {
+        let tls = match &remote.tls {
+            Tls::Off => None,
+            Tls::On(trust) => match blocking(|| tls::client(trust)) {
+                Ok(client) => Some(Arc::new(client)),
+                Err(why) => {
+                    return Err(Error::Definition(format!("{place} cannot be asked: {why}")));
+                }
+            },
+        };
+        let entered = enter(remote, tls.clone(), name).await;
+        let packets = entered.map_err(|failure| error::connecting(&failure, place))?;
+        let mut connection = Connection::new(packets);
+        let planned = |failure: Failure| error::planning(&failure, place);
+        let asked = connection.ask("SELECT VERSION(), CONNECTION_ID()").await.map_err(planned)?;
+        let word = |at: usize| asked.0.first().and_then(|row| row.get(at)?.clone());
+        let family = match word(0).is_some_and(|it| it.to_ascii_lowercase().contains("mariadb")) {
+            true => Family::MariaDb,
+            false => Family::MySql,
+        };
+        // What the greeting says may be a proxy's.
+        let id = word(1).and_then(|id| id.parse::<u64>().ok());
+        let id = id.ok_or_else(|| planned(Failure::Malformed))?;
+        let cancel = cancels.on_drop(end(remote.clone(), tls, id));
+        for statement in beginning(remote, family) {
+            connection.ask(&statement).await.map_err(planned)?;
+        }
+        const START: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+        let (_, begun) = connection.ask(START).await.map_err(planned)?;
+        check(&mut connection, family, place, begun.only_reads()).await?;
+        Ok(Session { connection, cancel })
+    }
+
+    /// The end of a session that has nothing to end any more.
+    pub async fn close(self) {
+        self.cancel.disarm();
+        self.connection.leave().await;
+    }
+}
+
+/// Asks the server to end what the session of this number asked, over a connection of its own.
+async fn end(remote: Remote, tls: Option<Arc<ClientConfig>>, id: u64) {
+    let asked = async {
+        let packets = enter(&remote, tls, "counterflow").await?;
+        let mut connection = Connection::new(packets);
+        connection.ask(&format!("KILL QUERY {id}")).await?;
+        connection.leave().await;
+        Ok::<(), Failure>(())
+    };
+    if let Err(failure) = asked.await {
+        tracing::debug!(?failure, "a query could not be cancelled; its connection is closed");
+    }
+}
+
+/// What holds in the session: the settings of the source, then ours.
+fn beginning(remote: &Remote, family: Family) -> Vec<String> {
+    let mut said = vec!["SET NAMES utf8mb4".to_owned()];
+    let of_source = remote.settings.iter();
+    said.extend(of_source.map(|(name, value)| format!("SET SESSION {name} = {}", literal(value))));
+    said.push(
+        "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES')"
+            .to_owned(),
+    );
+    // An answer of millions of rows may be held back for long by its destination.
+    let mut ours =
+        "SET SESSION time_zone = '+00:00', net_write_timeout = 86400, wait_timeout = 3600, \
+                    lock_wait_timeout = 30, max_error_count = 65535"
+            .to_owned();
+    if !is_planted("limit_select_left") {
+        ours += ", sql_select_limit = 18446744073709551615";
+    }
+    if family == Family::MariaDb {
+        ours += ", idle_transaction_timeout = 3600, idle_readonly_transaction_timeout = 3600";
+    }
+    if let Some(time) = remote.statement_timeout {
+        ours += &limit(time, family);
+    }
+    said.push(ours);
+    // Of the session too: a statement that commits by itself would end the transaction's own.
+    said.push("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY".to_owned());
+    said
+}
+
+fn limit(time: Duration, family: Family) -> String {
+    match family {
+        Family::MySql => format!(", max_execution_time = {}", time.as_millis().max(1)),
+        Family::MariaDb => {
+            format!(", max_statement_time = {}.{:06}", time.as_secs(), time.subsec_micros())
+        }
+    }
+}
+
+/// A name in SQL.
+pub fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Numbers as they are; text in a form that no mode of SQL reads otherwise.
+pub fn literal(value: &str) -> String {
+    if value.parse::<i64>().is_ok() {
+        return value.to_owned();
+    }
+    let mut out = "_utf8mb4 X'".to_owned();
+    for byte in value.bytes() {
+        write!(out, "{byte:02X}").expect("a String takes every write");
+    }
+    out.push('\'');
+    out
+}
+
+/// Has the server say how the session is.
+async fn check(
+    connection: &mut Connection,
+    family: Family,
+    place: &str,
+    only_reads: bool,
+) -> Result<(), Error> {
+    let prefix = match family {
+        Family::MySql => "transaction",
+        Family::MariaDb => "tx",
+    };
+    let asked = format!(
+        "SELECT @@SESSION.{prefix}_read_only, @@SESSION.{prefix}_isolation, @@SESSION.time_zone, @@SESSION.sql_select_limit"
+    );
+    let asked = connection.ask(&asked).await;
+    let (rows, _) = asked.map_err(|failure| error::planning(&failure, place))?;
+    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let word = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
+    if !only_reads || word(0) != "1" || word(1) != "REPEATABLE-READ" || word(2) != "+00:00" {
+        return Err(Error::Definition(format!(
+            "{place} does not keep to a transaction that only reads, as a proxy that hands out statements does not; name the \
+             server itself"
+        )));
+    }
+    if word(3) != "18446744073709551615" && !is_planted("limit_select_left") {
+        return Err(Error::Definition(format!(
+            "{place} keeps a `sql_select_limit`, which would cut answers; remove it from the server or the proxy before it"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::remote::example;
+
+    #[test]
+    fn what_the_source_sets_comes_before_what_is_ours_and_cannot_leave_its_place() {
+        let mut remote = example();
+        remote.settings = vec![
+            ("sql_mode".into(), "ANSI', x = '".into()),
+            ("group_concat_max_len".into(), "1000".into()),
+        ];
+        remote.statement_timeout = Some(Duration::from_millis(1_500));
+        let said = beginning(&remote, Family::MariaDb);
+        let at = |words: &str| {
+            said.iter().position(|it| it.contains(words)).unwrap_or_else(|| panic!("no {words}"))
+        };
+        assert!(at("sql_mode = _utf8mb4 X'414E5349272C2078203D2027'") < at("STRICT_ALL_TABLES"));
+        assert!(at("group_concat_max_len = 1000") < at("sql_select_limit = 18446744073709551615"));
+        assert!(at("max_statement_time = 1.500000") < at("READ ONLY"));
+        let said = beginning(&remote, Family::MySql).join("; ");
+        assert!(said.contains("max_execution_time = 1500") && !said.contains("idle_"), "{said}");
+        remote.statement_timeout = None;
+        assert!(!beginning(&remote, Family::MySql).join("; ").contains("max_execution_time"));
+    }
+}

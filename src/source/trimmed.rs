@@ -1,0 +1,173 @@
+//! The SQL of a database without what may stand behind a statement: semicolons, comments and white space.
+//!
+//! Not responsible for what the SQL says: the server alone knows its own. Whoever takes something away here that belongs to a
+//! statement, or leaves something that does not, gets an error of syntax from the server.
+
+/// Whose SQL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Postgres,
+    MySql,
+}
+
+pub(super) fn trimmed(sql: &str, dialect: Dialect) -> &str {
+    let token = match dialect {
+        Dialect::Postgres => token,
+        Dialect::MySql => token_of_mysql,
+    };
+    let (mut at, mut end) = (0, 0);
+    while at < sql.len() {
+        let (length, is_of_it) = token(&sql[at..]);
+        at += length;
+        if is_of_it {
+            end = at;
+        }
+    }
+    &sql[..end]
+}
+
+/// How long the first token is of SQL that is not empty, and whether it belongs to a statement.
+fn token(sql: &str) -> (usize, bool) {
+    let first = sql.chars().next().expect("it is not empty");
+    let until = |closing: &str, from: usize| {
+        sql[from..].find(closing).map_or(sql.len(), |at| from + at + closing.len())
+    };
+    match first {
+        ';' => (1, false),
+        _ if first.is_whitespace() => (first.len_utf8(), false),
+        '-' if sql.starts_with("--") => {
+            // A carriage return ends it too, and what follows is SQL again.
+            (sql.find(['\n', '\r']).map_or(sql.len(), |at| at + 1), false)
+        }
+        '/' if sql.starts_with("/*") => (comment(sql), false),
+        '"' => (until("\"", 1), true),
+        '\'' => (until("'", 1), true),
+        '$' => {
+            let is_of_tag = |c: char| c.is_alphanumeric() || c == '_';
+            let tag = 1 + sql[1..].find(|c| !is_of_tag(c)).unwrap_or(sql.len() - 1);
+            let is_tag =
+                sql[tag..].starts_with('$') && !sql[1..].starts_with(|c: char| c.is_ascii_digit());
+            match is_tag {
+                true => (until(&sql[..=tag], tag + 1), true),
+                false => (1, true),
+            }
+        }
+        _ if first.is_alphanumeric() || first == '_' => {
+            let is_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            let length = sql.find(|c| !is_of_word(c)).unwrap_or(sql.len());
+            match sql[..length].eq_ignore_ascii_case("e") && sql[length..].starts_with('\'') {
+                true => (escaped(sql, length + 1, '\''), true),
+                false => (length, true),
+            }
+        }
+        _ => (first.len_utf8(), true),
+    }
+}
+
+/// Where a comment ends, which may hold others.
+fn comment(sql: &str) -> usize {
+    let (mut depth, mut at) = (1, 2);
+    while depth > 0 && at < sql.len() {
+        let rest = &sql.as_bytes()[at..];
+        if rest.starts_with(b"/*") {
+            (depth, at) = (depth + 1, at + 2);
+        } else if rest.starts_with(b"*/") {
+            (depth, at) = (depth - 1, at + 2);
+        } else {
+            at += 1;
+        }
+    }
+    at
+}
+
+/// Where text ends in which a backslash escapes the next letter.
+fn escaped(sql: &str, from: usize, quote: char) -> usize {
+    let mut letters = sql[from..].char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' => drop(letters.next()),
+            letter if letter == quote => return from + at + 1,
+            _ => {}
+        }
+    }
+    sql.len()
+}
+
+/// As [`token`]. Comments that begin with `!` or `M!` are SQL, and those with `+` are hints.
+fn token_of_mysql(sql: &str) -> (usize, bool) {
+    let first = sql.chars().next().expect("it is not empty");
+    let until = |closing: &str, from: usize| {
+        sql[from..].find(closing).map_or(sql.len(), |at| from + at + closing.len())
+    };
+    let is_comment = |sql: &str| {
+        let rest = sql.strip_prefix("--");
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| !c.is_whitespace() && !c.is_control()))
+    };
+    match first {
+        ';' => (1, false),
+        _ if first.is_whitespace() => (first.len_utf8(), false),
+        '#' => (until("\n", 1), false),
+        '-' if is_comment(sql) => (until("\n", 2), false),
+        '/' if sql.starts_with("/*") => {
+            let is_of_it = ["!", "M!", "+"].iter().any(|sign| sql[2..].starts_with(sign));
+            (until("*/", 2), is_of_it)
+        }
+        '`' => (until("`", 1), true),
+        '"' | '\'' => (escaped(sql, 1, first), true),
+        _ if first.is_alphanumeric() || first == '_' || first == '$' => {
+            let is_of_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            (sql.find(|c| !is_of_word(c)).unwrap_or(sql.len()), true)
+        }
+        _ => (first.len_utf8(), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_a_statement_is_cut_off_and_nothing_else() {
+        for (sql, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            ("SELECT 1; \n", "SELECT 1"),
+            ("SELECT 1 -- one;\n;; /* a /* b */ ; */", "SELECT 1"),
+            ("SELECT 1 -- one\rUNION SELECT 2;\r", "SELECT 1 -- one\rUNION SELECT 2"),
+            ("SELECT ';--'", "SELECT ';--'"),
+            ("SELECT 'it''s;';", "SELECT 'it''s;'"),
+            (r"SELECT E'\';' ;", r"SELECT E'\';'"),
+            (r"SELECT '\';", r"SELECT '\'"),
+            ("SELECT $a$;$$;--$a$;", "SELECT $a$;$$;--$a$"),
+            ("SELECT $$;--$$;", "SELECT $$;--$$"),
+            ("SELECT a$b$ FROM c; --$b$", "SELECT a$b$ FROM c"),
+            ("SELECT $1;", "SELECT $1"),
+            ("SELECT \";\"\"--\" ;", "SELECT \";\"\"--\""),
+            ("SELECT 1 - -1;", "SELECT 1 - -1"),
+            ("/* only */ -- this", ""),
+            ("SELECT 'ä;", "SELECT 'ä;"),
+            ("SELECT /* open ;", "SELECT"),
+        ] {
+            assert_eq!(trimmed(sql, Dialect::Postgres), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn mysql_has_comments_and_quotes_of_its_own() {
+        for (sql, expected) in [
+            ("SELECT 1; # one;", "SELECT 1"),
+            ("SELECT 1 -- one\n; -- two", "SELECT 1"),
+            ("SELECT 1 --2;", "SELECT 1 --2"),
+            ("SELECT 1 --", "SELECT 1"),
+            ("SELECT /* a /* b */ 1 /* open ;", "SELECT /* a /* b */ 1"),
+            ("SELECT 1 /*! , 2 */;", "SELECT 1 /*! , 2 */"),
+            ("SELECT 1 /*M! , 2 */;", "SELECT 1 /*M! , 2 */"),
+            (r"SELECT '\';' ;", r"SELECT '\';'"),
+            (r#"SELECT "\";--" ;"#, r#"SELECT "\";--""#),
+            ("SELECT `;#` ;", "SELECT `;#`"),
+            ("SELECT 'it''s;';", "SELECT 'it''s;'"),
+            ("# only this", ""),
+        ] {
+            assert_eq!(trimmed(sql, Dialect::MySql), expected, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a model may not be, and what may not be read, each by name.
+
+use crate::servers::Database as _;
+use crate::servers::mysql::MySql;
+use crate::shared::workspace;
+use crate::support::oracle::Oracle;
+use crate::support::people::CANARY;
+
+pub fn refused(server: &MySql) {
+    let oracle = Oracle::start(&["id"]);
+    let database = server.new_database(
+        "CREATE TABLE t (id INT PRIMARY KEY, secret TEXT, g GEOMETRY); CREATE SEQUENCE s; CREATE TABLE p (id INT);
+         CREATE FUNCTION writes() RETURNS INT BEGIN INSERT INTO p VALUES (1); RETURN 1; END",
+    );
+    database.ask(&format!("INSERT INTO t VALUES (1, '{CANARY}', NULL)"));
+    for (sql, words) in [
+        ("SELECT 1 AS id; SELECT 2 AS id", &["refused by the server", "1064"][..]),
+        ("SELECT 1 AS id; DROP TABLE p", &["1064", "one SELECT"]),
+        ("DROP TABLE p", &["is no SELECT"]),
+        ("SET @x = 1", &["is no SELECT"]),
+        ("SHOW TABLES", &["is no SELECT"]),
+        ("SELECT 1 AS id) AS t -- ", &["refused by the server", "1064"]),
+        ("SELECT ? AS id", &["the placeholder `?`"]),
+        ("SELECT 1 AS id, 2 AS id", &["two columns named `id`"]),
+        ("SELECT 1 AS id, 2 AS ID", &["two columns of one name"]),
+        ("SELECT 1 AS id, ''", &["without a name", "`AS`"]),
+        ("SELECT id, g FROM t", &["`g`, which is a geometry", "ST_AsGeoJSON"]),
+        ("INSERT INTO p VALUES (1)", &["may only read"]),
+        ("INSERT INTO p VALUES (1) RETURNING id", &["may only read"]),
+        ("DELETE FROM p RETURNING id", &["may only read"]),
+        ("SELECT id FROM t INTO OUTFILE '/tmp/canary'", &["may only read"]),
+        ("SELECT id FROM t FOR UPDATE", &["may only read", "FOR UPDATE"]),
+        ("SELECT nextval(s) AS id", &["may only read"]),
+        ("SELECT writes() AS id", &["may only read"]),
+        ("SELECT missing AS id FROM t", &["Unknown column", "1054"]),
+        ("SELECT id FROM missing", &["doesn't exist", "1146", "look at the right database"]),
+        ("SELECT 18446744073709551615 + id AS id FROM t", &["1690", "wider"]),
+        ("SELECT (SELECT 1 UNION SELECT 2) AS id", &["1242", "more than one row"]),
+        (" ; # nothing", &["has no SQL"]),
+    ] {
+        let workspace = workspace(&oracle, &database.source(), sql);
+        let refused = workspace.run(&["sync", "people"]);
+        assert_ne!(refused.code, Some(0), "{sql}: {}", refused.printed());
+        assert!(!refused.printed().contains(CANARY), "{sql}: {}", refused.printed());
+        for word in words {
+            assert!(refused.printed().contains(word), "{sql}: no `{word}`\n{}", refused.printed());
+        }
+    }
+    assert_eq!(database.ask("SELECT count(*) FROM p"), "0");
+    // Without a database the SQL names it.
+    let (port, name) = (server.port, &database.name);
+    let source = |more: &str| {
+        format!("lake: {{ mysql: {{ host: 127.0.0.1, port: {port}, user: app{more} }} }}")
+    };
+    let nowhere = workspace(&oracle, &source(""), "SELECT id FROM t");
+    nowhere.run(&["sync", "people"]).expect_code(2).expect_printed(&["1046", "`database`"]);
+    let named = workspace(&oracle, &source(""), &format!("SELECT id FROM {name}.t"));
+    named.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
+    let unknown = source(", settings: { no_such_setting: \"1\" }");
+    let unknown = workspace(&oracle, &unknown, &format!("SELECT id FROM {name}.t"));
+    unknown.run(&["sync", "people"]).expect_printed(&["no_such_setting", "1193", "`settings`"]);
+    let settings = source(
+        ", settings: { sql_mode: \"ANSI_QUOTES,NO_BACKSLASH_ESCAPES\", group_concat_max_len: \"4\" }",
+    );
+    let sql = format!("SELECT id, @@group_concat_max_len AS n, @@sql_mode AS b FROM {name}.t");
+    workspace(&oracle, &settings, &sql).sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
+    let modes = ["ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "STRICT_ALL_TABLES"];
+    let is_set = |record: &serde_json::Value| {
+        let said = record["b"].as_str().unwrap_or_default();
+        record["n"] == 4 && modes.iter().all(|mode| said.contains(mode))
+    };
+    assert!(oracle.table().values().any(is_set), "{:?}", oracle.table());
+}

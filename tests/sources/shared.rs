@@ -1,0 +1,74 @@
+//! What every kind of server must be able to do to us, and what we must do then.
+
+mod cursor;
+pub mod ends;
+mod rows;
+
+use std::time::{Duration, Instant};
+
+use crate::Scenario;
+use crate::servers::{Database, Server};
+use crate::support::SOON;
+use crate::support::oracle::Oracle;
+use crate::support::workspace::{Setup, Workspace};
+
+/// All, by name.
+pub const SCENARIOS: [Scenario<dyn Server>; 11] = [
+    ("a mirror follows the database and sends nothing twice", rows::mirror),
+    ("an empty answer is no accident twice", rows::empty),
+    ("a huge answer is read in bounded memory", rows::huge),
+    ("a run sees one state of the database", rows::one_state),
+    ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
+    ("a Unix socket is as good as an address", rows::socket),
+    ("an answer that is cut anywhere proves nothing", ends::cut),
+    ("a server that kills the query leaves the destination as it is", ends::killed),
+    ("a stop ends the query at the server", ends::cancelled),
+    ("a silent server and a slow query are given up", ends::timeouts),
+    ("a reader that is held back is no silent server", ends::held_back),
+];
+
+/// A workspace whose one model reads a database by this SQL.
+pub fn workspace(oracle: &Oracle, source: &str, sql: &str) -> Workspace {
+    let setup = Setup { sql: sql.to_owned(), max_deletes: Some("100%"), ..Setup::default() };
+    let workspace = Workspace::new(oracle, Setup { batch: 100, ..setup });
+    reads(&workspace, source);
+    workspace
+}
+
+/// Has the model read this source from now on.
+pub fn reads(workspace: &Workspace, source: &str) {
+    const LAKE: &str = "lake: { files: { people: \"people.csv\" } }";
+    let config = workspace.config();
+    assert!(config.contains(LAKE), "{config}");
+    workspace.write("counterflow.yaml", &config.replace(LAKE, source));
+}
+
+/// A workspace over a table `people` of so many rows.
+pub fn people(
+    oracle: &Oracle,
+    server: &dyn Server,
+    database: &dyn Database,
+    count: u32,
+) -> Workspace {
+    database.ask("CREATE TABLE people (id int PRIMARY KEY, name text, note text)");
+    if count > 0 {
+        fill(server, database, 1, count);
+    }
+    workspace(oracle, &database.source(), "SELECT id, name, note FROM people")
+}
+
+pub fn fill(server: &dyn Server, database: &dyn Database, first: u32, last: u32) {
+    let series = (server.words().series)(first, last);
+    database.ask(&format!(
+        "INSERT INTO people SELECT g, concat('name ', g), repeat('n', 50) FROM {series}"
+    ));
+}
+
+#[track_caller]
+pub fn wait_until(is_so: impl Fn() -> bool, what: &str) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < SOON, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
