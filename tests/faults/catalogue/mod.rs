@@ -31,6 +31,7 @@ mod e_broken;
 mod e_columns;
 mod e_flights;
 mod e_keys;
+mod e_options;
 mod e_sets;
 mod e_shrink;
 mod e_size;
@@ -136,6 +137,7 @@ pub fn all() -> Vec<Scenario> {
         e_statements::SCENARIOS,
         e_upgrade::SCENARIOS,
         e_values::SCENARIOS,
+        e_options::SCENARIOS,
     ]
     .concat()
 }
