@@ -5,17 +5,20 @@ use counterflow::destination::definition::{
     Auth, BatchLimits, Body, Connection, Decode, Idempotency, Method, OutcomeRule, Repeat, Request,
     Requests, StatusMatch, Then,
 };
-use counterflow::destination::http::Http;
 use counterflow::destination::http::check::validate;
+use counterflow::destination::http::{Fields, Http};
+use counterflow::domain::form::{Form, Way};
 use counterflow::domain::value::Value;
 
 use super::Input;
 
-/// The input is a byte that chooses the operation and the size of a batch, a line with the path, and the JSON of the body;
+/// The input is a byte that chooses the operation, the size of a batch and whether NULL is left out, a line with the path, and the JSON of the body;
 /// without one there is none.
 pub fn fuzz_template(data: &[u8]) -> bool {
     let mut input = Input { rest: data };
     let choice = input.byte();
+    let omitted = Form { omits_null: true, way: Way::Usual };
+    let forms = if choice & 4 == 4 { &[Form::default(), omitted][..] } else { &[] };
     let (is_delete, records) = (choice & 1 == 1, if choice & 2 == 2 { 1 } else { 3 });
     let Ok(path) = std::str::from_utf8(input.line()) else { return false };
     let body = match input.rest {
@@ -32,12 +35,13 @@ pub fn fuzz_template(data: &[u8]) -> bool {
         true => Requests { upsert: other, delete: Some(tested.clone()) },
     };
     let connection = connection("http://127.0.0.1:9");
-    if !validate(&connection, &requests, &fields, &[0]).is_empty() {
+    let scope = Fields { names: &fields, forms, key: &[0] };
+    if !validate(&connection, &requests, scope).is_empty() {
         // It may be compiled all the same; it may not panic.
-        let _ = Http::compiled(&connection, &tested, &fields, &[0], is_delete);
+        let _ = Http::compiled(&connection, &tested, scope, is_delete);
         return false;
     }
-    let encoder = Http::compiled(&connection, &tested, &fields, &[0], is_delete)
+    let encoder = Http::compiled(&connection, &tested, scope, is_delete)
         .unwrap_or_else(|problem| panic!("valid, and not compiled: {problem:?}"));
     let mut steps = Vec::new();
     for id in ["plain", "a/../b?c#d", "{{record}}", "\"\\\u{0}é%2F"] {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::raw_database::{RawMySql, RawPostgres};
+use super::raw_field::RawField;
 use super::raw_forms::{ListOrOne, Named, NumberOrText, StructureOrText, Whole};
 use super::raw_request::RawRequest;
 
@@ -294,9 +295,11 @@ pub struct RawSync {
     /// After so many runs in a row that halted the sync is paused, with the reason; 5 unless said, 0 for never.
     #[schemars(extend("maximum" = 1000))]
     pub disable_after_halts: Option<Whole>,
-    /// Fields of the destination object and the SQL expressions that fill them, taken as they stand; every column of
-    /// the model under its own name unless said.
-    pub mapping: Option<Named<String>>,
+    /// Fields of the destination object and the SQL expressions that fill them, taken as they stand, or structures with `sql`
+    /// and how values are said and compared; every column of the model under its own name unless said.
+    pub mapping: Option<Named<StructureOrText<RawField>>>,
+    /// Without a mapping: columns whose changes alone do not make a row be sent.
+    pub ignore: Option<Vec<String>>,
     /// The mapped fields that identify the record at the destination; the primary key unless said.
     #[schemars(length(min = 1))]
     pub key: Option<Vec<String>>,

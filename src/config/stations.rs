@@ -12,7 +12,9 @@ use super::raw::RawConfig;
 use super::validate::Check;
 use super::{Connection, SyncConfig, template};
 use crate::destination::definition::{Body, Request, Requests};
+use crate::destination::http::Fields;
 use crate::destination::http::check::{self, At};
+use crate::domain::form::Form;
 use crate::domain::sync::{Mapped, Model, Reads, Sync, delivered_key};
 use crate::source::definition::{Access, Definition, Files};
 use crate::source::{Reader, Settings};
@@ -60,7 +62,9 @@ pub fn ask(
             continue;
         }
         for mapped in &sync.sync.mapping {
-            expression(check, &child(&child(&pointer, "mapping"), &mapped.field), mapped);
+            let field = child(&child(&pointer, "mapping"), &mapped.field);
+            let sql = child(&field, "sql");
+            expression(check, if check.document.has(&sql) { &sql } else { &field }, mapped);
         }
         let is_sound = ![&connection_pointer, &model_pointer]
             .into_iter()
@@ -116,7 +120,10 @@ fn requests(
         requests.delete = None;
         vec![0]
     });
-    for problem in check::validate(&connection.definition, &requests, &fields, &key) {
+    let forms: Vec<Form> =
+        sync.sync.mapping.iter().map(|mapped| mapped.options.form.clone()).collect();
+    let fields = Fields { names: &fields, forms: &forms, key: &key };
+    for problem in check::validate(&connection.definition, &requests, fields) {
         let (holder, request) = match problem.at {
             At::Connection => (connection_pointer.to_owned(), None),
             At::Upsert => (child(pointer, "upsert"), Some(&requests.upsert)),

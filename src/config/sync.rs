@@ -7,7 +7,7 @@ use super::raw::{RawCheckKeys, RawConfig, RawMode, RawPriority, RawSchedule, Raw
 use super::raw_forms::NumberOrText;
 use super::request::{self, Fields};
 use super::validate::{Check, known};
-use super::{Schedule, SyncConfig, template, units};
+use super::{Schedule, SyncConfig, field, template, units};
 use crate::control::schedule::{SHORTEST, Schedule as Timing};
 use crate::destination::definition::{Method, Request, Requests};
 use crate::domain::guard::MaxDeletes;
@@ -59,7 +59,8 @@ fn one(
     let after = raw.schedule.as_ref().and_then(|schedule| schedule.after.as_deref());
     check.refers(&child(&at("schedule"), "after"), "/syncs", "sync", after, &syncs);
     let schedule = raw.schedule.as_ref().and_then(|raw| schedule(check, &at("schedule"), raw));
-    let mapping = mapping(check, &at("mapping"), raw);
+    let mapping = field::mapping(check, &at("mapping"), raw);
+    let ignored = field::ignored(check, &at("ignore"), raw);
     let key = key(check, &at("key"), raw, &mapping);
     let limits = limits(check, &pointer, raw);
 
@@ -71,6 +72,7 @@ fn one(
             delivered_key(&key, &mapping, primary_key)
         }
     };
+    field::of_key(check, &pointer, &mapping, &ignored, identifying.as_deref().unwrap_or_default());
     let mapped = mapping.iter().map(|mapped| mapped.field.clone()).collect::<Vec<_>>();
     // A mapping that is there and broken says nothing of its fields.
     let is_cut = mapped.is_empty() && check.document.has(&at("mapping"));
@@ -104,6 +106,7 @@ fn one(
         connection: raw.connection.clone().unwrap_or_default(),
         mode: if is_mirror { Mode::Mirror } else { Mode::Upsert },
         mapping,
+        ignored,
         key,
         check_keys: match raw.check_keys {
             Some(RawCheckKeys::First) => CheckKeys::First,
@@ -193,28 +196,6 @@ fn cron(check: &mut Check, pointer: &str, raw: &RawSchedule, line: &str) -> Sche
         check.report(&pointer, what, "use an IANA name such as `Europe/Berlin` or `UTC`");
     }
     Schedule::Cron { line: line.to_owned(), time_zone }
-}
-
-fn mapping(check: &mut Check, pointer: &str, raw: &RawSync) -> Vec<Mapped> {
-    let Some(raw) = &raw.mapping else { return Vec::new() };
-    if raw.0.is_empty() && check.document.is_empty_map(pointer) {
-        check.report(
-            pointer,
-            "a mapping without fields",
-            "name a field, or remove `mapping` to send every column",
-        );
-    }
-    let mapped = raw.0.iter().map(|(field, expression)| {
-        let pointer = child(pointer, field);
-        if field.is_empty() {
-            check.report_key(&pointer, "a field without a name", "name it");
-        }
-        if expression.trim().is_empty() {
-            check.report(&pointer, "an empty expression", "write a column or an SQL expression");
-        }
-        Mapped { field: field.clone(), expression: expression.clone() }
-    });
-    mapped.collect()
 }
 
 fn key(check: &mut Check, pointer: &str, raw: &RawSync, mapping: &[Mapped]) -> Vec<String> {

@@ -12,6 +12,8 @@
 //! - a longer text (k is 7) or a binary value (k is 8) has those of XXH3-128(its bytes, seed = s + k * `ODD`);
 //! - any other has those of XXH3-128(its canonical encoding, seed = s + 255 * `ODD`).
 //!
+//! A field of which not every difference counts adds what stands for its value ([`Compare::coarse`]), or nothing.
+//!
 //! A sum does not depend on the order of the columns, and it is computed column by column, for several rows at once where the
 //! processor can do that. A snapshot keeps the version that
 //! its epoch began with, as only fingerprints of one version can be compared; the next epoch begins with the latest.
@@ -21,9 +23,11 @@ mod version_1;
 use pulp::{Arch, NullaryFnOnce};
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use crate::domain::column::Column;
+use crate::domain::column::{Column, Visitor};
+use crate::domain::compare::Compare;
 use crate::domain::entry::Fingerprint;
 use crate::domain::value::{Value, tag};
+use crate::points;
 
 /// The version of the fingerprints; recorded in every snapshot.
 pub const VERSION: u32 = 2;
@@ -44,7 +48,12 @@ const OTHER: u8 = u8::MAX;
 pub enum Fingerprinter {
     /// For snapshots that began with it, until their next epoch.
     First(version_1::Fingerprinter),
-    Second(Vec<Seeds>),
+    Second {
+        /// Of the columns that are compared exactly, in order.
+        exact: Vec<(usize, Seeds)>,
+        /// Of those in which not every difference counts; those in which none does are not there.
+        coarse: Vec<(usize, Seeds, Compare)>,
+    },
 }
 
 /// Those of one field.
@@ -55,20 +64,42 @@ pub struct Seeds {
 }
 
 impl Fingerprinter {
-    /// Of a version that a snapshot records.
+    /// Of a version that a snapshot records, where every difference counts.
+    ///
+    /// # Panics
+    /// As [`Fingerprinter::comparing`].
+    pub fn new<'f>(version: u32, fields: impl IntoIterator<Item = &'f str>) -> Fingerprinter {
+        let exact = |field| (field, Compare::Exact);
+        Fingerprinter::comparing(version, fields.into_iter().map(exact))
+    }
+
+    /// As [`Fingerprinter::new`], where each field says what of it counts.
     ///
     /// # Panics
     /// If this program does not know the version; such a snapshot is refused before ([`Definition::change`]).
     ///
     /// [`Definition::change`]: crate::domain::sync::Definition::change
-    pub fn new<'f>(version: u32, fields: impl IntoIterator<Item = &'f str>) -> Fingerprinter {
+    pub fn comparing<'f>(
+        version: u32,
+        fields: impl IntoIterator<Item = (&'f str, Compare)>,
+    ) -> Fingerprinter {
         let seeds = |field: &str| {
             let [low, high] = halves(xxh3_128(field.as_bytes()));
             Seeds { low, high }
         };
         match version {
             1 => Fingerprinter::First(version_1::Fingerprinter::new(fields)),
-            VERSION => Fingerprinter::Second(fields.into_iter().map(seeds).collect()),
+            VERSION => {
+                let (mut exact, mut coarse) = (Vec::new(), Vec::new());
+                for (column, (field, compare)) in fields.into_iter().enumerate() {
+                    match compared(compare) {
+                        Compare::Exact => exact.push((column, seeds(field))),
+                        Compare::Ignore => {}
+                        compare => coarse.push((column, seeds(field), compare)),
+                    }
+                }
+                Fingerprinter::Second { exact, coarse }
+            }
             other => panic!("there are no fingerprints of version {other}"),
         }
     }
@@ -77,19 +108,44 @@ impl Fingerprinter {
     pub fn rows(&self, columns: &[Column<'_>], rows: usize) -> Vec<Fingerprint> {
         match self {
             Fingerprinter::First(first) => first.rows(columns, rows),
-            Fingerprinter::Second(seeds) => {
-                debug_assert!(seeds.len() <= columns.len());
+            Fingerprinter::Second { exact, coarse } => {
                 // With the widest instructions that this processor has.
-                Arch::new().dispatch(Rows { columns, seeds, rows })
+                let mut sums = Arch::new().dispatch(Rows { columns, exact, rows });
+                for (column, seeds, compare) in coarse {
+                    let mut sum = Coarse { sums: &mut sums, seeds: *seeds, compare: *compare };
+                    columns[*column].visit(&mut sum);
+                }
+                sums
             }
         }
+    }
+}
+
+fn compared(compare: Compare) -> Compare {
+    let is_counted = points::is_planted("compare_ignored_changes_sent");
+    if is_counted && compare == Compare::Ignore { Compare::Exact } else { compare }
+}
+
+/// Adds the values of one column as what they count as.
+struct Coarse<'s> {
+    sums: &'s mut [Fingerprint],
+    seeds: Seeds,
+    compare: Compare,
+}
+
+impl Visitor for Coarse<'_> {
+    fn visit(&mut self, row: usize, value: Value<'_>) {
+        let [low, high] = self.seeds.value(&self.compare.coarse(value));
+        let [sum_low, sum_high] = halves(self.sums[row]);
+        let (low, high) = (sum_low.wrapping_add(low), sum_high.wrapping_add(high));
+        self.sums[row] = u128::from(high) << 64 | u128::from(low);
     }
 }
 
 /// Rows to be hashed, block by block.
 struct Rows<'r> {
     columns: &'r [Column<'r>],
-    seeds: &'r [Seeds],
+    exact: &'r [(usize, Seeds)],
     rows: usize,
 }
 
@@ -98,14 +154,14 @@ impl NullaryFnOnce for Rows<'_> {
 
     #[inline(always)]
     fn call(self) -> Vec<Fingerprint> {
-        let Rows { columns, seeds, rows } = self;
+        let Rows { columns, exact, rows } = self;
         let mut fingerprints = Vec::with_capacity(rows);
         let mut block = Block { sums: [[0; BLOCK]; 2], hashed: [[0; BLOCK]; 2], words: [0; BLOCK] };
         for first in (0..rows).step_by(BLOCK) {
             let many = BLOCK.min(rows - first);
             block.sums = [[0; BLOCK]; 2];
-            for (column, seeds) in columns.iter().zip(seeds) {
-                block.hash(column, first, many, *seeds);
+            for (column, seeds) in exact {
+                block.hash(&columns[*column], first, many, *seeds);
                 block.add();
             }
             let [low, high] = &block.sums;
@@ -319,17 +375,58 @@ mod tests {
             let some = nullif(all, &not(&nulls).unwrap()).unwrap_or_else(|_| all.clone());
             for array in [all.clone(), some.clone(), some.slice(BLOCK - 3, BLOCK + 9)] {
                 let column = Column::new(&array).expect("scalar");
-                let Fingerprinter::Second(seeds) = Fingerprinter::new(VERSION, ["a"]) else {
+                let Fingerprinter::Second { exact, .. } = Fingerprinter::new(VERSION, ["a"]) else {
                     panic!()
                 };
                 let alone = (0..array.len()).map(|row| {
-                    let [low, high] = seeds[0].value(&column.value(row));
+                    let [low, high] = exact[0].1.value(&column.value(row));
                     u128::from(high) << 64 | u128::from(low)
                 });
                 let together = fingerprints(&[("a", array.clone())]);
                 assert!(together.into_iter().eq(alone), "column {at}");
             }
         }
+    }
+
+    fn comparing(version: u32, columns: &[(&str, ArrayRef, Compare)]) -> Vec<Fingerprint> {
+        let typed: Vec<Column<'_>> =
+            columns.iter().map(|(_, array, _)| Column::new(array).expect("scalar")).collect();
+        let fields = columns.iter().map(|(name, _, compare)| (*name, *compare));
+        Fingerprinter::comparing(version, fields).rows(&typed, columns[0].1.len())
+    }
+
+    #[test]
+    fn what_does_not_count_changes_no_fingerprint_and_the_least_that_does_changes_it() {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+        let floats = |floats: [Option<f64>; 4]| -> ArrayRef {
+            Arc::new(arrow::array::Float64Array::from(floats.to_vec()))
+        };
+        let one = floats([Some(0.1 + 0.2), Some(1e20), None, Some(-0.0)]);
+        let near = floats([Some(0.3), Some(1e20 + 1e5), None, Some(0.0)]);
+        let far = floats([Some(0.300_001), Some(2e20), Some(0.0), Some(1e-9)]);
+        let of = |version, array: &ArrayRef, compare| {
+            comparing(
+                version,
+                &[("v", Arc::clone(array), compare), ("id", ids.clone(), Compare::Exact)],
+            )
+        };
+        for version in [1, VERSION] {
+            for (compare, is_same) in
+                [(Compare::Exact, false), (Compare::Digits(6), true), (Compare::Ignore, true)]
+            {
+                assert_eq!(of(version, &one, compare) == of(version, &near, compare), is_same);
+            }
+            let [coarse, far] = [&one, &far].map(|it| of(version, it, Compare::Digits(6)));
+            assert!(coarse.iter().zip(&far).all(|(one, far)| one != far));
+            // What is ignored adds nothing: a sum of the others alone.
+            let alone = comparing(version, &[("id", ids.clone(), Compare::Exact)]);
+            assert_eq!(of(version, &near, Compare::Ignore), alone);
+        }
+        // And what says nothing of it is as it always was.
+        assert_eq!(
+            of(VERSION, &one, Compare::Exact),
+            fingerprints(&[("id", ids.clone()), ("v", one)])
+        );
     }
 
     #[test]

@@ -3,9 +3,14 @@
 //! Integers and decimals are numbers with every digit; NULL is `null`; binary is base64; days, times and instants
 //! are RFC 3339 text, instants in UTC with as many fraction digits (0, 3, 6 or 9) as they need; durations are
 //! ISO 8601 text. NaN and infinities have no JSON and are refused. Lists are arrays; structs are objects with their
-//! members in the order of the type; maps are objects with their keys as text, of which none may be NULL or repeated.
+//! members in the order of the type; maps are objects with their keys as text, of which none may be NULL or repeated. A
+//! field may have a form of its own ([`Renderer`]).
 
+mod formed;
+mod json_text;
 mod nested;
+
+pub use formed::Renderer;
 
 use std::io::Write as _;
 
@@ -30,6 +35,12 @@ pub enum Unencodable {
     RepeatedMapKey,
     #[error("a map has the key NULL, which no JSON object can have")]
     NullMapKey,
+    #[error("the text is no JSON, which `json: parse` needs")]
+    NotJson,
+    #[error("the JSON in it is nested deeper than 128 levels, more than most can read")]
+    DeepJson,
+    #[error("the pattern of its `time` cannot say this time")]
+    Pattern,
 }
 
 /// Appends the JSON of `value` to `out`; appends nothing if it fails.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cursor::Cursor;
 use super::guard::MaxDeletes;
 use super::kind::KindReason;
+use super::options::{Options, Recorded};
 
 use crate::points;
 
@@ -29,9 +30,18 @@ impl fmt::Display for Mode {
 
 /// One field of the destination object and the SQL expression over the model's columns that fills it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Recorded", into = "Recorded")]
 pub struct Mapped {
     pub field: String,
     pub expression: String,
+    pub options: Options,
+}
+
+impl Mapped {
+    /// Without options.
+    pub fn plain<F: Into<String>, E: Into<String>>(field: F, expression: E) -> Mapped {
+        Mapped { field: field.into(), expression: expression.into(), options: Options::default() }
+    }
 }
 
 /// The fields that identify a record, as far as the definition alone says so: those that `key` names, else those that carry
@@ -128,6 +138,8 @@ pub struct Sync {
     pub mode: Mode,
     /// In the order of the file; empty means every column of the model under its own name.
     pub mapping: Vec<Mapped>,
+    /// Fields that are not compared, where there is no mapping to say so.
+    pub ignored: Vec<String>,
     /// The mapped fields that identify the record at the destination, in order; empty means the primary key's columns.
     pub key: Vec<String>,
     pub check_keys: CheckKeys,
@@ -338,7 +350,7 @@ mod tests {
     }
 
     fn definition() -> Definition {
-        let mapped = |field: &str| Mapped { field: field.into(), expression: field.into() };
+        let mapped = |field: &str| Mapped::plain(field, field);
         Definition {
             source: "lake".into(),
             sql: "SELECT id, name FROM people".into(),
@@ -356,10 +368,7 @@ mod tests {
     fn the_fields_that_carry_the_primary_key_identify_a_record_unless_others_are_named() {
         let words =
             |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let mapped = |field: &str, expression: &str| Mapped {
-            field: field.into(),
-            expression: expression.into(),
-        };
+        let mapped = Mapped::plain::<&str, &str>;
         let mapping = [mapped("mail", "lower(email)"), mapped("id", " \"customer_id\" ")];
         let primary_key = words(&["customer_id"]);
         assert_eq!(delivered_key(&[], &mapping, &primary_key), Some(words(&["id"])));
@@ -371,10 +380,7 @@ mod tests {
 
     #[test]
     fn a_key_that_names_the_primary_key_is_no_other_key() {
-        let mapped = |field: &str, expression: &str| Mapped {
-            field: field.into(),
-            expression: expression.into(),
-        };
+        let mapped = Mapped::plain::<&str, &str>;
         let sync = |key: &[&str], mapping: &[Mapped]| Sync {
             name: "crm".into(),
             model: Model {
@@ -387,6 +393,7 @@ mod tests {
             connection: "crm".into(),
             mode: Mode::Mirror,
             mapping: mapping.to_vec(),
+            ignored: Vec::new(),
             key: key.iter().map(|field| (*field).to_owned()).collect(),
             check_keys: CheckKeys::Streaming,
             limits: RunLimits {
@@ -418,6 +425,11 @@ mod tests {
             definition().change(&now),
             DefinitionChange::NewEpoch(KindReason::RenderingChanged)
         );
+        now = definition();
+        now.mapping[1].options = Options::IGNORED;
+        for (then, now) in [(&definition(), &now), (&now, &definition())] {
+            assert_eq!(then.change(now), DefinitionChange::NewEpoch(KindReason::MappingChanged));
+        }
     }
 
     #[test]

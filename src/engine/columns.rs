@@ -7,6 +7,7 @@ use crate::delta::fingerprint::{self, Fingerprinter};
 use crate::delta::primary_keys::PrimaryKeys;
 use crate::delta::table::Table;
 use crate::domain::column::carried;
+use crate::domain::compare::Compare;
 use crate::domain::id::{Epoch, Instant};
 use crate::domain::value::Value;
 use crate::source::Reading;
@@ -16,6 +17,8 @@ use crate::source::Reading;
 pub struct Columns {
     /// The first ones are the mapped fields, by these names.
     pub fields: Vec<String>,
+    /// What of each field counts as a change; of those that are not there, everything.
+    pub compares: Vec<Compare>,
     /// Those of the delivered key, in its order.
     pub key: Vec<usize>,
     pub key_types: Vec<DataType>,
@@ -31,6 +34,7 @@ impl Columns {
         let types = reading.key.iter().map(|index| reading.fields[*index].data_type.clone());
         Columns {
             fields: reading.fields.iter().map(|field| field.name.clone()).collect(),
+            compares: reading.fields.iter().map(|field| field.options.compare).collect(),
             key: reading.key.clone(),
             key_types: types.collect(),
             primary_key: reading.primary_key.clone(),
@@ -53,16 +57,23 @@ impl Columns {
             .map(|seen| Primary { columns: self.primary_key.clone(), seen });
         Arc::new(Examiner {
             table: Arc::clone(table),
-            fingerprinter: Fingerprinter::new(
-                self.fingerprints,
-                self.fields.iter().map(String::as_str),
-            ),
+            fingerprinter: Fingerprinter::comparing(self.fingerprints, self.compared()),
             key: self.key.clone(),
             primary,
             epoch,
             now,
             scope,
         })
+    }
+
+    fn compared(&self) -> impl Iterator<Item = (&str, Compare)> {
+        let compares = self.compares.iter().copied().chain(std::iter::repeat(Compare::Exact));
+        self.fields.iter().map(String::as_str).zip(compares)
+    }
+
+    /// Whether rows of one fingerprint may differ.
+    pub fn are_tolerant(&self) -> bool {
+        self.compares.iter().any(|compare| *compare != Compare::Exact)
     }
 
     /// Whether the primary key is not the delivered key.

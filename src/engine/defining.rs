@@ -7,19 +7,22 @@ use crate::domain::kind::Choice;
 use crate::domain::sync::{Definition, KeyField, Mapped};
 use crate::domain::value::ENCODING_VERSION;
 use crate::snapshot::header::Header;
-use crate::source::{Reading, key_type_name};
+use crate::source::{FieldInfo, Reading, key_type_name};
 
 /// The definition of a run, as the snapshot's header is to keep it.
 pub(super) fn define(order: &Order, reading: &Reading, destination: &Destination) -> Definition {
     let mapping = if order.sync.mapping.is_empty() {
-        let identity = |name: &String| Mapped { field: name.clone(), expression: name.clone() };
-        reading.fields.iter().map(|field| identity(&field.name)).collect()
+        let identity = |field: &FieldInfo| Mapped {
+            options: field.options.clone(),
+            ..Mapped::plain(&*field.name, &*field.name)
+        };
+        reading.fields.iter().map(identity).collect()
     } else {
         order.sync.mapping.clone()
     };
     let key = reading.key.iter().map(|index| &reading.fields[*index]).map(|field| KeyField {
         name: field.name.clone(),
-        data_type: key_type_name(&field.data_type),
+        data_type: key_type_name(&field.data_type) + field.options.form.of_key(),
     });
     Definition {
         source: reading.source.clone(),

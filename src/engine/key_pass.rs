@@ -36,11 +36,8 @@ pub async fn repeated(
     if order.sync.check_keys == CheckKeys::Streaming && order.chosen.is_none() {
         return Ok(Repeated::default());
     }
-    let fields = order.sync.mapping.clone();
-    let key = order.sync.key.clone();
     let restriction = restriction.cloned();
-    let selection =
-        Selection { fields, key, is_keys_only: true, restriction, ..Selection::default() };
+    let selection = Selection { is_keys_only: true, restriction, ..prepare::selected(&order.sync) };
     let reading = prepare::read(order, selection, pins.clone(), query).await?;
     // Nothing of the snapshot is in memory then.
     let limit = Shares::of(order.memory_limit).table;

@@ -169,6 +169,7 @@ mod tests {
     fn columns() -> Columns {
         Columns {
             fields: vec!["id".into(), "name".into()],
+            compares: Vec::new(),
             key: vec![0],
             key_types: Vec::new(),
             primary_key: vec![0],

@@ -19,11 +19,13 @@ use super::{compacting, decisions, disk_need, identity};
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::destination::Destination;
-use crate::destination::http::Http;
+use crate::destination::http::{Fields, Http};
 use crate::domain::chosen::Chosen;
+use crate::domain::compare::Compare;
+use crate::domain::form::Form;
 use crate::domain::id::{Epoch, IntentNumber, RunId};
 use crate::domain::kind::Choice;
-use crate::domain::sync::Definition;
+use crate::domain::sync::{Definition, Sync};
 use crate::points::{self, Point, is_planted};
 use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
@@ -292,21 +294,31 @@ pub async fn compare(
     query: &QueryRuntime,
 ) -> Result<(Reading, Sent), Error> {
     let pins = pins(store, order).await?;
-    let (fields, key) = (order.sync.mapping.clone(), order.sync.key.clone());
     let chosen = order.chosen.clone().unwrap_or_default();
     let Chosen { limit, condition, .. } = chosen;
-    let selection = Selection { fields, key, is_keys_only: false, condition, limit, restriction };
+    let selection = Selection { condition, limit, restriction, ..selected(&order.sync) };
     let reading = read(order, selection, pins, query).await?;
     let columns = Columns::of(&reading);
     let (connection, credentials) = identity::identified(order).await?;
-    let Columns { fields, key, .. } = &columns;
-    let http = Http::with(credentials, &connection, &order.requests, fields, key)?;
+    let forms: Vec<Form> = reading.fields.iter().map(|field| field.options.form.clone()).collect();
+    let fields = Fields { names: &columns.fields, forms: &forms, key: &columns.key };
+    let http = Http::with(credentials, &connection, &order.requests, fields)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
     let choice = choose(order, header, &definition)?;
     let mut sent = Sent { columns, destination, definition, choice };
     sent.choose(choice, header);
     Ok((reading, sent))
+}
+
+/// What of its model a sync asks for.
+pub fn selected(sync: &Sync) -> Selection {
+    let mut fields = sync.mapping.clone();
+    if is_planted("ignored_field_dropped") {
+        fields.retain(|mapped| mapped.options.compare != Compare::Ignore);
+    }
+    let (ignored, key) = (sync.ignored.clone(), sync.key.clone());
+    Selection { fields, ignored, key, ..Selection::default() }
 }
 
 /// A run's number is greater than that of every run before it, unless the store has lost the last of them.

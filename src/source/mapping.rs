@@ -17,6 +17,7 @@ use super::error::{Error, planning, unknown};
 use super::restriction::Restriction;
 use super::unpack::unpack;
 use crate::domain::cursor::Cursor;
+use crate::domain::options::Options;
 use crate::domain::sync::{Mapped, Model};
 use crate::domain::syncable;
 
@@ -25,6 +26,8 @@ use crate::domain::syncable;
 pub struct Selection {
     /// Empty means every column under its own name.
     pub fields: Vec<Mapped>,
+    /// Columns that are not compared, where every column is a field.
+    pub ignored: Vec<String>,
     /// The fields of the delivered key, in order; empty means those that carry the primary key's columns.
     pub key: Vec<String>,
     /// Only the columns of the delivered key and of the primary key come out, computed as they are for whole rows.
@@ -42,6 +45,8 @@ pub struct Selection {
 pub struct FieldInfo {
     pub name: String,
     pub data_type: DataType,
+    /// They fit the type, and the key where it is part of it.
+    pub options: Options,
 }
 
 /// A plan that yields the mapped fields, then the primary key's columns that are not among them, then the cursor, where that is
@@ -111,7 +116,11 @@ pub(super) fn project(
     for output in outputs {
         let (expression, data_type) = synced(&output, &schema, &place)?;
         expressions.push(expression.alias(&output.name));
-        fields.push(FieldInfo { name: output.name, data_type });
+        let Output { name, options, .. } = output;
+        if let Some(why) = options.misfit(&data_type) {
+            return Err(Error::Mapping(format!("field `{name}` of {place}: {why}")));
+        }
+        fields.push(FieldInfo { name, data_type, options });
     }
     check_keys(model, &fields, &key, &primary_key)?;
     fields.truncate(mapped);
@@ -153,6 +162,7 @@ fn chosen(
 struct Output {
     name: String,
     expression: Expr,
+    options: Options,
 }
 
 impl Output {
@@ -162,7 +172,7 @@ impl Output {
             .find(|(_, field)| field.name() == source)
             .map(Column::from)
             .expect("the column was looked up in the schema");
-        Output { name, expression: Expr::Column(qualified) }
+        Output { name, expression: Expr::Column(qualified), options: Options::default() }
     }
 
     /// Whether it is nothing but this column of the model.
@@ -178,14 +188,24 @@ fn outputs(
     selection: &Selection,
 ) -> Result<Vec<Output>, Error> {
     if selection.fields.is_empty() {
-        let own = columns.iter().map(|name| Output::column(schema, name, name.clone()));
+        if let Some(name) = selection.ignored.iter().find(|name| !columns.contains(name)) {
+            return Err(Error::Mapping(unknown("column", name, "`ignore`", columns)));
+        }
+        let own = columns.iter().map(|name| {
+            let output = Output::column(schema, name, name.clone());
+            match selection.ignored.contains(name) {
+                true => Output { options: Options::IGNORED, ..output },
+                false => output,
+            }
+        });
         return Ok(own.collect());
     }
     let parse = |mapped: &Mapped| {
         let place = format!("the mapping of field `{}`", mapped.field);
         let role = (place.as_str(), "a mapping");
         let expression = expression(state, schema, &mapped.expression, role)?;
-        Ok(Output { name: mapped.field.clone(), expression })
+        let options = mapped.options.clone();
+        Ok(Output { name: mapped.field.clone(), expression, options })
     };
     selection.fields.iter().map(parse).collect()
 }
@@ -305,7 +325,7 @@ fn primary_key(model: &Model, key: &[usize], outputs: &mut Vec<Output>) -> Vec<u
             let name = unused(&format!("primary key {column}"), outputs);
             let relation = TableReference::bare(model.name.as_str());
             let expression = Expr::Column(Column::new(Some(relation), column));
-            outputs.push(Output { name, expression });
+            outputs.push(Output { name, expression, options: Options::default() });
             outputs.len() - 1
         }));
     }
@@ -348,7 +368,8 @@ fn synced(output: &Output, schema: &DFSchema, place: &str) -> Result<(Expr, Data
     Ok(unpack(output.expression.clone(), &data_type))
 }
 
-/// A delete names its record by the key, and a path and a person have words for scalars alone.
+/// A delete names its record by the key, and a path and a person have words for scalars alone. It is said and compared so that
+/// any two keys stay apart.
 fn check_keys(
     model: &Model,
     fields: &[FieldInfo],
@@ -364,6 +385,11 @@ fn check_keys(
              of it that identify a row as columns of their own",
             model.name
         )));
+    }
+    for field in key.iter().map(|index| &fields[*index]) {
+        if let Some(why) = field.options.misfit_of_key() {
+            return Err(Error::Mapping(format!("field `{}` of the key {why}", field.name)));
+        }
     }
     let found = key.iter().filter_map(|index| nested(*index).zip(Some(&fields[*index].name)));
     match found.into_iter().next() {

@@ -58,10 +58,7 @@ fn model(sql: &str, primary_key: &[&str]) -> Model {
 }
 
 fn mapping(fields: &[(&str, &str)], key: &[&str]) -> Selection {
-    let mapped = |(field, expression): &(&str, &str)| Mapped {
-        field: (*field).to_owned(),
-        expression: (*expression).to_owned(),
-    };
+    let mapped = |(field, expression): &(&str, &str)| Mapped::plain(*field, *expression);
     Selection {
         fields: fields.iter().map(mapped).collect(),
         key: key.iter().map(|name| (*name).to_owned()).collect(),

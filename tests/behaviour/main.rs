@@ -51,6 +51,7 @@ mod many_keys;
 mod ndjson;
 mod once;
 mod operations;
+mod options;
 mod oracle_itself;
 mod order;
 mod otlp;

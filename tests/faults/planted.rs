@@ -109,6 +109,22 @@ pub const PLANTED: &[Row] = &[
         "a repeated key was sent",
     ),
     ("nulls_left_out", "a value that becomes NULL is sent as null", "I1: "),
+    (
+        "compare_ignored_changes_sent",
+        "a change of what is ignored is not sent, and goes with the next one that is",
+        "I8: ",
+    ),
+    (
+        "ignored_field_dropped",
+        "a change of what is ignored is not sent, and goes with the next one that is",
+        "an ignored field is lost",
+    ),
+    ("omit_drops_zero", "a member that is left out for NULL is sent for zero", "a zero is lost"),
+    (
+        "one_key_for_what_counts_as_the_same",
+        "what counts as the same and is said otherwise is no repetition",
+        "I7: one key for two contents",
+    ),
     ("negative_zero_differs", "the same values in other types are sent no second time", "I8: "),
     ("decimal_scale_differs", "the same values in other types are sent no second time", "I8: "),
     (

@@ -9,6 +9,7 @@ mod comparisons;
 mod database;
 mod example;
 mod joined;
+mod options;
 mod problems;
 mod schedules;
 mod schema;

@@ -137,6 +137,7 @@ pub(in crate::control) fn order(name: &str) -> Order {
             mapping: Vec::new(),
             key: Vec::new(),
             check_keys: CheckKeys::Streaming,
+            ignored: Vec::new(),
             limits: run_limits,
         },
         sources: Vec::new(),

@@ -3,6 +3,7 @@
 use reqwest::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 
+use super::Fields;
 use super::template::{self, Scope, Segment};
 use crate::destination::definition::{
     Auth, Body, Connection, Decode, OutcomeRule, Repeat, Request, Requests, StatusMatch, Then,
@@ -37,12 +38,8 @@ impl std::fmt::Display for Problem {
 }
 
 /// Every problem of the definition; none means that it can be built.
-pub fn validate(
-    connection: &Connection,
-    requests: &Requests,
-    fields: &[String],
-    key: &[usize],
-) -> Vec<Problem> {
+pub fn validate(connection: &Connection, requests: &Requests, fields: Fields<'_>) -> Vec<Problem> {
+    let Fields { names: fields, forms, key } = fields;
     let mut problems = Problems { at: At::Connection, found: Vec::new() };
     problems.connection(connection);
     if key.is_empty() || key.iter().any(|index| *index >= fields.len()) {
@@ -50,7 +47,7 @@ pub fn validate(
         problems.add("", "the key has a field that is not mapped, or none; map every field of it");
         return problems.found;
     }
-    let mut scope = Scope { fields, key, is_delete: false };
+    let mut scope = Scope { fields, forms, key, is_delete: false };
     problems.at = At::Upsert;
     problems.request(&requests.upsert, scope, connection);
     if let Some(delete) = &requests.delete {
@@ -152,7 +149,7 @@ impl Problems {
             self.add(format!("/body{pointer}"), why);
         }
         let (Ok(path), Ok(body)) = (path, body) else { return };
-        let has_path = path.iter().any(|segment| matches!(segment, Segment::Field(_)));
+        let has_path = path.iter().any(|segment| segment.field().is_some());
         if (has_path || !body.has_each) && request.batch.records > 1 {
             let why = if has_path { "the path names one record" } else { "the body has no `each`" };
             self.add(
@@ -165,9 +162,8 @@ impl Problems {
 
     /// A request must name its record; a delete by the whole key, or it could delete others.
     fn named_fields(&mut self, path: &[Segment], record: &[Segment], scope: Scope<'_>) {
-        let names = |index: usize| {
-            path.iter().chain(record).any(|segment| *segment == Segment::Field(index))
-        };
+        let names =
+            |index: usize| path.iter().chain(record).any(|segment| segment.field() == Some(index));
         if !(0..scope.fields.len()).any(names) {
             self.add(
                 "/body",
@@ -268,7 +264,8 @@ mod tests {
         let mut connection = connection("https://crm.example.com/v1", Auth::None);
         let mut requests = requests();
         change(&mut connection, &mut requests);
-        let problems = validate(&connection, &requests, &fields(), &[0]);
+        let fields = Fields { names: &fields(), forms: &[], key: &[0] };
+        let problems = validate(&connection, &requests, fields);
         problems.iter().map(Problem::to_string).collect()
     }
 
@@ -386,7 +383,8 @@ mod tests {
     #[test]
     fn a_delete_that_leaves_out_a_part_of_the_key_is_refused() {
         let connection = connection("https://crm.example.com", Auth::None);
-        let problems = validate(&connection, &requests(), &fields(), &[0, 1]);
+        let fields = Fields { names: &fields(), forms: &[], key: &[0, 1] };
+        let problems = validate(&connection, &requests(), fields);
         assert_eq!(problems.len(), 1);
         assert!(problems[0].message.contains("`email` is part of the key and not sent"));
     }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::template::{Segment, Template};
 use crate::destination::definition::BatchLimits;
-use crate::domain::render::{Unencodable, render};
+use crate::domain::render::{Renderer, Unencodable, render};
 use crate::domain::value::Value;
 use crate::points;
 
@@ -107,6 +107,21 @@ impl Encoder {
                 }
                 Segment::Field(index) => render(value(*index), out)
                     .map_err(|why| self.unrenderable(*index, Why::Value(why)))?,
+                Segment::Formed(index, renderer) => renderer
+                    .render(value(*index), out)
+                    .map_err(|why| self.unrenderable(*index, Why::Value(why)))?,
+                Segment::Member(name, index, renderer) => {
+                    let value = value(*index);
+                    if is_left_out(value) {
+                        continue;
+                    }
+                    separate(out);
+                    out.extend_from_slice(name);
+                    renderer
+                        .render(value, out)
+                        .map_err(|why| self.unrenderable(*index, Why::Value(why)))?;
+                }
+                Segment::Comma => separate(out),
             }
         }
         Ok(Rendered { target_len })
@@ -128,6 +143,12 @@ impl Encoder {
                         .map_err(|why| self.unrenderable(*index, why))?;
                     last = *index;
                 }
+                Segment::Formed(index, renderer) | Segment::Member(_, index, renderer) => {
+                    append_formed_step(value(*index), renderer, out)
+                        .map_err(|why| self.unrenderable(*index, why))?;
+                    last = *index;
+                }
+                Segment::Comma => {}
             }
         }
         let rendered = &out[start..];
@@ -159,6 +180,33 @@ impl Encoder {
         }
         body.extend_from_slice(&self.template.suffix);
         body.freeze()
+    }
+}
+
+/// A comma behind the member before, if there is one: no value ends with a brace that opens.
+fn separate(out: &mut Vec<u8>) {
+    if out.last() != Some(&b'{') {
+        out.push(b',');
+    }
+}
+
+/// Of a member that may be left out.
+fn is_left_out(value: Value<'_>) -> bool {
+    let is_zero = matches!(value, Value::Integer(0)) && points::is_planted("omit_drops_zero");
+    value == Value::Null || is_zero
+}
+
+/// As [`append_step`], of a value in a form of its own.
+fn append_formed_step(value: Value<'_>, renderer: &Renderer, out: &mut Vec<u8>) -> Result<(), Why> {
+    if value == Value::Null {
+        return Err(Why::EmptyInPath);
+    }
+    let mut json = Vec::new();
+    renderer.render(value, &mut json)?;
+    match serde_json::from_slice::<String>(&json) {
+        Ok(text) => append_step(Value::Text(&text), out),
+        // What is no text has neither quotes nor escapes.
+        Err(_) => append_step(Value::Text(&String::from_utf8_lossy(&json)), out),
     }
 }
 
@@ -211,10 +259,20 @@ mod tests {
     use super::*;
     use crate::destination::http::template::{self, Scope};
     use crate::domain::column::Column;
+    use crate::domain::form::{Form, Way};
 
     fn encoder(path: &str, body: Option<serde_json::Value>, is_delete: bool) -> Encoder {
+        formed(path, body, is_delete, &[])
+    }
+
+    fn formed(
+        path: &str,
+        body: Option<serde_json::Value>,
+        is_delete: bool,
+        forms: &[Form],
+    ) -> Encoder {
         let fields = ["id", "name"].map(str::to_owned).to_vec();
-        let scope = Scope { fields: &fields, key: &[0], is_delete };
+        let scope = Scope { fields: &fields, forms, key: &[0], is_delete };
         let path = template::path(path, scope).expect("the path compiles");
         let template = body.map_or_else(Template::default, |body| {
             template::body(&body, scope).expect("the body compiles")
@@ -301,6 +359,68 @@ mod tests {
             let refused = rendered(&encoder, [value, Value::Null]).expect_err("it is refused");
             assert_eq!(refused, Unrenderable { field: "id".to_owned(), why });
         }
+    }
+
+    #[test]
+    fn a_null_is_left_out_with_its_name_wherever_its_member_stands_and_nothing_else_is() {
+        let omitted = Form { omits_null: true, way: Way::Usual };
+        let forms = [omitted.clone(), Form { way: Way::NumbersAsText, ..omitted }];
+        let record = formed("/b", Some(json!({"each": "{{record}}"})), false, &forms);
+        let own = json!({"each": {"a": "{{record.id}}", "b": {"c": "{{record.name}}"}, "d": 1}});
+        let own = formed("/b", Some(own), false, &forms);
+        for (values, whole, within) in [
+            (
+                [Value::Integer(1), Value::Integer(2)],
+                r#"{"id":1,"name":"2"}"#,
+                r#"{"a":1,"b":{"c":"2"},"d":1}"#,
+            ),
+            ([Value::Null, Value::Integer(2)], r#"{"name":"2"}"#, r#"{"b":{"c":"2"},"d":1}"#),
+            ([Value::Text("{"), Value::Null], r#"{"id":"{"}"#, r#"{"a":"{","b":{},"d":1}"#),
+            ([Value::Null, Value::Null], "{}", r#"{"b":{},"d":1}"#),
+            // Zero, false and empty text are values.
+            (
+                [Value::Integer(0), Value::Text("")],
+                r#"{"id":0,"name":""}"#,
+                r#"{"a":0,"b":{"c":""},"d":1}"#,
+            ),
+            (
+                [Value::Boolean(false), Value::Null],
+                r#"{"id":false}"#,
+                r#"{"a":false,"b":{},"d":1}"#,
+            ),
+        ] {
+            assert_eq!(rendered(&record, values).expect("it renders").1, whole);
+            assert_eq!(rendered(&own, values).expect("it renders").1, within);
+        }
+    }
+
+    #[test]
+    fn a_form_is_the_same_in_a_path_as_in_a_body_and_on_a_delete_as_on_an_upsert() {
+        let forms = [Form { omits_null: false, way: Way::NumbersAsText }];
+        for is_delete in [false, true] {
+            let encoder =
+                formed("/c/{{record.id}}", Some(json!("{{record.id}}")), is_delete, &forms);
+            let said = rendered(&encoder, [Value::Integer(-7), Value::Null]).expect("it renders");
+            assert_eq!(said, ("/c/-7".to_owned(), "\"-7\"".to_owned()));
+            let refused = rendered(&encoder, [Value::Null, Value::Null]).expect_err("no name");
+            assert_eq!(refused.why, Why::EmptyInPath);
+        }
+        let hex =
+            formed("/c/{{record.id}}", None, true, &[Form { way: Way::Hex, ..forms[0].clone() }]);
+        let said = rendered(&hex, [Value::Binary(&[255, 0]), Value::Null]).expect("it renders");
+        assert_eq!(said.0, "/c/ff00");
+    }
+
+    #[test]
+    fn what_is_parsed_is_said_as_json_and_what_is_none_is_refused_by_name() {
+        let forms = [Form::default(), Form { omits_null: false, way: Way::ParsedJson }];
+        let encoder = formed("/b", Some(json!({"each": "{{record}}"})), false, &forms);
+        let profile = Value::Text(" {\"n\": 1.00}");
+        let said = rendered(&encoder, [Value::Integer(1), profile]).expect("it renders");
+        assert_eq!(said.1, r#"{"id":1,"name":{"n": 1.00}}"#);
+        let refused = rendered(&encoder, [Value::Integer(1), Value::Text("{")]).expect_err("none");
+        let why = Why::Value(Unencodable::NotJson);
+        assert_eq!(refused, Unrenderable { field: "name".to_owned(), why });
     }
 
     #[test]

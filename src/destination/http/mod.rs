@@ -24,9 +24,10 @@ use sha2::{Digest as _, Sha256};
 use self::check::Problem;
 pub use self::credentials::Credentials;
 use self::encoder::Encoder;
-use self::template::{Scope, Segment, Template};
+use self::template::{Scope, Template};
 use crate::destination::definition::{Body, Connection, Method, OutcomeRule, Request, Requests};
 use crate::domain::entry::Operation;
+use crate::domain::form::Form;
 use crate::domain::hexadecimal;
 
 /// Why a destination cannot be built.
@@ -53,6 +54,17 @@ pub struct Http {
     hidden: Vec<SecretString>,
 }
 
+/// The fields of the records.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'f> {
+    /// The mapped fields, in the order of the batch's columns.
+    pub names: &'f [String],
+    /// By field; those that are not there are the usual one.
+    pub forms: &'f [Form],
+    /// The places of the key's fields.
+    pub key: &'f [usize],
+}
+
 /// A request, but for its records.
 struct Prepared {
     method: reqwest::Method,
@@ -75,8 +87,8 @@ impl std::fmt::Debug for Http {
 }
 
 impl Http {
-    /// Compiles the requests. `fields` are the mapped fields in the order of the batch's columns, `key` the places of
-    /// the key's fields among them. Opens no connection.
+    /// Compiles the requests over fields that are all said as usual. `fields` are the mapped fields in the order of the
+    /// batch's columns, `key` the places of the key's fields among them. Opens no connection.
     ///
     /// # Errors
     /// The definition cannot work (see [`check::validate`]), or the system has no CA certificates.
@@ -86,10 +98,11 @@ impl Http {
         fields: &[String],
         key: &[usize],
     ) -> Result<Http, Error> {
-        Http::with(Credentials::new(connection), connection, requests, fields, key)
+        let fields = Fields { names: fields, forms: &[], key };
+        Http::with(Credentials::new(connection), connection, requests, fields)
     }
 
-    /// As [`Http::new`], with credentials that were read before.
+    /// As [`Http::new`], with credentials that were read before, and fields that may have forms of their own.
     ///
     /// # Errors
     /// As there.
@@ -97,15 +110,15 @@ impl Http {
         credentials: Credentials,
         connection: &Connection,
         requests: &Requests,
-        fields: &[String],
-        key: &[usize],
+        fields: Fields<'_>,
     ) -> Result<Http, Error> {
-        let problems = check::validate(connection, requests, fields, key);
+        let problems = check::validate(connection, requests, fields);
+        let Fields { names: fields, forms, key } = fields;
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
         let prepare = |request: &Request, is_delete| {
-            Prepared::new(connection, request, Scope { fields, key, is_delete })
+            Prepared::new(connection, request, Scope { fields, forms, key, is_delete })
                 .map_err(|problem| Error::Invalid(vec![problem]))
         };
         Ok(Http {
@@ -154,11 +167,11 @@ impl Http {
     pub fn compiled(
         connection: &Connection,
         request: &Request,
-        fields: &[String],
-        key: &[usize],
+        fields: Fields<'_>,
         is_delete: bool,
     ) -> Result<Encoder, Problem> {
-        Prepared::new(connection, request, Scope { fields, key, is_delete })
+        let Fields { names: fields, forms, key } = fields;
+        Prepared::new(connection, request, Scope { fields, forms, key, is_delete })
             .map(|prepared| prepared.encoder)
     }
 
@@ -186,8 +199,8 @@ impl Prepared {
                 problem(&format!("/body{pointer}"), why)
             })?,
         };
-        let is_in_path = |index: &usize| path.contains(&Segment::Field(*index));
-        let has_fields = path.iter().any(|segment| matches!(segment, Segment::Field(_)));
+        let is_in_path = |index: &usize| path.iter().any(|it| it.field() == Some(*index));
+        let has_fields = path.iter().any(|segment| segment.field().is_some());
         let url = if has_fields {
             None
         } else {

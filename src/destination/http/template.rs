@@ -3,7 +3,13 @@
 //! Everything a template says and this cannot do is a problem with a name and a place, never ignored. Guards: a delete
 //! sees only the delivered key (design.md §3); two records never share a path.
 
+mod path;
+
 use serde_json::Value;
+
+pub(super) use self::path::path;
+use crate::domain::form::Form;
+use crate::domain::render::Renderer;
 
 /// A piece of a compiled template.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +17,24 @@ pub(super) enum Segment {
     Literal(Vec<u8>),
     /// The value of the mapped field with this index.
     Field(usize),
+    /// The same, in a form of its own.
+    Formed(usize, Box<Renderer>),
+    /// A member of an object with its name and colon, which is left out where its value is NULL.
+    Member(Vec<u8>, usize, Box<Renderer>),
+    /// Stands before every member of an object in which one may be left out: a comma, unless none came before.
+    Comma,
+}
+
+impl Segment {
+    /// The mapped field whose value it is.
+    pub fn field(&self) -> Option<usize> {
+        match self {
+            Segment::Literal(_) | Segment::Comma => None,
+            Segment::Field(index) | Segment::Formed(index, _) | Segment::Member(_, index, _) => {
+                Some(*index)
+            }
+        }
+    }
 }
 
 /// A compiled body: `prefix`, then the records with a comma between them, then `suffix`.
@@ -29,6 +53,8 @@ pub(super) struct Template {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub fields: &'a [String],
+    /// By field; those that are not there are the usual one.
+    pub forms: &'a [Form],
     pub key: &'a [usize],
     /// A delete has nothing but the key.
     pub is_delete: bool,
@@ -53,6 +79,23 @@ impl Scope<'_> {
             ));
         }
         Ok(index)
+    }
+
+    fn form(&self, index: usize) -> Option<&Form> {
+        self.forms.get(index).filter(|form| !form.is_plain())
+    }
+
+    /// Whether a member of an object that has this value may be left out.
+    fn omits(&self, index: usize) -> bool {
+        self.form(index).is_some_and(|form| form.omits_null)
+    }
+
+    /// The value of a field as it is said everywhere.
+    fn value(&self, index: usize) -> Result<Segment, String> {
+        match self.form(index) {
+            None => Ok(Segment::Field(index)),
+            Some(form) => Ok(Segment::Formed(index, Box::new(Renderer::of(form)?))),
+        }
     }
 }
 
@@ -136,21 +179,7 @@ impl Compiler<'_> {
                 self.stage = Stage::After;
                 self.literal(b"]");
             }
-            Value::Object(object) => {
-                self.literal(b"{");
-                for (index, (name, value)) in object.iter().enumerate() {
-                    let pointer = format!("{pointer}/{}", escaped(name));
-                    if name.contains("{{") {
-                        self.problem(
-                            &pointer,
-                            "a placeholder in a name is not built yet".to_owned(),
-                        );
-                    }
-                    self.name(index, name);
-                    self.node(value, &pointer);
-                }
-                self.literal(b"}");
-            }
+            Value::Object(object) => self.object(object, pointer),
             Value::Array(array) => {
                 self.literal(b"[");
                 for (index, value) in array.iter().enumerate() {
@@ -174,9 +203,35 @@ impl Compiler<'_> {
         }
     }
 
+    fn object(&mut self, object: &serde_json::Map<String, Value>, pointer: &str) {
+        let omitted = |value: &Value| {
+            let placeholder = placeholder(inner(value.as_str()?)?, self.scope);
+            match placeholder.ok().filter(|_| self.stage == Stage::Within)? {
+                Placeholder::Field(index) => Some(index).filter(|index| self.scope.omits(*index)),
+                Placeholder::Record => None,
+            }
+        };
+        let omitted: Vec<Option<usize>> = object.values().map(omitted).collect();
+        let omits = omitted.iter().any(Option::is_some);
+        self.literal(b"{");
+        for (place, (name, value)) in object.iter().enumerate() {
+            let pointer = format!("{pointer}/{}", escaped(name));
+            if name.contains("{{") {
+                self.problem(&pointer, "a placeholder in a name is not built yet".to_owned());
+            }
+            match omitted[place] {
+                Some(index) => self.member(name, index, &pointer),
+                None => {
+                    self.name(place, name, omits);
+                    self.node(value, &pointer);
+                }
+            }
+        }
+        self.literal(b"}");
+    }
+
     fn placeholder(&mut self, text: &str, pointer: &str) {
-        let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
-        let Some(inner) = inner.filter(|inner| !inner.contains("{{")) else {
+        let Some(inner) = inner(text) else {
             let why = "text around a placeholder is not built yet; let it be the whole string, \
                        and put the expression into the mapping";
             return self.problem(pointer, why.to_owned());
@@ -187,21 +242,56 @@ impl Compiler<'_> {
         }
         match placeholder(inner, self.scope) {
             Err(why) => self.problem(pointer, why),
-            Ok(Placeholder::Field(index)) => self.template.record.push(Segment::Field(index)),
+            Ok(Placeholder::Field(index)) if self.scope.omits(index) => {
+                let name = &self.scope.fields[index];
+                let why = format!(
+                    "`{name}` has `nulls: omit`, and only a member of an object can be left out; let the placeholder be all of \
+                     a member's value, or leave `nulls` out"
+                );
+                self.problem(pointer, why);
+            }
+            Ok(Placeholder::Field(index)) => self.value(index, pointer),
             Ok(Placeholder::Record) => {
                 let (scope, fields) = (self.scope, self.scope.fields);
+                let omits = scope.record().any(|index| scope.omits(index));
                 self.literal(b"{");
                 for (place, index) in scope.record().enumerate() {
-                    self.name(place, &fields[index]);
-                    self.template.record.push(Segment::Field(index));
+                    if scope.omits(index) {
+                        self.member(&fields[index], index, pointer);
+                    } else {
+                        self.name(place, &fields[index], omits);
+                        self.value(index, pointer);
+                    }
                 }
                 self.literal(b"}");
             }
         }
     }
 
-    fn name(&mut self, place: usize, name: &str) {
-        if place > 0 {
+    fn value(&mut self, index: usize, pointer: &str) {
+        match self.scope.value(index) {
+            Ok(segment) => self.template.record.push(segment),
+            Err(why) => self.problem(pointer, why),
+        }
+    }
+
+    /// A member that is left out where its value is NULL.
+    fn member(&mut self, name: &str, index: usize, pointer: &str) {
+        let name = [&json_string(name)[..], b":"].concat();
+        match self.scope.form(index).map(Renderer::of).transpose() {
+            Ok(renderer) => {
+                let renderer = Box::new(renderer.unwrap_or(Renderer::Usual));
+                self.template.record.push(Segment::Member(name, index, renderer));
+            }
+            Err(why) => self.problem(pointer, why),
+        }
+    }
+
+    /// `omits`: a member of the object may be left out, so that it is not known which one is the first.
+    fn name(&mut self, place: usize, name: &str, omits: bool) {
+        if omits {
+            self.template.record.push(Segment::Comma);
+        } else if place > 0 {
             self.literal(b",");
         }
         self.literal(&json_string(name));
@@ -219,6 +309,12 @@ impl Compiler<'_> {
     fn problem(&mut self, pointer: &str, why: String) {
         self.problems.push((pointer.to_owned(), why));
     }
+}
+
+/// What stands between the braces of a text that is one placeholder and nothing else.
+fn inner(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    inner.filter(|inner| !inner.contains("{{"))
 }
 
 fn push_literal(segments: &mut Vec<Segment>, bytes: &[u8]) {
@@ -239,85 +335,19 @@ pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Compiles the path; without a placeholder it is one literal.
-pub(super) fn path(text: &str, scope: Scope<'_>) -> Result<Vec<Segment>, String> {
-    if !text.starts_with('/') {
-        return Err("a path begins with `/`".to_owned());
-    }
-    let mut segments = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("{{") {
-        literal_of_path(&rest[..start], &mut segments)?;
-        let Some(end) = rest[start..].find("}}") else {
-            return Err("`{{` without `}}`".to_owned());
-        };
-        match placeholder(&rest[start + 2..start + end], scope)? {
-            Placeholder::Record => {
-                return Err("a path takes one field at a time, as `{{record.FIELD}}`".to_owned());
-            }
-            Placeholder::Field(index) => segments.push(Segment::Field(index)),
-        }
-        rest = &rest[start + end + 2..];
-    }
-    literal_of_path(rest, &mut segments)?;
-    refuse_shared_paths(&segments)?;
-    Ok(segments)
-}
-
-fn literal_of_path(text: &str, segments: &mut Vec<Segment>) -> Result<(), String> {
-    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte);
-    if let Some(character) = text.chars().find(|c| !u8::try_from(*c).is_ok_and(is_allowed)) {
-        return Err(format!(
-            "`{}` cannot stand in a path; percent-encode it",
-            character.escape_default()
-        ));
-    }
-    let path = text.split('?').next().unwrap_or(text);
-    if path.split('/').any(|step| matches!(undotted(step).as_str(), "." | "..")) {
-        return Err("`.` and `..` cannot stand in a path; write the path out".to_owned());
-    }
-    if !text.is_empty() {
-        push_literal(segments, text.as_bytes());
-    }
-    Ok(())
-}
-
-fn undotted(step: &str) -> String {
-    step.replace("%2e", ".").replace("%2E", ".")
-}
-
-/// Values are percent-encoded, so only a character that never appears in one keeps two of them apart.
-fn refuse_shared_paths(segments: &[Segment]) -> Result<(), String> {
-    let is_apart = |literal: &[u8]| {
-        literal.iter().any(|byte| !byte.is_ascii_alphanumeric() && !b"-_.~%".contains(byte))
-    };
-    let mut is_separated = true;
-    for segment in segments {
-        match segment {
-            Segment::Literal(literal) => is_separated |= is_apart(literal),
-            Segment::Field(_) if !is_separated => {
-                return Err("two placeholders in a path need a `/` or another reserved character \
-                            between them, or two records could share a path"
-                    .to_owned());
-            }
-            Segment::Field(_) => is_separated = false,
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::form::Way;
 
     fn fields() -> Vec<String> {
         ["id", "email", "a \"b\""].map(str::to_owned).to_vec()
     }
 
     fn compiled(value: &Value, is_delete: bool) -> Result<Template, Vec<(String, String)>> {
-        body(value, Scope { fields: &fields(), key: &[0], is_delete })
+        body(value, Scope { fields: &fields(), forms: &[], key: &[0], is_delete })
     }
 
     fn problem(value: &Value, is_delete: bool) -> (String, String) {
@@ -402,9 +432,36 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_left_out_or_stand_in_a_path_is_refused_by_name() {
+        let fields = fields();
+        let form = |omits_null, way| Form { omits_null, way };
+        let forms =
+            [form(false, Way::NumbersAsText), form(true, Way::Usual), form(false, Way::ParsedJson)];
+        let scope = Scope { fields: &fields, forms: &forms, key: &[0], is_delete: false };
+        for (value, pointer) in [
+            (json!("{{record.email}}"), ""),
+            (json!({"each": "{{record.email}}"}), "/each"),
+            (json!({"a": ["{{record.id}}", "{{record.email}}"]}), "/a/1"),
+        ] {
+            let problems = body(&value, scope).expect_err("it is refused");
+            assert!(problems[0].1.contains("`email` has `nulls: omit`"), "{problems:?}");
+            assert_eq!(problems[0].0, pointer);
+        }
+        assert!(body(&json!({"a": [{"e": "{{record.email}}"}]}), scope).is_ok());
+        for (text, words) in [
+            ("/{{record.email}}", "`email` has `nulls: omit`"),
+            ("/{{record.a \"b\"}}", "has `json: parse`"),
+        ] {
+            let why = path(text, scope).expect_err(text);
+            assert!(why.contains(words) && why.contains("; "), "{text}: {why}");
+        }
+        assert!(path("/{{record.id}}", scope).is_ok());
+    }
+
+    #[test]
     fn paths_are_compiled_and_refused_by_name() {
         let fields = fields();
-        let scope = Scope { fields: &fields, key: &[0], is_delete: true };
+        let scope = Scope { fields: &fields, forms: &[], key: &[0], is_delete: true };
         assert_eq!(path("/a?x=1", scope), Ok(vec![literal("/a?x=1")]));
         assert_eq!(
             path("/a/{{record.id}}/b", scope),

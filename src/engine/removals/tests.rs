@@ -27,6 +27,7 @@ fn sync(max_deletes: MaxDeletes) -> Sync {
         mapping: Vec::new(),
         key: Vec::new(),
         check_keys: CheckKeys::Streaming,
+        ignored: Vec::new(),
         limits: RunLimits { max_deletes, max_invalid: 10, drain_timeout: Duration::from_secs(1) },
     }
 }

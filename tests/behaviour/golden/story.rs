@@ -49,7 +49,7 @@ fn define(header: &mut Header, epoch: Epoch) {
             KeyField { name: "name".to_owned(), data_type: "Utf8".to_owned() },
         ],
         destination: "https://crm.example.com /contacts".to_owned(),
-        mapping: vec![Mapped { field: "id".to_owned(), expression: "id".to_owned() }],
+        mapping: vec![Mapped::plain("id", "id")],
         rendering: "http-1:0011".to_owned(),
         encoding: 1,
         fingerprints: 1,

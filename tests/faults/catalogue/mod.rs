@@ -32,6 +32,7 @@ mod e_columns;
 mod e_cursor;
 mod e_flights;
 mod e_keys;
+mod e_options;
 mod e_sets;
 mod e_shrink;
 mod e_size;
@@ -138,6 +139,7 @@ pub fn all() -> Vec<Scenario> {
         e_statements::SCENARIOS,
         e_upgrade::SCENARIOS,
         e_values::SCENARIOS,
+        e_options::SCENARIOS,
     ]
     .concat()
 }

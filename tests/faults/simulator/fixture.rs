@@ -84,6 +84,7 @@ fn build(mapping: usize) -> Destination {
 pub fn columns(mapping: usize, has_primary: bool) -> Columns {
     Columns {
         fields: vec!["key".to_owned(), FIELDS[mapping].to_owned()],
+        compares: Vec::new(),
         key: vec![0],
         key_types: vec![DataType::Int64],
         primary_key: vec![if has_primary { 2 } else { 0 }],
@@ -113,6 +114,7 @@ pub fn sync(setting: &Setting, mode: Mode) -> Sync {
         },
         connection: "crm".to_owned(),
         check_keys: CheckKeys::default(),
+        ignored: Vec::new(),
         mode,
         mapping: Vec::new(),
         key: Vec::new(),
@@ -126,10 +128,7 @@ pub fn sync(setting: &Setting, mode: Mode) -> Sync {
 
 pub fn definition(mapping: usize, sql: u32, mode: Mode) -> Definition {
     let destination = &DESTINATIONS[mapping];
-    let mapped = |field: &str, expression: &str| Mapped {
-        field: field.to_owned(),
-        expression: expression.to_owned(),
-    };
+    let mapped = Mapped::plain::<&str, &str>;
     Definition {
         source: "lake".to_owned(),
         sql: format!("SELECT {sql}"),

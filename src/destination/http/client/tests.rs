@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::destination::answer::{Effect, RecordVerdict};
 use crate::destination::definition::{Auth, Decode, Identify, Renewal, Requests};
+use crate::destination::http::Fields;
 use crate::destination::http::tests::{connection, fields, requests};
 use crate::domain::entry::Operation;
 use crate::shutdown::Tasks;
@@ -280,7 +281,12 @@ async fn credentials_that_an_account_was_asked_with_are_those_that_are_sent_what
     let identify = Identify { path: "/me".to_owned(), pointer: "/id".to_owned() };
     let (account, credentials) = identify::account(&connection, &identify).await.expect("it says");
     assert_eq!(account, "1");
-    let http = Http::with(credentials, &connection, &requests(), &fields(), &[0]);
+    let http = Http::with(
+        credentials,
+        &connection,
+        &requests(),
+        Fields { names: &fields(), forms: &[], key: &[0] },
+    );
     http.expect("it is valid").send(&upsert()).await;
     let requests = server.requests.lock().expect("no test panics with it");
     assert_eq!(requests.len(), 2);

@@ -1,0 +1,139 @@
+//! Text that is JSON, put into a request as what it says: white space goes, all else is copied, numbers digit by digit.
+//!
+//! Names in it are contents of the row, so each stands before `: `, as the key of a map does: by that blank it is taken for a
+//! value where rows' values must not be shown (`destination::http::scrub`). Guards: what is appended is one JSON value;
+//! what looks at it in depth ends before its stack does.
+
+use serde::de::IgnoredAny;
+
+use super::Unencodable;
+
+/// Levels of lists and objects; a common limit of those who read JSON.
+const DEEPEST: usize = 128;
+
+/// Appends the value; appends nothing if it fails.
+#[inline(never)]
+pub(super) fn append(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    // Looked at in no depth, and no number is made of its digits.
+    let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Unencodable::NotJson)?;
+    let start = out.len();
+    let (mut levels, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_string => {
+                is_string = is_escaped || byte != b'"';
+                is_escaped = byte == b'\\' && !is_escaped;
+            }
+            b'"' => is_string = true,
+            b'{' | b'[' => levels += 1,
+            b'}' | b']' => levels -= 1,
+            b' ' | b'\t' | b'\n' | b'\r' => continue,
+            _ => {}
+        }
+        if levels > DEEPEST {
+            out.truncate(start);
+            return Err(Unencodable::DeepJson);
+        }
+        out.push(byte);
+        if byte == b':' && !is_string {
+            out.push(b' ');
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn appended(text: &str) -> Result<String, Unencodable> {
+        let mut out = b"before".to_vec();
+        let result = append(text, &mut out);
+        let rest = String::from_utf8(out.split_off(6)).expect("it is UTF-8");
+        assert!(result.is_ok() || rest.is_empty(), "nothing is appended");
+        result.map(|()| rest)
+    }
+
+    #[test]
+    fn white_space_goes_and_every_digit_stays() {
+        for (text, said) in [
+            (" {\"a\" : [ 1 , 2 ] ,\n\t\"b\": null}\r\n", r#"{"a": [1,2],"b": null}"#),
+            (
+                "12345678901234567890.12345678901234567890e+400",
+                "12345678901234567890.12345678901234567890e+400",
+            ),
+            ("1.00", "1.00"),
+            ("-0", "-0"),
+            (r#" "a : \" { \\" "#, r#""a : \" { \\""#),
+            (r#"{"\\": "\\\"", "b c": ":"}"#, r#"{"\\": "\\\"","b c": ":"}"#),
+            ("\"\u{e9} \\u00e9\"", "\"\u{e9} \\u00e9\""),
+            ("{}", "{}"),
+            ("true", "true"),
+        ] {
+            assert_eq!(appended(text).as_deref(), Ok(said));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "{a: 1}",
+            "[1,]",
+            "01",
+            "+1",
+            "NaN",
+            "'a'",
+            "1 2",
+            "\"a\nb\"",
+            "{} {}",
+            "\u{feff}1",
+            "tru",
+        ] {
+            assert_eq!(appended(text), Err(Unencodable::NotJson), "{text}");
+        }
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(appended(&nested(DEEPEST)).is_ok());
+        assert_eq!(appended(&nested(DEEPEST + 1)), Err(Unencodable::DeepJson));
+        assert_eq!(appended(&nested(1_000_000)), Err(Unencodable::DeepJson));
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::String),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let members = prop::collection::vec((any::<String>(), inner.clone()), 0..4);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::Array),
+                members.prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_the_same_value_on_one_line_however_it_was_written(value in json()) {
+            let narrow = appended(&value.to_string()).unwrap();
+            let wide = appended(&serde_json::to_string_pretty(&value).unwrap()).unwrap();
+            prop_assert_eq!(&narrow, &wide);
+            prop_assert_eq!(serde_json::from_str::<Value>(&narrow).unwrap(), value);
+        }
+
+        /// Either it is JSON, by another reader, and said as that, or it is refused.
+        #[test]
+        fn no_text_becomes_what_is_no_json(text in r#"[\[\]{}",:0-9a\\ \n.eE+-]{0,12}"#) {
+            if let Ok(said) = appended(&text) {
+                prop_assert!(serde_json::from_str::<IgnoredAny>(&said).is_ok());
+            }
+        }
+    }
+}
