@@ -19,7 +19,8 @@ use super::raw_database::{
 use super::raw_forms::StructureOrText;
 use super::validate::Check;
 use super::{reference, resolved, units};
-use crate::source::postgres::definition::{Definition, Password, Tls, Trust, Verify};
+use crate::source::Secret;
+use crate::source::postgres::definition::{Definition, Tls, Trust, Verify};
 
 const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,7 +109,7 @@ pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definiti
         port: port.unwrap_or(PORT),
         database,
         user,
-        password: password.map(Password::new),
+        password: password.map(Secret::new),
         tls: tls.unwrap_or_else(|| match is_near {
             true => Tls::Off,
             false => Tls::On(Trust::default()),

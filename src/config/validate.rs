@@ -15,7 +15,7 @@ use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
     Config, DeliveryLog, History, Written, connection, database, resolved, sequence, server,
-    stations, sync, table, telemetry, units,
+    stations, store, sync, table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
 use crate::source::definition::{Access, Definition, Files, Table};
@@ -206,6 +206,10 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
         let pointer = child("/sources", name);
         let access = match (&source.files, &source.postgres) {
             (None, Some(database)) => {
+                if source.store.is_some() {
+                    let what = "a database is in no object store";
+                    check.report_key(&child(&pointer, "store"), what, "remove it");
+                }
                 let pointer = child(&pointer, "postgres");
                 Access::Postgres(Box::new(database::postgres(check, &pointer, database)))
             }
@@ -220,7 +224,9 @@ fn sources(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Definition> {
                     let remedy = "add `files:` or `postgres:`";
                     check.report_key(&pointer, "a source without a kind", remedy);
                 }
-                Access::Files(Files { tables: tables(check, &pointer, source) })
+                let tables = tables(check, &pointer, source);
+                let store = store::store(check, &pointer, source.store.as_ref(), &tables);
+                Access::Files(Files { tables, store: Box::new(store) })
             }
         };
         (name.clone(), Definition { name: name.clone(), access })

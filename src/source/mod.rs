@@ -24,8 +24,10 @@ mod pins;
 pub mod postgres;
 mod proof;
 mod reader;
+mod secret;
 mod session;
 mod statement;
+pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,7 +43,7 @@ pub use cancel::{Canceller, Cancels};
 #[doc(hidden)]
 pub use csv::fuzzing as fuzzing_csv;
 pub use error::Error;
-pub use facts::{Completeness, Facts, Listed};
+pub use facts::{Completeness, Cost, Facts, Listed};
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 #[cfg(feature = "faults")]
 #[doc(hidden)]
@@ -49,4 +51,5 @@ pub use ndjson::fuzzing as fuzzing_ndjson;
 pub use pins::{Pin, Pins};
 pub use proof::{Proof, Unproven, vanished, without_cuts};
 pub use reader::{Reader, Reading, Settings};
+pub use secret::Secret;
 pub use text::{TextFormat, check_type_name};

@@ -390,7 +390,7 @@ pub fn unsound() -> Vec<String> {
     }
     let planted: BTreeSet<&str> = PLANTED.iter().map(|(defect, ..)| *defect).collect();
     let planted = planted.into_iter().chain(simulator::planted::PLANTED.map(|(defect, _)| defect));
-    let planted = planted.chain(of_sources::PLANTED.map(|(defect, _)| defect));
+    let planted = planted.chain(of_sources::PLANTED.map(|(defect, ..)| defect));
     let planted: BTreeSet<String> = planted.map(str::to_owned).collect();
     wrong.extend(planted.difference(&known).map(|defect| format!("`{defect}` is not in `src`")));
     wrong.extend(known.difference(&planted).map(|defect| format!("nothing must find `{defect}`")));

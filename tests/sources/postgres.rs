@@ -6,12 +6,12 @@ mod rows;
 mod values;
 
 use super::Scenario;
-use super::servers::postgres::Database;
+use super::servers::postgres::{Database, Postgres};
 use super::support::oracle::Oracle;
 use super::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario<Postgres>; 18] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),

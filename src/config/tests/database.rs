@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::source::postgres::definition::{Definition, Password, Tls, Verify};
+use crate::source::Secret;
+use crate::source::postgres::definition::{Definition, Tls, Verify};
 
 const FILES: &str = "    files:\n      customers: data/customers.csv";
 
@@ -34,7 +35,7 @@ fn an_address_and_parts_say_the_same() {
     let of_parts = definition(
         "{host: db.internal, port: 6543, database: shop, user: reader, password: \"${PASSWORD}\", tls: {verify: none}}",
     );
-    assert_eq!(of_url.password, Some(Password::new("canary@x".into())));
+    assert_eq!(of_url.password, Some(Secret::new("canary@x".into())));
     assert_eq!(of_url.written.as_deref(), Some("${URL}"));
     let same = Definition { password: of_parts.password.clone(), written: None, ..of_url };
     assert_eq!(same, of_parts);

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::super::secret::Secret;
 use crate::domain::hexadecimal;
 
 /// A database, and how it is asked.
@@ -20,7 +20,7 @@ pub struct Definition {
     pub database: String,
     pub user: String,
     /// Without one it is looked up in the password file.
-    pub password: Option<Password>,
+    pub password: Option<Secret>,
     pub tls: Tls,
     pub connect_timeout: Duration,
     /// How long the server lets one read last; without it the server's own rule holds.
@@ -68,28 +68,6 @@ pub enum Verify {
     /// Nothing: whoever sits between sees and changes all.
     Nothing,
 }
-
-/// A password, which is never shown.
-#[derive(Debug, Clone)]
-pub struct Password(SecretString);
-
-impl Password {
-    pub fn new(secret: SecretString) -> Password {
-        Password(secret)
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl PartialEq for Password {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
-
-impl Eq for Password {}
 
 impl Definition {
     /// Whether the server is reached over a socket of this machine.
@@ -161,7 +139,7 @@ mod tests {
     fn a_database_is_described_by_what_decides_its_rows_and_never_by_its_password() {
         let plain = r#"{"postgres":["db.internal",5432,"shop","reader","error"]}"#;
         assert_eq!(described(|_| ()), plain);
-        let password = || Some(Password::new("canary".into()));
+        let password = || Some(Secret::new("canary".into()));
         assert_eq!(described(|it| it.password = password()), plain);
         assert_eq!(described(|it| it.tls = Tls::Off), plain);
         assert_eq!(described(|it| it.idle_timeout = Duration::from_secs(1)), plain);

@@ -1,11 +1,11 @@
 //! A PostgreSQL server: over TCP without a password, for `scram_user` over TLS with one.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::free_port;
 use super::process::{self, Server};
 use crate::support::certificates::{Authority, Good};
 use crate::support::{SOON, TOKEN};
@@ -169,9 +169,4 @@ fn write(path: &Path, text: &str) {
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(path, mode).expect("it is ours");
     process::give(path);
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
 }
