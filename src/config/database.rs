@@ -17,7 +17,8 @@ use super::raw_database::{RawChannelBinding, RawTls, RawVerify};
 use super::raw_forms::{Named, StructureOrText, Whole};
 use super::validate::Check;
 use super::{reference, resolved, units};
-use crate::source::remote::{Password, Remote, Tls, Trust, Verify};
+use crate::source::Secret;
+use crate::source::remote::{Remote, Tls, Trust, Verify};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -128,7 +129,7 @@ pub fn remote(check: &mut Check, pointer: &str, kind: &Kind, raw: &Parts<'_>) ->
         port: port.unwrap_or(kind.port),
         database: raw.database.cloned().or(address.database).unwrap_or_default(),
         user,
-        password: password.map(Password::new),
+        password: password.map(Secret::new),
         tls: tls.unwrap_or_else(|| match is_near {
             true => Tls::Off,
             false => Tls::On(Trust::default()),

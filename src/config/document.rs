@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::problem::Problem;
 use super::reference::{self, Environment, Fault};
 use super::tree::{Content, Node, Position};
-use super::{database, scalar, tree};
+use super::{database, scalar, store, tree};
 use crate::destination::definition::is_credential_name;
 
 /// A config file, read as far as its text goes.
@@ -336,7 +336,7 @@ fn is_verbatim(path: &[String]) -> bool {
             | ["connections", _, "http", "auth", ..]
             | ["telemetry", "otlp", "headers", ..]
             | ["sources", _, "postgres" | "mysql", "url" | "password"]
-    )
+    ) || store::is_secret(&path)
 }
 
 /// Whether the text is a credential that anyone can read, wherever it stands.

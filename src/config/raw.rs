@@ -13,6 +13,7 @@ use super::raw_database::{RawMySql, RawPostgres};
 use super::raw_field::RawField;
 use super::raw_forms::{ListOrOne, Named, NumberOrText, StructureOrText, Whole};
 use super::raw_request::RawRequest;
+use super::raw_store::RawStore;
 
 /// Counterflow: sources, models, connections and the syncs between them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -108,28 +109,30 @@ pub struct RawOtlp {
     pub headers: Option<Named<String>>,
 }
 
-/// A source; exactly one kind.
+/// A source; exactly one of `files` and `postgres`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSource {
     /// Tables made of files, by the name that models use.
     pub files: Option<Named<StructureOrText<RawTable>>>,
+    /// How the object stores are reached that tables lie in.
+    pub store: Option<RawStore>,
     /// A PostgreSQL database, where the SQL of models runs as it stands.
     pub postgres: Option<RawPostgres>,
     /// A MySQL or MariaDB database, where the SQL of models runs as it stands.
     pub mysql: Option<RawMySql>,
 }
 
-/// A table: a path or glob that ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that,
-/// or exactly one of `parquet`, `csv` and `ndjson`.
+/// A table: a path, a glob, or a location in an object store such as `s3://bucket/data/*.parquet`, that ends in `.parquet`,
+/// `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that; or exactly one of `parquet`, `csv` and `ndjson`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTable {
-    /// A path or glob of Parquet files.
+    /// A path, glob or location of Parquet files.
     pub parquet: Option<String>,
-    /// A path or glob of CSV files.
+    /// A path, glob or location of CSV files.
     pub csv: Option<String>,
-    /// A path or glob of NDJSON files: a JSON object a line.
+    /// A path, glob or location of NDJSON files: a JSON object a line.
     pub ndjson: Option<String>,
     /// CSV and NDJSON: `gzip`, `zstd` or `none`; by the ending of the path, `.gz` or `.zst`, unless said.
     pub compression: Option<String>,

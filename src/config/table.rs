@@ -3,8 +3,10 @@
 use super::document::child;
 use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
+use super::store;
 use super::validate::Check;
 use crate::source::definition::{Compression, Csv, Format, NdJson, Rewritten, Table};
+use crate::source::store::definition::Location;
 use crate::source::{TextFormat, check_type_name};
 
 /// The keys that say what a table is made of, with the endings of names that say the same.
@@ -51,11 +53,12 @@ pub fn table(
             (text, raw, child(pointer, key), kind)
         }
     };
-    location(check, &at, text);
+    let objects = location(check, &at, text);
     Some(Table {
         name: name.to_owned(),
         folder: check.folder.to_owned(),
         location: text.into(),
+        objects,
         format: format(check, pointer, raw, kind),
         compression: compression(check, pointer, raw, text).filter(|_| kind != Kind::Parquet),
         rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
@@ -151,16 +154,26 @@ fn compression(
     }
 }
 
-fn location(check: &mut Check, pointer: &str, text: &str) {
+/// Where the objects are, if they are no files.
+fn location(check: &mut Check, pointer: &str, text: &str) -> Option<Location> {
     if text.is_empty() {
         check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
-    } else if text.contains("://") {
-        let what = "reading from object stores and over HTTP is not built yet";
-        check.report(pointer, what, "name local files");
-    } else if let Err(error) = glob::Pattern::new(text) {
+        return None;
+    }
+    let objects = store::is_location(text).then(|| store::location(text));
+    let objects = match objects.transpose() {
+        Ok(objects) => objects,
+        Err((what, remedy)) => {
+            check.report(pointer, what, remedy);
+            return None;
+        }
+    };
+    let pattern = objects.as_ref().map_or(text, |location| &location.pattern);
+    if let Err(error) = glob::Pattern::new(pattern) {
         let what = format!("not a glob: {}", error.msg);
         check.report(pointer, what, "put special characters in brackets: `[*]`");
     }
+    objects
 }
 
 fn rewritten(check: &mut Check, pointer: &str, raw: Option<&RawRewritten>) -> Option<Rewritten> {

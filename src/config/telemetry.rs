@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connection::{address, is_loopback, secret, wrong_name};
 use super::document::child;
 use super::raw::RawConfig;
+use super::raw_forms::Named;
 use super::reference;
 use super::validate::Check;
 use crate::destination::definition::is_credential_name;
@@ -30,10 +31,23 @@ pub fn collector(check: &mut Check, raw: &RawConfig) -> Option<Collector> {
     }
     let url = address(check, &child(pointer, "endpoint"), raw.endpoint.as_deref());
     let is_loopback = url.as_ref().is_some_and(is_loopback);
+    let at = child(pointer, "headers");
+    let headers = raw.headers.as_ref().map(|raw| headers(check, &at, raw, is_loopback));
+    let endpoint = url?.as_str().trim_end_matches('/').to_owned();
+    Some(Collector { endpoint, headers: headers.unwrap_or_default() })
+}
+
+/// Headers of which some are credentials.
+pub fn headers(
+    check: &mut Check,
+    pointer: &str,
+    raw: &Named<String>,
+    is_loopback: bool,
+) -> Vec<(String, SecretString)> {
     let mut headers = Vec::new();
     let mut seen = HashSet::new();
-    for (name, text) in raw.headers.iter().flat_map(|headers| &headers.0) {
-        let at = child(&child(pointer, "headers"), name);
+    for (name, text) in &raw.0 {
+        let at = child(pointer, name);
         let lower = name.to_ascii_lowercase();
         if let Some((what, remedy)) = wrong_name(&lower) {
             check.report_key(&at, format!("`{name}` {what}"), remedy);
@@ -44,8 +58,7 @@ pub fn collector(check: &mut Check, raw: &RawConfig) -> Option<Collector> {
         }
         headers.extend(header(check, &at, name, text, is_loopback));
     }
-    let endpoint = url?.as_str().trim_end_matches('/').to_owned();
-    Some(Collector { endpoint, headers })
+    headers
 }
 
 /// A header: a reference, behind a word such as `Bearer` if need be; plain text where its name is that of no credential.

@@ -17,7 +17,7 @@ use super::reference::Environment;
 use super::shape::{nearest, quoted};
 use super::{
     Config, DeliveryLog, History, Written, connection, cursor, resolved, sequence, server,
-    stations, sync, table, telemetry, units,
+    stations, store, sync, table, telemetry, units,
 };
 use crate::domain::sync::{Model, Reads};
 use crate::source::definition::{Access, Definition, Files, Table};
@@ -230,6 +230,10 @@ fn access(check: &mut Check, pointer: &str, source: &RawSource) -> Access {
         let remedy = "add `files:`, `postgres:` or `mysql:`";
         check.report_key(pointer, "a source without a kind", remedy);
     }
+    if source.store.is_some() && source.files.is_none() && !said.is_empty() {
+        let what = "a database is in no object store";
+        check.report_key(&child(pointer, "store"), what, "remove it");
+    }
     match source {
         RawSource { files: None, postgres: Some(raw), .. } => {
             Access::Postgres(Box::new(postgres(check, &child(pointer, "postgres"), raw)))
@@ -237,7 +241,11 @@ fn access(check: &mut Check, pointer: &str, source: &RawSource) -> Access {
         RawSource { files: None, mysql: Some(raw), .. } => {
             Access::MySql(Box::new(mysql(check, &child(pointer, "mysql"), raw)))
         }
-        _ => Access::Files(Files { tables: tables(check, pointer, source) }),
+        _ => {
+            let tables = tables(check, pointer, source);
+            let store = store::store(check, pointer, source.store.as_ref(), &tables);
+            Access::Files(Files { tables, store: Box::new(store) })
+        }
     }
 }
 

@@ -9,24 +9,33 @@ pub struct FileFact {
     pub path: String,
     /// Bytes.
     pub size: u64,
+    /// 0 for an object of a store.
     pub inode: u64,
-    /// The inode's change time, in nanoseconds since 1970.
+    /// The inode's change time, in nanoseconds since 1970; of an object, when it was written.
     pub changed: i128,
     /// Whether the last line of a text has no end: its writer never ends it, or it was cut. `None` where it is no text, or
     /// an older version wrote it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_within_line: Option<bool>,
-    /// What the store of an object says that it is, which is another once its content is; `None` for a local file.
+    /// What the store of an object says that it is, which is another once its content is; `None` for a local file, and where
+    /// the store says nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
 
 impl FileFact {
-    /// Whether the file is as it was. How a compressed text ends is not known before it is read: it is as its content is.
+    /// Whether it is an object of which nobody can say whether it changed.
+    pub fn is_untold(&self) -> bool {
+        self.inode == 0 && self.etag.is_none() && self.path.contains("://")
+    }
+
+    /// Whether the file is as it was. How a text ends that is compressed, or an object, is not known before it is read: it is as
+    /// its content is. What has a tag is the same while that is, whenever it was written.
     pub fn is_as(&self, was: &FileFact) -> bool {
         let FileFact { table, path, size, inode, changed, ends_within_line, etag } = self;
         (table, path, etag) == (&was.table, &was.path, &was.etag)
-            && (*size, *inode, *changed) == (was.size, was.inode, was.changed)
+            && (*size, *inode) == (was.size, was.inode)
+            && (etag.is_some() || *changed == was.changed)
             && (ends_within_line.is_none() || *ends_within_line == was.ends_within_line)
     }
 }
@@ -54,6 +63,10 @@ mod tests {
         let fact: FileFact = serde_json::from_str(text).unwrap();
         assert_eq!(fact.etag.as_deref(), Some("\"f-1\""));
         assert_eq!(serde_json::to_string(&fact).unwrap(), text);
-        assert_ne!(FileFact { etag: None, ..fact.clone() }, fact);
+        let other = FileFact { etag: None, ..fact.clone() };
+        assert!(!other.is_as(&fact) && !fact.is_as(&other));
+        let again = FileFact { changed: 6, ..fact.clone() };
+        assert!(again.is_as(&fact), "the same content, written again");
+        assert!(!FileFact { changed: 6, ..other.clone() }.is_as(&other));
     }
 }

@@ -31,7 +31,9 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{self, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
+use crate::source::{
+    self, Cost, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings,
+};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -447,8 +449,13 @@ pub async fn read(
     let mut opening = Tasks::default();
     let open = async move { reader.open(&model, &selection, &pins).await };
     opening.spawn_on(open, query.handle());
-    let opened = opening.next().await.expect("the one task was just spawned");
-    Ok(opened?)
+    let reading = opening.next().await.expect("the one task was just spawned")?;
+    let Cost { objects, requests } = reading.facts.cost;
+    if requests > 0 {
+        let sync = &order.sync.name;
+        tracing::info!(sync, objects, requests, "the objects of the model's tables are listed");
+    }
+    Ok(reading)
 }
 
 /// As [`opening::begin`].

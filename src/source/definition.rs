@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::store::definition::{Location, Scheme, Store};
 use super::trimmed::Dialect;
 use super::{mysql, postgres};
 
@@ -26,6 +27,8 @@ pub enum Access {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     pub tables: Vec<Table>,
+    /// Of the tables that are made of objects.
+    pub store: Box<Store>,
 }
 
 /// A table made of files, under the name that models use.
@@ -36,6 +39,8 @@ pub struct Table {
     pub folder: PathBuf,
     /// A path, or a glob over paths, as it stands in the config.
     pub location: PathBuf,
+    /// What the location means where it is that of objects, which are no files of this machine.
+    pub objects: Option<Location>,
     pub format: Format,
     /// Of texts; other formats have their own.
     pub compression: Option<Compression>,
@@ -76,7 +81,10 @@ impl Definition {
     /// a project whose folder moves keeps its source.
     pub(super) fn described(&self, tables: &[&str]) -> Value {
         match &self.access {
-            Access::Files(files) => json!([self.name, files.described(tables)]),
+            Access::Files(files) => match files.store.described(&files.schemes(tables)) {
+                None => json!([self.name, files.described(tables)]),
+                Some(store) => json!([self.name, files.described(tables), store]),
+            },
             Access::Postgres(database) => json!([self.name, database.described()]),
             Access::MySql(database) => json!([self.name, database.described()]),
         }
@@ -97,6 +105,16 @@ impl Access {
 impl Files {
     pub(super) fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// The kinds of stores that these tables are in, each once.
+    fn schemes(&self, tables: &[&str]) -> Vec<Scheme> {
+        let tables = self.tables.iter().filter(|table| tables.contains(&table.name.as_str()));
+        let objects = tables.filter_map(|table| table.objects.as_ref());
+        let mut schemes: Vec<_> = objects.map(|location| location.scheme).collect();
+        schemes.sort();
+        schemes.dedup();
+        schemes
     }
 
     fn described(&self, tables: &[&str]) -> Vec<Value> {
@@ -181,6 +199,8 @@ pub struct Rewritten {
 
 #[cfg(test)]
 mod tests {
+    use super::super::secret::Secret;
+    use super::super::store::definition::S3Access;
     use super::*;
 
     fn lake(change: impl FnOnce(&mut Table)) -> String {
@@ -189,13 +209,14 @@ mod tests {
             name: "people".into(),
             folder: "/srv/project".into(),
             location: "data/*.csv".into(),
+            objects: None,
             format: Format::Csv(csv),
             compression: None,
             rewritten: None,
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
         change(&mut table);
-        let access = Access::Files(Files { tables: vec![table, other] });
+        let access = Access::Files(Files { tables: vec![table, other], store: Box::default() });
         Definition { name: "lake".into(), access }.described(&["people"]).to_string()
     }
 
@@ -237,6 +258,7 @@ mod tests {
             name: "lake".into(),
             access: Access::Files(Files {
                 tables: ["orders", "customers"].map(parquet_table).into(),
+                store: Box::default(),
             }),
         };
         let expected = r#"["lake",[["customers","customers.parquet","parquet",null],["orders","orders.parquet","parquet",null]]]"#;
@@ -249,10 +271,42 @@ mod tests {
             name: name.into(),
             folder: "/srv/project".into(),
             location: format!("{name}.parquet").into(),
+            objects: None,
             format: Format::Parquet,
             compression: None,
             rewritten: None,
         }
+    }
+
+    #[test]
+    fn objects_are_described_with_the_endpoint_that_has_them_and_no_secret() {
+        let secret = || Secret::new("canary".into());
+        let described = |change: &dyn Fn(&mut Store), scheme: Scheme| {
+            let mut store = Store::default();
+            store.s3.access = S3Access::Keys { id: secret(), secret: secret(), token: None };
+            store.headers = vec![("authorization".into(), secret())];
+            change(&mut store);
+            let location = Location { scheme, holder: "lake".into(), pattern: "a/*".into() };
+            let written = location.to_string().into();
+            let table = parquet_table("t");
+            let table = Table { location: written, objects: Some(location), ..table };
+            let files = Files { tables: vec![table, parquet_table("u")], store: Box::new(store) };
+            let access = Access::Files(files);
+            Definition { name: "lake".into(), access }.described(&["t"]).to_string()
+        };
+        let plain = r#"["lake",[["t","s3://lake/a/*","parquet",null]]]"#;
+        assert_eq!(described(&|_| (), Scheme::S3), plain);
+        assert_eq!(described(&|store| store.s3.access = S3Access::Anonymous, Scheme::S3), plain);
+        assert_eq!(
+            described(&|store| store.gs.endpoint = Some("http://g".into()), Scheme::S3),
+            plain
+        );
+        let other = described(&|store| store.s3.endpoint = Some("http://h:1".into()), Scheme::S3);
+        let expected = r#"["lake",[["t","s3://lake/a/*","parquet",null]],[["s3","http://h:1"]]]"#;
+        assert_eq!(other, expected);
+        let az = described(&|store| store.az.account = "me".into(), Scheme::Az);
+        let expected = r#"["lake",[["t","az://lake/a/*","parquet",null]],[["az","me"]]]"#;
+        assert_eq!(az, expected);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use super::store::own;
+
 /// Why a read could not begin or did not end. The message names the thing, the place and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -19,6 +21,9 @@ pub enum Error {
     /// A file or a set of files is not there or may not be read.
     #[error("{0}")]
     Missing(String),
+    /// A store gives objects as a whole alone.
+    #[error("{0}")]
+    Parts(String),
     /// A file is cut, damaged, or differs from the others of its table.
     #[error("{0}")]
     Damaged(String),
@@ -42,6 +47,9 @@ impl From<Error> for DataFusionError {
 impl Error {
     /// What an error that a partition's stream yielded means. `model` is named where the error does not say more.
     pub fn of_stream(error: &DataFusionError, model: &str) -> Error {
+        if let Some(own) = own(error) {
+            return own.clone();
+        }
         match error {
             DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
                 Some(own) => own.clone(),

@@ -173,6 +173,7 @@ mod tests {
             name: "orders".to_owned(),
             folder: PathBuf::new(),
             location,
+            objects: None,
             format: Format::Parquet,
             compression: None,
             rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),

@@ -28,8 +28,10 @@ mod proof;
 mod reader;
 pub mod remote;
 mod restriction;
+mod secret;
 mod session;
 mod statement;
+pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -46,7 +48,7 @@ pub use cancel::{Canceller, Cancels};
 #[doc(hidden)]
 pub use csv::fuzzing as fuzzing_csv;
 pub use error::Error;
-pub use facts::{Completeness, Facts, Listed};
+pub use facts::{Completeness, Cost, Facts, Listed};
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 #[cfg(feature = "faults")]
 #[doc(hidden)]
@@ -55,4 +57,5 @@ pub use pins::{Pin, Pins};
 pub use proof::{Proof, Unproven, vanished, without_cuts};
 pub use reader::{Reader, Reading, Settings};
 pub use restriction::{Met, Restriction};
+pub use secret::Secret;
 pub use text::{TextFormat, check_type_name};

@@ -1,6 +1,7 @@
 //! Opening the tables that a model reads: what is behind each of them is told apart here, and nowhere else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::catalog::{Session, TableProvider};
 
@@ -11,23 +12,29 @@ use super::pins::Pins;
 use super::reader::Settings;
 use super::restriction::Restriction;
 use super::table::{Named, Opened};
-use super::watched::{Watched, WatchedFiles};
+use super::text::place::Place;
+use super::watched::{PATIENCE, Watched, WatchedFiles};
 use super::weights::Weights;
 use super::{csv, mysql, ndjson, parquet, postgres};
 use crate::domain::sync::Model;
-use crate::shutdown::blocking;
 
-/// The tables as they are now. Of files nothing is read but the last byte of texts.
+/// The tables as they are now. Of files nothing is read but the last byte of texts; of objects nothing. Each store is given
+/// `patience` to list what it has of a table.
 ///
 /// # Errors
-/// A file is not there.
-pub(super) async fn watch(tables: &[Named<'_>]) -> Result<Vec<WatchedFiles>, Error> {
-    let watch = |named: &Named<'_>| {
+/// A file is not there, or a store cannot be asked.
+pub(super) async fn watch(
+    tables: &[Named<'_>],
+    patience: Duration,
+) -> Result<Vec<WatchedFiles>, Error> {
+    let mut watched = Vec::with_capacity(tables.len());
+    for named in tables {
         let files = files(named.source)?;
         let table = files.table(named.name.table()).expect("the SQL was checked against it");
-        WatchedFiles::begin(table.named(named.name.to_string()))
-    };
-    blocking(|| tables.iter().map(watch).collect())
+        let table = table.named(named.name.to_string());
+        watched.push(WatchedFiles::begin(table, &files.store, patience).await?);
+    }
+    Ok(watched)
 }
 
 /// Fixes the columns and types of the tables. All of them are watched before the first is opened.
@@ -40,9 +47,9 @@ pub(super) async fn open(
     pins: &mut Pins,
 ) -> Result<Vec<Opened>, Error> {
     let mut opened = Vec::with_capacity(tables.len());
-    for mut watched in watch(tables).await? {
+    for (number, mut watched) in watch(tables, PATIENCE).await?.into_iter().enumerate() {
         watched.read_ends().await?;
-        let (provider, weights) = of_files(state, &watched, pins).await?;
+        let (provider, weights) = of_files(state, number, &watched, pins).await?;
         opened.push(Opened { provider, watched: Watched::Files(Box::new(watched)), weights });
     }
     Ok(opened)
@@ -89,20 +96,26 @@ pub(super) async fn query(
     Ok(Opened { provider, watched, weights: Weights::new() })
 }
 
+/// `number` tells the table from the others of the read.
 async fn of_files(
     state: &dyn Session,
+    number: usize,
     watched: &WatchedFiles,
     pins: &mut Pins,
 ) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
-    let WatchedFiles { table, files, .. } = watched;
+    let WatchedFiles { table, files, objects, .. } = watched;
+    let places = || Place::all(files, objects.as_ref());
     match &table.format {
-        Format::Parquet => parquet::open(state, &table.name, files).await,
+        Format::Parquet => {
+            let objects = objects.as_ref().map(|objects| (number, objects));
+            parquet::open(state, &table.name, files, objects).await
+        }
         Format::Csv(csv) => {
-            let provider = csv::open(table, csv, files, pins).await?;
+            let provider = csv::open(table, csv, &places(), pins).await?;
             Ok((Arc::new(provider), Weights::new()))
         }
         Format::NdJson(ndjson) => {
-            let provider = ndjson::open(table, ndjson, files, pins).await?;
+            let provider = ndjson::open(table, ndjson, places(), pins).await?;
             Ok((Arc::new(provider), Weights::new()))
         }
     }

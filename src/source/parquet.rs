@@ -20,8 +20,10 @@ use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
 
 use super::error::Error;
+use super::store::{Pinned, own};
 use super::weights::{Weight, Weights};
 use crate::domain::file::FileFact;
 
@@ -31,18 +33,23 @@ const FOOTERS: usize = 8;
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Reads the footers and makes a table of the files, with the weights of its columns.
+/// Reads the footers and makes a table of the files, with the weights of its columns. `objects` gives their bytes where they are
+/// no files of this machine, by a number that no other table of the read has.
 pub(super) async fn open(
     state: &dyn Session,
     table: &str,
     files: &[FileFact],
+    objects: Option<(usize, &Arc<Pinned>)>,
 ) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
-    let store = state
-        .runtime_env()
-        .object_store(ObjectStoreUrl::local_filesystem())
-        .map_err(|error| damaged(table, "", &error))?;
-    let urls = files.iter().map(|file| url(table, file)).collect::<Result<Vec<_>, Error>>()?;
+    let (store, urls) = match objects {
+        Some((number, objects)) => listed(state, number, objects),
+        None => {
+            let store = state.runtime_env().object_store(ObjectStoreUrl::local_filesystem());
+            let urls = files.iter().map(|file| url(table, file)).collect::<Result<_, Error>>()?;
+            (store.map_err(|error| damaged(table, "", &error))?, urls)
+        }
+    };
     let footers = futures::stream::iter(0..files.len())
         .map(|place| footer(state, &format, &store, table, &files[place], &urls[place]))
         .buffered(FOOTERS)
@@ -87,6 +94,20 @@ fn has_float(data_type: &DataType) -> bool {
         DataType::RunEndEncoded(_, values) => has_float(values.data_type()),
         nested => nested.is_nested(),
     }
+}
+
+/// A store that has the objects of the table alone, under the names that it gives them, and their URLs there.
+fn listed(
+    state: &dyn Session,
+    number: usize,
+    objects: &Arc<Pinned>,
+) -> (Arc<dyn ObjectStore>, Vec<ListingTableUrl>) {
+    let base = Url::parse(&format!("objects://table-{number}")).expect("it is made of letters");
+    let store = Arc::clone(objects) as Arc<dyn ObjectStore>;
+    state.runtime_env().register_object_store(&base, Arc::clone(&store));
+    let url = |name| ListingTableUrl::parse(format!("objects://table-{number}/{name}"));
+    let urls = objects.names().map(|name| url(name).expect("it is made of letters"));
+    (store, urls.collect())
 }
 
 /// The URL of one file; every character that means something in URLs or globs is escaped. Links are resolved first, as
@@ -216,6 +237,9 @@ fn merge(table: &str, files: &[FileFact], schemas: &[Arc<Schema>]) -> Result<Sch
 }
 
 fn damaged(table: &str, path: &str, error: &DataFusionError) -> Error {
+    if let Some(own) = own(error) {
+        return own.clone();
+    }
     let message = error.strip_backtrace();
     let cause = message.lines().next().unwrap_or_default();
     Error::Damaged(format!(

@@ -45,7 +45,8 @@ impl Proof {
 
 /// What of the file set of the last complete read is gone, one reason each; empty if nothing is. For tables declared
 /// `rewritten` names prove nothing: there, fewer files or a missing completion marker are the reasons. A text file that
-/// ends within a line was cut, unless those of the last complete read had such an end too.
+/// ends within a line was cut, unless those of the last complete read had such an end too. An object of which its store
+/// cannot say whether it changed may have been two while it was read.
 pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
     let mut reasons = Vec::new();
     for completeness in rewritten {
@@ -65,6 +66,12 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
         if !present.contains(&(&file.table, &file.path)) {
             reasons.push(format!("file `{}` of table `{}` is gone", file.path, file.table));
         }
+    }
+    for file in now.iter().filter(|file| file.is_untold()) {
+        let (table, path) = (&file.table, &file.path);
+        reasons.push(format!(
+            "file `{path}` of table `{table}` has no ETag, so that a change of it during the read need not show"
+        ));
     }
     for file in now.iter().filter(|file| is_cut(last, file)) {
         let (table, path) = (&file.table, &file.path);
@@ -140,6 +147,15 @@ mod tests {
         let last = [file("t", "/a"), file("t", "/b")];
         let gone = vanished(&last, &[file("t", "/a"), file("t", "/c")], &[]);
         assert_eq!(gone, ["file `/b` of table `t` is gone"]);
+    }
+
+    #[test]
+    fn an_object_of_which_nobody_knows_whether_it_changed_is_named() {
+        let object = FileFact { inode: 0, ends_within_line: None, ..file("t", "http://h/a.csv") };
+        let tagged = FileFact { etag: Some("1".into()), ..object.clone() };
+        assert!(vanished(&[], std::slice::from_ref(&tagged), &[]).is_empty());
+        let reasons = vanished(&[], &[object], &[]);
+        assert!(reasons.len() == 1 && reasons[0].contains("has no ETag"), "{reasons:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
@@ -34,6 +35,9 @@ use super::watched::Watched;
 use super::weights::Weights;
 use super::{opening, session, weights};
 use crate::domain::sync::{Model, Reads};
+
+/// How long a store may take to say what a read would begin with.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What a read may use.
 #[derive(Debug, Clone)]
@@ -263,8 +267,8 @@ impl Reader {
         })
     }
 
-    /// What a read of the model would begin with; of the files nothing is read but the last byte of texts. May block on the
-    /// file system.
+    /// What a read of the model would begin with; of files nothing is read but the last byte of texts, and stores are only asked
+    /// for their lists. May block on the file system.
     ///
     /// # Errors
     /// As [`Reader::check`], or a file is not there.
@@ -278,7 +282,7 @@ impl Reader {
         }
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let watched: Vec<_> = opening::watch(&read)
+        let watched: Vec<_> = opening::watch(&read, LOOK)
             .await?
             .into_iter()
             .map(|files| Watched::Files(Box::new(files)))

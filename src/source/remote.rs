@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::secret::Secret;
 use crate::domain::hexadecimal;
 
 /// A database, and how it is reached.
@@ -21,7 +21,7 @@ pub struct Remote {
     /// Empty where the SQL of models has to name it.
     pub database: String,
     pub user: String,
-    pub password: Option<Password>,
+    pub password: Option<Secret>,
     pub tls: Tls,
     pub connect_timeout: Duration,
     /// How long the server lets one read last; without it the server's own rule holds.
@@ -63,28 +63,6 @@ pub enum Verify {
     /// Nothing: whoever sits between sees and changes all.
     Nothing,
 }
-
-/// A password, which is never shown.
-#[derive(Debug, Clone)]
-pub struct Password(SecretString);
-
-impl Password {
-    pub fn new(secret: SecretString) -> Password {
-        Password(secret)
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl PartialEq for Password {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
-
-impl Eq for Password {}
 
 impl Remote {
     /// Whether the server is reached over a socket of this machine.

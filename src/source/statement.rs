@@ -353,11 +353,13 @@ mod tests {
             name: (*name).to_owned(),
             folder: "/".into(),
             location: format!("{name}.parquet").into(),
+            objects: None,
             format: Format::Parquet,
             compression: None,
             rewritten: None,
         };
-        let access = Access::Files(Files { tables: tables.iter().map(table).collect() });
+        let access =
+            Access::Files(Files { tables: tables.iter().map(table).collect(), ..Files::default() });
         Definition { name: name.to_owned(), access }
     }
 

@@ -36,7 +36,7 @@ fn csv() -> Csv {
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
     let folder = PathBuf::new();
     let (name, location) = (name.into(), location.into());
-    Table { name, folder, location, format, compression: None, rewritten: None }
+    Table { name, folder, location, objects: None, format, compression: None, rewritten: None }
 }
 
 fn reader(tables: Vec<Table>) -> Reader {
@@ -44,7 +44,10 @@ fn reader(tables: Vec<Table>) -> Reader {
 }
 
 fn lake(tables: Vec<Table>) -> Arc<Definition> {
-    Arc::new(Definition { name: "lake".into(), access: Access::Files(Files { tables }) })
+    Arc::new(Definition {
+        name: "lake".into(),
+        access: Access::Files(Files { tables, ..Files::default() }),
+    })
 }
 
 fn model(sql: &str, primary_key: &[&str]) -> Model {

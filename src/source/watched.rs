@@ -1,21 +1,30 @@
 //! What a read keeps an eye on: what was behind a table when the read began, and whether it is the same at its end.
 //!
-//! Not responsible for what it means that it is not (`engine::proving`).
+//! Files of this machine and objects of a store alike. Not responsible for what it means that it is not (`engine::proving`).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::Table;
+use super::definition::{Format, Table};
 use super::error::Error;
-use super::facts::{Completeness, Facts};
+use super::facts::{Completeness, Cost, Facts};
 use super::files;
 use super::proof::Unproven;
+use super::store::definition::Store;
+use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
 use crate::domain::file::FileFact;
 use crate::points::sources_tell;
 use crate::shutdown::blocking;
+
+/// How long a listing of objects may last that a run needs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Objects asked for at once.
+const AT_ONCE: usize = 8;
 
 /// What is behind one table.
 #[derive(Debug)]
@@ -31,8 +40,19 @@ pub(super) struct WatchedFiles {
     pub table: Table,
     /// Sorted by name.
     pub files: Vec<FileFact>,
-    marker: Option<PathBuf>,
-    is_marker_present: bool,
+    /// What gives their bytes where they are objects; each is there under its place in `files`.
+    pub objects: Option<Arc<Pinned>>,
+    bucket: Option<(Bucket, Listing)>,
+    /// The completion marker, where one is declared, and whether it was there.
+    marker: Option<(String, bool)>,
+    cost: Cost,
+}
+
+/// One look at what is behind a table.
+struct Look {
+    files: Vec<FileFact>,
+    objects: Vec<object_store::ObjectMeta>,
+    marker: Option<(String, bool)>,
 }
 
 impl Watched {
@@ -52,51 +72,84 @@ impl Watched {
     /// As [`Proof::verify`](super::Proof::verify), of this table.
     pub async fn verify(&self) -> Result<(), Unproven> {
         match self {
-            Watched::Files(files) => blocking(|| files.verify()),
+            Watched::Files(files) => files.verify().await,
             Watched::Query(ended) => ended.verify(),
         }
     }
 }
 
 impl WatchedFiles {
-    /// Lists the files as they are now. Blocks on the file system.
-    pub fn begin(table: Table) -> Result<WatchedFiles, Error> {
-        let (marker, files) = (files::marker(&table)?, files::list(&table)?);
-        let is_marker_present = marker.as_ref().is_some_and(|marker| marker.exists());
-        Ok(WatchedFiles { table, files, marker, is_marker_present })
+    /// Lists the files or objects as they are now; a store is given `patience` for it. Blocks on the file system.
+    pub async fn begin(
+        table: Table,
+        store: &Store,
+        patience: Duration,
+    ) -> Result<WatchedFiles, Error> {
+        let bucket = match &table.objects {
+            Some(location) => {
+                let limits = Listing { most: store.max_listed, patience };
+                Some((blocking(|| Bucket::open(&table.name, location, store))?, limits))
+            }
+            None => None,
+        };
+        let Look { files, objects, marker } = look(&table, bucket.as_ref()).await?;
+        let mut cost = Cost::default();
+        let objects = bucket.as_ref().map(|(bucket, _)| {
+            cost = Cost { objects: objects.len() as u64, requests: bucket.requests() };
+            Arc::new(Pinned::new(&table.name, bucket.clone(), objects))
+        });
+        Ok(WatchedFiles { table, files, objects, bucket, marker, cost })
     }
 
-    /// Finds out how compressed texts end: reads all of them.
+    /// Finds out how texts end where that is not known yet: of compressed files all is read, of objects that are not compressed
+    /// the last byte. Compressed objects are not read for it: nobody appends to them, and their data says where it ends.
     pub async fn read_ends(&mut self) -> Result<(), Error> {
-        if let Some(compression) = self.table.compression {
-            for file in &mut self.files {
-                let ends = bytes::ends_within_line(&self.table.name, &file.path, compression);
-                file.ends_within_line = Some(ends.await?);
+        let name = &self.table.name;
+        match (&self.objects, self.table.compression) {
+            (None, Some(compression)) => {
+                for file in &mut self.files {
+                    let ends = bytes::ends_within_line(name, &file.path, compression);
+                    file.ends_within_line = Some(ends.await?);
+                }
             }
+            (Some(objects), None) if !matches!(self.table.format, Format::Parquet) => {
+                let last = futures::stream::iter(0..self.files.len())
+                    .map(|place| objects.last_byte(place))
+                    .buffered(AT_ONCE)
+                    .try_collect::<Vec<_>>()
+                    .await?;
+                for (file, last) in self.files.iter_mut().zip(last) {
+                    file.ends_within_line = last.map(|last| !matches!(last, b'\n' | b'\r'));
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    /// Files can say whether they changed since another read.
+    /// Files can say whether they changed since another read, and so can objects with a tag.
     fn tell(&self, facts: &mut Facts) {
         facts.files.extend(files::below(&self.files, &self.table.folder));
+        facts.can_prove_unchanged &= !self.files.iter().any(FileFact::is_untold);
+        facts.cost.objects += self.cost.objects;
+        facts.cost.requests += self.cost.requests;
         if self.table.rewritten.is_some() {
             facts.completeness.push(Completeness {
                 table: self.table.name.clone(),
-                is_marker_missing: self.marker.is_some() && !self.is_marker_present,
+                is_marker_missing: matches!(self.marker, Some((_, false))),
             });
         }
     }
 
-    fn verify(&self) -> Result<(), Unproven> {
+    async fn verify(&self) -> Result<(), Unproven> {
         let name = &self.table.name;
         let unproven = |reason: String| Err(Unproven { reason });
-        let now = match files::list(&self.table) {
+        let now = match look(&self.table, self.bucket.as_ref()).await {
             Ok(now) => now,
             Err(error) => return unproven(format!("{error}, and it was there before the read")),
         };
         let before = by_path(&self.files);
-        let after = by_path(&now);
+        let after = by_path(&now.files);
         for (path, file) in &before {
             match after.get(path) {
                 None => {
@@ -115,15 +168,37 @@ impl WatchedFiles {
         if let Some(path) = after.keys().find(|path| !before.contains_key(*path)) {
             return unproven(format!("file `{path}` of table `{name}` appeared during the read"));
         }
-        match &self.marker {
-            Some(marker) if marker.exists() != self.is_marker_present => unproven(format!(
-                "the completion marker `{}` of table `{name}` {} during the read",
-                marker.display(),
-                if self.is_marker_present { "vanished" } else { "appeared" }
-            )),
+        match (&self.marker, &now.marker) {
+            (Some((marker, was_present)), Some((_, is_present))) if was_present != is_present => {
+                unproven(format!(
+                    "the completion marker `{marker}` of table `{name}` {} during the read",
+                    if *was_present { "vanished" } else { "appeared" }
+                ))
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// What is there now. Blocks on the file system.
+async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look, Error> {
+    let Some((bucket, limits)) = bucket else {
+        return blocking(|| {
+            let (marker, files) = (files::marker(table)?, files::list(table)?);
+            let marker = marker.map(|path| (path.display().to_string(), path.exists()));
+            Ok(Look { files, objects: Vec::new(), marker })
+        });
+    };
+    let marker = table.rewritten.as_ref().and_then(|rewritten| rewritten.marker.as_deref());
+    let marker = match marker.map(|marker| bucket.location.beside(marker)) {
+        Some(key) => Some((bucket.location.place(&key), bucket.has(&table.name, &key).await?)),
+        None => None,
+    };
+    let found = bucket.list(&table.name, *limits).await?;
+    let is_marker = |path: &str| marker.as_ref().is_some_and(|(marker, _)| marker == path);
+    let found = found.into_iter().filter(|object| !is_marker(&object.fact.path));
+    let (files, objects) = found.map(|object| (object.fact, object.meta)).unzip();
+    Ok(Look { files, objects, marker })
 }
 
 fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {
@@ -132,7 +207,9 @@ fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::{Format, Rewritten};
+    use std::path::PathBuf;
+
+    use super::super::definition::Rewritten;
     use super::*;
 
     #[test]
@@ -145,29 +222,35 @@ mod tests {
             name: "t".into(),
             folder: PathBuf::new(),
             location: at("*.csv"),
+            objects: None,
             format: Format::Parquet,
             compression: None,
             rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),
         };
-        let begin = || WatchedFiles::begin(table.clone()).unwrap();
-        assert_eq!(begin().verify(), Ok(()));
+        let now = |watched: WatchedFiles| futures::executor::block_on(watched.verify());
+        let store = Store::default();
+        let begin = || {
+            let begun = WatchedFiles::begin(table.clone(), &store, PATIENCE);
+            futures::executor::block_on(begun).unwrap()
+        };
+        assert_eq!(now(begin()), Ok(()));
 
         let proof = begin();
         std::fs::write(at("new"), "2").unwrap();
         std::fs::rename(at("new"), at("a.csv")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("changed"));
+        assert!(now(proof).unwrap_err().reason.contains("changed"));
 
         let proof = begin();
         std::fs::write(at("b.csv"), "2").unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("appeared"));
+        assert!(now(proof).unwrap_err().reason.contains("appeared"));
 
         let proof = begin();
         std::fs::remove_file(at("b.csv")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("vanished"));
+        assert!(now(proof).unwrap_err().reason.contains("vanished"));
 
         let proof = begin();
         std::fs::remove_file(at("_SUCCESS")).unwrap();
-        assert!(proof.verify().unwrap_err().reason.contains("marker"));
+        assert!(now(proof).unwrap_err().reason.contains("marker"));
         let facts = Watched::facts(&[Watched::Files(Box::new(begin()))]);
         assert!(facts.completeness[0].is_marker_missing);
     }

@@ -17,6 +17,7 @@ mod postgres;
 mod reading;
 mod servers;
 mod shared;
+mod stores;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -25,10 +26,14 @@ use std::time::Instant;
 use self::servers::Server;
 use self::servers::mysql::MySql;
 use self::servers::postgres::Postgres;
+use self::servers::seaweed::Seaweed;
 use self::support::certificates;
 
 /// One scenario: its name, and what is played.
 type Scenario<S> = (&'static str, fn(&S));
+
+/// One scenario of a kind, or of all kinds.
+type Play<S> = (&'static str, Box<dyn Fn(&S)>);
 
 /// What came of the scenarios.
 #[derive(Default)]
@@ -44,9 +49,12 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let mut count = Count::default();
     let lacking = servers::postgres::programs().err();
-    play("postgres", &words, lacking, Postgres::start, &postgres::SCENARIOS, &mut count);
+    let plays = of_database(&postgres::SCENARIOS);
+    play("postgres", &words, lacking, Postgres::start, plays, &mut count);
     let lacking = servers::mysql::lacking();
-    play("mysql", &words, lacking, MySql::start, &mysql::SCENARIOS, &mut count);
+    play("mysql", &words, lacking, MySql::start, of_database(&mysql::SCENARIOS), &mut count);
+    let lacking = servers::seaweed::program().err();
+    play("stores", &words, lacking, Seaweed::start, own(&stores::SCENARIOS), &mut count);
     if words.is_empty() && count.lacking.is_empty() {
         count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }
@@ -59,42 +67,48 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays what is chosen of one kind: what every kind plays, and its own.
-fn play<S: Server + 'static>(
+fn own<S: 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+    let play = |(name, play): &Scenario<S>| -> Play<S> { (*name, Box::new(*play)) };
+    scenarios.iter().map(play).collect()
+}
+
+/// What every database plays, and its own.
+fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+    let shared = shared::SCENARIOS
+        .iter()
+        .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
+    shared.chain(own(scenarios)).collect()
+}
+
+/// Plays what is chosen of one kind.
+fn play<S>(
     kind: &str,
     words: &[String],
     lacking: Option<String>,
     start: impl FnOnce() -> S,
-    own: &[Scenario<S>],
+    plays: Vec<Play<S>>,
     count: &mut Count,
 ) {
     let full = |name: &str| format!("{kind}: {name}");
     let is_chosen =
         |name: &str| words.is_empty() || words.iter().any(|word| full(name).contains(word));
-    let shared: Vec<_> = shared::SCENARIOS.iter().filter(|(name, _)| is_chosen(name)).collect();
-    let own: Vec<_> = own.iter().filter(|(name, _)| is_chosen(name)).collect();
-    if shared.is_empty() && own.is_empty() {
+    let chosen: Vec<_> = plays.into_iter().filter(|(name, _)| is_chosen(name)).collect();
+    if chosen.is_empty() {
         return;
     }
     if let Some(lacking) = lacking.or_else(|| certificates::can_be_made().err()) {
-        count.left_out += shared.len() + own.len();
+        count.left_out += chosen.len();
         count.lacking.push(lacking);
         return;
     }
     let server = start();
-    let mut judge = |name: &str, played: &dyn Fn()| {
+    for (name, play) in chosen {
         let begun = Instant::now();
-        let is_well = catch_unwind(AssertUnwindSafe(played)).is_ok();
+        let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
         let word = if is_well { "passed" } else { "FAILED" };
         println!("{word}       {} ({:.1} s)", full(name), begun.elapsed().as_secs_f64());
         count.passed += usize::from(is_well);
         count.failed += usize::from(!is_well);
-    };
-    for (name, scenario) in shared {
-        judge(name, &|| scenario(&server));
-    }
-    for (name, scenario) in own {
-        judge(name, &|| scenario(&server));
     }
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::source::Secret;
 use crate::source::mysql::definition::Definition as MySql;
 use crate::source::postgres::definition::Definition;
-use crate::source::remote::{Password, Remote, Tls, Verify};
+use crate::source::remote::{Remote, Tls, Verify};
 
 const FILES: &str = "    files:\n      customers: data/customers.csv";
 
@@ -36,7 +37,7 @@ fn an_address_and_parts_say_the_same() {
     let of_parts = definition(
         "{host: db.internal, port: 6543, database: shop, user: reader, password: \"${PASSWORD}\", tls: {verify: none}}",
     );
-    assert_eq!(of_url.remote.password, Some(Password::new("canary@x".into())));
+    assert_eq!(of_url.remote.password, Some(Secret::new("canary@x".into())));
     assert_eq!(of_url.remote.written.as_deref(), Some("${URL}"));
     let remote =
         Remote { password: of_parts.remote.password.clone(), written: None, ..of_url.remote };
@@ -226,7 +227,7 @@ fn a_mysql_source_is_said_by_its_address_or_its_parts_and_is_safe_where_nothing_
     let of_parts = mysql(
         "{host: db.internal, port: 6543, database: shop, user: reader, password: \"${PASSWORD}\", tls: {verify: none}}",
     );
-    assert_eq!(of_url.remote.password, Some(Password::new("canary@x".into())));
+    assert_eq!(of_url.remote.password, Some(Secret::new("canary@x".into())));
     let remote =
         Remote { password: of_parts.remote.password.clone(), written: None, ..of_url.remote };
     assert_eq!(MySql { remote, ..of_url }, of_parts);

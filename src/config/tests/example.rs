@@ -19,9 +19,10 @@ pub fn whole_example() -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The one variable that the databases of the example need.
+/// The variables that the databases and stores of the example need.
 fn password(name: &str) -> Option<String> {
-    (name == "APP_DATABASE_PASSWORD").then(|| "demo".to_owned())
+    let is_known = matches!(name, "APP_DATABASE_PASSWORD" | "LAKE_SECRET" | "LAKE_TOKEN");
+    is_known.then(|| "demo".to_owned())
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod problems;
 mod schedules;
 mod schema;
 mod stations;
+mod stores;
 mod telemetry;
 
 use super::*;

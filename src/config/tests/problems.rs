@@ -191,9 +191,9 @@ fn references_between_parts_are_checked() {
         ),
         (
             "data/customers.csv",
-            "s3://b/customers.csv",
+            "ftp://b/customers.csv",
             "sources.lake.files.customers",
-            "not built yet",
+            "not a store that is known here",
             "local files",
         ),
         (

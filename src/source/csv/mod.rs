@@ -11,6 +11,8 @@ mod rows;
 
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
 use self::inference::Candidates;
 use self::record::{Problem, Record, Records};
 use self::rows::CsvLayout;
@@ -19,13 +21,17 @@ use super::error::{Error, unknown};
 use super::pins::Pins;
 use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
+use super::text::fetch::Fetch;
+use super::text::place::Place;
 use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
-use crate::domain::file::FileFact;
+
+/// Headers read at once.
+const HEADERS: usize = 8;
 
 /// One file, and where in its rows each of the layout's columns is.
 #[derive(Debug)]
 struct CsvFile {
-    path: String,
+    place: Place,
     width: usize,
     positions: Vec<usize>,
 }
@@ -35,14 +41,15 @@ struct CsvFile {
 pub(super) async fn open(
     table: &Table,
     csv: &Csv,
-    files: &[FileFact],
+    files: &[Place],
     pins: &mut Pins,
 ) -> Result<TextTable, Error> {
     let (table, compression) = (table.name.as_str(), table.compression);
-    let headers = files
-        .iter()
-        .map(|file| header(table, csv, &file.path, compression))
-        .collect::<Result<Vec<_>, Error>>()?;
+    let headers = futures::stream::iter(0..files.len())
+        .map(|place| header(table, csv, &files[place], compression))
+        .buffered(HEADERS)
+        .try_collect::<Vec<_>>()
+        .await?;
     let names = headers.first().cloned().unwrap_or_default();
     let files = files
         .iter()
@@ -82,19 +89,30 @@ pub(super) async fn open(
 }
 
 /// The names of a file's columns: its first record, or `column_1` and so on.
-fn header(
+async fn header(
     table: &str,
     csv: &Csv,
-    path: &str,
+    place: &Place,
     compression: Option<Compression>,
 ) -> Result<Vec<String>, Error> {
-    let mut records = records(table, csv, path, compression)?;
-    let first = records.next().map_err(|problem| damaged(table, path, &problem))?;
-    let Some(first) = first else {
-        return Err(Error::Damaged(format!(
-            "table `{table}`: file `{path}` is empty; put the whole file there, at least with its header"
-        )));
+    let path = place.path.as_str();
+    let (mut records, mut fetch) = records(table, csv, place, compression)?;
+    let first = loop {
+        match records.next() {
+            Ok(first) => break first.map(|first| names(table, csv, path, &first)),
+            Err(problem) if problem.is_waiting() => fetch.more().await?,
+            Err(problem) => return Err(damaged(table, path, &problem)),
+        }
     };
+    first.unwrap_or_else(|| {
+        Err(Error::Damaged(format!(
+            "table `{table}`: file `{path}` is empty; put the whole file there, at least with its header"
+        )))
+    })
+}
+
+/// The names of columns by their first record.
+fn names(table: &str, csv: &Csv, path: &str, first: &Record<'_>) -> Result<Vec<String>, Error> {
     let mut names = Vec::with_capacity(first.len());
     for position in 0..first.len() {
         let numbered = format!("column_{}", position + 1);
@@ -121,12 +139,12 @@ fn header(
 /// Finds the table's columns in one file; the first file says which there are.
 fn match_columns(
     table: &str,
-    file: &FileFact,
+    place: &Place,
     header: &[String],
     names: &[String],
     first: &str,
 ) -> Result<CsvFile, Error> {
-    let path = &file.path;
+    let path = &place.path;
     let differs = |column: &str, with: &str, without: &str| {
         Error::Damaged(format!(
             "table `{table}`: column `{column}` is in file `{with}` but not in `{without}`; the files of one table \
@@ -141,7 +159,7 @@ fn match_columns(
         found.ok_or_else(|| differs(name, first, path))
     };
     let positions = names.iter().map(position).collect::<Result<_, Error>>()?;
-    Ok(CsvFile { path: path.clone(), width: header.len(), positions })
+    Ok(CsvFile { place: place.clone(), width: header.len(), positions })
 }
 
 /// Reads all files once and decides the type of every column, in the layout's order; `None` for those without a value.
@@ -156,9 +174,17 @@ async fn infer(
     let mut candidates = vec![Candidates::new(); columns];
     let mut turn = 0;
     for file in files {
-        let path = &file.path;
-        let mut records = data(table, csv, path, compression)?;
-        while let Some(record) = records.next().map_err(|problem| damaged(table, path, &problem))? {
+        let (mut data, mut fetch) = data(table, csv, &file.place, compression)?;
+        loop {
+            let record = match data.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(problem) if problem.is_waiting() => {
+                    fetch.more().await?;
+                    continue;
+                }
+                Err(problem) => return Err(damaged(table, &file.place.path, &problem)),
+            };
             check_width(table, csv, file, &record)?;
             for (candidates, position) in candidates.iter_mut().zip(&file.positions) {
                 if !is_null(csv, &record, *position) {
@@ -184,24 +210,38 @@ fn is_null(csv: &Csv, record: &Record<'_>, position: usize) -> bool {
 fn records(
     table: &str,
     csv: &Csv,
-    path: &str,
+    place: &Place,
     compression: Option<Compression>,
-) -> Result<Records<Bytes>, Error> {
-    Ok(Records::new(bytes::open(table, path, compression)?, csv.delimiter))
+) -> Result<(Records<Bytes>, Fetch), Error> {
+    let (bytes, fetch) = bytes::open(table, place, compression)?;
+    Ok((Records::new(bytes, csv.delimiter), fetch))
 }
 
 /// The records of a file without its header.
+struct Data {
+    records: Records<Bytes>,
+    is_behind_header: bool,
+}
+
 fn data(
     table: &str,
     csv: &Csv,
-    path: &str,
+    place: &Place,
     compression: Option<Compression>,
-) -> Result<Records<Bytes>, Error> {
-    let mut records = records(table, csv, path, compression)?;
-    if csv.has_header {
-        records.next().map_err(|problem| damaged(table, path, &problem))?;
+) -> Result<(Data, Fetch), Error> {
+    let (records, fetch) = records(table, csv, place, compression)?;
+    Ok((Data { records, is_behind_header: !csv.has_header }, fetch))
+}
+
+impl Data {
+    /// As [`Records::next`].
+    fn next(&mut self) -> Result<Option<Record<'_>>, Problem> {
+        if !self.is_behind_header {
+            self.records.next()?;
+            self.is_behind_header = true;
+        }
+        self.records.next()
     }
-    Ok(records)
 }
 
 fn check_width(table: &str, csv: &Csv, file: &CsvFile, record: &Record<'_>) -> Result<(), Error> {
@@ -212,7 +252,7 @@ fn check_width(table: &str, csv: &Csv, file: &CsvFile, record: &Record<'_>) -> R
         "table `{table}`: the row at line {} of file `{}` has {} fields, {} were expected; is the file cut, or its \
          delimiter another than `{}`?",
         record.line,
-        file.path,
+        file.place.path,
         record.len(),
         file.width,
         char::from(csv.delimiter),

@@ -5,6 +5,8 @@
 
 use std::io::{BufRead, Chain, Cursor, Read};
 
+use super::super::text::fetch::is_waiting;
+
 use super::super::text::BYTE_ORDER_MARK;
 
 /// No record may be longer; a quote that is never closed would otherwise swallow the rest of the file.
@@ -27,6 +29,13 @@ pub(super) enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether the same record comes once more was fetched.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Problem::Io(error) if is_waiting(error))
+    }
+}
+
 /// Reads records; keeps one at a time.
 pub(super) struct Records<R> {
     /// What was read to find a byte order mark, then the rest.
@@ -35,6 +44,8 @@ pub(super) struct Records<R> {
     /// Where the last record begins, counted from 1.
     line: u64,
     is_begun: bool,
+    /// A part of the record is read, and the rest has to be waited for.
+    is_within: bool,
 }
 
 /// The fields of the record that is being read.
@@ -159,20 +170,27 @@ impl<R: BufRead> Records<R> {
         let (text, ends) = (Vec::with_capacity(4096), Vec::with_capacity(64));
         let fields = Fields { delimiter, text, ends, state: State::FieldStart, line: 1 };
         let input = Cursor::new(Vec::new()).chain(input);
-        Records { input, fields, line: 1, is_begun: false }
+        Records { input, fields, line: 1, is_begun: false, is_within: false }
     }
 
-    /// The next record; `None` at the end of the file. Empty lines are no records.
+    /// The next record; `None` at the end of the file. Empty lines are no records. Where the input has to be waited for, the
+    /// next call goes on where this one was.
     pub fn next(&mut self) -> Result<Option<Record<'_>>, Problem> {
-        self.skip_line_ends().map_err(Problem::Io)?;
+        if !self.is_within {
+            self.skip_line_ends().map_err(Problem::Io)?;
+            self.line = self.fields.line;
+            self.fields.clear();
+            self.is_within = true;
+        }
         let fields = &mut self.fields;
-        self.line = fields.line;
-        fields.clear();
         loop {
             let input = fill(&mut self.input).map_err(Problem::Io)?;
             if input.is_empty() {
                 match fields.state {
-                    State::FieldStart if fields.ends.is_empty() => return Ok(None),
+                    State::FieldStart if fields.ends.is_empty() => {
+                        self.is_within = false;
+                        return Ok(None);
+                    }
                     State::Quoted => return Err(Problem::Unclosed { line: self.line }),
                     _ => fields.end_field(),
                 }
@@ -187,6 +205,7 @@ impl<R: BufRead> Records<R> {
                 break;
             }
         }
+        self.is_within = false;
         Ok(Some(Record { text: &fields.text, ends: &fields.ends, line: self.line }))
     }
 
@@ -194,7 +213,15 @@ impl<R: BufRead> Records<R> {
     fn skip_byte_order_mark(&mut self) -> std::io::Result<()> {
         let (first, rest) = self.input.get_mut();
         let bytes = first.get_mut();
-        rest.take(BYTE_ORDER_MARK.len() as u64).read_to_end(bytes)?;
+        while bytes.len() < BYTE_ORDER_MARK.len() {
+            let read = fill(rest)?;
+            let length = read.len().min(BYTE_ORDER_MARK.len() - bytes.len());
+            if length == 0 {
+                break;
+            }
+            bytes.extend_from_slice(&read[..length]);
+            rest.consume(length);
+        }
         if bytes == BYTE_ORDER_MARK {
             bytes.clear();
         }
@@ -205,8 +232,8 @@ impl<R: BufRead> Records<R> {
     /// file's beginning over a byte order mark.
     fn skip_line_ends(&mut self) -> std::io::Result<()> {
         if !self.is_begun {
-            self.is_begun = true;
             self.skip_byte_order_mark()?;
+            self.is_begun = true;
         }
         loop {
             let input = fill(&mut self.input)?;
@@ -244,17 +271,32 @@ fn fill(input: &mut impl BufRead) -> std::io::Result<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::text::fetch::tests::Slow;
     use super::*;
 
     fn all(text: &str) -> Result<Vec<Vec<String>>, Problem> {
         // A buffer of a few bytes, so that records cross its edge.
-        let mut records = Records::new(std::io::BufReader::with_capacity(4, text.as_bytes()), b',');
+        let at_once = Records::new(std::io::BufReader::with_capacity(4, text.as_bytes()), b',');
+        let found = gathered(at_once);
+        for piece in [1, 3] {
+            let slow = gathered(Records::new(Slow::new(text.as_bytes(), piece), b','));
+            assert_eq!(format!("{slow:?}"), format!("{found:?}"), "pieces of {piece}");
+        }
+        found
+    }
+
+    fn gathered(mut records: Records<impl BufRead>) -> Result<Vec<Vec<String>>, Problem> {
         let mut found = Vec::new();
-        while let Some(record) = records.next()? {
+        loop {
+            let record = match records.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(found),
+                Err(problem) if problem.is_waiting() => continue,
+                Err(problem) => return Err(problem),
+            };
             let field = |position| String::from_utf8(record.field(position).to_vec()).unwrap();
             found.push((0..record.len()).map(field).collect());
         }
-        Ok(found)
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::super::definition::Compression;
-use super::super::text::bytes::Bytes;
 use super::super::text::column::Column;
 use super::super::text::column_type::ColumnType;
-use super::super::text::{ColumnPlan, Layout, Rows};
-use super::record::{Record, Records};
-use super::{Csv, CsvFile, Error, check_width, damaged, data, is_null};
+use super::super::text::fetch::Fetch;
+use super::super::text::{ColumnPlan, Layout, Pushed, Rows};
+use super::record::Record;
+use super::{Csv, CsvFile, Data, Error, check_width, damaged, data, is_null};
 
 /// How the files of one table are read.
 #[derive(Debug, Clone)]
@@ -34,34 +34,35 @@ impl Layout for CsvLayout {
         self.files.len()
     }
 
-    fn open(&self, file: usize, columns: &[usize]) -> Result<Box<dyn Rows>, Error> {
-        Ok(Box::new(CsvRows {
-            layout: self.clone(),
-            file,
-            records: data(&self.table, &self.csv, &self.files[file].path, self.compression)?,
-            columns: columns.into(),
-        }))
+    fn open(&self, file: usize, columns: &[usize]) -> Result<(Box<dyn Rows>, Fetch), Error> {
+        let (data, fetch) =
+            data(&self.table, &self.csv, &self.files[file].place, self.compression)?;
+        let rows = CsvRows { layout: self.clone(), file, data, columns: columns.into() };
+        Ok((Box::new(rows), fetch))
     }
 }
 
 struct CsvRows {
     layout: CsvLayout,
     file: usize,
-    records: Records<Bytes>,
+    data: Data,
     /// Of the layout's columns, those asked for.
     columns: Box<[usize]>,
 }
 
 impl Rows for CsvRows {
-    fn push(&mut self, builders: &mut [Column]) -> Result<Option<usize>, Error> {
-        let CsvRows { layout, file, records, columns } = self;
+    fn push(&mut self, builders: &mut [Column]) -> Result<Pushed, Error> {
+        let CsvRows { layout, file, data, columns } = self;
         let file = &layout.files[*file];
-        let record =
-            records.next().map_err(|problem| damaged(&layout.table, &file.path, &problem))?;
-        let Some(record) = record else { return Ok(None) };
+        let record = match data.next() {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(Pushed::End),
+            Err(problem) if problem.is_waiting() => return Ok(Pushed::Waits),
+            Err(problem) => return Err(damaged(&layout.table, &file.place.path, &problem)),
+        };
         check_width(&layout.table, &layout.csv, file, &record)?;
         push(layout, file, columns, builders, &record)?;
-        Ok(Some(record.size()))
+        Ok(Pushed::Row(record.size()))
     }
 }
 
@@ -84,7 +85,7 @@ fn push(
 }
 fn misfit(layout: &CsvLayout, file: &CsvFile, column: usize, line: u64, field: &[u8]) -> Error {
     let plan = &layout.columns[column];
-    let (table, path, name) = (&layout.table, &file.path, &plan.name);
+    let (table, path, name) = (&layout.table, &file.place.path, &plan.name);
     let wider = plan.column_type.wider(field);
     let types = if wider.is_empty() { &[ColumnType::Varchar] } else { wider.as_slice() };
     let types = types.iter().map(|one| format!("`{name}: {one}`")).collect::<Vec<_>>().join(" or ");

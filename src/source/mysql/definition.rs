@@ -27,7 +27,8 @@ impl Definition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::remote::{Password, Tls, example};
+    use crate::source::Secret;
+    use crate::source::remote::{Tls, example};
 
     fn described(change: impl FnOnce(&mut Definition)) -> String {
         let mut definition =
@@ -41,10 +42,7 @@ mod tests {
     fn a_database_is_described_by_what_decides_its_rows_and_never_by_its_password() {
         let plain = r#"{"mysql":["db.internal",5432,"shop","reader"]}"#;
         assert_eq!(described(|_| ()), plain);
-        assert_eq!(
-            described(|it| it.remote.password = Some(Password::new("canary".into()))),
-            plain
-        );
+        assert_eq!(described(|it| it.remote.password = Some(Secret::new("canary".into()))), plain);
         assert_eq!(described(|it| it.remote.tls = Tls::Off), plain);
         let others = [
             described(|it| it.remote.host = "other".into()),

@@ -23,8 +23,9 @@ use super::error::Error;
 use super::pins::Pins;
 use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
+use super::text::fetch::Fetch;
+use super::text::place::Place;
 use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
-use crate::domain::file::FileFact;
 use crate::points::is_planted;
 
 /// Columns of a table, at most; where names are data they would have no end.
@@ -62,7 +63,7 @@ impl Names {
 pub(super) async fn open(
     table: &Table,
     ndjson: &NdJson,
-    files: &[FileFact],
+    files: Vec<Place>,
     pins: &mut Pins,
 ) -> Result<TextTable, Error> {
     let (table, compression) = (table.name.as_str(), table.compression);
@@ -75,7 +76,7 @@ pub(super) async fn open(
             order.push(name.to_owned());
         }
     }
-    let inferred = infer(table, compression, files, &mut names, &mut order).await?;
+    let inferred = infer(table, compression, &files, &mut names, &mut order).await?;
     let mut columns = Vec::with_capacity(order.len());
     for (place, name) in order.into_iter().enumerate() {
         columns.push(match known_type(table, &ndjson.columns, pins, &name)? {
@@ -95,7 +96,7 @@ pub(super) async fn open(
         compression,
         columns: columns.into(),
         names: Arc::new(names),
-        files: files.iter().map(|file| file.path.clone()).collect(),
+        files: files.into(),
     }))
 }
 
@@ -104,7 +105,7 @@ pub(super) async fn open(
 async fn infer(
     table: &str,
     compression: Option<Compression>,
-    files: &[FileFact],
+    files: &[Place],
     names: &mut Names,
     order: &mut Vec<String>,
 ) -> Result<Vec<Candidates>, Error> {
@@ -113,10 +114,17 @@ async fn infer(
     let mut turn = 0;
     for file in files {
         let path = file.path.as_str();
-        let mut lines = lines(table, path, compression)?;
-        while let Some((line, number)) =
-            lines.next().map_err(|problem| broken(table, path, &problem))?
-        {
+        let (mut lines, mut fetch) = lines(table, file, compression)?;
+        loop {
+            let (line, number) = match lines.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(problem) if problem.is_waiting() => {
+                    fetch.more().await?;
+                    continue;
+                }
+                Err(problem) => return Err(broken(table, path, &problem)),
+            };
             object.read(line).map_err(|wrong| damaged(table, path, number, wrong))?;
             names.begin_row();
             for member in object.members() {
@@ -151,8 +159,13 @@ fn is_dropped(line: u64) -> bool {
     line > 1 && is_planted("unknown_member_dropped")
 }
 
-fn lines(table: &str, path: &str, compression: Option<Compression>) -> Result<Lines<Bytes>, Error> {
-    Ok(Lines::new(bytes::open(table, path, compression)?))
+fn lines(
+    table: &str,
+    place: &Place,
+    compression: Option<Compression>,
+) -> Result<(Lines<Bytes>, Fetch), Error> {
+    let (bytes, fetch) = bytes::open(table, place, compression)?;
+    Ok((Lines::new(bytes), fetch))
 }
 
 fn broken(table: &str, path: &str, problem: &Problem) -> Error {

@@ -6,7 +6,9 @@ use super::super::definition::Compression;
 use super::super::text::bytes::Bytes;
 use super::super::text::column::Column;
 use super::super::text::column_type::{self, ColumnType};
-use super::super::text::{ColumnPlan, Layout, Rows};
+use super::super::text::fetch::Fetch;
+use super::super::text::place::Place;
+use super::super::text::{ColumnPlan, Layout, Pushed, Rows};
 use super::lines::Lines;
 use super::object::{Kind, Member, Object};
 use super::{Error, Names, broken, damaged, is_dropped, lines, repeated};
@@ -18,7 +20,7 @@ pub(super) struct NdJsonLayout {
     pub compression: Option<Compression>,
     pub columns: Arc<[ColumnPlan]>,
     pub names: Arc<Names>,
-    pub files: Arc<[String]>,
+    pub files: Arc<[Place]>,
 }
 
 impl Layout for NdJsonLayout {
@@ -34,18 +36,20 @@ impl Layout for NdJsonLayout {
         self.files.len()
     }
 
-    fn open(&self, file: usize, columns: &[usize]) -> Result<Box<dyn Rows>, Error> {
+    fn open(&self, file: usize, columns: &[usize]) -> Result<(Box<dyn Rows>, Fetch), Error> {
         let mut slots = vec![None; self.columns.len()];
         columns.iter().enumerate().for_each(|(slot, column)| slots[*column] = Some(slot));
-        Ok(Box::new(NdJsonRows {
+        let (lines, fetch) = lines(&self.table, &self.files[file], self.compression)?;
+        let rows = NdJsonRows {
             layout: self.clone(),
             file,
-            lines: lines(&self.table, &self.files[file], self.compression)?,
+            lines,
             object: Object::default(),
             names: Names::clone(&self.names),
             slots,
             is_filled: vec![false; columns.len()],
-        }))
+        };
+        Ok((Box::new(rows), fetch))
     }
 }
 
@@ -62,10 +66,14 @@ struct NdJsonRows {
 }
 
 impl Rows for NdJsonRows {
-    fn push(&mut self, builders: &mut [Column]) -> Result<Option<usize>, Error> {
-        let (table, path) = (&*self.layout.table, &*self.layout.files[self.file]);
-        let next = self.lines.next().map_err(|problem| broken(table, path, &problem))?;
-        let Some((line, number)) = next else { return Ok(None) };
+    fn push(&mut self, builders: &mut [Column]) -> Result<Pushed, Error> {
+        let (table, path) = (&*self.layout.table, &*self.layout.files[self.file].path);
+        let (line, number) = match self.lines.next() {
+            Ok(Some(next)) => next,
+            Ok(None) => return Ok(Pushed::End),
+            Err(problem) if problem.is_waiting() => return Ok(Pushed::Waits),
+            Err(problem) => return Err(broken(table, path, &problem)),
+        };
         self.object.read(line).map_err(|wrong| damaged(table, path, number, wrong))?;
         self.names.begin_row();
         self.is_filled.fill(false);
@@ -91,7 +99,7 @@ impl Rows for NdJsonRows {
         for (builder, _) in builders.iter_mut().zip(&self.is_filled).filter(|(_, is)| !**is) {
             builder.push_null();
         }
-        Ok(Some(line.len()))
+        Ok(Pushed::Row(line.len()))
     }
 }
 

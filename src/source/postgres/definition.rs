@@ -47,7 +47,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::source::remote::{Password, Tls};
+    use crate::source::Secret;
+    use crate::source::remote::Tls;
 
     fn described(change: impl FnOnce(&mut Definition)) -> String {
         let mut definition = example();
@@ -60,7 +61,7 @@ mod tests {
     fn a_database_is_described_by_what_decides_its_rows_and_never_by_its_password() {
         let plain = r#"{"postgres":["db.internal",5432,"shop","reader","error"]}"#;
         assert_eq!(described(|_| ()), plain);
-        let password = || Some(Password::new("canary".into()));
+        let password = || Some(Secret::new("canary".into()));
         assert_eq!(described(|it| it.remote.password = password()), plain);
         assert_eq!(described(|it| it.remote.tls = Tls::Off), plain);
         assert_eq!(described(|it| it.remote.idle_timeout = Duration::from_secs(1)), plain);

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::remote::{Password, Remote};
+use crate::source::remote::Remote;
+use crate::source::secret::Secret;
 
 /// The password for a database, where the file has one.
 ///
 /// # Errors
 /// Others than its owner may read the file; what to do.
-pub fn look_up(remote: &Remote) -> Result<Option<Password>, String> {
+pub fn look_up(remote: &Remote) -> Result<Option<Secret>, String> {
     let Some(path) = place() else { return Ok(None) };
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
     check_mode(&path)?;
-    Ok(find(&text, remote).map(|password| Password::new(password.into())))
+    Ok(find(&text, remote).map(|password| Secret::new(password.into())))
 }
 
 fn place() -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use super::*;
 fn sources(folder: &Path) -> Vec<Arc<Definition>> {
     let at = |name: &str| folder.join(name);
     let of = |name: &str, tables: Vec<Table>| {
-        let access = Access::Files(Files { tables });
+        let access = Access::Files(Files { tables, ..Files::default() });
         Arc::new(Definition { name: name.into(), access })
     };
     let crm = vec![table("people", at("crm.csv"), Format::Csv(csv()))];

@@ -11,6 +11,8 @@ use flate2::bufread::MultiGzDecoder;
 use super::super::definition::Compression;
 use super::super::error::Error;
 use super::BUFFER;
+use super::fetch::{self, Fetch, is_waiting};
+use super::place::Place;
 use crate::points::is_planted;
 
 /// The greatest window of zstd, as a power of two: each file that is read at once holds one.
@@ -19,12 +21,22 @@ const WINDOW: u32 = 25;
 /// What a file is read from.
 pub(in super::super) type Bytes = Box<dyn BufRead + Send>;
 
-/// Opens a file at its first byte.
+/// Opens a text at its first byte. Where what is read has to be waited for ([`is_waiting`]), the other gets it.
 pub(in super::super) fn open(
     table: &str,
-    path: &str,
+    place: &Place,
     compression: Option<Compression>,
-) -> Result<Bytes, Error> {
+) -> Result<(Bytes, Fetch), Error> {
+    let path = place.path.as_str();
+    if let Some((fed, fetch)) = fetch::of(place) {
+        let text: Bytes = match compression {
+            None => Box::new(fed),
+            Some(compression) => decompressed(Box::new(fed), compression)
+                .map_err(|error| unreadable(table, path, &error))?,
+        };
+        return Ok((text, fetch));
+    }
+    let fetch = Fetch::Nothing { path: path.to_owned() };
     let unopened = |error: IoError| {
         Error::Missing(format!(
             "table `{table}`: file `{path}` cannot be read: {error}; put it back or make it readable"
@@ -33,18 +45,22 @@ pub(in super::super) fn open(
     let file = File::open(path).map_err(unopened)?;
     let size = file.metadata().map_err(unopened)?.len();
     let file = BufReader::with_capacity(BUFFER, file);
-    let Some(compression) = compression else { return Ok(Box::new(file)) };
+    let Some(compression) = compression else { return Ok((Box::new(file), fetch)) };
     if size == 0 {
         return Err(Error::Damaged(format!(
             "table `{table}`: file `{path}` is empty, which no {} file is; put the whole file there",
             compression.name()
         )));
     }
+    Ok((decompressed(Box::new(file), compression).map_err(unopened)?, fetch))
+}
+
+fn decompressed(packed: Bytes, compression: Compression) -> std::io::Result<Bytes> {
     let text: Box<dyn Read + Send> = match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(packed)),
         Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(unopened)?;
-            decoder.window_log_max(WINDOW).map_err(unopened)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+            decoder.window_log_max(WINDOW)?;
             Box::new(decoder)
         }
     };
@@ -66,7 +82,7 @@ pub(in super::super) async fn ends_within_line(
     path: &str,
     compression: Compression,
 ) -> Result<bool, Error> {
-    let mut bytes = open(table, path, Some(compression))?;
+    let (mut bytes, _) = open(table, &Place::of_file(path), Some(compression))?;
     let mut last = b'\n';
     loop {
         let text = match bytes.fill_buf() {
@@ -99,7 +115,9 @@ impl Read for Decompressed {
                 Err(IoError::new(ErrorKind::InvalidData, format!("its {name} data is cut")))
             }
             Err(error)
-                if error.raw_os_error().is_none() && error.kind() != ErrorKind::Interrupted =>
+                if error.raw_os_error().is_none()
+                    && error.kind() != ErrorKind::Interrupted
+                    && !is_waiting(&error) =>
             {
                 let what = format!("its {name} data is damaged ({error})");
                 Err(IoError::new(ErrorKind::InvalidData, what))
@@ -142,7 +160,9 @@ mod tests {
         std::fs::write(file.path(), bytes).unwrap();
         let path = file.path().to_str().unwrap();
         let mut text = Vec::new();
-        let mut bytes = open("t", path, Some(compression)).map_err(|error| error.to_string())?;
+        let place = Place::of_file(path);
+        let (mut bytes, _) =
+            open("t", &place, Some(compression)).map_err(|error| error.to_string())?;
         let read = bytes.read_to_end(&mut text);
         read.map_err(|error| unreadable("t", path, &error).to_string()).map(|_| text)
     }
@@ -211,6 +231,37 @@ mod tests {
         assert_eq!(read(Compression::Zstd, &packed(WINDOW)).unwrap(), TEXT);
         let said = read(Compression::Zstd, &packed(WINDOW + 1)).unwrap_err();
         assert!(said.contains("too much memory"), "{said}");
+    }
+
+    #[test]
+    fn what_has_to_be_waited_for_is_the_same_text_or_the_same_error() {
+        use super::super::fetch::tests::Slow;
+        let read = |compression, bytes: &[u8], piece: usize| {
+            let packed: &'static [u8] = bytes.to_vec().leak();
+            let mut text = Vec::new();
+            let mut bytes = decompressed(Box::new(Slow::new(packed, piece)), compression).unwrap();
+            loop {
+                let part = match bytes.fill_buf() {
+                    Ok([]) => return Ok(text),
+                    Ok(part) => part.to_vec(),
+                    Err(error) if is_waiting(&error) => continue,
+                    Err(error) => return Err(error.to_string()),
+                };
+                text.extend_from_slice(&part);
+                bytes.consume(part.len());
+            }
+        };
+        for (compression, pack) in both() {
+            let parts = [pack(&TEXT[..22]), pack(&TEXT[22..])];
+            let (first, whole) = (parts[0].len(), parts.concat());
+            for piece in [1, 2, 7, 64, 4096] {
+                assert_eq!(read(compression, &whole, piece).unwrap(), TEXT, "{piece}");
+            }
+            for length in (1..whole.len()).filter(|length| *length != first) {
+                let said = read(compression, &whole[..length], 3).expect_err("it is cut");
+                assert!(said.contains("data is cut"), "{length}: {said}");
+            }
+        }
     }
 
     #[tokio::test]

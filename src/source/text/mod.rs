@@ -4,10 +4,12 @@
 pub(super) mod bytes;
 pub(super) mod column;
 pub(super) mod column_type;
+pub(super) mod fetch;
+pub(super) mod place;
 mod scan;
 
 use self::column_type::ColumnType;
-pub(super) use self::scan::{Layout, Rows, TextTable};
+pub(super) use self::scan::{Layout, Pushed, Rows, TextTable};
 use super::error::Error;
 use super::pins::Pins;
 

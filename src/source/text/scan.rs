@@ -20,6 +20,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use super::super::error::Error;
 use super::ColumnPlan;
 use super::column::Column;
+use super::fetch::Fetch;
 
 /// A batch is sent on before it has this many bytes of text, even if it has few rows.
 const BATCH_BYTES: usize = 8 << 20;
@@ -32,14 +33,25 @@ pub(in super::super) trait Layout: fmt::Debug + Send + Sync {
 
     fn files(&self) -> usize;
 
-    /// Opens a file before its first row.
-    fn open(&self, file: usize, columns: &[usize]) -> Result<Box<dyn Rows>, Error>;
+    /// Opens a file before its first row; what its rows wait for is to be fetched.
+    fn open(&self, file: usize, columns: &[usize]) -> Result<(Box<dyn Rows>, Fetch), Error>;
+}
+
+/// What came of looking for a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Pushed {
+    /// It has so many bytes.
+    Row(usize),
+    /// The file has no more.
+    End,
+    /// More has to be fetched.
+    Waits,
 }
 
 /// The rows of one file.
 pub(in super::super) trait Rows: Send {
-    /// Adds the next row, of the columns that were asked for; how many bytes it has, `None` at the end of the file.
-    fn push(&mut self, builders: &mut [Column]) -> Result<Option<usize>, Error>;
+    /// Adds the next row, of the columns that were asked for.
+    fn push(&mut self, builders: &mut [Column]) -> Result<Pushed, Error>;
 }
 
 /// A table of one or more text files.
@@ -121,9 +133,11 @@ impl PartitionStream for Group {
             columns: self.columns.clone(),
             schema: Arc::clone(&self.schema),
             batch_size: context.session_config().batch_size(),
-            is_failed: false,
         };
-        let stream = futures::stream::iter(batches);
+        let stream = futures::stream::try_unfold(batches, |mut batches| async move {
+            let batch = batches.batch().await.map_err(DataFusionError::from)?;
+            Ok(batch.map(|batch| (batch, batches)))
+        });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
     }
 }
@@ -132,47 +146,29 @@ impl PartitionStream for Group {
 struct Batches {
     layout: Arc<dyn Layout>,
     waiting: VecDeque<usize>,
-    open: Option<Box<dyn Rows>>,
+    open: Option<(Box<dyn Rows>, Fetch)>,
     columns: Vec<usize>,
     builders: Vec<Column>,
     schema: SchemaRef,
     batch_size: usize,
-    is_failed: bool,
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch, DataFusionError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_failed {
-            return None;
-        }
-        match self.batch() {
-            Ok(None) => None,
-            Ok(Some(batch)) => Some(Ok(batch)),
-            Err(error) => {
-                self.is_failed = true;
-                Some(Err(error.into()))
-            }
-        }
-    }
 }
 
 impl Batches {
-    fn batch(&mut self) -> Result<Option<RecordBatch>, Error> {
+    async fn batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         let (mut rows, mut bytes) = (0, 0);
         while rows < self.batch_size && bytes < BATCH_BYTES {
             if self.open.is_none() {
                 let Some(file) = self.waiting.pop_front() else { break };
                 self.open = Some(self.layout.open(file, &self.columns)?);
             }
-            let Some(file) = &mut self.open else { break };
+            let Some((file, fetch)) = &mut self.open else { break };
             match file.push(&mut self.builders)? {
-                Some(size) => {
+                Pushed::Row(size) => {
                     rows += 1;
                     bytes += size;
                 }
-                None => self.open = None,
+                Pushed::End => self.open = None,
+                Pushed::Waits => fetch.more().await?,
             }
         }
         if rows == 0 {

@@ -63,11 +63,12 @@ impl Line {
             name: "t".to_owned(),
             folder: folder.path().to_owned(),
             location: "*.parquet".into(),
+            objects: None,
             format: Format::Parquet,
             compression: None,
             rewritten: None,
         };
-        let access = Access::Files(Files { tables: vec![table] });
+        let access = Access::Files(Files { tables: vec![table], ..Files::default() });
         let definition = Definition { name: "lake".to_owned(), access };
         let settings = Settings { batch_size: 16, ..Settings::new(2, 64 << 20, 32 << 20) };
         let disk = MemoryDisk::new();

@@ -4,6 +4,8 @@ pub mod cutting;
 pub mod mysql;
 pub mod postgres;
 pub mod process;
+pub mod seaweed;
+pub mod web;
 
 use self::cutting::Protocol;
 

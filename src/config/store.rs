@@ -1,0 +1,458 @@
+//! Object stores: which locations are in one, how they are reached, and by whose right.
+//!
+//! What the file does not say is looked up in the environment, by the names that the stores' own tools know, and nowhere
+//! else: no machine is asked for credentials unless the file says so. Not responsible for whether a store can be reached.
+//! Invariants: a secret is only ever read into a secret; what nobody would guess is refused, not chosen.
+
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::connection::{is_loopback, secret};
+use super::document::child;
+use super::raw_store::{RawAz, RawGs, RawS3, RawStore};
+use super::validate::Check;
+use super::{resolved, telemetry, units};
+use crate::source::Secret;
+use crate::source::definition::Table;
+use crate::source::store::definition::{
+    Az, AzAccess, Gs, GsAccess, Location, S3, S3Access, Scheme, Store,
+};
+
+/// Beginnings of locations.
+const SCHEMES: [(&str, Scheme); 5] = [
+    ("s3", Scheme::S3),
+    ("gs", Scheme::Gs),
+    ("az", Scheme::Az),
+    ("https", Scheme::Http),
+    ("http", Scheme::Http),
+];
+/// What others call them.
+const OTHERS: [(&str, &str); 7] = [
+    ("s3a", "s3"),
+    ("s3n", "s3"),
+    ("gcs", "gs"),
+    ("abfs", "az"),
+    ("abfss", "az"),
+    ("azure", "az"),
+    ("wasbs", "az"),
+];
+const KNOWN: &str =
+    "name local files, or begin with `s3://`, `gs://`, `az://`, `https://` or `http://`";
+
+type Wrong = (String, &'static str);
+
+/// Whether the location is that of objects.
+pub fn is_location(text: &str) -> bool {
+    text.contains("://")
+}
+
+/// Where the objects of a location are.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn location(text: &str) -> Result<Location, Wrong> {
+    let wrong = |what: String, remedy: &'static str| Err((what, remedy));
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let lower = scheme.to_ascii_lowercase();
+    let Some((_, known)) = SCHEMES.iter().find(|(name, _)| *name == lower) else {
+        return match OTHERS.iter().find(|(name, _)| *name == lower) {
+            Some((other, ours)) => {
+                Err((format!("`{other}://` is written `{ours}://` here"), KNOWN))
+            }
+            None => wrong("not a store that is known here".to_owned(), KNOWN),
+        };
+    };
+    if *known == Scheme::Http {
+        return address(text);
+    }
+    let (holder, pattern) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if holder.is_empty() {
+        return wrong(
+            "no bucket".to_owned(),
+            "write it behind `://`, such as `s3://BUCKET/data/*.parquet`",
+        );
+    }
+    if !holder.bytes().all(is_name) {
+        let remedy =
+            "write the bucket's own name; wildcards and all else stand behind the next `/`";
+        return wrong("not the name of a bucket".to_owned(), remedy);
+    }
+    if pattern.is_empty() || pattern.ends_with('/') {
+        return wrong("no object is named".to_owned(), "name the objects, such as `*.parquet`");
+    }
+    if pattern.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let what = "a part of the key is empty, `.` or `..`".to_owned();
+        return wrong(what, "write the key as the store has it");
+    }
+    Ok(Location { scheme: *known, holder: holder.to_owned(), pattern: pattern.to_owned() })
+}
+
+/// One object on the web.
+fn address(text: &str) -> Result<Location, Wrong> {
+    let wrong = |what: &str, remedy: &'static str| Err((what.to_owned(), remedy));
+    let Ok(url) = Url::parse(text) else {
+        return wrong("not a URL", "write `https://`, a host and the path of a file");
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let remedy = "send them as a header, under `store: {http: {headers: ..}}`";
+        return wrong("credentials stand in the URL", remedy);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        let remedy = "remove what follows `?` or `#`: signed addresses run out; use the store they are of, such as `s3://`";
+        return wrong("the address has more than a path", remedy);
+    }
+    let path = percent_encoding::percent_decode_str(url.path().trim_start_matches('/'));
+    let Ok(path) = path.decode_utf8() else {
+        return wrong("the address has what is not UTF-8", "encode it as `%..` in UTF-8");
+    };
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return wrong("no file is named", "name one, such as `https://HOST/data/people.csv`");
+    }
+    if path.contains(['*', '[']) {
+        return wrong("nobody lists what is on the web", "name one file, without `*` and `[`");
+    }
+    let origin = url.origin().ascii_serialization();
+    Ok(Location { scheme: Scheme::Http, holder: origin, pattern: path.into_owned() })
+}
+
+/// Whether what stands there is a secret, whose references are read as such.
+pub fn is_secret(path: &[&str]) -> bool {
+    let ["sources", _, "store", rest @ ..] = path else { return false };
+    matches!(
+        rest,
+        ["s3", "secret_access_key" | "session_token"]
+            | ["gs", "credentials"]
+            | ["az", "access_key" | "sas_token" | "client_secret"]
+            | ["http", "headers", ..]
+    )
+}
+
+/// How the stores of these tables are reached. `pointer` is the source's.
+pub fn store(check: &mut Check, pointer: &str, raw: Option<&RawStore>, tables: &[Table]) -> Store {
+    let source = pointer;
+    let pointer = &child(pointer, "store");
+    let usual = RawStore::default();
+    let said = raw.unwrap_or(&usual);
+    let of = |scheme: Scheme| {
+        let mut locations = tables.iter().filter_map(|table| table.objects.as_ref());
+        locations.any(|location| location.scheme == scheme)
+    };
+    let parts = [
+        (Scheme::S3, said.s3.is_some()),
+        (Scheme::Gs, said.gs.is_some()),
+        (Scheme::Az, said.az.is_some()),
+        (Scheme::Http, said.http.is_some()),
+    ];
+    let is_sound = !check.document.has_problem_within(&child(source, "files"));
+    for (scheme, _) in parts.iter().filter(|(scheme, is_said)| *is_said && is_sound && !of(*scheme))
+    {
+        let key = scheme.key();
+        let what = format!("no table of this source is read by `{key}`");
+        check.report_key(&child(pointer, key), what, "remove it, or name objects under `files`");
+    }
+    if raw.is_some() && is_sound && tables.iter().all(|table| table.objects.is_none()) {
+        if parts.iter().all(|(_, is_said)| !is_said) {
+            let remedy = "remove it, or name objects under `files`";
+            check.report_key(pointer, "no table of this source is in a store", remedy);
+        }
+        return Store::default();
+    }
+    let allows_http = said.allow_http.unwrap_or(false);
+    let mut store = Store::default();
+    let reach = Reach { pointer, source, allows_http };
+    if of(Scheme::S3) {
+        store.s3 = s3(check, &reach, said.s3.as_ref().unwrap_or(&RawS3::default()));
+    }
+    if of(Scheme::Gs) {
+        store.gs = gs(check, &reach, said.gs.as_ref().unwrap_or(&RawGs::default()));
+    }
+    if of(Scheme::Az) {
+        store.az = az(check, &reach, said.az.as_ref().unwrap_or(&RawAz::default()));
+    }
+    let web = tables.iter().filter_map(|table| Some((table, table.objects.as_ref()?)));
+    for (table, location) in web.filter(|(_, location)| location.scheme == Scheme::Http) {
+        let at = child(&child(source, "files"), &table.name);
+        reach.check(check, &at, &location.holder);
+    }
+    if let Some(headers) = said.http.as_ref().and_then(|http| http.headers.as_ref()) {
+        let at = child(&child(pointer, "http"), "headers");
+        let headers = telemetry::headers(check, &at, headers, false);
+        store.headers = headers.into_iter().map(|(name, it)| (name, Secret::new(it))).collect();
+    }
+    let mut time = |key: &str, text: &Option<String>| {
+        check.unit(&child(pointer, key), text.as_deref(), units::duration)
+    };
+    if let Some(timeout) = time("connect_timeout", &said.connect_timeout) {
+        store.connect_timeout = timeout;
+    }
+    if let Some(timeout) = time("idle_timeout", &said.idle_timeout) {
+        store.idle_timeout = timeout;
+    }
+    if let Some(most) = said.max_listed {
+        store.max_listed = usize::try_from(most.small()).unwrap_or(usize::MAX);
+    }
+    store
+}
+
+/// What all stores of a source have in common.
+struct Reach<'p> {
+    /// Of `store`.
+    pointer: &'p str,
+    source: &'p str,
+    allows_http: bool,
+}
+
+impl Reach<'_> {
+    fn at(&self, part: &str, key: &str) -> String {
+        child(&child(self.pointer, part), key)
+    }
+
+    /// Where a problem of something that is not said is shown.
+    fn nearest(&self, check: &Check) -> String {
+        match check.document.has(self.pointer) {
+            true => self.pointer.to_owned(),
+            false => self.source.to_owned(),
+        }
+    }
+
+    /// Refuses an address of another machine that is not encrypted.
+    fn check(&self, check: &mut Check, at: &str, address: &str) {
+        let is_far =
+            Url::parse(address).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url));
+        if is_far && !self.allows_http {
+            let what = "objects of another machine would be read without encryption";
+            check.report(at, what, "write `https://`, or `allow_http: true` under `store`");
+        }
+    }
+
+    /// Reads an endpoint, which the file says or one of these variables.
+    fn endpoint(
+        &self,
+        check: &mut Check,
+        part: &str,
+        said: Option<&String>,
+        variables: &[&str],
+    ) -> Option<String> {
+        let at = self.at(part, "endpoint");
+        let at = if said.is_some() { at } else { self.nearest(check) };
+        let text = said.cloned().or_else(|| variable(check, variables))?;
+        let is_plain = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        };
+        if !Url::parse(&text).is_ok_and(|url| is_plain(&url)) {
+            let what = match said {
+                None => format!(
+                    "the endpoint in `{}` is not an address on the web",
+                    variables.join("` or `")
+                ),
+                Some(_) => "not an address on the web".to_owned(),
+            };
+            check.report(&at, what, "write `https://` and a host, without user, `?` and `#`");
+            return None;
+        }
+        self.check(check, &at, &text);
+        Some(text.trim_end_matches('/').to_owned())
+    }
+
+    fn lacks(&self, check: &mut Check, what: &str, remedy: &str) {
+        let at = self.nearest(check);
+        check.document.report_absent(&at, what.to_owned(), remedy.to_owned());
+    }
+}
+
+fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
+    let variables = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+    let endpoint = reach.endpoint(check, "s3", raw.endpoint.as_ref(), &variables);
+    let region = raw.region.clone();
+    let region = region.or_else(|| variable(check, &["AWS_REGION", "AWS_DEFAULT_REGION"]));
+    let region = region.filter(|region| !region.is_empty());
+    let is_amazon = raw.endpoint.is_none() && variable(check, &variables).is_none();
+    if region.is_none() && is_amazon {
+        let remedy = "write `store: {s3: {region: ..}}`, or set `AWS_REGION`";
+        reach.lacks(check, "no region for `s3://`", remedy);
+    }
+    let at = |key: &str| reach.at("s3", key);
+    let mut hidden = |key: &str, text: &Option<String>| secret_of(check, &at(key), text.as_ref());
+    let token = hidden("session_token", &raw.session_token);
+    let key = hidden("secret_access_key", &raw.secret_access_key);
+    let is_key_said = raw.access_key_id.is_some() || raw.secret_access_key.is_some();
+    let said = [
+        ("access_key_id", is_key_said),
+        ("anonymous", raw.anonymous == Some(true)),
+        ("role", raw.role.is_some()),
+    ];
+    one_of(check, reach, "s3", &said);
+    let access = match (&raw.access_key_id, key) {
+        _ if raw.anonymous == Some(true) => Some(S3Access::Anonymous),
+        _ if raw.role.is_some() => Some(S3Access::Instance),
+        (Some(id), Some(secret)) => {
+            Some(S3Access::Keys { id: Secret::new(id.as_str().into()), secret, token })
+        }
+        (Some(_), None) if raw.secret_access_key.is_none() => {
+            let remedy = "add `secret_access_key: ${NAME}`";
+            check.report_key(&at("access_key_id"), "a key without its secret", remedy);
+            Some(S3Access::Anonymous)
+        }
+        (None, _) if raw.secret_access_key.is_some() => {
+            check.report_key(
+                &at("secret_access_key"),
+                "a secret without its key",
+                "add `access_key_id`",
+            );
+            Some(S3Access::Anonymous)
+        }
+        (Some(_), None) => Some(S3Access::Anonymous),
+        (None, _) => s3_of_environment(check),
+    };
+    let access = access.unwrap_or_else(|| {
+        let remedy = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or write `access_key_id` and \
+                      `secret_access_key: ${NAME}`, `anonymous: true` or `role: instance` under `store: {s3: ..}`";
+        reach.lacks(check, "no credentials for `s3://`", remedy);
+        S3Access::Anonymous
+    });
+    let is_path_style = raw.path_style.unwrap_or(endpoint.is_some());
+    S3 { endpoint, region, is_path_style, access }
+}
+
+fn s3_of_environment(check: &Check) -> Option<S3Access> {
+    let of = |name: &str| variable(check, &[name]);
+    let hidden = |name: &str| of(name).map(|value| Secret::new(value.into()));
+    if let (Some(id), Some(secret)) = (hidden("AWS_ACCESS_KEY_ID"), hidden("AWS_SECRET_ACCESS_KEY"))
+    {
+        return Some(S3Access::Keys { id, secret, token: hidden("AWS_SESSION_TOKEN") });
+    }
+    if let (Some(token_file), Some(role)) = (of("AWS_WEB_IDENTITY_TOKEN_FILE"), of("AWS_ROLE_ARN"))
+    {
+        return Some(S3Access::WebIdentity { token_file, role });
+    }
+    if let Some(path) = of("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
+        return Some(S3Access::Container { path });
+    }
+    let address = of("AWS_CONTAINER_CREDENTIALS_FULL_URI")?;
+    let token_file = of("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?;
+    Some(S3Access::Pod { address, token_file })
+}
+
+fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
+    let endpoint = reach.endpoint(check, "gs", raw.endpoint.as_ref(), &[]);
+    let said = [
+        ("credentials", raw.credentials.is_some()),
+        ("anonymous", raw.anonymous == Some(true)),
+        ("role", raw.role.is_some()),
+    ];
+    one_of(check, reach, "gs", &said);
+    let access = match &raw.credentials {
+        _ if raw.anonymous == Some(true) => GsAccess::Anonymous,
+        _ if raw.role.is_some() => GsAccess::Instance,
+        Some(text) => match text.strip_prefix("file:") {
+            Some(path) => GsAccess::File(resolved(check.folder, path)),
+            None => secret_of(check, &reach.at("gs", "credentials"), Some(text))
+                .map_or(GsAccess::Anonymous, GsAccess::Key),
+        },
+        None => match variable(check, &["GOOGLE_APPLICATION_CREDENTIALS"]) {
+            Some(path) => GsAccess::File(path.into()),
+            None => {
+                let remedy = "set `GOOGLE_APPLICATION_CREDENTIALS`, or write `credentials: file:PATH`, `anonymous: true` or \
+                              `role: instance` under `store: {gs: ..}`";
+                reach.lacks(check, "no credentials for `gs://`", remedy);
+                GsAccess::Anonymous
+            }
+        },
+    };
+    Gs { endpoint, access }
+}
+
+fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
+    let endpoint = reach.endpoint(check, "az", raw.endpoint.as_ref(), &[]);
+    let variables = ["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"];
+    let account = raw.account.clone().or_else(|| variable(check, &variables));
+    let account = account.unwrap_or_default();
+    if account.is_empty() {
+        let remedy = "write `store: {az: {account: ..}}`, or set `AZURE_STORAGE_ACCOUNT_NAME`";
+        reach.lacks(check, "no account for `az://`", remedy);
+    }
+    let client = [&raw.tenant_id, &raw.client_id, &raw.client_secret];
+    let is_client = client.iter().any(|part| part.is_some());
+    let said = [
+        ("access_key", raw.access_key.is_some()),
+        ("sas_token", raw.sas_token.is_some()),
+        ("client_id", is_client),
+        ("anonymous", raw.anonymous == Some(true)),
+        ("role", raw.role.is_some()),
+    ];
+    one_of(check, reach, "az", &said);
+    let is_cut = check.document.has_problem_within(&child(reach.pointer, "az"));
+    if is_client && !is_cut && client.iter().any(|part| part.is_none()) {
+        let remedy = "name `tenant_id`, `client_id` and `client_secret`";
+        check.report_key(&child(reach.pointer, "az"), "a client is said in part", remedy);
+    }
+    let mut hidden =
+        |key: &str, text: &Option<String>| secret_of(check, &reach.at("az", key), text.as_ref());
+    let key = hidden("access_key", &raw.access_key);
+    let sas = hidden("sas_token", &raw.sas_token);
+    let client_secret = hidden("client_secret", &raw.client_secret);
+    let of_file = match (key, sas, client_secret) {
+        _ if raw.anonymous == Some(true) => Some(AzAccess::Anonymous),
+        _ if raw.role.is_some() => Some(AzAccess::Instance),
+        (Some(key), ..) => Some(AzAccess::Key(key)),
+        (_, Some(sas), _) => Some(AzAccess::Sas(sas)),
+        (.., Some(secret)) => Some(AzAccess::Client {
+            tenant: raw.tenant_id.clone().unwrap_or_default(),
+            id: raw.client_id.clone().unwrap_or_default(),
+            secret,
+        }),
+        _ if said.iter().any(|(_, is_said)| *is_said) => Some(AzAccess::Anonymous),
+        _ => None,
+    };
+    let access = of_file.or_else(|| az_of_environment(check)).unwrap_or_else(|| {
+        let remedy = "set `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`, or write `access_key: ${NAME}`, \
+                      `sas_token: ${NAME}`, `anonymous: true` or `role: instance` under `store: {az: ..}`";
+        reach.lacks(check, "no credentials for `az://`", remedy);
+        AzAccess::Anonymous
+    });
+    Az { account, endpoint, access }
+}
+
+fn az_of_environment(check: &Check) -> Option<AzAccess> {
+    let of = |names: &[&str]| variable(check, names);
+    let hidden = |names: &[&str]| of(names).map(|value| Secret::new(value.into()));
+    if let Some(key) = hidden(&["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"]) {
+        return Some(AzAccess::Key(key));
+    }
+    if let Some(token) = hidden(&["AZURE_STORAGE_SAS_TOKEN"]) {
+        return Some(AzAccess::Sas(token));
+    }
+    let (tenant, id) = (of(&["AZURE_TENANT_ID"])?, of(&["AZURE_CLIENT_ID"])?);
+    if let Some(secret) = hidden(&["AZURE_CLIENT_SECRET"]) {
+        return Some(AzAccess::Client { tenant, id, secret });
+    }
+    let token_file = of(&["AZURE_FEDERATED_TOKEN_FILE"])?;
+    Some(AzAccess::Workload { tenant, id, token_file })
+}
+
+/// Refuses several ways to be let in.
+fn one_of(check: &mut Check, reach: &Reach, part: &str, ways: &[(&str, bool)]) {
+    let said: Vec<&str> = ways.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
+    if let [first, second, ..] = said.as_slice() {
+        let at = reach.at(part, second);
+        let what = format!("both `{first}` and `{second}`");
+        check.report_key(&at, what, "keep one of the two");
+    }
+}
+
+fn secret_of(check: &mut Check, pointer: &str, text: Option<&String>) -> Option<Secret> {
+    let value = secret(check, pointer, text?, false)?;
+    Some(Secret::new(value.expose_secret().into()))
+}
+
+/// The first of these variables that is set to something.
+fn variable(check: &Check, names: &[&str]) -> Option<String> {
+    let values = names.iter().filter_map(|name| (check.environment)(name));
+    values.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+}

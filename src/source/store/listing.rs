@@ -1,0 +1,307 @@
+//! Which objects a table is made of, and the facts that tell whether one was replaced.
+//!
+//! What is listed is below the fixed beginning of the location; what fits it is found by the rules of local globs.
+//! Invariant: a listing ends: after so many objects, pages or seconds it is an error, never a shorter list.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use object_store::list::PaginatedListOptions;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
+
+use super::bucket::{Bucket, Pages};
+use super::definition::Location;
+use super::error::{Asked, place};
+use crate::domain::file::FileFact;
+use crate::source::Error;
+
+/// Pages of one listing, which have up to 1,000 objects each, and may have none.
+const MOST_PAGES: usize = 10_000;
+const OPTIONS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// What may be spent on a listing.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::source) struct Listing {
+    /// Objects that it may have, whether or not they fit.
+    pub most: usize,
+    pub patience: Duration,
+}
+
+/// An object of a table.
+#[derive(Debug, Clone)]
+pub(in crate::source) struct Object {
+    pub meta: ObjectMeta,
+    pub fact: FileFact,
+}
+
+impl Bucket {
+    /// The objects that fit the location, sorted by key.
+    ///
+    /// # Errors
+    /// There is none, the store cannot be asked, or there is more below the location than may be listed.
+    pub async fn list(&self, table: &str, limits: Listing) -> Result<Vec<Object>, Error> {
+        let found = tokio::time::timeout(limits.patience, self.matches(table, limits.most)).await;
+        let mut found = found.unwrap_or_else(|_| {
+            Err(Error::Missing(format!(
+                "table `{table}`: the objects of `{}` were not listed within {} s; name a narrower prefix, or see whether \
+                 the store is slow",
+                self.location,
+                limits.patience.as_secs()
+            )))
+        })?;
+        found.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
+        if found.is_empty() {
+            return Err(Error::Missing(format!(
+                "table `{table}`: no object matches `{}`; correct the location or put the objects there",
+                self.location
+            )));
+        }
+        let object = |meta: ObjectMeta| Object { fact: self.fact(table, &meta), meta };
+        Ok(found.into_iter().map(object).collect())
+    }
+
+    /// Whether there is an object with this key.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn has(&self, table: &str, key: &str) -> Result<bool, Error> {
+        match self.objects.head(&self.key(table, key)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.told(table, Asked::Look(key), &error)),
+        }
+    }
+
+    async fn matches(&self, table: &str, most: usize) -> Result<Vec<ObjectMeta>, Error> {
+        let Location { pattern, .. } = &self.location;
+        let prefix = fixed(pattern);
+        let Some(pages) = self.pages.as_ref().filter(|_| prefix.len() < pattern.len()) else {
+            let found = self.objects.head(&self.key(table, pattern)?).await;
+            let found = found.map_err(|error| self.told(table, Asked::Look(pattern), &error))?;
+            return Ok(vec![found]);
+        };
+        let fits = glob::Pattern::new(pattern).map_err(|error| {
+            Error::Missing(format!(
+                "table `{table}`: `{}` is not a valid glob: {}",
+                self.location, error.msg
+            ))
+        })?;
+        let mut found = Vec::new();
+        let below = self.listed(table, pages, prefix, pattern, most, |meta| {
+            let key = meta.location.as_ref();
+            if key == pattern || fits.matches_with(key, OPTIONS) {
+                found.push(meta);
+            }
+        });
+        below.await?;
+        // A location that is the key of an object is that object, even if it reads like a glob.
+        match found.iter().position(|meta| meta.location.as_ref() == pattern) {
+            Some(place) => Ok(vec![found.swap_remove(place)]),
+            None => Ok(found),
+        }
+    }
+
+    async fn listed(
+        &self,
+        table: &str,
+        Pages(pages): &Pages,
+        prefix: &str,
+        pattern: &str,
+        most: usize,
+        mut see: impl FnMut(ObjectMeta),
+    ) -> Result<(), Error> {
+        let (mut token, mut seen, mut turned) = (None, 0_usize, 0_usize);
+        // Where no folder has a wildcard, what lies deeper is not listed.
+        let is_flat = !pattern[prefix.len()..].contains('/') && !pattern.contains("**");
+        loop {
+            let options = PaginatedListOptions {
+                delimiter: is_flat.then_some("/".into()),
+                page_token: token.take(),
+                ..PaginatedListOptions::default()
+            };
+            let of = (!prefix.is_empty()).then_some(prefix);
+            let page = pages.list_paginated(of, options).await;
+            let page = page.map_err(|error| self.told(table, Asked::List(prefix), &error))?;
+            turned += 1;
+            seen += page.result.objects.len() + page.result.common_prefixes.len();
+            if seen > most || turned > MOST_PAGES {
+                return Err(Error::Missing(format!(
+                    "table `{table}`: below `{}` there are more objects than may be listed ({most}); name a narrower prefix, \
+                     or raise `max_listed` in `store`",
+                    self.location.place(prefix)
+                )));
+            }
+            page.result.objects.into_iter().for_each(&mut see);
+            token = page.page_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn key(&self, table: &str, key: &str) -> Result<Path, Error> {
+        Path::parse(key).map_err(|_| {
+            Error::Missing(format!(
+                "table `{table}`: `{key}` is no key that can be read from {}, as a part of it is empty, `.` or `..`; \
+                 correct the location",
+                place(&self.location)
+            ))
+        })
+    }
+
+    fn fact(&self, table: &str, meta: &ObjectMeta) -> FileFact {
+        FileFact {
+            table: table.to_owned(),
+            path: self.location.place(meta.location.as_ref()),
+            size: meta.size,
+            inode: 0,
+            changed: nanoseconds(meta.last_modified),
+            ends_within_line: None,
+            etag: strong(meta).map(str::to_owned),
+        }
+    }
+}
+
+/// The tag of the very bytes; a weak one is that of others that mean the same.
+pub(super) fn strong(meta: &ObjectMeta) -> Option<&str> {
+    meta.e_tag.as_deref().filter(|etag| !etag.is_empty() && !etag.starts_with("W/"))
+}
+
+fn nanoseconds(time: DateTime<Utc>) -> i128 {
+    i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos())
+}
+
+/// What of a pattern stands before its first wildcard.
+pub(super) fn fixed(pattern: &str) -> &str {
+    &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use object_store::list::{PaginatedListResult, PaginatedListStore};
+    use object_store::{ListResult, Result};
+
+    use super::super::definition::{S3, Scheme, Store};
+    use super::*;
+
+    /// Pages of keys, which are given one after the other.
+    struct Book {
+        pages: Vec<Vec<&'static str>>,
+        is_endless: bool,
+        asked: Mutex<Vec<(Option<String>, bool)>>,
+    }
+
+    #[async_trait]
+    impl PaginatedListStore for Book {
+        async fn list_paginated(
+            &self,
+            prefix: Option<&str>,
+            options: PaginatedListOptions,
+        ) -> Result<PaginatedListResult> {
+            let asked = (prefix.map(str::to_owned), options.delimiter.is_some());
+            self.asked.lock().unwrap().push(asked);
+            let page: usize = options.page_token.map_or(0, |token| token.parse().unwrap());
+            let meta = |key: &&str| ObjectMeta {
+                location: Path::parse(key).unwrap(),
+                last_modified: DateTime::from_timestamp(5, 6).unwrap(),
+                size: 7,
+                e_tag: Some(format!("\"{key}\"")),
+                version: None,
+            };
+            let objects = self.pages[page.min(self.pages.len() - 1)].iter().map(meta).collect();
+            let is_last = page + 1 >= self.pages.len() && !self.is_endless;
+            Ok(PaginatedListResult {
+                result: ListResult { common_prefixes: vec![], objects },
+                page_token: (!is_last).then(|| (page + 1).to_string()),
+            })
+        }
+    }
+
+    fn listed(pattern: &str, book: Book, most: usize) -> (Result<Vec<Object>, Error>, usize) {
+        let location =
+            Location { scheme: Scheme::S3, holder: "lake".into(), pattern: pattern.into() };
+        let book = std::sync::Arc::new(book);
+        let s3 = S3 { endpoint: Some("http://127.0.0.1:1".into()), ..S3::default() };
+        let store = Store { s3, ..Store::default() };
+        let mut bucket = Bucket::open("t", &location, &store).unwrap();
+        bucket.pages = Some(Pages(std::sync::Arc::clone(&book) as _));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let limits = Listing { most, patience: Duration::from_secs(20) };
+        let found = runtime.block_on(bucket.list("t", limits));
+        let asked = book.asked.lock().unwrap();
+        let expected = (Some(fixed(pattern).to_owned()), !pattern.contains("*/"));
+        assert!(asked.iter().all(|asked| *asked == expected), "{asked:?}");
+        (found, asked.len())
+    }
+
+    fn book(pages: &[&[&'static str]]) -> Book {
+        let pages = pages.iter().map(|page| page.to_vec()).collect();
+        Book { pages, is_endless: false, asked: Mutex::default() }
+    }
+
+    #[test]
+    fn keys_are_matched_by_the_rules_of_paths_over_all_pages() {
+        let pages: &[&[_]] = &[&["d/b.csv", "d/.h.csv", "d/x/c.csv"], &[], &["d/a.csv", "d/a.txt"]];
+        let (found, requests) = listed("d/*.csv", book(pages), 100);
+        let found = found.unwrap();
+        let paths: Vec<_> = found.iter().map(|object| object.fact.path.as_str()).collect();
+        assert_eq!(paths, ["s3://lake/d/a.csv", "s3://lake/d/b.csv"]);
+        assert_eq!(requests, 3);
+        let fact = &found[0].fact;
+        assert_eq!((fact.size, fact.inode, fact.changed), (7, 0, 5_000_000_006));
+        assert_eq!(fact.etag.as_deref(), Some("\"d/a.csv\""));
+        let (found, _) = listed("d/*/*.csv", book(pages), 100);
+        assert_eq!(found.unwrap()[0].fact.path, "s3://lake/d/x/c.csv");
+    }
+
+    #[test]
+    fn a_key_that_reads_like_a_glob_is_that_object_and_one_in_the_prefix_is_meant_as_it_is() {
+        let (found, _) = listed("d[1]*.csv", book(&[&["d1x.csv", "d[1]*.csv"]]), 100);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].fact.path, "s3://lake/d[1]*.csv");
+        assert_eq!(fixed("a b+%{x}/*"), "a b+%{x}/");
+    }
+
+    #[test]
+    fn a_listing_has_an_end() {
+        let (found, requests) = listed("d/*", book(&[&["d/1", "d/2"], &["d/3"]]), 2);
+        let said = found.unwrap_err().to_string();
+        for words in ["table `t`", "`s3://lake/d/`", "(2)", "narrower prefix", "`max_listed`"] {
+            assert!(said.contains(words), "no `{words}` in {said}");
+        }
+        assert_eq!(requests, 2);
+        let endless = Book { is_endless: true, ..book(&[&[]]) };
+        let (found, requests) = listed("d/*", endless, 2);
+        assert!(found.unwrap_err().to_string().contains("narrower prefix"));
+        assert_eq!(requests, MOST_PAGES + 1);
+    }
+
+    #[test]
+    fn nothing_that_matches_is_an_error() {
+        let said = listed("d/*.csv", book(&[&["d/a.txt"]]), 9).0.unwrap_err().to_string();
+        assert!(said.contains("no object matches `s3://lake/d/*.csv`"), "{said}");
+    }
+
+    #[test]
+    fn a_weak_tag_is_none() {
+        let meta = |etag: Option<&str>| ObjectMeta {
+            location: Path::default(),
+            last_modified: DateTime::UNIX_EPOCH,
+            size: 0,
+            e_tag: etag.map(str::to_owned),
+            version: None,
+        };
+        assert_eq!(strong(&meta(Some("W/\"1\""))), None);
+        assert_eq!(strong(&meta(None)), None);
+        assert_eq!(strong(&meta(Some("\"1\""))), Some("\"1\""));
+    }
+}

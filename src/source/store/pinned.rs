@@ -1,0 +1,222 @@
+//! The objects of one table as they were listed: whoever reads one gets the bytes of that very state of it, or an error.
+//!
+//! For DataFusion it is a store of its own, whose objects have names that tell their places in the listing; what it asks of
+//! them but their bytes is answered from the listing. Invariants: every request is pinned to the tag that was listed, where
+//! there is one, and the answer is held against it too; a range that ends early is an error; nothing is written.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use super::bucket::Bucket;
+use super::error::{Asked, changed};
+use super::listing::strong;
+use crate::points::is_planted;
+use crate::source::Error;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::source) struct Pinned {
+    table: String,
+    bucket: Bucket,
+    /// By place.
+    objects: Vec<ObjectMeta>,
+    names: Vec<Path>,
+}
+
+/// Bytes of an object, one piece after the other.
+pub(in crate::source) type Pieces = BoxStream<'static, Result<Bytes, Error>>;
+
+impl Pinned {
+    pub fn new(table: &str, bucket: Bucket, objects: Vec<ObjectMeta>) -> Pinned {
+        let name = |(place, meta): (usize, &ObjectMeta)| {
+            let object = bucket.location.place(meta.location.as_ref());
+            let tag = meta.e_tag.as_deref().unwrap_or_default();
+            let print = xxhash_rust::xxh3::xxh3_128(format!("{object}\n{tag}").as_bytes());
+            Path::from(format!("{place:08}-{print:032x}"))
+        };
+        let names = objects.iter().enumerate().map(name).collect();
+        Pinned { table: table.to_owned(), bucket, objects, names }
+    }
+
+    /// The names that the objects have here, by place. They sort as places do, and no object of another table has one of them:
+    /// a session keeps footers by names.
+    pub fn names(&self) -> impl Iterator<Item = &Path> {
+        self.names.iter()
+    }
+
+    /// The bytes of the object at this place, from the first to the last.
+    ///
+    /// # Errors
+    /// The store does not give them, or the object is another one by now; the pieces can say so too.
+    pub async fn whole(&self, place: usize) -> Result<Pieces, Error> {
+        Ok(self.part(place, None).await?.1)
+    }
+
+    /// The last byte of an object; `None` where there is none, or the store gives no parts.
+    ///
+    /// # Errors
+    /// As [`Pinned::whole`].
+    pub async fn last_byte(&self, place: usize) -> Result<Option<u8>, Error> {
+        let read = match self.part(place, Some(GetRange::Suffix(1))).await {
+            Ok((_, pieces)) => pieces.try_collect::<Vec<_>>().await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(pieces) => Ok(pieces.last().and_then(|piece| piece.last().copied())),
+            Err(Error::Parts(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn part(
+        &self,
+        place: usize,
+        range: Option<GetRange>,
+    ) -> Result<(Range<u64>, Pieces), Error> {
+        let meta = &self.objects[place];
+        let is_none = |range: &GetRange| range.as_range(meta.size).is_ok_and(|it| it.is_empty());
+        if meta.size == 0 || range.as_ref().is_some_and(is_none) {
+            return Ok((0..0, futures::stream::empty().boxed()));
+        }
+        let key = meta.location.as_ref();
+        let object = self.bucket.location.place(key);
+        let told = {
+            let (table, bucket, key) = (self.table.clone(), self.bucket.clone(), key.to_owned());
+            move |error: object_store::Error| bucket.told(&table, Asked::Read(&key), &error)
+        };
+        // An answer is held against its own tag by the library where it goes on after a break.
+        let tag = strong(meta).filter(|_| !is_planted("etag_ignored"));
+        let if_match = tag.map(|tag| format!("\"{}\"", bare(tag)));
+        let asked = GetOptions { if_match, range, ..GetOptions::default() };
+        let answer = self.bucket.objects.get_opts(&meta.location, asked).await;
+        let answer = answer.map_err(&told)?;
+        let now = answer.meta.e_tag.as_deref();
+        let is_other = tag.zip(now).is_some_and(|(tag, now)| bare(now) != bare(tag));
+        let is_resized = answer.meta.size != meta.size && !is_planted("etag_ignored");
+        if is_other || is_resized {
+            return Err(changed(&self.table, &object));
+        }
+        let range = answer.range.clone();
+        let expected = range.end.saturating_sub(range.start);
+        let pieces = answer.into_stream().map_err(told).boxed();
+        Ok((range, counted(pieces, expected, self.table.clone(), object).boxed()))
+    }
+
+    fn place(&self, name: &Path) -> Result<usize> {
+        let place = name.as_ref().split('-').next().and_then(|place| place.parse().ok());
+        let place = place.filter(|place: &usize| self.names.get(*place) == Some(name));
+        place.ok_or_else(|| object_store::Error::NotFound {
+            path: name.to_string(),
+            source: "it was not listed".into(),
+        })
+    }
+
+    fn meta(&self, place: usize) -> ObjectMeta {
+        ObjectMeta { location: self.names[place].clone(), ..self.objects[place].clone() }
+    }
+}
+
+/// Lists give some tags without their quotes.
+fn bare(tag: &str) -> &str {
+    tag.trim_matches('"')
+}
+
+/// The same pieces; where they end before there are so many bytes, an error.
+fn counted(
+    pieces: Pieces,
+    expected: u64,
+    table: String,
+    object: String,
+) -> impl futures::Stream<Item = Result<Bytes, Error>> {
+    let cut = move || {
+        Error::Missing(format!(
+            "table `{table}`: the answer with object `{object}` broke off; run again, and see whether something between \
+             here and the store cuts answers"
+        ))
+    };
+    futures::stream::try_unfold((pieces, 0_u64, cut), move |(mut pieces, read, cut)| async move {
+        match pieces.try_next().await? {
+            Some(piece) => {
+                let read = read + piece.len() as u64;
+                Ok(Some((piece, (pieces, read, cut))))
+            }
+            None if read == expected => Ok(None),
+            None => Err(cut()),
+        }
+    })
+}
+
+impl fmt::Display for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the objects of table `{}`", self.table)
+    }
+}
+
+fn foreign(error: Error) -> object_store::Error {
+    object_store::Error::Generic { store: "objects", source: Box::new(error) }
+}
+
+fn refused<T>() -> Result<T> {
+    let source = "objects of a source are only read".into();
+    Err(object_store::Error::NotSupported { source })
+}
+
+#[async_trait]
+impl ObjectStore for Pinned {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let place = self.place(location)?;
+        let (range, pieces) = match options.head {
+            true => (0..0, futures::stream::empty().boxed()),
+            false => self.part(place, options.range).await.map_err(foreign)?,
+        };
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(pieces.map_err(foreign).boxed()),
+            meta: self.meta(place),
+            range,
+            attributes: object_store::Attributes::new(),
+        })
+    }
+
+    fn list(&self, _prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let metas: Vec<_> = (0..self.objects.len()).map(|place| Ok(self.meta(place))).collect();
+        futures::stream::iter(metas).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let objects = self.list(prefix).try_collect().await?;
+        Ok(ListResult { common_prefixes: Vec::new(), objects })
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        refused()
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        refused()
+    }
+
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        futures::stream::once(async { refused() }).boxed()
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        refused()
+    }
+}

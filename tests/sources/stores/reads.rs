@@ -1,0 +1,123 @@
+//! Rows that arrive from objects: what is sent, what is sent again, and what is not even read.
+
+use super::{assert_holds, ndjson, of_age, parquet_file, source, workspace};
+use crate::servers::seaweed::Seaweed;
+use crate::servers::web::{Becomes, Web};
+use crate::shared;
+use crate::support::oracle::Oracle;
+use crate::support::people::{Person, csv};
+use crate::support::server::Server;
+use crate::support::workspace::packed;
+
+fn zstd(people: &[Person]) -> Vec<u8> {
+    zstd::stream::encode_all(ndjson(people).as_slice(), 3).expect("it can be packed")
+}
+
+pub fn mirror(server: &Seaweed) {
+    type Written = fn(&[Person]) -> Vec<u8>;
+    let formats: [(&str, Written); 5] = [
+        ("people.parquet", parquet_file),
+        ("people.csv", |people| csv(people).into_bytes()),
+        ("people.csv.gz", packed),
+        ("people.ndjson", ndjson),
+        ("people.jsonl.zst", zstd),
+    ];
+    for (name, written) in formats {
+        let oracle = Oracle::start(&["id"]);
+        let front = Web::start(server.port, |_| Becomes::Passed);
+        let bucket = server.bucket();
+        let people = of_age(1..=250, 0);
+        server.files.put(&bucket, &format!("data/{name}"), &written(&people));
+        let workspace =
+            workspace(&oracle, &source(front.port, &bucket, &format!("data/{name}"), ""));
+        workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 250), ("delivered", 250)]);
+        assert_holds(&oracle, &people);
+        assert!(front.reads() > 0, "{name}: {:?}", front.seen());
+        let is_pinned = |asked: &crate::servers::web::Asked| asked.header("if-match").is_some();
+        assert!(front.seen().iter().filter(|asked| asked.is_read()).all(is_pinned), "{name}");
+        let before = (front.reads(), front.seen().len());
+        workspace.sync(&[]).expect(0, "skipped", &[("requests", 0)]);
+        let after = (front.reads(), front.seen().len());
+        assert_eq!((after.0, after.1 - before.1), (before.0, 1), "{name}: one look, and no read");
+        let changed = [of_age(1..=3, 1), of_age(4..=245, 0)].concat();
+        server.files.put(&bucket, &format!("data/{name}"), &written(&changed));
+        workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 3), ("deletes", 5)]);
+        assert_holds(&oracle, &changed);
+        // The same content, written again, is the same.
+        server.files.put(&bucket, &format!("data/{name}"), &written(&changed));
+        workspace.sync(&[]).expect(0, "skipped", &[]);
+        workspace.assert_state_holds_no_canary();
+    }
+}
+
+pub fn long_lived(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    server.files.put(&bucket, "in/day=1/a.parquet", &parquet_file(&of_age(1..=20, 0)));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, "in/*/*.parquet", ""));
+    let serving = Server::start(&workspace);
+    let run = || serving.ended(serving.run(""));
+    assert_eq!(run()["tally"]["delivered"], 20);
+    assert_eq!(run()["phase"], "skipped");
+    server.files.put(&bucket, "in/day=2/b.parquet", &parquet_file(&of_age(21..=50, 0)));
+    let next = run();
+    assert_eq!(next["tally"]["delivered"], 30, "{next:#}");
+    assert_holds(&oracle, &of_age(1..=50, 0));
+    serving.end().expect_code(0);
+}
+
+pub fn keys(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let names = ["a b+c", "100%25 é ü", "x=1&y", "[1]", "plain~(1)'"];
+    for (place, name) in (0..).zip(names) {
+        let (first, last) = (place * 10 + 1, place * 10 + 10);
+        server.files.put(
+            &bucket,
+            &format!("{name}/p.csv"),
+            csv(&of_age(first..=last, 0)).as_bytes(),
+        );
+    }
+    let workspace = workspace(&oracle, &source(server.port, &bucket, "*/p.csv", ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 50)]);
+    assert_holds(&oracle, &of_age(1..=50, 0));
+    // The key of an object is that object, even if it reads like a glob, and so is each of the others.
+    for (place, name) in (0..).zip(names) {
+        let (first, last) = (place * 10 + 1, place * 10 + 10);
+        let location = format!("{name}/p.csv");
+        let one = Oracle::start(&["id"]);
+        let alone = super::workspace(&one, &source(server.port, &bucket, &location, ""));
+        alone.sync(&[]).expect(0, "succeeded", &[("delivered", 10)]);
+        assert_holds(&one, &of_age(first..=last, 0));
+    }
+}
+
+pub fn vanished(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    server.files.put(&bucket, "in/a.ndjson", &ndjson(&of_age(1..=20, 0)));
+    server.files.put(&bucket, "in/b.ndjson", &ndjson(&of_age(21..=40, 0)));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, "in/*.ndjson", ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 40)]);
+    server.files.remove(&bucket, "in/b.ndjson");
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 20)]);
+    let said = held.finished.printed();
+    assert!(said.contains("in/b.ndjson` of table `people` is gone"), "{said}");
+    server.files.remove(&bucket, "in/a.ndjson");
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["table `people`", "no object matches", "in/*.ndjson"]);
+    assert_holds(&oracle, &of_age(1..=40, 0));
+    // A listing is bounded, whatever of it fits.
+    server.files.put(&bucket, "in/a.ndjson", &ndjson(&of_age(1..=20, 0)));
+    server.files.put(&bucket, "in/b.ndjson", &ndjson(&of_age(21..=40, 0)));
+    server.files.put(&bucket, "in/c.txt", b"none");
+    let at = |most: u32| {
+        let more = format!(", max_listed: {most}");
+        shared::reads(&workspace, &source(server.port, &bucket, "in/*.ndjson", &more));
+    };
+    at(2);
+    let words = ["more objects than may be listed (2)", "narrower prefix", "`max_listed`"];
+    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&words);
+    at(3);
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+}
