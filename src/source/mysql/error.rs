@@ -46,7 +46,7 @@ pub fn connecting(failure: &Failure, place: &str) -> Error {
             let remedy = match code {
                 1044 => "correct `database`, or grant this user to read it",
                 1045 | 1130 | 1698 => {
-                    "correct `user` and `password`, or what the server grants to this user from this host"
+                    "correct `user` and `password`, or `tls` where the server demands it of this user, or let the user come from this host"
                 }
                 1049 => "correct `database`",
                 1040 | 1203 => "wait until others have closed theirs, or raise `max_connections`",

@@ -28,7 +28,10 @@ pub fn tls(server: &MySql) {
             vec!["UnknownIssuer", "cannot be reached"],
         ),
         (source("127.0.0.1", "${PW}", &full), vec!["not valid for name"]),
-        (source("localhost", "${PW}", "off"), vec!["refused the connection", "1045"]),
+        (
+            source("localhost", "${PW}", "off"),
+            vec!["refused the connection", "1045", "`tls` where the server demands it"],
+        ),
         (source("localhost", "${WRONG}", &full), vec!["1045", "correct `user` and `password`"]),
         (source("localhost", "${UNSET}", &full), vec!["`UNSET` is not set"]),
     ] {
