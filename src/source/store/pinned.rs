@@ -220,3 +220,73 @@ impl ObjectStore for Pinned {
         refused()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use object_store::ObjectStoreExt as _;
+    use object_store::memory::InMemory;
+
+    use super::super::definition::{Location, S3, Scheme, Store};
+    use super::*;
+
+    const TEXT: &[u8] = b"id\n1\n";
+
+    /// The one object of a bucket, as it was listed, and the store that has it now.
+    fn pinned(holder: &str) -> (Pinned, std::sync::Arc<InMemory>) {
+        let location =
+            Location { scheme: Scheme::S3, holder: holder.into(), pattern: "a.csv".into() };
+        let s3 = S3 { endpoint: Some("http://127.0.0.1:1".into()), ..S3::default() };
+        let mut bucket = Bucket::open("t", &location, &Store { s3, ..Store::default() }).unwrap();
+        let store = std::sync::Arc::new(InMemory::new());
+        bucket.objects = std::sync::Arc::clone(&store) as _;
+        let key = Path::from("a.csv");
+        block_on(store.put(&key, PutPayload::from_static(TEXT))).unwrap();
+        // The tags of this store are not those of HTTP; tests/sources holds them against a real one.
+        let meta = ObjectMeta { e_tag: None, ..block_on(store.head(&key)).unwrap() };
+        (Pinned::new("t", bucket, vec![meta]), store)
+    }
+
+    fn whole(pinned: &Pinned) -> Result<Vec<u8>, Error> {
+        let pieces = block_on(pinned.whole(0))?;
+        Ok(block_on(pieces.try_collect::<Vec<_>>())?.concat())
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_object_that_was_listed_or_there_are_none() {
+        let (pinned, store) = pinned("lake");
+        assert_eq!(whole(&pinned).unwrap(), TEXT);
+        assert_eq!(block_on(pinned.last_byte(0)).unwrap(), Some(b'\n'));
+        block_on(store.put(&Path::from("a.csv"), PutPayload::from_static(b"id\n22\n"))).unwrap();
+        let said = whole(&pinned).unwrap_err().to_string();
+        assert!(said.contains("`s3://lake/a.csv` changed during the read"), "{said}");
+        block_on(store.delete(&Path::from("a.csv"))).unwrap();
+        let said = whole(&pinned).unwrap_err().to_string();
+        assert!(said.contains("`s3://lake/a.csv` is gone"), "{said}");
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_is_an_error() {
+        let ended = |expected| {
+            let pieces = futures::stream::iter([Ok(Bytes::from_static(b"abc"))]).boxed();
+            let counted = counted(pieces, expected, "t".into(), "s3://lake/a".into());
+            block_on(counted.try_collect::<Vec<_>>()).map(|pieces| pieces.concat())
+        };
+        assert_eq!(ended(3).unwrap(), b"abc");
+        for expected in [2, 4] {
+            let said = ended(expected).unwrap_err().to_string();
+            assert!(said.contains("table `t`") && said.contains("broke off"), "{said}");
+        }
+    }
+
+    #[test]
+    fn objects_are_looked_at_without_a_request_under_names_that_no_other_table_has() {
+        let ((one, _), (other, _)) = (pinned("lake"), pinned("sea"));
+        let name = one.names().next().unwrap().clone();
+        assert!(other.names().all(|known| *known != name));
+        let meta = block_on(one.head(&name)).unwrap();
+        assert_eq!((meta.size, &meta.location), (TEXT.len() as u64, &name));
+        assert!(block_on(other.head(&name)).is_err());
+        assert!(block_on(one.put(&name, PutPayload::from_static(b"x"))).is_err());
+    }
+}
