@@ -47,6 +47,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "reason": plan.choice.reason,
         "unchanged_since": plan.choice.unchanged_since,
         "since": plan.since,
+        "whole": plan.whole,
         "tally": plan.tally,
         "sample": sample,
         "holds": plan.holds,
@@ -76,6 +77,9 @@ fn human(sync: &str, plan: &Plan) -> String {
     );
     if let Some(since) = &plan.since {
         let _ = writeln!(text, "  {}", new_rows(since));
+    }
+    if let Some(why) = &plan.whole {
+        let _ = writeln!(text, "  reads everything: {why}");
     }
     for cause in &plan.holds {
         let _ = writeln!(text, "  the deletes would be held: {cause}");

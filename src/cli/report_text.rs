@@ -15,7 +15,7 @@ const RECORDS: usize = 50;
 /// What of its model a run reads.
 pub fn new_rows(since: &Since) -> String {
     let Since { column, value } = since;
-    format!("read from {value} on by `{column}`, and what has none or is in doubt")
+    format!("read from {value} on by `{column}`, what has none, and what is in doubt or rejected")
 }
 
 /// What a run came to, for people: a few lines, with what to do next.
@@ -32,6 +32,9 @@ pub fn human(report: &Report) -> String {
     text.push('\n');
     if let Some(since) = &report.since {
         let _ = writeln!(text, "  {}", new_rows(since));
+    }
+    if let Some(why) = &report.whole {
+        let _ = writeln!(text, "  read everything: {why}");
     }
     text.push_str(&counts(tally));
     if tally.held > 0 || !report.holds.is_empty() {

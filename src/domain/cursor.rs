@@ -16,12 +16,15 @@ use super::value::Value;
 use crate::points::is_planted;
 
 /// How far below the bound a read begins where nothing is said: rows that were committed late, with an older time, are read
-/// all the same.
+/// all the same. Times without a zone go back by an hour besides, where their clock is one of a place with summer time.
 const OVERLAP: Duration = Duration::from_secs(10 * 60);
+const LOCAL_OVERLAP: Duration = Duration::from_secs(70 * 60);
 const MICROSECONDS_A_DAY: u128 = 24 * 60 * 60 * 1_000_000;
 /// Keys that are asked for one by one, of one column each and of several.
 const MOST_KEYS: usize = 10_000;
 const MOST_COMPOSED_KEYS: usize = 500;
+/// Bytes of all of them.
+const MOST_BYTES: usize = 1 << 20;
 
 /// The cursor of a model, as the config says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +80,9 @@ pub struct Reached {
 /// Why a run reads everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Whole {
-    #[error("no run has reached a bound yet, or a decision came after it")]
+    #[error(
+        "no run of this definition has left a bound: none did before, or each left rows that are invalid or unsent"
+    )]
     NoBound,
     #[error("it is a full run, or goes on with one")]
     Full,
@@ -91,8 +96,12 @@ pub enum Whole {
     Many,
     #[error("keys are not whole numbers, decimals or text, so that none can be asked for")]
     Keys,
-    #[error("the cursor's column has another type than before")]
-    Type,
+    #[error(
+        "the columns of cursor or key are not there, have other types than before, or cannot be compared at the source"
+    )]
+    Source,
+    #[error("the run is to stop")]
+    Stopped,
 }
 
 /// What is known before a read.
@@ -146,13 +155,13 @@ impl Cursor {
     }
 }
 
-/// Whether so many keys of so many fields may be asked for one by one.
+/// Whether so many keys of so many fields, of so many bytes together, may be asked for one by one.
 ///
 /// # Errors
 /// They are too many.
-pub fn check_count(keys: usize, fields: usize) -> Result<(), Whole> {
+pub fn check_keys(keys: usize, fields: usize, bytes: usize) -> Result<(), Whole> {
     let most = if fields > 1 { MOST_COMPOSED_KEYS } else { MOST_KEYS };
-    if keys > most { Err(Whole::Many) } else { Ok(()) }
+    if keys > most || bytes > MOST_BYTES { Err(Whole::Many) } else { Ok(()) }
 }
 
 /// Whether a run whose read was restricted may stand, now that its kind is known.
@@ -195,6 +204,9 @@ pub fn moved(
     // An invalid row has no entry by which it would be asked for again.
     let has_rest = unsent + invalid > 0 && !is_planted("cursor_moved_over_unsent");
     let is_over = is_complete && !was_stopped && !has_rest;
+    // Under another definition rows may have been sent that the old bound would hide.
+    let before = before
+        .filter(|reached| reached.definition == definition || is_planted("foreign_bound_kept"));
     if !(is_over || was_stopped && is_planted("cursor_moved_by_stop")) {
         return before;
     }
@@ -218,6 +230,7 @@ impl Bound {
         let time = match overlap {
             Some(Overlap::Time(time)) => time,
             Some(Overlap::Number(_)) => Duration::ZERO,
+            None if self.kind == CursorKind::LocalTimestamp => LOCAL_OVERLAP,
             None => OVERLAP,
         };
         let number = match overlap {
@@ -304,11 +317,12 @@ mod tests {
         assert_eq!(opened("e", Kind::Incremental), Err(Whole::Definition));
         assert_eq!(opened("d", Kind::Full), Err(Whole::Full));
         assert_eq!(
-            [(10_000, 1), (500, 2)].map(|(keys, fields)| check_count(keys, fields)),
+            [(10_000, 1), (500, 2)].map(|(keys, fields)| check_keys(keys, fields, MOST_BYTES)),
             [Ok(()); 2]
         );
-        assert_eq!(check_count(10_001, 1), Err(Whole::Many));
-        assert_eq!(check_count(501, 2), Err(Whole::Many));
+        for (keys, fields, bytes) in [(10_001, 1, 0), (501, 2, 0), (1, 1, MOST_BYTES + 1)] {
+            assert_eq!(check_keys(keys, fields, bytes), Err(Whole::Many));
+        }
     }
 
     #[test]
@@ -357,6 +371,7 @@ mod tests {
                 "{left:?}"
             );
         }
+        assert_eq!(moved(Some(before.clone()), Ended { unsent: 1, ..ended }, "e", RunId(4)), None);
         let largest = |at| Some(Bound { kind: CursorKind::Timestamp, at });
         assert_eq!(
             at(Ended { largest: largest(4_000), ..ended }),

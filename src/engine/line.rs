@@ -309,7 +309,7 @@ impl<'a> Line<'a> {
         if self.order.chosen.is_some() {
             return End::of_sample(rows_read, &self.order.sync.model.name);
         }
-        if self.prepared.restriction.is_some() {
+        if self.prepared.extent.restriction.is_some() {
             return End::Restricted;
         }
         let header = self.prepared.snapshot.header();

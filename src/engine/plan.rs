@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::disk_need::{self, Room};
+use super::extent::{self, Asking};
 use super::fates::Fates;
 use super::intake::{Intake, Outlet, Waiting};
 use super::key_pass;
@@ -15,7 +16,7 @@ use super::reading::{Chunk, QueryRuntime};
 use super::removals::{self, Facts, Removals};
 use super::report::Since;
 use super::run::now;
-use super::{extent, skipping, viewing};
+use super::{skipping, viewing};
 use crate::delivery::Item;
 use crate::delta::examiner::Scope;
 use crate::delta::key_map::KeyMap;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub choice: Choice,
     /// From where on rows would be read, where not all would be.
     pub since: Option<Since>,
+    /// Why all would be read of a model with a cursor.
+    pub whole: Option<String>,
     /// Reads and operations; nothing of it is delivered.
     pub tally: Tally,
     pub sample: Vec<Line>,
@@ -63,6 +66,7 @@ impl Plan {
         Plan {
             choice,
             since: None,
+            whole: None,
             tally: Tally::default(),
             sample: Vec::new(),
             holds: Vec::new(),
@@ -106,9 +110,15 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     };
     let order = &Order { is_full: order.is_full || is_owed, ..order.clone() };
     let started = now();
-    let compared = extent::compare(store, order, view.as_ref(), &query, started).await?;
-    let (reading, sent, restriction) = compared;
-    let restriction = restriction.as_ref();
+    let asking = Asking {
+        order,
+        view: view.as_ref(),
+        is_vouched: false,
+        now: started,
+        is_stopped: &|| false,
+    };
+    let (reading, sent, extent) = extent::compare(store, asking, &query).await?;
+    let restriction = extent.restriction.as_ref();
     let repeated = key_pass::repeated(order, &reading.pins, restriction, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
@@ -190,6 +200,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     Ok(Plan {
         choice: sent.choice,
         since: restriction.map(Since::of),
+        whole: extent.whole.map(|why| why.to_string()),
         tally,
         sample,
         holds: removals.causes,

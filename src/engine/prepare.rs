@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use super::columns::Columns;
 use super::defining::{choose, define};
-use super::extent::{self, Noted};
+use super::extent::{self, Asking, Extent, Noted};
 use super::memory::Shares;
 use super::opening;
 use super::order::Order;
@@ -148,8 +148,8 @@ pub struct Prepared {
     pub credentials: Option<String>,
     /// By which the next run may be skipped.
     pub begun: Begun,
-    /// What the run is restricted to, where it does not read everything.
-    pub restriction: Option<Restriction>,
+    /// How much the run reads.
+    pub extent: Extent,
     /// Of the model's cursor, if it has one.
     pub noted: Option<Noted>,
 }
@@ -203,10 +203,13 @@ pub async fn prepare(
     }
     let (before, began) = (store.written_at(), now());
     let view = Some(snapshot.view());
-    let (reading, mut sent, restriction) = tokio::select! {
+    let listener = shutdown.clone();
+    let is_stopped = || listener.stage() > Stage::Running;
+    let asking = Asking { order, view, is_vouched, now: began, is_stopped: &is_stopped };
+    let (reading, mut sent, extent) = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => return Ok(None),
-        compared = extent::compare(Some(store), order, view, &query, began) => compared?,
+        compared = extent::compare(Some(store), asking, &query) => compared?,
     };
     let (mut choice, header) = (sent.choice, snapshot.header());
     if is_forced {
@@ -225,7 +228,7 @@ pub async fn prepare(
     }
     let begun = Begun::of(order, &reading, before);
     let Reading { facts, pins, partitions: streams, proof, cursor, .. } = reading;
-    let noted = cursor.map(|met| Noted { met, definition: begun.definition.clone(), began });
+    let noted = cursor.map(|met| Noted { met, definition: begun.of_bound(), began });
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
         snapshot,
@@ -242,7 +245,7 @@ pub async fn prepare(
         reuse_floor,
         credentials,
         begun,
-        restriction,
+        extent,
         noted,
     }))
 }
@@ -463,6 +466,7 @@ pub async fn read(
 /// # Errors
 /// As there.
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
+    extent::forget_foreign(&mut prepared.snapshot, &prepared.begun)?;
     let baseline = baseline(prepared, run, None);
     Ok(opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?)
 }

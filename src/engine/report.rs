@@ -34,6 +34,9 @@ pub struct Report {
     /// doubt were read as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Since>,
+    /// Why everything was read, where the model has a cursor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<String>,
     pub outcome: Outcome,
     pub tally: Tally,
     /// Why deletes are held, where some are.
@@ -154,6 +157,7 @@ impl Report {
             reason: None,
             unchanged_since: None,
             since: None,
+            whole: None,
             outcome: Outcome::Failed,
             tally: Tally::default(),
             holds: Vec::new(),

@@ -124,7 +124,8 @@ async fn carry_out(
         return Ok(());
     };
     report.set_choice(prepared.choice);
-    report.since = prepared.restriction.as_ref().map(Since::of);
+    report.since = prepared.extent.restriction.as_ref().map(Since::of);
+    report.whole = prepared.extent.whole.map(|why| why.to_string());
     store.set_choice(report.run, prepared.choice).await?;
     let repeated = tokio::select! {
         biased;
@@ -132,7 +133,7 @@ async fn carry_out(
             report.outcome = Outcome::Cancelled;
             return Ok(());
         }
-        repeated = key_pass::repeated(order, &prepared.pins, prepared.restriction.as_ref(), &prepared.query) => repeated?,
+        repeated = key_pass::repeated(order, &prepared.pins, prepared.extent.restriction.as_ref(), &prepared.query) => repeated?,
     };
     let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
     let Some(mut line) = opened else {

@@ -48,6 +48,11 @@ impl Begun {
         }
     }
 
+    /// A hash of all that decides what the run reads and sends, the engine among it.
+    pub fn of_bound(&self) -> String {
+        format!("{} {}", self.definition, version())
+    }
+
     /// The mark of the run, if `left` is nothing.
     pub fn at_rest(self, left: Left, run: RunId) -> Option<AtRest> {
         let Begun { definition, is_volatile, can_prove_unchanged, are_files_at_rest } = self;

@@ -29,6 +29,9 @@ use super::proof::Unproven;
 pub(super) trait Scan: fmt::Debug + Send + Sync {
     fn schema(&self) -> &SchemaRef;
 
+    /// Whether no more is asked for than a restriction lets through.
+    fn is_restricted(&self) -> bool;
+
     /// Sends the answer in batches of these columns, of so many rows at most, and returns when the server has said that it is
     /// whole.
     fn read(

@@ -50,7 +50,8 @@ pub(super) async fn open(
     for (number, mut watched) in watch(tables, PATIENCE).await?.into_iter().enumerate() {
         watched.read_ends().await?;
         let (provider, weights) = of_files(state, number, &watched, pins).await?;
-        opened.push(Opened { provider, watched: Watched::Files(Box::new(watched)), weights });
+        let watched = Watched::Files(Box::new(watched));
+        opened.push(Opened { provider, watched, weights, is_restricted: false });
     }
     Ok(opened)
 }
@@ -70,7 +71,7 @@ pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
 }
 
 /// The answer to the SQL of a model whose one source is a database, which takes it as it stands; no more of it than a restriction
-/// lets through that fits it.
+/// lets through, where it can be asked so.
 ///
 /// # Errors
 /// The database is not there, or refuses the SQL.
@@ -92,8 +93,9 @@ pub(super) async fn query(
     };
     let ended = Arc::new(Ended::new(place));
     let watched = Watched::Query(Arc::clone(&ended));
+    let is_restricted = scan.is_restricted();
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok(Opened { provider, watched, weights: Weights::new() })
+    Ok(Opened { provider, watched, weights: Weights::new(), is_restricted })
 }
 
 /// `number` tells the table from the others of the read.

@@ -121,6 +121,10 @@ struct Begun {
     source: String,
     called_for_tables: Vec<String>,
     pins: Pins,
+    /// It gives no more than the selection's restriction lets through.
+    is_restricted: bool,
+    /// It is no database that was asked, so that restrictions are put on top.
+    is_planned_here: bool,
 }
 
 impl Reader {
@@ -151,23 +155,21 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let database = self.database(model)?;
-        let is_asked_of_database = database.is_some();
-        let begun = match database {
+        let begun = match self.database(model)? {
             Some(source) => self.ask(source, model, selection, pins).await?,
             None => self.begin(model, &context, pins.clone()).await?,
         };
-        let Begun { plan, watched, weights, source, called_for_tables, pins } = begun;
+        let Begun { mut plan, watched, weights, source, called_for_tables, pins, .. } = begun;
         let (proof, state) = (Proof::of(watched), context.state());
-        let restriction = selection.restriction.as_ref();
-        let fitting = restriction.filter(|it| it.fits(plan.schema().as_arrow()));
-        let met = |cursor| Met::begin(model, cursor, plan.schema().as_arrow(), fitting.is_some());
+        let mut is_restricted = begun.is_restricted;
+        let restriction = selection.restriction.as_ref().filter(|_| begun.is_planned_here);
+        if let Some(restriction) = restriction.filter(|it| it.fits(plan.schema().as_arrow())) {
+            plan = restricted(plan, restriction).map_err(invalid)?;
+            is_restricted = true;
+        }
+        let met = |cursor| Met::begin(model, cursor, plan.schema().as_arrow(), is_restricted);
         let cursor = model.cursor.as_ref().filter(|_| !selection.is_keys_only);
         let cursor = cursor.map(met).transpose()?;
-        let plan = match fitting.filter(|_| !is_asked_of_database) {
-            Some(restriction) => restricted(plan, restriction).map_err(invalid)?,
-            None => plan,
-        };
         let of_cursor = model.cursor.as_ref().filter(|_| cursor.is_some());
         let projected = mapping::project(&state, model, plan, selection, of_cursor)?;
         let placeholders = projected.plan.get_parameter_names().map_err(invalid)?;
@@ -229,6 +231,8 @@ impl Reader {
             plan,
             watched: vec![opened.watched],
             weights: HashMap::new(),
+            is_restricted: opened.is_restricted,
+            is_planned_here: false,
             source: source.described(&[]).to_string(),
             called_for_tables: Vec::new(),
             pins: pins.clone(),
@@ -248,7 +252,7 @@ impl Reader {
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
-            let Opened { provider, watched: of_table, weights: of_columns } = table;
+            let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
@@ -264,6 +268,8 @@ impl Reader {
             source: known.described(&read),
             called_for_tables: checked.called_for_tables,
             pins,
+            is_restricted: false,
+            is_planned_here: true,
         })
     }
 

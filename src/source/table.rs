@@ -37,6 +37,8 @@ pub(super) struct Opened {
     pub watched: Watched,
     /// Of its columns, where its scan does not bound what it holds by itself.
     pub weights: Weights,
+    /// It gives no more than a restriction lets through.
+    pub is_restricted: bool,
 }
 
 impl<'d> Known<'d> {

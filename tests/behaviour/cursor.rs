@@ -115,6 +115,20 @@ fn what_is_in_doubt_is_asked_for_by_its_key_and_delivered() {
 }
 
 #[test]
+fn what_the_destination_has_rejected_is_counted_until_it_takes_it() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, "");
+    oracle.always(Fault::RejectKeys(["[1]".to_owned()].into(), "422".to_owned()));
+    write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
+    let first = workspace.sync(&[]);
+    assert_eq!(first.word("outcome"), "partial", "{first:#?}");
+    let second = workspace.sync(&[]);
+    assert_eq!((since(&second), second.word("outcome")), (&json!("20"), "partial"), "{second:#?}");
+    assert_eq!(second.json["tally"]["deferred"], 1, "it is not due, and stands: {second:#?}");
+    expect_read(&second, 2, 0);
+}
+
+#[test]
 fn a_bound_stays_behind_rows_that_are_invalid_or_unsent() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
@@ -147,6 +161,10 @@ fn a_read_begins_by_its_overlap_below_the_bound_and_now_and_then_everything_is_r
     workspace.write("counterflow.yaml", &always);
     let whole = workspace.sync(&[]).expect(0, "succeeded", &[]);
     assert_eq!(since(&whole), &Value::Null);
+    assert!(
+        whole.json["whole"].as_str().is_some_and(|why| why.contains("`full_every`")),
+        "{whole:#?}"
+    );
     expect_read(&whole, 3, 1);
 }
 

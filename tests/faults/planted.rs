@@ -68,6 +68,11 @@ pub const PLANTED: &[Row] = &[
         "an invalid row is read by the next run though it is not new",
         "I2: ",
     ),
+    (
+        "foreign_bound_kept",
+        "what another definition has sent is sent again when the first one is back",
+        "I2: ",
+    ),
     ("doubt_not_fetched", "a record in doubt is read by its key though it is not new", "I2: "),
     (
         "full_run_restricted",

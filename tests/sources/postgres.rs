@@ -1,5 +1,6 @@
 //! What is played against PostgreSQL beside what every kind of server plays.
 
+mod cursor;
 mod ends;
 mod entering;
 mod refusals;
@@ -9,10 +10,12 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 8] = [
+pub const SCENARIOS: [Scenario<Postgres>; 10] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),
+    ("what is infinitely long ago is read as what has no value", cursor::infinite),
+    ("a cursor by which the server cannot compare makes a run read everything", cursor::refused),
     ("a password travels by TLS and is told nobody", entering::tls),
     ("a password is found in its file", entering::passfile),
     ("an answer that ends behind CopyDone proves nothing", ends::behind_copy_done),

@@ -12,7 +12,7 @@ use crate::shutdown::{Stage, blocking};
 impl Line<'_> {
     /// Sorts what the read did not meet of a part of the snapshot; false where a stop came before the last.
     pub(super) fn collect_removals(&mut self, table: &Table) -> Result<bool, Error> {
-        if self.prepared.restriction.is_some()
+        if self.prepared.extent.restriction.is_some()
             || self.order.chosen.is_some() && !is_planted("sample_deletes")
         {
             return Ok(true);

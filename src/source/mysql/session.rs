@@ -165,11 +165,16 @@ pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// Numbers as they are; text in a form that no mode of SQL reads otherwise.
-pub fn literal(value: &str) -> String {
-    if value.parse::<i64>().is_ok() {
-        return value.to_owned();
+/// Numbers as they are; text as [`text`].
+fn literal(value: &str) -> String {
+    match value.parse::<i64>() {
+        Ok(_) => value.to_owned(),
+        Err(_) => text(value),
     }
+}
+
+/// Text in a form that no mode of SQL reads otherwise.
+pub fn text(value: &str) -> String {
     let mut out = "_utf8mb4 X'".to_owned();
     for byte in value.bytes() {
         write!(out, "{byte:02X}").expect("a String takes every write");

@@ -16,12 +16,12 @@ use super::connection::{Described, End, Next};
 use super::decode::{Answered, Decoder};
 use super::definition::Definition;
 use super::error::{Failure, Said, planning, reading};
-use super::session::{Session, identifier, literal};
+use super::session::{Session, identifier, text};
 use crate::domain::sync::Model;
 use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
-use crate::source::restriction::Restriction;
+use crate::source::restriction::{Restriction, Words};
 use crate::source::trimmed::{Dialect, trimmed};
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
@@ -29,6 +29,7 @@ pub struct Scan {
     planned: Mutex<Option<(Session, u32)>>,
     columns: Vec<(String, Form)>,
     schema: SchemaRef,
+    is_restricted: bool,
     primary_key: Vec<String>,
     is_zero_date_null: bool,
     is_tinyint1_boolean: bool,
@@ -45,6 +46,10 @@ impl fmt::Debug for Scan {
 impl database::Scan for Scan {
     fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    fn is_restricted(&self) -> bool {
+        self.is_restricted
     }
 
     fn read(
@@ -93,20 +98,31 @@ impl Scan {
         forgotten.map_err(|failure| planning(&failure, place))?;
         let field = |(name, form): &(String, Form)| Field::new(name, form.data_type(), true);
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-        let mut statement = prepared.statement;
+        let (mut statement, mut is_restricted) = (prepared.statement, false);
         if let Some(restriction) = restriction.filter(|it| it.fits(&schema)) {
-            // The session's zone is UTC.
-            let timestamp = |said: &str| format!("TIMESTAMP '{}'", said.trim_end_matches('Z'));
-            let predicate = restriction.sql(identifier, literal, timestamp);
+            let predicate = restriction.sql(&Words {
+                identifier,
+                text,
+                // The session's zone is UTC.
+                timestamp: |said| format!("TIMESTAMP '{}'", said.trim_end_matches('Z')),
+                nothing: (definition.is_zero_date_null)
+                    .then_some(|column| format!("MONTH({column}) = 0 OR DAYOFMONTH({column}) = 0")),
+            });
             let sql = format!("SELECT * FROM (\n{sql}\n) AS counterflow_model WHERE {predicate}");
-            let restricted = connection.prepare(&sql).await;
-            let restricted = restricted.map_err(|failure| planning(&failure, place))?;
-            let forgotten = connection.forget(statement).await;
-            forgotten.map_err(|failure| planning(&failure, place))?;
-            statement = restricted.statement;
+            match connection.prepare(&sql).await {
+                Ok(restricted) => {
+                    let forgotten = connection.forget(statement).await;
+                    forgotten.map_err(|failure| planning(&failure, place))?;
+                    (statement, is_restricted) = (restricted.statement, true);
+                }
+                // It cannot compare so: of all rows none is missing.
+                Err(Failure::Said(_)) => {}
+                Err(failure) => return Err(planning(&failure, place)),
+            }
         }
         Ok(Scan {
             schema,
+            is_restricted,
             columns,
             planned: Mutex::new(Some((session, statement))),
             primary_key: model.primary_key.clone(),

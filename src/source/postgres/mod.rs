@@ -32,7 +32,7 @@ pub(super) async fn plan(
     let session = Session::open(definition, &settings.name, &settings.cancels).await?;
     let mut scan = Scan::plan(session, &model.sql, place, definition.is_infinity_null).await?;
     if let Some(restriction) = restriction {
-        scan.restrict(restriction);
+        scan.restrict(restriction).await?;
     }
     Ok(scan)
 }

@@ -20,7 +20,7 @@ use super::wire::{self, Asked};
 use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
-use crate::source::restriction::Restriction;
+use crate::source::restriction::{Restriction, Words};
 use crate::source::trimmed::{Dialect, trimmed};
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
@@ -45,6 +45,10 @@ impl fmt::Debug for Scan {
 impl database::Scan for Scan {
     fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    fn is_restricted(&self) -> bool {
+        self.predicate.is_some()
     }
 
     fn read(
@@ -128,11 +132,35 @@ impl Scan {
         })
     }
 
-    /// Asks for no more than the restriction lets through, where it fits.
-    pub fn restrict(&mut self, restriction: &Restriction) {
-        let timestamp = |said: &str| format!("TIMESTAMPTZ '{said}'");
-        let sql = || restriction.sql(identifier, literal, timestamp);
-        self.predicate = restriction.fits(&self.schema).then(sql);
+    /// Asks for no more than the restriction lets through, where it fits and the server can compare so.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn restrict(&mut self, restriction: &Restriction) -> Result<(), Error> {
+        if !restriction.fits(&self.schema) {
+            return Ok(());
+        }
+        let predicate = restriction.sql(&Words {
+            identifier,
+            text: literal,
+            timestamp: |said| format!("TIMESTAMPTZ '{said}'"),
+            nothing: self.is_infinity_null.then_some(|column| format!("{column} = '-infinity'")),
+        });
+        let sql = format!("SELECT FROM (\n{}\n) AS counterflow_model WHERE {predicate}", self.sql);
+        let place = &self.place;
+        let session = self.session.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let session = session.as_mut().expect("it was not read yet");
+        let begin = "SAVEPOINT counterflow";
+        session.ask(place, async |client| client.simple_query(begin).await, planning).await?;
+        let prepared =
+            session.ask(place, async |client| client.prepare(&sql).await, planning).await;
+        if prepared.is_err() {
+            // A column without an order, or a key that is none any more: of all rows none is missing.
+            let back = "ROLLBACK TO SAVEPOINT counterflow";
+            session.ask(place, async |client| client.simple_query(back).await, planning).await?;
+        }
+        self.predicate = prepared.is_ok().then_some(predicate);
+        Ok(())
     }
 
     async fn answer(

@@ -21,6 +21,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "a full run reads what is not new, and so does one that goes on with it",
         full,
     ),
+    Scenario::new(
+        "E4",
+        "what another definition has sent is sent again when the first one is back",
+        there_and_back,
+    ),
 ];
 
 /// Rows that the destination holds, and newer ones that it does not hold yet.
@@ -127,4 +132,21 @@ fn full(scenario: &Scenario) {
         );
     }
     settle(case, 1);
+}
+
+/// The run of the other definition leaves an invalid row, so that it leaves no bound of its own.
+fn there_and_back(scenario: &Scenario) {
+    let mut case = changed_by(scenario, "check_keys: first");
+    case.sync(&[]).expect(0, "succeeded", &[("delivered", 12)]);
+    let first = case.workspace.setup.sql.clone();
+    let other = "SELECT id, counter, checksum, 'other' AS email FROM people \
+                 UNION ALL SELECT 5 AS id, 1 AS counter, '' AS checksum, '' AS email";
+    case.workspace.change(|setup| setup.sql = other.to_owned());
+    case.workspace.sync(&[]).expect(3, "partial", &[("invalid", 2), ("delivered", 11)]);
+    case.workspace.change(|setup| setup.sql = first);
+    case.workspace.sync(&[]).expect(0, "succeeded", &[]);
+    for person in case.people() {
+        let record = case.oracle.record(&person.key());
+        assert_eq!(record, Some(person.record()), "I2: the other definition's is there still");
+    }
 }
