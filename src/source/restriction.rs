@@ -397,7 +397,8 @@ mod tests {
         }
         let two = key(&[Value::Integer(1), Value::Integer(2)]);
         assert_eq!(restriction(CursorKind::Integer, 0, &[two], &["id"]).err(), Some(Whole::Keys));
-        let wide = i256::from_i128(i128::MAX).wrapping_mul(i256::from_i128(10));
+        let ten = i256::from_i128(10);
+        let wide = i256::from_i128(i128::MAX).wrapping_mul(ten).wrapping_add(i256::ONE);
         assert_eq!(of(Value::Decimal { mantissa: wide, scale: 1 }), Some(Whole::Keys));
     }
 
