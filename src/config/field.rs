@@ -13,7 +13,7 @@ use super::validate::Check;
 use crate::domain::compare::{Compare, MOST_DIGITS};
 use crate::domain::form::{Form, Sample, TimeForm, TimeFormat, Way};
 use crate::domain::options::Options;
-use crate::domain::sync::Mapped;
+use crate::domain::sync::{Mapped, column_name};
 
 const FORMATS: [&str; 4] = ["rfc3339", "unix", "unix_ms", "date"];
 const COMPARED: [&str; 2] = ["exact", "ignore"];
@@ -35,7 +35,7 @@ pub fn mapping(check: &mut Check, pointer: &str, raw: &RawSync) -> Vec<Mapped> {
         let (at, expression, options) = match raw {
             StructureOrText::Text(sql) => (pointer, sql.clone(), Options::default()),
             StructureOrText::Structure(raw) => {
-                let sql = raw.sql.clone().unwrap_or_else(|| quoted_name(field));
+                let sql = raw.sql.clone().unwrap_or_else(|| name_in_sql(field));
                 let options = options(check, &pointer, raw);
                 (child(&pointer, "sql"), sql, options)
             }
@@ -88,9 +88,12 @@ pub fn of_key(
     }
 }
 
-/// The column of this name, whatever letters it has.
-fn quoted_name(field: &str) -> String {
-    format!("\"{}\"", field.replace('"', "\"\""))
+/// The column of this name, whatever letters it has, as one writes it: without quotes where it needs none, so that a structure that says nothing is what the name alone is.
+fn name_in_sql(field: &str) -> String {
+    match column_name(field).as_deref() == Some(field) {
+        true => field.to_owned(),
+        false => format!("\"{}\"", field.replace('"', "\"\"")),
+    }
 }
 
 fn options(check: &mut Check, pointer: &str, raw: &RawField) -> Options {

@@ -4,6 +4,8 @@
 //! else: no machine is asked for credentials unless the file says so. Not responsible for whether a store can be reached.
 //! Invariants: a secret is only ever read into a secret; what nobody would guess is refused, not chosen.
 
+use std::collections::BTreeSet;
+
 use secrecy::ExposeSecret as _;
 use url::Url;
 
@@ -88,6 +90,20 @@ pub fn location(text: &str) -> Result<Location, Wrong> {
     Ok(Location { scheme: *known, holder: holder.to_owned(), pattern: pattern.to_owned() })
 }
 
+/// Headers by which a read asks for all of a file as it was listed.
+const OURS: [&str; 10] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+    "transfer-encoding",
+];
+
 /// One object on the web.
 fn address(text: &str) -> Result<Location, Wrong> {
     let wrong = |what: &str, remedy: &'static str| Err((what.to_owned(), remedy));
@@ -111,6 +127,14 @@ fn address(text: &str) -> Result<Location, Wrong> {
     }
     if path.contains(['*', '[']) {
         return wrong("nobody lists what is on the web", "name one file, without `*` and `[`");
+    }
+    let mut again = url.clone();
+    if let Ok(mut segments) = again.path_segments_mut() {
+        segments.clear().extend(path.split('/'));
+    }
+    if again.path() != url.path() {
+        let what = format!("its path would be asked for as `{}`", again.path());
+        return wrong(&what, "write it so, or name a file whose address needs no other encoding");
     }
     let origin = url.origin().ascii_serialization();
     Ok(Location { scheme: Scheme::Http, holder: origin, pattern: path.into_owned() })
@@ -178,6 +202,18 @@ pub fn store(check: &mut Check, pointer: &str, raw: Option<&RawStore>, tables: &
     if let Some(headers) = said.http.as_ref().and_then(|http| http.headers.as_ref()) {
         let at = child(&child(pointer, "http"), "headers");
         let headers = telemetry::headers(check, &at, headers, false);
+        let is_ours = |name: &str| OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
+        for (name, _) in headers.iter().filter(|(name, _)| is_ours(name)) {
+            let what = format!("`{name}` is what a read says itself");
+            check.report_key(&child(&at, name), what, "remove it");
+        }
+        let web = tables.iter().filter_map(|table| table.objects.as_ref());
+        let web = web.filter(|location| location.scheme == Scheme::Http);
+        let origins: BTreeSet<&str> = web.map(|location| &*location.holder).collect();
+        if origins.len() > 1 {
+            let what = "headers that would go to several hosts";
+            check.report_key(&at, what, "make a source of each host's files");
+        }
         store.headers = headers.into_iter().map(|(name, it)| (name, Secret::new(it))).collect();
     }
     let mut time = |key: &str, text: &Option<String>| {

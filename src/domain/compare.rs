@@ -50,7 +50,7 @@ impl Compare {
                 Value::LocalTimestamp(instant - instant.rem_euclid(i128::from(period)))
             }
             (Compare::Precision(period), Value::Time(nanoseconds)) => {
-                Value::Time(nanoseconds - nanoseconds.rem_euclid(period))
+                Value::Time(nanoseconds.saturating_sub(nanoseconds.rem_euclid(period)))
             }
             (_, value) => value,
         }

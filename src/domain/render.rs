@@ -37,7 +37,9 @@ pub enum Unencodable {
     NullMapKey,
     #[error("the text is no JSON, which `json: parse` needs")]
     NotJson,
-    #[error("the JSON in it is nested deeper than 128 levels, more than most can read")]
+    #[error(
+        "the JSON in it is nested deeper than 100 levels, more than most can read within a request"
+    )]
     DeepJson,
     #[error("the pattern of its `time` cannot say this time")]
     Pattern,

@@ -62,7 +62,7 @@ pub fn delivered_key(
 }
 
 /// The column that an expression is and nothing else: a word, or anything in double quotes.
-fn column_name(expression: &str) -> Option<String> {
+pub fn column_name(expression: &str) -> Option<String> {
     let expression = expression.trim();
     let quoted = expression.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     if let Some(name) = quoted {

@@ -122,9 +122,49 @@ fn token_of_mysql(sql: &str) -> (usize, bool) {
     }
 }
 
+/// What of a query of MySQL's asks for locks that a transaction which only reads may have.
+pub(super) fn locking(sql: &str) -> Option<&'static str> {
+    let mut words = Vec::new();
+    words_of_mysql(sql, &mut words);
+    ["LOCK IN SHARE MODE", "FOR SHARE", "SKIP LOCKED"].into_iter().find(|sought| {
+        let sought: Vec<&str> = sought.split(' ').collect();
+        words.windows(sought.len()).any(|found| found == sought)
+    })
+}
+
+/// The words of a query, in capitals, those among them that only this server reads.
+fn words_of_mysql(mut sql: &str, words: &mut Vec<String>) {
+    while !sql.is_empty() {
+        let (length, is_of_it) = token_of_mysql(sql);
+        let (token, rest) = sql.split_at(length);
+        sql = rest;
+        if let Some(inner) = token.strip_prefix("/*").filter(|_| is_of_it) {
+            let inner = inner.trim_start_matches(['!', 'M', '+']);
+            let inner = inner.trim_start_matches(|c: char| c.is_ascii_digit());
+            words_of_mysql(inner.strip_suffix("*/").unwrap_or(inner), words);
+        } else if is_of_it {
+            words.push(token.to_uppercase());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locks_are_found_wherever_the_server_reads_them() {
+        for (sql, found) in [
+            ("SELECT 1 FROM t lock  in\nshare mode", Some("LOCK IN SHARE MODE")),
+            ("SELECT 1 FROM (SELECT id FROM t FOR /* x */ SHARE) a", Some("FOR SHARE")),
+            ("SELECT 1 FROM t /*!80001 FOR UPDATE SKIP LOCKED */", Some("SKIP LOCKED")),
+            ("SELECT 1 FROM t /*M!100600 SKIP LOCKED*/", Some("SKIP LOCKED")),
+            ("SELECT 'FOR SHARE', `SKIP` locked FROM t -- FOR SHARE", None),
+            ("SELECT share, mode FROM t /* LOCK IN SHARE MODE */", None),
+        ] {
+            assert_eq!(locking(sql), found, "{sql}");
+        }
+    }
 
     #[test]
     fn what_stands_behind_a_statement_is_cut_off_and_nothing_else() {

@@ -197,7 +197,11 @@ async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look,
     let found = bucket.list(&table.name, *limits).await?;
     let is_marker = |path: &str| marker.as_ref().is_some_and(|(marker, _)| marker == path);
     let found = found.into_iter().filter(|object| !is_marker(&object.fact.path));
-    let (files, objects) = found.map(|object| (object.fact, object.meta)).unzip();
+    let (files, objects): (Vec<FileFact>, Vec<_>) =
+        found.map(|object| (object.fact, object.meta)).unzip();
+    if files.is_empty() {
+        return Err(bucket.nothing_matches(&table.name));
+    }
     Ok(Look { files, objects, marker })
 }
 

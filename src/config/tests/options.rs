@@ -26,7 +26,7 @@ fn a_field_is_text_or_a_structure_and_what_is_usual_says_nothing() {
     ] {
         assert_eq!(options(usual), ("id".to_owned(), Options::default()), "{usual}");
     }
-    assert_eq!(options("{ numbers: text }").0, "\"extra\"", "the column of its name");
+    assert_eq!(options("{ numbers: text }").0, "extra", "the column of its name");
     let way = |field: &str| options(field).1.form.way;
     assert_eq!(way("{ numbers: text }"), Way::NumbersAsText);
     assert_eq!(way("{ json: parse }"), Way::ParsedJson);

@@ -139,6 +139,8 @@ fn what_is_wrong_with_a_location_is_named_with_what_to_do() {
         ("\"https://example.com/*.csv\"", "nobody lists", "name one file"),
         ("{csv: \"https://example.com/\"}", "no file is named", "`https://HOST"),
         ("http://example.com/p.csv", "without encryption", "`allow_http: true`"),
+        ("https://example.com/a%2Fb.csv", "would be asked for as `/a/b.csv`", "write it so"),
+        ("https://example.com/a%2Bb.csv", "would be asked for as `/a+b.csv`", "write it so"),
     ] {
         let said = config(location, "", KEYS).err().unwrap_or_else(|| panic!("{location} is good"));
         let said = said.to_string();
@@ -157,6 +159,22 @@ fn what_is_wrong_with_a_store_is_named_with_what_to_do_and_without_a_secret() {
     for (location, store, variables, place, what, remedy) in [
         (s3, "", &KEYS[..2], "sources.lake", "no region", "`AWS_REGION`"),
         (s3, "", &KEYS[2..], "sources.lake", "no credentials for `s3://`", "`anonymous: true`"),
+        (
+            "https://example.com/p.csv",
+            "{http: {headers: {Range: bytes=0-9}}}",
+            &[],
+            "sources.lake.store.http.headers.Range",
+            "what a read says itself",
+            "remove it",
+        ),
+        (
+            "https://example.com/p.csv\n      others: https://example.org/p.csv",
+            "{http: {headers: {X-Tenant: a}}}",
+            &[],
+            "sources.lake.store.http.headers",
+            "would go to several hosts",
+            "make a source of each",
+        ),
         ("gs://lake/*.csv", "", &[], "sources.lake", "no credentials for `gs://`", "GOOGLE_"),
         (
             "az://lake/*.csv",

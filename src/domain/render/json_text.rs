@@ -8,14 +8,17 @@ use serde::de::IgnoredAny;
 
 use super::Unencodable;
 
-/// Levels of lists and objects; a common limit of those who read JSON.
-const DEEPEST: usize = 128;
+/// Levels of lists and objects. Common readers take 127, of which the request itself has some.
+const DEEPEST: usize = 100;
 
 /// Appends the value; appends nothing if it fails.
 #[inline(never)]
 pub(super) fn append(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     // Looked at in no depth, and no number is made of its digits.
     let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Unencodable::NotJson)?;
+    if has_half_a_character(text) {
+        return Err(Unencodable::NotJson);
+    }
     let start = out.len();
     let (mut levels, mut is_string, mut is_escaped) = (0_usize, false, false);
     for byte in text.bytes() {
@@ -40,6 +43,31 @@ pub(super) fn append(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
         }
     }
     Ok(())
+}
+
+/// Whether an escape in JSON names one half of a pair without the other, which strict readers refuse.
+fn has_half_a_character(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = &rest[at..];
+        let (taken, is_half) = match (escaped(rest), escaped(rest.get(6..).unwrap_or_default())) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (12, false),
+            (Some(0xD800..=0xDFFF), _) => (6, true),
+            (Some(_), _) => (6, false),
+            (None, _) => (2, false),
+        };
+        if is_half {
+            return true;
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    false
+}
+
+/// The number of an escape of the form `\uXXXX` at the beginning.
+fn escaped(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -94,8 +122,15 @@ mod tests {
             "{} {}",
             "\u{feff}1",
             "tru",
+            r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            r#"{"a":"\ud800\n"}"#,
+            r#""\\\udfff""#,
         ] {
             assert_eq!(appended(text), Err(Unencodable::NotJson), "{text}");
+        }
+        for text in [r#""\ud83d\ude00""#, r#""\\ud800""#, r#""\u00e9\\""#] {
+            assert_eq!(appended(text).as_deref(), Ok(text), "it is whole");
         }
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(appended(&nested(DEEPEST)).is_ok());

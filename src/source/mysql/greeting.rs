@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::error::{Failure, Said};
 use super::fields::{Fields, put_sized};
 use super::packets::{LONGEST, Packets, Wire};
-use crate::source::remote::Remote;
+use crate::source::remote::{Remote, Tls, Verify};
 
 const LONG_PASSWORD: u32 = 1;
 const LONG_FLAG: u32 = 1 << 2;
@@ -70,7 +70,8 @@ pub async fn enter(
     if !remote.database.is_empty() {
         capabilities |= WITH_DATABASE;
     }
-    let is_private = tls.is_some() || remote.is_socket();
+    let is_verified = matches!(&remote.tls, Tls::On(trust) if trust.verify != Verify::Nothing);
+    let is_private = is_verified || remote.is_socket();
     if let Some(tls) = tls {
         if greeting.capabilities & TLS == 0 {
             return Err(Failure::NoTls);

@@ -95,7 +95,9 @@ impl Session {
         for statement in beginning(remote, family) {
             connection.ask(&statement).await.map_err(planned)?;
         }
-        const START: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+        // What the one statement reads is of one moment, which comes with it: a snapshot that is made now would hide the rows of
+        // a table that was loaded since and then took the place of the one that is named.
+        const START: &str = "START TRANSACTION READ ONLY";
         let (_, begun) = connection.ask(START).await.map_err(planned)?;
         check(&mut connection, family, place, begun.only_reads()).await?;
         Ok(Session { connection, cancel })
@@ -195,7 +197,8 @@ async fn check(
         Family::MariaDb => "tx",
     };
     let asked = format!(
-        "SELECT @@SESSION.{prefix}_read_only, @@SESSION.{prefix}_isolation, @@SESSION.time_zone, @@SESSION.sql_select_limit"
+        "SELECT @@SESSION.{prefix}_read_only, @@SESSION.{prefix}_isolation, @@SESSION.time_zone, @@SESSION.sql_select_limit, \
+         @@SESSION.character_set_results"
     );
     let asked = connection.ask(&asked).await;
     let (rows, _) = asked.map_err(|failure| error::planning(&failure, place))?;
@@ -205,6 +208,11 @@ async fn check(
         return Err(Error::Definition(format!(
             "{place} does not keep to a transaction that only reads, as a proxy that hands out statements does not; name the \
              server itself"
+        )));
+    }
+    if word(4) != "utf8mb4" {
+        return Err(Error::Definition(format!(
+            "{place} answers in another character set than was asked for, as a proxy may have it; name the server itself"
         )));
     }
     if word(3) != "18446744073709551615" && !is_planted("limit_select_left") {

@@ -22,7 +22,7 @@ use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
 use crate::source::restriction::{Restriction, Words};
-use crate::source::trimmed::{Dialect, trimmed};
+use crate::source::trimmed::{Dialect, locking, trimmed};
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub struct Scan {
@@ -76,9 +76,14 @@ impl Scan {
         place: &str,
     ) -> Result<Scan, Error> {
         let connection = &mut session.connection;
+        let refuse = |why: String| Err(Error::Definition(format!("{place} {why}")));
+        if let Some(words) = locking(&model.sql) {
+            return refuse(format!(
+                "has `{words}`: a model may only read, and what is locked would be left out, or of another moment; remove it"
+            ));
+        }
         let prepared = connection.prepare(&model.sql).await;
         let prepared = prepared.map_err(|failure| planning(&failure, place))?;
-        let refuse = |why: String| Err(Error::Definition(format!("{place} {why}")));
         if prepared.has_placeholders {
             return refuse("has the placeholder `?`; write the value itself".to_owned());
         }
@@ -189,6 +194,12 @@ impl Scan {
                 "{place} gives several answers; give it one SELECT"
             )));
         }
+        if !end.only_reads() {
+            return Err(Error::Query(format!(
+                "the answer to {place} came in another transaction than was begun, as a proxy that hands out statements gives it; \
+                 name the server itself"
+            )));
+        }
         if end.warnings == 0 {
             return Ok(());
         }
@@ -235,6 +246,16 @@ const GRAVE: &[(&str, &str, &str)] = &[
         "1301",
         "has NULL for a value that is longer than `max_allowed_packet`",
         "raise that at the server, or cut the value",
+    ),
+    (
+        "1139",
+        "lacks what a regular expression failed on",
+        "write one that takes fewer steps, or compare otherwise",
+    ),
+    (
+        "4040",
+        "has NULL for JSON that is nested too deeply for the server",
+        "read the JSON as it is",
     ),
 ];
 

@@ -56,13 +56,18 @@ impl Bucket {
         })?;
         found.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
         if found.is_empty() {
-            return Err(Error::Missing(format!(
-                "table `{table}`: no object matches `{}`; correct the location or put the objects there",
-                self.location
-            )));
+            return Err(self.nothing_matches(table));
         }
         let object = |meta: ObjectMeta| Object { fact: self.fact(table, &meta), meta };
         Ok(found.into_iter().map(object).collect())
+    }
+
+    /// That a table would have no object.
+    pub fn nothing_matches(&self, table: &str) -> Error {
+        Error::Missing(format!(
+            "table `{table}`: no object matches `{}`; correct the location or put the objects there",
+            self.location
+        ))
     }
 
     /// Whether there is an object with this key.
@@ -169,7 +174,8 @@ impl Bucket {
 
 /// The tag of the very bytes; a weak one is that of others that mean the same.
 pub(super) fn strong(meta: &ObjectMeta) -> Option<&str> {
-    meta.e_tag.as_deref().filter(|etag| !etag.is_empty() && !etag.starts_with("W/"))
+    let is_strong = |etag: &&str| !etag.trim_matches('"').is_empty() && !etag.starts_with("W/");
+    meta.e_tag.as_deref().filter(is_strong)
 }
 
 fn nanoseconds(time: DateTime<Utc>) -> i128 {
@@ -302,6 +308,7 @@ mod tests {
         };
         assert_eq!(strong(&meta(Some("W/\"1\""))), None);
         assert_eq!(strong(&meta(None)), None);
+        assert_eq!(strong(&meta(Some("\"\""))), None);
         assert_eq!(strong(&meta(Some("\"1\""))), Some("\"1\""));
     }
 }

@@ -30,6 +30,8 @@ pub fn refused(server: &MySql) {
         ("DELETE FROM p RETURNING id", &["may only read"]),
         ("SELECT id FROM t INTO OUTFILE '/tmp/canary'", &["may only read"]),
         ("SELECT id FROM t FOR UPDATE", &["may only read", "FOR UPDATE"]),
+        ("SELECT id FROM t LOCK IN SHARE MODE", &["may only read", "LOCK IN SHARE MODE"]),
+        ("SELECT id FROM t LOCK IN SHARE MODE SKIP LOCKED", &["may only read"]),
         ("SELECT nextval(s) AS id", &["may only read"]),
         ("SELECT writes() AS id", &["may only read"]),
         ("SELECT missing AS id FROM t", &["Unknown column", "1054"]),
