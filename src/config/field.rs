@@ -88,7 +88,8 @@ pub fn of_key(
     }
 }
 
-/// The column of this name, whatever letters it has, as one writes it: without quotes where it needs none, so that a structure that says nothing is what the name alone is.
+/// The column of this name, whatever letters it has, as one writes it: without quotes where it needs none, so that a structure
+/// that says nothing is what the name alone is.
 fn name_in_sql(field: &str) -> String {
     match column_name(field).as_deref() == Some(field) {
         true => field.to_owned(),
