@@ -88,6 +88,16 @@ impl Line<'_> {
             Some(_) => closing.of_sample(),
             None => closing.since(self.prepared.begun.clone(), self.prepared.noted.clone()),
         };
+        let Tally { unsent, invalid, .. } = tally;
+        if self.prepared.noted.is_some() && is_proven && !was_stopped && unsent + invalid > 0 {
+            let sync = &self.order.sync.name;
+            tracing::warn!(
+                sync,
+                unsent,
+                invalid,
+                "the cursor's bound stays, as these rows would not be asked for again"
+            );
+        }
         self.course.intake.forget_keys();
         let (snapshot, run) = (&mut self.prepared.snapshot, self.run);
         blocking(|| {
