@@ -3,9 +3,7 @@
 //!
 //! The server is the bench's own, in a temporary folder, and shares the cores with whoever reads it.
 
-use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -130,7 +128,7 @@ struct Postgres {
 
 impl Postgres {
     fn start() -> io::Result<Postgres> {
-        let programs = programs()?;
+        let programs = servers::postgres_programs().map_err(io::Error::other)?;
         let folder = servers::folder();
         let data = folder.path().join("data");
         let mut initdb = servers::command(&programs.join("initdb"));
@@ -139,7 +137,7 @@ impl Postgres {
         if !made.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
         }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = servers::free_port();
         let mut command = servers::command(&programs.join("postgres"));
         command.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
         command.args(["-c", &format!("unix_socket_directories={}", folder.path().display())]);
@@ -191,15 +189,4 @@ impl Postgres {
         );
         process::measure(psql.args(["-c", &copy]), &self.server.folder().join("psql.log"))
     }
-}
-
-/// Where the programs of the newest version are that Debian's packages have put there.
-fn programs() -> io::Result<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let folders = versions.map(|version| version.path().join("bin"));
-    let mut folders: Vec<PathBuf> = folders.filter(|bin| bin.join("initdb").exists()).collect();
-    folders.sort();
-    folders
-        .pop()
-        .ok_or_else(|| io::Error::other("PostgreSQL is not installed (apt-get install postgresql)"))
 }

@@ -174,7 +174,6 @@ pub struct WithoutEntry {
 #[derive(Debug, Clone)]
 pub struct Noted {
     pub met: Met,
-    pub definition: String,
     /// When the run began, before anything was read.
     pub began: Instant,
 }
@@ -184,11 +183,12 @@ impl Noted {
     pub fn moved(
         self,
         before: Option<Reached>,
+        begun: &Begun,
         without_entry: WithoutEntry,
         (is_complete, was_stopped): (bool, bool),
         run: RunId,
     ) -> Option<Reached> {
-        let Noted { met, definition, began } = self;
+        let Noted { met, began } = self;
         let ended = Ended {
             is_complete,
             was_stopped,
@@ -198,6 +198,6 @@ impl Noted {
             largest: met.largest(),
             began,
         };
-        cursor::moved(before, ended, &definition, run)
+        cursor::moved(before, ended, &begun.of_bound(), run)
     }
 }

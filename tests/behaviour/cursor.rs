@@ -10,8 +10,9 @@ use crate::support::workspace::{Report, Setup, Workspace};
 type Row = (u32, u32, i64);
 
 /// By which sync: upsert, batches of one, and nothing that is skipped.
-fn workspace(oracle: &Oracle, cursor: &str) -> Workspace {
+fn workspace(oracle: &Oracle, cursor: &'static str) -> Workspace {
     let setup = Setup {
+        cursor: Some(cursor),
         mode: "upsert",
         max_deletes: None,
         sql: "SELECT id, version, changed FROM people".to_owned(),
@@ -19,11 +20,7 @@ fn workspace(oracle: &Oracle, cursor: &str) -> Workspace {
         concurrency: 1,
         ..Setup::default()
     };
-    let workspace = Workspace::new(oracle, setup);
-    let model = format!("primary_key: [id], cursor: {{ column: changed{cursor} }} }}");
-    let config = workspace.config().replace("primary_key: [id] }", &model);
-    workspace.write("counterflow.yaml", &config);
-    workspace
+    Workspace::new(oracle, setup)
 }
 
 fn write(workspace: &Workspace, rows: &[Row]) {
@@ -54,7 +51,7 @@ fn version(oracle: &Oracle, id: u32) -> Value {
 #[test]
 fn a_run_reads_only_what_is_new_and_what_has_no_value() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     let rows = [(1, 1, 10), (2, 1, 20), (3, 1, -1)];
     write(&workspace, &rows);
     let first = workspace.sync(&[]).expect(0, "succeeded", &[]);
@@ -82,7 +79,7 @@ fn a_run_reads_only_what_is_new_and_what_has_no_value() {
 #[test]
 fn a_full_run_reads_everything_and_so_do_those_that_go_on_with_it() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     write(&workspace, &[(1, 2, 10), (2, 1, 20)]);
@@ -98,7 +95,7 @@ fn a_full_run_reads_everything_and_so_do_those_that_go_on_with_it() {
 #[test]
 fn what_is_in_doubt_is_asked_for_by_its_key_and_delivered() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     write(&workspace, &[(1, 1, 10), (2, 1, 20), (3, 1, 30)]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     write(&workspace, &[(1, 2, 40), (2, 1, 20), (3, 2, 50)]);
@@ -117,7 +114,7 @@ fn what_is_in_doubt_is_asked_for_by_its_key_and_delivered() {
 #[test]
 fn what_the_destination_has_rejected_is_counted_until_it_takes_it() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     oracle.always(Fault::RejectKeys(["[1]".to_owned()].into(), "422".to_owned()));
     write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
     let first = workspace.sync(&[]);
@@ -131,7 +128,7 @@ fn what_the_destination_has_rejected_is_counted_until_it_takes_it() {
 #[test]
 fn a_bound_stays_behind_rows_that_are_invalid_or_unsent() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     // A repeated key is invalid.
@@ -149,7 +146,7 @@ fn a_bound_stays_behind_rows_that_are_invalid_or_unsent() {
 #[test]
 fn a_read_begins_by_its_overlap_below_the_bound_and_now_and_then_everything_is_read() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, ", overlap: 15");
+    let workspace = workspace(&oracle, "changed, overlap: 15");
     write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     write(&workspace, &[(1, 2, 10), (2, 1, 20), (3, 1, 4)]);
@@ -171,7 +168,7 @@ fn a_read_begins_by_its_overlap_below_the_bound_and_now_and_then_everything_is_r
 #[test]
 fn another_definition_reads_everything_once() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     write(&workspace, &[(1, 1, 10), (2, 1, 20)]);
     workspace.sync(&[]).expect(0, "succeeded", &[]);
     let config = workspace.config_now();
@@ -187,7 +184,7 @@ fn another_definition_reads_everything_once() {
 #[test]
 fn a_cursor_that_cannot_be_one_is_refused_by_name() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
+    let workspace = workspace(&oracle, "changed");
     write(&workspace, &[(1, 1, 10)]);
     let config = workspace.config_now();
     let mirror = config.replace("mode: upsert", "mode: mirror");

@@ -48,7 +48,7 @@ struct Count {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let mut count = Count::default();
-    let lacking = servers::postgres::programs().err();
+    let lacking = servers::process::postgres_programs().err();
     let plays = of_database(&postgres::SCENARIOS);
     play("postgres", &words, lacking, Postgres::start, plays, &mut count);
     let lacking = servers::mysql::lacking();

@@ -1,6 +1,6 @@
 //! What every kind of server must be able to do to us, and what we must do then.
 
-mod cursor;
+pub mod cursor;
 pub mod ends;
 mod rows;
 

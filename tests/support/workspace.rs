@@ -23,7 +23,7 @@ pub struct Setup {
     pub sql: String,
     /// The primary key.
     pub key: &'static [&'static str],
-    /// The column that is the model's cursor.
+    /// The column that is the model's cursor, and more keys of it.
     pub cursor: Option<&'static str>,
     /// More keys of the whole config, as YAML.
     pub head: &'static str,

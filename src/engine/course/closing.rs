@@ -113,9 +113,10 @@ impl Closing {
             return;
         }
         let is_restricted = self.noted.as_ref().is_some_and(|noted| noted.met.is_restricted);
-        header.cursor = self.noted.and_then(|noted| {
+        let noted = self.noted.zip(self.begun.as_ref());
+        header.cursor = noted.and_then(|(noted, begun)| {
             let ended = (self.is_complete, self.was_stopped);
-            noted.moved(header.cursor.take(), self.without_entry, ended, run)
+            noted.moved(header.cursor.take(), begun, self.without_entry, ended, run)
         });
         if is_restricted {
             return;

@@ -2,19 +2,9 @@
 
 use crate::servers::Database as _;
 use crate::servers::postgres::Postgres;
-use crate::shared::workspace;
+use crate::shared::cursor::with_cursor;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
-use crate::support::workspace::Workspace;
-
-/// A workspace whose model has these keys too.
-fn with_cursor(oracle: &Oracle, source: &str, key: &str) -> Workspace {
-    let workspace = workspace(oracle, source, "SELECT * FROM people");
-    let more = format!("primary_key: [{key}], cursor: {{ column: changed }} }}");
-    let config = workspace.config_now().replace("primary_key: [id] }", &more);
-    workspace.write("counterflow.yaml", &config.replace("mode: mirror", "mode: upsert"));
-    workspace
-}
 
 pub fn infinite(server: &Postgres) {
     let oracle = Oracle::start(&["id"]);
@@ -23,7 +13,7 @@ pub fn infinite(server: &Postgres) {
          INSERT INTO people VALUES (1, '2020-01-01'), (2, '2020-02-01')",
     );
     let source = database.source_at(server.port, ", infinity: as_null");
-    let workspace = with_cursor(&oracle, &source, "id");
+    let workspace = with_cursor(&oracle, &source, "SELECT * FROM people", &["id"]);
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
     database.ask("INSERT INTO people VALUES (3, '-infinity'), (4, NULL)");
     workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 3), ("delivered", 2)]);
@@ -37,7 +27,7 @@ pub fn refused(server: &Postgres) {
          CREATE TABLE people (mood mood PRIMARY KEY, changed int);
          INSERT INTO people VALUES ('sad', 1)",
     );
-    let workspace = with_cursor(&oracle, &database.source_at(server.port, ""), "mood");
+    let workspace = with_cursor(&oracle, &database.source(), "SELECT * FROM people", &["mood"]);
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
     database.ask("UPDATE people SET changed = 2");
     (0..4).for_each(|_| oracle.on_next(Fault::DropBeforeApply));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Words;
 use super::cutting::Protocol;
-use super::process::{self, Server, free_port, write};
+use super::process::{self, Server, free_port, postgres_programs, write};
 use crate::support::certificates::{Authority, Good};
 use crate::support::{SOON, TOKEN};
 
@@ -27,27 +27,9 @@ pub struct Database<'s> {
     pub name: String,
 }
 
-/// Where the programs of the newest version are.
-pub fn programs() -> Result<PathBuf, String> {
-    let version = |path: &PathBuf| -> Option<u32> {
-        path.parent()?.file_name()?.to_string_lossy().parse().ok()
-    };
-    let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = found.map(|entry| entry.path().join("bin")).collect();
-    found.sort_by_key(version);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let others = std::env::split_paths(&path);
-    let has_all = |folder: &PathBuf| {
-        ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).is_file())
-    };
-    found.into_iter().rev().chain(others).find(has_all).ok_or_else(|| {
-        "`initdb` of PostgreSQL is not on this machine (apt-get install postgresql-15)".to_owned()
-    })
-}
-
 impl Postgres {
     pub fn start() -> Postgres {
-        let programs = programs().expect("it was looked for before");
+        let programs = postgres_programs().expect("it was looked for before");
         let authority = Authority::new();
         let folder = process::folder();
         let data = folder.path().join("data");

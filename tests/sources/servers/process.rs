@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -102,4 +102,22 @@ pub fn write(path: &Path, text: &str) {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// Where the programs of the newest PostgreSQL are.
+pub fn postgres_programs() -> Result<PathBuf, String> {
+    let version = |path: &PathBuf| -> Option<u32> {
+        path.parent()?.file_name()?.to_string_lossy().parse().ok()
+    };
+    let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = found.map(|entry| entry.path().join("bin")).collect();
+    found.sort_by_key(version);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = std::env::split_paths(&path);
+    let has_all = |folder: &PathBuf| {
+        ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).is_file())
+    };
+    found.into_iter().rev().chain(others).find(has_all).ok_or_else(|| {
+        "`initdb` of PostgreSQL is not on this machine (apt-get install postgresql-15)".to_owned()
+    })
 }

@@ -2,10 +2,25 @@
 
 use serde_json::json;
 
-use super::workspace;
+use super::reads;
 use crate::servers::Server;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
+use crate::support::workspace::{Setup, Workspace};
+
+/// A workspace whose one model reads a database by this SQL, and has the cursor `changed`.
+pub fn with_cursor(
+    oracle: &Oracle,
+    source: &str,
+    sql: &str,
+    key: &'static [&'static str],
+) -> Workspace {
+    let sql = sql.to_owned();
+    let setup = Setup { sql, key, cursor: Some("changed"), mode: "upsert", ..Setup::default() };
+    let workspace = Workspace::new(oracle, setup);
+    reads(&workspace, source);
+    workspace
+}
 
 /// Keys of two fields, of which one has what SQL would take for its own.
 pub fn new_rows(server: &dyn Server) {
@@ -24,11 +39,9 @@ pub fn new_rows(server: &dyn Server) {
              INSERT INTO people VALUES ('none', 1, '{kind}', NULL), {}",
             rows.join(", ")
         ));
-        let workspace = workspace(&oracle, &database.source(), "SELECT * FROM people;  -- all");
-        let keys = "primary_key: [tenant, id], cursor: { column: changed } }";
-        let config = workspace.config_now().replace("primary_key: [id] }", keys);
-        let config = config.replace("mode: mirror", "mode: upsert");
-        workspace.write("counterflow.yaml", &config);
+        let sql = "SELECT * FROM people;  -- all";
+        let workspace = with_cursor(&oracle, &database.source(), sql, &["tenant", "id"]);
+        let config = workspace.config_now();
         workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 15), ("delivered", 15)]);
         let usual =
             workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 2), ("requests", 0)]);
