@@ -80,6 +80,18 @@ impl Ends {
         }
     }
 
+    /// Notes the ends of so many more pieces of one length.
+    #[inline]
+    pub fn push_even(&mut self, many: usize, length: usize) {
+        match &mut self.kind {
+            Kind::Even(even) if *even == length => self.len += many,
+            _ => {
+                let start = if self.is_empty() { 0 } else { self.range(self.len - 1).end };
+                (1..=many).for_each(|number| self.push(start + number * length));
+            }
+        }
+    }
+
     fn push_uneven(&mut self, end: usize) {
         if let Kind::Even(length) = self.kind {
             self.kind = Kind::Uneven { ends: Vec::new(), bases: Vec::new() };
@@ -102,6 +114,20 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_pieces_at_once_lie_where_each_alone_would() {
+        for (before, length) in [(0, 9), (5, 9), (5, 7), (300, 9)] {
+            let (mut at_once, mut alone) = (Ends::default(), Ends::default());
+            for ends in [&mut at_once, &mut alone] {
+                (1..=before).for_each(|number| ends.push(9 * number));
+            }
+            at_once.push_even(600, length);
+            (1..=600).for_each(|number| alone.push(9 * before + length * number));
+            assert_eq!((at_once.len(), at_once.even()), (alone.len(), alone.even()));
+            assert!((0..at_once.len()).all(|place| at_once.range(place) == alone.range(place)));
+        }
+    }
 
     #[test]
     fn pieces_of_one_length_and_of_many_lie_where_they_were_put() {

@@ -3,7 +3,6 @@
 //! Runs on the readers' threads, many at once, and shares nothing but the table. Unchanged rows cost no allocation
 //! each. Not here: rendering, batches, and the keys that are new (the run checks those for repetition).
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::delta::fingerprint::Fingerprinter;
@@ -19,8 +18,9 @@ use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::KeyHash;
 use crate::points;
 
-/// Rows that are looked up together: few enough for what they need of the table to stay in a near cache.
-const GROUP: usize = 512;
+/// Rows between one step of a search in the table and the next: enough for the memory that the next one reads to have come,
+/// few enough for all of it to stay in the nearest cache.
+const AHEAD: usize = 32;
 
 /// Compares rows of one model with one snapshot.
 #[derive(Debug)]
@@ -176,14 +176,26 @@ impl Examiner {
             cleared: Vec::new(),
             back: Vec::new(),
         };
-        let mut found = Vec::with_capacity(GROUP);
-        for first in (0..rows).step_by(GROUP) {
-            let group = first..rows.min(first + GROUP);
-            self.find(&examined.keys, group.clone(), &mut found);
-            for (row, (_, place)) in group.zip(&found) {
-                if examined.takes(row) {
-                    self.row(row, fingerprints[row], *place, &mut examined);
-                }
+        // The table is larger than any cache, and a search waits for memory three times. So rows are searched for in steps
+        // that ask for memory and go on, while the rows before them take the next step.
+        let mut searched = [const { 0..0 }; 4 * AHEAD];
+        for next in 0..rows + 3 * AHEAD {
+            let at = |step| next.checked_sub(step * AHEAD).filter(|row| *row < rows);
+            if let Some(row) = at(0) {
+                self.table.fetch_bucket(examined.keys.hash(row));
+            }
+            if let Some(row) = at(1) {
+                let candidates = self.table.candidates(examined.keys.hash(row));
+                self.table.fetch_end(&candidates);
+                searched[row % searched.len()] = candidates;
+            }
+            if let Some(row) = at(2) {
+                self.table.fetch(&searched[row % searched.len()]);
+            }
+            if let Some(row) = at(3).filter(|row| examined.takes(*row)) {
+                let candidates = searched[row % searched.len()].clone();
+                let place = self.table.find_in(candidates, examined.keys.key(row));
+                self.row(row, fingerprints[row], place, &mut examined);
             }
         }
         if let Some(primary) = &self.primary {
@@ -243,30 +255,6 @@ impl Examiner {
     fn sighting(&self, hash: KeyHash, key: &[u8]) -> Option<Sighting> {
         let place = self.table.find(hash, key);
         place.and_then(|place| self.table.sighting(hash, place))
-    }
-
-    /// Looks a group of rows up, in short passes: the table is larger than any cache, and a pass waits for the memory of
-    /// all rows together, where one long pass would wait for it row by row.
-    fn find(
-        &self,
-        keys: &Keys,
-        group: Range<usize>,
-        found: &mut Vec<(Range<Place>, Option<Place>)>,
-    ) {
-        found.clear();
-        for row in group.clone() {
-            self.table.fetch_bucket(keys.hash(row));
-        }
-        found.extend(group.clone().map(|row| (self.table.candidates(keys.hash(row)), None)));
-        for (candidates, _) in &*found {
-            self.table.fetch_end(candidates);
-        }
-        for (candidates, _) in &*found {
-            self.table.fetch(candidates);
-        }
-        for (row, (candidates, place)) in group.zip(&mut *found) {
-            *place = self.table.find_in(candidates.clone(), keys.key(row));
-        }
     }
 
     #[inline]

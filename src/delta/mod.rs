@@ -1,5 +1,6 @@
 //! Fingerprints, and rows against the snapshot: what changed.
 
+pub mod buckets;
 pub mod ends;
 pub mod examiner;
 pub mod filter;

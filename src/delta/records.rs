@@ -65,14 +65,25 @@ impl Records {
     pub fn extend_from_slice(&mut self, more: &[u8]) {
         match self {
             Records::Small(bytes) => bytes.extend_from_slice(more),
+            Records::Large { .. } => self.extend(more.len()).copy_from_slice(more),
+        }
+    }
+
+    /// So many more bytes, which are to be written.
+    #[inline]
+    pub fn extend(&mut self, more: usize) -> &mut [u8] {
+        if matches!(self, Records::Large { mapping, len } if mapping.len() - *len < more) {
+            self.reserve(self.len().max(more));
+        }
+        let start = self.len();
+        match self {
+            Records::Small(bytes) => {
+                bytes.resize(start + more, 0);
+                &mut bytes[start..]
+            }
             Records::Large { mapping, len } => {
-                if let Some(room) = mapping.get_mut(*len..*len + more.len()) {
-                    room.copy_from_slice(more);
-                    *len += more.len();
-                } else {
-                    self.reserve(self.len().max(more.len()));
-                    self.extend_from_slice(more);
-                }
+                *len = start + more;
+                &mut mapping[start..start + more]
             }
         }
     }

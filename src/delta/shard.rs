@@ -4,35 +4,26 @@
 //! Keys of one length, which numbers have, need no word of where they are. Not here: what a sighting means, and which
 //! shard a key belongs to (`table`).
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use prefetch_index::prefetch_index;
 
+use super::buckets::Buckets;
 use super::ends::Ends;
 use super::records::Records;
 use super::table::Known;
 use crate::domain::codec::{Bytes, put_varint};
-use crate::domain::entry::{Confirmed, Entry, Fingerprint};
+use crate::domain::entry::{Confirmed, Entry, Fingerprint, Stretch};
 use crate::domain::extras;
 use crate::domain::id::Epoch;
-use crate::domain::key::KeyHash;
-use crate::points;
+use crate::domain::key::{self, KeyHash};
 
 /// Records whose average length foretells that of all.
 const SAMPLE: usize = 4096;
-/// Keys in a bucket, on average: so few that most buckets are searched by one look at `AT_ONCE` keys.
-const IN_BUCKET: usize = 3;
-/// Keys that are compared without asking after each whether it was the one, which no processor can foretell.
-const AT_ONCE: usize = 4;
-/// Bytes that come from memory together.
-const LINE: usize = 64;
-/// Keys of a bucket whose sightings stand in its word.
-const IN_WORD: u32 = 8;
-/// Bits of the word that say the first place; four for each sighting follow.
-const OF_PLACE: u32 = 32;
+/// Keys that are compared without asking after each whether it was the one, which no processor can foretell: most buckets
+/// have no more.
+const AT_ONCE: usize = 2;
+
 /// Bytes of a fingerprint, with which each record begins; the key follows.
 const FINGERPRINT: usize = 16;
 
@@ -45,7 +36,7 @@ const OLDEST: u8 = 254;
 const OTHER: u8 = 255;
 
 /// The entries of one range of the hash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shard {
     /// A fingerprint and its key, again and again.
     records: Records,
@@ -63,10 +54,7 @@ pub struct Shard {
     extras_ends: Ends,
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
-    /// The first place of each bucket and the sightings of its first places, and the end of the last one.
-    buckets: Vec<AtomicU64>,
-    /// The sightings of the others.
-    crowded: Mutex<HashMap<usize, u8>>,
+    buckets: Buckets,
 }
 
 /// Takes entries in the order of their hash.
@@ -74,17 +62,24 @@ pub struct Shard {
 pub struct Builder {
     shard: Shard,
     expected: usize,
-    /// How many buckets there will be.
-    count: usize,
     scratch: Vec<u8>,
 }
 
 impl Builder {
     pub(super) fn new(bits: u32, epoch: Epoch, entries: usize) -> Builder {
-        let mut shard = Shard { bits, epoch, ..Shard::default() };
-        let count = entries.div_ceil(IN_BUCKET).max(1);
-        shard.buckets.reserve_exact(count + 1);
-        Builder { shard, expected: entries, count, scratch: Vec::new() }
+        let shard = Shard {
+            records: Records::default(),
+            ends: Ends::default(),
+            epoch,
+            said: Vec::new(),
+            oldest: Vec::new(),
+            others: Vec::new(),
+            extras: Vec::new(),
+            extras_ends: Ends::default(),
+            bits,
+            buckets: Buckets::new(entries),
+        };
+        Builder { shard, expected: entries, scratch: Vec::new() }
     }
 
     /// An entry of whatever kind.
@@ -111,6 +106,35 @@ impl Builder {
         }
     }
 
+    /// Many entries that are confirmed and nothing else.
+    pub fn push_stretch(&mut self, stretch: Stretch<'_>) {
+        let numbers = stretch.keys_of::<NUMBER>();
+        // The first entries foretell how much room all of them take.
+        let is_foretold = self.shard.len() > SAMPLE && stretch.epoch == self.shard.epoch;
+        if let Some(keys) = numbers.filter(|_| is_foretold) {
+            return self.push_numbers(keys, stretch.fingerprints);
+        }
+        for (key, confirmed) in stretch.keys().zip(stretch.confirmed()) {
+            self.push_confirmed(key::hash(key), key, confirmed);
+        }
+    }
+
+    /// Entries of the run's epoch with keys of one number each.
+    fn push_numbers(&mut self, keys: &[[u8; NUMBER]], fingerprints: &[[u8; FINGERPRINT]]) {
+        let shard = &mut self.shard;
+        let first = shard.len();
+        let (records, _) =
+            shard.records.extend(keys.len() * OF_NUMBER).as_chunks_mut::<OF_NUMBER>();
+        for (record, (fingerprint, key)) in records.iter_mut().zip(fingerprints.iter().zip(keys)) {
+            record[..FINGERPRINT].copy_from_slice(fingerprint);
+            record[FINGERPRINT..].copy_from_slice(key);
+        }
+        shard.ends.push_even(keys.len(), OF_NUMBER);
+        for (place, key) in (first..).zip(keys) {
+            shard.buckets.push(rest(shard.bits, key::hash(key)), narrow(place));
+        }
+    }
+
     #[inline]
     fn append(&mut self, hash: KeyHash, key: &[u8], fingerprint: Fingerprint) -> usize {
         let shard = &mut self.shard;
@@ -125,14 +149,13 @@ impl Builder {
         shard.records.extend_from_slice(&fingerprint.to_le_bytes());
         shard.records.extend_from_slice(key);
         shard.ends.push(shard.records.len());
-        let bucket = bucket(shard.rest(hash), self.count);
-        shard.begin_buckets(bucket + 1, place);
+        shard.buckets.push(rest(shard.bits, hash), narrow(place));
         place
     }
 
     pub fn finish(self) -> Shard {
-        let Builder { mut shard, count, .. } = self;
-        shard.begin_buckets(count + 1, shard.len());
+        let Builder { mut shard, .. } = self;
+        shard.buckets.finish(narrow(shard.len()));
         shard
     }
 }
@@ -142,37 +165,14 @@ impl Shard {
         self.ends.len()
     }
 
-    /// What follows the bits of the hash that name the shard.
     #[inline]
     fn rest(&self, hash: KeyHash) -> u32 {
-        u32::try_from(high(hash) << self.bits >> 32).expect("half of 64 bits")
+        rest(self.bits, hash)
     }
 
     #[inline]
     pub(super) fn candidates(&self, hash: KeyHash) -> Range<u32> {
-        let bucket = self.bucket_of(hash);
-        self.first(bucket)..self.first(bucket + 1)
-    }
-
-    #[inline]
-    fn bucket_of(&self, hash: KeyHash) -> usize {
-        bucket(self.rest(hash), self.buckets.len() - 1)
-    }
-
-    /// The first place of a bucket, or the end of the last one.
-    #[inline]
-    fn first(&self, bucket: usize) -> u32 {
-        let word = self.buckets[bucket].load(Ordering::Relaxed);
-        u32::try_from(word & u64::from(u32::MAX)).expect("half of the bits")
-    }
-
-    /// Has buckets begin here until there are so many.
-    #[inline]
-    fn begin_buckets(&mut self, many: usize, place: usize) {
-        while self.buckets.len() < many {
-            let place = u32::try_from(place).expect("a shard has fewer than 2^32 keys");
-            self.buckets.push(AtomicU64::new(u64::from(place)));
-        }
+        self.buckets.candidates(self.rest(hash))
     }
 
     #[inline]
@@ -206,7 +206,7 @@ impl Shard {
 
     #[inline]
     pub(super) fn fetch_bucket(&self, hash: KeyHash) {
-        prefetch_index(&self.buckets, self.bucket_of(hash));
+        self.buckets.fetch(self.rest(hash));
     }
 
     #[inline]
@@ -216,7 +216,7 @@ impl Shard {
         }
         let start = self.ends.range(places.start).start;
         let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
-        for at in [start, start + LINE, end - 1] {
+        for at in [start, start.midpoint(end), end - 1] {
             prefetch_index(&*self.records, at);
         }
     }
@@ -288,75 +288,19 @@ impl Shard {
         }
     }
 
-    /// Notes the first sighting, which is not 0, of the key of this hash at a place; returns the earlier one, or 0 if there
-    /// was none.
+    /// As [`Buckets::sight`].
     #[inline]
     pub(super) fn sight(&self, hash: KeyHash, place: usize, sighting: u8) -> u8 {
-        let bucket = self.bucket_of(hash);
-        let Some(shift) = shift(place - self.first(bucket) as usize) else {
-            return self.sight_crowded(place, sighting);
-        };
-        let word = &self.buckets[bucket];
-        let mut seen = word.load(Ordering::Relaxed);
-        loop {
-            let earlier = nibble(seen, shift);
-            if earlier > 0 {
-                if points::is_planted("invalid_row_deleted") {
-                    word.fetch_and(!(NIBBLE << shift), Ordering::Relaxed);
-                }
-                return earlier;
-            }
-            let noted = seen | u64::from(sighting) << shift;
-            match word.compare_exchange(seen, noted, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return 0,
-                Err(other) => seen = other,
-            }
-        }
+        self.buckets.sight(self.rest(hash), place, sighting)
     }
 
-    #[cold]
-    fn sight_crowded(&self, place: usize, sighting: u8) -> u8 {
-        let mut crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
-        let noted = crowded.entry(place).or_insert(0);
-        let earlier = *noted;
-        if earlier == 0 {
-            *noted = sighting;
-        }
-        earlier
-    }
-
-    /// The first sighting of the key of this hash at a place, or 0 if there was none.
+    /// As [`Buckets::sighting`].
     pub(super) fn sighting(&self, hash: KeyHash, place: usize) -> u8 {
-        self.sighting_in(self.bucket_of(hash), place)
-    }
-
-    fn sighting_in(&self, bucket: usize, place: usize) -> u8 {
-        match shift(place - self.first(bucket) as usize) {
-            Some(shift) => nibble(self.buckets[bucket].load(Ordering::Relaxed), shift),
-            None => {
-                let crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
-                crowded.get(&place).copied().unwrap_or(0)
-            }
-        }
+        self.buckets.sighting(self.rest(hash), place)
     }
 
     pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
-        let buckets = 0..self.buckets.len().saturating_sub(1);
-        buckets.filter(|bucket| !self.is_met(*bucket)).flat_map(move |bucket| {
-            let places = self.first(bucket) as usize..self.first(bucket + 1) as usize;
-            places.filter(move |place| self.sighting_in(bucket, *place) == 0)
-        })
-    }
-
-    /// Whether the word of a bucket says that all of its keys were met: so it is with nearly all.
-    #[inline]
-    fn is_met(&self, bucket: usize) -> bool {
-        let word = self.buckets[bucket].load(Ordering::Relaxed);
-        let keys = u64::from(self.first(bucket + 1)) - (word & u64::from(u32::MAX));
-        let sightings = word >> OF_PLACE;
-        let met = sightings | sightings >> 1 | sightings >> 2 | sightings >> 3;
-        let all = EACH_NIBBLE & ((1 << (4 * keys.min(u64::from(IN_WORD)))) - 1);
-        keys <= u64::from(IN_WORD) && met & all == all
+        self.buckets.unmet()
     }
 }
 
@@ -364,27 +308,10 @@ fn narrow(place: usize) -> u32 {
     u32::try_from(place).expect("a shard has fewer than 2^32 keys")
 }
 
-const NIBBLE: u64 = 15;
-/// The lowest bit of each sighting in a word.
-const EACH_NIBBLE: u64 = 0x1111_1111;
-
-/// Where in the word of a bucket the sighting of its key of this number stands; `None` where it has no room.
+/// What follows the bits of the hash that name the shard.
 #[inline]
-fn shift(number: usize) -> Option<u32> {
-    let number = u32::try_from(number).ok().filter(|number| *number < IN_WORD)?;
-    Some(OF_PLACE + 4 * number)
-}
-
-#[inline]
-fn nibble(word: u64, shift: u32) -> u8 {
-    u8::try_from(word >> shift & NIBBLE).expect("four bits")
-}
-
-/// The bucket of a hash among so many, which rises with the hash.
-#[inline]
-fn bucket(hash: u32, count: usize) -> usize {
-    let wide = u64::from(hash) * count as u64;
-    usize::try_from(wide >> 32).expect("below the number of buckets")
+fn rest(bits: u32, hash: KeyHash) -> u32 {
+    u32::try_from(high(hash) << bits >> 32).expect("half of 64 bits")
 }
 
 /// The half of the hash by which shards and buckets are named.

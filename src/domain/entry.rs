@@ -3,6 +3,8 @@
 //! Guards: only receipts and recorded decisions of people change an entry; a rejection settles only its own
 //! attempt; doubt ends by a delivered receipt, or when no attempt since it began is unknown.
 
+use std::num::NonZero;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::{BatchNumber, Epoch, Instant, IntentNumber, RunId};
@@ -45,6 +47,46 @@ pub struct Entry {
 pub struct Confirmed {
     pub fingerprint: Fingerprint,
     pub epoch: Epoch,
+}
+
+/// Keys that follow one another, confirmed in one epoch and nothing else, as nearly all of a snapshot are.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    keys: &'a [u8],
+    length: NonZero<usize>,
+    /// Of each key, little endian.
+    pub fingerprints: &'a [[u8; 16]],
+    pub epoch: Epoch,
+}
+
+impl<'a> Stretch<'a> {
+    /// `keys` lie one after the other, each of `length` bytes; `None` where they are not as many as the fingerprints.
+    pub fn new(
+        keys: &'a [u8],
+        length: NonZero<usize>,
+        fingerprints: &'a [[u8; 16]],
+        epoch: Epoch,
+    ) -> Option<Stretch<'a>> {
+        let is_whole = fingerprints.len().checked_mul(length.get()) == Some(keys.len());
+        is_whole.then_some(Stretch { keys, length, fingerprints, epoch })
+    }
+
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        self.keys.chunks_exact(self.length.get())
+    }
+
+    /// The keys, if each has `N` bytes.
+    pub fn keys_of<const N: usize>(&self) -> Option<&'a [[u8; N]]> {
+        (self.length.get() == N).then_some(self.keys.as_chunks().0)
+    }
+
+    /// What is confirmed of each key.
+    pub fn confirmed(&self) -> impl Iterator<Item = Confirmed> {
+        let Stretch { fingerprints, epoch, .. } = *self;
+        let of =
+            move |bytes: &[u8; 16]| Confirmed { fingerprint: u128::from_le_bytes(*bytes), epoch };
+        fingerprints.iter().map(of)
+    }
 }
 
 /// Sent, no receipt. Names the last intent, so that a repetition can be the same batch with the same keys.

@@ -80,13 +80,13 @@ fn asked_for(
         if is_stopped() {
             return Ok(Err(Whole::Stopped));
         }
-        view.visit_stored(range, |_, key, stored| match stored {
-            Stored::Other(entry) if is_asked_for(&entry) && checked.is_ok() => {
+        view.visit_stored(range, |stored| match stored {
+            Stored::Other(_, key, entry) if is_asked_for(&entry) && checked.is_ok() => {
                 keys.push(key.to_vec());
                 bytes += key.len();
                 checked = cursor::check_keys(keys.len(), fields, bytes);
             }
-            Stored::Other(_) | Stored::Confirmed(_) => {}
+            Stored::Other(..) | Stored::Confirmed(..) | Stored::Stretch(_) => {}
         })?;
         if let Err(why) = checked {
             return Ok(Err(why));

@@ -55,9 +55,12 @@ pub fn load_part(
         let entries = view.map_or(0, |view| view.entries_at_most(&range));
         let mut builder = cut.builder(epoch, entries);
         if let Some(view) = view {
-            view.visit_stored(range, |hash, key, stored| match stored {
-                Stored::Confirmed(confirmed) => builder.push_confirmed(hash, key, confirmed),
-                Stored::Other(entry) => builder.push(hash, key, *entry),
+            view.visit_stored(range, |stored| match stored {
+                Stored::Stretch(stretch) => builder.push_stretch(stretch),
+                Stored::Confirmed(hash, key, confirmed) => {
+                    builder.push_confirmed(hash, key, confirmed)
+                }
+                Stored::Other(hash, key, entry) => builder.push(hash, key, *entry),
             })?;
         }
         Ok(Some(builder.finish()))

@@ -17,10 +17,12 @@
 //!
 //! Entries are ordered by (hash of the key, key). Entries of one hash are never parted by the end of a block.
 
+use std::num::NonZero;
+
 use super::error::Fault;
 use super::frame;
 use crate::domain::codec::{Bytes, put_varint, short};
-use crate::domain::entry::{Confirmed, Entry};
+use crate::domain::entry::{Confirmed, Entry, Stretch};
 use crate::domain::extras;
 use crate::domain::id::Epoch;
 
@@ -110,9 +112,9 @@ impl Builder {
 #[derive(Debug)]
 pub(super) struct Block {
     bytes: Vec<u8>,
-    /// Where each key ends in `bytes`.
-    key_ends: Vec<u32>,
+    count: usize,
     keys: usize,
+    key_ends: KeyEnds,
     flags: usize,
     fingerprints: usize,
     base_epoch: Epoch,
@@ -120,6 +122,16 @@ pub(super) struct Block {
     epochs: Vec<(usize, Epoch)>,
     /// Places in the block, and the range of `bytes` of their extras.
     extras: Vec<(usize, std::ops::Range<usize>)>,
+    /// Whether all entries are confirmed, in the base epoch, and nothing else.
+    is_plain: bool,
+}
+
+/// Where each key ends in the bytes of its block.
+#[derive(Debug)]
+enum KeyEnds {
+    /// All keys have this length.
+    Even(NonZero<usize>),
+    Uneven(Vec<u32>),
 }
 
 impl Block {
@@ -133,25 +145,18 @@ impl Block {
         }
         let base_epoch = Epoch(sizes[1]);
         let [count, _, lengths_size, keys_size, extras_size] = sizes.map(|size| size as usize);
-        let mut lengths = Bytes::new(rest.take(lengths_size).ok_or(DAMAGED)?);
+        let lengths = rest.take(lengths_size).ok_or(DAMAGED)?;
         let keys = bytes.len() - rest.rest.len();
-        let mut end = short(keys);
         rest.take(keys_size).ok_or(DAMAGED)?;
-        let mut key_ends = Vec::with_capacity(count.min(lengths_size));
-        for _ in 0..count {
-            let length = lengths.varint_u32().ok_or(DAMAGED)?;
-            end = end.checked_add(length).ok_or(DAMAGED)?;
-            key_ends.push(end);
-        }
+        let key_ends = key_ends(lengths, count, keys, keys_size).ok_or(DAMAGED)?;
         let flags = bytes.len() - rest.rest.len();
-        if end as usize != flags || !lengths.is_empty() {
-            return Err(DAMAGED);
-        }
         let flag_bytes = rest.take(count).ok_or(DAMAGED)?;
+        let is_plain = flag_bytes.iter().fold(true, |all, flags| all & (*flags == CONFIRMED));
         let fingerprints = bytes.len() - rest.rest.len();
         rest.take(count.checked_mul(16).ok_or(DAMAGED)?).ok_or(DAMAGED)?;
         let (mut epochs, mut extras) = (Vec::new(), Vec::new());
-        for (place, flags) in flag_bytes.iter().enumerate() {
+        let others = if is_plain { &[] } else { flag_bytes };
+        for (place, flags) in others.iter().enumerate() {
             if flags & OTHER_EPOCH != 0 {
                 epochs.push((place, Epoch(rest.u32().ok_or(DAMAGED)?)));
             }
@@ -159,7 +164,7 @@ impl Block {
         if rest.rest.len() != extras_size {
             return Err(DAMAGED);
         }
-        for (place, flags) in flag_bytes.iter().enumerate() {
+        for (place, flags) in others.iter().enumerate() {
             if flags & EXTRAS != 0 {
                 let length = rest.bytes().ok_or(DAMAGED)?.len();
                 let end = bytes.len() - rest.rest.len();
@@ -170,17 +175,47 @@ impl Block {
         if !rest.is_empty() {
             return Err(DAMAGED);
         }
-        Ok(Block { key_ends, keys, flags, fingerprints, base_epoch, epochs, extras, bytes })
+        Ok(Block {
+            count,
+            keys,
+            key_ends,
+            flags,
+            fingerprints,
+            base_epoch,
+            epochs,
+            extras,
+            is_plain,
+            bytes,
+        })
     }
 
     pub fn count(&self) -> usize {
-        self.key_ends.len()
+        self.count
     }
 
     #[inline]
     pub fn key(&self, place: usize) -> &[u8] {
-        let start = if place == 0 { self.keys } else { self.key_ends[place - 1] as usize };
-        &self.bytes[start..self.key_ends[place] as usize]
+        match &self.key_ends {
+            KeyEnds::Even(length) => {
+                assert!(place < self.count, "a place of the block");
+                let start = self.keys + place * length.get();
+                &self.bytes[start..start + length.get()]
+            }
+            KeyEnds::Uneven(ends) => {
+                let start = if place == 0 { self.keys } else { ends[place - 1] as usize };
+                &self.bytes[start..ends[place] as usize]
+            }
+        }
+    }
+
+    /// All entries from a place on, where the block has none that are not confirmed alone, and keys of one length.
+    pub fn stretch(&self, from: usize) -> Option<Stretch<'_>> {
+        let KeyEnds::Even(length) = self.key_ends else { return None };
+        let keys = self.bytes.get(self.keys + from * length.get()..self.flags)?;
+        let fingerprints = self.bytes.get(self.fingerprints..)?.as_chunks().0;
+        let fingerprints = fingerprints.get(from..self.count)?;
+        let stretch = Stretch::new(keys, length, fingerprints, self.base_epoch)?;
+        self.is_plain.then_some(stretch)
     }
 
     /// What is confirmed, where an entry holds nothing else; most entries are so, and this is the cheap way to them.
@@ -217,6 +252,24 @@ impl Block {
         }
         Ok(Some(entry))
     }
+}
+
+/// Where `count` keys end that begin at `start`; `None` unless they are all of `size` bytes, and `lengths` those of all.
+fn key_ends(lengths: &[u8], count: usize, start: usize, size: usize) -> Option<KeyEnds> {
+    if let Some(first) = lengths.first().filter(|first| **first < 0x80 && lengths.len() == count)
+        && let Some(length) = NonZero::new(usize::from(*first))
+        && lengths.iter().fold(true, |all, length| all & (length == first))
+    {
+        return (count.checked_mul(length.get()) == Some(size)).then_some(KeyEnds::Even(length));
+    }
+    let mut rest = Bytes::new(lengths);
+    let mut end = short(start);
+    let mut ends = Vec::with_capacity(count.min(lengths.len()));
+    for _ in 0..count {
+        end = end.checked_add(rest.varint_u32()?)?;
+        ends.push(end);
+    }
+    (end as usize == start + size && rest.is_empty()).then_some(KeyEnds::Uneven(ends))
 }
 
 fn check_flags(flags: u8) -> Result<(), Fault> {

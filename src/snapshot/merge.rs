@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::block::Block;
 use super::error::Error;
 use super::segment::Segment;
-use crate::domain::entry::{Confirmed, Entry};
+use super::view::Stored;
+use crate::domain::entry::Entry;
 use crate::domain::key::{self, KeyHash};
 
 /// The place reached in one segment.
@@ -105,18 +106,25 @@ impl Merge {
     }
 
     /// Shows the current entry and passes over it, and so on while they are confirmed and nothing else: most are, and this
-    /// is the quickest way through them. In a merge that is hashed.
-    pub fn pass_plain(
-        &mut self,
-        mut show: impl FnMut(KeyHash, &[u8], Confirmed),
-    ) -> Result<(), Error> {
+    /// is the quickest way through them. What is left of a block is shown at once where no other key comes between. In a
+    /// merge that is hashed.
+    pub fn pass_plain(&mut self, mut show: impl FnMut(Stored<'_>)) -> Result<(), Error> {
         debug_assert!(self.is_hashed, "the hashes of this merge are not kept up");
         while let Some(cursor) = self.cursors.get_mut(self.current) {
             let bound = self.limit.unwrap_or(KeyHash::MAX).min(self.last);
             let end = cursor.block.count() - 1;
+            let is_alone = || key::hash(cursor.block.key(end)) < bound;
+            let stretch = cursor.block.stretch(cursor.position);
+            if let Some(stretch) = stretch.filter(|_| is_alone()) {
+                show(Stored::Stretch(stretch));
+                cursor.position = end;
+                self.advance()?;
+                continue;
+            }
             let is_shown = loop {
                 let Some(confirmed) = cursor.block.plain(cursor.position) else { return Ok(()) };
-                show(cursor.hash, cursor.block.key(cursor.position), confirmed);
+                let key = cursor.block.key(cursor.position);
+                show(Stored::Confirmed(cursor.hash, key, confirmed));
                 if cursor.position == end {
                     break true;
                 }

@@ -9,7 +9,7 @@ mod rest;
 mod room;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::disk::{Disk, LocalDisk};
@@ -118,6 +118,29 @@ fn a_commit_is_read_back_and_numbers_batches_on() {
     assert_eq!(reopened.view().lookup(b"no such key").unwrap(), None);
 }
 
+/// What [`View::visit_stored`] shows, one by one.
+fn visit_each(
+    view: &View,
+    range: RangeInclusive<KeyHash>,
+    mut show: impl FnMut(KeyHash, &[u8], Entry),
+) {
+    let plain = |confirmed| Entry { confirmed: Some(confirmed), ..Entry::default() };
+    let mut show = |hash, key: &[u8], entry| {
+        assert_eq!(hash, key::hash(key));
+        show(hash, key, entry);
+    };
+    let visit = |stored: Stored<'_>| match stored {
+        Stored::Other(hash, key, entry) => show(hash, key, *entry),
+        Stored::Confirmed(hash, key, confirmed) => show(hash, key, plain(confirmed)),
+        Stored::Stretch(stretch) => {
+            assert_eq!(stretch.keys().len(), stretch.fingerprints.len());
+            let entries = stretch.keys().zip(stretch.confirmed());
+            entries.for_each(|(key, confirmed)| show(key::hash(key), key, plain(confirmed)));
+        }
+    };
+    view.visit_stored(range, visit).unwrap();
+}
+
 #[test]
 fn ranges_of_hashes_together_are_everything() {
     let disk = MemoryDisk::new();
@@ -134,19 +157,12 @@ fn ranges_of_hashes_together_are_everything() {
         let first = bucket << 124;
         let range = first..=first | (u128::MAX >> 4);
         let (before, mut last) = (stored.len(), 0);
-        let visit = |hash, key: &[u8], what: Stored| {
-            assert_eq!(hash, crate::domain::key::hash(key));
+        let show = |hash, key: &[u8], entry| {
             assert!(range.contains(&hash) && hash > last);
             last = hash;
-            let entry = match what {
-                Stored::Other(entry) => *entry,
-                Stored::Confirmed(confirmed) => {
-                    Entry { confirmed: Some(confirmed), ..Entry::default() }
-                }
-            };
             assert_eq!(stored.insert(key.to_vec(), entry), None);
         };
-        snapshot.view().visit_stored(range.clone(), visit).unwrap();
+        visit_each(snapshot.view(), range.clone(), show);
         assert!(stored.len() - before <= snapshot.view().entries_at_most(&range));
         let visit = |key: &[u8], entry| {
             assert_eq!(crate::domain::key::hash(key) >> 124, bucket);

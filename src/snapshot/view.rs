@@ -12,16 +12,18 @@ use super::manifest::Manifest;
 use super::merge::Merge;
 use super::names::{self, Name};
 use super::segment::{Probe, Segment, Summary};
-use crate::domain::entry::{Confirmed, Entry};
+use crate::domain::entry::{Confirmed, Entry, Stretch};
 use crate::domain::key::{self, KeyHash};
 use crate::points::is_planted;
 
-/// An entry as it is met in a segment.
+/// Entries as they are met in a segment, with the hashes of their keys.
 #[derive(Debug)]
-pub enum Stored {
+pub enum Stored<'a> {
+    /// Many at once; of their keys' hashes it is known that they rise.
+    Stretch(Stretch<'a>),
     /// There is nothing else to say of the key.
-    Confirmed(Confirmed),
-    Other(Box<Entry>),
+    Confirmed(KeyHash, &'a [u8], Confirmed),
+    Other(KeyHash, &'a [u8], Box<Entry>),
 }
 
 /// How much there is of a generation.
@@ -129,21 +131,20 @@ impl View {
         Ok(())
     }
 
-    /// As [`View::visit_range`], with the hash of each key, and without an [`Entry`] for each of the many that are
-    /// confirmed and nothing else.
+    /// As [`View::visit_range`], without an [`Entry`] for each of the many that are confirmed and nothing else.
     ///
     /// # Errors
     /// As there.
     pub fn visit_stored(
         &self,
         range: RangeInclusive<KeyHash>,
-        mut f: impl FnMut(KeyHash, &[u8], Stored),
+        mut f: impl FnMut(Stored<'_>),
     ) -> Result<(), Error> {
         let mut merge = Merge::hashed(&self.segments, range)?;
         loop {
-            merge.pass_plain(|hash, key, confirmed| f(hash, key, Stored::Confirmed(confirmed)))?;
+            merge.pass_plain(&mut f)?;
             match merge.current()? {
-                Some((key, Some(entry))) => f(merge.hash(), key, Stored::Other(Box::new(entry))),
+                Some((key, Some(entry))) => f(Stored::Other(merge.hash(), key, Box::new(entry))),
                 Some((_, None)) => {}
                 None => return Ok(()),
             }

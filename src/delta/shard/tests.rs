@@ -1,5 +1,7 @@
 //! A shard gives back what was put in, and knows what was met.
 
+use std::num::NonZero;
+
 use super::*;
 use crate::domain::entry::{Held, Waiver};
 use crate::domain::id::RunId;
@@ -62,20 +64,6 @@ fn whatever_an_entry_holds_comes_back_and_takes_no_more_than_its_bytes() {
     assert!(each < 40, "{each} bytes each");
 }
 
-#[test]
-fn a_key_in_a_crowded_bucket_is_sighted_as_any_other() {
-    let shard = shard_of(std::iter::repeat_n(400, 20));
-    assert_eq!(shard.candidates(0), 0..20, "one bucket");
-    for place in (0..20).step_by(3) {
-        assert_eq!(shard.sight(0, place, 2), 0);
-        assert_eq!(shard.sight(0, place, 4), 2);
-    }
-    let sightings = (0..20).map(|place| shard.sighting(0, place));
-    assert!(sightings.enumerate().all(|(place, it)| it == if place % 3 == 0 { 2 } else { 0 }));
-    assert_eq!(shard.unmet().count(), 13);
-    assert_eq!(shard.candidates(0), 0..20, "sightings do not touch the places");
-}
-
 /// Canonical keys of whole numbers, and of texts of several lengths, in the order of their hash.
 fn keys(numbers: usize, texts: usize) -> Vec<(KeyHash, Vec<u8>)> {
     let encoded = |value: Value<'_>| {
@@ -90,18 +78,37 @@ fn keys(numbers: usize, texts: usize) -> Vec<(KeyHash, Vec<u8>)> {
     keys
 }
 
+/// Keys with their places as fingerprints, one by one or as many at once as have one length.
+fn built(keys: &[(KeyHash, Vec<u8>)], expected: usize, is_at_once: bool) -> Shard {
+    let mut builder = Builder::new(0, Epoch(1), expected);
+    let mut place = 0_u128;
+    for alike in keys.chunk_by(|(_, one), (_, next)| is_at_once && one.len() == next.len()) {
+        let fingerprints: Vec<u128> = (place..).take(alike.len()).collect();
+        place += alike.len() as u128;
+        if let ([(hash, key)], [fingerprint]) = (alike, &fingerprints[..]) {
+            let confirmed = Confirmed { fingerprint: *fingerprint, epoch: Epoch(1) };
+            builder.push_confirmed(*hash, key, confirmed);
+        } else {
+            let bytes: Vec<u8> = alike.iter().flat_map(|(_, key)| key.clone()).collect();
+            let fingerprints: Vec<_> = fingerprints.into_iter().map(u128::to_le_bytes).collect();
+            let length = NonZero::new(alike[0].1.len()).unwrap();
+            let stretch = Stretch::new(&bytes, length, &fingerprints, Epoch(1)).unwrap();
+            builder.push_stretch(stretch);
+        }
+    }
+    builder.finish()
+}
+
 #[test]
 fn every_key_is_found_and_sighted_and_no_other_however_many_were_expected() {
-    for (numbers, texts) in [(0, 0), (1, 0), (3, 0), (4, 0), (2_000, 0), (2_000, 3), (0, 600)] {
+    let counts = [(0, 0), (1, 0), (3, 0), (4, 0), (2_000, 0), (2_000, 3), (5_000, 3), (0, 600)];
+    for (numbers, texts) in counts {
         let keys = keys(numbers, texts);
         // One crowded bucket, a few crowded ones, as it should be, and more room than is needed.
-        for expected in [0, keys.len() / 10, keys.len(), 3 * keys.len()] {
-            let mut builder = Builder::new(0, Epoch(1), expected);
-            for (place, (hash, key)) in keys.iter().enumerate() {
-                let fingerprint = place as u128;
-                builder.push_confirmed(*hash, key, Confirmed { fingerprint, epoch: Epoch(1) });
-            }
-            let shard = builder.finish();
+        let expected = [0, keys.len() / 10, keys.len(), 3 * keys.len()];
+        for (expected, is_at_once) in expected.into_iter().flat_map(|it| [(it, false), (it, true)])
+        {
+            let shard = built(&keys, expected, is_at_once);
             let find = |hash, key: &[u8]| {
                 let places = shard.candidates(hash);
                 shard.find_in(places.start as usize..places.end as usize, key)

@@ -28,12 +28,11 @@ fn deliver_keys(snapshot: &mut Snapshot, batch: u64, keys: &[Vec<u8>]) {
 fn walked(view: &View, range: RangeInclusive<KeyHash>) -> Vec<Vec<u8>> {
     let most = view.entries_at_most(&range);
     let mut shown = Vec::new();
-    let show = |hash: KeyHash, key: &[u8], _: Stored| {
-        assert_eq!(hash, key::hash(key));
+    let show = |_: KeyHash, key: &[u8], _: Entry| {
         shown.push(key.to_vec());
         assert!(shown.len() <= most, "the walk has no end");
     };
-    view.visit_stored(range, show).unwrap();
+    visit_each(view, range, show);
     shown
 }
 
@@ -53,6 +52,34 @@ fn keys_of_one_hash_are_shown_once_each_wherever_they_lie() {
     deliver_keys(&mut snapshot, 3, &together.concat());
     keys.sort_by_cached_key(|key| (key::hash(key), key.clone()));
     assert_eq!(walked(snapshot.view(), 0..=KeyHash::MAX), keys);
+}
+
+#[test]
+fn what_is_confirmed_alone_is_shown_many_at_once_and_only_that() {
+    let disk = MemoryDisk::new();
+    let mut snapshot = begun(&disk);
+    let keys: Vec<Vec<u8>> = (0..10_000_u64).map(|n| n.to_le_bytes().to_vec()).collect();
+    deliver_keys(&mut snapshot, 1, &keys);
+    let shown = |snapshot: &Snapshot, range| {
+        let (mut at_once, mut alone, mut others) = (0, 0, 0);
+        let visit = |stored: Stored<'_>| match stored {
+            Stored::Stretch(stretch) => at_once += stretch.keys().len(),
+            Stored::Confirmed(..) => alone += 1,
+            Stored::Other(..) => others += 1,
+        };
+        snapshot.view().visit_stored(range, visit).unwrap();
+        (at_once, alone, others)
+    };
+    assert_eq!(shown(&snapshot, 0..=KeyHash::MAX), (10_000, 0, 0));
+    let (at_once, alone, _) = shown(&snapshot, 0..=KeyHash::MAX / 2);
+    assert!(at_once >= 4_096 && (1..4_096).contains(&alone), "{at_once} {alone}");
+    // One key in doubt has its whole block shown one by one.
+    let record = IntentRecord { key: &keys[5], fingerprint: 7, number: IntentNumber(2) };
+    snapshot.journal().append_intent(BatchNumber(2), Operation::Upsert, [record]);
+    snapshot.commit(|_| {}).unwrap();
+    let (at_once, alone, others) = shown(&snapshot, 0..=KeyHash::MAX);
+    assert_eq!((at_once + alone, others), (9_999, 1));
+    assert!((1..=4_096).contains(&alone), "{alone}");
 }
 
 #[test]
