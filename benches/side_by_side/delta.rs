@@ -30,7 +30,7 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
         peers.duckdb("prepare", &before)?;
     }
     let (mut plans, mut syncs) = (Vec::new(), Vec::new());
-    let (mut duckdb, mut scans) = (Vec::new(), Vec::new());
+    let mut duckdb = Vec::new();
     for round in 0..options.rounds {
         let (plan, answer) = workspace.plan()?;
         check(&answer, expected)?;
@@ -40,7 +40,6 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
             check_peer(&compared, expected)?;
             duckdb.push(compared);
         }
-        scans.push(scan(&after, &folder)?);
         sink.take();
         let (sync, answer) = workspace.sync()?;
         check(&answer, expected)?;
@@ -50,9 +49,7 @@ pub fn run(options: &Options, peers: Option<&Peers>, sink: &Sink) -> io::Result<
         workspace.set_source(&after)?;
         println!("  round {} of {}", round + 1, options.rounds);
     }
-    let unchanged = unchanged(options, &workspace, &before, sink)?;
-
-    let scan = median(&scans);
+    let (scan, unchanged) = unchanged(options, &workspace, &before, sink)?;
     table.add("bare DataFusion scan of all columns", &scan, None);
     if peers.is_some() {
         let duckdb = median(&duckdb);
@@ -103,24 +100,25 @@ fn go_back(workspace: &Workspace, before: &Path, difference: Difference) -> io::
     check(&answer, Difference { changed, added: removed, removed: added })
 }
 
-/// The file is another one for each run, so that none is skipped, and holds the same.
+/// The bare scan of a file, and the sync of it: it is another one for each run, so that none is skipped, and holds the same.
 fn unchanged(
     options: &Options,
     workspace: &Workspace,
     before: &Path,
     sink: &Sink,
-) -> io::Result<Measured> {
-    let mut measured = Vec::new();
+) -> io::Result<(Measured, Measured)> {
+    let (mut scans, mut syncs) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
+        scans.push(scan(before, workspace.folder())?);
         workspace.set_source(before)?;
         sink.take();
         let (sync, answer) = workspace.sync()?;
         expect(number(&answer, "unchanged"), options.rows)?;
         let Taken { requests, .. } = sink.take();
         expect(requests, 0)?;
-        measured.push(sync);
+        syncs.push(sync);
     }
-    Ok(median(&measured))
+    Ok((median(&scans), median(&syncs)))
 }
 
 fn scan(path: &Path, folder: &Path) -> io::Result<Measured> {

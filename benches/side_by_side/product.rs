@@ -54,6 +54,10 @@ impl Workspace {
         std::fs::hard_link(data, path)
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Bytes of the files of the state.
     pub fn state_size(&self) -> io::Result<u64> {
         size(&self.folder.join("state"))

@@ -1,39 +1,31 @@
-//! Where in a shard keys of a hash lie, and what a run has seen of each key: one line of memory for some thirty keys.
+//! Where in a shard the keys of a hash lie, in less than half a byte a key, and what a run has seen of each, in half a byte.
 //!
-//! A search waits for memory, not for the processor: the bounds of a bucket and the sightings of its keys come with one
-//! wait, and buckets are so small that what is then compared comes with one or two. Not here: the keys themselves
-//! (`shard`), and what a sighting means (`table`).
+//! A search waits for the addresses of pages more than for their bytes, as the processor remembers those of some
+//! thousand pages alone: so what is looked at before the keys is small enough to stay with it. Not here: the keys
+//! themselves (`shard`), and what a sighting means (`table`).
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use prefetch_index::prefetch_index;
 
 use crate::points;
 
-/// Buckets of a block, and its keys on average: most buckets have one or two.
-const IN_BLOCK: usize = 31;
+/// Keys in a bucket, on average.
+const IN_BUCKET: usize = 3;
+/// Buckets of a block.
+const IN_BLOCK: usize = 27;
 /// The end of a block's last bucket where it has more keys than its bytes can say: then all of them are looked through.
 const OVERFULL: u8 = u8::MAX;
-/// Sightings in a word.
-const IN_WORD: usize = 8;
-const WORDS: usize = 7;
-const NIBBLE: u32 = 15;
-/// The lowest bit of each sighting in a word.
-const EACH_NIBBLE: u32 = 0x1111_1111;
 
 /// Keys of a range of the hash that follow one another: those of `IN_BLOCK` buckets.
-#[derive(Debug, Default)]
-#[repr(align(64))]
+#[derive(Debug, Default, Clone)]
+#[repr(align(32))]
 struct Block {
     /// The place of the first key.
     base: u32,
     /// Where each bucket begins, counted from the base, and where the last one ends.
     bounds: [u8; IN_BLOCK + 1],
-    /// Four bits for each of the first keys.
-    seen: [AtomicU32; WORDS],
 }
 
 impl Block {
@@ -45,25 +37,6 @@ impl Block {
             *bound = end;
         }
     }
-
-    /// The word of a key's sighting, and where in it that stands; `None` where the block has no room for it.
-    #[inline]
-    fn sighting(&self, place: usize) -> Option<(&AtomicU32, u32)> {
-        let number = place - self.base as usize;
-        let shift = u32::try_from(4 * (number % IN_WORD)).expect("less than 32");
-        Some((self.seen.get(number / IN_WORD)?, shift))
-    }
-
-    /// Whether the sightings of so many first keys are all there: so it is with nearly all blocks.
-    fn is_met(&self, keys: usize) -> bool {
-        let is_met = |(number, word): (usize, &AtomicU32)| {
-            let here = keys.saturating_sub(number * IN_WORD).min(IN_WORD);
-            let all = EACH_NIBBLE & u32::try_from((1_u64 << (4 * here)) - 1).expect("32 bits");
-            let word = word.load(Ordering::Relaxed);
-            (word | word >> 1 | word >> 2 | word >> 3) & all == all
-        };
-        keys <= WORDS * IN_WORD && self.seen.iter().enumerate().all(is_met)
-    }
 }
 
 /// The buckets of a shard, each of one range of hashes, in the order of these. Of a hash this knows the 32 bits that follow
@@ -74,16 +47,13 @@ pub struct Buckets {
     blocks: Vec<Block>,
     /// The block of the last key that was pushed.
     open: usize,
-    /// The sightings of keys for which their block has no room.
-    crowded: Mutex<HashMap<usize, u8>>,
 }
 
 impl Buckets {
     /// For about so many keys.
     pub fn new(keys: usize) -> Buckets {
-        let blocks = keys.div_ceil(IN_BLOCK).max(1) + 1;
-        let blocks = std::iter::repeat_with(Block::default).take(blocks).collect();
-        Buckets { blocks, open: 0, crowded: Mutex::default() }
+        let blocks = keys.div_ceil(IN_BUCKET * IN_BLOCK).max(1) + 1;
+        Buckets { blocks: vec![Block::default(); blocks], open: 0 }
     }
 
     /// The numbers of a hash's block, and of its bucket in there. Both rise with the hash.
@@ -137,15 +107,43 @@ impl Buckets {
     pub fn fetch(&self, hash: u32) {
         prefetch_index(&self.blocks, self.of(hash).0);
     }
+}
 
-    /// Notes the first sighting, which is not 0, of the key of this hash at a place; returns the earlier one, or 0 if there
-    /// was none.
+/// Sightings in a word.
+const IN_WORD: usize = 8;
+const NIBBLE: u32 = 15;
+/// The lowest bit of each sighting in a word.
+const EACH_NIBBLE: u32 = 0x1111_1111;
+
+/// What was seen first of each key, by its place.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    words: Vec<AtomicU32>,
+    keys: usize,
+}
+
+impl Sightings {
+    pub fn new(keys: usize) -> Sightings {
+        let words = std::iter::repeat_with(AtomicU32::default).take(keys.div_ceil(IN_WORD));
+        Sightings { words: words.collect(), keys }
+    }
+
+    /// Has fetched what is known of a place and some that follow it.
     #[inline]
-    pub fn sight(&self, hash: u32, place: usize, sighting: u8) -> u8 {
-        let block = &self.blocks[self.of(hash).0];
-        let Some((word, shift)) = block.sighting(place) else {
-            return self.sight_crowded(place, sighting);
-        };
+    pub fn fetch(&self, place: usize) {
+        prefetch_index(&self.words, place / IN_WORD);
+    }
+
+    #[inline]
+    fn word(&self, place: usize) -> (&AtomicU32, u32) {
+        let shift = u32::try_from(4 * (place % IN_WORD)).expect("less than 32");
+        (&self.words[place / IN_WORD], shift)
+    }
+
+    /// Notes the first sighting, which is not 0, of the key at a place; returns the earlier one, or 0 if there was none.
+    #[inline]
+    pub fn note(&self, place: usize, sighting: u8) -> u8 {
+        let (word, shift) = self.word(place);
         let mut seen = word.load(Ordering::Relaxed);
         loop {
             let earlier = nibble(seen, shift);
@@ -163,41 +161,21 @@ impl Buckets {
         }
     }
 
-    #[cold]
-    fn sight_crowded(&self, place: usize, sighting: u8) -> u8 {
-        let mut crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
-        let noted = crowded.entry(place).or_insert(0);
-        let earlier = *noted;
-        if earlier == 0 {
-            *noted = sighting;
-        }
-        earlier
-    }
-
-    /// The first sighting of the key of this hash at a place, or 0 if there was none.
-    pub fn sighting(&self, hash: u32, place: usize) -> u8 {
-        self.sighting_in(&self.blocks[self.of(hash).0], place)
-    }
-
-    fn sighting_in(&self, block: &Block, place: usize) -> u8 {
-        match block.sighting(place) {
-            Some((word, shift)) => nibble(word.load(Ordering::Relaxed), shift),
-            None => {
-                let crowded = self.crowded.lock().expect("nothing panics while it holds the lock");
-                crowded.get(&place).copied().unwrap_or(0)
-            }
-        }
+    /// The first sighting of the key at a place, or 0 if there was none.
+    pub fn of(&self, place: usize) -> u8 {
+        let (word, shift) = self.word(place);
+        nibble(word.load(Ordering::Relaxed), shift)
     }
 
     /// The places of keys that were not sighted, in their order.
     pub fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
-        let blocks = self.blocks.iter().zip(&self.blocks[1..]);
-        let places = |(block, next): (&Block, &Block)| block.base as usize..next.base as usize;
-        let blocks = blocks.map(move |pair| (pair.0, places(pair)));
-        let left = blocks.filter(|(block, places)| !block.is_met(places.len()));
-        left.flat_map(move |(block, places)| {
-            places.filter(move |place| self.sighting_in(block, *place) == 0)
-        })
+        let left = self.words.iter().enumerate().filter(|(_, word)| {
+            let word = word.load(Ordering::Relaxed);
+            // So it is with nearly all that none is left.
+            (word | word >> 1 | word >> 2 | word >> 3) & EACH_NIBBLE != EACH_NIBBLE
+        });
+        let places = |number: usize| number * IN_WORD..((number + 1) * IN_WORD).min(self.keys);
+        left.flat_map(move |(number, _)| places(number)).filter(|place| self.of(*place) == 0)
     }
 }
 
@@ -211,8 +189,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_takes_one_line_of_memory() {
-        assert_eq!((size_of::<Block>(), align_of::<Block>()), (64, 64));
+    fn a_block_takes_half_a_line_of_memory() {
+        assert_eq!((size_of::<Block>(), align_of::<Block>()), (32, 32));
     }
 
     fn buckets(expected: usize, hashes: &[u32]) -> Buckets {
@@ -239,7 +217,7 @@ mod tests {
                     let candidates = buckets.candidates(*hash);
                     assert!(candidates.contains(&place) && candidates.end <= many);
                     let is_even = expected >= 1_000 && step > 1_000;
-                    assert!(candidates.len() <= 4 || !is_even, "{candidates:?}");
+                    assert!(candidates.len() <= 6 || !is_even, "{candidates:?}");
                 }
                 for hash in [0, 1, u32::MAX / 2, u32::MAX] {
                     let candidates = buckets.candidates(hash);
@@ -250,25 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sighted_is_known_and_the_rest_is_unmet_also_where_keys_crowd() {
-        for (many, expected) in [(1_000, 1_000), (1_000, 0), (200, 31), (57, 31), (56, 31)] {
-            let hashes = hashes(many, 3);
-            let buckets = buckets(expected, &hashes);
-            let places: Vec<(usize, u32)> = hashes.into_iter().enumerate().collect();
-            assert_eq!(buckets.unmet().count(), places.len());
-            for (place, hash) in places.iter().copied().filter(|(place, _)| place % 5 > 0) {
-                assert_eq!(buckets.sight(hash, place, 2), 0);
-                assert_eq!(buckets.sight(hash, place, 4), 2);
+    fn what_was_sighted_is_known_and_the_rest_is_unmet() {
+        for many in [0, 1, 7, 8, 9, 1_000] {
+            let sightings = Sightings::new(many);
+            assert!(sightings.unmet().eq(0..many));
+            for place in (0..many).filter(|place| place % 5 > 0) {
+                assert_eq!(sightings.note(place, 2), 0);
+                assert_eq!(sightings.note(place, 4), 2);
             }
-            for (place, hash) in &places {
-                let sighting = if place % 5 > 0 { 2 } else { 0 };
-                assert_eq!(buckets.sighting(*hash, *place), sighting);
-            }
-            assert!(buckets.unmet().eq((0..places.len()).step_by(5)));
             assert!(
-                places.iter().step_by(5).all(|(place, hash)| buckets.sight(*hash, *place, 1) == 0)
+                (0..many).all(|place| sightings.of(place) == if place % 5 > 0 { 2 } else { 0 })
             );
-            assert_eq!(buckets.unmet().count(), 0);
+            assert!(sightings.unmet().eq((0..many).step_by(5)));
+            assert!((0..many).step_by(5).all(|place| sightings.note(place, 1) == 0));
+            assert_eq!(sightings.unmet().count(), 0);
         }
     }
 }

@@ -254,7 +254,7 @@ impl Examiner {
     /// What the first row with a delivered key came to, if the snapshot knows the key.
     fn sighting(&self, hash: KeyHash, key: &[u8]) -> Option<Sighting> {
         let place = self.table.find(hash, key);
-        place.and_then(|place| self.table.sighting(hash, place))
+        place.and_then(|place| self.table.sighting(place))
     }
 
     #[inline]
@@ -299,7 +299,7 @@ impl Examiner {
             Present::Deferred => Sighting::Deferred,
             Present::Upsert(_) => Sighting::Operation,
         };
-        if let Some(first) = self.table.sight(examined.keys.hash(row), place, sighting) {
+        if let Some(first) = self.table.sight(place, sighting) {
             examined.repeated.push((row, first));
             return;
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use prefetch_index::prefetch_index;
 
-use super::buckets::Buckets;
+use super::buckets::{Buckets, Sightings};
 use super::ends::Ends;
 use super::records::Records;
 use super::table::Known;
@@ -22,7 +22,7 @@ use crate::domain::key::{self, KeyHash};
 const SAMPLE: usize = 4096;
 /// Keys that are compared without asking after each whether it was the one, which no processor can foretell: most buckets
 /// have no more.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 /// Bytes of a fingerprint, with which each record begins; the key follows.
 const FINGERPRINT: usize = 16;
@@ -55,6 +55,7 @@ pub struct Shard {
     /// The bits of the hash that name the shard; a bucket is named by those that follow.
     bits: u32,
     buckets: Buckets,
+    sightings: Sightings,
 }
 
 /// Takes entries in the order of their hash.
@@ -78,6 +79,7 @@ impl Builder {
             extras_ends: Ends::default(),
             bits,
             buckets: Buckets::new(entries),
+            sightings: Sightings::default(),
         };
         Builder { shard, expected: entries, scratch: Vec::new() }
     }
@@ -156,6 +158,7 @@ impl Builder {
     pub fn finish(self) -> Shard {
         let Builder { mut shard, .. } = self;
         shard.buckets.finish(narrow(shard.len()));
+        shard.sightings = Sightings::new(shard.len());
         shard
     }
 }
@@ -214,6 +217,7 @@ impl Shard {
         if places.is_empty() {
             return;
         }
+        self.sightings.fetch(places.start);
         let start = self.ends.range(places.start).start;
         let end = self.ends.range(places.end - 1).end.max(start + AT_ONCE * OF_NUMBER);
         for at in [start, start.midpoint(end), end - 1] {
@@ -288,19 +292,8 @@ impl Shard {
         }
     }
 
-    /// As [`Buckets::sight`].
-    #[inline]
-    pub(super) fn sight(&self, hash: KeyHash, place: usize, sighting: u8) -> u8 {
-        self.buckets.sight(self.rest(hash), place, sighting)
-    }
-
-    /// As [`Buckets::sighting`].
-    pub(super) fn sighting(&self, hash: KeyHash, place: usize) -> u8 {
-        self.buckets.sighting(self.rest(hash), place)
-    }
-
-    pub(super) fn unmet(&self) -> impl Iterator<Item = usize> + '_ {
-        self.buckets.unmet()
+    pub(super) fn sightings(&self) -> &Sightings {
+        &self.sightings
     }
 }
 

@@ -211,17 +211,17 @@ impl Table {
         }
     }
 
-    /// Notes the first sighting of a key, by its hash and place; returns the earlier one if there was one.
+    /// Notes the first sighting of the key at a place; returns the earlier one if there was one.
     #[inline]
-    pub fn sight(&self, hash: KeyHash, place: Place, sighting: Sighting) -> Option<Sighting> {
+    pub fn sight(&self, place: Place, sighting: Sighting) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shard(shard).sight(hash, place, sighting as u8))
+        Sighting::of(self.shard(shard).sightings().note(place, sighting as u8))
     }
 
     /// What the first row with the key came to, if one was met.
-    pub fn sighting(&self, hash: KeyHash, place: Place) -> Option<Sighting> {
+    pub fn sighting(&self, place: Place) -> Option<Sighting> {
         let (shard, place) = halves(place);
-        Sighting::of(self.shard(shard).sighting(hash, place))
+        Sighting::of(self.shard(shard).sightings().of(place))
     }
 
     /// The places that no row of the read has met, in the order of their hash.
@@ -232,7 +232,9 @@ impl Table {
     /// As [`Table::unmet`], shard by shard.
     pub fn unmet_by_shard(&self) -> impl Iterator<Item = impl Iterator<Item = Place>> {
         let shards = (self.first..).zip(&self.shards);
-        shards.map(|(number, shard)| shard.unmet().map(move |place| (number << HALF) + place))
+        shards.map(|(number, shard)| {
+            shard.sightings().unmet().map(move |place| (number << HALF) + place)
+        })
     }
 }
 
@@ -310,10 +312,9 @@ mod tests {
     fn the_second_sighting_tells_the_first() {
         let table = table(Cut { bits: 0 }, Epoch(1), &[(b"k".to_vec(), Entry::default())]);
         assert_eq!(table.unmet().count(), 1);
-        let hash = key::hash(b"k");
-        assert_eq!(table.sight(hash, 0, Sighting::Waived), None);
-        assert_eq!(table.sight(hash, 0, Sighting::Operation), Some(Sighting::Waived));
-        assert_eq!(table.sighting(hash, 0), Some(Sighting::Waived));
+        assert_eq!(table.sight(0, Sighting::Waived), None);
+        assert_eq!(table.sight(0, Sighting::Operation), Some(Sighting::Waived));
+        assert_eq!(table.sighting(0), Some(Sighting::Waived));
         assert_eq!(table.unmet().count(), 0);
     }
 }

@@ -18,6 +18,7 @@
 //! Entries are ordered by (hash of the key, key). Entries of one hash are never parted by the end of a block.
 
 use std::num::NonZero;
+use std::ops::Range;
 
 use super::error::Fault;
 use super::frame;
@@ -121,7 +122,7 @@ pub(super) struct Block {
     /// Places in the block, and the epochs confirmed there.
     epochs: Vec<(usize, Epoch)>,
     /// Places in the block, and the range of `bytes` of their extras.
-    extras: Vec<(usize, std::ops::Range<usize>)>,
+    extras: Vec<(usize, Range<usize>)>,
     /// Whether all entries are confirmed, in the base epoch, and nothing else.
     is_plain: bool,
 }
@@ -208,14 +209,19 @@ impl Block {
         }
     }
 
-    /// All entries from a place on, where the block has none that are not confirmed alone, and keys of one length.
-    pub fn stretch(&self, from: usize) -> Option<Stretch<'_>> {
+    /// Whether all entries are confirmed and nothing else, and their keys of one length: then they are shown as a stretch.
+    #[inline]
+    pub fn is_even(&self) -> bool {
+        self.is_plain && matches!(self.key_ends, KeyEnds::Even(_))
+    }
+
+    /// The entries of some places of a block that is even.
+    pub fn stretch(&self, places: Range<usize>) -> Option<Stretch<'_>> {
         let KeyEnds::Even(length) = self.key_ends else { return None };
-        let keys = self.bytes.get(self.keys + from * length.get()..self.flags)?;
+        let keys = &self.bytes[self.keys..self.flags];
+        let keys = keys.get(places.start * length.get()..places.end * length.get())?;
         let fingerprints = self.bytes.get(self.fingerprints..)?.as_chunks().0;
-        let fingerprints = fingerprints.get(from..self.count)?;
-        let stretch = Stretch::new(keys, length, fingerprints, self.base_epoch)?;
-        self.is_plain.then_some(stretch)
+        Stretch::new(keys, length, fingerprints.get(places)?, self.base_epoch)
     }
 
     /// What is confirmed, where an entry holds nothing else; most entries are so, and this is the cheap way to them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::block::Block;
 use super::error::Error;
-use super::segment::Segment;
+use super::segment::{Segment, gallop};
 use super::view::Stored;
 use crate::domain::entry::Entry;
 use crate::domain::key::{self, KeyHash};
@@ -106,20 +106,22 @@ impl Merge {
     }
 
     /// Shows the current entry and passes over it, and so on while they are confirmed and nothing else: most are, and this
-    /// is the quickest way through them. What is left of a block is shown at once where no other key comes between. In a
-    /// merge that is hashed.
+    /// is the quickest way through them. Those of a block are shown at once up to where another segment has a key. In
+    /// a merge that is hashed.
     pub fn pass_plain(&mut self, mut show: impl FnMut(Stored<'_>)) -> Result<(), Error> {
         debug_assert!(self.is_hashed, "the hashes of this merge are not kept up");
         while let Some(cursor) = self.cursors.get_mut(self.current) {
             let bound = self.limit.unwrap_or(KeyHash::MAX).min(self.last);
             let end = cursor.block.count() - 1;
-            let is_alone = || key::hash(cursor.block.key(end)) < bound;
-            let stretch = cursor.block.stretch(cursor.position);
-            if let Some(stretch) = stretch.filter(|_| is_alone()) {
-                show(Stored::Stretch(stretch));
-                cursor.position = end;
-                self.advance()?;
-                continue;
+            if cursor.block.is_even() {
+                let is_below = |at: usize| key::hash(cursor.block.key(at)) < bound;
+                let next = gallop(cursor.position + 1, end + 1, is_below);
+                if let Some(stretch) = cursor.block.stretch(cursor.position..next) {
+                    show(Stored::Stretch(stretch));
+                    cursor.position = next - 1;
+                    self.advance()?;
+                    continue;
+                }
             }
             let is_shown = loop {
                 let Some(confirmed) = cursor.block.plain(cursor.position) else { return Ok(()) };

@@ -217,7 +217,7 @@ impl<'a> Probe<'a> {
 }
 
 /// The first place from `start` for which `is_before` does not hold, in steps that double and then halve.
-fn gallop(start: usize, end: usize, is_before: impl Fn(usize) -> bool) -> usize {
+pub(super) fn gallop(start: usize, end: usize, is_before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut step) = (start, 1);
     while low < end && is_before((low + step - 1).min(end - 1)) {
         low = (low + step).min(end);

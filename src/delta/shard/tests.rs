@@ -123,11 +123,11 @@ fn every_key_is_found_and_sighted_and_no_other_however_many_were_expected() {
                 assert_eq!(find(*hash, &key[1..]), None);
             }
             let met = keys.iter().enumerate().step_by(2);
-            met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 3), 0));
-            let unmet: Vec<usize> = shard.unmet().collect();
+            met.for_each(|(place, _)| assert_eq!(shard.sightings().note(place, 3), 0));
+            let unmet: Vec<usize> = shard.sightings().unmet().collect();
             assert_eq!(unmet, (1..keys.len()).step_by(2).collect::<Vec<_>>());
             let met = keys.iter().enumerate().step_by(2);
-            met.for_each(|(place, (hash, _))| assert_eq!(shard.sight(*hash, place, 1), 3));
+            met.for_each(|(place, _)| assert_eq!(shard.sightings().note(place, 1), 3));
         }
     }
 }
