@@ -100,7 +100,8 @@ fn go_back(workspace: &Workspace, before: &Path, difference: Difference) -> io::
     check(&answer, Difference { changed, added: removed, removed: added })
 }
 
-/// The bare scan of a file, and the sync of it: it is another one for each run, so that none is skipped, and holds the same.
+/// The bare scan of a file, and the sync of it, alternately: the file is another one for each run, so that none is skipped,
+/// and holds the same.
 fn unchanged(
     options: &Options,
     workspace: &Workspace,

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(2);
-/// Memory that is touched before a process begins: more than any that is measured takes.
+/// Memory that is touched before a process begins: more than any takes at the default size.
 const TOUCHED: usize = 1 << 30;
 const PAGE: usize = 4096;
 /// The unit of `/proc/PID/stat`.
@@ -58,11 +58,13 @@ pub fn measure(command: &mut Command, log: &std::path::Path) -> io::Result<Measu
     Ok(Measured { seconds, processor_seconds, peak, written, output })
 }
 
-/// Has the machine's host give it memory, in large pages and in small ones, which is free for others afterwards.
+/// Has the machine's host give it memory, in large pages where there are any, which is free for others afterwards.
 fn touch_memory() -> io::Result<()> {
     let mut memory = memmap2::MmapMut::map_anon(TOUCHED)?;
     #[cfg(target_os = "linux")]
-    memory.advise(memmap2::Advice::HugePage)?;
+    if memory.advise(memmap2::Advice::HugePage).is_err() {
+        // A kernel without large pages gives small ones.
+    }
     memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
     Ok(())
 }

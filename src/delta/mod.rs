@@ -13,4 +13,5 @@ pub mod primary_keys;
 pub mod records;
 pub mod repetitions;
 pub mod shard;
+pub mod sightings;
 pub mod table;

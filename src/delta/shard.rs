@@ -1,16 +1,17 @@
 //! One shard of the table: the keys of one range of the hash, in its order, in a few long arrays.
 //!
 //! Nothing is allocated for each key, and a key lies beside its fingerprint, so that both come with one wait for memory.
-//! Keys of one length, which numbers have, need no word of where they are. Not here: what a sighting means, and which
-//! shard a key belongs to (`table`).
+//! Keys of one length, which numbers have, need no word of where they are. Not here: where the
+//! keys of a hash lie (`buckets`), what was seen of a key (`sightings`), and which shard it belongs to (`table`).
 
 use std::ops::Range;
 
 use prefetch_index::prefetch_index;
 
-use super::buckets::{Buckets, Sightings};
+use super::buckets::Buckets;
 use super::ends::Ends;
 use super::records::Records;
+use super::sightings::Sightings;
 use super::table::Known;
 use crate::domain::codec::{Bytes, put_varint};
 use crate::domain::entry::{Confirmed, Entry, Fingerprint, Stretch};
@@ -63,6 +64,9 @@ pub struct Shard {
 pub struct Builder {
     shard: Shard,
     expected: usize,
+    /// The upper half of the last key's hash.
+    last: u64,
+    is_in_order: bool,
     scratch: Vec<u8>,
 }
 
@@ -81,7 +85,7 @@ impl Builder {
             buckets: Buckets::new(entries),
             sightings: Sightings::default(),
         };
-        Builder { shard, expected: entries, scratch: Vec::new() }
+        Builder { shard, expected: entries, last: 0, is_in_order: true, scratch: Vec::new() }
     }
 
     /// An entry of whatever kind.
@@ -133,7 +137,7 @@ impl Builder {
         }
         shard.ends.push_even(keys.len(), OF_NUMBER);
         for (place, key) in (first..).zip(keys) {
-            shard.buckets.push(rest(shard.bits, key::hash(key)), narrow(place));
+            self.place(key::hash(key), place);
         }
     }
 
@@ -151,15 +155,25 @@ impl Builder {
         shard.records.extend_from_slice(&fingerprint.to_le_bytes());
         shard.records.extend_from_slice(key);
         shard.ends.push(shard.records.len());
-        shard.buckets.push(rest(shard.bits, hash), narrow(place));
+        self.place(hash, place);
         place
     }
 
-    pub fn finish(self) -> Shard {
-        let Builder { mut shard, .. } = self;
+    #[inline]
+    fn place(&mut self, hash: KeyHash, place: usize) {
+        self.is_in_order &= high(hash) >= self.last;
+        if self.is_in_order {
+            self.last = high(hash);
+            self.shard.buckets.push(rest(self.shard.bits, hash), narrow(place));
+        }
+    }
+
+    /// `None` where the keys did not come in the order of their hashes: then a search would not find them.
+    pub fn finish(self) -> Option<Shard> {
+        let Builder { mut shard, is_in_order, .. } = self;
         shard.buckets.finish(narrow(shard.len()));
         shard.sightings = Sightings::new(shard.len());
-        shard
+        is_in_order.then_some(shard)
     }
 }
 

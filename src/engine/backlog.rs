@@ -318,7 +318,7 @@ mod tests {
         let entry = Entry { doubt: Some(doubt), ..Entry::default() };
         builder.push(keys.hash(0), keys.key(0), entry);
         let examiner = Examiner {
-            table: Arc::new(Cut::default().table(0, vec![builder.finish()])),
+            table: Arc::new(Cut::default().table(0, vec![builder.finish().unwrap()])),
             fingerprinter: Fingerprinter::new(fingerprint::VERSION, ["id"]),
             key: vec![0],
             primary: None,

@@ -51,19 +51,15 @@ pub fn load_part(
         if is_stopped() {
             return Ok(None);
         }
+        let Some(view) = view else { return Ok(cut.builder(epoch, 0).finish()) };
         let range = cut.range(first + number);
-        let entries = view.map_or(0, |view| view.entries_at_most(&range));
-        let mut builder = cut.builder(epoch, entries);
-        if let Some(view) = view {
-            view.visit_stored(range, |stored| match stored {
-                Stored::Stretch(stretch) => builder.push_stretch(stretch),
-                Stored::Confirmed(hash, key, confirmed) => {
-                    builder.push_confirmed(hash, key, confirmed)
-                }
-                Stored::Other(hash, key, entry) => builder.push(hash, key, *entry),
-            })?;
-        }
-        Ok(Some(builder.finish()))
+        let mut builder = cut.builder(epoch, view.entries_at_most(&range));
+        view.visit_stored(range, |stored| match stored {
+            Stored::Stretch(stretch) => builder.push_stretch(stretch),
+            Stored::Confirmed(hash, key, confirmed) => builder.push_confirmed(hash, key, confirmed),
+            Stored::Other(hash, key, entry) => builder.push(hash, key, *entry),
+        })?;
+        builder.finish().map(Some).ok_or_else(|| view.is_out_of_order())
     });
     let shards: Option<Vec<_>> = shards.into_iter().collect::<Result<_, Error>>()?;
     Ok(shards.map(|shards| cut.table(first, shards)))

@@ -209,19 +209,23 @@ impl Block {
         }
     }
 
-    /// Whether all entries are confirmed and nothing else, and their keys of one length: then they are shown as a stretch.
+    /// The length of each key where all have the same and all entries are confirmed and nothing else: these can be shown
+    /// as a stretch.
     #[inline]
-    pub fn is_even(&self) -> bool {
-        self.is_plain && matches!(self.key_ends, KeyEnds::Even(_))
+    pub fn in_stretches(&self) -> Option<NonZero<usize>> {
+        match self.key_ends {
+            KeyEnds::Even(length) if self.is_plain => Some(length),
+            _ => None,
+        }
     }
 
-    /// The entries of some places of a block that is even.
-    pub fn stretch(&self, places: Range<usize>) -> Option<Stretch<'_>> {
-        let KeyEnds::Even(length) = self.key_ends else { return None };
-        let keys = &self.bytes[self.keys..self.flags];
-        let keys = keys.get(places.start * length.get()..places.end * length.get())?;
-        let fingerprints = self.bytes.get(self.fingerprints..)?.as_chunks().0;
-        Stretch::new(keys, length, fingerprints.get(places)?, self.base_epoch)
+    /// The entries of some places of a block with keys of this length, in stretches.
+    pub fn stretch(&self, length: NonZero<usize>, places: Range<usize>) -> Stretch<'_> {
+        let start = self.keys + places.start * length.get();
+        let keys = &self.bytes[start..start + places.len() * length.get()];
+        let (fingerprints, _) = self.bytes[self.fingerprints..].as_chunks();
+        Stretch::new(keys, length, &fingerprints[places], self.base_epoch)
+            .expect("a key has a fingerprint")
     }
 
     /// What is confirmed, where an entry holds nothing else; most entries are so, and this is the cheap way to them.
@@ -354,12 +358,54 @@ pub(super) mod tests {
         )
     }
 
+    #[test]
+    fn keys_of_one_length_come_back_many_at_once_and_are_as_long_as_the_block_says() {
+        let confirmed = |n: u32| Confirmed { fingerprint: u128::from(n), epoch: Epoch(5) };
+        let mut builder = Builder::default();
+        for n in 0..1_000_u32 {
+            let entry = Entry { confirmed: Some(confirmed(n)), ..Entry::default() };
+            builder.push(&n.to_le_bytes(), Some(&entry));
+        }
+        let mut bytes = vec![0; frame::FRAME_HEADER];
+        builder.finish(&mut bytes);
+        for length in 0..bytes.len() {
+            assert!(Block::parse(bytes[..length].to_vec()).is_err(), "{length}");
+        }
+        for (at, wrong) in
+            [(12, 3_999_u32), (12, 4_001), (8, 999), (8, 1_001), (0, 999), (0, 1_001)]
+        {
+            let mut bytes = bytes.clone();
+            let at = frame::FRAME_HEADER + at;
+            bytes[at..at + 4].copy_from_slice(&wrong.to_le_bytes());
+            assert!(Block::parse(bytes).is_err(), "{wrong}");
+        }
+        let block = Block::parse(bytes).unwrap();
+        let length = block.in_stretches().unwrap();
+        for places in [0..1_000, 0..1, 999..1_000, 7..500, 3..3] {
+            let stretch = block.stretch(length, places.clone());
+            assert_eq!(stretch.keys().len(), places.len());
+            let entries = places.zip(stretch.keys().zip(stretch.confirmed()));
+            for (place, (key, found)) in entries {
+                let n = u32::try_from(place).unwrap();
+                assert_eq!((key, found), (&n.to_le_bytes()[..], confirmed(n)));
+                assert_eq!(block.entry(place).unwrap().unwrap().confirmed, Some(found));
+            }
+        }
+    }
+
+    /// Entries with keys of any length, or of one.
+    fn any_entries() -> impl Strategy<Value = Vec<(Vec<u8>, Option<Entry>)>> {
+        let keys =
+            prop_oneof![Just(0..200usize), (0..20usize).prop_map(|length| length..length + 1)];
+        keys.prop_flat_map(|length| {
+            let key = prop::collection::vec(any::<u8>(), length);
+            prop::collection::vec((key, option::of(any_entry())), 0..50)
+        })
+    }
+
     proptest! {
         #[test]
-        fn a_block_comes_back_as_it_was(
-            entries in prop::collection::vec(
-                (prop::collection::vec(any::<u8>(), 0..200), option::of(any_entry())), 0..50)
-        ) {
+        fn a_block_comes_back_as_it_was(entries in any_entries()) {
             let mut builder = Builder::default();
             for (key, entry) in &entries {
                 builder.push(key, entry.as_ref());

@@ -106,22 +106,20 @@ impl Merge {
     }
 
     /// Shows the current entry and passes over it, and so on while they are confirmed and nothing else: most are, and this
-    /// is the quickest way through them. Those of a block are shown at once up to where another segment has a key. In
-    /// a merge that is hashed.
+    /// is the quickest way through them. Where all of a block are so and their keys of one length, they are shown at
+    /// once up to where another segment has a key. In a merge that is hashed.
     pub fn pass_plain(&mut self, mut show: impl FnMut(Stored<'_>)) -> Result<(), Error> {
         debug_assert!(self.is_hashed, "the hashes of this merge are not kept up");
         while let Some(cursor) = self.cursors.get_mut(self.current) {
             let bound = self.limit.unwrap_or(KeyHash::MAX).min(self.last);
             let end = cursor.block.count() - 1;
-            if cursor.block.is_even() {
+            if let Some(length) = cursor.block.in_stretches() {
                 let is_below = |at: usize| key::hash(cursor.block.key(at)) < bound;
                 let next = gallop(cursor.position + 1, end + 1, is_below);
-                if let Some(stretch) = cursor.block.stretch(cursor.position..next) {
-                    show(Stored::Stretch(stretch));
-                    cursor.position = next - 1;
-                    self.advance()?;
-                    continue;
-                }
+                show(Stored::Stretch(cursor.block.stretch(length, cursor.position..next)));
+                cursor.position = next - 1;
+                self.advance()?;
+                continue;
             }
             let is_shown = loop {
                 let Some(confirmed) = cursor.block.plain(cursor.position) else { return Ok(()) };

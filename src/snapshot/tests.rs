@@ -49,8 +49,9 @@ fn known(snapshot: &Snapshot) -> Known {
     Known { lineage: header.lineage, generation: header.generation, journal: None }
 }
 
+/// Of one length up to 9,999.
 fn key(number: u32) -> Vec<u8> {
-    format!("key {number}").into_bytes()
+    format!("key {number:04}").into_bytes()
 }
 
 fn intent(snapshot: &mut Snapshot, batch: u64, operation: Operation, numbers: Range<u32>, v: u128) {
@@ -151,6 +152,9 @@ fn ranges_of_hashes_together_are_everything() {
     intent(&mut snapshot, 3, Operation::Upsert, 0..10, 3);
     intent(&mut snapshot, 4, Operation::Delete, 10..20, 0);
     receipt(&mut snapshot, 4, 0..10, Verdict::Delivered);
+    snapshot.commit(|_| {}).unwrap();
+    // Keys of two lengths.
+    deliver(&mut snapshot, 5, 9_450..10_100, 4);
     snapshot.commit(|_| {}).unwrap();
     let (mut found, mut stored) = (Contents::new(), Contents::new());
     for bucket in 0..16u128 {

@@ -16,10 +16,10 @@ use crate::domain::entry::{Confirmed, Entry, Stretch};
 use crate::domain::key::{self, KeyHash};
 use crate::points::is_planted;
 
-/// Entries as they are met in a segment, with the hashes of their keys.
+/// Entries as they are met in a segment, in the order of the hashes of their keys.
 #[derive(Debug)]
 pub enum Stored<'a> {
-    /// Many at once; of their keys' hashes it is known that they rise.
+    /// Many at once, whose hashes nobody has looked at but at its ends.
     Stretch(Stretch<'a>),
     /// There is nothing else to say of the key.
     Confirmed(KeyHash, &'a [u8], Confirmed),
@@ -150,6 +150,15 @@ impl View {
             }
             merge.advance()?;
         }
+    }
+
+    /// Says that what [`View::visit_stored`] showed was not in the order of the hashes.
+    pub fn is_out_of_order(&self) -> Error {
+        let newest = self.segments.last().map(|segment| names::segment(segment.summary.number));
+        let place = Place::new(&self.header().sync, &newest.unwrap_or_default());
+        place.damaged(
+            "its keys, or those of a segment before it, are not in the order of their hashes",
+        )
     }
 
     /// A number that the entries of a range of key hashes do not exceed, by no more than a few blocks and what is

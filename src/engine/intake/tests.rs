@@ -103,7 +103,7 @@ fn table() -> Table {
     known.sort_by_key(|(key, _)| key::hash(key));
     let mut builder = Cut::default().builder(EPOCH, known.len());
     known.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
-    Cut::default().table(0, vec![builder.finish()])
+    Cut::default().table(0, vec![builder.finish().unwrap()])
 }
 
 /// Examines the chunks in the order given by `order`; the chunks in their own order.

@@ -108,7 +108,7 @@ fn table(entries: &[Entry]) -> Table {
     keyed.sort_by_key(|(key, _)| key::hash(key));
     let mut builder = Cut::default().builder(EPOCH, keyed.len());
     keyed.into_iter().for_each(|(key, entry)| builder.push(key::hash(&key), &key, entry));
-    Cut::default().table(0, vec![builder.finish()])
+    Cut::default().table(0, vec![builder.finish().unwrap()])
 }
 
 /// What becomes of the entries of a table.
