@@ -120,7 +120,13 @@ pub fn human(seen: &[Seen]) -> String {
         let columns = one.described.as_ref().map_or(&[][..], |described| &described.columns);
         if last != Some((&one.model, columns)) {
             let _ = writeln!(text, "\nmodel `{}`", one.model);
-            text.push_str(&table(&["column", "type", "here", "NULL"], columns.iter().map(row)));
+            // Files have no names of their own for types.
+            let has_types = columns.iter().any(|column| column.source_type.is_some());
+            let heads = match has_types {
+                true => &["column", "NULL", "type", "in the source"][..],
+                false => &["column", "NULL", "type"],
+            };
+            text.push_str(&table(heads, columns.iter().map(row)));
             last = Some((&one.model, columns));
         }
         if let Ok(described) = &one.described {
@@ -144,8 +150,8 @@ pub fn human(seen: &[Seen]) -> String {
 
 fn row(column: &ColumnSeen) -> Vec<String> {
     let null = if column.is_nullable { "may be" } else { "never" };
-    let source_type = column.source_type.clone().unwrap_or_else(|| "-".to_owned());
-    vec![column.name.clone(), source_type, column.data_type.clone(), null.to_owned()]
+    let source_type = column.source_type.clone().unwrap_or_default();
+    vec![column.name.clone(), null.to_owned(), column.data_type.clone(), source_type]
 }
 
 /// Lines whose cells stand below each other; nothing where there is none.
@@ -203,9 +209,9 @@ mod tests {
         let both = [seen("one", &fields[..1]), seen("two", &fields)];
         let expected = "
 model `m`
-    column       type  here   NULL
-    id           int8  Int64  may be
-    a long name  -     Int64  may be
+    column       NULL    type   in the source
+    id           may be  Int64  int8
+    a long name  may be  Int64
   as `one` sends it
     field  in JSON
     id     whole number

@@ -163,7 +163,7 @@ fn size(bytes: u64) -> String {
     match power {
         None => format!("{bytes} bytes"),
         Some(power) => {
-            let tenths = u128::from(bytes) * 10 >> (10 * power);
+            let tenths = (u128::from(bytes) * 10) >> (10 * power);
             format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power - 1])
         }
     }

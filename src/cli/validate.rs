@@ -43,8 +43,10 @@ pub async fn run(
         answer["models"] = seen.iter().map(Seen::to_json).collect::<Value>();
     }
     output.answer(&answer, || {
+        let is_well = seen.as_ref().is_none_or(|seen| describing::exit(seen) == Exit::Done);
+        let of = if is_well { "no problems" } else { "no problems in itself" };
         let mut text =
-            format!("`{}` has no problems; syncs: {}\n", config.path.display(), names.join(", "));
+            format!("`{}` has {of}; syncs: {}\n", config.path.display(), names.join(", "));
         for (sync, when) in &schedules {
             text.push_str(&match when {
                 When::At(next) => format!("  `{sync}` fires at {}\n", next.join(", ")),

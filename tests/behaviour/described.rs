@@ -148,7 +148,7 @@ fn a_source_that_says_nothing_is_given_up_and_a_stop_ends_the_question_d14() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     silent.set_nonblocking(true).expect("it can be");
     let at = format!("port: {}", silent.local_addr().expect("it is bound").port());
-    let app = APP.replace("port: 1", &at).replace(", tls: { verify: none }", "");
+    let app = APP.replace("port: 1", &at).replace("tls: { verify: none }", "connect_timeout: 60s");
     workspace.write("counterflow.yaml", &workspace.config().replace(LAKE, &app));
     let begun = Instant::now();
     let doctor = workspace.spawn(&["doctor", "lake"]);
