@@ -119,6 +119,9 @@ pub(super) fn project(
     Ok(Projected { plan, fields, key, primary_key })
 }
 
+/// A field by its name, as it would be read, or what is wrong with it.
+pub(super) type Sought = (String, Result<FieldInfo, Error>);
+
 /// The fields that are asked for, each as it would be read, or what is wrong with it alone.
 ///
 /// # Errors
@@ -128,7 +131,7 @@ pub(super) fn each(
     model: &Model,
     plan: &LogicalPlan,
     selection: &Selection,
-) -> Result<Vec<(String, Result<FieldInfo, Error>)>, Error> {
+) -> Result<Vec<Sought>, Error> {
     let place = format!("model `{}`", model.name);
     let columns = columns(plan, &place)?;
     let rows = rows(model, plan.clone(), &place)?;
