@@ -46,11 +46,18 @@ pub enum Command {
     /// Write a config file to begin with
     Init,
     /// Check the config file and name everything that is wrong with it
-    Validate,
-    /// Test connections: address, TLS, credentials; without a name also the room on the disk. Sends no row
+    Validate {
+        /// Open the models too: their columns, and how each field will look in JSON. Sends no row
+        #[arg(long)]
+        sources: bool,
+        /// The models to open; all unless said
+        #[arg(requires = "sources", value_name = "MODEL")]
+        models: Vec<String>,
+    },
+    /// Test connections and sources; without a name all, and the room on the disk. Sends no row
     Doctor {
-        /// All of them unless said
-        connection: Option<String>,
+        /// A connection or a source; `source/NAME` or `connection/NAME` where a name is both
+        name: Option<String>,
     },
     /// Show what a run would do; sends and changes nothing
     Plan { sync: String },

@@ -14,6 +14,7 @@ mod completions;
 mod confirm;
 mod decide;
 mod demo;
+mod describing;
 mod doctor;
 mod ending;
 mod exit;
@@ -132,8 +133,10 @@ async fn run(arguments: Arguments, output: &Output) -> u8 {
 
 async fn carry_out(place: &Place, output: &Output, command: Command) -> u8 {
     let ended = match command {
-        Command::Validate => validate::run(place, output),
-        Command::Doctor { connection } => doctor::run(place, output, connection.as_deref()).await,
+        Command::Validate { sources, models } => {
+            validate::run(place, output, sources.then_some(models)).await
+        }
+        Command::Doctor { name } => doctor::run(place, output, name.as_deref()).await,
         Command::Init => init::run(place, output),
         Command::Version => Ok(version::run(output)),
         Command::Schema => Ok(schema::run(output)),

@@ -3,7 +3,6 @@
 //! Not responsible for what one kind alone has (`postgres`, `mysql`), nor for whether they can be reached. Invariants: a password
 //! is only ever read into a secret; what is said twice is refused, not chosen from.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::raw_forms::{Named, StructureOrText, Whole};
 use super::validate::Check;
 use super::{reference, resolved, units};
 use crate::source::Secret;
-use crate::source::remote::{Remote, Tls, Trust, Verify};
+use crate::source::remote::{Remote, Tls, Trust, Verify, is_near};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -153,14 +152,6 @@ fn written(check: &Check, pointer: &str) -> Option<String> {
     });
     let parts: Vec<String> = parts.collect();
     (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-/// Whether the host is this machine.
-fn is_near(host: &str) -> bool {
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host.starts_with('/')
-        || host == "localhost"
-        || address.is_some_and(|address| address.is_loopback())
 }
 
 /// What the address says; and whether what it stands for is not there.

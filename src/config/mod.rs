@@ -88,6 +88,8 @@ pub struct Config {
     pub traces: Option<Collector>,
     /// By name. Locations of tables are absolute.
     pub sources: BTreeMap<String, source::definition::Definition>,
+    /// By name.
+    pub models: BTreeMap<String, domain::sync::Model>,
     /// Groups by name, with how many of their runs go at once where that has a limit.
     pub groups: BTreeMap<String, Option<usize>>,
     /// By name; without those whose secrets are not there and were not asked for.
@@ -149,8 +151,16 @@ impl Config {
         &'c self,
         sync: &'c SyncConfig,
     ) -> impl Iterator<Item = &'c source::definition::Definition> {
+        self.sources_of_model(&sync.sync.model)
+    }
+
+    /// The sources that the model reads, in its order.
+    pub fn sources_of_model<'c>(
+        &'c self,
+        model: &'c domain::sync::Model,
+    ) -> impl Iterator<Item = &'c source::definition::Definition> {
         let of = |name| self.sources.get(name).expect("validation checked the source's name");
-        sync.sync.model.sources().map(of)
+        model.sources().map(of)
     }
 
     pub fn connection_of(&self, sync: &SyncConfig) -> &Connection {

@@ -324,6 +324,7 @@ fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "s3", &said);
+    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
     let access = match (&raw.access_key_id, key) {
         _ if raw.anonymous == Some(true) => Some(S3Access::Anonymous),
         _ if raw.role.is_some() => Some(S3Access::Instance),
@@ -353,7 +354,7 @@ fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
         S3Access::Anonymous
     });
     let is_path_style = raw.path_style.unwrap_or(endpoint.is_some());
-    S3 { endpoint, region, is_path_style, access }
+    S3 { endpoint, region, is_path_style, access, is_of_environment }
 }
 
 fn s3_of_environment(check: &Check) -> Option<S3Access> {
@@ -383,6 +384,7 @@ fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "gs", &said);
+    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
     let access = match &raw.credentials {
         _ if raw.anonymous == Some(true) => GsAccess::Anonymous,
         _ if raw.role.is_some() => GsAccess::Instance,
@@ -401,7 +403,7 @@ fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
             }
         },
     };
-    Gs { endpoint, access }
+    Gs { endpoint, access, is_of_environment }
 }
 
 fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
@@ -423,6 +425,7 @@ fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "az", &said);
+    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
     let is_cut = check.document.has_problem_within(&child(reach.pointer, "az"));
     if is_client && !is_cut && client.iter().any(|part| part.is_none()) {
         let remedy = "name `tenant_id`, `client_id` and `client_secret`";
@@ -452,7 +455,7 @@ fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
         reach.lacks(check, "no credentials for `az://`", remedy);
         AzAccess::Anonymous
     });
-    Az { account, endpoint, access }
+    Az { account, endpoint, access, is_of_environment }
 }
 
 fn az_of_environment(check: &Check) -> Option<AzAccess> {

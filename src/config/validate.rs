@@ -149,6 +149,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         traces: telemetry::collector(check, raw),
         groups: groups(check, raw),
         sources,
+        models,
         connections,
         absent: BTreeMap::new(),
         absent_sources: BTreeMap::new(),

@@ -9,8 +9,10 @@
 mod formed;
 mod json_text;
 mod nested;
+mod words;
 
 pub use formed::Renderer;
+pub use words::words;
 
 use std::io::Write as _;
 

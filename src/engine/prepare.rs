@@ -31,9 +31,7 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{
-    self, Cost, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings,
-};
+use crate::source::{Cost, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -254,11 +252,11 @@ impl Error {
     /// Whether the config must be changed, rather than the data or the world.
     pub fn is_config_fault(&self) -> bool {
         use crate::destination::http;
-        matches!(
-            self,
-            Error::Source(source::Error::Definition(_) | source::Error::Mapping(_))
-                | Error::Destination(http::Error::Invalid(_))
-        )
+        match self {
+            Error::Source(error) => error.is_config_fault(),
+            Error::Destination(http::Error::Invalid(_)) => true,
+            _ => false,
+        }
     }
 }
 

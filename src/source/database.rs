@@ -29,6 +29,9 @@ use super::proof::Unproven;
 pub(super) trait Scan: fmt::Debug + Send + Sync {
     fn schema(&self) -> &SchemaRef;
 
+    /// What the server calls the types of the columns.
+    fn types(&self) -> &[String];
+
     /// Whether no more is asked for than a restriction lets through.
     fn is_restricted(&self) -> bool;
 

@@ -62,6 +62,28 @@ impl Table {
 }
 
 impl Definition {
+    /// What of it may be meant and is dangerous, in words with what to do.
+    pub fn warnings(&self) -> Vec<String> {
+        let remote = match &self.access {
+            Access::Files(_) => return Vec::new(),
+            Access::Postgres(database) => &database.remote,
+            Access::MySql(database) => &database.remote,
+        };
+        let open = remote.verifies_nothing().then(|| {
+            format!(
+                "source `{}` is read by TLS that verifies nothing, so that whoever stands between can read and change everything; \
+                 say `tls: {{verify: full}}`, with the server's authority as `ca` where it is one of its own",
+                self.name
+            )
+        });
+        open.into_iter().collect()
+    }
+
+    /// Whether only the source itself can judge the SQL of its models.
+    pub fn is_database(&self) -> bool {
+        self.access.dialect().is_some()
+    }
+
     /// The names of its tables, in the order of the config.
     pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
         let tables = match &self.access {
@@ -108,7 +130,7 @@ impl Files {
     }
 
     /// The kinds of stores that these tables are in, each once.
-    fn schemes(&self, tables: &[&str]) -> Vec<Scheme> {
+    pub(super) fn schemes(&self, tables: &[&str]) -> Vec<Scheme> {
         let tables = self.tables.iter().filter(|table| tables.contains(&table.name.as_str()));
         let objects = tables.filter_map(|table| table.objects.as_ref());
         let mut schemes: Vec<_> = objects.map(|location| location.scheme).collect();
@@ -275,6 +297,25 @@ mod tests {
             format: Format::Parquet,
             compression: None,
             rewritten: None,
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_verified_is_warned_of() {
+        use super::super::remote::{Remote, Tls, Trust, Verify, example};
+        let of = |tls| {
+            let database = mysql::definition::Definition {
+                remote: Remote { tls, ..example() },
+                is_zero_date_null: false,
+                is_tinyint1_boolean: false,
+            };
+            Definition { name: "shop".into(), access: Access::MySql(Box::new(database)) }.warnings()
+        };
+        let trust = |verify| Tls::On(Trust { verify, ..Trust::default() });
+        let warned = of(trust(Verify::Nothing)).concat();
+        assert!(warned.contains("`shop`") && warned.contains("`tls: {verify: full}`"), "{warned}");
+        for tls in [Tls::Off, trust(Verify::Full), trust(Verify::Authority)] {
+            assert_eq!(of(tls), [""; 0]);
         }
     }
 

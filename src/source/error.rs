@@ -45,6 +45,25 @@ impl From<Error> for DataFusionError {
 }
 
 impl Error {
+    /// Whether the config must be changed, rather than the data or the world.
+    pub fn is_config_fault(&self) -> bool {
+        matches!(self, Error::Definition(_) | Error::Mapping(_))
+    }
+
+    /// The same with other words.
+    pub(super) fn map(self, change: impl FnOnce(String) -> String) -> Error {
+        match self {
+            Error::Definition(text) => Error::Definition(change(text)),
+            Error::Mapping(text) => Error::Mapping(change(text)),
+            Error::Missing(text) => Error::Missing(change(text)),
+            Error::Parts(text) => Error::Parts(change(text)),
+            Error::Damaged(text) => Error::Damaged(change(text)),
+            Error::Misfit(text) => Error::Misfit(change(text)),
+            Error::Memory(text) => Error::Memory(change(text)),
+            Error::Query(text) => Error::Query(change(text)),
+        }
+    }
+
     /// What an error that a partition's stream yielded means. `model` is named where the error does not say more.
     pub fn of_stream(error: &DataFusionError, model: &str) -> Error {
         if let Some(own) = own(error) {

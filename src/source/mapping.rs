@@ -80,20 +80,12 @@ pub(super) fn project(
     cursor: Option<&Cursor>,
 ) -> Result<Projected, Error> {
     let place = format!("model `{}`", model.name);
-    let columns =
-        plan.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    if let Some(name) = repeated(&columns) {
-        return Err(Error::Definition(format!(
-            "{place} has two columns named `{name}`; give each its own name with `AS`"
-        )));
-    }
+    let columns = columns(&plan, &place)?;
     if let Some(name) = model.primary_key.iter().find(|name| !columns.contains(name)) {
         let place = format!("the primary key of {place}");
         return Err(Error::Definition(unknown("column", name, &place, &columns)));
     }
-    let rows = LogicalPlanBuilder::from(plan)
-        .alias(TableReference::bare(model.name.as_str()))
-        .map_err(|error| Error::Definition(planning(&error, &place)))?;
+    let rows = rows(model, plan, &place)?;
     let schema = rows.schema().clone();
     let rows = chosen(state, rows, &schema, selection)?;
     let mut outputs = outputs(state, &schema, &columns, selection)?;
@@ -114,13 +106,9 @@ pub(super) fn project(
     let mut fields = Vec::with_capacity(outputs.len());
     let mut expressions = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let (expression, data_type) = synced(&output, &schema, &place)?;
-        expressions.push(expression.alias(&output.name));
-        let Output { name, options, .. } = output;
-        if let Some(why) = options.misfit(&data_type) {
-            return Err(Error::Mapping(format!("field `{name}` of {place}: {why}")));
-        }
-        fields.push(FieldInfo { name, data_type, options });
+        let (expression, field) = checked(output, &schema, &place)?;
+        expressions.push(expression.alias(&field.name));
+        fields.push(field);
     }
     check_keys(model, &fields, &key, &primary_key)?;
     fields.truncate(mapped);
@@ -129,6 +117,52 @@ pub(super) fn project(
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| Error::Mapping(planning(&error, &format!("the mapping of {place}"))))?;
     Ok(Projected { plan, fields, key, primary_key })
+}
+
+/// A field by its name, as it would be read, or what is wrong with it.
+pub(super) type Sought = (String, Result<FieldInfo, Error>);
+
+/// The fields that are asked for, each as it would be read, or what is wrong with it alone.
+///
+/// # Errors
+/// The columns make no table.
+pub(super) fn each(
+    state: &SessionState,
+    model: &Model,
+    plan: &LogicalPlan,
+    selection: &Selection,
+) -> Result<Vec<Sought>, Error> {
+    let place = format!("model `{}`", model.name);
+    let columns = columns(plan, &place)?;
+    let rows = rows(model, plan.clone(), &place)?;
+    let schema = rows.schema();
+    let checked = |output| checked(output, schema, &place).map(|(_, field)| field);
+    if selection.fields.is_empty() {
+        let own = |name: &String| (name.clone(), checked(own(schema, name, selection)));
+        return Ok(columns.iter().map(own).collect());
+    }
+    let mapped =
+        |mapped: &Mapped| (mapped.field.clone(), output(state, schema, mapped).and_then(checked));
+    Ok(selection.fields.iter().map(mapped).collect())
+}
+
+/// The names of the plan's columns, which are unique.
+fn columns(plan: &LogicalPlan, place: &str) -> Result<Vec<String>, Error> {
+    let columns =
+        plan.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    match repeated(&columns) {
+        Some(name) => Err(Error::Definition(format!(
+            "{place} has two columns named `{name}`; give each its own name with `AS`"
+        ))),
+        None => Ok(columns),
+    }
+}
+
+/// The plan's rows under the name of the model.
+fn rows(model: &Model, plan: LogicalPlan, place: &str) -> Result<LogicalPlanBuilder, Error> {
+    LogicalPlanBuilder::from(plan)
+        .alias(TableReference::bare(model.name.as_str()))
+        .map_err(|error| Error::Definition(planning(&error, place)))
 }
 
 /// Whether the condition of a selection is SQL over one row, as far as that can be told without the model.
@@ -191,23 +225,26 @@ fn outputs(
         if let Some(name) = selection.ignored.iter().find(|name| !columns.contains(name)) {
             return Err(Error::Mapping(unknown("column", name, "`ignore`", columns)));
         }
-        let own = columns.iter().map(|name| {
-            let output = Output::column(schema, name, name.clone());
-            match selection.ignored.contains(name) {
-                true => Output { options: Options::IGNORED, ..output },
-                false => output,
-            }
-        });
-        return Ok(own.collect());
+        return Ok(columns.iter().map(|name| own(schema, name, selection)).collect());
     }
-    let parse = |mapped: &Mapped| {
-        let place = format!("the mapping of field `{}`", mapped.field);
-        let role = (place.as_str(), "a mapping");
-        let expression = expression(state, schema, &mapped.expression, role)?;
-        let options = mapped.options.clone();
-        Ok(Output { name: mapped.field.clone(), expression, options })
-    };
-    selection.fields.iter().map(parse).collect()
+    selection.fields.iter().map(|mapped| output(state, schema, mapped)).collect()
+}
+
+/// A column under its own name.
+fn own(schema: &DFSchema, name: &str, selection: &Selection) -> Output {
+    let output = Output::column(schema, name, name.to_owned());
+    match selection.ignored.iter().any(|ignored| ignored == name) {
+        true => Output { options: Options::IGNORED, ..output },
+        false => output,
+    }
+}
+
+fn output(state: &SessionState, schema: &DFSchema, mapped: &Mapped) -> Result<Output, Error> {
+    let place = format!("the mapping of field `{}`", mapped.field);
+    let role = (place.as_str(), "a mapping");
+    let expression = expression(state, schema, &mapped.expression, role)?;
+    let options = mapped.options.clone();
+    Ok(Output { name: mapped.field.clone(), expression, options })
 }
 
 /// Where an expression stands, and what it is, for errors.
@@ -355,6 +392,16 @@ fn keep_keys(
         *index = kept.range(..*index).count();
     }
     kept.range(..mapped).count()
+}
+
+/// As [`synced`], with its name and its options, which must fit the type.
+fn checked(output: Output, schema: &DFSchema, place: &str) -> Result<(Expr, FieldInfo), Error> {
+    let (expression, data_type) = synced(&output, schema, place)?;
+    let Output { name, options, .. } = output;
+    match options.misfit(&data_type) {
+        Some(why) => Err(Error::Mapping(format!("field `{name}` of {place}: {why}"))),
+        None => Ok((expression, FieldInfo { name, data_type, options })),
+    }
 }
 
 /// The expression unpacked, and its type, which must be one that can be synced.

@@ -14,7 +14,9 @@ mod cancel;
 mod csv;
 mod database;
 pub mod definition;
+mod describe;
 mod error;
+mod examine;
 mod facts;
 mod files;
 mod mapping;
@@ -47,7 +49,9 @@ pub use cancel::{Canceller, Cancels};
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub use csv::fuzzing as fuzzing_csv;
+pub use describe::{ColumnSeen, Described, FieldSeen};
 pub use error::Error;
+pub use examine::{Examined, FilesSeen, TableSeen, examine};
 pub use facts::{Completeness, Cost, Facts, Listed};
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 #[cfg(feature = "faults")]

@@ -71,7 +71,7 @@ pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
 }
 
 /// The answer to the SQL of a model whose one source is a database, which takes it as it stands; no more of it than a restriction
-/// lets through, where it can be asked so.
+/// lets through, where it can be asked so. And what the database calls the types of its columns.
 ///
 /// # Errors
 /// The database is not there, or refuses the SQL.
@@ -80,22 +80,27 @@ pub(super) async fn query(
     model: &Model,
     restriction: Option<&Restriction>,
     settings: &Settings,
-) -> Result<Opened, Error> {
+) -> Result<(Opened, Vec<String>), Error> {
+    for warning in source.warnings() {
+        tracing::warn!("{warning}");
+    }
     let place = format!("model `{}`", model.name);
     let scan: Arc<dyn Scan> = match &source.access {
         Access::Files(_) => unreachable!("the SQL over files is planned here"),
         Access::Postgres(definition) => {
-            Arc::new(postgres::plan(definition, model, restriction, &place, settings).await?)
+            let scan = postgres::plan(definition, model, restriction, &place, settings).await;
+            Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
         }
         Access::MySql(definition) => {
-            Arc::new(mysql::plan(definition, model, restriction, &place, settings).await?)
+            let scan = mysql::plan(definition, model, restriction, &place, settings).await;
+            Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
         }
     };
     let ended = Arc::new(Ended::new(place));
     let watched = Watched::Query(Arc::clone(&ended));
-    let is_restricted = scan.is_restricted();
+    let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok(Opened { provider, watched, weights: Weights::new(), is_restricted })
+    Ok((Opened { provider, watched, weights: Weights::new(), is_restricted }, types))
 }
 
 /// `number` tells the table from the others of the read.

@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::cancel::Cancels;
 use super::definition::Definition;
+use super::describe::{Described, described};
 use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
@@ -121,6 +122,8 @@ struct Begun {
     source: String,
     called_for_tables: Vec<String>,
     pins: Pins,
+    /// What the source calls the types of the columns, where it has names of its own for them.
+    types: Vec<String>,
     /// It gives no more than the selection's restriction lets through.
     is_restricted: bool,
     /// It is no database that was asked, so that restrictions are put on top.
@@ -153,12 +156,51 @@ impl Reader {
         pins: &Pins,
     ) -> Result<Reading, Error> {
         let context = session::new(&self.settings)?;
+        let begun = self.plan(model, selection, &context, pins).await?;
+        self.finish(model, selection, &context, begun).await
+    }
+
+    /// What [`Reader::open`] would come to, and what of it would be refused. Of databases no row is asked for.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], before the fields are looked at.
+    pub async fn describe(
+        &self,
+        model: &Model,
+        selection: &Selection,
+        pins: &Pins,
+    ) -> Result<Described, Error> {
+        let context = session::new(&self.settings)?;
+        let begun = self.plan(model, selection, &context, pins).await?;
+        let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        let refused = self.finish(model, selection, &context, begun).await.err();
+        Ok(Described { refused, ..described })
+    }
+
+    /// The model's own query, planned by whoever is asked it.
+    async fn plan(
+        &self,
+        model: &Model,
+        selection: &Selection,
+        context: &SessionContext,
+        pins: &Pins,
+    ) -> Result<Begun, Error> {
+        match self.database(model)? {
+            Some(source) => self.ask(source, model, selection, pins).await,
+            None => self.begin(model, context, pins.clone()).await,
+        }
+    }
+
+    /// What is asked for, on top of the model's query.
+    async fn finish(
+        &self,
+        model: &Model,
+        selection: &Selection,
+        context: &SessionContext,
+        begun: Begun,
+    ) -> Result<Reading, Error> {
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let begun = match self.database(model)? {
-            Some(source) => self.ask(source, model, selection, pins).await?,
-            None => self.begin(model, &context, pins.clone()).await?,
-        };
         let Begun { mut plan, watched, weights, source, called_for_tables, pins, .. } = begun;
         let (proof, state) = (Proof::of(watched), context.state());
         let mut is_restricted = begun.is_restricted;
@@ -221,7 +263,8 @@ impl Reader {
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
         let restriction = selection.restriction.as_ref();
-        let opened = opening::query(source, model, restriction, &self.settings).await?;
+        let asked = opening::query(source, model, restriction, &self.settings).await?;
+        let (opened, types) = asked;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());
         let plan = LogicalPlanBuilder::scan(name, provider, None)
@@ -236,6 +279,7 @@ impl Reader {
             source: source.described(&[]).to_string(),
             called_for_tables: Vec::new(),
             pins: pins.clone(),
+            types,
         })
     }
 
@@ -268,6 +312,7 @@ impl Reader {
             source: known.described(&read),
             called_for_tables: checked.called_for_tables,
             pins,
+            types: Vec::new(),
             is_restricted: false,
             is_planned_here: true,
         })

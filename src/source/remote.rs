@@ -3,12 +3,14 @@
 //! Only data; what one kind of database has beside it is that kind's. Invariants: a password is neither printed nor described;
 //! what references stand for is a hash.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::error::Error;
 use super::secret::Secret;
 use crate::domain::hexadecimal;
 
@@ -64,10 +66,23 @@ pub enum Verify {
     Nothing,
 }
 
+/// Whether the host is this machine.
+pub fn is_near(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host.starts_with('/')
+        || host == "localhost"
+        || address.is_some_and(|address| address.is_loopback())
+}
+
 impl Remote {
     /// Whether the server is reached over a socket of this machine.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
+    }
+
+    /// Whether the server may be anyone, though the connection is encrypted.
+    pub fn verifies_nothing(&self) -> bool {
+        matches!(&self.tls, Tls::On(trust) if trust.verify == Verify::Nothing)
     }
 
     /// The server and the database in messages; what references stand for is not among it.
@@ -78,6 +93,22 @@ impl Remote {
             None if database.is_empty() => format!("the server at `{host}:{port}`"),
             None => format!("database `{database}` at `{host}:{port}`"),
         }
+    }
+
+    /// The error without what references stand for, where they stand in what names the database: servers say it again. What is
+    /// ours comes before the first colon.
+    pub(super) fn unsaid(&self, error: Error) -> Error {
+        if self.written.is_none() {
+            return error;
+        }
+        let hidden = [self.host.trim_matches(['[', ']']), &self.database, &self.user];
+        error.map(|text| match text.split_once(": ") {
+            None => text,
+            Some((ours, said)) => {
+                let said = hidden.iter().fold(said.to_owned(), |said, word| without(&said, word));
+                format!("{ours}: {said}")
+            }
+        })
     }
 
     /// All that decides which rows a query gives, apart from the query: not how its answer travels, nor the password. `kind` is
@@ -104,6 +135,24 @@ impl Remote {
     }
 }
 
+/// The text with dots for the word, wherever it stands as a whole one.
+fn without(text: &str, word: &str) -> String {
+    let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    if word.is_empty() {
+        return text.to_owned();
+    }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(word) {
+        let (before, behind) = (&rest[..at], &rest[at + word.len()..]);
+        let is_whole = !out.chars().chain(before.chars()).next_back().is_some_and(is_of_word)
+            && !behind.starts_with(is_of_word);
+        out.push_str(before);
+        out.push_str(if is_whole { ".." } else { word });
+        rest = behind;
+    }
+    out + rest
+}
+
 #[cfg(test)]
 pub(super) fn example() -> Remote {
     Remote {
@@ -118,5 +167,28 @@ pub(super) fn example() -> Remote {
         idle_timeout: Duration::from_secs(300),
         settings: Vec::new(),
         written: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_references_stand_for_is_not_told_again_by_the_server() {
+        let error = Error::Missing(
+            "the database of `${URL}` refused the connection: \"reader\" may not read shop, \
+             'shop'.t or shops at db.internal (28P01); correct `user`"
+                .into(),
+        );
+        let open = example();
+        assert_eq!(open.unsaid(error.clone()), error);
+        let remote = Remote { written: Some("${URL}".into()), ..open };
+        let told = remote.unsaid(error).to_string();
+        let expected = "the database of `${URL}` refused the connection: \"..\" may not read .., \
+                        '..'.t or shops at .. (28P01); correct `user`";
+        assert_eq!(told, expected);
+        let ours = Error::Definition("model `shop` has no SQL; give it one SELECT".into());
+        assert_eq!(remote.unsaid(ours.clone()), ours);
     }
 }

@@ -27,6 +27,7 @@ mod deletes;
 mod delivered_key;
 mod delivery_log;
 mod demo;
+mod described;
 #[cfg(feature = "faults")]
 mod disk_room;
 mod doubt;

@@ -63,7 +63,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
     const MORE: [(char, u32); 9] = [
         ('B', 13),
         ('C', 10),
-        ('D', 12),
+        ('D', 14),
         ('E', 8),
         ('F', 7),
         ('G', 7),

@@ -1,5 +1,6 @@
 //! What is played against MariaDB beside what every kind of server plays.
 
+mod described;
 mod ends;
 mod entering;
 mod refusals;
@@ -9,7 +10,7 @@ use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<MySql>; 8] = [
+pub const SCENARIOS: [Scenario<MySql>; 10] = [
     ("every type of MySQL is what the server says it is", values::every_type),
     ("random values of MySQL are what the server casts them to", values::random),
     ("what has no place is named with its column and its row", values::misfits),
@@ -18,4 +19,6 @@ pub const SCENARIOS: [Scenario<MySql>; 8] = [
     ("a password of MySQL travels by TLS and is told nobody", entering::tls),
     ("who is not let in is told what to do", entering::refused),
     ("what is no query of MySQL that only reads is refused by name", refusals::refused),
+    ("what a model of MySQL would give is told before a row is read", described::model),
+    ("a doctor tells how a MySQL server stands to us", described::doctor),
 ];

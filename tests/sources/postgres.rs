@@ -1,6 +1,7 @@
 //! What is played against PostgreSQL beside what every kind of server plays.
 
 mod cursor;
+mod described;
 mod ends;
 mod entering;
 mod refusals;
@@ -10,7 +11,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 10] = [
+pub const SCENARIOS: [Scenario<Postgres>; 12] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),
@@ -21,4 +22,6 @@ pub const SCENARIOS: [Scenario<Postgres>; 10] = [
     ("an answer that ends behind CopyDone proves nothing", ends::behind_copy_done),
     ("an answer without its trailer proves nothing", ends::without_trailer),
     ("what is no query that only reads is refused by name", refusals::refused),
+    ("what a model of PostgreSQL would give is told before a row is read", described::model),
+    ("a doctor tells how a PostgreSQL server stands to us", described::doctor),
 ];

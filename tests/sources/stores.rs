@@ -1,5 +1,6 @@
 //! What is played against object stores, and against servers on the web.
 
+mod described;
 mod ends;
 mod reads;
 mod refusals;
@@ -14,7 +15,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 12] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 13] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -31,6 +32,7 @@ pub const SCENARIOS: [Scenario<Seaweed>; 12] = [
     ("a stop ends a request that hangs at once", ends::stopped),
     ("a silent store is given up by name", ends::silent),
     ("what is wrong with a store is named and no secret is told", refusals::refused),
+    ("a doctor tells how a store stands to us and what is in it", described::doctor),
     ("a file on the web is read as its server can tell of it", web::tagged),
     ("what a server on the web cannot do is named", web::refused),
 ];

@@ -93,6 +93,62 @@ pub fn form(column: &Described, is_tinyint1_boolean: bool) -> Result<Form, Strin
     Ok(form)
 }
 
+/// What MySQL calls such a column's type.
+pub fn name(column: &Described) -> String {
+    const ENUM: u16 = 1 << 8;
+    const SET: u16 = 1 << 11;
+    /// Bytes of a letter in the character set that answers come in.
+    const LETTER: u32 = 4;
+    let Described { kind, collation, length, flags, decimals, .. } = column;
+    let is_binary = *collation == BINARY;
+    let of_bytes = |text: &str, binary: &str| match is_binary {
+        true => format!("{binary}({length})"),
+        false => format!("{text}({})", length / LETTER),
+    };
+    let with_fraction = |name: &str| match decimals {
+        digits @ 1..=6 => format!("{name}({digits})"),
+        _ => name.to_owned(),
+    };
+    let name = match kind {
+        0 | 246 => match decimal(column, flags & UNSIGNED != 0) {
+            Ok(Form::Decimal { precision, scale }) => format!("decimal({precision},{scale})"),
+            _ => "decimal".to_owned(),
+        },
+        1 if *length == 1 => "tinyint(1)".to_owned(),
+        1 => "tinyint".to_owned(),
+        2 => "smallint".to_owned(),
+        3 => "int".to_owned(),
+        4 => "float".to_owned(),
+        5 => "double".to_owned(),
+        6 => "null".to_owned(),
+        7 | 17 => with_fraction("timestamp"),
+        8 => "bigint".to_owned(),
+        9 => "mediumint".to_owned(),
+        10 | 14 => "date".to_owned(),
+        11 | 19 => with_fraction("time"),
+        12 | 18 => with_fraction("datetime"),
+        13 => return "year".to_owned(),
+        16 => return format!("bit({length})"),
+        242 => "vector".to_owned(),
+        245 => "json".to_owned(),
+        247 => "enum".to_owned(),
+        248 => "set".to_owned(),
+        249..=252 if is_binary => "blob".to_owned(),
+        249..=252 => "text".to_owned(),
+        254 if flags & ENUM != 0 => "enum".to_owned(),
+        254 if flags & SET != 0 => "set".to_owned(),
+        254 => of_bytes("char", "binary"),
+        15 | 253 => of_bytes("varchar", "varbinary"),
+        255 => "geometry".to_owned(),
+        other => format!("type {other}"),
+    };
+    let is_number = matches!(kind, 0..=5 | 8 | 9 | 246);
+    match is_number && flags & UNSIGNED != 0 {
+        true => format!("{name} unsigned"),
+        false => name,
+    }
+}
+
 /// The length counts the point and the sign.
 fn decimal(column: &Described, is_unsigned: bool) -> Result<Form, String> {
     let scale = u32::from(column.decimals);
@@ -164,6 +220,22 @@ mod tests {
         assert_eq!(form(&column(1, 1, 0, 0), true), Ok(Form::Truth));
         assert_eq!(form(&column(1, 4, 0, 0), true), Ok(Form::Int1));
         assert_eq!(form(&column(1, 1, UNSIGNED, 0), true), Ok(Form::UInt1));
+    }
+
+    #[test]
+    fn types_go_by_the_names_that_they_have_at_the_server() {
+        let named = |kind, length, flags, decimals, collation| {
+            name(&Described { collation, ..column(kind, length, flags, decimals) })
+        };
+        assert_eq!(named(246, 14, 0, 2, BINARY), "decimal(12,2)");
+        assert_eq!(named(8, 20, UNSIGNED, 0, BINARY), "bigint unsigned");
+        assert_eq!(named(1, 1, 0, 0, BINARY), "tinyint(1)");
+        assert_eq!(named(253, 160, 0, 0, 45), "varchar(40)");
+        assert_eq!(named(253, 16, 0, 0, BINARY), "varbinary(16)");
+        assert_eq!(named(254, 4, 1 << 8, 0, 45), "enum");
+        assert_eq!(named(252, 1, 0, 0, 45), "text");
+        assert_eq!(named(12, 26, 0, 6, BINARY), "datetime(6)");
+        assert_eq!(named(13, 4, UNSIGNED, 0, BINARY), "year");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub fn planning(failure: &Failure, place: &str) -> Error {
         1040 | 1053 | 1158..=1161 | 1205 | 1213 | 1317 | 1412 | 1927 | 1969 | 3024 | 4031 => {
             reading(failure, place)
         }
-        _ => refused(""),
+        _ => refused("; correct the model's SQL, which is one SELECT"),
     }
 }
 

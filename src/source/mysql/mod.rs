@@ -9,6 +9,7 @@ mod connection;
 mod decode;
 pub mod definition;
 mod error;
+mod examine;
 mod fields;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
@@ -20,6 +21,7 @@ mod stream;
 mod temporal;
 
 use self::definition::Definition;
+pub(super) use self::examine::examine;
 use self::session::Session;
 pub(super) use self::stream::Scan;
 use super::error::Error;

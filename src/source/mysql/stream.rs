@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::column::{Form, form};
+use super::column::{Form, form, name};
 use super::connection::{Described, End, Next};
 use super::decode::{Answered, Decoder};
 use super::definition::Definition;
@@ -28,6 +28,7 @@ use crate::source::trimmed::{Dialect, locking, trimmed};
 pub struct Scan {
     planned: Mutex<Option<(Session, u32)>>,
     columns: Vec<(String, Form)>,
+    types: Vec<String>,
     schema: SchemaRef,
     is_restricted: bool,
     primary_key: Vec<String>,
@@ -46,6 +47,10 @@ impl fmt::Debug for Scan {
 impl database::Scan for Scan {
     fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    fn types(&self) -> &[String] {
+        &self.types
     }
 
     fn is_restricted(&self) -> bool {
@@ -129,6 +134,7 @@ impl Scan {
             schema,
             is_restricted,
             columns,
+            types: prepared.columns.iter().map(name).collect(),
             planned: Mutex::new(Some((session, statement))),
             primary_key: model.primary_key.clone(),
             is_zero_date_null: definition.is_zero_date_null,

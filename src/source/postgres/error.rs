@@ -7,9 +7,16 @@ use tokio_postgres::Error as Failure;
 
 use crate::source::error::Error;
 
-/// Of connecting to the database at `place`.
-pub fn connecting(error: &Failure, place: &str) -> Error {
+/// Of connecting to the database at `place`; `lacks`: why no password for it was found, as far as that is known.
+pub fn connecting(error: &Failure, place: &str, lacks: Option<&str>) -> Error {
     let Some(said) = error.as_db_error() else {
+        if chain(error).contains("password missing") {
+            let lacks = lacks.map_or_else(String::new, |why| format!(": {why}"));
+            return Error::Missing(format!(
+                "{place} asks for a password, and there is none{lacks}; say `password` at the source, or write a line for it in \
+                 the file that `PGPASSFILE` names"
+            ));
+        }
         return Error::Missing(format!(
             "{place} cannot be reached: {}; check the source's address and TLS, and that the server is up",
             chain(error)
@@ -40,7 +47,25 @@ pub fn planning(error: &Failure, place: &str) -> Error {
         _ if message.contains("multiple commands") => {
             Error::Definition(format!("{place} has several statements; give it one SELECT"))
         }
-        _ => Error::Definition(format!("{place} is refused by the server: {message} ({code})")),
+        _ => Error::Definition(format!(
+            "{place} is refused by the server: {message} ({code}); {}",
+            correction(code)
+        )),
+    }
+}
+
+/// What to do where a server refuses a query, or what is set before it.
+fn correction(code: &str) -> &'static str {
+    match code {
+        "42P01" | "3F000" => {
+            "correct the model's SQL, look at the right `database`, or set `search_path` under `settings`"
+        }
+        "42704" | "22023" => "correct the model's SQL, or `settings` and `role` at the source",
+        "42883" => {
+            "correct the model's SQL: functions of mappings are of here, those of models of the server"
+        }
+        _ if code.starts_with("0A") => "the server cannot do it: write the model's SQL otherwise",
+        _ => "correct the model's SQL, which is one SELECT",
     }
 }
 

@@ -3,6 +3,7 @@
 mod decode;
 pub mod definition;
 mod error;
+mod examine;
 mod frames;
 mod numeric;
 mod passfile;
@@ -11,6 +12,7 @@ mod stream;
 mod wire;
 
 use self::definition::Definition;
+pub(super) use self::examine::examine;
 use self::session::Session;
 pub(super) use self::stream::Scan;
 use super::error::Error;

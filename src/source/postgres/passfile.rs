@@ -1,19 +1,44 @@
 //! Passwords of the file that libpq reads: `PGPASSFILE`, else `.pgpass` in the home folder.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::source::remote::Remote;
 use crate::source::secret::Secret;
 
+/// What the file has for a database.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub password: Option<Secret>,
+    /// Why there is none, as far as that is known.
+    pub lacks: Option<String>,
+}
+
 /// The password for a database, where the file has one.
 ///
 /// # Errors
 /// Others than its owner may read the file; what to do.
-pub fn look_up(remote: &Remote) -> Result<Option<Secret>, String> {
-    let Some(path) = place() else { return Ok(None) };
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-    check_mode(&path)?;
-    Ok(find(&text, remote).map(|password| Secret::new(password.into())))
+pub fn look_up(remote: &Remote) -> Result<Found, String> {
+    let Some(path) = place() else { return Ok(Found::default()) };
+    read(&path, remote)
+}
+
+fn read(path: &Path, remote: &Remote) -> Result<Found, String> {
+    let lacks = |why: String| Ok(Found { password: None, lacks: Some(why) });
+    let shown = path.display();
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            check_mode(path)?;
+            match find(&text, remote) {
+                Some(password) => {
+                    Ok(Found { password: Some(Secret::new(password.into())), lacks: None })
+                }
+                None => lacks(format!("no line of `{shown}` is for it")),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::default()),
+        Err(error) => lacks(format!("`{shown}` cannot be read: {error}")),
+    }
 }
 
 fn place() -> Option<PathBuf> {
@@ -38,13 +63,17 @@ fn check_mode(path: &Path) -> Result<(), String> {
 }
 
 fn find(text: &str, remote: &Remote) -> Option<String> {
-    let host = if remote.is_socket() { "localhost" } else { &remote.host };
     let port = remote.port.to_string();
-    let asked = [host, &port, &remote.database, &remote.user];
+    let host = remote.host.trim_matches(['[', ']']);
+    let asked = [&port, &remote.database, &remote.user];
+    let is_host =
+        |known: &str| known == "*" || known == host || remote.is_socket() && known == "localhost";
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let fields = fields(line);
         let (password, known) = fields.split_last().filter(|(_, known)| known.len() == 4)?;
-        let fits = known.iter().zip(asked).all(|(known, asked)| known == "*" || known == asked);
+        let rest = known[1..].iter().zip(asked);
+        let fits = is_host(&known[0])
+            && rest.into_iter().all(|(known, asked)| known == "*" || known == asked);
         (fits && !password.is_empty()).then(|| password.clone())
     })
 }
@@ -80,5 +109,25 @@ mod tests {
         let text = "db.internal:*:*:*:no\nlocalhost:5432:*:*:yes\nbroken";
         assert_eq!(find(text, &socket).as_deref(), Some("yes"));
         assert_eq!(find("", &socket), None);
+        assert_eq!(find("/run:5432:*:*:its folder", &socket).as_deref(), Some("its folder"));
+        let near = Remote { host: "[::1]".into(), ..example() };
+        let text = "\\:\\:2:*:*:*:no\n\\:\\:1:5432:*:*:yes";
+        assert_eq!(find(text, &near).as_deref(), Some("yes"));
+        assert_eq!(find("localhost:*:*:*:no", &near), None);
+    }
+
+    #[test]
+    fn why_a_file_has_no_password_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |path: &Path| read(path, &example()).unwrap();
+        assert_eq!(read(&folder.path().join("none")), Found::default());
+        let lacks = read(folder.path()).lacks.unwrap();
+        assert!(lacks.contains("cannot be read"), "{lacks}");
+        let file = folder.path().join("passwords");
+        std::fs::write(&file, "elsewhere:*:*:*:canary\n").unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let lacks = read(&file).lacks.unwrap();
+        assert!(lacks.contains("no line of") && !lacks.contains("canary"), "{lacks}");
     }
 }

@@ -15,6 +15,7 @@ use tokio_postgres::{CancelToken, Client, Config, Error as Failure, NoTls, Simpl
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::definition::Definition;
+use super::passfile::Found;
 use super::{error, passfile};
 use crate::shutdown::blocking;
 use crate::source::cancel::{CancelOnDrop, Cancels};
@@ -119,8 +120,8 @@ impl Session {
         cancels: &Cancels,
         place: &str,
     ) -> Result<Session, Error> {
-        let config = config(definition, name).map_err(|why| unusable(place, &why))?;
-        let failed = |failure: Failure| error::connecting(&failure, place);
+        let (config, lacks) = config(definition, name).map_err(|why| unusable(place, &why))?;
+        let failed = |failure: Failure| error::connecting(&failure, place, lacks.as_deref());
         let (client, link, greeting, version) = match &definition.remote.tls {
             Tls::Off => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
@@ -248,7 +249,8 @@ fn unusable(place: &str, why: &str) -> Error {
     Error::Definition(format!("{place} cannot be asked: {why}"))
 }
 
-fn config(definition: &Definition, name: &str) -> Result<Config, String> {
+/// How it is asked; and why there is no password for it, as far as that is known.
+fn config(definition: &Definition, name: &str) -> Result<(Config, Option<String>), String> {
     const KEEPALIVE: Duration = Duration::from_secs(30);
     let mut config = Config::new();
     match definition.remote.is_socket() {
@@ -265,8 +267,8 @@ fn config(definition: &Definition, name: &str) -> Result<Config, String> {
         .keepalives_interval(KEEPALIVE / 3)
         .keepalives_retries(3)
         .tcp_user_timeout(2 * KEEPALIVE);
-    let password = match &definition.remote.password {
-        Some(password) => Some(password.clone()),
+    let Found { password, lacks } = match &definition.remote.password {
+        Some(password) => Found { password: Some(password.clone()), lacks: None },
         None => blocking(|| passfile::look_up(&definition.remote))?,
     };
     if let Some(password) = password {
@@ -283,7 +285,7 @@ fn config(definition: &Definition, name: &str) -> Result<Config, String> {
             }
         }
     }
-    Ok(config)
+    Ok((config, lacks))
 }
 
 /// The transaction, and the settings that hold in it: those of the source, then ours. None outlives it, so that poolers may

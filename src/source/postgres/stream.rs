@@ -29,6 +29,7 @@ pub struct Scan {
     sql: String,
     columns: Vec<Asked>,
     schema: SchemaRef,
+    types: Vec<String>,
     is_infinity_null: bool,
     /// Which rows are asked for; all where there is none.
     predicate: Option<String>,
@@ -45,6 +46,10 @@ impl fmt::Debug for Scan {
 impl database::Scan for Scan {
     fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    fn types(&self) -> &[String] {
+        &self.types
     }
 
     fn is_restricted(&self) -> bool {
@@ -125,6 +130,11 @@ impl Scan {
             session: Mutex::new(Some(session)),
             sql: sql.to_owned(),
             columns,
+            types: statement
+                .columns()
+                .iter()
+                .map(|column| wire::name(column.type_(), column.type_modifier()))
+                .collect(),
             schema: Arc::new(Schema::new(fields)),
             is_infinity_null,
             predicate: None,

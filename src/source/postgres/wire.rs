@@ -114,19 +114,48 @@ pub fn asked(kind: &Type, modifier: i32) -> Result<Asked, &'static str> {
     Ok(Asked { wire, cast: None, is_list: false })
 }
 
+/// What PostgreSQL calls such a column's type.
+pub fn name(kind: &Type, modifier: i32) -> String {
+    if let Kind::Array(item) = kind.kind() {
+        return format!("{}[]", name(item, modifier));
+    }
+    let bare = kind.name();
+    match *kind {
+        Type::NUMERIC if modifier >= HEADER => {
+            let (precision, scale) = unpacked(modifier);
+            format!("{bare}({precision},{scale})")
+        }
+        Type::VARCHAR | Type::BPCHAR if modifier >= HEADER => {
+            format!("{bare}({})", modifier - HEADER)
+        }
+        Type::BIT | Type::VARBIT if modifier > 0 => format!("{bare}({modifier})"),
+        Type::TIME | Type::TIMETZ | Type::TIMESTAMP | Type::TIMESTAMPTZ if modifier >= 0 => {
+            format!("{bare}({modifier})")
+        }
+        _ => bare.to_owned(),
+    }
+}
+
 fn as_text() -> Asked {
     Asked { wire: Wire::Text, cast: Some("text"), is_list: false }
 }
 
+/// What is counted in with the modifiers of types that have a length.
+const HEADER: i32 = 4;
+
+/// Precision and scale as a modifier of `numeric` says them.
+fn unpacked(modifier: i32) -> (i32, i32) {
+    let packed = modifier - HEADER;
+    ((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024)
+}
+
 /// Precision and scale of a `numeric`; none where it has more digits than any number here.
 fn digits(modifier: i32) -> Option<(u8, i8)> {
-    const HEADER: i32 = 4;
     if modifier < HEADER {
         return Some(WIDEST);
     }
-    let packed = modifier - HEADER;
-    let scale = ((packed & 0x7ff) ^ 1024) - 1024;
-    let precision = ((packed >> 16) & 0xffff).max(scale);
+    let (precision, scale) = unpacked(modifier);
+    let precision = precision.max(scale);
     let most = i32::from(WIDEST.0);
     if precision > most || precision - scale > most {
         return None;
@@ -199,6 +228,18 @@ mod tests {
         assert_eq!(numeric(76, -10), Ok(as_text()));
         let unsaid = asked(&Type::NUMERIC, -1).unwrap().wire.data_type();
         assert_eq!(unsaid, DataType::Decimal256(76, 38));
+    }
+
+    #[test]
+    fn types_go_by_the_names_that_they_have_at_the_server() {
+        assert_eq!(name(&Type::NUMERIC, ((12 << 16) | 2) + 4), "numeric(12,2)");
+        assert_eq!(name(&Type::NUMERIC, ((3 << 16) | (-2 & 0x7ff)) + 4), "numeric(3,-2)");
+        assert_eq!(name(&Type::NUMERIC, -1), "numeric");
+        assert_eq!(name(&Type::VARCHAR, 44), "varchar(40)");
+        assert_eq!(name(&Type::TIMESTAMPTZ, 3), "timestamptz(3)");
+        assert_eq!(name(&Type::INT4_ARRAY, -1), "int4[]");
+        assert_eq!(name(&Type::VARBIT, 5), "varbit(5)");
+        assert_eq!(name(&Type::JSONB, -1), "jsonb");
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn build(
 }
 
 fn s3(bucket: &str, s3: &S3, connector: Connector) -> AmazonS3Builder {
-    let S3 { endpoint, region, is_path_style, access } = s3;
+    let S3 { endpoint, region, is_path_style, access, .. } = s3;
     let is_plain = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http:"));
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
@@ -155,7 +155,7 @@ fn s3(bucket: &str, s3: &S3, connector: Connector) -> AmazonS3Builder {
 }
 
 fn gs(bucket: &str, gs: &Gs, connector: Connector) -> GoogleCloudStorageBuilder {
-    let Gs { endpoint, access } = gs;
+    let Gs { endpoint, access, .. } = gs;
     let is_plain = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http:"));
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket)
@@ -175,7 +175,7 @@ fn gs(bucket: &str, gs: &Gs, connector: Connector) -> GoogleCloudStorageBuilder 
 }
 
 fn az(container: &str, az: &Az, connector: Connector) -> MicrosoftAzureBuilder {
-    let Az { account, endpoint, access } = az;
+    let Az { account, endpoint, access, .. } = az;
     let is_plain = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http:"));
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(account)

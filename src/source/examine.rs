@@ -1,0 +1,222 @@
+//! A look at a source by itself: whether it is reached, by whose right, and what is there.
+//!
+//! Of databases nothing is read but what they say of themselves, of files and objects their lists alone. Not responsible for
+//! what models give (`describe`). Invariants: a look ends in time; no secret is told, only where it is from.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use datafusion::common::TableReference;
+use futures::StreamExt as _;
+use tokio::time::timeout;
+
+use super::definition::{Access, Definition, Files, Table};
+use super::error::Error;
+use super::facts::Facts;
+use super::remote::{Remote, Tls, Verify, is_near};
+use super::table::Named;
+use super::watched::Watched;
+use super::{mysql, opening, postgres};
+use crate::domain::id::Instant;
+use crate::domain::sync::{Model, Reads};
+use crate::points::wall_clock;
+
+/// Tables that are listed at once.
+const AT_ONCE: usize = 8;
+/// Seconds that clocks may differ by.
+const APART: f64 = 2.0;
+
+/// What a look at a source found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// Each by a word for programs.
+    pub facts: Vec<(&'static str, String)>,
+    pub tables: Vec<TableSeen>,
+    /// What would be better otherwise, and how.
+    pub advice: Vec<String>,
+}
+
+/// A table of files or objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSeen {
+    pub table: String,
+    pub location: String,
+    pub found: Result<FilesSeen, Error>,
+}
+
+/// What a table is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesSeen {
+    pub files: u64,
+    pub bytes: u64,
+    /// When the newest of them was changed.
+    pub newest: Option<Instant>,
+    /// Requests that it took to list them.
+    pub requests: u64,
+}
+
+/// Looks at the source; `models` are those that may read it. What a server or a store takes longer for than `patience` is given
+/// up. May block on the file system.
+///
+/// # Errors
+/// It is a database, and it is not reached or does not let us in.
+pub async fn examine(
+    source: &Definition,
+    models: &[Model],
+    patience: Duration,
+) -> Result<Examined, Error> {
+    let models: Vec<&Model> =
+        models.iter().filter(|model| model.reads == Reads::One(source.name.clone())).collect();
+    let mut examined = match &source.access {
+        Access::Files(files) => list(source, files, patience).await,
+        Access::Postgres(definition) => {
+            let mut definition = definition.as_ref().clone();
+            hasten(&mut definition.remote, patience);
+            let examined = postgres::examine(&definition, &models).await;
+            examined.map_err(|error| definition.remote.unsaid(error))?
+        }
+        Access::MySql(definition) => {
+            let mut definition = definition.as_ref().clone();
+            hasten(&mut definition.remote, patience);
+            let examined = mysql::examine(&definition).await;
+            examined.map_err(|error| definition.remote.unsaid(error))?
+        }
+    };
+    examined.advice.splice(0..0, source.warnings());
+    Ok(examined)
+}
+
+fn hasten(remote: &mut Remote, patience: Duration) {
+    remote.connect_timeout = remote.connect_timeout.min(patience);
+    remote.idle_timeout = remote.idle_timeout.min(patience);
+}
+
+async fn list(source: &Definition, files: &Files, patience: Duration) -> Examined {
+    let names = files.tables.iter().map(|table| table.name.as_str());
+    let facts = files.schemes(&names.collect::<Vec<_>>());
+    let facts = facts.into_iter().map(|scheme| (scheme.key(), files.store.told(scheme)));
+    let tables = futures::stream::iter(0..files.tables.len())
+        .map(|place| see(source, &files.tables[place], patience));
+    Examined {
+        facts: facts.collect(),
+        tables: tables.buffered(AT_ONCE).collect().await,
+        advice: Vec::new(),
+    }
+}
+
+async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSeen {
+    let location = match &table.objects {
+        Some(objects) => objects.to_string(),
+        None => table.path().display().to_string(),
+    };
+    let found = timeout(patience, listed(source, &table.name, patience)).await;
+    let found = found.unwrap_or_else(|_| {
+        Err(Error::Missing(format!(
+            "table `{}`: what `{location}` has was not found within {} s; name fewer files, or see why they are slow",
+            table.name,
+            patience.as_secs()
+        )))
+    });
+    TableSeen { table: table.name.clone(), location, found }
+}
+
+async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<FilesSeen, Error> {
+    let named = [Named { name: TableReference::bare(table), source }];
+    let watched = opening::watch(&named, patience).await?;
+    let watched: Vec<_> =
+        watched.into_iter().map(|files| Watched::Files(Box::new(files))).collect();
+    let Facts { files, cost, .. } = Watched::facts(&watched);
+    let newest = files.iter().map(|file| file.changed / 1_000_000).max();
+    Ok(FilesSeen {
+        files: files.len() as u64,
+        bytes: files.iter().map(|file| file.size).sum(),
+        newest: newest.and_then(|newest| i64::try_from(newest).ok()).map(Instant),
+        requests: cost.requests,
+    })
+}
+
+impl Examined {
+    pub(super) fn fact(&mut self, word: &'static str, said: impl Into<String>) {
+        self.facts.push((word, said.into()));
+    }
+
+    /// How the connection is protected; `version` is that of its TLS, as the server says it.
+    pub(super) fn tls(&mut self, remote: &Remote, version: Option<&str>) {
+        let verified = match &remote.tls {
+            Tls::Off if remote.is_socket() => return self.fact("tls", "over a Unix socket"),
+            Tls::Off => {
+                if !is_near(&remote.host) {
+                    self.advice.push(
+                        "passwords and rows travel for all to read; say `tls: {verify: full}`"
+                            .to_owned(),
+                    );
+                }
+                return self.fact("tls", "not encrypted");
+            }
+            Tls::On(trust) => match trust.verify {
+                Verify::Full => "certificate and host verified",
+                Verify::Authority => "certificate verified and its host not",
+                Verify::Nothing => "nothing verified",
+            },
+        };
+        let version = version.filter(|version| !version.is_empty()).unwrap_or("TLS");
+        self.fact("tls", format!("{version} with {verified}"));
+    }
+
+    /// How the server's clock stands to this machine's, of which these are the seconds since 1970 before and after it was read.
+    pub(super) fn clock(&mut self, server: f64, before: f64, after: f64) {
+        let apart = server - f64::midpoint(before, after);
+        let way = if apart > 0.0 { "ahead" } else { "behind" };
+        if apart.abs() <= APART + (after - before) / 2.0 {
+            return self.fact("clock", "its clock is right");
+        }
+        self.fact("clock", format!("its clock {:.0} s {way}", apart.abs()));
+        self.advice.push(format!(
+            "the server's clock is {:.0} s {way} of this machine's, which the bound of a cursor is held against; have both set by \
+             one time server",
+            apart.abs()
+        ));
+    }
+}
+
+/// Seconds since 1970 by this machine's clock.
+pub(super) fn seconds() -> f64 {
+    wall_clock().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::remote::{Trust, example};
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_more_than_the_question_took_are_told() {
+        let told = |server, before, after| {
+            let mut examined = Examined::default();
+            examined.clock(server, before, after);
+            (examined.facts[0].1.clone(), examined.advice.concat())
+        };
+        let right = ("its clock is right".to_owned(), String::new());
+        assert_eq!(told(1_001.0, 1_000.0, 1_000.1), right);
+        assert_eq!(told(1_004.0, 1_000.0, 1_006.0), right);
+        assert_eq!(told(1_010.0, 1_000.0, 1_000.0).0, "its clock 10 s ahead");
+        let (said, advice) = told(970.0, 1_000.0, 1_000.0);
+        assert_eq!(said, "its clock 30 s behind");
+        assert!(advice.contains("time server"), "{advice}");
+    }
+
+    #[test]
+    fn what_protects_a_connection_is_told_and_advised_where_nothing_does() {
+        let told = |host: &str, tls| {
+            let mut examined = Examined::default();
+            examined.tls(&Remote { host: host.into(), tls, ..example() }, Some("TLSv1.3"));
+            (examined.facts[0].1.clone(), examined.advice.len())
+        };
+        let trust = |verify| Tls::On(Trust { verify, ..Trust::default() });
+        assert_eq!(told("db", Tls::Off), ("not encrypted".to_owned(), 1));
+        assert_eq!(told("127.0.0.1", Tls::Off), ("not encrypted".to_owned(), 0));
+        assert_eq!(told("/run", Tls::Off), ("over a Unix socket".to_owned(), 0));
+        let full = "TLSv1.3 with certificate and host verified".to_owned();
+        assert_eq!(told("db", trust(Verify::Full)), (full, 0));
+        assert!(told("db", trust(Verify::Nothing)).0.contains("nothing verified"));
+    }
+}
