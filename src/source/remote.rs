@@ -3,6 +3,7 @@
 //! Only data; what one kind of database has beside it is that kind's. Invariants: a password is neither printed nor described;
 //! what references stand for is a hash.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,6 +103,14 @@ impl Remote {
         settings.sort();
         settings
     }
+}
+
+/// Whether the host is this machine.
+pub fn is_near(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host.starts_with('/')
+        || host == "localhost"
+        || address.is_some_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
