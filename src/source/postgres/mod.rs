@@ -4,6 +4,9 @@ mod decode;
 pub mod definition;
 mod error;
 mod frames;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod numeric;
 mod passfile;
 mod session;
