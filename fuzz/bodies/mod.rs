@@ -12,6 +12,7 @@ mod judge;
 mod mysql;
 mod ndjson;
 mod nested;
+mod postgres;
 mod snapshot;
 mod template;
 
@@ -23,13 +24,14 @@ pub use judge::fuzz_judge;
 pub use mysql::fuzz_mysql;
 pub use ndjson::fuzz_ndjson;
 pub use nested::fuzz_nested;
+pub use postgres::fuzz_postgres;
 pub use snapshot::fuzz_snapshot;
 pub use template::fuzz_template;
 
 /// A target's name, which is that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("config", fuzz_config),
     ("cron", fuzz_cron),
     ("csv", fuzz_csv),
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 10] = [
     ("mysql", fuzz_mysql),
     ("ndjson", fuzz_ndjson),
     ("nested", fuzz_nested),
+    ("postgres", fuzz_postgres),
     ("snapshot", fuzz_snapshot),
     ("template", fuzz_template),
 ];

@@ -35,7 +35,7 @@ pub fn fuzz_template(data: &[u8]) -> bool {
         true => Requests { upsert: other, delete: Some(tested.clone()) },
     };
     let connection = connection("http://127.0.0.1:9");
-    let scope = Fields { names: &fields, forms, key: &[0] };
+    let scope = Fields { names: &fields, forms, compares: &[], key: &[0] };
     if !validate(&connection, &requests, scope).is_empty() {
         // It may be compiled all the same; it may not panic.
         let _ = Http::compiled(&connection, &tested, scope, is_delete);

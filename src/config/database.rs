@@ -3,10 +3,11 @@
 //! Not responsible for what one kind alone has (`postgres`, `mysql`), nor for whether they can be reached. Invariants: a password
 //! is only ever read into a secret; what is said twice is refused, not chosen from.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -14,6 +15,7 @@ use super::connection::secret;
 use super::document::child;
 use super::raw_database::{RawChannelBinding, RawTls, RawVerify};
 use super::raw_forms::{Named, StructureOrText, Whole};
+use super::reference::{Environment, Fault};
 use super::validate::Check;
 use super::{reference, resolved, units};
 use crate::source::Secret;
@@ -165,7 +167,7 @@ fn address(check: &mut Check, pointer: &str, kind: &Kind, text: Option<&str>) ->
     }
     let expanded = match text.starts_with("file:") {
         true => secret(check, pointer, text, false),
-        false => match reference::expand(text, check.environment) {
+        false => match expanded(text, check.environment) {
             Ok(expanded) => Some(expanded.into()),
             Err(faults) => {
                 faults.into_iter().for_each(|fault| check.document.report_fault(pointer, fault));
@@ -181,6 +183,34 @@ fn address(check: &mut Check, pointer: &str, kind: &Kind, text: Option<&str>) ->
             (Address::default(), false)
         }
     }
+}
+
+/// The address with what its references stand for; where that is a user or a password, it is that, whatever letters it has.
+fn expanded(text: &str, environment: Environment<'_>) -> Result<String, Vec<Fault>> {
+    let encoded = |name: &str| {
+        let value = environment(name)?;
+        Some(utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string())
+    };
+    let (user, rest) = text.split_at(end_of_user(text));
+    Ok(reference::expand(user, &encoded)? + &reference::expand(rest, environment)?)
+}
+
+/// Where the part of an address ends that has its user and password; 0 where it has none, or is a reference as a whole.
+fn end_of_user(text: &str) -> usize {
+    let Some(begin) = text.find("://").filter(|begin| !text[..*begin].contains("${")) else {
+        return 0;
+    };
+    let (mut at, mut end) = (begin + 3, 0);
+    while let Some(letter) = text[at..].chars().next() {
+        match letter {
+            '/' | '?' | '#' => break,
+            '@' => end = at,
+            _ => {}
+        }
+        let reference = text[at..].starts_with("${").then(|| text[at..].find('}')).flatten();
+        at += reference.map_or(letter.len_utf8(), |end| end + 1);
+    }
+    end
 }
 
 type Wrong = (String, String);
@@ -224,9 +254,20 @@ fn options(check: &Check, kind: &Kind, url: &Url, address: &mut Address) -> Resu
     let known = &kind.options;
     let (mut mode, mut trust, mut files) = (None, Trust::default(), [None, None]);
     let path = |text: &str| resolved(check.folder, text);
-    for (name, value) in url.query_pairs() {
+    let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => wrong("the address has what is not UTF-8", "encode it as `%..` in UTF-8"),
+    };
+    let mut said = BTreeSet::new();
+    // A `+` is none of a form's blanks: it may be of a password.
+    for option in url.query().unwrap_or_default().split('&').filter(|it| !it.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let (name, value) = (decoded(name)?, decoded(value)?);
+        if !said.insert(name.clone()) || name == "password" && address.password.is_some() {
+            return wrong("the address says one thing twice", "keep one of the two");
+        }
         match &*name {
-            name if name == known.mode => mode = Some(value.into_owned()),
+            name if name == known.mode => mode = Some(value),
             name if name == known.authorities => trust.authorities = Some(path(&value)),
             name if name == known.certificate => files[0] = Some(path(&value)),
             name if name == known.key => files[1] = Some(path(&value)),
@@ -234,7 +275,7 @@ fn options(check: &Check, kind: &Kind, url: &Url, address: &mut Address) -> Resu
                 trust.needs_channel_binding = true;
             }
             "channel_binding" if known.has_channel_binding && value == "prefer" => {}
-            "password" => address.password = Some(value.into_owned().into()),
+            "password" => address.password = Some(value.into()),
             "connect_timeout" => match value.parse().ok().filter(|seconds| *seconds > 0) {
                 Some(seconds) => address.connect_timeout = Some(Duration::from_secs(seconds)),
                 None => {
@@ -279,6 +320,11 @@ fn verified(known: &Options, mode: &str, mut trust: Trust) -> Result<Tls, Wrong>
         || is(required) && known.verifies_what_it_can && trust.authorities.is_some()
     {
         Verify::Authority
+    } else if is(required) && trust.authorities.is_some() {
+        let remedy = format!("write `{option}={authority}` or `{full}`, or remove the authority");
+        let what =
+            format!("`{option}={required}` verifies nothing, and `{}` is named", known.authorities);
+        return wrong(what, remedy);
     } else if is(required) {
         Verify::Nothing
     } else if known.undecided.iter().any(|word| is(word)) {
@@ -318,6 +364,10 @@ fn tls(check: &mut Check, pointer: &str, known: &Options, raw: &StructureOrText<
     if matches!(raw.verify, Some(RawVerify::Ca)) && authorities.is_none() {
         let what = "`verify: ca` names no authority".to_owned();
         check.report_key(pointer, what, "add `ca` with its certificate, or write `verify: full`");
+    }
+    if matches!(raw.verify, Some(RawVerify::None)) && authorities.is_some() {
+        let remedy = "write `verify: full` or `verify: ca`, or remove `ca`";
+        check.report_key(pointer, "`verify: none` verifies nothing, and `ca` is named", remedy);
     }
     let verify = match raw.verify {
         None | Some(RawVerify::Full) => Verify::Full,

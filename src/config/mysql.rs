@@ -2,6 +2,7 @@
 
 use super::database::{Kind, Options, Parts, remote};
 use super::raw_database::{RawMySql, RawTinyInt1, RawZeroDates};
+use super::resolved;
 use super::validate::Check;
 use crate::source::mysql::definition::Definition;
 
@@ -60,8 +61,10 @@ pub fn mysql(check: &mut Check, pointer: &str, raw: &RawMySql) -> Definition {
         idle_timeout: raw.idle_timeout.as_deref(),
         settings: raw.settings.as_ref(),
     };
+    let key = raw.server_public_key.as_deref().map(|key| resolved(check.folder, key));
     Definition {
         remote: remote(check, pointer, &KIND, &parts),
+        server_key: key,
         is_zero_date_null: matches!(raw.zero_dates, Some(RawZeroDates::AsNull)),
         is_tinyint1_boolean: matches!(raw.tinyint1, Some(RawTinyInt1::Boolean)),
     }

@@ -67,6 +67,8 @@ pub struct RawMySql {
     pub settings: Option<Named<String>>,
     /// `error`, unless said: dates with a zero for year, month or day refuse the read; or `as_null`: they are NULL.
     pub zero_dates: Option<RawZeroDates>,
+    /// A file with the server's public key, in PEM: passwords are sealed for it where the server is not verified by `tls`.
+    pub server_public_key: Option<String>,
     /// What `TINYINT(1)` is: `integer`, unless said, or `boolean`.
     pub tinyint1: Option<RawTinyInt1>,
 }

@@ -14,6 +14,7 @@ use super::{Connection, SyncConfig, template};
 use crate::destination::definition::{Body, Request, Requests};
 use crate::destination::http::Fields;
 use crate::destination::http::check::{self, At};
+use crate::domain::compare::Compare;
 use crate::domain::form::Form;
 use crate::domain::sync::{Mapped, Model, Reads, Sync, delivered_key};
 use crate::source::definition::{Access, Definition, Files};
@@ -122,7 +123,9 @@ fn requests(
     });
     let forms: Vec<Form> =
         sync.sync.mapping.iter().map(|mapped| mapped.options.form.clone()).collect();
-    let fields = Fields { names: &fields, forms: &forms, key: &key };
+    let compares: Vec<Compare> =
+        sync.sync.mapping.iter().map(|mapped| mapped.options.compare).collect();
+    let fields = Fields { names: &fields, forms: &forms, compares: &compares, key: &key };
     for problem in check::validate(&connection.definition, &requests, fields) {
         let (holder, request) = match problem.at {
             At::Connection => (connection_pointer.to_owned(), None),

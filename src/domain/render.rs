@@ -43,6 +43,10 @@ pub enum Unencodable {
         "the JSON in it is nested deeper than 100 levels, more than most can read within a request"
     )]
     DeepJson,
+    #[error("a number in its JSON is greater than readers of JSON take")]
+    HugeNumber,
+    #[error("an object in its JSON has a member twice, and readers differ in which of them counts")]
+    RepeatedMember,
     #[error("the pattern of its `time` cannot say this time")]
     Pattern,
 }

@@ -77,12 +77,23 @@ pub fn after_force(choice: Choice) -> Choice {
     Choice { opens_epoch, ..choice }
 }
 
-/// The choice of a sample, whatever that of a run of all rows would be; and below which number it repeats nothing: content
-/// that is said otherwise by now is never repeated under an old number.
-pub fn of_sample(choice: Choice, header: &Header) -> (Choice, IntentNumber) {
-    let floor =
-        if choice.opens_epoch { IntentNumber(header.next_batch.0) } else { header.reuse_floor };
-    (Choice::SAMPLE, floor)
+/// How a sample differs from a run of all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfSample {
+    /// Whatever that of a run of all rows would be.
+    pub choice: Choice,
+    /// Below this number it repeats nothing: content that is said otherwise by now is never repeated under an old number.
+    pub reuse_floor: IntentNumber,
+    /// It says its records otherwise than the epoch does, and nothing of it counts as the epoch's own.
+    pub is_foreign: bool,
+}
+
+/// What a sample makes of the choice of a run of all rows.
+pub fn of_sample(choice: Choice, header: &Header) -> OfSample {
+    let is_foreign = choice.opens_epoch;
+    let reuse_floor =
+        if is_foreign { IntentNumber(header.next_batch.0) } else { header.reuse_floor };
+    OfSample { choice: Choice::SAMPLE, reuse_floor, is_foreign }
 }
 
 /// The version of the fingerprints of a run: the latest where it opens an epoch, else that which the snapshot has, as others

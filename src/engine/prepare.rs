@@ -10,7 +10,7 @@ pub use super::columns::Columns;
 use super::defining::{choose, define};
 use super::extent::{self, Asking, Extent, Noted};
 use super::memory::Shares;
-use super::opening;
+use super::opening::{self, OfSample};
 use super::order::Order;
 use super::reading::QueryRuntime;
 use super::run::now;
@@ -142,6 +142,8 @@ pub struct Prepared {
     pub is_kept: bool,
     /// Intents below this number are never repeated with their number.
     pub reuse_floor: IntentNumber,
+    /// A sample that says its records otherwise than the snapshot's epoch does.
+    pub is_foreign: bool,
     /// A hash of the credentials that the run began with. What the destination has taken since may be for others.
     pub credentials: Option<String>,
     /// By which the next run may be skipped.
@@ -213,9 +215,9 @@ pub async fn prepare(
     if is_forced {
         choice = opening::after_force(choice);
     }
-    let mut reuse_floor = header.reuse_floor;
+    let (mut reuse_floor, mut is_foreign) = (header.reuse_floor, false);
     if is_sample {
-        (choice, reuse_floor) = opening::of_sample(choice, header);
+        OfSample { choice, reuse_floor, is_foreign } = opening::of_sample(choice, header);
     }
     disk_need::of(order, view, choice.kind, &sent.columns, &reading.facts.files).check()?;
     sent.choose(choice, Some(header));
@@ -241,6 +243,7 @@ pub async fn prepare(
         query,
         is_kept: order.keeps_snapshot,
         reuse_floor,
+        is_foreign,
         credentials,
         begun,
         extent,
@@ -304,7 +307,8 @@ pub async fn compare(
     let columns = Columns::of(&reading);
     let (connection, credentials) = identity::identified(order).await?;
     let forms: Vec<Form> = reading.fields.iter().map(|field| field.options.form.clone()).collect();
-    let fields = Fields { names: &columns.fields, forms: &forms, key: &columns.key };
+    let (names, compares, key) = (&columns.fields, &columns.compares, &columns.key);
+    let fields = Fields { names, forms: &forms, compares, key };
     let http = Http::with(credentials, &connection, &order.requests, fields)?;
     let destination = Arc::new(Destination::Http(http));
     let definition = define(order, &reading, &destination);
@@ -466,7 +470,11 @@ pub async fn read(
 pub fn begin(prepared: &mut Prepared, run: RunId) -> Result<(), Error> {
     extent::forget_foreign(&mut prepared.snapshot, &prepared.begun)?;
     let baseline = baseline(prepared, run, None);
-    Ok(opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?)
+    opening::begin(&mut prepared.snapshot, prepared.choice, prepared.is_kept, baseline)?;
+    if prepared.is_foreign {
+        prepared.snapshot.settle_as_foreign();
+    }
+    Ok(())
 }
 
 /// What later reads are judged against, as this run finds it.

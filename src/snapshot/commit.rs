@@ -230,8 +230,10 @@ impl Snapshot {
     ) -> Result<Part<'a>, Error> {
         let mut probes = self.view.probes();
         let mut folded = Part::default();
+        let is_foreign = epoch < self.header().epoch;
         touches.visit(part, |hash, key, events| {
             let before = probes.find(hash, key)?;
+            let events = events.map(|event| event.spent(is_foreign));
             let after = fold::fold(before.clone(), events, epoch);
             folded.folded.count(before.as_ref(), after.as_ref());
             if before != after {

@@ -15,6 +15,16 @@ pub(super) enum Event {
     Change(Change),
 }
 
+impl Event {
+    /// The same; of a journal that says content otherwise than its snapshot's epoch does, a number is not used again.
+    pub(super) fn spent(mut self, is_foreign: bool) -> Event {
+        if let Event::Attempt { intent, .. } = &mut self {
+            intent.is_spent |= is_foreign;
+        }
+        self
+    }
+}
+
 /// The entry after `events`; `None` if nothing is left to remember. `epoch` is the one the journal was written in.
 pub(super) fn fold(
     prior: Option<Entry>,

@@ -15,7 +15,7 @@ use super::error::{Error, Place};
 use super::frame::{self, FileKind};
 use super::record::{IntentRecord, Record};
 use crate::domain::entry::Operation;
-use crate::domain::id::{BatchNumber, Lineage};
+use crate::domain::id::{BatchNumber, Epoch, Lineage};
 use crate::points;
 
 /// Bytes of the buffer beyond which it is handed to the file without being asked.
@@ -83,6 +83,12 @@ impl Journal {
     /// Nothing may be written before the first commit: there is no manifest to belong to.
     pub(super) fn refuse_until_committed(&self) {
         self.shared.state.store(TOO_EARLY, Ordering::Release);
+    }
+
+    /// Has it be written in another epoch than the snapshot's. It is empty yet.
+    pub(super) fn begin_in(&mut self, epoch: Epoch) {
+        assert_eq!(self.size(), 0, "an epoch is said before the first record");
+        self.start.epoch = epoch;
     }
 
     /// Puts a record in the buffer. A full buffer is handed to the file; if that fails, the next write says so.
@@ -283,7 +289,6 @@ mod tests {
     use super::super::memory_disk::MemoryDisk;
     use super::super::scan::Scan;
     use super::*;
-    use crate::domain::id::Epoch;
 
     const LINEAGE: Lineage = Lineage(5);
     const KEY: &[u8] = b"key";

@@ -206,6 +206,13 @@ impl Snapshot {
         &self.view
     }
 
+    /// What the journal takes until the next commit is said otherwise than the epoch says it: what is delivered of it counts as
+    /// confirmed before the epoch, and no number of it is used again. To be called before the first intent.
+    pub fn settle_as_foreign(&mut self) {
+        let Epoch(epoch) = self.header().epoch;
+        self.journal.begin_in(Epoch(epoch.saturating_sub(1)));
+    }
+
     /// Where intents and receipts go until the next commit. Before the very first commit it takes none.
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal

@@ -143,6 +143,32 @@ fn visit_each(
 }
 
 #[test]
+fn what_is_said_otherwise_than_the_epoch_says_it_is_confirmed_before_it_and_repeats_no_number() {
+    for is_committed in [true, false] {
+        let disk = MemoryDisk::new();
+        let mut snapshot = begun(&disk);
+        snapshot.settle_as_foreign();
+        deliver(&mut snapshot, 1, 0..1, 3);
+        intent(&mut snapshot, 2, Operation::Upsert, 1..2, 3);
+        if is_committed {
+            snapshot.commit(|_| {}).unwrap();
+        } else {
+            snapshot.journal().begin().unwrap();
+            drop(snapshot);
+        }
+        let mut snapshot = open(&disk, None).unwrap();
+        let read = contents(snapshot.view()).unwrap();
+        assert_eq!(read[&key(0)].confirmed, Some(Confirmed { fingerprint: 3, epoch: Epoch(0) }));
+        assert!(!read[&key(1)].doubt.unwrap().has_number_for(Operation::Upsert, 3));
+        // The next journal is of the epoch again.
+        deliver(&mut snapshot, 3, 0..1, 3);
+        snapshot.commit(|_| {}).unwrap();
+        let read = contents(snapshot.view()).unwrap();
+        assert_eq!(read[&key(0)].confirmed, Some(Confirmed { fingerprint: 3, epoch: EPOCH }));
+    }
+}
+
+#[test]
 fn ranges_of_hashes_together_are_everything() {
     let disk = MemoryDisk::new();
     let mut snapshot = begun(&disk);

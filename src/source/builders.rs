@@ -13,6 +13,8 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 
+use super::weights::row_width;
+
 /// Bytes of a batch, roughly; a row may be longer.
 const BATCH_BYTES: usize = 2 << 20;
 
@@ -113,6 +115,8 @@ impl Builder {
 /// The rows of the batch that is being filled.
 pub(super) struct Filling {
     pub schema: SchemaRef,
+    /// Bytes that a row takes whatever it holds.
+    width: usize,
     most_rows: usize,
     rows: usize,
     bytes: usize,
@@ -120,13 +124,15 @@ pub(super) struct Filling {
 
 impl Filling {
     pub fn new(schema: SchemaRef, most_rows: usize) -> Filling {
-        Filling { schema, most_rows, rows: 0, bytes: 0 }
+        let width = row_width(&schema);
+        Filling { schema, width, most_rows, rows: 0, bytes: 0 }
     }
 
     /// A row of so many bytes came.
     pub fn row(&mut self, bytes: usize) {
         self.rows += 1;
-        self.bytes += bytes;
+        // NULL came as nothing, and takes as much as a value.
+        self.bytes += bytes + self.width;
     }
 
     /// Whether the rows so far are a batch.
@@ -144,5 +150,25 @@ impl Filling {
         let batch = RecordBatch::try_new_with_options(schema, columns(), &options);
         (self.rows, self.bytes) = (0, 0);
         Some(batch.expect("the schema was made of the same columns"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn rows_of_nothing_but_null_make_a_batch_by_what_they_take() {
+        let field = |column| Field::new(format!("{column}"), DataType::Decimal256(76, 38), true);
+        let schema = Schema::new((0..1_600).map(field).collect::<Vec<_>>());
+        let mut filling = Filling::new(Arc::new(schema), 8_192);
+        let mut rows = 0;
+        while !filling.is_full() {
+            filling.row(0);
+            rows += 1;
+        }
+        assert!((30..50).contains(&rows), "{rows}");
     }
 }

@@ -306,6 +306,7 @@ mod tests {
         let of = |tls| {
             let database = mysql::definition::Definition {
                 remote: Remote { tls, ..example() },
+                server_key: None,
                 is_zero_date_null: false,
                 is_tinyint1_boolean: false,
             };
@@ -345,6 +346,16 @@ mod tests {
         let other = described(&|store| store.s3.endpoint = Some("http://h:1".into()), Scheme::S3);
         let expected = r#"["lake",[["t","s3://lake/a/*","parquet",null]],[["s3","http://h:1"]]]"#;
         assert_eq!(other, expected);
+        let web = |name: &str, value: &str| {
+            let headers = vec![(name.to_owned(), Secret::new(value.into()))];
+            described(&|store| store.headers = headers.clone(), Scheme::Http)
+        };
+        let one = web("X-Tenant", "canary");
+        assert!(!one.contains("canary") && one.contains(r#"[["http",""#), "{one}");
+        assert_eq!(web("x-tenant", "canary"), one);
+        assert!(web("x-tenant", "another") != one && web("x-other", "canary") != one);
+        let none = described(&|store| store.headers.clear(), Scheme::Http);
+        assert_eq!(none, r#"["lake",[["t","lake/a/*","parquet",null]]]"#);
         let az = described(&|store| store.az.account = "me".into(), Scheme::Az);
         let expected = r#"["lake",[["t","az://lake/a/*","parquet",null]],[["az","me"]]]"#;
         assert_eq!(az, expected);

@@ -185,7 +185,7 @@ fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> Weights {
 }
 
 /// Bytes that each value of the type takes in memory, whatever it is; of what has any length, where it lies.
-fn width(data_type: &DataType) -> usize {
+pub(super) fn width(data_type: &DataType) -> usize {
     match data_type {
         DataType::FixedSizeBinary(length) => usize::try_from(*length).unwrap_or(0),
         DataType::FixedSizeList(item, length) => {

@@ -70,7 +70,8 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
     for file in now.iter().filter(|file| file.is_untold()) {
         let (table, path) = (&file.table, &file.path);
         reasons.push(format!(
-            "file `{path}` of table `{table}` has no ETag, so that a change of it during the read need not show"
+            "file `{path}` of table `{table}` has no ETag, or was changed within 2 s before it was looked at, so that a \
+             change of it during the read need not show"
         ));
     }
     for file in now.iter().filter(|file| is_cut(last, file)) {

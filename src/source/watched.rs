@@ -45,6 +45,8 @@ pub(super) struct WatchedFiles {
     bucket: Option<(Bucket, Listing)>,
     /// The completion marker, where one is declared, and whether it was there.
     marker: Option<(String, bool)>,
+    /// An object of them was changed so shortly before that its tag says nothing.
+    is_fresh: bool,
     cost: Cost,
 }
 
@@ -53,6 +55,7 @@ struct Look {
     files: Vec<FileFact>,
     objects: Vec<object_store::ObjectMeta>,
     marker: Option<(String, bool)>,
+    is_fresh: bool,
 }
 
 impl Watched {
@@ -92,13 +95,13 @@ impl WatchedFiles {
             }
             None => None,
         };
-        let Look { files, objects, marker } = look(&table, bucket.as_ref()).await?;
+        let Look { files, objects, marker, is_fresh } = look(&table, bucket.as_ref()).await?;
         let mut cost = Cost::default();
         let objects = bucket.as_ref().map(|(bucket, _)| {
             cost = Cost { objects: objects.len() as u64, requests: bucket.requests() };
             Arc::new(Pinned::new(&table.name, bucket.clone(), objects))
         });
-        Ok(WatchedFiles { table, files, objects, bucket, marker, cost })
+        Ok(WatchedFiles { table, files, objects, bucket, marker, is_fresh, cost })
     }
 
     /// Finds out how texts end where that is not known yet: of compressed files all is read, of objects that are not compressed
@@ -129,8 +132,10 @@ impl WatchedFiles {
 
     /// Files can say whether they changed since another read, and so can objects with a tag.
     fn tell(&self, facts: &mut Facts) {
-        facts.files.extend(files::below(&self.files, &self.table.folder));
-        facts.can_prove_unchanged &= !self.files.iter().any(FileFact::is_untold);
+        let told = |file: FileFact| FileFact { etag: file.etag.filter(|_| !self.is_fresh), ..file };
+        let files: Vec<_> = files::below(&self.files, &self.table.folder).map(told).collect();
+        facts.can_prove_unchanged &= !files.iter().any(FileFact::is_untold);
+        facts.files.extend(files);
         facts.cost.objects += self.cost.objects;
         facts.cost.requests += self.cost.requests;
         if self.table.rewritten.is_some() {
@@ -186,7 +191,7 @@ async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look,
         return blocking(|| {
             let (marker, files) = (files::marker(table)?, files::list(table)?);
             let marker = marker.map(|path| (path.display().to_string(), path.exists()));
-            Ok(Look { files, objects: Vec::new(), marker })
+            Ok(Look { files, objects: Vec::new(), marker, is_fresh: false })
         });
     };
     let marker = table.rewritten.as_ref().and_then(|rewritten| rewritten.marker.as_deref());
@@ -196,13 +201,14 @@ async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look,
     };
     let found = bucket.list(&table.name, *limits).await?;
     let is_marker = |path: &str| marker.as_ref().is_some_and(|(marker, _)| marker == path);
+    let is_fresh = found.iter().any(|object| object.is_fresh);
     let found = found.into_iter().filter(|object| !is_marker(&object.fact.path));
     let (files, objects): (Vec<FileFact>, Vec<_>) =
         found.map(|object| (object.fact, object.meta)).unzip();
     if files.is_empty() {
         return Err(bucket.nothing_matches(&table.name));
     }
-    Ok(Look { files, objects, marker })
+    Ok(Look { files, objects, marker, is_fresh })
 }
 
 fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {

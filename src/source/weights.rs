@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+
+use super::parquet::width;
 
 /// Bytes of a batch, roughly: several are on their way in each stream.
 const BATCH_BYTES: usize = 4 << 20;
@@ -39,6 +42,11 @@ impl Weight {
         self.value = self.value.saturating_add(other.value);
         self.chunk = self.chunk.saturating_add(other.chunk);
     }
+}
+
+/// Bytes that a row of these columns takes in memory, whatever it holds.
+pub(super) fn row_width(schema: &Schema) -> usize {
+    schema.fields().iter().map(|field| width(field.data_type())).sum()
 }
 
 /// Has the read that `plan` describes hold no more than about `memory` bytes before they are decoded, in all streams together.

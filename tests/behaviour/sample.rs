@@ -126,6 +126,40 @@ fn a_sample_under_a_changed_mapping_opens_no_epoch_and_the_next_run_does() {
 }
 
 #[test]
+fn what_a_sample_said_under_options_or_a_body_that_are_taken_back_is_said_again() {
+    const PLAIN: &str =
+        "mapping: { id: id, counter: counter, checksum: checksum, email: { sql: email } }";
+    const AS_TEXT: &str = "mapping: { id: id, counter: { numbers: text }, checksum: checksum, email: { sql: email } }";
+    for is_killed in [false, true] {
+        let oracle = Oracle::start(&["id"]);
+        let setup = Setup { sync: PLAIN, repeat: "never", ..setup() };
+        let mut workspace = Workspace::new(&oracle, setup);
+        workspace.write_people(&people(1..=20));
+        workspace.sync(&[]).expect(0, "succeeded", &[]);
+        let counter = || oracle.record("[7]").expect("it is there")["counter"].clone();
+        let usual = counter();
+        workspace.change(|setup| setup.sync = AS_TEXT);
+        if is_killed {
+            // Applied, and its receipt is in the journal of a process that never commits.
+            oracle.on_request(oracle.request_count() + 2, Fault::Hold);
+            let process = workspace.spawn(&["sample", "people", "--limit", "20"]);
+            oracle.wait_for_requests(oracle.request_count() + 2, SOON);
+            process.kill();
+            oracle.release();
+        } else {
+            sample(&workspace, 0, &["--key", "7"]);
+        }
+        assert_eq!(counter(), json!(usual.to_string()), "said as it was mapped then");
+        workspace.change(|setup| setup.sync = PLAIN);
+        let sent = if is_killed { 20 } else { 1 };
+        let next = workspace.sync(&[]).expect_kind("incremental", "usual");
+        next.expect(0, "succeeded", &[("upserts", sent)]);
+        assert_eq!(counter(), usual, "said as it is mapped now: {}", oracle.print());
+        workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+    }
+}
+
+#[test]
 fn a_full_resync_that_is_owed_and_an_open_epoch_are_not_ended_by_a_sample() {
     let oracle = Oracle::start(&["id"]);
     let workspace = Workspace::new(&oracle, Setup { concurrency: 1, ..setup() });

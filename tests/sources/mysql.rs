@@ -1,5 +1,6 @@
 //! What is played against MariaDB beside what every kind of server plays.
 
+mod cursor;
 mod described;
 mod ends;
 mod entering;
@@ -10,11 +11,15 @@ use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<MySql>; 10] = [
+pub const SCENARIOS: [Scenario<MySql>; 14] = [
     ("every type of MySQL is what the server says it is", values::every_type),
     ("random values of MySQL are what the server casts them to", values::random),
     ("what has no place is named with its column and its row", values::misfits),
     ("what a table's columns are is looked at once more before its rows are", ends::table_changed),
+    ("a table that is renamed into place before it is read is read whole", ends::renamed),
+    ("an answer of another transaction or in other letters is none", ends::elsewhere),
+    ("a key of an enum that is in doubt is asked for as it is written", cursor::of_an_enum),
+    ("zero dates of a cursor are read as what has no value", cursor::zero_dates),
     ("an answer that the server itself makes shorter proves nothing", ends::made_shorter),
     ("a password of MySQL travels by TLS and is told nobody", entering::tls),
     ("who is not let in is told what to do", entering::refused),

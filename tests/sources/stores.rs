@@ -15,7 +15,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 13] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 18] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -26,14 +26,19 @@ pub const SCENARIOS: [Scenario<Seaweed>; 13] = [
         "an object that vanished holds its deletes and an empty listing deletes nothing",
         reads::vanished,
     ),
+    ("a completion marker alone is no table", reads::lone_marker),
+    ("a page of a listing that is not the last is gone on with", reads::cut_listing),
     ("an object that is replaced while it is read is never mixed", ends::replaced),
     ("an answer that breaks off is taken up again or is no answer", ends::cut),
+    ("a long read that breaks off again and again goes on where it ended", ends::long),
+    ("what is taken up is the rest of the answer, or is no answer", web::other_rest),
     ("an answer that is shorter than the object is no answer", ends::shortened),
     ("a stop ends a request that hangs at once", ends::stopped),
     ("a silent store is given up by name", ends::silent),
     ("what is wrong with a store is named and no secret is told", refusals::refused),
     ("a doctor tells how a store stands to us and what is in it", described::doctor),
     ("a file on the web is read as its server can tell of it", web::tagged),
+    ("a file on the web that was just changed, or is another's, proves nothing", web::at_rest),
     ("what a server on the web cannot do is named", web::refused),
 ];
 

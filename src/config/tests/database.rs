@@ -14,6 +14,9 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "URL" => Some("postgres://reader:canary%40x@db.internal:6543/shop?sslmode=require".into()),
         "PASSWORD" => Some("canary".into()),
+        "TWICE" => Some("postgres://u:canary@h/d?password=canary2".into()),
+        "ODD" => Some("a@b:c/d?e#f%41+g".into()),
+        "PLACE" => Some("db.internal:6543".into()),
         _ => super::environment(name),
     }
 }
@@ -42,6 +45,21 @@ fn an_address_and_parts_say_the_same() {
     let remote =
         Remote { password: of_parts.remote.password.clone(), written: None, ..of_url.remote };
     assert_eq!(Definition { remote, ..of_url }, of_parts);
+}
+
+#[test]
+fn a_password_is_what_its_reference_stands_for_whatever_letters_it_has() {
+    let odd = Some(Secret::new("a@b:c/d?e#f%41+g".into()));
+    let url = definition("{url: \"postgres://reader:${ODD}@${PLACE}/shop?connect_timeout=7\"}");
+    assert_eq!(url.remote.password, odd);
+    assert_eq!((url.remote.host.as_str(), url.remote.port), ("db.internal", 6543));
+    assert_eq!(url.remote.connect_timeout, Duration::from_secs(7));
+    let url = definition("{url: \"postgres://${ODD}@h/d\", password: \"${ODD}\"}");
+    assert_eq!((url.remote.user.as_str(), url.remote.password), ("a@b:c/d?e#f%41+g", odd));
+    // What is of no user is the address's own text, and a `+` in it is a `+`.
+    let url = definition("{url: \"postgres://u@h/d?sslmode=verify-ca&sslrootcert=/a+b%20c.pem\"}");
+    let Tls::On(trust) = &url.remote.tls else { panic!("it is encrypted") };
+    assert_eq!(trust.authorities.as_deref(), Some(std::path::Path::new("/a+b c.pem")));
 }
 
 #[test]
@@ -86,6 +104,13 @@ fn what_is_wrong_is_named_with_what_to_do_and_without_the_password() {
         ),
         ("{url: \"mysql://u@h/d\"}", "sources.lake.postgres.url", "not the address", "postgres://"),
         ("{url: \"postgres://u@h,i/d\"}", "sources.lake.postgres.url", "several hosts", "name one"),
+        ("{url: \"${TWICE}\"}", "sources.lake.postgres.url", "one thing twice", "keep one"),
+        (
+            "{url: \"postgres://u@h/d?sslmode=disable&sslmode=require\"}",
+            "sources.lake.postgres.url",
+            "one thing twice",
+            "keep one",
+        ),
         (
             "{url: \"postgres://u@h/d?sslmode=prefer\"}",
             "sources.lake.postgres.url",
@@ -238,12 +263,10 @@ fn a_mysql_source_is_said_by_its_address_or_its_parts_and_is_safe_where_nothing_
     assert_eq!((far.port, far.database.as_str(), far.password), (3306, "", None));
     let said = mysql("{host: /run/s, user: r, zero_dates: as_null, tinyint1: boolean}");
     assert!(said.is_zero_date_null && said.is_tinyint1_boolean && said.remote.tls == Tls::Off);
-    // What is named is believed only where it is asked for: not by the word that verifies nothing.
-    for (mode, verify) in [
-        ("VERIFY_IDENTITY", Verify::Full),
-        ("verify_ca", Verify::Authority),
-        ("REQUIRED", Verify::Nothing),
-    ] {
+    assert!(said.server_key.is_none());
+    let said = mysql("{host: /run/s, user: r, server_public_key: key.pem}");
+    assert!(said.server_key.is_some_and(|key| key.is_absolute() && key.ends_with("key.pem")));
+    for (mode, verify) in [("VERIFY_IDENTITY", Verify::Full), ("verify_ca", Verify::Authority)] {
         let said = mysql(&format!("{{url: \"mariadb://r@h/d?ssl-mode={mode}&ssl-ca=ca.pem\"}}"));
         assert!(matches!(&said.remote.tls, Tls::On(trust) if trust.verify == verify), "{mode}");
     }
@@ -263,6 +286,18 @@ fn what_is_wrong_with_a_mysql_source_is_named_with_what_to_do() {
             "VERIFY_IDENTITY",
         ),
         ("{url: \"mysql://u@h/d?ssl-mode=VERIFY_CA\"}", ".url", "names no authority", "`ssl-ca`"),
+        (
+            "{url: \"mysql://u@h/d?ssl-mode=REQUIRED&ssl-ca=ca.pem\"}",
+            ".url",
+            "verifies nothing, and `ssl-ca` is named",
+            "`ssl-mode=VERIFY_CA`",
+        ),
+        (
+            "{host: h, user: u, tls: {verify: none, ca: ca.pem}}",
+            ".tls",
+            "verifies nothing, and `ca` is named",
+            "`verify: ca`",
+        ),
         ("{url: \"mysql://u@h/d?ssl-mode=canary\"}", ".url", "is not known", "`VERIFY_CA`"),
         ("{url: \"mysql://u@h/d?sslmode=disable\"}", ".url", "option `sslmode`", "remove it"),
         (

@@ -8,6 +8,7 @@ use super::template::{self, Scope, Segment};
 use crate::destination::definition::{
     Auth, Body, Connection, Decode, OutcomeRule, Repeat, Request, Requests, StatusMatch, Then,
 };
+use crate::domain::compare::Compare;
 
 /// A thing in the definition that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl std::fmt::Display for Problem {
 
 /// Every problem of the definition; none means that it can be built.
 pub fn validate(connection: &Connection, requests: &Requests, fields: Fields<'_>) -> Vec<Problem> {
-    let Fields { names: fields, forms, key } = fields;
+    let Fields { names: fields, forms, compares, key } = fields;
     let mut problems = Problems { at: At::Connection, found: Vec::new() };
     problems.connection(connection);
     if key.is_empty() || key.iter().any(|index| *index >= fields.len()) {
@@ -50,6 +51,7 @@ pub fn validate(connection: &Connection, requests: &Requests, fields: Fields<'_>
     let mut scope = Scope { fields, forms, key, is_delete: false };
     problems.at = At::Upsert;
     problems.request(&requests.upsert, scope, connection);
+    problems.path_moves(&requests.upsert, scope, compares);
     if let Some(delete) = &requests.delete {
         problems.at = At::Delete;
         scope.is_delete = true;
@@ -177,6 +179,17 @@ impl Problems {
         }
     }
 
+    /// A change of what the path names has to send the record to where it is now.
+    fn path_moves(&mut self, upsert: &Request, scope: Scope<'_>, compares: &[Compare]) {
+        let Ok(path) = template::path(&upsert.path, scope) else { return };
+        for index in path.iter().filter_map(Segment::field) {
+            if compares.get(index).is_some_and(|compare| *compare != Compare::Exact) {
+                let name = &scope.fields[index];
+                self.add("/path", format!("`{name}` is in the path, and not every change of it counts, so that a record that moves would not be sent; compare it exactly, or take it out of the path"));
+            }
+        }
+    }
+
     fn idempotency(&mut self, request: &Request, connection: &Connection) {
         let idempotency = &request.idempotency;
         if idempotency.repeat == Repeat::Key && idempotency.header.is_none() {
@@ -264,7 +277,7 @@ mod tests {
         let mut connection = connection("https://crm.example.com/v1", Auth::None);
         let mut requests = requests();
         change(&mut connection, &mut requests);
-        let fields = Fields { names: &fields(), forms: &[], key: &[0] };
+        let fields = Fields { names: &fields(), forms: &[], compares: &[], key: &[0] };
         let problems = validate(&connection, &requests, fields);
         problems.iter().map(Problem::to_string).collect()
     }
@@ -383,9 +396,27 @@ mod tests {
     #[test]
     fn a_delete_that_leaves_out_a_part_of_the_key_is_refused() {
         let connection = connection("https://crm.example.com", Auth::None);
-        let fields = Fields { names: &fields(), forms: &[], key: &[0, 1] };
+        let fields = Fields { names: &fields(), forms: &[], compares: &[], key: &[0, 1] };
         let problems = validate(&connection, &requests(), fields);
         assert_eq!(problems.len(), 1);
         assert!(problems[0].message.contains("`email` is part of the key and not sent"));
+    }
+
+    #[test]
+    fn a_field_of_the_path_of_which_not_every_change_counts_is_refused() {
+        let connection = connection("https://crm.example.com", Auth::None);
+        let mut requests = requests();
+        requests.upsert.path = "/contacts/{{record.email}}".to_owned();
+        requests.upsert.batch.records = 1;
+        let found = |compares: &[Compare]| {
+            let fields = Fields { names: &fields(), forms: &[], compares, key: &[0] };
+            validate(&connection, &requests, fields)
+        };
+        assert_eq!(found(&[Compare::Exact; 2]), []);
+        assert_eq!(found(&[Compare::Ignore, Compare::Exact]), []);
+        let refused = found(&[Compare::Exact, Compare::Ignore]);
+        let [problem] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!((problem.at, problem.pointer.as_str()), (At::Upsert, "/path"));
+        assert!(problem.message.contains("`email` is in the path"), "{problem}");
     }
 }

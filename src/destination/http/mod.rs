@@ -26,6 +26,7 @@ pub use self::credentials::Credentials;
 use self::encoder::Encoder;
 use self::template::{Scope, Template};
 use crate::destination::definition::{Body, Connection, Method, OutcomeRule, Request, Requests};
+use crate::domain::compare::Compare;
 use crate::domain::entry::Operation;
 use crate::domain::form::Form;
 use crate::domain::hexadecimal;
@@ -61,6 +62,8 @@ pub struct Fields<'f> {
     pub names: &'f [String],
     /// By field; those that are not there are the usual one.
     pub forms: &'f [Form],
+    /// What of each field counts as a change; of those that are not there, everything.
+    pub compares: &'f [Compare],
     /// The places of the key's fields.
     pub key: &'f [usize],
 }
@@ -98,7 +101,7 @@ impl Http {
         fields: &[String],
         key: &[usize],
     ) -> Result<Http, Error> {
-        let fields = Fields { names: fields, forms: &[], key };
+        let fields = Fields { names: fields, forms: &[], compares: &[], key };
         Http::with(Credentials::new(connection), connection, requests, fields)
     }
 
@@ -113,7 +116,7 @@ impl Http {
         fields: Fields<'_>,
     ) -> Result<Http, Error> {
         let problems = check::validate(connection, requests, fields);
-        let Fields { names: fields, forms, key } = fields;
+        let Fields { names: fields, forms, key, .. } = fields;
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
@@ -170,7 +173,7 @@ impl Http {
         fields: Fields<'_>,
         is_delete: bool,
     ) -> Result<Encoder, Problem> {
-        let Fields { names: fields, forms, key } = fields;
+        let Fields { names: fields, forms, key, .. } = fields;
         Prepared::new(connection, request, Scope { fields, forms, key, is_delete })
             .map(|prepared| prepared.encoder)
     }

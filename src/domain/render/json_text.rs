@@ -4,7 +4,11 @@
 //! value where rows' values must not be shown (`destination::http::scrub`). Guards: what is appended is one JSON value;
 //! what looks at it in depth ends before its stack does.
 
-use serde::de::IgnoredAny;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Unencodable;
 
@@ -18,6 +22,9 @@ pub(super) fn append(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     let _: IgnoredAny = serde_json::from_str(text).map_err(|_| Unencodable::NotJson)?;
     if has_half_a_character(text) {
         return Err(Unencodable::NotJson);
+    }
+    if has_huge_number(text) {
+        return Err(Unencodable::HugeNumber);
     }
     let start = out.len();
     let (mut levels, mut is_string, mut is_escaped) = (0_usize, false, false);
@@ -42,7 +49,92 @@ pub(super) fn append(text: &str, out: &mut Vec<u8>) -> Result<(), Unencodable> {
             out.push(b' ');
         }
     }
-    Ok(())
+    // It is not deep by now, and JSON, so that nothing else can be wrong with it.
+    serde_json::from_str::<Distinct>(text).map(drop).map_err(|_| {
+        out.truncate(start);
+        Unencodable::RepeatedMember
+    })
+}
+
+/// Whether a number is beyond the range of doubles, which many readers make of it.
+fn has_huge_number(text: &str) -> bool {
+    let is_of_number = |letter: char| letter.is_ascii_digit() || "+-.eE".contains(letter);
+    // Every second part is a string, once escapes are stepped over.
+    let (mut rest, mut is_string) = (text, false);
+    while !rest.is_empty() {
+        let end = match is_string {
+            true => rest.find(['"', '\\']),
+            false => rest.find('"'),
+        };
+        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let mut numbers = part.split(|letter| !is_of_number(letter));
+        let is_huge = |number: &str| number.parse::<f64>().is_ok_and(|it| !it.is_finite());
+        if !is_string && numbers.any(is_huge) {
+            return true;
+        }
+        let is_escape = after.starts_with('\\');
+        is_string ^= !is_escape;
+        let mut letters = after.chars();
+        letters.by_ref().take(if is_escape { 2 } else { 1 }).for_each(drop);
+        rest = letters.as_str();
+    }
+    false
+}
+
+/// JSON whose objects have each member once.
+struct Distinct;
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Distinct, D::Error> {
+        deserializer.deserialize_any(Distinct)
+    }
+}
+
+impl<'de> Visitor<'de> for Distinct {
+    type Value = Distinct;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Distinct, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Distinct, A::Error> {
+        while items.next_element::<Distinct>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Distinct, A::Error> {
+        let mut names = HashSet::<String>::new();
+        while let Some((name, Distinct)) = members.next_entry()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("a member comes twice"));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Whether an escape in JSON names one half of a pair without the other, which strict readers refuse.
@@ -90,8 +182,13 @@ mod tests {
         for (text, said) in [
             (" {\"a\" : [ 1 , 2 ] ,\n\t\"b\": null}\r\n", r#"{"a": [1,2],"b": null}"#),
             (
-                "12345678901234567890.12345678901234567890e+400",
-                "12345678901234567890.12345678901234567890e+400",
+                "12345678901234567890.12345678901234567890e+200",
+                "12345678901234567890.12345678901234567890e+200",
+            ),
+            (r#"{"1e999": "1e999", "a": "\\\"1e999"}"#, r#"{"1e999": "1e999","a": "\\\"1e999"}"#),
+            (
+                r#"[{"a": 1}, {"a": 1}, {"b": {"a": 1e-999}}]"#,
+                r#"[{"a": 1},{"a": 1},{"b": {"a": 1e-999}}]"#,
             ),
             ("1.00", "1.00"),
             ("-0", "-0"),
@@ -136,6 +233,16 @@ mod tests {
         assert!(appended(&nested(DEEPEST)).is_ok());
         assert_eq!(appended(&nested(DEEPEST + 1)), Err(Unencodable::DeepJson));
         assert_eq!(appended(&nested(1_000_000)), Err(Unencodable::DeepJson));
+    }
+
+    #[test]
+    fn what_readers_take_in_several_ways_or_not_at_all_is_refused() {
+        for text in ["1e400", "[0,-1.5E+309]", r#"{"a": "\\", "b": 1e999}"#] {
+            assert_eq!(appended(text), Err(Unencodable::HugeNumber), "{text}");
+        }
+        for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "\u0061": 2}}]"#] {
+            assert_eq!(appended(text), Err(Unencodable::RepeatedMember), "{text}");
+        }
     }
 
     fn json() -> impl Strategy<Value = Value> {

@@ -1,5 +1,7 @@
 //! What the config says of a MySQL or MariaDB source, validated. Only data.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::source::remote::Remote;
@@ -9,6 +11,8 @@ use crate::source::remote::Remote;
 pub struct Definition {
     /// A host that begins with `/` is a Unix socket.
     pub remote: Remote,
+    /// A file with the server's public key. Passwords are sealed for it where the server is not verified otherwise.
+    pub server_key: Option<PathBuf>,
     /// Dates with a zero for year, month or day are NULL, where others refuse the read.
     pub is_zero_date_null: bool,
     /// `TINYINT(1)` is a boolean.
@@ -31,8 +35,12 @@ mod tests {
     use crate::source::remote::{Tls, example};
 
     fn described(change: impl FnOnce(&mut Definition)) -> String {
-        let mut definition =
-            Definition { remote: example(), is_zero_date_null: false, is_tinyint1_boolean: false };
+        let mut definition = Definition {
+            remote: example(),
+            server_key: None,
+            is_zero_date_null: false,
+            is_tinyint1_boolean: false,
+        };
         change(&mut definition);
         definition.described().to_string()
     }
@@ -44,6 +52,7 @@ mod tests {
         assert_eq!(described(|_| ()), plain);
         assert_eq!(described(|it| it.remote.password = Some(Secret::new("canary".into()))), plain);
         assert_eq!(described(|it| it.remote.tls = Tls::Off), plain);
+        assert_eq!(described(|it| it.server_key = Some("key.pem".into())), plain);
         let others = [
             described(|it| it.remote.host = "other".into()),
             described(|it| it.remote.database = String::new()),

@@ -29,6 +29,8 @@ pub enum Failure {
     Plugin(String),
     /// It asks for the password itself, where anyone could read it.
     InTheOpen,
+    /// It asks for the password for a key of its own, which anyone between could have given.
+    AnyKey,
 }
 
 /// An error of the server.
@@ -65,6 +67,10 @@ pub fn connecting(failure: &Failure, place: &str) -> Error {
         )),
         Failure::InTheOpen => refused(
             "it asks for the password itself, which anyone between could read; say `tls: {verify: full}`",
+        ),
+        Failure::AnyKey => refused(
+            "it asks for the password, sealed for a key that anyone between could have given; say `tls: {verify: full}`, or name \
+             the server's own key as `server_public_key`",
         ),
         Failure::Malformed => {
             Error::Missing(format!("{place} does not speak as MySQL does; check `host` and `port`"))
@@ -162,6 +168,14 @@ fn writes(place: &str) -> Error {
     Error::Definition(format!(
         "{place} writes or locks; a model may only read, so give it one SELECT without `FOR UPDATE` or functions that write"
     ))
+}
+
+/// What went wrong, for the log: of what the server says its number alone.
+pub fn word(failure: &Failure) -> String {
+    match failure {
+        Failure::Said(Said { code, .. }) => format!("the server says {code}"),
+        other => told(other),
+    }
 }
 
 /// What went wrong outside of the server, with its causes.

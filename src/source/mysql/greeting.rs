@@ -1,7 +1,8 @@
 //! How a conversation with a server begins: its greeting, encryption, and who asks.
 //!
 //! Not responsible for whom a certificate is believed from (`tls`). Invariants: a password itself is sent only where nobody else
-//! can read it; nothing that came before the encryption is believed behind it.
+//! can read it, or sealed for a key that nobody else can have given; nothing that came before the encryption is believed behind
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::error::{Failure, Said};
 use super::fields::{Fields, put_sized};
 use super::packets::{LONGEST, Packets, Wire};
-use crate::source::remote::{Remote, Tls, Verify};
+use crate::source::remote::{Remote, Tls, Verify, is_near};
 
 const LONG_PASSWORD: u32 = 1;
 const LONG_FLAG: u32 = 1 << 2;
@@ -46,19 +47,36 @@ struct Greeting {
     plugin: String,
 }
 
+/// Where a server is, and what is known of it before it is asked.
+#[derive(Clone)]
+pub struct Door {
+    pub remote: Remote,
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The server's public key, in PEM.
+    pub key: Option<Vec<u8>>,
+}
+
 /// Who asks, and by which way.
 struct Guest<'r> {
     password: &'r [u8],
     /// Nobody else can read what is sent.
     is_private: bool,
+    sealing: Sealing<'r>,
+}
+
+/// The key that a password is sealed for, where others can read what is sent.
+#[derive(Clone, Copy)]
+enum Sealing<'r> {
+    Known(&'r [u8]),
+    /// Whichever the server gives: nobody stands between.
+    Asked,
+    /// None: whoever stands between could give one of his own.
+    Never,
 }
 
 /// Connects, and is let in. `name` is what the server is told of who asks.
-pub async fn enter(
-    remote: &Remote,
-    tls: Option<Arc<ClientConfig>>,
-    name: &str,
-) -> Result<Packets, Failure> {
+pub async fn enter(door: &Door, name: &str) -> Result<Packets, Failure> {
+    let Door { remote, tls, key } = door;
     let mut packets = Packets::new(reach(remote).await?, remote.idle_timeout);
     let greeting = greeting(&packets.read().await?)?;
     if greeting.capabilities & NEEDED != NEEDED {
@@ -70,9 +88,8 @@ pub async fn enter(
     if !remote.database.is_empty() {
         capabilities |= WITH_DATABASE;
     }
-    let is_verified = matches!(&remote.tls, Tls::On(trust) if trust.verify != Verify::Nothing);
-    let is_private = is_verified || remote.is_socket();
-    if let Some(tls) = tls {
+    let is_private = is_private(remote);
+    if let Some(tls) = tls.clone() {
         if greeting.capabilities & TLS == 0 {
             return Err(Failure::NoTls);
         }
@@ -82,7 +99,12 @@ pub async fn enter(
     }
     let password =
         remote.password.as_ref().map_or(&b""[..], |password| password.expose().as_bytes());
-    let guest = Guest { password, is_private };
+    let sealing = match key {
+        Some(key) => Sealing::Known(key),
+        None if is_near(&remote.host) => Sealing::Asked,
+        None => Sealing::Never,
+    };
+    let guest = Guest { password, is_private, sealing };
     // Whatever the server's own way is, it is asked again in the one that the user has.
     let known = match greeting.plugin.as_str() {
         CACHING => CACHING,
@@ -91,7 +113,13 @@ pub async fn enter(
     let answer = guest.answer(known, &greeting.nonce)?;
     packets.write(&response(capabilities, remote, &answer, known, name)).await?;
     guest.be_let_in(&mut packets, known.to_owned(), greeting.nonce).await?;
-    Ok(packets)
+    Ok(packets.let_in())
+}
+
+/// Whether nobody else can read what is said: one that was not verified may be anybody.
+fn is_private(remote: &Remote) -> bool {
+    let is_verified = matches!(&remote.tls, Tls::On(trust) if trust.verify != Verify::Nothing);
+    is_verified || remote.is_socket()
 }
 
 async fn reach(remote: &Remote) -> Result<Box<dyn Wire>, Failure> {
@@ -223,9 +251,16 @@ impl Guest<'_> {
                     3 => {}
                     4 if self.is_private => packets.write(&self.in_full()).await?,
                     4 => {
-                        packets.write(&[2]).await?;
-                        let key = packets.read().await?;
-                        let key = key.strip_prefix(&[1]).ok_or(Failure::Malformed)?;
+                        let asked;
+                        let key = match self.sealing {
+                            Sealing::Known(key) => key,
+                            Sealing::Never => return Err(Failure::AnyKey),
+                            Sealing::Asked => {
+                                packets.write(&[2]).await?;
+                                asked = packets.read().await?;
+                                asked.strip_prefix(&[1]).ok_or(Failure::Malformed)?
+                            }
+                        };
                         packets.write(&sealed(&self.in_full(), &nonce, key)?).await?;
                     }
                     _ => return Err(Failure::Malformed),
@@ -296,6 +331,7 @@ mod tests {
     use base64::prelude::BASE64_STANDARD;
 
     use super::*;
+    use crate::source::remote::Trust;
 
     const NONCE: [u8; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
@@ -305,6 +341,14 @@ mod tests {
 
     /// What a guest says to a server that says this, each behind the answer to the last, and whether it was let in.
     fn said_to(server: Vec<Vec<u8>>, is_private: bool) -> (Vec<Vec<u8>>, Result<(), String>) {
+        said_by(server, is_private, Sealing::Asked)
+    }
+
+    fn said_by(
+        server: Vec<Vec<u8>>,
+        is_private: bool,
+        sealing: Sealing<'_>,
+    ) -> (Vec<Vec<u8>>, Result<(), String>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (near, far) = tokio::io::duplex(1 << 16);
@@ -312,7 +356,7 @@ mod tests {
             let mut guest_side = Packets::new(Box::new(near), patience);
             let mut server_side = Packets::new(Box::new(far), patience);
             let enter = async move {
-                let guest = Guest { password: b"secret", is_private };
+                let guest = Guest { password: b"secret", is_private, sealing };
                 guest.be_let_in(&mut guest_side, CACHING.to_owned(), NONCE.to_vec()).await
             };
             let serve = async move {
@@ -378,6 +422,29 @@ mod tests {
         let mut out = vec![0; key.min_output_size()];
         let open = key.decrypt(&OAEP_SHA1_MGF1SHA1, &heard[1], &mut out, None).unwrap();
         assert_eq!(mixed(open, &NONCE), b"secret\0");
+        // One that is known needs no word of the server, and without one another machine is told nothing.
+        let (heard, entered) =
+            said_by(vec![vec![1, 4], vec![0]], false, Sealing::Known(pem.as_bytes()));
+        assert_eq!((entered, heard.len()), (Ok(()), 1));
+        let open = key.decrypt(&OAEP_SHA1_MGF1SHA1, &heard[0], &mut out, None).unwrap();
+        assert_eq!(mixed(open, &NONCE), b"secret\0");
+        let said = vec![vec![1, 4], [&[1], pem.as_bytes()].concat(), vec![0]];
+        let (heard, entered) = said_by(said, false, Sealing::Never);
+        assert!(heard.is_empty() && entered.unwrap_err().contains("AnyKey"), "{heard:?}");
+    }
+
+    #[test]
+    fn only_a_server_that_was_verified_or_a_socket_is_private() {
+        let mut remote = crate::source::remote::example();
+        assert!(is_private(&remote));
+        for (verify, expected) in [(Verify::Authority, true), (Verify::Nothing, false)] {
+            remote.tls = Tls::On(Trust { verify, ..Trust::default() });
+            assert_eq!(is_private(&remote), expected, "{verify:?}");
+        }
+        remote.tls = Tls::Off;
+        assert!(!is_private(&remote));
+        remote.host = "/run/mysqld/mysqld.sock".into();
+        assert!(is_private(&remote));
     }
 
     #[test]

@@ -18,6 +18,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 const PART: usize = 0xff_ffff;
 /// The longest packet that is taken: a row.
 pub const LONGEST: usize = 64 << 20;
+/// The longest of those that come before anyone is let in.
+const LONGEST_GREETING: usize = 64 << 10;
 /// What is asked of the system at once.
 const PIECE: usize = 64 << 10;
 
@@ -27,11 +29,19 @@ pub struct Packets {
     arrived: BytesMut,
     sequence: u8,
     idle_timeout: Duration,
+    longest: usize,
 }
 
 impl Packets {
+    /// Before anyone is let in.
     pub fn new(wire: Box<dyn Wire>, idle_timeout: Duration) -> Packets {
-        Packets { wire, arrived: BytesMut::new(), sequence: 0, idle_timeout }
+        let (arrived, longest) = (BytesMut::new(), LONGEST_GREETING);
+        Packets { wire, arrived, sequence: 0, idle_timeout, longest }
+    }
+
+    /// From here on packets may be as long as rows.
+    pub fn let_in(self) -> Packets {
+        Packets { longest: LONGEST, ..self }
     }
 
     /// The same conversation over another wire, which is made of this one.
@@ -80,7 +90,7 @@ impl Packets {
             return Err(Failure::Malformed);
         }
         self.sequence = sequence.wrapping_add(1);
-        if before + length > LONGEST {
+        if before + length > self.longest {
             return Err(Failure::TooLong);
         }
         self.fill(4 + length).await?;
@@ -143,7 +153,7 @@ mod tests {
         let sent = sent.to_vec();
         runtime.block_on(async move {
             let (near, mut far) = tokio::io::duplex(piece);
-            let mut packets = Packets::new(Box::new(near), Duration::from_secs(5));
+            let mut packets = Packets::new(Box::new(near), Duration::from_secs(5)).let_in();
             let send = async move {
                 let _ = far.write_all(&sent).await;
             };
@@ -185,5 +195,20 @@ mod tests {
         let long = vec![7; PART];
         let sent = framed(&[(&long, 0), (&long, 1), (&long, 2), (&long, 3), (&long, 4)]);
         assert!(read(&sent, 1 << 20)[0].as_ref().unwrap_err().contains("TooLong"));
+    }
+
+    #[test]
+    fn whoever_has_let_nobody_in_says_little() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let said = |length: usize| {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let sent = framed(&[(&vec![7; length], 0)]);
+            runtime.block_on(async move {
+                far.write_all(&sent).await.unwrap();
+                Packets::new(Box::new(near), Duration::from_secs(5)).read().await
+            })
+        };
+        assert!(said(LONGEST_GREETING).is_ok());
+        assert!(matches!(said(LONGEST_GREETING + 1), Err(Failure::TooLong)));
     }
 }

@@ -8,13 +8,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::{Connection, Text};
 use super::definition::Definition;
 use super::error::{self, Failure};
-use super::greeting::enter;
+use super::greeting::{Door, enter};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
 use crate::source::cancel::{CancelOnDrop, Cancels};
@@ -53,7 +52,7 @@ impl Session {
     ) -> Result<Session, Error> {
         let remote = &definition.remote;
         let place = remote.place();
-        let opening = Box::pin(Session::begin(remote, name, cancels, &place));
+        let opening = Box::pin(Session::begin(definition, name, cancels, &place));
         match timeout(remote.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::Missing(format!(
@@ -64,11 +63,12 @@ impl Session {
     }
 
     async fn begin(
-        remote: &Remote,
+        definition: &Definition,
         name: &str,
         cancels: &Cancels,
         place: &str,
     ) -> Result<Session, Error> {
+        let Definition { remote, server_key, .. } = definition;
         let tls = match &remote.tls {
             Tls::Off => None,
             Tls::On(trust) => match blocking(|| tls::client(trust)) {
@@ -78,12 +78,23 @@ impl Session {
                 }
             },
         };
-        let entered = enter(remote, tls.clone(), name).await;
+        let key = match server_key {
+            None => None,
+            Some(path) => Some(blocking(|| std::fs::read(path)).map_err(|error| {
+                let path = path.display();
+                Error::Definition(format!(
+                    "{place} cannot be asked: the key `{path}` cannot be read: {error}; correct `server_public_key`"
+                ))
+            })?),
+        };
+        let door = Door { remote: remote.clone(), tls, key };
+        let entered = enter(&door, name).await;
         let packets = entered.map_err(|failure| error::connecting(&failure, place))?;
         let mut connection = Connection::new(packets);
         let planned = |failure: Failure| error::planning(&failure, place);
         let asked = connection.ask("SELECT VERSION(), CONNECTION_ID()").await.map_err(planned)?;
         let word = |at: usize| asked.0.first().and_then(|row| row.get(at)?.clone());
+        let server = connection.ask(WHICH).await.map_err(planned)?.0;
         let family = match word(0).is_some_and(|it| it.to_ascii_lowercase().contains("mariadb")) {
             true => Family::MariaDb,
             false => Family::MySql,
@@ -91,14 +102,17 @@ impl Session {
         // What the greeting says may be a proxy's.
         let id = word(1).and_then(|id| id.parse::<u64>().ok());
         let id = id.ok_or_else(|| planned(Failure::Malformed))?;
-        let cancel = cancels.on_drop(end(remote.clone(), tls, id));
+        let cancel = cancels.on_drop(end(door, server, id));
         for statement in beginning(remote, family) {
             connection.ask(&statement).await.map_err(planned)?;
         }
         // What the one statement reads is of one moment, which comes with it: a snapshot that is made now would hide the rows of
         // a table that was loaded since and then took the place of the one that is named.
-        const START: &str = "START TRANSACTION READ ONLY";
-        let (_, begun) = connection.ask(START).await.map_err(planned)?;
+        let start = match is_planted("snapshot_made_early") {
+            true => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            false => "START TRANSACTION READ ONLY",
+        };
+        let (_, begun) = connection.ask(start).await.map_err(planned)?;
         check(&mut connection, family, place, begun.only_reads()).await?;
         Ok(Session { connection, cancel })
     }
@@ -110,17 +124,34 @@ impl Session {
     }
 }
 
-/// Asks the server to end what the session of this number asked, over a connection of its own.
-async fn end(remote: Remote, tls: Option<Arc<ClientConfig>>, id: u64) {
+/// By which servers behind one address are told apart.
+const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";
+
+/// Asks the server to end what the session of this number asked, over a connection of its own: of another server the number is
+/// that of somebody else's session.
+async fn end(door: Door, server: Vec<Text>, id: u64) {
     let asked = async {
-        let packets = enter(&remote, tls, "counterflow").await?;
-        let mut connection = Connection::new(packets);
-        connection.ask(&format!("KILL QUERY {id}")).await?;
+        let mut connection = Connection::new(enter(&door, "counterflow").await?);
+        let is_same = connection.ask(WHICH).await?.0 == server;
+        if is_same {
+            connection.ask(&format!("KILL QUERY {id}")).await?;
+        }
         connection.leave().await;
-        Ok::<(), Failure>(())
+        Ok::<bool, Failure>(is_same)
     };
-    if let Err(failure) = asked.await {
-        tracing::debug!(?failure, "a query could not be cancelled; its connection is closed");
+    let place = door.remote.place();
+    match asked.await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            place,
+            "a query is not cancelled, as another server answers than the one that it was asked of; its connection is closed, \
+             and its server ends it when it next sends something"
+        ),
+        Err(failure) => tracing::warn!(
+            place,
+            why = error::word(&failure),
+            "a query could not be cancelled; its connection is closed, and its server ends it when it next sends something"
+        ),
     }
 }
 

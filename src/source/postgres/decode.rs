@@ -49,6 +49,8 @@ struct Column {
     wire: Wire,
     /// Where each row's list ends among the values, if rows are lists.
     lists: Option<Lists>,
+    /// Of what type the items of a list are, as the server numbers types.
+    item: Option<u32>,
     builder: Builder,
     is_infinity_null: bool,
     text: String,
@@ -72,6 +74,7 @@ impl Decoder {
         let column = |asked: Asked| Column {
             wire: asked.wire,
             lists: asked.is_list.then(Lists::default),
+            item: asked.item,
             builder: Builder::new(&asked.wire.data_type()),
             is_infinity_null,
             text: String::new(),
@@ -174,7 +177,7 @@ impl Column {
         if self.lists.is_none() {
             return self.add_value(field);
         }
-        let mut items = items(field)?;
+        let (count, mut items) = items(field, self.item)?;
         let mut length = 0;
         while let Some((size, rest)) = items.split_first_chunk::<4>() {
             items = rest;
@@ -188,6 +191,9 @@ impl Column {
                     self.add_value(item)?;
                 }
             }
+        }
+        if length != count {
+            return Err(Wrong::Malformed);
         }
         if let Some(lists) = &mut self.lists {
             lists.lengths.push(length);
@@ -250,15 +256,23 @@ impl Column {
     }
 }
 
-/// The items of an array of one dimension, each with its length before it. Where it begins to count is lost.
-fn items(field: &[u8]) -> Result<&[u8], Wrong> {
+/// How many items an array of one dimension has, and those, each with its length before it. Where it begins to count is lost.
+/// `item` is the type that they have to be of, if that is known.
+fn items(field: &[u8], item: Option<u32>) -> Result<(usize, &[u8]), Wrong> {
     let word = |at: usize| -> Result<i32, Wrong> {
         Ok(i32::from_be_bytes(fixed(field.get(at..at + 4).ok_or(Wrong::Malformed)?)?))
     };
+    if item.is_some_and(|item| word(8).map(i32::cast_unsigned) != Ok(item)) {
+        return Err(Wrong::Malformed);
+    }
     match word(0)? {
-        0 => Ok(&[]),
-        1 => field.get(20..).ok_or(Wrong::Malformed),
-        _ => Err(Wrong::Dimensions),
+        0 if field.len() == 12 => Ok((0, &[])),
+        1 => {
+            let count = usize::try_from(word(12)?).map_err(|_| Wrong::Malformed)?;
+            Ok((count, field.get(20..).ok_or(Wrong::Malformed)?))
+        }
+        2.. => Err(Wrong::Dimensions),
+        _ => Err(Wrong::Malformed),
     }
 }
 
@@ -391,4 +405,39 @@ fn time_with_offset(field: &[u8], out: &mut String) -> Result<(), Wrong> {
 
 fn put(out: &mut String, said: std::fmt::Arguments<'_>) {
     out.write_fmt(said).expect("a String takes every write");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_has_as_many_items_as_it_says_of_the_type_that_it_says() {
+        let array = |words: &[i32], items: &[u8]| {
+            [&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>()[..], items]
+                .concat()
+        };
+        let one = [0, 0, 0, 4, 0, 0, 0, 7];
+        let added = |field: &[u8]| {
+            let asked = super::super::wire::asked(&tokio_postgres::types::Type::INT4_ARRAY, -1);
+            let asked = asked.expect("it is known");
+            let field_of = Field::new("a", asked.data_type(), true);
+            let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(vec![field_of]));
+            let mut decoder = Decoder::new([asked], schema, false, 9, String::new());
+            decoder.columns[0].add(field)
+        };
+        assert_eq!(added(&array(&[1, 0, 23, 1, 1], &one)), Ok(()));
+        assert_eq!(added(&array(&[0, 0, 23], &[])), Ok(()));
+        for (words, items) in [
+            (&[1, 0, 23, 2, 1][..], &one[..]),
+            (&[1, 0, 23, 0, 1], &one),
+            (&[1, 0, 23, -1, 1], &one),
+            (&[1, 0, 25, 1, 1], &one),
+            (&[0, 0, 23], &one),
+            (&[-1, 0, 23, 1, 1], &one),
+        ] {
+            assert_eq!(added(&array(words, items)), Err(Wrong::Malformed), "{words:?}");
+        }
+        assert_eq!(added(&array(&[2, 0, 23, 1, 1, 1, 1], &one)), Err(Wrong::Dimensions));
+    }
 }

@@ -12,6 +12,11 @@ const HEADER: usize = SIGNATURE.len() + 8;
 /// Flags that a reader has to know; none of them is known here.
 const CRITICAL: u32 = 0xffff_0000;
 
+/// The longest row that is taken.
+pub const LONGEST: usize = 64 << 20;
+/// That one is longer.
+pub const TOO_LONG: Wrong = "a row is longer than any that is taken";
+
 /// What is wrong with the stream, in words that hold nothing of it.
 pub type Wrong = &'static str;
 
@@ -139,6 +144,9 @@ impl Frames {
                 -1 => {}
                 length => {
                     at += usize::try_from(length).map_err(|_| "a field has no length")?;
+                    if at > LONGEST {
+                        return Err(TOO_LONG);
+                    }
                     if at > bytes.len() {
                         return Ok(None);
                     }
@@ -240,6 +248,10 @@ mod tests {
         flagged[12] = 1;
         assert!(read(&[&flagged]).unwrap_err().contains("flags"));
         assert!(read(&[b"<html><body>not found</body></html>"]).unwrap_err().contains("begin"));
+        // It is refused by its length alone, before it has come.
+        let mut long = whole.clone();
+        long[21..25].copy_from_slice(&i32::try_from(LONGEST).unwrap().to_be_bytes());
+        assert_eq!(read(&[&long[..25]]), Err(TOO_LONG));
         let mut negative = whole;
         negative[21..25].copy_from_slice(&(-2_i32).to_be_bytes());
         assert!(read(&[&negative]).unwrap_err().contains("no length"));

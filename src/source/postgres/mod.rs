@@ -5,6 +5,9 @@ pub mod definition;
 mod error;
 mod examine;
 mod frames;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod numeric;
 mod passfile;
 mod session;

@@ -53,6 +53,8 @@ pub struct Asked {
     pub cast: Option<&'static str>,
     /// Each value is a list of such.
     pub is_list: bool,
+    /// The number of the type that the items of a list have; none where the server may say another for it.
+    pub item: Option<u32>,
 }
 
 /// How a column of this type is asked for.
@@ -76,7 +78,7 @@ pub fn asked(kind: &Type, modifier: i32) -> Result<Asked, &'static str> {
         Type::MONEY => {
             let (precision, scale) = WIDEST;
             let wire = Wire::Numeric { precision, scale };
-            return Ok(Asked { wire, cast: Some("numeric"), is_list: false });
+            return Ok(Asked { wire, cast: Some("numeric"), is_list: false, item: None });
         }
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::XML | Type::UNKNOWN => {
             Wire::Text
@@ -102,16 +104,17 @@ pub fn asked(kind: &Type, modifier: i32) -> Result<Asked, &'static str> {
         _ => match kind.kind() {
             Kind::Enum(_) => Wire::Text,
             Kind::Domain(base) => return asked(base, modifier),
-            Kind::Array(item) => match asked(item, modifier)? {
+            Kind::Array(of) => match asked(of, modifier)? {
                 item if item.cast.is_none() && !item.is_list => {
-                    return Ok(Asked { is_list: true, ..item });
+                    let number = matches!(of.kind(), Kind::Simple).then(|| of.oid());
+                    return Ok(Asked { is_list: true, item: number, ..item });
                 }
                 _ => return Ok(as_text()),
             },
             _ => return Ok(as_text()),
         },
     };
-    Ok(Asked { wire, cast: None, is_list: false })
+    Ok(Asked { wire, cast: None, is_list: false, item: None })
 }
 
 /// What PostgreSQL calls such a column's type.
@@ -137,7 +140,7 @@ pub fn name(kind: &Type, modifier: i32) -> String {
 }
 
 fn as_text() -> Asked {
-    Asked { wire: Wire::Text, cast: Some("text"), is_list: false }
+    Asked { wire: Wire::Text, cast: Some("text"), is_list: false, item: None }
 }
 
 /// What is counted in with the modifiers of types that have a length.
@@ -248,7 +251,7 @@ mod tests {
             assert_eq!(asked(&kind, -1), Ok(as_text()), "{kind}");
         }
         let list = asked(&Type::INT4_ARRAY, -1).unwrap();
-        assert_eq!((list.wire, list.is_list), (Wire::Int4, true));
+        assert_eq!((list.wire, list.is_list, list.item), (Wire::Int4, true, Some(23)));
         assert!(asked(&Type::RECORD, -1).unwrap_err().contains("to_jsonb"));
         assert!(asked(&Type::VOID, -1).is_err());
     }

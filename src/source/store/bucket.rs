@@ -26,7 +26,7 @@ const RETRIES: usize = 4;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Where the objects of a table are asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::source) struct Bucket {
     pub location: Location,
     pub objects: Arc<dyn ObjectStore>,
@@ -43,6 +43,13 @@ pub(super) struct Pages(pub Arc<dyn PaginatedListStore>);
 impl std::fmt::Debug for Pages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Pages")
+    }
+}
+
+/// What the library says of its stores has keys in it.
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bucket({})", self.location)
     }
 }
 
@@ -219,5 +226,22 @@ fn retries() -> RetryConfig {
         },
         max_retries: RETRIES,
         retry_timeout: LONGEST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_shown_without_the_keys_to_it() {
+        let secret = || Secret::new("canary".into());
+        let access = S3Access::Keys { id: secret(), secret: secret(), token: Some(secret()) };
+        let s3 = S3 { access, ..S3::default() };
+        let store = Store { s3, ..Store::default() };
+        let location =
+            Location { scheme: Scheme::S3, holder: "lake".into(), pattern: "a/*".into() };
+        let bucket = Bucket::open("t", &location, &store).unwrap();
+        assert_eq!(format!("{bucket:?}"), "Bucket(s3://lake/a/*)");
     }
 }

@@ -20,6 +20,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{redirect, retry};
 
 use super::super::secret::Secret;
+use super::heard::Heard;
 
 /// Many servers close a connection that is idle for 5 s.
 const IDLE: Duration = Duration::from_secs(4);
@@ -88,7 +89,8 @@ impl HttpConnector for Connector {
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let heard = parts.extensions.remove::<Heard>();
         let lost = |what: &str| HttpError::new(HttpErrorKind::Unknown, Lost(what.to_owned()));
         let url = parts.uri.to_string().parse().map_err(|_| lost("it has no address"))?;
         let mut asked = reqwest::Request::new(parts.method, url);
@@ -100,12 +102,15 @@ impl HttpService for Client {
         }
         let answer = self.http.execute(asked).await.map_err(|error| told(&error))?;
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        let body = HttpResponseBody::new(body.map_err(|error| told(&error)));
+        let body = match heard.filter(|_| parts.status.is_success()) {
+            Some(heard) => heard.listen(&parts, body).await?,
+            None => HttpResponseBody::new(body.map_err(|error| told(&error))),
+        };
         Ok(HttpResponse::from_parts(parts, body))
     }
 }
 
-fn told(error: &reqwest::Error) -> HttpError {
+pub(super) fn told(error: &reqwest::Error) -> HttpError {
     let kind = match () {
         () if error.is_timeout() => HttpErrorKind::Timeout,
         () if error.is_connect() => HttpErrorKind::Connect,

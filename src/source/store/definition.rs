@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::super::secret::Secret;
 use super::listing::fixed;
+use crate::domain::hexadecimal;
 
 /// Who is asked for objects, by the beginning of a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,9 +255,20 @@ impl Store {
                 Some(endpoint) => Some(json!(["az", self.az.account, endpoint])),
                 None => Some(json!(["az", self.az.account])),
             },
-            Scheme::Http => None,
+            // They may say whose rows these are.
+            Scheme::Http => self.headers_hash().map(|hash| json!(["http", hash])),
         };
         let said: Vec<Value> = schemes.iter().filter_map(of).collect();
         (!said.is_empty()).then_some(Value::Array(said))
+    }
+
+    fn headers_hash(&self) -> Option<String> {
+        let lower = |(name, value): &(String, Secret)| {
+            (name.to_ascii_lowercase(), value.expose().to_owned())
+        };
+        let mut headers: Vec<_> = self.headers.iter().map(lower).collect();
+        headers.sort();
+        let hash = Sha256::digest(json!(headers).to_string());
+        (!headers.is_empty()).then(|| hexadecimal::of(&hash[..8]))
     }
 }

@@ -5,15 +5,17 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
+use object_store::{GetOptions, ListResult, ObjectMeta, ObjectStoreExt as _};
 
 use super::bucket::{Bucket, Pages};
-use super::definition::Location;
+use super::definition::{Location, Scheme};
 use super::error::{Asked, place};
+use super::heard::{Heard, Purpose};
 use crate::domain::file::FileFact;
+use crate::points::{is_planted, wall_clock};
 use crate::source::Error;
 
 /// Pages of one listing, which have up to 1,000 objects each, and may have none.
@@ -37,7 +39,13 @@ pub(in crate::source) struct Listing {
 pub(in crate::source) struct Object {
     pub meta: ObjectMeta,
     pub fact: FileFact,
+    /// It was changed so shortly before that its tag may be that of another state too: servers on the web make tags of the
+    /// second of a change and the size.
+    pub is_fresh: bool,
 }
+
+/// An object that was changed within this time before it was looked at may have been changed again within the same second.
+const AT_REST: TimeDelta = TimeDelta::seconds(2);
 
 impl Bucket {
     /// The objects that fit the location, sorted by key.
@@ -54,12 +62,13 @@ impl Bucket {
                 limits.patience.as_secs()
             )))
         })?;
-        found.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
+        found.sort_by(|a, b| a.meta.location.as_ref().cmp(b.meta.location.as_ref()));
+        // A page that begins behind a key may begin with it.
+        found.dedup_by(|a, b| a.meta.location == b.meta.location);
         if found.is_empty() {
             return Err(self.nothing_matches(table));
         }
-        let object = |meta: ObjectMeta| Object { fact: self.fact(table, &meta), meta };
-        Ok(found.into_iter().map(object).collect())
+        Ok(found)
     }
 
     /// That a table would have no object.
@@ -82,13 +91,11 @@ impl Bucket {
         }
     }
 
-    async fn matches(&self, table: &str, most: usize) -> Result<Vec<ObjectMeta>, Error> {
-        let Location { pattern, .. } = &self.location;
+    async fn matches(&self, table: &str, most: usize) -> Result<Vec<Object>, Error> {
+        let Location { pattern, scheme, .. } = &self.location;
         let prefix = fixed(pattern);
         let Some(pages) = self.pages.as_ref().filter(|_| prefix.len() < pattern.len()) else {
-            let found = self.objects.head(&self.key(table, pattern)?).await;
-            let found = found.map_err(|error| self.told(table, Asked::Look(pattern), &error))?;
-            return Ok(vec![found]);
+            return Ok(vec![self.look(table, pattern).await?]);
         };
         let fits = glob::Pattern::new(pattern).map_err(|error| {
             Error::Missing(format!(
@@ -100,15 +107,41 @@ impl Bucket {
         let below = self.listed(table, pages, prefix, pattern, most, |meta| {
             let key = meta.location.as_ref();
             if key == pattern || fits.matches_with(key, OPTIONS) {
-                found.push(meta);
+                found.push(Object { fact: self.fact(table, &meta), meta, is_fresh: false });
             }
         });
         below.await?;
+        // The library leaves out the one whose whole name every other begins with.
+        let is_left_out = *scheme == Scheme::Az && fits.matches_with(prefix, OPTIONS);
+        if is_left_out && self.has(table, prefix).await? {
+            found.push(self.look(table, prefix).await?);
+        }
         // A location that is the key of an object is that object, even if it reads like a glob.
-        match found.iter().position(|meta| meta.location.as_ref() == pattern) {
+        match found.iter().position(|object| object.meta.location.as_ref() == pattern) {
             Some(place) => Ok(vec![found.swap_remove(place)]),
             None => Ok(found),
         }
+    }
+
+    /// The one object with this key.
+    async fn look(&self, table: &str, key: &str) -> Result<Object, Error> {
+        let path = self.key(table, key)?;
+        let heard = Heard::of(Purpose::Look);
+        let ask = async |head| {
+            let asked =
+                GetOptions { head, extensions: heard.extensions(), ..GetOptions::default() };
+            let answer = self.objects.get_opts(&path, asked).await;
+            answer.map_err(|error| self.told(table, Asked::Look(key), &error))
+        };
+        let mut meta = ask(true).await?.meta;
+        let is_web = self.location.scheme == Scheme::Http;
+        if is_web && meta.size == 0 {
+            // Many a server says so to whoever asks for the head alone.
+            meta = ask(false).await?.meta;
+        }
+        let now = heard.date().unwrap_or_else(|| wall_clock().into());
+        let is_fresh = is_web && meta.last_modified > now - AT_REST;
+        Ok(Object { fact: self.fact(table, &meta), meta, is_fresh })
     }
 
     async fn listed(
@@ -121,12 +154,16 @@ impl Bucket {
         mut see: impl FnMut(ObjectMeta),
     ) -> Result<(), Error> {
         let (mut token, mut seen, mut turned) = (None, 0_usize, 0_usize);
+        let (mut greatest, mut behind) = (String::new(), None);
         // Where no folder has a wildcard, what lies deeper is not listed.
         let is_flat = !pattern[prefix.len()..].contains('/') && !pattern.contains("**");
         loop {
+            let heard = Heard::of(Purpose::Page);
             let options = PaginatedListOptions {
                 delimiter: is_flat.then_some("/".into()),
                 page_token: token.take(),
+                offset: behind.take(),
+                extensions: heard.extensions(),
                 ..PaginatedListOptions::default()
             };
             let of = (!prefix.is_empty()).then_some(prefix);
@@ -141,11 +178,23 @@ impl Bucket {
                     self.location.place(prefix)
                 )));
             }
+            let last = last_of(&page.result);
             page.result.objects.into_iter().for_each(&mut see);
             token = page.page_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(());
+            let is_cut = heard.is_cut() && !is_planted("cut_listing_believed");
+            match last.filter(|last| *last > greatest) {
+                _ if token.is_none() && !is_cut => return Ok(()),
+                Some(last) => greatest = last,
+                None if token.is_some() => {}
+                None => {
+                    return Err(Error::Missing(format!(
+                        "table `{table}`: the store says that there is more below `{}` than it lists, and not how to go on; name \
+                         a narrower prefix, or see whether something between here and the store changes its answers",
+                        self.location.place(prefix)
+                    )));
+                }
             }
+            behind = token.is_none().then(|| greatest.clone());
         }
     }
 
@@ -178,6 +227,13 @@ pub(super) fn strong(meta: &ObjectMeta) -> Option<&str> {
     meta.e_tag.as_deref().filter(is_strong)
 }
 
+/// The last key that a page tells of: what lies in a folder is behind all that the folder has.
+fn last_of(page: &ListResult) -> Option<String> {
+    let objects = page.objects.iter().map(|object| object.location.to_string());
+    let folders = page.common_prefixes.iter().map(|folder| format!("{folder}/\u{10ffff}"));
+    objects.chain(folders).max()
+}
+
 fn nanoseconds(time: DateTime<Utc>) -> i128 {
     i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos())
 }
@@ -193,15 +249,21 @@ mod tests {
 
     use async_trait::async_trait;
     use object_store::list::{PaginatedListResult, PaginatedListStore};
-    use object_store::{ListResult, Result};
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt as _, PutPayload, Result};
 
-    use super::super::definition::{S3, Scheme, Store};
+    use super::super::definition::{Az, S3, Store};
     use super::*;
 
     /// Pages of keys, which are given one after the other.
+    #[derive(Default)]
     struct Book {
         pages: Vec<Vec<&'static str>>,
         is_endless: bool,
+        /// A page says that it is not the last, and not which is the next.
+        has_no_tokens: bool,
+        /// Begins anew whatever it is asked to begin behind.
+        is_deaf: bool,
         asked: Mutex<Vec<(Option<String>, bool)>>,
     }
 
@@ -214,7 +276,10 @@ mod tests {
         ) -> Result<PaginatedListResult> {
             let asked = (prefix.map(str::to_owned), options.delimiter.is_some());
             self.asked.lock().unwrap().push(asked);
-            let page: usize = options.page_token.map_or(0, |token| token.parse().unwrap());
+            let behind = options.offset.filter(|_| !self.is_deaf).unwrap_or_default();
+            let is_behind = |page: &Vec<&str>| page.iter().any(|key| **key > *behind);
+            let first = self.pages.iter().position(is_behind).unwrap_or(0);
+            let page: usize = options.page_token.map_or(first, |token| token.parse().unwrap());
             let meta = |key: &&str| ObjectMeta {
                 location: Path::parse(key).unwrap(),
                 last_modified: DateTime::from_timestamp(5, 6).unwrap(),
@@ -224,9 +289,12 @@ mod tests {
             };
             let objects = self.pages[page.min(self.pages.len() - 1)].iter().map(meta).collect();
             let is_last = page + 1 >= self.pages.len() && !self.is_endless;
+            if self.has_no_tokens && !is_last {
+                options.extensions.get::<Heard>().expect("it goes with each request").cut();
+            }
             Ok(PaginatedListResult {
                 result: ListResult { common_prefixes: vec![], objects },
-                page_token: (!is_last).then(|| (page + 1).to_string()),
+                page_token: (!is_last && !self.has_no_tokens).then(|| (page + 1).to_string()),
             })
         }
     }
@@ -250,7 +318,7 @@ mod tests {
 
     fn book(pages: &[&[&'static str]]) -> Book {
         let pages = pages.iter().map(|page| page.to_vec()).collect();
-        Book { pages, is_endless: false, asked: Mutex::default() }
+        Book { pages, ..Book::default() }
     }
 
     #[test]
@@ -289,6 +357,42 @@ mod tests {
         let (found, requests) = listed("d/*", endless, 2);
         assert!(found.unwrap_err().to_string().contains("narrower prefix"));
         assert_eq!(requests, MOST_PAGES + 1);
+    }
+
+    #[test]
+    fn a_page_without_a_token_that_is_not_the_last_by_its_own_word_is_gone_on_with() {
+        let pages: &[&[_]] = &[&["d/a.csv", "d/b.txt"], &["d/c.csv"], &["d/d.csv"]];
+        let (found, requests) = listed("d/*.csv", Book { has_no_tokens: true, ..book(pages) }, 100);
+        let found = found.unwrap();
+        let paths: Vec<_> = found.iter().map(|object| object.fact.path.as_str()).collect();
+        assert_eq!(paths, ["s3://lake/d/a.csv", "s3://lake/d/c.csv", "s3://lake/d/d.csv"]);
+        assert_eq!(requests, 3);
+        let deaf = Book { has_no_tokens: true, is_deaf: true, ..book(pages) };
+        let (found, requests) = listed("d/*.csv", deaf, 100);
+        let said = found.unwrap_err().to_string();
+        assert!(said.contains("more below `s3://lake/d/` than it lists"), "{said}");
+        assert_eq!(requests, 2);
+        let page = ListResult { common_prefixes: vec![Path::from("d/x")], objects: vec![] };
+        assert_eq!(last_of(&page).as_deref(), Some("d/x/\u{10ffff}"), "behind all that it has");
+    }
+
+    #[test]
+    fn a_blob_of_azure_with_the_name_that_all_others_begin_with_is_found() {
+        let location = Location { scheme: Scheme::Az, holder: "lake".into(), pattern: "d*".into() };
+        let az = Az { account: "a".into(), ..Az::default() };
+        let mut bucket = Bucket::open("t", &location, &Store { az, ..Store::default() }).unwrap();
+        bucket.pages = Some(Pages(std::sync::Arc::new(book(&[&["d1"]]))));
+        let store = std::sync::Arc::new(InMemory::new());
+        bucket.objects = std::sync::Arc::clone(&store) as _;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let limits = Listing { most: 9, patience: Duration::from_secs(20) };
+        let paths = || {
+            let found = runtime.block_on(bucket.list("t", limits)).unwrap();
+            found.into_iter().map(|object| object.fact.path).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(), ["az://lake/d1"]);
+        runtime.block_on(store.put(&Path::from("d"), PutPayload::from_static(b"1"))).unwrap();
+        assert_eq!(paths(), ["az://lake/d", "az://lake/d1"]);
     }
 
     #[test]

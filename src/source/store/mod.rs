@@ -9,6 +9,7 @@ mod bucket;
 mod client;
 pub mod definition;
 mod error;
+mod heard;
 mod listing;
 mod pinned;
 

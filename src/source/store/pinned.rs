@@ -2,10 +2,12 @@
 //!
 //! For DataFusion it is a store of its own, whose objects have names that tell their places in the listing; what it asks of
 //! them but their bytes is answered from the listing. Invariants: every request is pinned to the tag that was listed, where
-//! there is one, and the answer is held against it too; a range that ends early is an error; nothing is written.
+//! there is one, and the answer is held against it too; an answer that breaks off is taken up by a range that is held against
+//! what was asked for, or is an error; nothing is written.
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,9 +21,16 @@ use object_store::{
 
 use super::bucket::Bucket;
 use super::error::{Asked, changed};
+use super::heard::{Heard, Purpose};
 use super::listing::strong;
 use crate::points::is_planted;
 use crate::source::Error;
+
+/// So often the rest of an answer is asked for, and anew once so many bytes have come: a long read may break off often.
+const RESUMES: u32 = 4;
+const PROGRESS: u64 = 256 << 10;
+/// Before the rest is asked for; doubled with each break.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
@@ -84,32 +93,21 @@ impl Pinned {
         range: Option<GetRange>,
     ) -> Result<(Range<u64>, Pieces), Error> {
         let meta = &self.objects[place];
-        let is_none = |range: &GetRange| range.as_range(meta.size).is_ok_and(|it| it.is_empty());
-        if meta.size == 0 || range.as_ref().is_some_and(is_none) {
+        if meta.size == 0 {
             return Ok((0..0, futures::stream::empty().boxed()));
         }
-        let key = meta.location.as_ref();
-        let object = self.bucket.location.place(key);
-        let told = {
-            let (table, bucket, key) = (self.table.clone(), self.bucket.clone(), key.to_owned());
-            move |error: object_store::Error| bucket.told(&table, Asked::Read(&key), &error)
-        };
-        // An answer is held against its own tag by the library where it goes on after a break.
-        let tag = strong(meta).filter(|_| !is_planted("etag_ignored"));
-        let if_match = tag.map(|tag| format!("\"{}\"", bare(tag)));
-        let asked = GetOptions { if_match, range, ..GetOptions::default() };
-        let answer = self.bucket.objects.get_opts(&meta.location, asked).await;
-        let answer = answer.map_err(&told)?;
-        let now = answer.meta.e_tag.as_deref();
-        let is_other = tag.zip(now).is_some_and(|(tag, now)| bare(now) != bare(tag));
-        let is_resized = answer.meta.size != meta.size && !is_planted("etag_ignored");
-        if is_other || is_resized {
-            return Err(changed(&self.table, &object));
+        let asked = Asking::of(self, meta);
+        // Not every store knows ranges that are counted from the end.
+        let range = range.map(|range| range.as_range(meta.size)).transpose();
+        let range = range.map_err(|_| changed(&self.table, &asked.object))?;
+        if range.as_ref().is_some_and(Range::is_empty) {
+            return Ok((0..0, futures::stream::empty().boxed()));
         }
-        let range = answer.range.clone();
-        let expected = range.end.saturating_sub(range.start);
-        let pieces = answer.into_stream().map_err(told).boxed();
-        Ok((range, counted(pieces, expected, self.table.clone(), object).boxed()))
+        let is_whole = range.is_none();
+        let range = range.unwrap_or(0..meta.size);
+        let answer = asked.ask((!is_whole).then(|| range.clone())).await?;
+        let reading = Reading { asked, answer, left: range.clone(), breaks: 0, since: 0 };
+        Ok((range, futures::stream::try_unfold(reading, Reading::next).boxed()))
     }
 
     fn place(&self, name: &Path) -> Result<usize> {
@@ -131,29 +129,118 @@ fn bare(tag: &str) -> &str {
     tag.trim_matches('"')
 }
 
-/// The same pieces; where they end before there are so many bytes, an error.
-fn counted(
-    pieces: Pieces,
-    expected: u64,
+/// An object that is asked for, and what its answers are held against.
+struct Asking {
     table: String,
+    bucket: Bucket,
+    meta: ObjectMeta,
+    /// For people.
     object: String,
-) -> impl futures::Stream<Item = Result<Bytes, Error>> {
-    let cut = move || {
+    tag: Option<String>,
+}
+
+/// An answer: its bytes, and what was heard of it.
+struct Answer {
+    pieces: BoxStream<'static, Result<Bytes>>,
+    heard: Heard,
+}
+
+impl Asking {
+    fn of(pinned: &Pinned, meta: &ObjectMeta) -> Asking {
+        let tag = strong(meta).filter(|_| !is_planted("etag_ignored"));
+        Asking {
+            table: pinned.table.clone(),
+            bucket: pinned.bucket.clone(),
+            object: pinned.bucket.location.place(meta.location.as_ref()),
+            tag: tag.map(|tag| bare(tag).to_owned()),
+            meta: meta.clone(),
+        }
+    }
+
+    /// Asks for these bytes, or for all.
+    async fn ask(&self, range: Option<Range<u64>>) -> Result<Answer, Error> {
+        let heard = Heard::of(Purpose::Bytes);
+        let asked = GetOptions {
+            if_match: self.tag.as_ref().map(|tag| format!("\"{tag}\"")),
+            range: range.map(GetRange::Bounded),
+            extensions: heard.extensions(),
+            ..GetOptions::default()
+        };
+        let answer = self.bucket.objects.get_opts(&self.meta.location, asked).await;
+        let answer = answer.map_err(|error| self.told(&error))?;
+        let now = answer.meta.e_tag.as_deref();
+        let is_other = self.tag.as_deref().zip(now).is_some_and(|(tag, now)| bare(now) != tag);
+        let is_resized = answer.meta.size != self.meta.size && !is_planted("etag_ignored");
+        if is_other || is_resized {
+            return Err(changed(&self.table, &self.object));
+        }
+        Ok(Answer { pieces: answer.into_stream(), heard })
+    }
+
+    fn told(&self, error: &object_store::Error) -> Error {
+        self.bucket.told(&self.table, Asked::Read(self.meta.location.as_ref()), error)
+    }
+
+    fn cut(&self, why: Option<&str>) -> Error {
+        let (table, object) = (&self.table, &self.object);
+        let why = why.map_or(String::new(), |why| format!(" ({why})"));
         Error::Missing(format!(
-            "table `{table}`: the answer with object `{object}` broke off; run again, and see whether something between \
+            "table `{table}`: the answer with object `{object}` broke off{why}; run again, and see whether something between \
              here and the store cuts answers"
         ))
-    };
-    futures::stream::try_unfold((pieces, 0_u64, cut), move |(mut pieces, read, cut)| async move {
-        match pieces.try_next().await? {
-            Some(piece) => {
-                let read = read + piece.len() as u64;
-                Ok(Some((piece, (pieces, read, cut))))
+    }
+}
+
+/// The bytes of an object as they come. Where an answer breaks off, the rest is asked for, which has to be of the same object.
+struct Reading {
+    asked: Asking,
+    answer: Answer,
+    /// What is still to come.
+    left: Range<u64>,
+    /// Answers that broke off, and the bytes since the last of them.
+    breaks: u32,
+    since: u64,
+}
+
+impl Reading {
+    async fn next(mut self) -> Result<Option<(Bytes, Reading)>, Error> {
+        loop {
+            let piece = self.answer.pieces.try_next().await;
+            match piece.map_err(|error| self.asked.told(&error))? {
+                Some(piece) => {
+                    let bytes = piece.len() as u64;
+                    if bytes > self.left.end - self.left.start {
+                        return Err(self.asked.cut(Some("it has more than it said")));
+                    }
+                    self.left.start += bytes;
+                    self.since += bytes;
+                    return Ok(Some((piece, self)));
+                }
+                None if self.left.is_empty() => return Ok(None),
+                None => self.resume().await?,
             }
-            None if read == expected => Ok(None),
-            None => Err(cut()),
         }
-    })
+    }
+
+    async fn resume(&mut self) -> Result<(), Error> {
+        let why = self.answer.heard.broke();
+        if self.since >= PROGRESS {
+            self.breaks = 0;
+        }
+        // Without a tag nobody knows whether the rest is of the same object; one that ends without a break says that it is whole.
+        if self.asked.tag.is_none() || why.is_none() || self.breaks == RESUMES {
+            return Err(self.asked.cut(why.as_deref()));
+        }
+        tracing::debug!(object = self.asked.object, at = self.left.start, "an answer broke off");
+        tokio::time::sleep(WAIT * 2_u32.saturating_pow(self.breaks)).await;
+        (self.breaks, self.since) = (self.breaks + 1, 0);
+        self.answer = match self.asked.ask(Some(self.left.clone())).await {
+            // It is another range than was asked for.
+            Err(Error::Parts(_)) => return Err(self.asked.cut(why.as_deref())),
+            answer => answer?,
+        };
+        Ok(())
+    }
 }
 
 impl fmt::Display for Pinned {
@@ -266,17 +353,38 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_early_is_an_error() {
+    fn an_answer_that_ends_early_or_has_more_is_an_error() {
+        let (pinned, _) = pinned("lake");
         let ended = |expected| {
             let pieces = futures::stream::iter([Ok(Bytes::from_static(b"abc"))]).boxed();
-            let counted = counted(pieces, expected, "t".into(), "s3://lake/a".into());
-            block_on(counted.try_collect::<Vec<_>>()).map(|pieces| pieces.concat())
+            let reading = Reading {
+                asked: Asking::of(&pinned, &pinned.objects[0]),
+                answer: Answer { pieces, heard: Heard::of(Purpose::Bytes) },
+                left: 0..expected,
+                breaks: 0,
+                since: 0,
+            };
+            let pieces = futures::stream::try_unfold(reading, Reading::next);
+            block_on(pieces.try_collect::<Vec<_>>()).map(|pieces| pieces.concat())
         };
         assert_eq!(ended(3).unwrap(), b"abc");
         for expected in [2, 4] {
             let said = ended(expected).unwrap_err().to_string();
             assert!(said.contains("table `t`") && said.contains("broke off"), "{said}");
         }
+    }
+
+    #[test]
+    fn parts_are_asked_for_by_their_places_as_not_every_store_counts_from_the_end() {
+        let (pinned, _) = pinned("lake");
+        let part = |range| {
+            let (range, pieces) = block_on(pinned.part(0, Some(range)))?;
+            Ok::<_, Error>((range, block_on(pieces.try_collect::<Vec<_>>())?.concat()))
+        };
+        assert_eq!(part(GetRange::Suffix(2)).unwrap(), (3..5, TEXT[3..].to_vec()));
+        assert_eq!(part(GetRange::Offset(1)).unwrap(), (1..5, TEXT[1..].to_vec()));
+        assert_eq!(part(GetRange::Bounded(1..9)).unwrap(), (1..5, TEXT[1..].to_vec()));
+        assert!(part(GetRange::Offset(5)).unwrap_err().to_string().contains("changed"));
     }
 
     #[test]

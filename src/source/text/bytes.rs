@@ -64,13 +64,18 @@ fn decompressed(packed: Bytes, compression: Compression) -> std::io::Result<Byte
             Box::new(decoder)
         }
     };
-    Ok(Box::new(BufReader::with_capacity(BUFFER, Decompressed { text, compression })))
+    Ok(Box::new(BufReader::with_capacity(
+        BUFFER,
+        Decompressed { text, compression, has_begun: false },
+    )))
 }
 
 /// What keeps a file from being read on.
 pub(in super::super) fn unreadable(table: &str, path: &str, error: &IoError) -> Error {
     let remedy = match error.kind() {
         ErrorKind::InvalidData => "put the whole file there",
+        ErrorKind::InvalidInput => "say `compression: none`, or put the compressed file there",
+        ErrorKind::Unsupported => "compress it again, with `--long=25` at most",
         _ => "make it readable",
     };
     Error::Damaged(format!("table `{table}`: file `{path}` cannot be read: {error}; {remedy}"))
@@ -102,12 +107,35 @@ pub(in super::super) async fn ends_within_line(
 struct Decompressed {
     text: Box<dyn Read + Send>,
     compression: Compression,
+    /// Something of it was read.
+    has_begun: bool,
+}
+
+impl Decompressed {
+    /// What the libraries say of damaged data.
+    fn damaged(&self, error: &IoError) -> IoError {
+        let (name, said) = (self.compression.name(), error.to_string());
+        let is_other = ["invalid gzip header", "Unknown frame descriptor"];
+        if !self.has_begun && is_other.iter().any(|words| said.contains(words)) {
+            return IoError::new(ErrorKind::InvalidInput, format!("it is no {name} data"));
+        }
+        if self.compression == Compression::Zstd && said.contains("too much memory") {
+            let what =
+                format!("its zstd data needs a window of more than {} MiB", 1 << (WINDOW - 20));
+            return IoError::new(ErrorKind::Unsupported, what);
+        }
+        IoError::new(ErrorKind::InvalidData, format!("its {name} data is damaged ({said})"))
+    }
 }
 
 impl Read for Decompressed {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let name = self.compression.name();
         match self.text.read(buffer) {
+            Ok(read) => {
+                self.has_begun |= read > 0;
+                Ok(read)
+            }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 if is_planted("gzip_cut_accepted") && self.compression == Compression::Gzip {
                     return Ok(0);
@@ -119,10 +147,9 @@ impl Read for Decompressed {
                     && error.kind() != ErrorKind::Interrupted
                     && !is_waiting(&error) =>
             {
-                let what = format!("its {name} data is damaged ({error})");
-                Err(IoError::new(ErrorKind::InvalidData, what))
+                Err(self.damaged(&error))
             }
-            read => read,
+            Err(error) => Err(error),
         }
     }
 }
@@ -216,8 +243,15 @@ mod tests {
         bytes[crc] ^= 1;
         let said = read(Compression::Zstd, &bytes).unwrap_err();
         assert!(said.contains("zstd data is damaged") && said.contains("checksum"), "{said}");
-        let said = read(Compression::Gzip, TEXT).unwrap_err();
-        assert!(said.contains("gzip data is damaged"), "{said}");
+        for (compression, pack) in both() {
+            let name = compression.name();
+            let said = read(compression, TEXT).unwrap_err();
+            assert!(said.contains(&format!("it is no {name} data")), "{said}");
+            assert!(said.contains("`compression: none`"), "{said}");
+            // Behind a whole part it is damage.
+            let said = read(compression, &[&pack(TEXT)[..], TEXT].concat()).unwrap_err();
+            assert!(said.contains(&format!("{name} data is damaged")), "{said}");
+        }
     }
 
     #[test]
@@ -230,7 +264,8 @@ mod tests {
         };
         assert_eq!(read(Compression::Zstd, &packed(WINDOW)).unwrap(), TEXT);
         let said = read(Compression::Zstd, &packed(WINDOW + 1)).unwrap_err();
-        assert!(said.contains("too much memory"), "{said}");
+        assert!(said.contains("a window of more than 32 MiB; compress it again"), "{said}");
+        assert!(said.contains("`--long=25`"), "{said}");
     }
 
     #[test]

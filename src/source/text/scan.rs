@@ -18,6 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::super::error::Error;
+use super::super::weights::row_width;
 use super::ColumnPlan;
 use super::column::Column;
 use super::fetch::Fetch;
@@ -131,6 +132,7 @@ impl PartitionStream for Group {
             open: None,
             builders: self.columns.iter().map(|column| self.layout.builder(*column)).collect(),
             columns: self.columns.clone(),
+            width: row_width(&self.schema),
             schema: Arc::clone(&self.schema),
             batch_size: context.session_config().batch_size(),
         };
@@ -150,6 +152,8 @@ struct Batches {
     columns: Vec<usize>,
     builders: Vec<Column>,
     schema: SchemaRef,
+    /// Bytes that a row takes whatever it holds.
+    width: usize,
     batch_size: usize,
 }
 
@@ -165,7 +169,8 @@ impl Batches {
             match file.push(&mut self.builders)? {
                 Pushed::Row(size) => {
                     rows += 1;
-                    bytes += size;
+                    // What a row lacks came as nothing, and takes as much as a value.
+                    bytes += size + self.width;
                 }
                 Pushed::End => self.open = None,
                 Pushed::Waits => fetch.more().await?,

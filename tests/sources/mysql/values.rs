@@ -19,6 +19,7 @@ pub fn read_with(
 ) -> Result<Vec<Vec<String>>, Error> {
     let mut definition = Definition {
         remote: remote(database.server.port, &database.name, "app"),
+        server_key: None,
         is_zero_date_null: false,
         is_tinyint1_boolean: false,
     };

@@ -36,6 +36,10 @@ pub fn refused(server: &Postgres) {
         // What the server says of a row holds its values, and is not told.
         ("SELECT secret::int AS id FROM t", &["22P02", "guard the cast"]),
         ("SELECT id / 0 AS id FROM t", &["22012", "nullif"]),
+        (
+            "SELECT 1 AS id, repeat('x', 70000000) AS t",
+            &["a row of more than 64 MiB", "cut it with `left`"],
+        ),
         (" ; -- nothing", &["has no SQL"]),
     ] {
         let workspace = workspace(&oracle, &database.source(), sql);

@@ -25,6 +25,8 @@ pub enum Breaks {
     BehindCopyDone,
     /// The trailer never comes, and all else does.
     Trailer,
+    /// Of MySQL: the end of each answer says that its transaction may write.
+    Elsewhere,
 }
 
 /// A running front. Its thread ends with the process.
@@ -94,7 +96,7 @@ fn answer(
         let _ = server.shutdown(Shutdown::Both);
     };
     loop {
-        let Some(message) = message(protocol, &mut server) else {
+        let Some(mut message) = message(protocol, &mut server) else {
             let _ = client.shutdown(Shutdown::Both);
             return;
         };
@@ -102,6 +104,13 @@ fn answer(
         if is_data && breaks == Breaks::Trailer && message[5..] == [0xff, 0xff] {
             seen.broken.fetch_add(1, Ordering::SeqCst);
             continue;
+        }
+        if breaks == Breaks::Elsewhere
+            && let [.., 5, 0, 0, _, 0xfe, _, _, _, status] = &mut message[..]
+            && *status & 0x20 != 0
+        {
+            *status &= !0x20;
+            seen.broken.fetch_add(1, Ordering::SeqCst);
         }
         if is_data {
             seen.copied.fetch_add(message.len(), Ordering::SeqCst);

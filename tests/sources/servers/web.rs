@@ -24,6 +24,8 @@ pub enum Becomes {
     Cut(usize),
     /// So it is, but the content ends after so many bytes as if it were whole.
     Shortened(usize),
+    /// So it is, and the content is made another.
+    Rewritten(fn(&str) -> String),
     /// Nobody ever answers.
     Held,
     /// This is the answer, head and all; to a HEAD, without its content.
@@ -96,9 +98,7 @@ fn serve(client: TcpStream, store: u16, seen: &Mutex<Vec<Asked>>, judge: &Mutex<
                 let length = if asked.method == "HEAD" { end } else { answer.len() };
                 writer.write_all(&answer[..length]).ok()
             }
-            Becomes::Passed => pass(&mut writer, store, &head, &asked, None),
-            Becomes::Cut(most) => pass(&mut writer, store, &head, &asked, Some((most, false))),
-            Becomes::Shortened(most) => pass(&mut writer, store, &head, &asked, Some((most, true))),
+            passed => pass(&mut writer, store, &head, &asked, &passed),
         };
         if goes_on.is_none() {
             let _ = writer.shutdown(Shutdown::Both);
@@ -124,13 +124,13 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Asked)> {
     Some((head, asked))
 }
 
-/// `most`: after how many bytes of the content the answer ends, and whether it says that it is whole.
+/// As the store answers, save what becomes of that.
 fn pass(
     client: &mut TcpStream,
     store: u16,
     head: &str,
     asked: &Asked,
-    most: Option<(usize, bool)>,
+    becomes: &Becomes,
 ) -> Option<()> {
     let mut server = TcpStream::connect(("127.0.0.1", store)).ok()?;
     let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
@@ -143,17 +143,47 @@ fn pass(
     let lines = std::str::from_utf8(head).ok()?.trim_end().split("\r\n");
     let is_kept = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
     let mut head = lines.filter(is_kept).collect::<Vec<_>>().join("\r\n");
-    let Some((most, is_said_whole)) = most.filter(|_| asked.method == "GET") else {
-        client.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
-        return client.write_all(content).ok();
+    let is_read = asked.method == "GET";
+    let rewritten = match becomes {
+        Becomes::Rewritten(rewrite) if is_read => rewrite(&dechunked(&head, content)?),
+        _ => String::new(),
     };
-    let most = most.min(content.len());
+    let (content, is_said_whole) = match becomes {
+        Becomes::Cut(most) if is_read => (&content[..content.len().min(*most)], false),
+        Becomes::Shortened(most) if is_read => (&content[..content.len().min(*most)], true),
+        Becomes::Rewritten(_) if is_read => (rewritten.as_bytes(), true),
+        _ => {
+            client.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
+            return client.write_all(content).ok();
+        }
+    };
     if is_said_whole {
-        let is_length = |line: &&str| !line.to_ascii_lowercase().starts_with("content-length:");
+        let is_length = |line: &&str| {
+            let line = line.to_ascii_lowercase();
+            !line.starts_with("content-length:") && !line.starts_with("transfer-encoding:")
+        };
         head = head.split("\r\n").filter(is_length).collect::<Vec<_>>().join("\r\n");
-        head.push_str(&format!("\r\nContent-Length: {most}"));
+        head.push_str(&format!("\r\nContent-Length: {}", content.len()));
     }
     client.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
-    client.write_all(&content[..most]).ok()?;
+    client.write_all(content).ok()?;
     is_said_whole.then_some(())
+}
+
+/// The content in one piece, whether it came in chunks or not.
+fn dechunked(head: &str, content: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(content).ok()?;
+    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return Some(text.to_owned());
+    }
+    let (mut rest, mut whole) = (text, String::new());
+    loop {
+        let (length, after) = rest.split_once("\r\n")?;
+        let length = usize::from_str_radix(length.trim(), 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(after.get(..length)?);
+        rest = after.get(length + 2..)?;
+    }
 }

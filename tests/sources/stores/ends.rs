@@ -99,6 +99,23 @@ pub fn cut(server: &Seaweed) {
     assert!(front.seen().iter().any(is_rest), "nothing was taken up: {:#?}", front.seen());
 }
 
+/// More breaks than an answer is taken up after, with progress between them.
+pub fn long(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let bytes = csv(&of_age(1..=60_000, 0)).into_bytes();
+    assert!(bytes.len() > 8 * 300_000, "{}", bytes.len());
+    server.files.put(&bucket, "people.csv", &bytes);
+    let front = Web::start(server.port, |asked| match asked.is_read() {
+        true => Becomes::Cut(300_000),
+        false => Becomes::Passed,
+    });
+    let workspace = workspace(&oracle, &source(front.port, &bucket, "people.csv", ""));
+    let planned = workspace.json(&["plan", "people"]);
+    assert!(planned.to_string().contains("60000"), "{planned:#}");
+    assert!(front.reads() > 8, "{}", front.reads());
+}
+
 pub fn shortened(server: &Seaweed) {
     for name in ["people.csv", "people.csv.gz", "people.ndjson", "people.parquet"] {
         let oracle = Oracle::start(&["id"]);

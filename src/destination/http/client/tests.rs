@@ -285,7 +285,7 @@ async fn credentials_that_an_account_was_asked_with_are_those_that_are_sent_what
         credentials,
         &connection,
         &requests(),
-        Fields { names: &fields(), forms: &[], key: &[0] },
+        Fields { names: &fields(), forms: &[], compares: &[], key: &[0] },
     );
     http.expect("it is valid").send(&upsert()).await;
     let requests = server.requests.lock().expect("no test panics with it");
