@@ -144,6 +144,9 @@ pub struct RawTable {
     pub header: Option<bool>,
     /// CSV and NDJSON: declared types by column, such as `VARCHAR` or `DECIMAL(10,2)`; others are pinned at the first run.
     pub columns: Option<Named<String>>,
+    /// Columns whose values stand in the names of directories, `NAME=VALUE`: their types by name, or `auto` for all that are
+    /// below the first wildcard, as texts.
+    pub partitions: Option<StructureOrText<Named<String>>>,
     /// The files are written anew under new names each time.
     pub rewritten: Option<RawRewritten>,
 }

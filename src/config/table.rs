@@ -5,7 +5,7 @@ use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
 use super::store;
 use super::validate::Check;
-use crate::source::definition::{Compression, Csv, Format, NdJson, Rewritten, Table};
+use crate::source::definition::{Compression, Csv, Format, NdJson, Partitions, Rewritten, Table};
 use crate::source::store::definition::Location;
 use crate::source::{TextFormat, check_type_name};
 
@@ -61,6 +61,7 @@ pub fn table(
         objects,
         format: format(check, pointer, raw, kind),
         compression: compression(check, pointer, raw, text).filter(|_| kind != Kind::Parquet),
+        partitions: partitions(check, pointer, raw),
         rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
     })
 }
@@ -218,8 +219,13 @@ fn columns(
     format: TextFormat,
 ) -> Vec<(String, String)> {
     let columns = raw.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default();
-    for (name, kind) in &columns {
-        let pointer = child(&child(pointer, "columns"), name);
+    types(check, &child(pointer, "columns"), &columns, format);
+    columns
+}
+
+fn types(check: &mut Check, pointer: &str, columns: &[(String, String)], format: TextFormat) {
+    for (name, kind) in columns {
+        let pointer = child(pointer, name);
         if kind.trim().is_empty() {
             check.report(
                 &pointer,
@@ -231,5 +237,31 @@ fn columns(
             check.report(&pointer, what, remedy);
         }
     }
-    columns
+}
+
+/// What the names of directories say.
+fn partitions(check: &mut Check, pointer: &str, raw: &RawTable) -> Option<Partitions> {
+    let columns = &raw.columns;
+    let pointer = child(pointer, "partitions");
+    let remedy =
+        "write `auto`, or a type for each directory, such as `{dt: DATE, region: VARCHAR}`";
+    match raw.partitions.as_ref()? {
+        StructureOrText::Text(text) if text == "auto" => Some(Partitions::Auto),
+        StructureOrText::Text(_) => {
+            check.report(&pointer, "not a set of columns", remedy);
+            None
+        }
+        StructureOrText::Structure(said) => {
+            if said.0.is_empty() {
+                check.report(&pointer, "partitions without columns", remedy);
+            }
+            types(check, &pointer, &said.0, TextFormat::Csv);
+            let is_both = |name: &str| columns.iter().flat_map(|it| &it.0).any(|it| it.0 == name);
+            for (name, _) in said.0.iter().filter(|(name, _)| is_both(name)) {
+                let what = format!("`{name}` is under `columns` too");
+                check.report_key(&child(&pointer, name), what, "keep one of the two");
+            }
+            Some(Partitions::Declared(said.0.clone()))
+        }
+    }
 }

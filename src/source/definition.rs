@@ -44,6 +44,8 @@ pub struct Table {
     pub format: Format,
     /// Of texts; other formats have their own.
     pub compression: Option<Compression>,
+    /// Columns whose values stand in the names of the files' directories.
+    pub partitions: Option<Partitions>,
     /// The files are written anew under new names each time, so that names that vanish prove nothing; what proves that a
     /// set is complete, if anything does.
     pub rewritten: Option<Rewritten>,
@@ -139,12 +141,10 @@ impl Files {
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             let location = table.location.to_string_lossy();
-            match table.compression {
-                None => json!([table.name, location, format, rewritten]),
-                Some(compression) => {
-                    json!([table.name, location, format, rewritten, compression.name()])
-                }
-            }
+            let mut said = vec![json!(table.name), json!(location), format, json!(rewritten)];
+            said.extend(table.compression.map(|compression| json!(compression.name())));
+            said.extend(table.partitions.as_ref().map(Partitions::described));
+            json!(said)
         };
         tables.iter().map(table).collect()
     }
@@ -161,6 +161,28 @@ impl Compression {
         match self {
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
+        }
+    }
+}
+
+/// Directories named `name=value` that are columns of the files below them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitions {
+    /// All below the first wildcard of the location, as texts.
+    Auto,
+    /// These, with their SQL types as [`Csv::columns`] has them.
+    Declared(Vec<(String, String)>),
+}
+
+impl Partitions {
+    fn described(&self) -> Value {
+        match self {
+            Partitions::Auto => json!({ "partitions": "auto" }),
+            Partitions::Declared(columns) => {
+                let mut columns = columns.clone();
+                columns.sort();
+                json!({ "partitions": columns })
+            }
         }
     }
 }
@@ -212,6 +234,7 @@ mod tests {
             objects: None,
             format: Format::Csv(csv),
             compression: None,
+            partitions: None,
             rewritten: None,
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
@@ -274,6 +297,7 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
             rewritten: None,
         }
     }
@@ -325,7 +349,9 @@ mod tests {
             lake(|table| table.compression = Some(Compression::Gzip)),
             lake(|table| table.compression = Some(Compression::Zstd)),
             lake(|table| table.format = Format::NdJson(NdJson::default())),
-            lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column] })),
+            lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column.clone()] })),
+            lake(|table| table.partitions = Some(Partitions::Auto)),
+            lake(|table| table.partitions = Some(Partitions::Declared(vec![column]))),
         ];
         for (position, one) in changed.iter().enumerate() {
             assert!(!changed[..position].contains(one), "{one}");

@@ -176,6 +176,7 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
             rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),
         }
     }

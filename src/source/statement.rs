@@ -356,6 +356,7 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
             rewritten: None,
         };
         let access =

@@ -20,6 +20,7 @@ mod flights;
 mod joined;
 mod keys;
 mod ndjson;
+mod partitions;
 mod statistics;
 mod values;
 mod volatile;
@@ -36,7 +37,16 @@ fn csv() -> Csv {
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
     let folder = PathBuf::new();
     let (name, location) = (name.into(), location.into());
-    Table { name, folder, location, objects: None, format, compression: None, rewritten: None }
+    Table {
+        name,
+        folder,
+        location,
+        objects: None,
+        format,
+        compression: None,
+        partitions: None,
+        rewritten: None,
+    }
 }
 
 fn reader(tables: Vec<Table>) -> Reader {

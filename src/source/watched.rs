@@ -229,6 +229,7 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
             rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),
         };
         let now = |watched: WatchedFiles| futures::executor::block_on(watched.verify());

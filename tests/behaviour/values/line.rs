@@ -66,6 +66,7 @@ impl Line {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
             rewritten: None,
         };
         let access = Access::Files(Files { tables: vec![table], ..Files::default() });
