@@ -46,6 +46,8 @@ pub struct Table {
     pub compression: Option<Compression>,
     /// Columns whose values stand in the names of the files' directories.
     pub partitions: Option<Partitions>,
+    /// Of formats whose files say their columns and types themselves.
+    pub schema: SchemaRule,
     /// The files are written anew under new names each time, so that names that vanish prove nothing; what proves that a
     /// set is complete, if anything does.
     pub rewritten: Option<Rewritten>,
@@ -126,6 +128,7 @@ impl Files {
         let table = |table: &&Table| {
             let format = match &table.format {
                 Format::Parquet => json!("parquet"),
+                Format::Arrow => json!("arrow"),
                 Format::Csv(csv) => {
                     let (mut nulls, mut columns) = (csv.nulls.clone(), csv.columns.clone());
                     nulls.sort();
@@ -144,6 +147,7 @@ impl Files {
             let mut said = vec![json!(table.name), json!(location), format, json!(rewritten)];
             said.extend(table.compression.map(|compression| json!(compression.name())));
             said.extend(table.partitions.as_ref().map(Partitions::described));
+            said.extend((table.schema == SchemaRule::Union).then(|| json!({ "schema": "union" })));
             json!(said)
         };
         tables.iter().map(table).collect()
@@ -187,9 +191,28 @@ impl Partitions {
     }
 }
 
+impl Format {
+    /// Whether its files are texts, of which a shorter one can be whole.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Format::Csv(_) | Format::NdJson(_))
+    }
+}
+
+/// How the columns of the files of one table come together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SchemaRule {
+    /// All have the same.
+    #[default]
+    Same,
+    /// A column is NULL where a file lacks it, and its type is one that has the values of all files as they are.
+    Union,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     Parquet,
+    /// IPC, in the file format or the stream format.
+    Arrow,
     Csv(Csv),
     NdJson(NdJson),
 }
@@ -235,6 +258,7 @@ mod tests {
             format: Format::Csv(csv),
             compression: None,
             partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
@@ -298,6 +322,7 @@ mod tests {
             format: Format::Parquet,
             compression: None,
             partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         }
     }
@@ -350,6 +375,8 @@ mod tests {
             lake(|table| table.compression = Some(Compression::Zstd)),
             lake(|table| table.format = Format::NdJson(NdJson::default())),
             lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column.clone()] })),
+            lake(|table| table.format = Format::Arrow),
+            lake(|table| table.schema = SchemaRule::Union),
             lake(|table| table.partitions = Some(Partitions::Auto)),
             lake(|table| table.partitions = Some(Partitions::Declared(vec![column]))),
         ];

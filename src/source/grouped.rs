@@ -42,12 +42,12 @@ pub(super) struct Wanted {
     pub columns: Vec<usize>,
     schema: SchemaRef,
     /// By place in a batch: the place in `columns`, or that of a directory.
-    from: Vec<From>,
+    from: Vec<Origin>,
     partitions: Option<Arc<Values>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Origin {
     File(usize),
     Directory(usize),
 }
@@ -72,9 +72,9 @@ impl Wanted {
             None => arrays,
             Some(partitions) => {
                 let values = partitions.of_file(file);
-                let array = |from: &From| match from {
-                    From::File(place) => Ok(Arc::clone(&arrays[*place])),
-                    From::Directory(place) => values[*place].to_array_of_size(rows),
+                let array = |from: &Origin| match from {
+                    Origin::File(place) => Ok(Arc::clone(&arrays[*place])),
+                    Origin::Directory(place) => values[*place].to_array_of_size(rows),
                 };
                 self.from.iter().map(array).collect::<Result<_, _>>()?
             }
@@ -107,7 +107,7 @@ impl GroupedTable {
         Ok(GroupedTable { files: Arc::new(files), schema, partitions })
     }
 
-    fn wanted(&self, projection: Option<&Vec<usize>>) -> Result<Wanted, DataFusionError> {
+    pub fn wanted(&self, projection: Option<&Vec<usize>>) -> Result<Wanted, DataFusionError> {
         let places = match projection {
             Some(places) => places.clone(),
             None => (0..self.schema.fields().len()).collect(),
@@ -117,10 +117,10 @@ impl GroupedTable {
         let mut from = Vec::with_capacity(places.len());
         for place in &places {
             from.push(match place.checked_sub(own) {
-                Some(directory) => From::Directory(directory),
+                Some(directory) => Origin::Directory(directory),
                 None => {
                     columns.push(*place);
-                    From::File(columns.len() - 1)
+                    Origin::File(columns.len() - 1)
                 }
             });
         }

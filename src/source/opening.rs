@@ -16,7 +16,7 @@ use super::table::{Named, Opened};
 use super::text::place::Place;
 use super::watched::{PATIENCE, Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, mysql, ndjson, parquet, partitions, postgres};
+use super::{csv, ipc, mysql, ndjson, parquet, partitions, postgres};
 use crate::domain::sync::Model;
 
 /// The tables as they are now. Of files nothing is read but the last byte of texts; of objects nothing. Each store is given
@@ -96,7 +96,7 @@ pub(super) async fn query(
     let watched = Watched::Query(Arc::clone(&ended));
     let is_restricted = scan.is_restricted();
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok(Opened { provider, watched, weights: Weights::new(), is_restricted })
+    Ok(Opened { provider, watched, weights: Weights::default(), is_restricted })
 }
 
 /// `number` tells the table from the others of the read.
@@ -109,10 +109,17 @@ async fn of_files(
     let WatchedFiles { table, files, objects, .. } = watched;
     let places = || Place::all(files, objects.as_ref());
     let partitions = partitions::of(table, files)?;
+    let mut weights = Weights::default();
     let provider = match &table.format {
         Format::Parquet => {
             let objects = objects.as_ref().map(|objects| (number, objects));
-            return parquet::open(state, &table.name, files, objects, partitions).await;
+            let named = (table.name.as_str(), table.schema);
+            return parquet::open(state, named, files, objects, partitions).await;
+        }
+        Format::Arrow => {
+            let (read, of_table) = ipc::open(table, files, objects.as_ref()).await?;
+            weights = of_table;
+            GroupedTable::new(&table.name, read, partitions)?
         }
         Format::Csv(csv) => {
             let read = csv::open(table, csv, &places(), pins).await?;
@@ -123,5 +130,5 @@ async fn of_files(
             GroupedTable::new(&table.name, read, partitions)?
         }
     };
-    Ok((Arc::new(provider), Weights::new()))
+    Ok((Arc::new(provider), weights))
 }

@@ -1,4 +1,4 @@
-//! Parquet tables: files whose schemas agree.
+//! Parquet tables.
 //!
 //! Invariants: every listed file is read or the table is refused. (DataFusion passes over empty files in silence.) No
 //! row is passed over because of what statistics say of a column that can hold NaN.
@@ -26,10 +26,12 @@ use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use super::agreed::Agreed;
+use super::definition::SchemaRule;
 use super::error::Error;
 use super::partitions::Values;
 use super::store::{Pinned, own};
-use super::weights::{Weight, Weights};
+use super::weights::{OfColumns, Weight, Weights};
 use crate::domain::file::FileFact;
 
 /// Footers read at once.
@@ -53,7 +55,7 @@ struct ParquetTable {
 /// no files of this machine, by a number that no other table of the read has.
 pub(super) async fn open(
     state: &dyn Session,
-    table: &str,
+    (table, rule): (&str, SchemaRule),
     files: &[FileFact],
     objects: Option<(usize, &Arc<Pinned>)>,
     partitions: Option<Arc<Values>>,
@@ -67,25 +69,25 @@ pub(super) async fn open(
             (store.map_err(|error| damaged(table, "", &error))?, urls)
         }
     };
-    let footers = futures::stream::iter(0..files.len())
-        .map(|place| footer(state, &format, &store, table, &files[place], &urls[place]))
-        .buffered(FOOTERS)
-        .try_collect::<Vec<_>>()
-        .await?;
-    let mut weights = Weights::new();
-    let mut schemas = Vec::with_capacity(files.len());
+    let mut columns = OfColumns::new();
+    let mut agreed = Agreed::new(table, rule);
     let mut found = Vec::with_capacity(files.len());
-    for (place, footer) in footers.into_iter().enumerate() {
+    let mut footers = futures::stream::iter(0..files.len())
+        .map(|place| footer(state, &format, &store, table, &files[place], &urls[place]))
+        .buffered(FOOTERS);
+    while let Some(footer) = footers.try_next().await? {
+        let place = found.len();
+        agreed.add(&files[place].path, &footer.schema)?;
         for (name, weight) in footer.weights {
-            let known = weights.entry(name).or_default();
+            let known = columns.entry(name).or_default();
             *known = known.max(weight);
         }
-        schemas.push(footer.schema);
         let values = partitions.as_ref().map(|partitions| partitions.of_file(place).to_vec());
         let file = PartitionedFile::new_from_meta(footer.object);
         found.push(file.with_partition_values(values.unwrap_or_default()));
     }
-    let merged = merge(table, files, &schemas)?;
+    drop(footers);
+    let merged = agreed.schema();
     let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
         without_pruning(format)
     } else {
@@ -98,7 +100,8 @@ pub(super) async fn open(
         .with_table_partition_cols(behind.transpose()?.unwrap_or_default())
         .build();
     let store = urls[0].object_store();
-    Ok((Arc::new(ParquetTable { format, store, schema, files: found, partitions }), weights))
+    let opened = ParquetTable { format, store, schema, files: found, partitions };
+    Ok((Arc::new(opened), Weights { columns, whole: 0 }))
 }
 
 #[async_trait]
@@ -205,7 +208,7 @@ fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
 struct Footer {
     object: ObjectMeta,
     schema: SchemaRef,
-    weights: Weights,
+    weights: OfColumns,
 }
 
 async fn footer(
@@ -239,13 +242,13 @@ async fn footer(
 
 /// Values are as heavy as they are without compression; where dictionaries or runs have them in fewer bytes, as heavy as their
 /// type or, where the file says it, their texts.
-fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> Weights {
+fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> OfColumns {
     let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let width = |field: &Arc<Field>| Weight { value: width(field.data_type()), chunk: 0 };
-    let mut weights: Weights =
+    let mut weights: OfColumns =
         schema.fields().iter().map(|field| (field.name().clone(), width(field))).collect();
     for group in groups {
-        let mut of_group = Weights::new();
+        let mut of_group = OfColumns::new();
         let rows = bytes(group.num_rows()).max(1);
         for column in group.columns() {
             let name = column.column_path().parts().first().cloned().unwrap_or_default();
@@ -276,45 +279,6 @@ fn width(data_type: &DataType) -> usize {
         DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
         other => other.primitive_width().unwrap_or(1),
     }
-}
-
-/// The first file's schema, a column nullable where it is in any file.
-fn merge(table: &str, files: &[FileFact], schemas: &[Arc<Schema>]) -> Result<Schema, Error> {
-    let mut merged =
-        schemas[0].fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
-    let first = &files[0].path;
-    for (file, schema) in files.iter().zip(schemas).skip(1) {
-        let path = &file.path;
-        let differs = |what: String| {
-            Error::Damaged(format!(
-                "table `{table}`: {what}; the files of one table must have the same columns"
-            ))
-        };
-        for field in &mut merged {
-            let name = field.name().clone();
-            let Ok(other) = schema.field_with_name(&name) else {
-                return Err(differs(format!(
-                    "column `{name}` is in file `{first}` but not in `{path}`"
-                )));
-            };
-            if other.data_type() != field.data_type() {
-                return Err(differs(format!(
-                    "column `{name}` is `{}` in file `{first}` but `{}` in `{path}`",
-                    field.data_type(),
-                    other.data_type()
-                )));
-            }
-            field.set_nullable(field.is_nullable() || other.is_nullable());
-        }
-        let known = |name: &str| merged.iter().any(|field: &Field| field.name() == name);
-        if let Some(extra) = schema.fields().iter().find(|field| !known(field.name())) {
-            return Err(differs(format!(
-                "column `{}` is in file `{path}` but not in `{first}`",
-                extra.name()
-            )));
-        }
-    }
-    Ok(Schema::new(merged))
 }
 
 fn damaged(table: &str, path: &str, error: &DataFusionError) -> Error {

@@ -298,7 +298,7 @@ impl Values {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::definition::Format;
+    use super::super::definition::{Format, SchemaRule};
     use super::*;
 
     fn table(location: &str, partitions: Partitions) -> Table {
@@ -310,6 +310,7 @@ mod tests {
             format: Format::Parquet,
             compression: None,
             partitions: Some(partitions),
+            schema: SchemaRule::Same,
             rewritten: None,
         }
     }

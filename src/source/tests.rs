@@ -12,11 +12,12 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 
-use super::definition::{Access, Csv, Definition, Files, Format, Table};
+use super::definition::{Access, Csv, Definition, Files, Format, SchemaRule, Table};
 use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
 mod flights;
+mod ipc;
 mod joined;
 mod keys;
 mod ndjson;
@@ -45,6 +46,7 @@ fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
         format,
         compression: None,
         partitions: None,
+        schema: SchemaRule::Same,
         rewritten: None,
     }
 }

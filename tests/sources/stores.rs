@@ -1,6 +1,7 @@
 //! What is played against object stores, and against servers on the web.
 
 mod ends;
+mod files;
 mod reads;
 mod refusals;
 mod web;
@@ -14,7 +15,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 12] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 14] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -25,6 +26,8 @@ pub const SCENARIOS: [Scenario<Seaweed>; 12] = [
         "an object that vanished holds its deletes and an empty listing deletes nothing",
         reads::vanished,
     ),
+    ("a cut Arrow stream is no answer", files::cut_stream),
+    ("directories of objects are columns and one that vanished holds", files::directories),
     ("an object that is replaced while it is read is never mixed", ends::replaced),
     ("an answer that breaks off is taken up again or is no answer", ends::cut),
     ("an answer that is shorter than the object is no answer", ends::shortened),

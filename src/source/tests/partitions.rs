@@ -22,7 +22,9 @@ fn lakes(folder: &Path) -> Vec<(Table, Reader)> {
         let ids: Vec<i64> = ids.collect();
         let tens: Vec<i64> = ids.iter().map(|id| id * 10).collect();
         let columns = vec![("id", integers(&ids)), ("n", integers(&tens))];
-        write_parquet(&below.join(format!("{name}.parquet")), columns);
+        write_parquet(&below.join(format!("{name}.parquet")), columns.clone());
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        super::ipc::write_arrow(&below.join(format!("{name}.arrow")), &[batch]);
     }
     let lake = |(ending, format)| {
         let table = table("people", folder.join(format!("*/*/*.{ending}")), format);
@@ -31,7 +33,10 @@ fn lakes(folder: &Path) -> Vec<(Table, Reader)> {
         (table.clone(), reader(vec![table]))
     };
     let ndjson = Format::NdJson(NdJson::default());
-    [("csv", Format::Csv(csv())), ("ndjson", ndjson), ("parquet", Format::Parquet)].map(lake).into()
+    let (csv, parquet) = (Format::Csv(csv()), Format::Parquet);
+    [("csv", csv), ("ndjson", ndjson), ("parquet", parquet), ("arrow", Format::Arrow)]
+        .map(lake)
+        .into()
 }
 
 async fn answer(reader: &Reader, sql: &str) -> Vec<String> {
