@@ -124,12 +124,15 @@ pub struct RawSource {
 }
 
 /// A table: a path, a glob, or a location in an object store such as `s3://bucket/data/*.parquet`, that ends in `.parquet`,
-/// `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that; or exactly one of `parquet`, `csv` and `ndjson`.
+/// `.arrow`, `.feather`, `.ipc`, `.csv`, `.ndjson` or `.jsonl`, texts also with `.gz` or `.zst` behind that; or exactly one of
+/// `parquet`, `arrow`, `csv` and `ndjson`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTable {
     /// A path, glob or location of Parquet files.
     pub parquet: Option<String>,
+    /// A path, glob or location of Arrow files, in the IPC file format or stream format.
+    pub arrow: Option<String>,
     /// A path, glob or location of CSV files.
     pub csv: Option<String>,
     /// A path, glob or location of NDJSON files: a JSON object a line.
@@ -142,8 +145,13 @@ pub struct RawTable {
     pub delimiter: Option<String>,
     /// CSV: whether the first line names the columns; `true` unless said.
     pub header: Option<bool>,
+    /// Parquet and Arrow: `same` or `union`, how the columns of several files come together; `same` unless said.
+    pub schema: Option<String>,
     /// CSV and NDJSON: declared types by column, such as `VARCHAR` or `DECIMAL(10,2)`; others are pinned at the first run.
     pub columns: Option<Named<String>>,
+    /// Columns whose values stand in the names of directories, `NAME=VALUE`: their types by name, or `auto` for all that are
+    /// below the first wildcard, as texts.
+    pub partitions: Option<StructureOrText<Named<String>>>,
     /// The files are written anew under new names each time.
     pub rewritten: Option<RawRewritten>,
 }

@@ -5,13 +5,16 @@ use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
 use super::store;
 use super::validate::Check;
-use crate::source::definition::{Compression, Csv, Format, NdJson, Rewritten, Table};
+use crate::source::definition::{
+    Compression, Csv, Format, NdJson, Partitions, Rewritten, SchemaRule, Table,
+};
 use crate::source::store::definition::Location;
 use crate::source::{TextFormat, check_type_name};
 
 /// The keys that say what a table is made of, with the endings of names that say the same.
-const FORMATS: [(&str, Kind, &[&str]); 3] = [
+const FORMATS: [(&str, Kind, &[&str]); 4] = [
     ("parquet", Kind::Parquet, &[".parquet"]),
+    ("arrow", Kind::Arrow, &[".arrow", ".feather", ".ipc"]),
     ("csv", Kind::Text(TextFormat::Csv), &[".csv"]),
     ("ndjson", Kind::Text(TextFormat::NdJson), &[".ndjson", ".jsonl"]),
 ];
@@ -19,7 +22,14 @@ const FORMATS: [(&str, Kind, &[&str]); 3] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Parquet,
+    Arrow,
     Text(TextFormat),
+}
+
+impl Kind {
+    fn is_text(self) -> bool {
+        matches!(self, Kind::Text(_))
+    }
 }
 
 pub fn table(
@@ -37,14 +47,19 @@ pub fn table(
             else {
                 let what =
                     format!("the format of `{}` is not known", check.document.written(pointer));
-                let remedy = "end the path in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, or write `{parquet: PATH}`, \
-                              `{csv: PATH}` or `{ndjson: PATH}`";
+                let remedy = "end the path in `.parquet`, `.arrow`, `.feather`, `.ipc`, `.csv`, `.ndjson` or `.jsonl`, or write \
+                              `{parquet: PATH}`, `{arrow: PATH}`, `{csv: PATH}` or `{ndjson: PATH}`";
                 check.report(pointer, what, remedy);
                 return None;
             };
-            if kind == Kind::Parquet && compression.is_some() {
-                let remedy = "name the Parquet files as they are: their pages are compressed";
-                check.report(pointer, "a Parquet file inside of another", remedy);
+            let inside = match kind {
+                Kind::Parquet => Some(("a Parquet file", "their pages are compressed")),
+                Kind::Arrow => Some(("an Arrow file", "their record batches may be compressed")),
+                Kind::Text(_) => None,
+            };
+            if let Some((what, why)) = inside.filter(|_| compression.is_some()) {
+                let remedy = format!("name the files as they are: {why}");
+                check.report(pointer, format!("{what} inside of another"), remedy);
             }
             (text, &none, pointer.to_owned(), kind)
         }
@@ -60,7 +75,9 @@ pub fn table(
         location: text.into(),
         objects,
         format: format(check, pointer, raw, kind),
-        compression: compression(check, pointer, raw, text).filter(|_| kind != Kind::Parquet),
+        compression: compression(check, pointer, raw, text).filter(|_| kind.is_text()),
+        partitions: partitions(check, pointer, raw),
+        schema: schema(check, pointer, raw),
         rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
     })
 }
@@ -74,6 +91,7 @@ fn said<'r>(
     let said = |(key, kind, _): (&'static str, Kind, _)| {
         let text = match kind {
             Kind::Parquet => &raw.parquet,
+            Kind::Arrow => &raw.arrow,
             Kind::Text(TextFormat::Csv) => &raw.csv,
             Kind::Text(TextFormat::NdJson) => &raw.ndjson,
         };
@@ -88,7 +106,7 @@ fn said<'r>(
         }
         [] if FORMATS.iter().any(|(key, ..)| check.document.has(&child(pointer, key))) => {}
         [] => {
-            let remedy = "add `parquet: PATH`, `csv: PATH` or `ndjson: PATH`";
+            let remedy = "add `parquet: PATH`, `arrow: PATH`, `csv: PATH` or `ndjson: PATH`";
             check.report_key(pointer, "a table without files", remedy);
         }
     }
@@ -98,18 +116,14 @@ fn said<'r>(
 /// What is said of a format that is not the table's is refused.
 fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Format {
     let is_csv = kind == Kind::Text(TextFormat::Csv);
-    let is_text = kind != Kind::Parquet;
-    let shown = match kind {
-        Kind::Parquet => "Parquet",
-        Kind::Text(TextFormat::Csv) => "CSV",
-        Kind::Text(TextFormat::NdJson) => "NDJSON",
-    };
+    let (is_text, shown) = (kind.is_text(), shown(kind));
     for (key, is_said, is_known, of) in [
         ("compression", raw.compression.is_some(), is_text, "CSV and NDJSON"),
         ("nulls", raw.nulls.is_some(), is_csv, "CSV"),
         ("delimiter", raw.delimiter.is_some(), is_csv, "CSV"),
         ("header", raw.header.is_some(), is_csv, "CSV"),
         ("columns", raw.columns.is_some(), is_text, "CSV and NDJSON"),
+        ("schema", raw.schema.is_some(), !is_text, "Parquet and Arrow"),
     ] {
         if is_said && !is_known {
             let what = format!("`{key}` is for {of}, and this table is {shown}");
@@ -118,9 +132,31 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
     }
     match kind {
         Kind::Parquet => Format::Parquet,
+        Kind::Arrow => Format::Arrow,
         Kind::Text(TextFormat::Csv) => Format::Csv(csv(check, pointer, raw)),
         Kind::Text(TextFormat::NdJson) => {
             Format::NdJson(NdJson { columns: columns(check, pointer, raw, TextFormat::NdJson) })
+        }
+    }
+}
+
+fn shown(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Parquet => "Parquet",
+        Kind::Arrow => "Arrow",
+        Kind::Text(TextFormat::Csv) => "CSV",
+        Kind::Text(TextFormat::NdJson) => "NDJSON",
+    }
+}
+
+fn schema(check: &mut Check, pointer: &str, raw: &RawTable) -> SchemaRule {
+    match raw.schema.as_deref() {
+        None | Some("same") => SchemaRule::Same,
+        Some("union") => SchemaRule::Union,
+        Some(_) => {
+            let remedy = "write `same` or `union`";
+            check.report(&child(pointer, "schema"), "not a rule for columns", remedy);
+            SchemaRule::Same
         }
     }
 }
@@ -218,8 +254,13 @@ fn columns(
     format: TextFormat,
 ) -> Vec<(String, String)> {
     let columns = raw.columns.as_ref().map(|columns| columns.0.clone()).unwrap_or_default();
-    for (name, kind) in &columns {
-        let pointer = child(&child(pointer, "columns"), name);
+    types(check, &child(pointer, "columns"), &columns, format);
+    columns
+}
+
+fn types(check: &mut Check, pointer: &str, columns: &[(String, String)], format: TextFormat) {
+    for (name, kind) in columns {
+        let pointer = child(pointer, name);
         if kind.trim().is_empty() {
             check.report(
                 &pointer,
@@ -231,5 +272,31 @@ fn columns(
             check.report(&pointer, what, remedy);
         }
     }
-    columns
+}
+
+/// What the names of directories say.
+fn partitions(check: &mut Check, pointer: &str, raw: &RawTable) -> Option<Partitions> {
+    let columns = &raw.columns;
+    let pointer = child(pointer, "partitions");
+    let remedy =
+        "write `auto`, or a type for each directory, such as `{dt: DATE, region: VARCHAR}`";
+    match raw.partitions.as_ref()? {
+        StructureOrText::Text(text) if text == "auto" => Some(Partitions::Auto),
+        StructureOrText::Text(_) => {
+            check.report(&pointer, "not a set of columns", remedy);
+            None
+        }
+        StructureOrText::Structure(said) => {
+            if said.0.is_empty() {
+                check.report(&pointer, "partitions without columns", remedy);
+            }
+            types(check, &pointer, &said.0, TextFormat::Csv);
+            let is_both = |name: &str| columns.iter().flat_map(|it| &it.0).any(|it| it.0 == name);
+            for (name, _) in said.0.iter().filter(|(name, _)| is_both(name)) {
+                let what = format!("`{name}` is under `columns` too");
+                check.report_key(&child(&pointer, name), what, "keep one of the two");
+            }
+            Some(Partitions::Declared(said.0.clone()))
+        }
+    }
 }

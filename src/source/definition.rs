@@ -44,6 +44,10 @@ pub struct Table {
     pub format: Format,
     /// Of texts; other formats have their own.
     pub compression: Option<Compression>,
+    /// Columns whose values stand in the names of the files' directories.
+    pub partitions: Option<Partitions>,
+    /// Of formats whose files say their columns and types themselves.
+    pub schema: SchemaRule,
     /// The files are written anew under new names each time, so that names that vanish prove nothing; what proves that a
     /// set is complete, if anything does.
     pub rewritten: Option<Rewritten>,
@@ -146,6 +150,7 @@ impl Files {
         let table = |table: &&Table| {
             let format = match &table.format {
                 Format::Parquet => json!("parquet"),
+                Format::Arrow => json!("arrow"),
                 Format::Csv(csv) => {
                     let (mut nulls, mut columns) = (csv.nulls.clone(), csv.columns.clone());
                     nulls.sort();
@@ -161,12 +166,11 @@ impl Files {
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             let location = table.location.to_string_lossy();
-            match table.compression {
-                None => json!([table.name, location, format, rewritten]),
-                Some(compression) => {
-                    json!([table.name, location, format, rewritten, compression.name()])
-                }
-            }
+            let mut said = vec![json!(table.name), json!(location), format, json!(rewritten)];
+            said.extend(table.compression.map(|compression| json!(compression.name())));
+            said.extend(table.partitions.as_ref().map(Partitions::described));
+            said.extend((table.schema == SchemaRule::Union).then(|| json!({ "schema": "union" })));
+            json!(said)
         };
         tables.iter().map(table).collect()
     }
@@ -187,9 +191,50 @@ impl Compression {
     }
 }
 
+/// Directories named `name=value` that are columns of the files below them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitions {
+    /// All below the first wildcard of the location, as texts.
+    Auto,
+    /// These, with their SQL types as [`Csv::columns`] has them.
+    Declared(Vec<(String, String)>),
+}
+
+impl Partitions {
+    fn described(&self) -> Value {
+        match self {
+            Partitions::Auto => json!({ "partitions": "auto" }),
+            Partitions::Declared(columns) => {
+                let mut columns = columns.clone();
+                columns.sort();
+                json!({ "partitions": columns })
+            }
+        }
+    }
+}
+
+impl Format {
+    /// Whether its files are texts, of which a shorter one can be whole.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Format::Csv(_) | Format::NdJson(_))
+    }
+}
+
+/// How the columns of the files of one table come together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SchemaRule {
+    /// All have the same.
+    #[default]
+    Same,
+    /// A column is NULL where a file lacks it, and its type is one that has the values of all files as they are.
+    Union,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     Parquet,
+    /// IPC, in the file format or the stream format.
+    Arrow,
     Csv(Csv),
     NdJson(NdJson),
 }
@@ -234,6 +279,8 @@ mod tests {
             objects: None,
             format: Format::Csv(csv),
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         };
         let other = Table { name: "other".into(), location: "o.csv".into(), ..table.clone() };
@@ -296,6 +343,8 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         }
     }
@@ -377,7 +426,11 @@ mod tests {
             lake(|table| table.compression = Some(Compression::Gzip)),
             lake(|table| table.compression = Some(Compression::Zstd)),
             lake(|table| table.format = Format::NdJson(NdJson::default())),
-            lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column] })),
+            lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column.clone()] })),
+            lake(|table| table.format = Format::Arrow),
+            lake(|table| table.schema = SchemaRule::Union),
+            lake(|table| table.partitions = Some(Partitions::Auto)),
+            lake(|table| table.partitions = Some(Partitions::Declared(vec![column]))),
         ];
         for (position, one) in changed.iter().enumerate() {
             assert!(!changed[..position].contains(one), "{one}");

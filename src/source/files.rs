@@ -5,9 +5,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::definition::{Format, Rewritten, Table};
+use super::definition::{Rewritten, Table};
 use super::error::Error;
 use crate::domain::file::FileFact;
+
+/// Files of a table, at most.
+pub(super) const MOST: usize = 1_000_000;
 
 /// The files of a table as they are now, sorted by name. The completion marker is not one of them. A location that is
 /// the name of a file is that file, even if it reads like a glob.
@@ -15,7 +18,7 @@ pub(super) fn list(table: &Table) -> Result<Vec<FileFact>, Error> {
     let location = absolute(table)?;
     let mut paths = match location.is_file() {
         true => vec![location],
-        false => matches(table, &location)?,
+        false => matches(table, &location, MOST)?,
     };
     paths.sort();
     paths.iter().map(|path| fact(table, path)).collect()
@@ -62,7 +65,7 @@ fn pattern(table: &Table, location: &str) -> Result<String, Error> {
     Ok(format!("{}/{written}", glob::Pattern::escape(folder.trim_end_matches('/'))))
 }
 
-fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
+fn matches(table: &Table, location: &Path, most: usize) -> Result<Vec<PathBuf>, Error> {
     let (name, shown) = (&table.name, location.display());
     let text = location.to_str().ok_or_else(|| {
         Error::Missing(format!("table `{name}`: location `{shown}` is not UTF-8; rename it"))
@@ -99,6 +102,7 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
             marker.as_ref().is_some_and(|marker| marker.file_name() == path.file_name());
         if !path.is_dir() && !is_marker {
             paths.push(path);
+            check_count(name, location, paths.len(), most)?;
         }
     }
     if paths.is_empty() {
@@ -107,6 +111,24 @@ fn matches(table: &Table, location: &Path) -> Result<Vec<PathBuf>, Error> {
         )));
     }
     Ok(paths)
+}
+
+/// # Errors
+/// There are more files than a table may have.
+pub(super) fn check_count(
+    table: &str,
+    location: &Path,
+    count: usize,
+    most: usize,
+) -> Result<(), Error> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Error::Missing(format!(
+        "table `{table}`: more than {most} files match `{}`, which is the most that a table can have; name fewer, or write \
+         larger ones",
+        location.display()
+    )))
 }
 
 /// The same files by their names below the folder of their table, where they lie there.
@@ -147,7 +169,7 @@ fn fact(table: &Table, path: &Path) -> Result<FileFact, Error> {
 
 /// Of compressed text the end is known when it is opened.
 fn is_plain_text(table: &Table) -> bool {
-    matches!(table.format, Format::Csv(_) | Format::NdJson(_)) && table.compression.is_none()
+    table.format.is_text() && table.compression.is_none()
 }
 
 /// Whether the last byte of a text file is no line end. What cannot be read is found when the rows are.
@@ -166,6 +188,7 @@ fn is_glob(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::definition::{Format, SchemaRule};
     use super::*;
 
     fn table(location: PathBuf, marker: Option<&str>) -> Table {
@@ -176,6 +199,8 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: marker.map(|marker| Rewritten { marker: Some(marker.to_owned()) }),
         }
     }
@@ -192,6 +217,20 @@ mod tests {
         let names = files.iter().map(|file| file.path.rsplit('/').next().unwrap());
         assert_eq!(names.collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(marker(&table).unwrap(), Some(folder.path().join("_SUCCESS")));
+    }
+
+    #[test]
+    fn a_glob_that_more_files_match_than_a_table_can_have_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let location = folder.path().join("*");
+        let table = table(location.clone(), None);
+        assert_eq!(matches(&table, &location, 3).unwrap().len(), 3);
+        let said = matches(&table, &location, 2).unwrap_err().to_string();
+        let shown = location.to_str().unwrap();
+        assert!(said.contains("table `orders`: more than 2 files match") && said.contains(shown));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Invariant: a read is never silently short. A file that cannot be read in full, a cut row, or a value that does not
 //! fit its column's type is an error, and no error carries a row's values.
 
+mod agreed;
 mod arithmetic;
 mod builders;
 mod cancel;
@@ -19,11 +20,14 @@ mod error;
 mod examine;
 mod facts;
 mod files;
+mod grouped;
+mod ipc;
 mod mapping;
 pub mod mysql;
 mod ndjson;
 mod opening;
 mod parquet;
+mod partitions;
 mod pins;
 pub mod postgres;
 mod proof;

@@ -8,6 +8,7 @@ use datafusion::catalog::{Session, TableProvider};
 use super::database::{DatabaseTable, Ended, Scan};
 use super::definition::{Access, Definition, Files, Format};
 use super::error::Error;
+use super::grouped::GroupedTable;
 use super::pins::Pins;
 use super::reader::Settings;
 use super::restriction::Restriction;
@@ -15,7 +16,7 @@ use super::table::{Named, Opened};
 use super::text::place::Place;
 use super::watched::{PATIENCE, Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, mysql, ndjson, parquet, postgres};
+use super::{csv, ipc, mysql, ndjson, parquet, partitions, postgres};
 use crate::domain::sync::Model;
 
 /// The tables as they are now. Of files nothing is read but the last byte of texts; of objects nothing. Each store is given
@@ -100,7 +101,7 @@ pub(super) async fn query(
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok((Opened { provider, watched, weights: Weights::new(), is_restricted }, types))
+    Ok((Opened { provider, watched, weights: Weights::default(), is_restricted }, types))
 }
 
 /// `number` tells the table from the others of the read.
@@ -112,18 +113,27 @@ async fn of_files(
 ) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let WatchedFiles { table, files, objects, .. } = watched;
     let places = || Place::all(files, objects.as_ref());
-    match &table.format {
+    let partitions = partitions::of(table, files)?;
+    let mut weights = Weights::default();
+    let provider = match &table.format {
         Format::Parquet => {
             let objects = objects.as_ref().map(|objects| (number, objects));
-            parquet::open(state, &table.name, files, objects).await
+            let named = (table.name.as_str(), table.schema);
+            return parquet::open(state, named, files, objects, partitions).await;
+        }
+        Format::Arrow => {
+            let (read, of_table) = ipc::open(table, files, objects.as_ref()).await?;
+            weights = of_table;
+            GroupedTable::new(&table.name, read, partitions)?
         }
         Format::Csv(csv) => {
-            let provider = csv::open(table, csv, &places(), pins).await?;
-            Ok((Arc::new(provider), Weights::new()))
+            let read = csv::open(table, csv, &places(), pins).await?;
+            GroupedTable::new(&table.name, read, partitions)?
         }
         Format::NdJson(ndjson) => {
-            let provider = ndjson::open(table, ndjson, places(), pins).await?;
-            Ok((Arc::new(provider), Weights::new()))
+            let read = ndjson::open(table, ndjson, places(), pins).await?;
+            GroupedTable::new(&table.name, read, partitions)?
         }
-    }
+    };
+    Ok((Arc::new(provider), weights))
 }

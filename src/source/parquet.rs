@@ -1,30 +1,37 @@
-//! Parquet tables: files whose schemas agree.
+//! Parquet tables.
 //!
 //! Invariants: every listed file is read or the table is refused. (DataFusion passes over empty files in silence.) No
 //! row is passed over because of what statistics say of a column that can hold NaN.
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
+use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::object_store::{ObjectStore, ObjectStoreExt};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use futures::{StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use super::agreed::Agreed;
+use super::definition::SchemaRule;
 use super::error::Error;
+use super::partitions::Values;
 use super::store::{Pinned, own};
-use super::weights::{Weight, Weights};
+use super::weights::{OfColumns, Weight, Weights};
 use crate::domain::file::FileFact;
 
 /// Footers read at once.
@@ -33,13 +40,25 @@ const FOOTERS: usize = 8;
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// The files of one table.
+#[derive(Debug)]
+struct ParquetTable {
+    format: ParquetFormat,
+    store: ObjectStoreUrl,
+    schema: TableSchema,
+    /// Sorted by name.
+    files: Vec<PartitionedFile>,
+    partitions: Option<Arc<Values>>,
+}
+
 /// Reads the footers and makes a table of the files, with the weights of its columns. `objects` gives their bytes where they are
 /// no files of this machine, by a number that no other table of the read has.
 pub(super) async fn open(
     state: &dyn Session,
-    table: &str,
+    (table, rule): (&str, SchemaRule),
     files: &[FileFact],
     objects: Option<(usize, &Arc<Pinned>)>,
+    partitions: Option<Arc<Values>>,
 ) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
     let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
     let (store, urls) = match objects {
@@ -50,30 +69,89 @@ pub(super) async fn open(
             (store.map_err(|error| damaged(table, "", &error))?, urls)
         }
     };
-    let footers = futures::stream::iter(0..files.len())
+    let mut columns = OfColumns::new();
+    let mut agreed = Agreed::new(table, rule);
+    let mut found = Vec::with_capacity(files.len());
+    let mut footers = futures::stream::iter(0..files.len())
         .map(|place| footer(state, &format, &store, table, &files[place], &urls[place]))
-        .buffered(FOOTERS)
-        .try_collect::<Vec<_>>()
-        .await?;
-    let mut weights = Weights::new();
-    for (name, weight) in footers.iter().flat_map(|(_, weights)| weights) {
-        let known = weights.entry(name.clone()).or_default();
-        *known = known.max(*weight);
+        .buffered(FOOTERS);
+    while let Some(footer) = footers.try_next().await? {
+        let place = found.len();
+        agreed.add(&files[place].path, &footer.schema)?;
+        for (name, weight) in footer.weights {
+            let known = columns.entry(name).or_default();
+            *known = known.max(weight);
+        }
+        let values = partitions.as_ref().map(|partitions| partitions.of_file(place).to_vec());
+        let file = PartitionedFile::new_from_meta(footer.object);
+        found.push(file.with_partition_values(values.unwrap_or_default()));
     }
-    let schemas: Vec<_> = footers.into_iter().map(|(schema, _)| schema).collect();
-    let merged = merge(table, files, &schemas)?;
+    drop(footers);
+    let merged = agreed.schema();
     let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
         without_pruning(format)
     } else {
         format
     };
-    let options = ListingOptions::new(Arc::new(format)).with_file_extension("");
-    let config = ListingTableConfig::new_with_multi_paths(urls)
-        .with_listing_options(options)
-        .with_schema(Arc::new(merged));
-    let listing =
-        ListingTable::try_new(config).map_err(|error| damaged(table, &files[0].path, &error))?;
-    Ok((Arc::new(listing), weights))
+    let behind = partitions
+        .as_ref()
+        .map(|partitions| partitions.behind(table, &merged).map(|_| partitions.fields().to_vec()));
+    let schema = TableSchema::builder(Arc::new(merged))
+        .with_table_partition_cols(behind.transpose()?.unwrap_or_default())
+        .build();
+    let store = urls[0].object_store();
+    let opened = ParquetTable { format, store, schema, files: found, partitions };
+    Ok((Arc::new(opened), Weights { columns, whole: 0 }))
+}
+
+#[async_trait]
+impl TableProvider for ParquetTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let files: Vec<_> = match &self.partitions {
+            None => self.files.clone(),
+            Some(partitions) => {
+                let kept = partitions.kept(state, filters).into_iter();
+                kept.map(|file| self.files[file].clone()).collect()
+            }
+        };
+        if files.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema().project(columns)?),
+                None => self.schema(),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let source = self.format.file_source(self.schema.clone());
+        let scan = FileScanConfigBuilder::new(self.store.clone(), source)
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        self.format.create_physical_plan(state, scan).await
+    }
+
+    /// Row groups and pages are passed over by filters, which are asked again of their rows.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
 }
 
 /// Reads every row group and page whatever the filters are. Statistics leave NaN out, so that a row group of 1.0 and NaN
@@ -126,7 +204,13 @@ fn url(table: &str, file: &FileFact) -> Result<ListingTableUrl, Error> {
     })
 }
 
-/// The schema of one file, and the weights of its columns.
+/// What a file says of itself.
+struct Footer {
+    object: ObjectMeta,
+    schema: SchemaRef,
+    weights: OfColumns,
+}
+
 async fn footer(
     state: &dyn Session,
     format: &ParquetFormat,
@@ -134,7 +218,7 @@ async fn footer(
     table: &str,
     file: &FileFact,
     url: &ListingTableUrl,
-) -> Result<(Arc<Schema>, Weights), Error> {
+) -> Result<Footer, Error> {
     if file.size == 0 {
         return Err(Error::Damaged(format!(
             "table `{table}`: file `{}` is empty; put the whole Parquet file there",
@@ -153,18 +237,18 @@ async fn footer(
     let schema = format.infer_schema(state, store, std::slice::from_ref(&object)).await;
     let schema = schema.map_err(broken)?;
     let weights = weights(&schema, metadata.row_groups());
-    Ok((schema, weights))
+    Ok(Footer { object, schema, weights })
 }
 
 /// Values are as heavy as they are without compression; where dictionaries or runs have them in fewer bytes, as heavy as their
 /// type or, where the file says it, their texts.
-fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> Weights {
+fn weights(schema: &Schema, groups: &[RowGroupMetaData]) -> OfColumns {
     let bytes = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let width = |field: &Arc<Field>| Weight { value: width(field.data_type()), chunk: 0 };
-    let mut weights: Weights =
+    let mut weights: OfColumns =
         schema.fields().iter().map(|field| (field.name().clone(), width(field))).collect();
     for group in groups {
-        let mut of_group = Weights::new();
+        let mut of_group = OfColumns::new();
         let rows = bytes(group.num_rows()).max(1);
         for column in group.columns() {
             let name = column.column_path().parts().first().cloned().unwrap_or_default();
@@ -195,45 +279,6 @@ pub(super) fn width(data_type: &DataType) -> usize {
         DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
         other => other.primitive_width().unwrap_or(1),
     }
-}
-
-/// The first file's schema, a column nullable where it is in any file.
-fn merge(table: &str, files: &[FileFact], schemas: &[Arc<Schema>]) -> Result<Schema, Error> {
-    let mut merged =
-        schemas[0].fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
-    let first = &files[0].path;
-    for (file, schema) in files.iter().zip(schemas).skip(1) {
-        let path = &file.path;
-        let differs = |what: String| {
-            Error::Damaged(format!(
-                "table `{table}`: {what}; the files of one table must have the same columns"
-            ))
-        };
-        for field in &mut merged {
-            let name = field.name().clone();
-            let Ok(other) = schema.field_with_name(&name) else {
-                return Err(differs(format!(
-                    "column `{name}` is in file `{first}` but not in `{path}`"
-                )));
-            };
-            if other.data_type() != field.data_type() {
-                return Err(differs(format!(
-                    "column `{name}` is `{}` in file `{first}` but `{}` in `{path}`",
-                    field.data_type(),
-                    other.data_type()
-                )));
-            }
-            field.set_nullable(field.is_nullable() || other.is_nullable());
-        }
-        let known = |name: &str| merged.iter().any(|field: &Field| field.name() == name);
-        if let Some(extra) = schema.fields().iter().find(|field| !known(field.name())) {
-            return Err(differs(format!(
-                "column `{}` is in file `{path}` but not in `{first}`",
-                extra.name()
-            )));
-        }
-    }
-    Ok(Schema::new(merged))
 }
 
 fn damaged(table: &str, path: &str, error: &DataFusionError) -> Error {

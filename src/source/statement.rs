@@ -345,7 +345,7 @@ fn is_location(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::{Access, Definition, Files, Format, Table};
+    use super::super::definition::{Access, Definition, Files, Format, SchemaRule, Table};
     use super::*;
 
     fn source(name: &str, tables: &[&str]) -> Definition {
@@ -356,6 +356,8 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         };
         let access =

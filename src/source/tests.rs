@@ -12,15 +12,17 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 
-use super::definition::{Access, Csv, Definition, Files, Format, Table};
+use super::definition::{Access, Csv, Definition, Files, Format, SchemaRule, Table};
 use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
 mod describe;
 mod flights;
+mod ipc;
 mod joined;
 mod keys;
 mod ndjson;
+mod partitions;
 mod statistics;
 mod values;
 mod volatile;
@@ -37,7 +39,17 @@ fn csv() -> Csv {
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
     let folder = PathBuf::new();
     let (name, location) = (name.into(), location.into());
-    Table { name, folder, location, objects: None, format, compression: None, rewritten: None }
+    Table {
+        name,
+        folder,
+        location,
+        objects: None,
+        format,
+        compression: None,
+        partitions: None,
+        schema: SchemaRule::Same,
+        rewritten: None,
+    }
 }
 
 fn reader(tables: Vec<Table>) -> Reader {

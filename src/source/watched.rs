@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::{Format, Table};
+use super::definition::Table;
 use super::error::Error;
 use super::facts::{Completeness, Cost, Facts};
 use super::files;
@@ -115,7 +115,7 @@ impl WatchedFiles {
                     file.ends_within_line = Some(ends.await?);
                 }
             }
-            (Some(objects), None) if !matches!(self.table.format, Format::Parquet) => {
+            (Some(objects), None) if self.table.format.is_text() => {
                 let last = futures::stream::iter(0..self.files.len())
                     .map(|place| objects.last_byte(place))
                     .buffered(AT_ONCE)
@@ -200,6 +200,7 @@ async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look,
         None => None,
     };
     let found = bucket.list(&table.name, *limits).await?;
+    files::check_count(&table.name, &table.location, found.len(), files::MOST)?;
     let is_marker = |path: &str| marker.as_ref().is_some_and(|(marker, _)| marker == path);
     let is_fresh = found.iter().any(|object| object.is_fresh);
     let found = found.into_iter().filter(|object| !is_marker(&object.fact.path));
@@ -219,7 +220,7 @@ fn by_path(files: &[FileFact]) -> BTreeMap<&str, &FileFact> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::definition::Rewritten;
+    use super::super::definition::{Format, Rewritten, SchemaRule};
     use super::*;
 
     #[test]
@@ -235,6 +236,8 @@ mod tests {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: Some(Rewritten { marker: Some("_SUCCESS".into()) }),
         };
         let now = |watched: WatchedFiles| futures::executor::block_on(watched.verify());

@@ -1,8 +1,8 @@
 //! How much of its tables a read has in memory at a time, and how it is cut so that this stays within bounds.
 //!
-//! Of a Parquet file each stream holds the chunks of one row group, as they are compressed, of the columns that are read:
-//! where row groups are large there are fewer streams. Batches of wide rows have fewer rows. Formats whose scans bound both
-//! by themselves have no weights.
+//! Of a Parquet file each stream holds the chunks of one row group, as they are compressed, of the columns that are read, and
+//! of an Arrow file one record batch: where these are large there are fewer streams. Batches of wide rows have fewer rows.
+//! Formats whose scans bound both by themselves have no weights.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,8 +29,16 @@ pub(super) struct Weight {
     pub chunk: usize,
 }
 
-/// Of the columns of one table, by name.
-pub(super) type Weights = BTreeMap<String, Weight>;
+/// Of columns, by name.
+pub(super) type OfColumns = BTreeMap<String, Weight>;
+
+/// Of one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Weights {
+    pub columns: OfColumns,
+    /// What one stream holds of it before it is decoded, whichever columns are read.
+    pub whole: usize,
+}
 
 impl Weight {
     /// As heavy as the heavier of both.
@@ -66,7 +74,9 @@ pub(super) fn bound(
             && let Some(weights) = tables.get(&scan.table_name)
         {
             let columns = scan.projected_schema.fields().iter();
-            columns.filter_map(|column| weights.get(column.name())).for_each(|it| read.add(*it));
+            let columns = columns.filter_map(|column| weights.columns.get(column.name()));
+            columns.for_each(|it| read.add(*it));
+            read.add(Weight { value: 0, chunk: weights.whole });
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -47,6 +47,7 @@ mod http_questions;
 mod identity;
 mod invalid;
 mod joined;
+mod laid_out;
 mod last_good;
 mod many_keys;
 mod ndjson;

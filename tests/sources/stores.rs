@@ -2,6 +2,7 @@
 
 mod described;
 mod ends;
+mod files;
 mod reads;
 mod refusals;
 mod web;
@@ -15,7 +16,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 18] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 20] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -28,6 +29,8 @@ pub const SCENARIOS: [Scenario<Seaweed>; 18] = [
     ),
     ("a completion marker alone is no table", reads::lone_marker),
     ("a page of a listing that is not the last is gone on with", reads::cut_listing),
+    ("a cut Arrow stream is no answer", files::cut_stream),
+    ("directories of objects are columns and one that vanished holds", files::directories),
     ("an object that is replaced while it is read is never mixed", ends::replaced),
     ("an answer that breaks off is taken up again or is no answer", ends::cut),
     ("a long read that breaks off again and again goes on where it ended", ends::long),

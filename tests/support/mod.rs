@@ -1,6 +1,7 @@
 //! The fault kit: an oracle destination, a checker of its journal, the real binary as a process, a workspace for it.
 
 pub mod after;
+pub mod arrow;
 pub mod asked;
 pub mod canaries;
 pub mod case;

@@ -15,6 +15,13 @@ fn what_every_run_would_refuse_is_refused_with_its_line() {
     let packed = "customers: data/c.parquet.gz";
     let brotli = "customers: {csv: data/c.csv.br, compression: brotli}";
     let other = "customers: {parquet: data/c, compression: gzip}";
+    let arrow = "customers: data/c.arrow.zst";
+    let named = "customers: {parquet: data/c, partitions: yes_all}";
+    let empty = "customers: {parquet: data/c, partitions: {}}";
+    let odd = "customers: {arrow: data/c, partitions: {day: DAY}}";
+    let twice = "customers: {csv: data/c.csv, partitions: {id: DATE}, columns: {id: DATE}}";
+    let union = "customers: {csv: data/c.csv, schema: union}";
+    let rule = "customers: {arrow: data/c, schema: first}";
     let select = "SELECT id, email FROM customers";
     let each = "body: {json: {people: {each: \"{{record}}\"}}}";
     for (from, to, place, words) in [
@@ -27,6 +34,13 @@ fn what_every_run_would_refuse_is_refused_with_its_line() {
         ("customers: data/customers.csv", packed, "customers", "a Parquet file inside of another"),
         ("customers: data/customers.csv", brotli, "customers.compression", "not a compression"),
         ("customers: data/customers.csv", other, "customers.compression", "is for CSV and NDJSON"),
+        ("customers: data/customers.csv", arrow, "customers", "an Arrow file inside of another"),
+        ("customers: data/customers.csv", named, "customers.partitions", "write `auto`"),
+        ("customers: data/customers.csv", empty, "customers.partitions", "without columns"),
+        ("customers: data/customers.csv", odd, "partitions.day", "unknown type `DAY`"),
+        ("customers: data/customers.csv", twice, "partitions.id", "under `columns` too"),
+        ("customers: data/customers.csv", union, "customers.schema", "is for Parquet and Arrow"),
+        ("customers: data/customers.csv", rule, "customers.schema", "write `same` or `union`"),
         (select, "DROP TABLE customers", "models.active.sql", "a DROP statement"),
         (select, "SELECT id FROM custmers", "models.active.sql", "did you mean `customers`?"),
         (select, "SELECT id FROM", "models.active.sql", "is not valid SQL"),

@@ -57,7 +57,7 @@ pub(super) fn told(
     }
     if matches!(error, object_store::Error::NotSupported { .. }) || text.contains("non-partial") {
         return Error::Parts(format!(
-            "table `{table}`: the server of `{object}` gives no parts of an object, which Parquet needs; let one serve it that \
+            "table `{table}`: the server of `{object}` gives no parts of an object, which Parquet and Arrow need; let one serve it that \
              does, or download the file and name that"
         ));
     }

@@ -71,6 +71,24 @@ impl Pinned {
         Ok(self.part(place, None).await?.1)
     }
 
+    /// These bytes of the object at this place.
+    ///
+    /// # Errors
+    /// As [`Pinned::whole`], or it gives others.
+    pub async fn range(&self, place: usize, range: Range<u64>) -> Result<Pieces, Error> {
+        if range.is_empty() {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let (given, pieces) = self.part(place, Some(GetRange::Bounded(range.clone()))).await?;
+        match given == range {
+            true => Ok(pieces),
+            false => {
+                let object = self.bucket.location.place(self.objects[place].location.as_ref());
+                Err(changed(&self.table, &object))
+            }
+        }
+    }
+
     /// The last byte of an object; `None` where there is none, or the store gives no parts.
     ///
     /// # Errors
@@ -344,6 +362,13 @@ mod tests {
         let (pinned, store) = pinned("lake");
         assert_eq!(whole(&pinned).unwrap(), TEXT);
         assert_eq!(block_on(pinned.last_byte(0)).unwrap(), Some(b'\n'));
+        let part = |range| {
+            let pieces = block_on(pinned.range(0, range))?;
+            block_on(pieces.try_collect::<Vec<_>>()).map(|pieces| pieces.concat())
+        };
+        assert_eq!(part(1..4).unwrap(), &TEXT[1..4]);
+        assert_eq!(part(2..2).unwrap(), b"");
+        assert!(part(1..9).unwrap_err().to_string().contains("changed during the read"));
         block_on(store.put(&Path::from("a.csv"), PutPayload::from_static(b"id\n22\n"))).unwrap();
         let said = whole(&pinned).unwrap_err().to_string();
         assert!(said.contains("`s3://lake/a.csv` changed during the read"), "{said}");

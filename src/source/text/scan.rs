@@ -1,4 +1,4 @@
-//! A table of text files as DataFusion sees it: files in groups, one stream a group, only the columns that are asked for.
+//! The rows of text files, in batches.
 //!
 //! Not responsible for what a row is in a file: that is the format's [`Layout`].
 
@@ -6,18 +6,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::StreamExt as _;
 
 use super::super::error::Error;
+use super::super::grouped::{self, Grouped, Wanted};
 use super::super::weights::row_width;
 use super::ColumnPlan;
 use super::column::Column;
@@ -71,76 +65,31 @@ impl TextTable {
     }
 }
 
-#[async_trait]
-impl TableProvider for TextTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let columns = match projection {
-            Some(columns) => columns.clone(),
-            None => (0..self.layout.columns().len()).collect(),
-        };
-        let schema = Arc::new(self.schema.project(&columns)?);
-        let files = self.layout.files();
-        let groups = state.config().target_partitions().clamp(1, files.max(1));
-        let size = files.div_ceil(groups).max(1);
-        let group = |first: usize| -> Arc<dyn PartitionStream> {
-            Arc::new(Group {
-                layout: Arc::clone(&self.layout),
-                range: first..(first + size).min(files),
-                columns: columns.clone(),
-                schema: Arc::clone(&schema),
-            })
-        };
-        let partitions = (0..files).step_by(size).map(group).collect();
-        let plan = StreamingTableExec::try_new(schema.clone(), partitions, None, [], false, limit)?;
-        Ok(Arc::new(plan))
-    }
-}
-
-/// Files that one stream reads, one after the other.
-#[derive(Debug)]
-struct Group {
-    layout: Arc<dyn Layout>,
-    range: std::ops::Range<usize>,
-    /// Of the layout's columns, those asked for.
-    columns: Vec<usize>,
-    schema: SchemaRef,
-}
-
-impl PartitionStream for Group {
+impl Grouped for TextTable {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn files(&self) -> usize {
+        self.layout.files()
+    }
+
+    fn read(&self, files: Vec<usize>, wanted: Arc<Wanted>, batch_size: usize) -> grouped::Batches {
         let batches = Batches {
             layout: Arc::clone(&self.layout),
-            waiting: self.range.clone().collect(),
+            waiting: files.into(),
             open: None,
-            builders: self.columns.iter().map(|column| self.layout.builder(*column)).collect(),
-            columns: self.columns.clone(),
-            width: row_width(&self.schema),
-            schema: Arc::clone(&self.schema),
-            batch_size: context.session_config().batch_size(),
+            file: 0,
+            builders: wanted.columns.iter().map(|column| self.layout.builder(*column)).collect(),
+            width: row_width(wanted.schema()),
+            wanted,
+            batch_size,
         };
         let stream = futures::stream::try_unfold(batches, |mut batches| async move {
-            let batch = batches.batch().await.map_err(DataFusionError::from)?;
+            let batch = batches.batch().await?;
             Ok(batch.map(|batch| (batch, batches)))
         });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+        stream.boxed()
     }
 }
 
@@ -149,9 +98,10 @@ struct Batches {
     layout: Arc<dyn Layout>,
     waiting: VecDeque<usize>,
     open: Option<(Box<dyn Rows>, Fetch)>,
-    columns: Vec<usize>,
+    /// The one that is open, or that was.
+    file: usize,
     builders: Vec<Column>,
-    schema: SchemaRef,
+    wanted: Arc<Wanted>,
     /// Bytes that a row takes whatever it holds.
     width: usize,
     batch_size: usize,
@@ -162,8 +112,13 @@ impl Batches {
         let (mut rows, mut bytes) = (0, 0);
         while rows < self.batch_size && bytes < BATCH_BYTES {
             if self.open.is_none() {
-                let Some(file) = self.waiting.pop_front() else { break };
-                self.open = Some(self.layout.open(file, &self.columns)?);
+                let Some(next) = self.waiting.front() else { break };
+                if rows > 0 && !self.wanted.are_alike(self.file, *next) {
+                    break;
+                }
+                self.file = *next;
+                self.waiting.pop_front();
+                self.open = Some(self.layout.open(self.file, &self.wanted.columns)?);
             }
             let Some((file, fetch)) = &mut self.open else { break };
             match file.push(&mut self.builders)? {
@@ -180,8 +135,7 @@ impl Batches {
             return Ok(None);
         }
         let arrays = self.builders.iter_mut().map(Column::finish).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
+        let batch = self.wanted.batch(self.file, arrays, rows);
         Ok(Some(batch.expect("the builders were made from the schema")))
     }
 }

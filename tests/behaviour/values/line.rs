@@ -24,7 +24,7 @@ use counterflow::engine::reading::QueryRuntime;
 use counterflow::snapshot::Snapshot;
 use counterflow::snapshot::memory_disk::MemoryDisk;
 use counterflow::snapshot::record::{IntentRecord, Record};
-use counterflow::source::definition::{Access, Definition, Files, Format, Table};
+use counterflow::source::definition::{Access, Definition, Files, Format, SchemaRule, Table};
 use counterflow::source::{Pins, Reader, Selection, Settings};
 use serde_json::json;
 use tempfile::TempDir;
@@ -66,6 +66,8 @@ impl Line {
             objects: None,
             format: Format::Parquet,
             compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
             rewritten: None,
         };
         let access = Access::Files(Files { tables: vec![table], ..Files::default() });

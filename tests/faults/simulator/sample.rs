@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use counterflow::delta::examiner::Scope;
-use counterflow::domain::id::{Epoch, IntentNumber};
+use counterflow::domain::id::Epoch;
 use counterflow::domain::key::Shown;
 use counterflow::domain::kind::Choice;
 use counterflow::domain::sync::Definition;
 use counterflow::domain::tally::Tally;
 use counterflow::domain::value::Value;
 use counterflow::engine::line::End;
-use counterflow::engine::opening::{self, Asked};
+use counterflow::engine::opening::{self, Asked, OfSample};
 use counterflow::snapshot::header::Header;
 
 use super::fixture::SYNC;
@@ -45,13 +45,13 @@ fn is_of(keys: &BTreeSet<i64>, row: &Row) -> bool {
     row.key.is_some_and(|key| keys.contains(&key))
 }
 
-/// As `prepare::prepare` of a sample: its kind, and below which number it repeats nothing.
+/// As `prepare::prepare` of a sample.
 pub fn choose(
     world: &mut World,
     chosen: &Chosen,
     header: &Header,
     definition: &Definition,
-) -> Result<(Choice, IntentNumber), Halt> {
+) -> Result<OfSample, Halt> {
     if header.epoch == Epoch(0) {
         world.count("samples before the first run");
         return Err(Halt::Refused);
@@ -70,11 +70,11 @@ pub fn choose(
         world.count("samples under a changed mapping");
         chosen.keys.iter().for_each(|key| world.judge.numbers.forget(*key));
     }
-    let (choice, floor) = opening::of_sample(choice, header);
-    if choice != Choice::SAMPLE {
+    let sample = opening::of_sample(choice, header);
+    if sample.choice != Choice::SAMPLE {
         broken("I11", "a sample is no iteration of its sync, and has a kind of one")?;
     }
-    Ok((choice, floor))
+    Ok(sample)
 }
 
 /// As `Line::prove` of a sample.

@@ -22,7 +22,7 @@ use counterflow::engine::course::Course;
 use counterflow::engine::fates::Fates;
 use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
-use counterflow::engine::opening::{self, Asked};
+use counterflow::engine::opening::{self, Asked, OfSample};
 use counterflow::engine::prepare::Error;
 use counterflow::engine::proving::check_rows;
 use counterflow::engine::removals;
@@ -166,9 +166,12 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     }
     world.judge.snapshot(&entries(snapshot.view())?, snapshot.header(), &world.target)?;
     let definition = fixture::definition(world.mapping, world.source.sql, world.mode);
-    let (choice, reuse_floor) = match &run.chosen {
+    let OfSample { choice, reuse_floor, is_foreign } = match &run.chosen {
         Some(chosen) => sample::choose(world, chosen, snapshot.header(), &definition)?,
-        None => choose(world, run, &mut snapshot, &definition)?,
+        None => {
+            let (choice, reuse_floor) = choose(world, run, &mut snapshot, &definition)?;
+            OfSample { choice, reuse_floor, is_foreign: false }
+        }
     };
     let reading = world.source.read(&world.setting);
     let now = Good {
@@ -191,6 +194,9 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     }
     let baseline = baseline(world.run_id(), &definition, &now, None);
     opening::begin(&mut snapshot, choice, false, baseline)?;
+    if is_foreign {
+        snapshot.settle_as_foreign();
+    }
     world.remember(&snapshot);
     if choice.opens_epoch {
         world.judge.must = Must::Full;

@@ -8,18 +8,19 @@ use super::{assert_holds, ndjson, of_age, parquet_file, source, workspace};
 use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Asked, Becomes, Web};
 use crate::shared::reads;
-use crate::support::SOON;
 use crate::support::oracle::Oracle;
 use crate::support::people::csv;
 use crate::support::workspace::packed;
+use crate::support::{SOON, arrow};
 
 pub fn replaced(server: &Seaweed) {
     // Its second read gives the rows: the first says which columns there are.
     type Written = fn(&[crate::support::people::Person]) -> Vec<u8>;
-    let formats: [(&str, Written, usize); 3] = [
+    let formats: [(&str, Written, usize); 4] = [
         ("people.ndjson", ndjson, 3),
         ("people.csv.gz", packed, 2),
         ("people.parquet", parquet_file, 2),
+        ("people.arrow", arrow::file, 2),
     ];
     for (name, written, read) in formats {
         let oracle = Oracle::start(&["id"]);
@@ -117,7 +118,7 @@ pub fn long(server: &Seaweed) {
 }
 
 pub fn shortened(server: &Seaweed) {
-    for name in ["people.csv", "people.csv.gz", "people.ndjson", "people.parquet"] {
+    for name in ["people.csv", "people.csv.gz", "people.ndjson", "people.parquet", "people.arrow"] {
         let oracle = Oracle::start(&["id"]);
         let bucket = server.bucket();
         let people = of_age(1..=400, 0);
@@ -125,6 +126,7 @@ pub fn shortened(server: &Seaweed) {
             "people.csv" => csv(&people).into_bytes(),
             "people.csv.gz" => packed(&people),
             "people.ndjson" => ndjson(&people),
+            "people.arrow" => arrow::file(&people),
             _ => parquet_file(&people),
         };
         server.files.put(&bucket, name, &bytes);

@@ -4,6 +4,7 @@ use super::{assert_holds, ndjson, of_age, parquet_file, source, workspace};
 use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Asked, Becomes, Web};
 use crate::shared;
+use crate::support::arrow;
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, csv};
 use crate::support::server::Server;
@@ -15,12 +16,14 @@ fn zstd(people: &[Person]) -> Vec<u8> {
 
 pub fn mirror(server: &Seaweed) {
     type Written = fn(&[Person]) -> Vec<u8>;
-    let formats: [(&str, Written); 5] = [
+    let formats: [(&str, Written); 7] = [
         ("people.parquet", parquet_file),
         ("people.csv", |people| csv(people).into_bytes()),
         ("people.csv.gz", packed),
         ("people.ndjson", ndjson),
         ("people.jsonl.zst", zstd),
+        ("people.arrow", arrow::file),
+        ("people.stream.arrow", arrow::stream),
     ];
     for (name, written) in formats {
         let oracle = Oracle::start(&["id"]);

@@ -1,0 +1,264 @@
+//! The columns of files that say their own: how those of one table come together.
+//!
+//! Invariant: no file's column is left out, and no value is changed by the type that its column is read as; where that cannot
+//! be, the table is refused with the column and both files.
+
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Schema,
+};
+
+use super::definition::SchemaRule;
+use super::error::Error;
+
+/// The columns of the files seen so far.
+#[derive(Debug)]
+pub(super) struct Agreed<'t> {
+    table: &'t str,
+    rule: SchemaRule,
+    /// The first file.
+    first: Option<String>,
+    columns: Vec<Agreeing>,
+}
+
+#[derive(Debug)]
+struct Agreeing {
+    field: Field,
+    /// The file that its type is of.
+    path: String,
+}
+
+impl<'t> Agreed<'t> {
+    pub fn new(table: &'t str, rule: SchemaRule) -> Self {
+        Agreed { table, rule, first: None, columns: Vec::new() }
+    }
+
+    /// One more file.
+    ///
+    /// # Errors
+    /// Its columns are not those of the others, as far as the table's rule asks for that.
+    pub fn add(&mut self, path: &str, schema: &Schema) -> Result<(), Error> {
+        let is_first = self.first.is_none();
+        let first = self.first.get_or_insert_with(|| path.to_owned()).clone();
+        for column in &mut self.columns {
+            let name = column.field.name().clone();
+            let Ok(other) = schema.field_with_name(&name) else {
+                if self.rule == SchemaRule::Same {
+                    return Err(missing(self.table, &name, &column.path, path));
+                }
+                column.field.set_nullable(true);
+                continue;
+            };
+            let (known, found) = (column.field.data_type(), other.data_type());
+            if known != found {
+                let wider = match self.rule {
+                    SchemaRule::Same => None,
+                    SchemaRule::Union => wider(known, found),
+                };
+                let Some(wider) = wider else {
+                    return Err(differs(self.table, self.rule, column, found, path));
+                };
+                if wider != *known {
+                    column.field.set_data_type(wider);
+                    path.clone_into(&mut column.path);
+                }
+            }
+            column.field.set_nullable(column.field.is_nullable() || other.is_nullable());
+        }
+        let is_known =
+            |columns: &[Agreeing], name: &str| columns.iter().any(|it| it.field.name() == name);
+        for field in schema.fields() {
+            if is_known(&self.columns, field.name()) {
+                continue;
+            }
+            if !is_first && self.rule == SchemaRule::Same {
+                return Err(missing(self.table, field.name(), path, &first));
+            }
+            let field = field.as_ref().clone();
+            let is_nullable = field.is_nullable() || !is_first;
+            let field = field.with_nullable(is_nullable);
+            self.columns.push(Agreeing { field, path: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    pub fn schema(self) -> Schema {
+        Schema::new(self.columns.into_iter().map(|column| column.field).collect::<Vec<_>>())
+    }
+}
+
+fn missing(table: &str, name: &str, with: &str, without: &str) -> Error {
+    Error::Damaged(format!(
+        "table `{table}`: column `{name}` is in file `{with}` but not in `{without}`; the files of one table must have the \
+         same columns, unless it says `schema: union`"
+    ))
+}
+
+fn differs(
+    table: &str,
+    rule: SchemaRule,
+    column: &Agreeing,
+    found: &DataType,
+    path: &str,
+) -> Error {
+    let Agreeing { field, path: known } = column;
+    let remedy = match rule {
+        SchemaRule::Same => "the files of one table must have the same columns",
+        SchemaRule::Union => {
+            "no type has the values of both as they are: write them rule, or make two tables of them"
+        }
+    };
+    Error::Damaged(format!(
+        "table `{table}`: column `{}` is `{}` in file `{known}` but `{found}` in `{path}`; {remedy}",
+        field.name(),
+        field.data_type()
+    ))
+}
+
+/// The type that has the values of both as they are, if there is one. Times in other units are none: not every time of the
+/// coarser one is one of the finer; and floats of other widths are none: what is said of a value is the shortest of its width.
+pub(super) fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
+    use DataType as T;
+    if one == other {
+        return Some(one.clone());
+    }
+    match (one, other) {
+        (T::Null, known) | (known, T::Null) => Some(known.clone()),
+        (T::Dictionary(_, values), known) | (known, T::Dictionary(_, values)) => {
+            wider(values, known)
+        }
+        (T::Utf8View, T::Utf8 | T::LargeUtf8) | (T::Utf8 | T::LargeUtf8, T::Utf8View) => {
+            Some(T::Utf8View)
+        }
+        (T::Utf8, T::LargeUtf8) | (T::LargeUtf8, T::Utf8) => Some(T::LargeUtf8),
+        (T::BinaryView, T::Binary | T::LargeBinary)
+        | (T::Binary | T::LargeBinary, T::BinaryView) => Some(T::BinaryView),
+        (T::Binary, T::LargeBinary) | (T::LargeBinary, T::Binary) => Some(T::LargeBinary),
+        _ if one.is_integer() && other.is_integer() => whole(one, other),
+        _ => decimal(one, other),
+    }
+}
+
+/// Of whole numbers.
+fn whole(one: &DataType, other: &DataType) -> Option<DataType> {
+    let bits = |kind: &DataType| kind.primitive_width().map_or(0, |bytes| bytes * 8);
+    let is_signed = one.is_signed_integer() || other.is_signed_integer();
+    // A number without sign takes one bit more where there is one.
+    let needed =
+        |kind: &DataType| bits(kind) + usize::from(is_signed && kind.is_unsigned_integer());
+    match (needed(one).max(needed(other)), is_signed) {
+        (..=16, true) => Some(DataType::Int16),
+        (..=32, true) => Some(DataType::Int32),
+        (..=64, true) => Some(DataType::Int64),
+        (..=16, false) => Some(DataType::UInt16),
+        (..=32, false) => Some(DataType::UInt32),
+        (..=64, false) => Some(DataType::UInt64),
+        _ => None,
+    }
+}
+
+/// Of decimals: as many digits on either side of the point as either has.
+fn decimal(one: &DataType, other: &DataType) -> Option<DataType> {
+    let digits = |kind: &DataType| match kind {
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => {
+            Some((i16::from(*precision), i16::from(*scale)))
+        }
+        _ => None,
+    };
+    let ((precision, scale), (other, others)) = (digits(one)?, digits(other)?);
+    let wide = scale.max(others);
+    let precision = (precision - scale).max(other - others) + wide;
+    let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(wide).ok()?);
+    match precision {
+        ..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
+        ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::TimeUnit;
+
+    use super::*;
+
+    fn schema(columns: &[(&str, DataType)]) -> Schema {
+        let field = |(name, kind): &(&str, DataType)| Field::new(*name, kind.clone(), false);
+        Schema::new(columns.iter().map(field).collect::<Vec<_>>())
+    }
+
+    fn agreed(rule: SchemaRule, files: &[&[(&str, DataType)]]) -> Result<Vec<String>, String> {
+        let mut agreed = Agreed::new("t", rule);
+        for (place, file) in files.iter().enumerate() {
+            let added = agreed.add(&format!("f{place}"), &schema(file));
+            added.map_err(|error| error.to_string())?;
+        }
+        let shown = |field: &std::sync::Arc<Field>| {
+            let null = if field.is_nullable() { "?" } else { "" };
+            format!("{}{null} {}", field.name(), field.data_type())
+        };
+        Ok(agreed.schema().fields().iter().map(shown).collect())
+    }
+
+    #[test]
+    fn files_must_have_the_same_columns_in_any_order_unless_they_are_united() {
+        use DataType::{Int32, Int64, Utf8};
+        let one: &[_] = &[("a", Int32), ("b", Utf8)];
+        let turned: &[_] = &[("b", Utf8), ("a", Int32)];
+        assert_eq!(agreed(SchemaRule::Same, &[one, turned]).unwrap(), ["a Int32", "b Utf8"]);
+        for (other, words) in [
+            (&one[..1], "column `b` is in file `f0` but not in `f1`"),
+            (
+                &[("a", Int64), ("b", Utf8)],
+                "column `a` is `Int32` in file `f0` but `Int64` in `f1`",
+            ),
+            (
+                &[("a", Int32), ("b", Utf8), ("c", Int32)],
+                "column `c` is in file `f1` but not in `f0`",
+            ),
+        ] {
+            let said = agreed(SchemaRule::Same, &[one, other]).unwrap_err();
+            assert!(said.contains(words) && said.contains("table `t`"), "no {words} in {said}");
+        }
+        let wide: &[_] = &[("a", Int64), ("c", Int32)];
+        let expected = ["a Int64", "b? Utf8", "c? Int32"];
+        assert_eq!(agreed(SchemaRule::Union, &[one, wide, one]).unwrap(), expected);
+        let said = agreed(SchemaRule::Union, &[one, wide, &[("a", Utf8)]]).unwrap_err();
+        assert!(said.contains("column `a` is `Int64` in file `f1` but `Utf8` in `f2`"), "{said}");
+    }
+
+    #[test]
+    fn types_become_wider_only_where_each_value_stays_what_it_is() {
+        use DataType as T;
+        let dictionary = |values: T| T::Dictionary(Box::new(T::Int8), Box::new(values));
+        let time = |unit| T::Timestamp(unit, None);
+        for (one, other, expected) in [
+            (T::Int8, T::Int64, Some(T::Int64)),
+            (T::UInt8, T::Int8, Some(T::Int16)),
+            (T::UInt32, T::Int8, Some(T::Int64)),
+            (T::UInt8, T::UInt64, Some(T::UInt64)),
+            (T::UInt64, T::Int64, None),
+            (T::Float32, T::Float64, None),
+            (T::Int32, T::Float64, None),
+            (T::Utf8, T::LargeUtf8, Some(T::LargeUtf8)),
+            (T::Utf8, T::Binary, None),
+            (T::Binary, T::BinaryView, Some(T::BinaryView)),
+            (dictionary(T::Utf8), T::Utf8View, Some(T::Utf8View)),
+            (dictionary(T::Utf8), T::Int8, None),
+            (T::Null, T::Date32, Some(T::Date32)),
+            (T::Date32, T::Date64, None),
+            (time(TimeUnit::Millisecond), time(TimeUnit::Microsecond), None),
+            (T::Timestamp(TimeUnit::Second, Some("UTC".into())), time(TimeUnit::Second), None),
+            (T::Decimal128(10, 2), T::Decimal128(8, 4), Some(T::Decimal128(12, 4))),
+            (T::Decimal32(9, 0), T::Decimal64(18, 18), Some(T::Decimal128(27, 18))),
+            (T::Decimal128(38, 0), T::Decimal128(38, 30), Some(T::Decimal256(68, 30))),
+            (T::Decimal256(76, 0), T::Decimal128(3, 1), None),
+            (T::Decimal128(10, 0), T::Int32, None),
+        ] {
+            assert_eq!(wider(&one, &other), expected, "{one} and {other}");
+            assert_eq!(wider(&other, &one), expected, "{other} and {one}");
+        }
+    }
+}

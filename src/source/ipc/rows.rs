@@ -1,0 +1,248 @@
+//! The rows of Arrow IPC files: one record batch after the other, as columns of their table.
+//!
+//! Invariants: of each stream one record batch and the dictionaries of one file are in memory, and both are bounded; of every
+//! batch all rows that it says it has are given, and of every file all batches.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, MutableArrayData, RecordBatch, make_array, new_null_array,
+};
+use arrow::buffer::Buffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::ipc::MessageHeader;
+use arrow::ipc::reader::{read_dictionary, read_record_batch};
+use futures::StreamExt as _;
+
+use super::super::agreed::wider;
+use super::super::definition::SchemaRule;
+use super::super::error::Error;
+use super::super::grouped::{Batches, Grouped, Wanted};
+use super::super::store::Pinned;
+use super::bytes::Bytes;
+use super::frames::{Frames, begin};
+use super::{AHEAD, MOST, Wrong, check};
+use crate::domain::file::FileFact;
+
+/// Bytes of a batch that is given on, roughly, and rows of it, however wide they are.
+const BATCH_BYTES: usize = 8 << 20;
+const LEAST_ROWS: usize = 64;
+
+/// The files of one table.
+#[derive(Debug, Clone)]
+pub(in super::super) struct IpcTable {
+    pub table: Arc<str>,
+    pub rule: SchemaRule,
+    pub files: Arc<[FileFact]>,
+    /// What gives their bytes where they are no files of this machine.
+    pub objects: Option<Arc<Pinned>>,
+    pub schema: SchemaRef,
+}
+
+impl Grouped for IpcTable {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn read(&self, files: Vec<usize>, wanted: Arc<Wanted>, batch_size: usize) -> Batches {
+        let rows = Rows {
+            table: self.clone(),
+            waiting: files.into(),
+            open: None,
+            read: None,
+            wanted,
+            batch_size,
+        };
+        futures::stream::try_unfold(rows, |mut rows| async move {
+            let batch = rows.next().await?;
+            Ok(batch.map(|batch| (batch, rows)))
+        })
+        .boxed()
+    }
+}
+
+/// The rows of some files.
+struct Rows {
+    table: IpcTable,
+    waiting: VecDeque<usize>,
+    open: Option<(usize, IpcFile)>,
+    read: Option<Read>,
+    wanted: Arc<Wanted>,
+    batch_size: usize,
+}
+
+/// A record batch that was read.
+struct Read {
+    columns: Vec<ArrayRef>,
+    rows: usize,
+    /// How many were given on.
+    given: usize,
+    /// How many are given on at once.
+    each: usize,
+}
+
+impl Rows {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        loop {
+            if self.open.is_none() {
+                let Some(file) = self.waiting.pop_front() else { return Ok(None) };
+                let opened = IpcFile::open(&self.table, file, &self.wanted.columns).await;
+                self.open = Some((file, opened.map_err(|wrong| self.told(file, wrong))?));
+            }
+            let Some((file, open)) = &mut self.open else { continue };
+            let file = *file;
+            if let Some(read) = self.read.as_mut().filter(|read| read.given < read.rows) {
+                let rows = read.each.min(read.rows - read.given);
+                let part = read.columns.iter().map(|column| own(column, read.given, rows));
+                let part = part.collect::<Result<Vec<_>, Wrong>>();
+                read.given += rows;
+                let part = part.map_err(|wrong| self.told(file, wrong))?;
+                let batch = self.wanted.batch(file, part, rows);
+                return batch.map(Some).map_err(|_| self.told(file, Wrong::Damaged));
+            }
+            // What was given on has memory of its own.
+            self.read = None;
+            match open.next().await {
+                Err(wrong) => return Err(self.told(file, wrong)),
+                Ok(None) => self.open = None,
+                Ok(Some((columns, rows))) => {
+                    let each = BATCH_BYTES / width(&columns, rows).max(1);
+                    let each = each.max(LEAST_ROWS).min(self.batch_size);
+                    self.read = Some(Read { columns, rows, given: 0, each });
+                }
+            }
+        }
+    }
+
+    fn told(&self, file: usize, wrong: Wrong) -> Error {
+        wrong.told(&self.table.table, &self.table.files[file].path)
+    }
+}
+
+/// One file that is read.
+struct IpcFile {
+    bytes: Bytes,
+    frames: Frames,
+    schema: SchemaRef,
+    dictionaries: HashMap<i64, ArrayRef>,
+    /// The columns of the file that are read.
+    read: Vec<usize>,
+    /// By column that is wanted, its place in `read`, and its type in the table.
+    columns: Vec<(Option<usize>, DataType)>,
+}
+
+impl IpcFile {
+    async fn open(table: &IpcTable, file: usize, wanted: &[usize]) -> Result<IpcFile, Wrong> {
+        let mut bytes = Bytes::open(file, &table.files[file], table.objects.as_ref(), AHEAD)?;
+        let (schema, frames, _) = begin(&mut bytes).await?;
+        if !is_of(&schema, table) {
+            return Err(Wrong::Changed);
+        }
+        let mut read = Vec::with_capacity(wanted.len());
+        let mut columns = Vec::with_capacity(wanted.len());
+        for column in wanted {
+            let field = table.schema.field(*column);
+            let place = schema.index_of(field.name()).ok().map(|place| {
+                read.push(place);
+                read.len() - 1
+            });
+            columns.push((place, field.data_type().clone()));
+        }
+        let dictionaries = HashMap::new();
+        Ok(IpcFile { bytes, frames, schema: Arc::new(schema), dictionaries, read, columns })
+    }
+
+    /// The wanted columns of the next record batch, and how many rows it has.
+    async fn next(&mut self) -> Result<Option<(Vec<ArrayRef>, usize)>, Wrong> {
+        while let Some(message) = self.frames.next(&mut self.bytes).await? {
+            let (header, body) = (message.header()?, &message.body);
+            let version = header.version();
+            match header.header_type() {
+                MessageHeader::DictionaryBatch => {
+                    let said = header.header_as_dictionary_batch().ok_or(Wrong::Damaged)?;
+                    let values = check::values(&self.schema, said.id())?;
+                    check::batch([values], said.data().ok_or(Wrong::Damaged)?, body)?;
+                    let known = &mut self.dictionaries;
+                    read_dictionary(body, said, &self.schema, known, &version)
+                        .map_err(|_| Wrong::Damaged)?;
+                    let bytes = known.values().map(|values| values.get_array_memory_size() as u64);
+                    if bytes.sum::<u64>() > MOST {
+                        return Err(Wrong::TooLarge);
+                    }
+                }
+                MessageHeader::RecordBatch => {
+                    let said = header.header_as_record_batch().ok_or(Wrong::Damaged)?;
+                    check::batch(check::types(&self.schema), said, body)?;
+                    let schema = Arc::clone(&self.schema);
+                    let (known, read) = (&self.dictionaries, Some(self.read.as_slice()));
+                    let batch = read_record_batch(body, said, schema, known, read, &version);
+                    let batch = batch.map_err(|_| Wrong::Damaged)?;
+                    return self.columns(&batch).map(|columns| Some((columns, batch.num_rows())));
+                }
+                _ => return Err(Wrong::Damaged),
+            }
+        }
+        Ok(None)
+    }
+
+    /// As their types are in the table.
+    fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Wrong> {
+        let column = |(place, kind): &(Option<usize>, DataType)| match place {
+            None => Ok(new_null_array(kind, batch.num_rows())),
+            Some(place) if batch.column(*place).data_type() == kind => {
+                Ok(Arc::clone(batch.column(*place)))
+            }
+            Some(place) => cast(batch.column(*place), kind).map_err(|_| Wrong::Damaged),
+        };
+        self.columns.iter().map(column).collect()
+    }
+}
+
+/// Bytes of a row, roughly.
+fn width(columns: &[ArrayRef], rows: usize) -> usize {
+    let bytes = |column: &ArrayRef| {
+        let texts = match column.data_type() {
+            DataType::Utf8View => column.as_string_view().data_buffers(),
+            DataType::BinaryView => column.as_binary_view().data_buffers(),
+            _ => &[],
+        };
+        let texts: usize = texts.iter().map(Buffer::len).sum();
+        column.to_data().get_slice_memory_size().unwrap_or(0).saturating_add(texts)
+    };
+    columns.iter().map(bytes).sum::<usize>().div_ceil(rows.max(1))
+}
+
+/// So many values from there on, in memory of their own: all columns of a record batch may lie in one buffer, which would stay
+/// for as long as one value of it does, and be counted as often as there are columns.
+fn own(column: &ArrayRef, from: usize, rows: usize) -> Result<ArrayRef, Wrong> {
+    Ok(match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().slice(from, rows).gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().slice(from, rows).gc()),
+        _ => {
+            let values = column.to_data();
+            let mut copy = MutableArrayData::new(vec![&values], false, rows);
+            copy.try_extend(0, from, from + rows).map_err(|_| Wrong::Damaged)?;
+            make_array(copy.freeze())
+        }
+    })
+}
+
+/// Whether the columns are those that the file had when the table was opened, as far as the table tells.
+fn is_of(schema: &Schema, table: &IpcTable) -> bool {
+    let fits = |field: &arrow::datatypes::FieldRef| {
+        let known = table.schema.field_with_name(field.name()).map(|known| known.data_type());
+        known.is_ok_and(|known| match table.rule {
+            SchemaRule::Same => known == field.data_type(),
+            SchemaRule::Union => wider(known, field.data_type()).as_ref() == Some(known),
+        })
+    };
+    let is_whole =
+        table.rule == SchemaRule::Union || schema.fields().len() == table.schema.fields().len();
+    is_whole && schema.fields().iter().all(fits)
+}

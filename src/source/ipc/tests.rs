@@ -1,0 +1,266 @@
+//! What is read of Arrow files as they should be, of those that are cut, and of those that are damaged anywhere.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Decimal128Array,
+    DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, LargeStringArray, ListArray,
+    NullArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::executor::block_on;
+
+use super::super::definition::{Format, SchemaRule};
+use super::super::grouped::{Grouped as _, GroupedTable};
+use super::*;
+
+/// Rows of every kind of layout, some of them NULL.
+fn batch(words: [&str; 3]) -> RecordBatch {
+    let [one, two, three] = words;
+    let texts = || vec![Some(one), None, Some(two), Some(three)];
+    let lists = [Some(vec![Some(1), None]), None, Some(vec![]), Some(vec![Some(7)])];
+    let ints: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-2), None, Some(i32::MAX)]));
+    let views: ArrayRef = Arc::new(StringViewArray::from(texts()));
+    let members = Fields::from(vec![
+        Field::new("i", DataType::Int32, true),
+        Field::new("v", DataType::Utf8View, true),
+    ]);
+    let nulls = Some(vec![true, true, false, true].into());
+    let structs = StructArray::new(members, vec![Arc::clone(&ints), Arc::clone(&views)], nulls);
+    let ends = Int32Array::from(vec![3, 4]);
+    let runs = RunArray::<Int32Type>::try_new(&ends, &StringArray::from(vec![one, two])).unwrap();
+    let decimals = Decimal128Array::from(vec![Some(150), None, Some(-1), Some(0)]);
+    let times = TimestampMicrosecondArray::from(vec![Some(0), Some(1), None, Some(-1)]);
+    let bytes: Vec<Option<&[u8]>> = vec![Some(b"\xff\x00"), None, Some(b""), Some(b"x")];
+    let fixed = vec![Some([1_u8; 3]), None, Some([2; 3]), Some([3; 3])].into_iter();
+    RecordBatch::try_from_iter_with_nullable([
+        ("i", ints, true),
+        ("v", views, true),
+        ("t", Arc::new(StringArray::from(texts())) as ArrayRef, true),
+        ("l", Arc::new(LargeStringArray::from(texts())), true),
+        ("b", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])), true),
+        ("d", Arc::new(texts().into_iter().collect::<DictionaryArray<Int8Type>>()), true),
+        ("n", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)), true),
+        ("s", Arc::new(structs), true),
+        ("r", Arc::new(runs), true),
+        ("m", Arc::new(decimals.with_precision_and_scale(9, 2).unwrap()), true),
+        ("at", Arc::new(times.with_timezone("UTC")), true),
+        ("y", Arc::new(BinaryArray::from(bytes)), true),
+        (
+            "x",
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(fixed, 3).unwrap()),
+            true,
+        ),
+        ("f", Arc::new(Float64Array::from(vec![1.5, f64::NAN, -0.0, 1e300])), true),
+        ("z", Arc::new(NullArray::new(4)), true),
+    ])
+    .unwrap()
+}
+
+fn options(compression: Option<CompressionType>) -> IpcWriteOptions {
+    IpcWriteOptions::default().try_with_compression(compression).unwrap()
+}
+
+fn as_file(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+    let mut writer =
+        FileWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn as_stream(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
+    let mut writer =
+        StreamWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options).unwrap();
+    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+type Write = fn(&[RecordBatch], IpcWriteOptions) -> Vec<u8>;
+
+const BOTH: [Write; 2] = [as_file, as_stream];
+
+/// The batches of a file with these bytes, of the columns asked for.
+fn read_of(bytes: &[u8], columns: Option<Vec<usize>>) -> Result<Vec<RecordBatch>, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let fact = FileFact {
+        table: "t".into(),
+        path: file.path().to_str().unwrap().to_owned(),
+        size: bytes.len() as u64,
+        inode: file.path().metadata().unwrap().ino(),
+        changed: 0,
+        ends_within_line: None,
+        etag: None,
+    };
+    let table = Table {
+        name: "t".into(),
+        folder: "/".into(),
+        location: file.path().into(),
+        objects: None,
+        format: Format::Arrow,
+        compression: None,
+        partitions: None,
+        schema: SchemaRule::Same,
+        rewritten: None,
+    };
+    let told = |error: Error| error.to_string();
+    let (opened, _) = block_on(open(&table, &[fact], None)).map_err(told)?;
+    let wanted = GroupedTable::new("t", opened.clone(), None).unwrap();
+    let wanted = Arc::new(wanted.wanted(columns.as_ref()).unwrap());
+    block_on(opened.read(vec![0], wanted, 3).try_collect()).map_err(told)
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<RecordBatch>, String> {
+    read_of(bytes, None)
+}
+
+/// All rows in one batch.
+fn whole(batches: &[RecordBatch]) -> RecordBatch {
+    concat_batches(&batches[0].schema(), batches).unwrap()
+}
+
+#[test]
+fn every_layout_is_read_as_it_was_written_in_both_formats_packed_or_not() {
+    let long = "a text that is longer than twelve bytes";
+    let batches = [batch(["a", long, ""]), batch([long, "b", "ü"])];
+    for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
+        let stream = options(compression).with_dictionary_handling(DictionaryHandling::Delta);
+        // A dictionary cannot be replaced in a file.
+        let file = as_file(&batches[..1], options(compression));
+        for (bytes, written) in [(file, &batches[..1]), (as_stream(&batches, stream), &batches)] {
+            let found = read(&bytes).unwrap();
+            assert!(found.iter().all(|batch| batch.num_rows() <= 3));
+            // A dictionary may have its values in another order.
+            let shown = |batches: &[RecordBatch]| {
+                let options = FormatOptions::default().with_null("~");
+                let mut shown = Vec::new();
+                for column in whole(batches).columns() {
+                    let values = ArrayFormatter::try_new(column, &options).unwrap();
+                    shown.extend((0..column.len()).map(|row| values.value(row).to_string()));
+                }
+                shown
+            };
+            assert_eq!(shown(&found), shown(written));
+            let some = read_of(&bytes, Some(vec![7, 0])).unwrap();
+            let expected = written.iter().map(|batch| batch.project(&[7, 0]).unwrap());
+            assert_eq!(shown(&some), shown(&expected.collect::<Vec<_>>()));
+            let none = read_of(&bytes, Some(vec![])).unwrap();
+            assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 4 * written.len());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_refused_in_both_formats() {
+    let small = || batch(["a", "b", "c"]).project(&[0, 1, 5]).unwrap();
+    for write in BOTH {
+        for compression in [None, Some(CompressionType::ZSTD)] {
+            let bytes = write(&[small()], options(compression));
+            assert_eq!(whole(&read(&bytes).unwrap()).num_rows(), 4);
+            for length in 0..bytes.len() {
+                let said = read(&bytes[..length]).expect_err("it is cut");
+                assert!(said.contains("table `t`: file `/"), "{length}: {said}");
+            }
+            let mut longer = bytes.clone();
+            longer.extend_from_slice(&bytes[bytes.len() - 8..]);
+            read(&longer).expect_err("something is behind its end");
+        }
+    }
+    let stream = as_stream(&[batch(["a", "b", "c"])], options(None));
+    let said = read(&stream[..stream.len() - 8]).unwrap_err();
+    assert!(said.contains("has no marker at its end, so that it may be cut"), "{said}");
+    let file = as_file(&[batch(["a", "b", "c"])], options(None));
+    let said = read(&file[..file.len() - 8]).unwrap_err();
+    assert!(said.contains("has no footer: it is cut or not yet written"), "{said}");
+}
+
+/// A library that is given such files panics, or asks for as much memory as they say.
+#[test]
+fn damage_anywhere_is_an_error_or_another_value_and_never_the_end_of_the_process() {
+    let batches = [batch(["canary one", "canary two, and a good deal longer", "c"])
+        .project(&[1, 2, 5, 6, 7, 8, 9, 14])
+        .unwrap()];
+    let (lz4, zstd) = (Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD));
+    for (write, compression) in [(as_file as Write, None), (as_stream, lz4), (as_file, zstd)] {
+        let bytes = write(&batches, options(compression));
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= [0x01, 0x40, 0xff][place % 3];
+            match read(&damaged) {
+                Ok(found) => {
+                    let rows: usize = found.iter().map(RecordBatch::num_rows).sum();
+                    assert_eq!(rows, 4, "at {place}");
+                }
+                Err(said) => assert!(!said.contains("canary"), "{place}: {said}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_arrow_file_or_of_another_kind_is_told_apart() {
+    let stream = as_stream(&[batch(["a", "b", "c"])], options(None));
+    let end = stream.len() - 8;
+    let two = RecordBatch::try_from_iter([("a", batch(["", "", ""]).column(0).clone())]).unwrap();
+    let fields = [two.schema().field(0).clone(), two.schema().field(0).clone()];
+    let columns = vec![two.column(0).clone(), two.column(0).clone()];
+    let twice = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns).unwrap();
+    for (bytes, words) in [
+        (vec![], "is empty"),
+        (b"id,name\n1,x\n".to_vec(), "is no Arrow file"),
+        (b"FEA1 and more".to_vec(), "version 1 of Feather"),
+        (b"ARROW1\0\0".to_vec(), "has no footer"),
+        ([&stream[..end], &stream].concat(), "is damaged"),
+        ([&stream[..], &stream[end..]].concat(), "goes on behind the marker of its end"),
+        (as_file(&[twice], options(None)), "has two columns named `a`"),
+    ] {
+        let said = read(&bytes).unwrap_err();
+        assert!(said.contains(words), "no `{words}` in {said}");
+    }
+}
+
+#[test]
+fn more_than_may_be_in_memory_is_refused_before_there_is_room_made_for_it() {
+    let batch = RecordBatch::try_from_iter([(
+        "t",
+        Arc::new(StringArray::from(vec!["x".repeat(999)])) as ArrayRef,
+    )]);
+    let bytes = as_file(&[batch.unwrap()], options(Some(CompressionType::ZSTD)));
+    let length = 999_u64.to_le_bytes();
+    let place = bytes.windows(8).rposition(|window| window == length).expect("it stands there");
+    let mut greedy = bytes.clone();
+    greedy[place..place + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    let said = read(&greedy).unwrap_err();
+    assert!(said.contains("more than 1 GiB") && said.contains("smaller record batches"), "{said}");
+}
+
+#[test]
+fn what_is_given_on_does_not_hold_the_whole_record_batch() {
+    let texts = StringArray::from_iter_values((0..30_000).map(|row| format!("text {row}")));
+    let ints = Int32Array::from_iter_values(0..30_000);
+    let batch = [("t", Arc::new(texts) as ArrayRef), ("i", Arc::new(ints))];
+    let bytes = as_file(&[RecordBatch::try_from_iter(batch).unwrap()], options(None));
+    let found = read(&bytes).unwrap();
+    assert_eq!(found.len(), 10_000);
+    let most = found.iter().map(RecordBatch::get_array_memory_size).max().unwrap();
+    assert!(most < 4_000, "{most} bytes for three rows");
+}
+
+#[test]
+fn a_dictionary_is_the_one_that_was_said_last_before_its_rows() {
+    let texts = |words: [&str; 3]| batch(words).project(&[5]).unwrap();
+    let batches = [texts(["a", "b", "c"]), texts(["d", "e", "d"])];
+    let found = read(&as_stream(&batches, options(None))).unwrap();
+    let found = whole(&found);
+    let found = arrow::compute::cast(found.column(0), &DataType::Utf8).unwrap();
+    let found: Vec<_> = found.as_string::<i32>().iter().map(|text| text.unwrap_or("~")).collect();
+    assert_eq!(found, ["a", "~", "b", "c", "d", "~", "e", "d"]);
+    assert!(!found.is_empty() && batches[0].column(0).is_nullable());
+}
