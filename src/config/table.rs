@@ -5,21 +5,29 @@ use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
 use super::store;
 use super::validate::Check;
-use crate::source::definition::{Compression, Csv, Format, NdJson, Rewritten, Table};
-use crate::source::store::definition::Location;
+use crate::source::definition::{Compression, Csv, Delta, Format, NdJson, Rewritten, Table};
+use crate::source::store::definition::{Location, Scheme};
 use crate::source::{TextFormat, check_type_name};
 
 /// The keys that say what a table is made of, with the endings of names that say the same.
-const FORMATS: [(&str, Kind, &[&str]); 3] = [
+const FORMATS: [(&str, Kind, &[&str]); 4] = [
     ("parquet", Kind::Parquet, &[".parquet"]),
     ("csv", Kind::Text(TextFormat::Csv), &[".csv"]),
     ("ndjson", Kind::Text(TextFormat::NdJson), &[".ndjson", ".jsonl"]),
+    ("delta", Kind::Delta, &[]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Parquet,
     Text(TextFormat),
+    Delta,
+}
+
+impl Kind {
+    fn is_text(self) -> bool {
+        matches!(self, Kind::Text(_))
+    }
 }
 
 pub fn table(
@@ -38,7 +46,7 @@ pub fn table(
                 let what =
                     format!("the format of `{}` is not known", check.document.written(pointer));
                 let remedy = "end the path in `.parquet`, `.csv`, `.ndjson` or `.jsonl`, or write `{parquet: PATH}`, \
-                              `{csv: PATH}` or `{ndjson: PATH}`";
+                              `{csv: PATH}`, `{ndjson: PATH}` or `{delta: PATH}`";
                 check.report(pointer, what, remedy);
                 return None;
             };
@@ -53,14 +61,18 @@ pub fn table(
             (text, raw, child(pointer, key), kind)
         }
     };
-    let objects = location(check, &at, text);
+    let text = match kind {
+        Kind::Delta => text.trim_end_matches('/'),
+        _ => text,
+    };
+    let objects = location(check, &at, text, kind);
     Some(Table {
         name: name.to_owned(),
         folder: check.folder.to_owned(),
         location: text.into(),
         objects,
         format: format(check, pointer, raw, kind),
-        compression: compression(check, pointer, raw, text).filter(|_| kind != Kind::Parquet),
+        compression: compression(check, pointer, raw, text).filter(|_| kind.is_text()),
         rewritten: rewritten(check, pointer, raw.rewritten.as_ref()),
     })
 }
@@ -76,6 +88,7 @@ fn said<'r>(
             Kind::Parquet => &raw.parquet,
             Kind::Text(TextFormat::Csv) => &raw.csv,
             Kind::Text(TextFormat::NdJson) => &raw.ndjson,
+            Kind::Delta => &raw.delta,
         };
         text.as_ref().map(|text| (key, kind, text))
     };
@@ -88,7 +101,7 @@ fn said<'r>(
         }
         [] if FORMATS.iter().any(|(key, ..)| check.document.has(&child(pointer, key))) => {}
         [] => {
-            let remedy = "add `parquet: PATH`, `csv: PATH` or `ndjson: PATH`";
+            let remedy = "add `parquet: PATH`, `csv: PATH`, `ndjson: PATH` or `delta: PATH`";
             check.report_key(pointer, "a table without files", remedy);
         }
     }
@@ -98,11 +111,12 @@ fn said<'r>(
 /// What is said of a format that is not the table's is refused.
 fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Format {
     let is_csv = kind == Kind::Text(TextFormat::Csv);
-    let is_text = kind != Kind::Parquet;
+    let (is_text, is_delta) = (kind.is_text(), kind == Kind::Delta);
     let shown = match kind {
         Kind::Parquet => "Parquet",
         Kind::Text(TextFormat::Csv) => "CSV",
         Kind::Text(TextFormat::NdJson) => "NDJSON",
+        Kind::Delta => "Delta",
     };
     for (key, is_said, is_known, of) in [
         ("compression", raw.compression.is_some(), is_text, "CSV and NDJSON"),
@@ -110,6 +124,8 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
         ("delimiter", raw.delimiter.is_some(), is_csv, "CSV"),
         ("header", raw.header.is_some(), is_csv, "CSV"),
         ("columns", raw.columns.is_some(), is_text, "CSV and NDJSON"),
+        ("rewritten", raw.rewritten.is_some(), !is_delta, "files without a log"),
+        ("version", raw.version.is_some(), is_delta, "Delta"),
     ] {
         if is_said && !is_known {
             let what = format!("`{key}` is for {of}, and this table is {shown}");
@@ -122,6 +138,7 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
         Kind::Text(TextFormat::NdJson) => {
             Format::NdJson(NdJson { columns: columns(check, pointer, raw, TextFormat::NdJson) })
         }
+        Kind::Delta => Format::Delta(Delta { version: raw.version.map(|version| version.0) }),
     }
 }
 
@@ -155,7 +172,7 @@ fn compression(
 }
 
 /// Where the objects are, if they are no files.
-fn location(check: &mut Check, pointer: &str, text: &str) -> Option<Location> {
+fn location(check: &mut Check, pointer: &str, text: &str, kind: Kind) -> Option<Location> {
     if text.is_empty() {
         check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
         return None;
@@ -168,6 +185,17 @@ fn location(check: &mut Check, pointer: &str, text: &str) -> Option<Location> {
             return None;
         }
     };
+    if kind == Kind::Delta {
+        if objects.as_ref().is_some_and(|location| location.scheme == Scheme::Http) {
+            let remedy = "name the store it is in, such as `s3://BUCKET/TABLE`";
+            check.report(pointer, "nobody lists the log of a table on the web", remedy);
+        }
+        if objects.as_ref().map_or(text, |location| &location.pattern).contains(['*', '?']) {
+            let remedy = "name the one folder that has `_delta_log`";
+            check.report(pointer, "a glob for a Delta table", remedy);
+        }
+        return objects;
+    }
     let pattern = objects.as_ref().map_or(text, |location| &location.pattern);
     if let Err(error) = glob::Pattern::new(pattern) {
         let what = format!("not a glob: {}", error.msg);

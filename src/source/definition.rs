@@ -136,6 +136,7 @@ impl Files {
                     columns.sort();
                     json!({ "ndjson": [columns] })
                 }
+                Format::Delta(Delta { version }) => json!({ "delta": [version] }),
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             let location = table.location.to_string_lossy();
@@ -170,6 +171,7 @@ pub enum Format {
     Parquet,
     Csv(Csv),
     NdJson(NdJson),
+    Delta(Delta),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +191,13 @@ pub struct Csv {
 pub struct NdJson {
     /// As [`Csv::columns`]; there is `JSON` too, for values that are sent as they are written.
     pub columns: Vec<(String, String)>,
+}
+
+/// A Delta table: its location is the folder that has its log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The version that is read; the newest one unless said.
+    pub version: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,6 +335,9 @@ mod tests {
             lake(|table| table.compression = Some(Compression::Zstd)),
             lake(|table| table.format = Format::NdJson(NdJson::default())),
             lake(|table| table.format = Format::NdJson(NdJson { columns: vec![column] })),
+            lake(|table| table.format = Format::Delta(Delta::default())),
+            lake(|table| table.format = Format::Delta(Delta { version: Some(0) })),
+            lake(|table| table.format = Format::Delta(Delta { version: Some(1) })),
         ];
         for (position, one) in changed.iter().enumerate() {
             assert!(!changed[..position].contains(one), "{one}");

@@ -14,6 +14,7 @@ mod cancel;
 mod csv;
 mod database;
 pub mod definition;
+mod delta;
 mod error;
 mod facts;
 mod files;

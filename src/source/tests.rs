@@ -16,6 +16,7 @@ use super::definition::{Access, Csv, Definition, Files, Format, Table};
 use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
+mod delta;
 mod flights;
 mod joined;
 mod keys;
