@@ -60,7 +60,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
     let numbered = |letter: char, last: u32| (1..=last).map(move |n| format!("{letter}{n}"));
     let mut wanted: Vec<String> = numbered('A', 10).collect();
     wanted.insert(7, "A7b".to_owned());
-    const MORE: [(char, u32); 9] = [
+    const MORE: [(char, u32); 10] = [
         ('B', 13),
         ('C', 10),
         ('D', 12),
@@ -70,6 +70,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('H', 4),
         ('I', 8),
         ('J', 6),
+        ('K', 4),
     ];
     for (letter, last) in MORE {
         wanted.extend(numbered(letter, last));
