@@ -21,6 +21,8 @@ pub struct Run {
     pub reason: Option<KindReason>,
     /// The run that left nothing to do, where this one was skipped as nothing has changed since.
     pub unchanged_since: Option<RunId>,
+    /// The version of the table then, where the model reads one table that counts its versions.
+    pub unchanged_version: Option<u64>,
     pub phase: PhaseWord,
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
@@ -43,6 +45,7 @@ impl From<&RunRow> for Run {
             kind: row.choice.map(|choice| choice.kind),
             reason: row.choice.map(|choice| choice.reason),
             unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
+            unchanged_version: row.choice.and_then(|choice| choice.unchanged_version),
             phase: PhaseWord(row.phase),
             started_at: row.started_at.to_string(),
             finished_at: row.finished_at.map(|at| at.to_string()),

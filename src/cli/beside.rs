@@ -330,6 +330,7 @@ pub fn of_row(row: RunRow) -> Option<Report> {
         kind: row.choice.map(|choice| choice.kind),
         reason: row.choice.map(|choice| choice.reason),
         unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
+        unchanged_version: row.choice.and_then(|choice| choice.unchanged_version),
         outcome,
         tally: row.tally,
         error: row.error,

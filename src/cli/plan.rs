@@ -8,7 +8,6 @@ use super::order;
 use super::output::Output;
 use super::report_text::new_rows;
 use super::state::{self, Place};
-use crate::domain::kind::unchanged;
 use crate::domain::run::Trigger;
 use crate::engine::plan::{self, Plan};
 use crate::store::{self, Store};
@@ -46,6 +45,7 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
         "kind": plan.choice.kind,
         "reason": plan.choice.reason,
         "unchanged_since": plan.choice.unchanged_since,
+        "unchanged_version": plan.choice.unchanged_version,
         "since": plan.since,
         "whole": plan.whole,
         "tally": plan.tally,
@@ -58,8 +58,8 @@ fn to_json(sync: &str, plan: &Plan) -> Value {
 }
 
 fn human(sync: &str, plan: &Plan) -> String {
-    if let Some(since) = plan.choice.unchanged_since {
-        return format!("the next run of `{sync}` is skipped: {}\n", unchanged(since));
+    if let Some(unchanged) = plan.choice.unchanged() {
+        return format!("the next run of `{sync}` is skipped: {unchanged}\n");
     }
     let tally = &plan.tally;
     let mut text = format!(

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::domain::kind::unchanged;
+use crate::domain::kind::Unchanged;
 use crate::domain::tally::Tally;
 use crate::engine::report::{Report, Since};
 use crate::engine::sampling::Sampling;
@@ -23,7 +23,8 @@ pub fn human(report: &Report) -> String {
     let Report { run, sync, outcome, tally, .. } = report;
     let mut text = format!("run {run} of `{sync}`: {outcome}");
     if let Some(since) = report.unchanged_since {
-        let _ = writeln!(text, ": {}", unchanged(since));
+        let unchanged = Unchanged { since, version: report.unchanged_version };
+        let _ = writeln!(text, ": {unchanged}");
         return text;
     }
     if let (Some(kind), Some(reason)) = (report.kind, report.reason) {
@@ -154,6 +155,9 @@ mod tests {
             ..report(Outcome::Skipped, Tally::default())
         };
         let expected = "run 7 of `crm`: skipped: the files are the same as at run 5, which left nothing to do\n";
+        assert_eq!(human(&skipped), expected);
+        let skipped = Report { unchanged_version: Some(42), ..skipped };
+        let expected = "run 7 of `crm`: skipped: the table is at version 42, as at run 5, which left nothing to do\n";
         assert_eq!(human(&skipped), expected);
     }
 

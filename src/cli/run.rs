@@ -15,7 +15,7 @@ use super::state::Place;
 use super::stop;
 use crate::api::document;
 use crate::domain::id::RunId;
-use crate::domain::kind::unchanged;
+use crate::domain::kind::Choice;
 use crate::domain::run::Phase;
 use crate::store::{self, RunRow, Store};
 
@@ -103,8 +103,8 @@ async fn counts(server: &mut Option<Server>, row: &RunRow) -> String {
 fn human(row: &RunRow) -> String {
     let RunRow { id, sync, trigger, phase, started_at, tally, .. } = row;
     let mut text = format!("run {id} of `{sync}`: {phase}");
-    if let Some(since) = row.choice.and_then(|choice| choice.unchanged_since) {
-        text.push_str(&format!(": {}", unchanged(since)));
+    if let Some(unchanged) = row.choice.and_then(Choice::unchanged) {
+        text.push_str(&format!(": {unchanged}"));
     } else if let Some(choice) = row.choice {
         text.push_str(&format!(" ({}: {})", choice.kind, choice.reason));
     }

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::state::Place;
 use crate::api::document;
-use crate::domain::kind::unchanged;
+use crate::domain::kind::Choice;
 use crate::store::RunRow;
 
 /// Lists runs, the newest first.
@@ -53,8 +53,8 @@ fn human(rows: &[RunRow]) -> String {
     }
     let mut text = table.trim_fmt();
     for run in rows {
-        if let Some(before) = run.choice.and_then(|choice| choice.unchanged_since) {
-            text.push_str(&format!("\nrun {}: {}", run.id, unchanged(before)));
+        if let Some(unchanged) = run.choice.and_then(Choice::unchanged) {
+            text.push_str(&format!("\nrun {}: {unchanged}", run.id));
         }
     }
     for run in rows.iter().filter(|run| run.error.is_some()) {
@@ -75,7 +75,7 @@ pub fn table(header: &[&str]) -> Table {
 mod tests {
     use super::*;
     use crate::domain::id::{Instant, RunId};
-    use crate::domain::kind::{Choice, Kind, KindReason};
+    use crate::domain::kind::{Kind, KindReason, Unchanged};
     use crate::domain::run::{Outcome, Phase, Trigger};
     use crate::domain::tally::Tally;
 
@@ -90,6 +90,7 @@ mod tests {
                 reason: KindReason::FirstRun,
                 opens_epoch: true,
                 unchanged_since: None,
+                unchanged_version: None,
             }),
             phase: Phase::Ended(Outcome::Failed),
             started_at: Instant(0),
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!(lines[1], expected);
         assert_eq!(lines[2].join(" "), "run 3: no `id`");
         assert_eq!(document::run(&row)["reason"], "first_run");
-        let choice = Choice::skipped(RunId(2));
+        let choice = Choice::skipped(Unchanged { since: RunId(2), version: None });
         let row = RunRow { choice: Some(choice), error: None, ..row };
         let text = human(std::slice::from_ref(&row));
         assert!(

@@ -21,7 +21,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "paused",
         ],
     ),
-    ("/sources/*/files/*", &["json", "avro", "delta", "iceberg", "cursor", "quote"]),
+    ("/sources/*/files/*", &["json", "avro", "iceberg", "cursor", "quote"]),
     ("/sources/*/postgres", &["tables", "read"]),
     ("/sources/*/mysql", &["tables"]),
     ("/models/*", &["parameters", "materialize"]),

@@ -137,6 +137,10 @@ pub struct RawTable {
     pub csv: Option<String>,
     /// A path, glob or location of NDJSON files: a JSON object a line.
     pub ndjson: Option<String>,
+    /// The folder, or its location in a store, of a Delta table.
+    pub delta: Option<String>,
+    /// Delta: the version that is read; the newest one unless said.
+    pub version: Option<Whole>,
     /// CSV and NDJSON: `gzip`, `zstd` or `none`; by the ending of the path, `.gz` or `.zst`, unless said.
     pub compression: Option<String>,
     /// CSV: the words that mean NULL when they are the whole field; `[""]` unless said.

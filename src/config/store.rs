@@ -15,7 +15,7 @@ use super::raw_store::{RawAz, RawGs, RawS3, RawStore};
 use super::validate::Check;
 use super::{resolved, telemetry, units};
 use crate::source::Secret;
-use crate::source::definition::Table;
+use crate::source::definition::{Format, Table};
 use crate::source::store::definition::{
     Az, AzAccess, Gs, GsAccess, Location, S3, S3Access, Scheme, Store,
 };
@@ -175,7 +175,11 @@ pub fn store(check: &mut Check, pointer: &str, raw: Option<&RawStore>, tables: &
         let what = format!("no table of this source is read by `{key}`");
         check.report_key(&child(pointer, key), what, "remove it, or name objects under `files`");
     }
-    if raw.is_some() && is_sound && tables.iter().all(|table| table.objects.is_none()) {
+    // The log of a local table is listed too.
+    let is_local_log = |table: &Table| matches!(table.format, Format::Delta(_));
+    let is_bound = said.max_listed.is_some() && tables.iter().any(is_local_log);
+    if raw.is_some() && is_sound && tables.iter().all(|table| table.objects.is_none()) && !is_bound
+    {
         if parts.iter().all(|(_, is_said)| !is_said) {
             let remedy = "remove it, or name objects under `files`";
             check.report_key(pointer, "no table of this source is in a store", remedy);

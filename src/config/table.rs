@@ -6,17 +6,18 @@ use super::raw_forms::StructureOrText;
 use super::store;
 use super::validate::Check;
 use crate::source::definition::{
-    Compression, Csv, Format, NdJson, Partitions, Rewritten, SchemaRule, Table,
+    Compression, Csv, Delta, Format, NdJson, Partitions, Rewritten, SchemaRule, Table,
 };
-use crate::source::store::definition::Location;
+use crate::source::store::definition::{Location, Scheme};
 use crate::source::{TextFormat, check_type_name};
 
 /// The keys that say what a table is made of, with the endings of names that say the same.
-const FORMATS: [(&str, Kind, &[&str]); 4] = [
+const FORMATS: [(&str, Kind, &[&str]); 5] = [
     ("parquet", Kind::Parquet, &[".parquet"]),
     ("arrow", Kind::Arrow, &[".arrow", ".feather", ".ipc"]),
     ("csv", Kind::Text(TextFormat::Csv), &[".csv"]),
     ("ndjson", Kind::Text(TextFormat::NdJson), &[".ndjson", ".jsonl"]),
+    ("delta", Kind::Delta, &[]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,7 @@ enum Kind {
     Parquet,
     Arrow,
     Text(TextFormat),
+    Delta,
 }
 
 impl Kind {
@@ -48,14 +50,14 @@ pub fn table(
                 let what =
                     format!("the format of `{}` is not known", check.document.written(pointer));
                 let remedy = "end the path in `.parquet`, `.arrow`, `.feather`, `.ipc`, `.csv`, `.ndjson` or `.jsonl`, or write \
-                              `{parquet: PATH}`, `{arrow: PATH}`, `{csv: PATH}` or `{ndjson: PATH}`";
+                              `{parquet: PATH}`, `{arrow: PATH}`, `{csv: PATH}`, `{ndjson: PATH}` or `{delta: PATH}`";
                 check.report(pointer, what, remedy);
                 return None;
             };
             let inside = match kind {
                 Kind::Parquet => Some(("a Parquet file", "their pages are compressed")),
                 Kind::Arrow => Some(("an Arrow file", "their record batches may be compressed")),
-                Kind::Text(_) => None,
+                Kind::Text(_) | Kind::Delta => None,
             };
             if let Some((what, why)) = inside.filter(|_| compression.is_some()) {
                 let remedy = format!("name the files as they are: {why}");
@@ -68,7 +70,11 @@ pub fn table(
             (text, raw, child(pointer, key), kind)
         }
     };
-    let objects = location(check, &at, text);
+    let text = match kind {
+        Kind::Delta => text.trim_end_matches('/'),
+        _ => text,
+    };
+    let objects = location(check, &at, text, kind);
     Some(Table {
         name: name.to_owned(),
         folder: check.folder.to_owned(),
@@ -94,6 +100,7 @@ fn said<'r>(
             Kind::Arrow => &raw.arrow,
             Kind::Text(TextFormat::Csv) => &raw.csv,
             Kind::Text(TextFormat::NdJson) => &raw.ndjson,
+            Kind::Delta => &raw.delta,
         };
         text.as_ref().map(|text| (key, kind, text))
     };
@@ -106,7 +113,8 @@ fn said<'r>(
         }
         [] if FORMATS.iter().any(|(key, ..)| check.document.has(&child(pointer, key))) => {}
         [] => {
-            let remedy = "add `parquet: PATH`, `arrow: PATH`, `csv: PATH` or `ndjson: PATH`";
+            let remedy =
+                "add `parquet: PATH`, `arrow: PATH`, `csv: PATH`, `ndjson: PATH` or `delta: PATH`";
             check.report_key(pointer, "a table without files", remedy);
         }
     }
@@ -116,14 +124,17 @@ fn said<'r>(
 /// What is said of a format that is not the table's is refused.
 fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Format {
     let is_csv = kind == Kind::Text(TextFormat::Csv);
-    let (is_text, shown) = (kind.is_text(), shown(kind));
+    let (is_text, is_delta, shown) = (kind.is_text(), kind == Kind::Delta, shown(kind));
     for (key, is_said, is_known, of) in [
         ("compression", raw.compression.is_some(), is_text, "CSV and NDJSON"),
         ("nulls", raw.nulls.is_some(), is_csv, "CSV"),
         ("delimiter", raw.delimiter.is_some(), is_csv, "CSV"),
         ("header", raw.header.is_some(), is_csv, "CSV"),
         ("columns", raw.columns.is_some(), is_text, "CSV and NDJSON"),
-        ("schema", raw.schema.is_some(), !is_text, "Parquet and Arrow"),
+        ("schema", raw.schema.is_some(), !is_text && !is_delta, "Parquet and Arrow"),
+        ("partitions", raw.partitions.is_some(), !is_delta, "files without a log"),
+        ("rewritten", raw.rewritten.is_some(), !is_delta, "files without a log"),
+        ("version", raw.version.is_some(), is_delta, "Delta"),
     ] {
         if is_said && !is_known {
             let what = format!("`{key}` is for {of}, and this table is {shown}");
@@ -137,6 +148,7 @@ fn format(check: &mut Check, pointer: &str, raw: &RawTable, kind: Kind) -> Forma
         Kind::Text(TextFormat::NdJson) => {
             Format::NdJson(NdJson { columns: columns(check, pointer, raw, TextFormat::NdJson) })
         }
+        Kind::Delta => Format::Delta(Delta { version: raw.version.map(|version| version.0) }),
     }
 }
 
@@ -146,6 +158,7 @@ fn shown(kind: Kind) -> &'static str {
         Kind::Arrow => "Arrow",
         Kind::Text(TextFormat::Csv) => "CSV",
         Kind::Text(TextFormat::NdJson) => "NDJSON",
+        Kind::Delta => "Delta",
     }
 }
 
@@ -191,7 +204,7 @@ fn compression(
 }
 
 /// Where the objects are, if they are no files.
-fn location(check: &mut Check, pointer: &str, text: &str) -> Option<Location> {
+fn location(check: &mut Check, pointer: &str, text: &str, kind: Kind) -> Option<Location> {
     if text.is_empty() {
         check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
         return None;
@@ -204,6 +217,17 @@ fn location(check: &mut Check, pointer: &str, text: &str) -> Option<Location> {
             return None;
         }
     };
+    if kind == Kind::Delta {
+        if objects.as_ref().is_some_and(|location| location.scheme == Scheme::Http) {
+            let remedy = "name the store it is in, such as `s3://BUCKET/TABLE`";
+            check.report(pointer, "nobody lists the log of a table on the web", remedy);
+        }
+        if objects.as_ref().map_or(text, |location| &location.pattern).contains(['*', '?']) {
+            let remedy = "name the one folder that has `_delta_log`";
+            check.report(pointer, "a glob for a Delta table", remedy);
+        }
+        return objects;
+    }
     let pattern = objects.as_ref().map_or(text, |location| &location.pattern);
     if let Err(error) = glob::Pattern::new(pattern) {
         let what = format!("not a glob: {}", error.msg);

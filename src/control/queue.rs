@@ -111,6 +111,7 @@ impl Wish {
             reason: KindReason::Requested,
             opens_epoch: true,
             unchanged_since: None,
+            unchanged_version: None,
         })
     }
 

@@ -1,3 +1,7 @@
+//! The facts that tell a file, an object or a version of a table from every other one.
+//!
+//! Not responsible for finding them out (`source`), nor for what it means that they differ (`domain::skip`, `source::vanished`).
+
 use serde::{Deserialize, Serialize};
 
 /// One file of a read's file set. Same facts before and after a read prove that it was not replaced meanwhile.
@@ -23,7 +27,36 @@ pub struct FileFact {
     pub etag: Option<String>,
 }
 
+/// What the tag of a table begins with that counts its versions.
+const VERSION: &str = "delta";
+
+/// The version of a table that counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableVersion<'a> {
+    pub number: u64,
+    /// Of the table; another one has another.
+    pub id: &'a str,
+    /// What tells the commit that made the version from all others.
+    pub commit: &'a str,
+}
+
+impl TableVersion<'_> {
+    /// The tag of a table at this version.
+    pub fn etag(&self) -> String {
+        format!("{VERSION} {} {} {}", self.number, self.id, self.commit)
+    }
+}
+
 impl FileFact {
+    /// Which version of the table it is, where that counts its versions.
+    pub fn version(&self) -> Option<TableVersion<'_>> {
+        let (name, rest) = self.etag.as_deref()?.split_once(' ')?;
+        let (number, rest) = rest.split_once(' ')?;
+        let (id, commit) = rest.split_once(' ')?;
+        let number = number.parse().ok()?;
+        (name == VERSION).then_some(TableVersion { number, id, commit })
+    }
+
     /// Whether it is an object of which nobody can say whether it changed.
     pub fn is_untold(&self) -> bool {
         self.inode == 0 && self.etag.is_none() && self.path.contains("://")
@@ -54,6 +87,18 @@ mod tests {
             let fact: FileFact = serde_json::from_str(text).unwrap();
             assert_eq!(fact.etag, None);
             assert_eq!(serde_json::to_string(&fact).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_version_of_a_table_comes_back_and_no_other_tag_is_one() {
+        let version = TableVersion { number: 42, id: "a-b", commit: "\"x y\"" };
+        let text = r#"{"table":"t","path":"a","size":9,"inode":0,"changed":5}"#;
+        let fact: FileFact = serde_json::from_str(text).unwrap();
+        let of = |etag: Option<String>| FileFact { etag, ..fact.clone() };
+        assert_eq!(of(Some(version.etag())).version(), Some(version));
+        for other in [None, Some("\"delta 42 a b\""), Some("delta x a b"), Some("delta 42 a")] {
+            assert_eq!(of(other.map(str::to_owned)).version(), None, "{other:?}");
         }
     }
 

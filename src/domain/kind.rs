@@ -83,6 +83,9 @@ pub struct Choice {
     /// The run that left nothing to do, where a later one was skipped as nothing has changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_since: Option<RunId>,
+    /// The version of the table then, where the model reads one table that counts its versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_version: Option<u64>,
 }
 
 impl Choice {
@@ -90,12 +93,28 @@ impl Choice {
     pub const SAMPLE: Choice = Choice::incremental(KindReason::Sample);
 
     const fn incremental(reason: KindReason) -> Choice {
-        Choice { kind: Kind::Incremental, reason, opens_epoch: false, unchanged_since: None }
+        Choice {
+            kind: Kind::Incremental,
+            reason,
+            opens_epoch: false,
+            unchanged_since: None,
+            unchanged_version: None,
+        }
     }
 
-    /// That of a run that is skipped, as nothing has changed since this one.
-    pub fn skipped(since: RunId) -> Choice {
-        Choice { unchanged_since: Some(since), ..Choice::incremental(KindReason::Unchanged) }
+    /// That of a run that is skipped, as nothing has changed.
+    pub fn skipped(Unchanged { since, version }: Unchanged) -> Choice {
+        Choice {
+            unchanged_since: Some(since),
+            unchanged_version: version,
+            ..Choice::incremental(KindReason::Unchanged)
+        }
+    }
+
+    /// What a run was skipped for, if it was.
+    pub fn unchanged(self) -> Option<Unchanged> {
+        let version = self.unchanged_version;
+        self.unchanged_since.map(|since| Unchanged { since, version })
     }
 
     pub fn is_sample(self) -> bool {
@@ -110,6 +129,7 @@ pub fn choose(circumstances: Circumstances) -> Choice {
         reason,
         opens_epoch,
         unchanged_since: None,
+        unchanged_version: None,
     };
     if circumstances.is_first {
         let reason = if circumstances.is_rebaselined {
@@ -129,9 +149,23 @@ pub fn choose(circumstances: Circumstances) -> Choice {
     }
 }
 
-/// Why a run was skipped, in words: nothing has changed since the run with this number.
-pub fn unchanged(since: RunId) -> String {
-    format!("the files are the same as at run {since}, which left nothing to do")
+/// Why a run was skipped: nothing has changed since an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchanged {
+    pub since: RunId,
+    /// As [`Choice::unchanged_version`].
+    pub version: Option<u64>,
+}
+
+impl std::fmt::Display for Unchanged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unchanged { since, version } = self;
+        match version {
+            Some(version) => write!(f, "the table is at version {version}, as at run {since}")?,
+            None => write!(f, "the files are the same as at run {since}")?,
+        }
+        f.write_str(", which left nothing to do")
+    }
 }
 
 #[cfg(test)]
@@ -168,8 +202,13 @@ mod tests {
             ),
         ] {
             let choice = choose(circumstances);
-            let expected =
-                Choice { kind: Kind::Full, reason, opens_epoch: true, unchanged_since: None };
+            let expected = Choice {
+                kind: Kind::Full,
+                reason,
+                opens_epoch: true,
+                unchanged_since: None,
+                unchanged_version: None,
+            };
             assert_eq!(choice, expected);
         }
     }
@@ -186,8 +225,11 @@ mod tests {
         let old = r#"{"kind":"incremental","reason":"usual","opens_epoch":false}"#;
         assert_eq!(serde_json::from_str::<Choice>(old).unwrap(), choose(USUAL));
         assert_eq!(serde_json::to_string(&choose(USUAL)).unwrap(), old);
-        let skipped = Choice::skipped(RunId(5));
-        let stored = serde_json::to_string(&skipped).unwrap();
-        assert_eq!(serde_json::from_str::<Choice>(&stored).unwrap(), skipped);
+        for version in [None, Some(42)] {
+            let skipped = Choice::skipped(Unchanged { since: RunId(5), version });
+            let stored = serde_json::to_string(&skipped).unwrap();
+            assert_eq!(serde_json::from_str::<Choice>(&stored).unwrap(), skipped);
+            assert_eq!(stored.contains("unchanged_version"), version.is_some());
+        }
     }
 }

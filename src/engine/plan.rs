@@ -98,9 +98,9 @@ pub async fn plan(store: Option<&Store>, order: &Order) -> Result<Plan, Error> {
 
 async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> Result<Plan, Error> {
     if let Some(store) = store
-        && let Some(since) = skipping::unchanged_since(store, order, &query).await
+        && let Some(unchanged) = skipping::unchanged(store, order, &query).await
     {
-        return Ok(Plan::of(Choice::skipped(since)));
+        return Ok(Plan::of(Choice::skipped(unchanged)));
     }
     let view = viewing::view(store, order).await?;
     let header = view.as_ref().map(View::header);

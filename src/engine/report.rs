@@ -30,6 +30,9 @@ pub struct Report {
     /// The run that left nothing to do, where this one was skipped as nothing has changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_since: Option<RunId>,
+    /// The version of the table then, where the model reads one table that counts its versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_version: Option<u64>,
     /// From where on rows were read, where the model's cursor restricted the run; rows without a value and those of records in
     /// doubt were read as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +159,7 @@ impl Report {
             kind: None,
             reason: None,
             unchanged_since: None,
+            unchanged_version: None,
             since: None,
             whole: None,
             outcome: Outcome::Failed,
@@ -179,6 +183,7 @@ impl Report {
         self.kind = Some(choice.kind);
         self.reason = Some(choice.reason);
         self.unchanged_since = choice.unchanged_since;
+        self.unchanged_version = choice.unchanged_version;
     }
 
     /// Notes that the run has come to a phase.

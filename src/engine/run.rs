@@ -88,13 +88,13 @@ async fn execute(
     }
     let (query, cancelling) = QueryRuntime::start()?;
     let end = query.end();
-    let unchanged_since = tokio::select! {
+    let unchanged = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => None,
-        since = skipping::unchanged_since(store, order, &query) => since,
+        unchanged = skipping::unchanged(store, order, &query) => unchanged,
     };
-    if let Some(since) = unchanged_since {
-        let skipped = Choice::skipped(since);
+    if let Some(unchanged) = unchanged {
+        let skipped = Choice::skipped(unchanged);
         report.set_choice(skipped);
         report.outcome = Outcome::Skipped;
         store.set_choice(report.run, skipped).await?;

@@ -10,8 +10,10 @@ use super::prepare::{self, Error};
 use super::reading::QueryRuntime;
 use crate::delta::fingerprint;
 use crate::destination::http;
+use crate::domain::file::FileFact;
 use crate::domain::hexadecimal;
 use crate::domain::id::RunId;
+use crate::domain::kind::Unchanged;
 use crate::domain::skip::{self, Found, Left, Mark, Obstacle};
 use crate::domain::value::ENCODING_VERSION;
 use crate::points::files_rest;
@@ -67,12 +69,12 @@ impl Begun {
     }
 }
 
-/// The run since which nothing has changed, and which left nothing to do, where that is so: this one may be skipped.
+/// Since when nothing has changed, which is since a run that left nothing to do, where that is so: this one may be skipped.
 /// `query` has the threads to look on: one that does not come back holds up nobody who gives up on it.
-pub async fn unchanged_since(store: &Store, order: &Order, query: &QueryRuntime) -> Option<RunId> {
+pub async fn unchanged(store: &Store, order: &Order, query: &QueryRuntime) -> Option<Unchanged> {
     let sync = &order.sync.name;
     match Box::pin(look(store, order, query)).await {
-        Ok(Ok(run)) => Some(run),
+        Ok(Ok(unchanged)) => Some(unchanged),
         Ok(Err(obstacle)) => {
             tracing::debug!(sync, %obstacle, "the run is not skipped");
             None
@@ -88,7 +90,7 @@ async fn look(
     store: &Store,
     order: &Order,
     query: &QueryRuntime,
-) -> Result<Result<RunId, Obstacle>, Error> {
+) -> Result<Result<Unchanged, Obstacle>, Error> {
     let name = &order.sync.name;
     let asked = skip::first(&[
         (order.connection.identify.is_some(), Obstacle::Identify),
@@ -121,7 +123,7 @@ async fn compare(
     order: &Order,
     known: Known,
     pins: &str,
-) -> Result<Result<RunId, Obstacle>, Error> {
+) -> Result<Result<Unchanged, Obstacle>, Error> {
     let disk = LocalDisk::existing(prepare::folder(&order.state, &order.sync.name));
     let header = match blocking(|| snapshot::as_left(&disk, &order.sync.name, known)) {
         Ok(header) => header,
@@ -129,7 +131,7 @@ async fn compare(
     };
     let Some(mark) = mark(&header) else { return Ok(Err(Obstacle::NoMark)) };
     let reader = Reader::new(order.sources.clone(), Settings::new(1, 0, 0));
-    let Listed { source, facts } = reader.list(&order.sync.model).await?;
+    let Listed { source, facts } = reader.list(&order.sync.model, mark.files).await?;
     let credentials = http::Credentials::new(&order.connection).hash(header.lineage.0);
     let found = Found {
         definition: &definition(order, &source, pins),
@@ -139,7 +141,10 @@ async fn compare(
         files: &facts.files,
         is_marker_missing: facts.completeness.iter().any(|table| table.is_marker_missing),
     };
-    Ok(found.is_as_at(&mark).map(|()| mark.run))
+    let mut versions = mark.files.iter().filter_map(FileFact::version);
+    let version = versions.next().map(|version| version.number);
+    let version = version.filter(|_| versions.next().is_none());
+    Ok(found.is_as_at(&mark).map(|()| Unchanged { since: mark.run, version }))
 }
 
 fn mark(header: &Header) -> Option<Mark<'_>> {

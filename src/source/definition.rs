@@ -163,6 +163,7 @@ impl Files {
                     columns.sort();
                     json!({ "ndjson": [columns] })
                 }
+                Format::Delta(Delta { version }) => json!({ "delta": [version] }),
             };
             let rewritten = table.rewritten.as_ref().map(|rewritten| [&rewritten.marker]);
             let location = table.location.to_string_lossy();
@@ -237,6 +238,7 @@ pub enum Format {
     Arrow,
     Csv(Csv),
     NdJson(NdJson),
+    Delta(Delta),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,6 +258,13 @@ pub struct Csv {
 pub struct NdJson {
     /// As [`Csv::columns`]; there is `JSON` too, for values that are sent as they are written.
     pub columns: Vec<(String, String)>,
+}
+
+/// A Delta table: its location is the folder that has its log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The version that is read; the newest one unless said.
+    pub version: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -431,6 +440,9 @@ mod tests {
             lake(|table| table.schema = SchemaRule::Union),
             lake(|table| table.partitions = Some(Partitions::Auto)),
             lake(|table| table.partitions = Some(Partitions::Declared(vec![column]))),
+            lake(|table| table.format = Format::Delta(Delta::default())),
+            lake(|table| table.format = Format::Delta(Delta { version: Some(0) })),
+            lake(|table| table.format = Format::Delta(Delta { version: Some(1) })),
         ];
         for (position, one) in changed.iter().enumerate() {
             assert!(!changed[..position].contains(one), "{one}");

@@ -121,9 +121,7 @@ async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSee
 
 async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<FilesSeen, Error> {
     let named = [Named { name: TableReference::bare(table), source }];
-    let watched = opening::watch(&named, patience).await?;
-    let watched: Vec<_> =
-        watched.into_iter().map(|files| Watched::Files(Box::new(files))).collect();
+    let watched = opening::watch(&named, patience, &[]).await?;
     let Facts { files, cost, .. } = Watched::facts(&watched);
     let newest = files.iter().map(|file| file.changed / 1_000_000).max();
     Ok(FilesSeen {

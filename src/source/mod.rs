@@ -15,6 +15,7 @@ mod cancel;
 mod csv;
 mod database;
 pub mod definition;
+mod delta;
 mod describe;
 mod error;
 mod examine;

@@ -6,39 +6,47 @@ use std::time::Duration;
 use datafusion::catalog::{Session, TableProvider};
 
 use super::database::{DatabaseTable, Ended, Scan};
-use super::definition::{Access, Definition, Files, Format};
+use super::definition::{Access, Definition, Files, Format, Table};
+use super::delta::{DeltaTable, WatchedDelta};
 use super::error::Error;
 use super::grouped::GroupedTable;
 use super::pins::Pins;
 use super::reader::Settings;
 use super::restriction::Restriction;
+use super::store::definition::Store;
 use super::table::{Named, Opened};
 use super::text::place::Place;
 use super::watched::{PATIENCE, Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, ipc, mysql, ndjson, parquet, partitions, postgres};
+use super::{csv, delta, ipc, mysql, ndjson, parquet, partitions, postgres};
+use crate::domain::file::FileFact;
 use crate::domain::sync::Model;
 
 /// The tables as they are now. Of files nothing is read but the last byte of texts; of objects nothing. Each store is given
-/// `patience` to list what it has of a table.
+/// `patience` to list what it has of a table. `known` is what an earlier read took: a table that counts its versions is held
+/// against it.
 ///
 /// # Errors
 /// A file is not there, or a store cannot be asked.
 pub(super) async fn watch(
     tables: &[Named<'_>],
     patience: Duration,
-) -> Result<Vec<WatchedFiles>, Error> {
+    known: &[FileFact],
+) -> Result<Vec<Watched>, Error> {
     let mut watched = Vec::with_capacity(tables.len());
     for named in tables {
-        let files = files(named.source)?;
-        let table = files.table(named.name.table()).expect("the SQL was checked against it");
-        let table = table.named(named.name.to_string());
-        watched.push(WatchedFiles::begin(table, &files.store, patience).await?);
+        let (table, store) = table(named)?;
+        watched.push(match &table.format {
+            Format::Delta(delta) => Watched::Delta(Box::new(
+                WatchedDelta::look(&table, delta, store, known, patience).await?,
+            )),
+            _ => Watched::Files(Box::new(WatchedFiles::begin(table, store, patience).await?)),
+        });
     }
     Ok(watched)
 }
 
-/// Fixes the columns and types of the tables. All of them are watched before the first is opened.
+/// Fixes the columns and types of the tables. All of them are watched before the first file is opened.
 ///
 /// # Errors
 /// As [`watch`]; a table cannot be read.
@@ -46,15 +54,48 @@ pub(super) async fn open(
     state: &dyn Session,
     tables: &[Named<'_>],
     pins: &mut Pins,
+    settings: &Settings,
 ) -> Result<Vec<Opened>, Error> {
+    let mut begun = Vec::with_capacity(tables.len());
+    for named in tables {
+        let (table, store) = table(named)?;
+        begun.push(match &table.format {
+            Format::Delta(delta) => {
+                let opened = delta::open(&table, delta, store, settings.undecoded);
+                Begun::Delta(Box::new(Box::pin(opened).await?))
+            }
+            _ => Begun::Files(Box::new(WatchedFiles::begin(table, store, PATIENCE).await?)),
+        });
+    }
     let mut opened = Vec::with_capacity(tables.len());
-    for (number, mut watched) in watch(tables, PATIENCE).await?.into_iter().enumerate() {
-        watched.read_ends().await?;
-        let (provider, weights) = of_files(state, number, &watched, pins).await?;
-        let watched = Watched::Files(Box::new(watched));
+    for (number, begun) in begun.into_iter().enumerate() {
+        let (provider, watched, weights): (Arc<dyn TableProvider>, _, _) = match begun {
+            Begun::Delta(table) => {
+                let (table, watched) = *table;
+                (Arc::new(table), Watched::Delta(Box::new(watched)), Weights::default())
+            }
+            Begun::Files(mut watched) => {
+                watched.read_ends().await?;
+                let (provider, weights) = of_files(state, number, &watched, pins).await?;
+                (provider, Watched::Files(watched), weights)
+            }
+        };
         opened.push(Opened { provider, watched, weights, is_restricted: false });
     }
     Ok(opened)
+}
+
+/// A table whose columns are not fixed yet, or that came with them.
+enum Begun {
+    Files(Box<WatchedFiles>),
+    Delta(Box<(DeltaTable, WatchedDelta)>),
+}
+
+/// The table by the name that the model has for it, and what its objects are reached with.
+fn table<'d>(named: &Named<'d>) -> Result<(Table, &'d Store), Error> {
+    let files = files(named.source)?;
+    let table = files.table(named.name.table()).expect("the SQL was checked against it");
+    Ok((table.named(named.name.to_string()), &files.store))
 }
 
 /// The files of a source whose tables are named in SQL here.
@@ -134,6 +175,7 @@ async fn of_files(
             let read = ndjson::open(table, ndjson, places(), pins).await?;
             GroupedTable::new(&table.name, read, partitions)?
         }
+        Format::Delta(_) => unreachable!("it is opened as it is begun"),
     };
     Ok((Arc::new(provider), weights))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::facts::{Completeness, Facts};
 use super::watched::Watched;
 use crate::domain::file::FileFact;
+use crate::points::is_planted;
 
 /// What a read began with; made before the first byte of it is read.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ impl Proof {
 /// What of the file set of the last complete read is gone, one reason each; empty if nothing is. For tables declared
 /// `rewritten` names prove nothing: there, fewer files or a missing completion marker are the reasons. A text file that
 /// ends within a line was cut, unless those of the last complete read had such an end too. An object of which its store
-/// cannot say whether it changed may have been two while it was read.
+/// cannot say whether it changed may have been two while it was read. A table that counts its versions is one with the same id
+/// and no older version.
 pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
     let mut reasons = Vec::new();
     for completeness in rewritten {
@@ -74,11 +76,30 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
              change of it during the read need not show"
         ));
     }
+    reasons.extend(now.iter().filter_map(|file| went_back(last, file)));
     for file in now.iter().filter(|file| is_cut(last, file)) {
         let (table, path) = (&file.table, &file.path);
         reasons.push(format!("file `{path}` of table `{table}` ends within a line"));
     }
     reasons
+}
+
+/// What is wrong with the version of a table that counts them.
+fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
+    let (table, path, version) = (&now.table, &now.path, now.version()?);
+    let before = last.iter().find(|file| file.table == *table && file.path == *path)?;
+    let before = before.version()?;
+    let (from, to) = (before.number, version.number);
+    if version.id != before.id {
+        return Some(format!(
+            "`{path}` of table `{table}` is another Delta table than it was (id `{}`, before it was `{}`)",
+            version.id, before.id
+        ));
+    }
+    let is_older = to < from && !is_planted("delta_version_older_accepted");
+    is_older.then(|| {
+        format!("the Delta table `{path}` (table `{table}`) went back from version {from} to {to}")
+    })
 }
 
 /// Whether the file ends within a line and it is known that none of its table's files did in the `last` complete read.
@@ -100,6 +121,7 @@ pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::file::TableVersion;
 
     fn file(table: &str, path: &str) -> FileFact {
         FileFact {
@@ -157,6 +179,22 @@ mod tests {
         assert!(vanished(&[], std::slice::from_ref(&tagged), &[]).is_empty());
         let reasons = vanished(&[], &[object], &[]);
         assert!(reasons.len() == 1 && reasons[0].contains("has no ETag"), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_version_that_is_older_or_another_tables_is_named() {
+        let at = |number, id| {
+            let etag = TableVersion { number, id, commit: "c" }.etag();
+            FileFact { inode: 0, ends_within_line: None, etag: Some(etag), ..file("t", "/d") }
+        };
+        let gone = |before, now| vanished(&[before], &[now], &[]);
+        assert!(gone(at(42, "a"), at(42, "a")).is_empty());
+        assert!(gone(at(42, "a"), at(43, "a")).is_empty());
+        let reasons = gone(at(42, "a"), at(40, "a"));
+        assert!(reasons.len() == 1 && reasons[0].contains("from version 42 to 40"), "{reasons:?}");
+        let reasons = gone(at(42, "a"), at(43, "b"));
+        assert!(reasons.len() == 1 && reasons[0].contains("another Delta table"), "{reasons:?}");
+        assert!(vanished(&[], &[at(0, "a")], &[]).is_empty());
     }
 
     #[test]

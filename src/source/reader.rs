@@ -35,6 +35,7 @@ use super::volatile::volatile;
 use super::watched::Watched;
 use super::weights::Weights;
 use super::{opening, session, weights};
+use crate::domain::file::FileFact;
 use crate::domain::sync::{Model, Reads};
 
 /// How long a store may take to say what a read would begin with.
@@ -292,7 +293,7 @@ impl Reader {
     ) -> Result<Begun, Error> {
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let opened = opening::open(&context.state(), &read, &mut pins).await?;
+        let opened = opening::open(&context.state(), &read, &mut pins, &self.settings).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
@@ -319,11 +320,12 @@ impl Reader {
     }
 
     /// What a read of the model would begin with; of files nothing is read but the last byte of texts, and stores are only asked
-    /// for their lists. May block on the file system.
+    /// for their lists. Tables that count their versions are held against what an `earlier` read took. May block on the
+    /// file system.
     ///
     /// # Errors
     /// As [`Reader::check`], or a file is not there.
-    pub async fn list(&self, model: &Model) -> Result<Listed, Error> {
+    pub async fn list(&self, model: &Model, earlier: &[FileFact]) -> Result<Listed, Error> {
         if let Some(source) = self.database(model)? {
             // It is not asked: whatever it said, nothing would be proven.
             return Ok(Listed {
@@ -333,11 +335,7 @@ impl Reader {
         }
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let watched: Vec<_> = opening::watch(&read, LOOK)
-            .await?
-            .into_iter()
-            .map(|files| Watched::Files(Box::new(files)))
-            .collect();
+        let watched = opening::watch(&read, LOOK, earlier).await?;
         Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
     }
 

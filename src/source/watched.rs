@@ -10,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
 use super::definition::Table;
+use super::delta::WatchedDelta;
 use super::error::Error;
 use super::facts::{Completeness, Cost, Facts};
 use super::files;
@@ -30,6 +31,7 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(super) enum Watched {
     Files(Box<WatchedFiles>),
+    Delta(Box<WatchedDelta>),
     Query(Arc<Ended>),
 }
 
@@ -65,6 +67,7 @@ impl Watched {
         for watched in all {
             match watched {
                 Watched::Files(files) => files.tell(&mut facts),
+                Watched::Delta(table) => table.tell(&mut facts),
                 // No database can say that nothing in it changed.
                 Watched::Query(_) => facts.can_prove_unchanged = false,
             }
@@ -76,6 +79,7 @@ impl Watched {
     pub async fn verify(&self) -> Result<(), Unproven> {
         match self {
             Watched::Files(files) => files.verify().await,
+            Watched::Delta(table) => table.verify().await,
             Watched::Query(ended) => ended.verify(),
         }
     }

@@ -57,6 +57,11 @@ pub(super) fn row_width(schema: &Schema) -> usize {
     schema.fields().iter().map(|field| width(field.data_type())).sum()
 }
 
+/// How many rows a batch has, `most` of them, where a row has so many bytes.
+pub(super) fn rows(bytes: usize, most: usize) -> usize {
+    (BATCH_BYTES / bytes.max(1)).max(LEAST_ROWS).min(most)
+}
+
 /// Has the read that `plan` describes hold no more than about `memory` bytes before they are decoded, in all streams together.
 /// `plan` is optimized, so that its scans name the columns that are read.
 ///
@@ -82,7 +87,7 @@ pub(super) fn bound(
     })?;
     let mut state = state;
     let config = state.config_mut();
-    let rows = (BATCH_BYTES / read.value.max(1)).max(LEAST_ROWS).min(config.batch_size());
+    let rows = rows(read.value, config.batch_size());
     let streams = (memory / read.chunk.max(1)).clamp(1, config.target_partitions());
     *config = std::mem::take(config).with_batch_size(rows).with_target_partitions(streams);
     Ok(state)

@@ -26,6 +26,7 @@ mod definition;
 mod deletes;
 mod delivered_key;
 mod delivery_log;
+mod delta_lake;
 mod demo;
 mod described;
 #[cfg(feature = "faults")]

@@ -60,7 +60,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
     let numbered = |letter: char, last: u32| (1..=last).map(move |n| format!("{letter}{n}"));
     let mut wanted: Vec<String> = numbered('A', 10).collect();
     wanted.insert(7, "A7b".to_owned());
-    const MORE: [(char, u32); 10] = [
+    const MORE: [(char, u32); 11] = [
         ('B', 13),
         ('C', 10),
         ('D', 14),
@@ -70,6 +70,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('H', 4),
         ('I', 8),
         ('J', 6),
+        ('K', 4),
         ('L', 4),
     ];
     for (letter, last) in MORE {

@@ -1,6 +1,6 @@
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 11] = [
+pub const PLANTED: [(&str, &str, &str); 14] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
@@ -44,4 +44,19 @@ pub const PLANTED: [(&str, &str, &str); 11] = [
         "rows of two states",
     ),
     ("ipc_marker_ignored", "stores: a cut Arrow stream is no answer", "was believed"),
+    (
+        "delta_version_older_accepted",
+        "stores: a Delta table that went back or lost its log deletes nothing",
+        "\"deleted\":10",
+    ),
+    (
+        "delta_commit_ignored",
+        "stores: a mirror follows a Delta table and skips a version unread",
+        "skipped",
+    ),
+    (
+        "delta_rows_ignored",
+        "stores: a data file of fewer rows than the log says is no answer",
+        "10 delivered",
+    ),
 ];

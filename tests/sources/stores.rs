@@ -1,5 +1,6 @@
 //! What is played against object stores, and against servers on the web.
 
+mod delta;
 mod described;
 mod ends;
 mod files;
@@ -16,7 +17,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 20] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 23] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -43,6 +44,9 @@ pub const SCENARIOS: [Scenario<Seaweed>; 20] = [
     ("a file on the web is read as its server can tell of it", web::tagged),
     ("a file on the web that was just changed, or is another's, proves nothing", web::at_rest),
     ("what a server on the web cannot do is named", web::refused),
+    ("a mirror follows a Delta table and skips a version unread", delta::mirror),
+    ("a Delta table that went back or lost its log deletes nothing", delta::went_back),
+    ("a data file of fewer rows than the log says is no answer", delta::short),
 ];
 
 /// A workspace whose one model reads the table `people`, which is made of what this location names.

@@ -8,6 +8,7 @@ pub mod case;
 pub mod certificates;
 pub mod check;
 pub mod counts;
+pub mod delta_log;
 pub mod fault;
 pub mod front;
 pub mod journal;

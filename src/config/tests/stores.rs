@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::source::Secret;
+use crate::source::definition::{Delta, Format};
 use crate::source::store::definition::{AzAccess, GsAccess, Location, S3Access, Scheme, Store};
 
 const FILES: &str = "    files:\n      customers: data/customers.csv";
@@ -283,4 +284,50 @@ fn what_is_wrong_with_a_store_is_named_with_what_to_do_and_without_a_secret() {
         assert!(!said.contains("canary"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+fn delta(location: &str, more: &str) -> Result<Config, Problems> {
+    config(&format!("{{ delta: \"{location}\"{more} }}"), "", KEYS)
+}
+
+#[test]
+fn a_delta_table_is_one_folder_at_its_newest_version_or_the_one_that_is_said() {
+    for (written, more, location, version) in [
+        ("tables/people/", "", "tables/people", None),
+        ("s3://lake/tables/people/", ", version: 0", "s3://lake/tables/people", Some(0)),
+        ("tables/[x]", ", version: 5000000000", "tables/[x]", Some(5_000_000_000)),
+    ] {
+        let config = delta(written, more).unwrap_or_else(|problems| panic!("{problems}"));
+        let Access::Files(files) = &config.sources["lake"].access else { panic!("it is of files") };
+        let table = &files.tables[0];
+        assert_eq!(table.location.to_str(), Some(location));
+        assert_eq!(table.format, Format::Delta(Delta { version }));
+        assert_eq!(table.objects.is_some(), location.contains("://"));
+    }
+    // The log of a local table is listed too.
+    config("{ delta: tables/people }", "{ max_listed: 7 }", KEYS)
+        .expect("it is a bound of its log");
+}
+
+#[test]
+fn what_makes_no_sense_of_a_delta_table_is_refused() {
+    for (location, more, words) in [
+        ("tables/*", "", ["a glob for a Delta table", "the one folder"]),
+        ("https://example.com/people", "", ["nobody lists the log", "`s3://BUCKET/TABLE`"]),
+        ("", "", ["an empty path", "name a file"]),
+        ("people", ", compression: gzip", ["`compression` is for CSV and NDJSON", "remove it"]),
+        ("people", ", rewritten: {}", ["`rewritten` is for files without a log", "remove it"]),
+        ("people", ", csv: a.csv", ["both `csv` and `delta`", "keep one"]),
+        ("people", ", version: -1", ["version", "at least 0"]),
+    ] {
+        let said = delta(location, more).err().expect("it is refused").to_string();
+        for word in words {
+            assert!(said.contains(word), "{location} {more}: no `{word}` in {said}");
+        }
+    }
+    let said = config("{ parquet: a.parquet, version: 1 }", "", KEYS).err().expect("it is refused");
+    assert!(
+        said.to_string().contains("`version` is for Delta, and this table is Parquet"),
+        "{said}"
+    );
 }

@@ -86,7 +86,7 @@ impl Bucket {
     }
 
     /// What an error of it means.
-    pub(super) fn told(&self, table: &str, asked: Asked<'_>, error: &object_store::Error) -> Error {
+    pub fn told(&self, table: &str, asked: Asked<'_>, error: &object_store::Error) -> Error {
         told(table, &self.location, self.endpoint.as_deref(), asked, error)
     }
 

@@ -11,7 +11,7 @@ use crate::source::Error;
 
 /// What was asked of a store.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Asked<'a> {
+pub(in crate::source) enum Asked<'a> {
     /// What is below this beginning of keys.
     List(&'a str),
     /// Whether the object is there.

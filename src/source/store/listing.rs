@@ -34,6 +34,16 @@ pub(in crate::source) struct Listing {
     pub patience: Duration,
 }
 
+/// What of a bucket is listed.
+#[derive(Debug, Clone, Copy)]
+struct Prefix<'p> {
+    prefix: &'p str,
+    /// Keys come behind this one, where the store heeds that.
+    after: Option<&'p str>,
+    /// Nothing that lies deeper.
+    is_flat: bool,
+}
+
 /// An object of a table.
 #[derive(Debug, Clone)]
 pub(in crate::source) struct Object {
@@ -54,14 +64,7 @@ impl Bucket {
     /// There is none, the store cannot be asked, or there is more below the location than may be listed.
     pub async fn list(&self, table: &str, limits: Listing) -> Result<Vec<Object>, Error> {
         let found = tokio::time::timeout(limits.patience, self.matches(table, limits.most)).await;
-        let mut found = found.unwrap_or_else(|_| {
-            Err(Error::Missing(format!(
-                "table `{table}`: the objects of `{}` were not listed within {} s; name a narrower prefix, or see whether \
-                 the store is slow",
-                self.location,
-                limits.patience.as_secs()
-            )))
-        })?;
+        let mut found = found.unwrap_or_else(|_| Err(self.not_in_time(table, limits.patience)))?;
         found.sort_by(|a, b| a.meta.location.as_ref().cmp(b.meta.location.as_ref()));
         // A page that begins behind a key may begin with it.
         found.dedup_by(|a, b| a.meta.location == b.meta.location);
@@ -91,6 +94,36 @@ impl Bucket {
         }
     }
 
+    /// The objects right in this folder whose keys come behind `after`, in whatever order.
+    ///
+    /// # Errors
+    /// The store cannot be asked, or there are more than may be listed.
+    pub async fn behind(
+        &self,
+        table: &str,
+        folder: &str,
+        after: &str,
+        limits: Listing,
+    ) -> Result<Vec<ObjectMeta>, Error> {
+        let Some(pages) = &self.pages else { return Err(self.nothing_matches(table)) };
+        let (prefix, mut found) = (format!("{folder}/"), Vec::new());
+        let of = Prefix { prefix: &prefix, after: Some(after), is_flat: true };
+        let listed = self.listed(table, pages, of, limits.most, |meta| found.push(meta));
+        let listed = tokio::time::timeout(limits.patience, listed).await;
+        listed.unwrap_or_else(|_| Err(self.not_in_time(table, limits.patience)))?;
+        found.retain(|meta| meta.location.as_ref() > after);
+        Ok(found)
+    }
+
+    fn not_in_time(&self, table: &str, patience: Duration) -> Error {
+        Error::Missing(format!(
+            "table `{table}`: the objects of `{}` were not listed within {} s; name a narrower prefix, or see whether \
+             the store is slow",
+            self.location,
+            patience.as_secs()
+        ))
+    }
+
     async fn matches(&self, table: &str, most: usize) -> Result<Vec<Object>, Error> {
         let Location { pattern, scheme, .. } = &self.location;
         let prefix = fixed(pattern);
@@ -104,7 +137,10 @@ impl Bucket {
             ))
         })?;
         let mut found = Vec::new();
-        let below = self.listed(table, pages, prefix, pattern, most, |meta| {
+        // Where no folder has a wildcard, what lies deeper is not listed.
+        let is_flat = !pattern[prefix.len()..].contains('/') && !pattern.contains("**");
+        let of = Prefix { prefix, after: None, is_flat };
+        let below = self.listed(table, pages, of, most, |meta| {
             let key = meta.location.as_ref();
             if key == pattern || fits.matches_with(key, OPTIONS) {
                 found.push(Object { fact: self.fact(table, &meta), meta, is_fresh: false });
@@ -148,21 +184,18 @@ impl Bucket {
         &self,
         table: &str,
         Pages(pages): &Pages,
-        prefix: &str,
-        pattern: &str,
+        Prefix { prefix, after, is_flat }: Prefix<'_>,
         most: usize,
         mut see: impl FnMut(ObjectMeta),
     ) -> Result<(), Error> {
         let (mut token, mut seen, mut turned) = (None, 0_usize, 0_usize);
         let (mut greatest, mut behind) = (String::new(), None);
-        // Where no folder has a wildcard, what lies deeper is not listed.
-        let is_flat = !pattern[prefix.len()..].contains('/') && !pattern.contains("**");
         loop {
             let heard = Heard::of(Purpose::Page);
             let options = PaginatedListOptions {
                 delimiter: is_flat.then_some("/".into()),
                 page_token: token.take(),
-                offset: behind.take(),
+                offset: behind.take().or_else(|| after.map(str::to_owned)),
                 extensions: heard.extensions(),
                 ..PaginatedListOptions::default()
             };
@@ -222,7 +255,7 @@ impl Bucket {
 }
 
 /// The tag of the very bytes; a weak one is that of others that mean the same.
-pub(super) fn strong(meta: &ObjectMeta) -> Option<&str> {
+pub(in crate::source) fn strong(meta: &ObjectMeta) -> Option<&str> {
     let is_strong = |etag: &&str| !etag.trim_matches('"').is_empty() && !etag.starts_with("W/");
     meta.e_tag.as_deref().filter(is_strong)
 }
@@ -234,7 +267,7 @@ fn last_of(page: &ListResult) -> Option<String> {
     objects.chain(folders).max()
 }
 
-fn nanoseconds(time: DateTime<Utc>) -> i128 {
+pub(in crate::source) fn nanoseconds(time: DateTime<Utc>) -> i128 {
     i128::from(time.timestamp()) * 1_000_000_000 + i128::from(time.timestamp_subsec_nanos())
 }
 

@@ -14,6 +14,6 @@ mod listing;
 mod pinned;
 
 pub(super) use bucket::Bucket;
-pub(super) use error::own;
-pub(super) use listing::Listing;
+pub(super) use error::{Asked, own};
+pub(super) use listing::{Listing, nanoseconds, strong};
 pub(super) use pinned::{Pieces, Pinned};

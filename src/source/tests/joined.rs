@@ -74,21 +74,22 @@ async fn two_tables_that_go_by_one_name_in_a_select_need_aliases() {
 async fn facts_and_description_name_the_source_of_each_table_whatever_the_order() {
     let folder = folder();
     let reader = Reader::new(sources(folder.path()), settings());
-    let listed = reader.list(&joined(SQL, &["crm", "shop"])).await.unwrap();
+    let listed = reader.list(&joined(SQL, &["crm", "shop"]), &[]).await.unwrap();
     let tables: Vec<&str> = listed.facts.files.iter().map(|file| file.table.as_str()).collect();
     assert_eq!(tables, ["crm.people", "shop.people"]);
     assert!(listed.facts.can_prove_unchanged);
-    let turned = reader.list(&joined(SQL, &["shop", "crm"])).await.unwrap();
+    let turned = reader.list(&joined(SQL, &["shop", "crm"]), &[]).await.unwrap();
     assert_eq!(listed.source, turned.source);
     let described: serde_json::Value = serde_json::from_str(&listed.source).unwrap();
     assert_eq!((&described[0][0], &described[1][0]), (&"crm".into(), &"shop".into()));
     assert_eq!(described[1][1].as_array().map(Vec::len), Some(1), "what is not read says nothing");
-    let one = reader.list(&joined("select id from crm.people", &["crm", "shop"])).await.unwrap();
+    let one =
+        reader.list(&joined("select id from crm.people", &["crm", "shop"]), &[]).await.unwrap();
     assert!(!one.source.contains("shop"), "{}", one.source);
     // A model of one source is described as it always was.
     let alone =
         Model { reads: Reads::One("crm".into()), ..model("select id from people", &["id"]) };
-    let alone = reader.list(&alone).await.unwrap();
+    let alone = reader.list(&alone, &[]).await.unwrap();
     assert_eq!(alone.facts.files[0].table, "people");
     assert_eq!(one.source, format!("[{}]", alone.source));
 }

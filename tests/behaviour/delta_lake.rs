@@ -1,0 +1,152 @@
+//! Delta tables: a version is read whole or not at all, and what is no newer version of the same table deletes nothing.
+
+use serde_json::json;
+
+use crate::support::check::check_mirror;
+use crate::support::delta_log::{DeltaLog, commit, created};
+use crate::support::oracle::Oracle;
+use crate::support::people::{expected, people};
+use crate::support::workspace::{Setup, Workspace};
+
+const LAKE: &str = "lake: { files: { people: \"people.csv\" } }";
+
+fn workspace(oracle: &Oracle) -> Workspace {
+    let workspace = Workspace::new(
+        oracle,
+        Setup { rests: true, max_deletes: Some("100%"), ..Setup::default() },
+    );
+    reads(&workspace, "{ delta: tables/people }");
+    workspace
+}
+
+/// Has the model read this table from now on.
+fn reads(workspace: &Workspace, table: &str) {
+    workspace.write_config();
+    let config = workspace.config();
+    assert!(config.contains(LAKE), "{config}");
+    let source = format!("lake: {{ files: {{ people: {table} }} }}");
+    workspace.write("counterflow.yaml", &config.replace(LAKE, &source));
+}
+
+/// Puts files below the table's folder.
+fn put(workspace: &Workspace) -> impl Fn(&str, &[u8]) + use<> {
+    let folder = workspace.path().join("tables/people");
+    move |name, bytes| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file can be written");
+    }
+}
+
+#[test]
+fn a_mirror_follows_a_delta_table_and_skips_the_version_that_it_has_read_and_says_which() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("delivered", 20)]);
+    // No file is waited for until it is at rest: a version does not change.
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[("rows_read", 0), ("requests", 0)]);
+    let told = (&skipped.json["unchanged_since"], &skipped.json["unchanged_version"]);
+    assert_eq!(told, (&json!(1), &json!(1)));
+    let words = "the table is at version 1, as at run 1, which left nothing to do";
+    workspace.run(&["plan", "people"]).expect_code(0).expect_printed(&[words]);
+    workspace.run(&["sync", "people"]).expect_code(0).expect_printed(&[words]);
+    workspace.run(&["runs", "show", "3"]).expect_code(0).expect_printed(&[words]);
+    workspace.run(&["runs"]).expect_code(0).expect_printed(&[words]);
+    log.replace(2, "a.parquet", "b.parquet", &people(3..=25));
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 5), ("deletes", 2)]);
+    assert!(report.json.get("unchanged_version").is_none(), "{report:#?}");
+    check_mirror(&oracle, &expected(&people(3..=25)));
+    // A commit that changes no row makes a version all the same.
+    log.commit(3, &[json!({ "commitInfo": { "timestamp": 1 } })]);
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 23), ("requests", 0)]);
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[("rows_read", 0)]);
+    assert_eq!(skipped.json["unchanged_version"], json!(3));
+}
+
+#[test]
+fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=10));
+    log.add(2, "b.parquet", &people(11..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let folder = workspace.path().join("tables/people");
+    // Its newest commit is gone, as after a restore from a backup.
+    std::fs::remove_file(folder.join(commit(2))).expect("it is there");
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 10), ("rows_read", 10)]);
+    held.finished.expect_printed(&["table `people`", "went back from version 2 to 1"]);
+    // Another table in its place, whose versions are no older.
+    log.commit(0, &created("two"));
+    log.add(2, "c.parquet", &people(1..=5));
+    log.commit(3, &[json!({ "commitInfo": { "timestamp": 1 } })]);
+    std::fs::remove_file(folder.join(commit(1))).expect("it is there");
+    log.add(1, "d.parquet", &people(6..=7));
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 13), ("rows_read", 7)]);
+    held.finished.expect_printed(&["table `people`", "is another Delta table", "`two`", "`one`"]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    // Without the first commits, without any, and without the folder.
+    for version in [0, 1, 2, 3] {
+        std::fs::remove_file(folder.join(commit(version))).expect("it is there");
+        let failed = workspace.run(&["sync", "people"]).expect_code(1);
+        failed.expect_printed(&["table `people`", "tables/people`", "log"]);
+    }
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["table `people`", "no Delta table at", "correct the location"]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    check_mirror(&oracle, &expected(&people(1..=20)));
+}
+
+#[test]
+fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=20));
+    log.replace(2, "a.parquet", "b.parquet", &people(1..=5));
+    reads(&workspace, "{ delta: tables/people/, version: 1 }");
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    log.add(3, "c.parquet", &people(30..=31));
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[("rows_read", 0)]);
+    assert_eq!(skipped.json["unchanged_version"], json!(1));
+    reads(&workspace, "{ delta: tables/people, version: 2 }");
+    workspace.sync(&[]).expect(4, "partial", &[("held", 15), ("rows_read", 5)]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    reads(&workspace, "{ delta: tables/people, version: 9 }");
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["table `people`", "no version 9", "name one that its log has"]);
+}
+
+#[test]
+fn a_data_file_that_is_gone_short_or_cut_fails_the_run_and_deletes_nothing() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let fails = |words: &[&str]| {
+        let report = workspace.sync(&[]).expect(1, "failed", &[("deletes", 0), ("held", 0)]);
+        report.finished.expect_printed(words);
+        assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    };
+    // The log says more rows than there are.
+    log.commit(2, &[log.file("b.parquet", &people(21..=25), 6)]);
+    fails(&["b.parquet` has 5 rows", "says 6"]);
+    let path = workspace.path().join("tables/people/b.parquet");
+    let whole = std::fs::read(&path).expect("it is there");
+    std::fs::write(&path, &whole[..whole.len() - 9]).expect("it can be written");
+    fails(&["b.parquet", "restore it"]);
+    std::fs::remove_file(&path).expect("it is there");
+    fails(&["b.parquet` is gone", "VACUUM"]);
+    log.replace(3, "b.parquet", "c.parquet", &people(21..=25));
+    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 5), ("deletes", 0)]);
+    check_mirror(&oracle, &expected(&people(1..=25)));
+    workspace.assert_state_holds_no_canary();
+}

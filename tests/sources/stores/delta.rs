@@ -1,0 +1,97 @@
+//! A Delta table in a bucket: what is read of it, what is not even looked at, and what deletes nothing.
+
+use serde_json::json;
+
+use super::{assert_holds, of_age, workspace};
+use crate::servers::seaweed::Seaweed;
+use crate::servers::web::{Becomes, Web};
+use crate::shared;
+use crate::support::delta_log::{DeltaLog, commit};
+use crate::support::oracle::Oracle;
+
+/// The source of a config that reads the Delta table at this prefix by way of the store at this port.
+fn source(port: u16, bucket: &str, more: &str) -> String {
+    let plain = super::source(port, bucket, "tables/a b/people", "");
+    plain
+        .replace("people: \"s3://", "people: { delta: \"s3://")
+        .replace("people\" }", &format!("people\"{more} }} }}"))
+}
+
+fn put(server: &Seaweed, bucket: &str) -> impl Fn(&str, &[u8]) + use<> {
+    let (files, bucket) = (server.files, bucket.to_owned());
+    move |name, bytes| files.put(&bucket, &format!("tables/a b/people/{name}"), bytes)
+}
+
+pub fn mirror(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let front = Web::start(server.port, |_| Becomes::Passed);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    for version in 1..=12 {
+        let first = (u32::try_from(version).expect("it is small") - 1) * 10 + 1;
+        log.add(version, &format!("day={version}/a.parquet"), &of_age(first..=first + 9, 0));
+    }
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 120), ("delivered", 120)]);
+    assert_holds(&oracle, &of_age(1..=120, 0));
+    let before = (front.reads(), front.seen().len());
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[("requests", 0)]);
+    assert_eq!(skipped.json["unchanged_version"], json!(12));
+    let after = (front.reads(), front.seen().len());
+    assert_eq!((after.0, after.1 - before.1), (before.0, 1), "one look, and no read");
+    log.replace(13, "day=1/a.parquet", "day=1/b.parquet", &of_age(1..=5, 1));
+    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 5), ("deletes", 5)]);
+    let now = [of_age(1..=5, 1), of_age(11..=120, 0)].concat();
+    assert_holds(&oracle, &now);
+    workspace.sync(&[]).expect(0, "skipped", &[]);
+    // The version by its number is another definition, and the same rows.
+    workspace.write_config();
+    shared::reads(&workspace, &source(front.port, &bucket, ", version: 13"));
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0), ("rows_read", 115)]);
+    workspace.sync(&[]).expect(0, "skipped", &[]);
+    workspace.assert_state_holds_no_canary();
+}
+
+pub fn went_back(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    log.add(2, "b.parquet", &of_age(11..=20, 0));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let gone = |name: &str| server.files.remove(&bucket, &format!("tables/a b/people/{name}"));
+    gone(&commit(2));
+    let held = workspace.sync(&[]);
+    let said = held.finished.printed();
+    assert!(said.contains("went back from version 2 to 1"), "{said}");
+    held.expect(4, "partial", &[("held", 10), ("rows_read", 10)]);
+    // A file that the log names is gone, and then the log itself.
+    gone("a.parquet");
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["table `people`", "a.parquet` is gone", "VACUUM"]);
+    gone(&commit(1));
+    gone(&commit(0));
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["table `people`", "no log", "correct the location"]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    assert_holds(&oracle, &of_age(1..=20, 0));
+    workspace.assert_state_holds_no_canary();
+}
+
+/// The log says more rows than the file has.
+pub fn short(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.commit(1, &[log.file("a.parquet", &of_age(1..=10, 0), 11)]);
+    let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
+    let failed = workspace.run(&["sync", "people"]);
+    let said = failed.printed();
+    assert!(said.contains("a.parquet` has 10 rows") && said.contains("says 11"), "{said}");
+    failed.expect_code(1);
+    assert!(oracle.table().is_empty() && oracle.deletes().is_empty(), "{}", oracle.print());
+}

@@ -1,0 +1,64 @@
+//! Delta tables of people as tests write them: data files, and the commits of a log that name them.
+
+use serde_json::{Value, json};
+
+use super::parquet;
+use super::people::Person;
+
+/// A table of which files are put where `put` says, by their names below its folder.
+pub struct DeltaLog<'p> {
+    put: &'p dyn Fn(&str, &[u8]),
+}
+
+impl<'p> DeltaLog<'p> {
+    /// A new table, without rows: version 0.
+    pub fn create(id: &str, put: &'p dyn Fn(&str, &[u8])) -> DeltaLog<'p> {
+        let log = DeltaLog { put };
+        log.commit(0, &created(id));
+        log
+    }
+
+    /// Commits a version that has these people more, in a file of this name.
+    pub fn add(&self, version: u64, name: &str, people: &[Person]) {
+        self.commit(version, &[self.file(name, people, people.len())]);
+    }
+
+    /// Commits a version in which one file has these people in place of another file's.
+    pub fn replace(&self, version: u64, old: &str, name: &str, people: &[Person]) {
+        let removed =
+            json!({ "remove": { "path": old, "deletionTimestamp": 1, "dataChange": true } });
+        self.commit(version, &[removed, self.file(name, people, people.len())]);
+    }
+
+    /// Writes a data file, and says how a commit adds it, with so many rows as it has it.
+    pub fn file(&self, name: &str, people: &[Person], said: usize) -> Value {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("people.parquet");
+        parquet::write(&path, &parquet::people(people), 100);
+        let bytes = std::fs::read(path).expect("it was just written");
+        (self.put)(name, &bytes);
+        json!({ "add": { "path": name, "partitionValues": {}, "size": bytes.len(), "modificationTime": 1,
+            "dataChange": true, "stats": json!({ "numRecords": said }).to_string() } })
+    }
+
+    pub fn commit(&self, version: u64, actions: &[Value]) {
+        let text: String = actions.iter().map(|action| format!("{action}\n")).collect();
+        (self.put)(&commit(version), text.as_bytes());
+    }
+}
+
+/// The name of a version's commit.
+pub fn commit(version: u64) -> String {
+    format!("_delta_log/{version:020}.json")
+}
+
+/// What makes a table of people, with this id.
+pub fn created(id: &str) -> [Value; 2] {
+    let field = |(name, kind): (&str, &str)| json!({ "name": name, "type": kind, "nullable": true, "metadata": {} });
+    let fields = [("id", "long"), ("counter", "long"), ("checksum", "string"), ("email", "string")];
+    let schema = json!({ "type": "struct", "fields": fields.map(field) }).to_string();
+    let protocol = json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } });
+    let metadata = json!({ "metaData": { "id": id, "format": { "provider": "parquet", "options": {} },
+        "schemaString": schema, "partitionColumns": [], "configuration": {}, "createdTime": 1 } });
+    [protocol, metadata]
+}
