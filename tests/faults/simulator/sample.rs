@@ -70,7 +70,7 @@ pub fn choose(
         world.count("samples under a changed mapping");
         chosen.keys.iter().for_each(|key| world.judge.numbers.forget(*key));
     }
-    let (choice, floor) = opening::of_sample(choice, header);
+    let opening::OfSample { choice, reuse_floor: floor, .. } = opening::of_sample(choice, header);
     if choice != Choice::SAMPLE {
         broken("I11", "a sample is no iteration of its sync, and has a kind of one")?;
     }
