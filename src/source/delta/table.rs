@@ -92,7 +92,8 @@ impl DeltaTable {
         let (place, version) = (&self.place, Some(self.snapshot.version()));
         let wrong = |error: KernelError| told(place, version, &error);
         let logical = self.snapshot.schema().project(names).map_err(wrong)?;
-        for field in logical.fields().filter(|field| is_variant(field.data_type())) {
+        let variant = logical.fields().find(|field| is_variant(field.data_type()));
+        if let Some(field) = variant {
             return Err(Error::Damaged(format!(
                 "table `{}`: column `{}` of the Delta table `{}` is a VARIANT, which cannot be read here; read a copy without it",
                 place.table,
