@@ -171,11 +171,10 @@ fn decimal(one: &DataType, other: &DataType) -> Option<DataType> {
     let wide = scale.max(others);
     let precision = (precision - scale).max(other - others) + wide;
     let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(wide).ok()?);
-    match precision {
-        ..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
-        ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
-        _ => None,
+    if precision <= DECIMAL128_MAX_PRECISION {
+        return Some(DataType::Decimal128(precision, scale));
     }
+    (precision <= DECIMAL256_MAX_PRECISION).then_some(DataType::Decimal256(precision, scale))
 }
 
 #[cfg(test)]

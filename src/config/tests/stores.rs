@@ -320,12 +320,12 @@ fn what_makes_no_sense_of_a_delta_table_is_refused() {
         ("people", ", csv: a.csv", ["both `csv` and `delta`", "keep one"]),
         ("people", ", version: -1", ["version", "at least 0"]),
     ] {
-        let said = delta(location, more).err().expect("it is refused").to_string();
+        let said = delta(location, more).expect_err("it is refused").to_string();
         for word in words {
             assert!(said.contains(word), "{location} {more}: no `{word}` in {said}");
         }
     }
-    let said = config("{ parquet: a.parquet, version: 1 }", "", KEYS).err().expect("it is refused");
+    let said = config("{ parquet: a.parquet, version: 1 }", "", KEYS).expect_err("it is refused");
     assert!(
         said.to_string().contains("`version` is for Delta, and this table is Parquet"),
         "{said}"

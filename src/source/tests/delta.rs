@@ -192,14 +192,14 @@ async fn columns_are_found_by_their_physical_names_and_deleted_rows_are_gone() {
         &json!({}),
     );
     data["add"]["deletionVector"] = inline_vector(&[0, 2]);
-    lake.commit(2, &[data.clone()]);
+    lake.commit(2, std::slice::from_ref(&data));
     let sql = "select id, \"full name\" from people order by id";
     assert_eq!(lake.rows(sql).await.unwrap(), ["2|b", "4|d"]);
     assert_eq!(lake.rows("select count(*) as id from people").await.unwrap(), ["2"]);
     for (rows, cardinality) in [(vec![0, 9], 2), (vec![0, 2], 1)] {
         data["add"]["deletionVector"] = inline_vector(&rows);
         data["add"]["deletionVector"]["cardinality"] = json!(cardinality);
-        lake.commit(2, &[data.clone()]);
+        lake.commit(2, std::slice::from_ref(&data));
         let said = lake.rows(sql).await.unwrap_err().to_string();
         assert!(said.contains("deletion vector"), "{said}");
     }
@@ -305,7 +305,7 @@ async fn commits_that_come_while_a_version_is_read_are_nothing_to_it_and_another
     let open = || reader.open(&model, &all, &pins);
     let mut reading = open().await.unwrap();
     let data = lake.data("b.parquet", of(&[2]), &json!({}));
-    lake.commit(2, &[data.clone()]);
+    lake.commit(2, std::slice::from_ref(&data));
     assert_eq!(rows(&mut reading).await.unwrap(), ["1"]);
     reading.proof.verify().await.unwrap();
     // The same version again is the same to a later look, and the next one is not.
