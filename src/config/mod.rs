@@ -29,6 +29,7 @@ mod cursor;
 mod database;
 mod document;
 mod field;
+mod location;
 mod mysql;
 mod not_built;
 mod postgres;

@@ -1,9 +1,9 @@
 //! A table made of files, checked: its format, where its files are, and what is said of their texts.
 
 use super::document::child;
+use super::location;
 use super::raw::{RawRewritten, RawTable};
 use super::raw_forms::StructureOrText;
-use super::store;
 use super::validate::Check;
 use crate::source::definition::{
     Compression, Csv, Delta, Format, NdJson, Partitions, Rewritten, SchemaRule, Table,
@@ -209,7 +209,7 @@ fn location(check: &mut Check, pointer: &str, text: &str, kind: Kind) -> Option<
         check.report(pointer, "an empty path", "name a file or a glob such as `data/*.parquet`");
         return None;
     }
-    let objects = store::is_location(text).then(|| store::location(text));
+    let objects = location::is_of_objects(text).then(|| location::of(text));
     let objects = match objects.transpose() {
         Ok(objects) => objects,
         Err((what, remedy)) => {

@@ -9,7 +9,7 @@ mod rest;
 mod room;
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{Disk, LocalDisk};
@@ -119,29 +119,6 @@ fn a_commit_is_read_back_and_numbers_batches_on() {
     assert_eq!(reopened.view().lookup(b"no such key").unwrap(), None);
 }
 
-/// What [`View::visit_stored`] shows, one by one.
-fn visit_each(
-    view: &View,
-    range: RangeInclusive<KeyHash>,
-    mut show: impl FnMut(KeyHash, &[u8], Entry),
-) {
-    let plain = |confirmed| Entry { confirmed: Some(confirmed), ..Entry::default() };
-    let mut show = |hash, key: &[u8], entry| {
-        assert_eq!(hash, key::hash(key));
-        show(hash, key, entry);
-    };
-    let visit = |stored: Stored<'_>| match stored {
-        Stored::Other(hash, key, entry) => show(hash, key, *entry),
-        Stored::Confirmed(hash, key, confirmed) => show(hash, key, plain(confirmed)),
-        Stored::Stretch(stretch) => {
-            assert_eq!(stretch.keys().len(), stretch.fingerprints.len());
-            let entries = stretch.keys().zip(stretch.confirmed());
-            entries.for_each(|(key, confirmed)| show(key::hash(key), key, plain(confirmed)));
-        }
-    };
-    view.visit_stored(range, visit).unwrap();
-}
-
 #[test]
 fn what_is_said_otherwise_than_the_epoch_says_it_is_confirmed_before_it_and_repeats_no_number() {
     for is_committed in [true, false] {
@@ -166,42 +143,6 @@ fn what_is_said_otherwise_than_the_epoch_says_it_is_confirmed_before_it_and_repe
         let read = contents(snapshot.view()).unwrap();
         assert_eq!(read[&key(0)].confirmed, Some(Confirmed { fingerprint: 3, epoch: EPOCH }));
     }
-}
-
-#[test]
-fn ranges_of_hashes_together_are_everything() {
-    let disk = MemoryDisk::new();
-    let mut snapshot = begun(&disk);
-    deliver(&mut snapshot, 1, 0..9000, 1);
-    snapshot.commit(|_| {}).unwrap();
-    deliver(&mut snapshot, 2, 8500..9500, 2);
-    intent(&mut snapshot, 3, Operation::Upsert, 0..10, 3);
-    intent(&mut snapshot, 4, Operation::Delete, 10..20, 0);
-    receipt(&mut snapshot, 4, 0..10, Verdict::Delivered);
-    snapshot.commit(|_| {}).unwrap();
-    // Keys of two lengths.
-    deliver(&mut snapshot, 5, 9_450..10_100, 4);
-    snapshot.commit(|_| {}).unwrap();
-    let (mut found, mut stored) = (Contents::new(), Contents::new());
-    for bucket in 0..16u128 {
-        let first = bucket << 124;
-        let range = first..=first | (u128::MAX >> 4);
-        let (before, mut last) = (stored.len(), 0);
-        let show = |hash, key: &[u8], entry| {
-            assert!(range.contains(&hash) && hash > last);
-            last = hash;
-            assert_eq!(stored.insert(key.to_vec(), entry), None);
-        };
-        visit_each(snapshot.view(), range.clone(), show);
-        assert!(stored.len() - before <= snapshot.view().entries_at_most(&range));
-        let visit = |key: &[u8], entry| {
-            assert_eq!(crate::domain::key::hash(key) >> 124, bucket);
-            assert_eq!(found.insert(key.to_vec(), entry), None);
-        };
-        snapshot.view().visit_range(range, visit).unwrap();
-    }
-    assert_eq!(found, contents(snapshot.view()).unwrap());
-    assert_eq!(stored, found);
 }
 
 #[test]
