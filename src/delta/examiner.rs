@@ -18,9 +18,10 @@ use crate::domain::id::{Epoch, Instant};
 use crate::domain::key::KeyHash;
 use crate::points;
 
-/// Rows between one step of a search in the table and the next: enough for the memory that the next one reads to have come,
-/// few enough for all of it to stay in the nearest cache.
-const AHEAD: usize = 32;
+/// Rows that take one step of a search in the table together: enough for the processor to look up the addresses of several
+/// pages at once, and for the memory that the next step reads to have come; few enough for all of it to stay in the
+/// nearest cache.
+const GROUP: usize = 16;
 
 /// Compares rows of one model with one snapshot.
 #[derive(Debug)]
@@ -178,24 +179,29 @@ impl Examiner {
         };
         // The table is larger than any cache, and a search waits for memory three times. So rows are searched for in steps
         // that ask for memory and go on, while the rows before them take the next step.
-        let mut searched = [const { 0..0 }; 4 * AHEAD];
-        for next in 0..rows + 3 * AHEAD {
-            let at = |step| next.checked_sub(step * AHEAD).filter(|row| *row < rows);
-            if let Some(row) = at(0) {
+        let mut searched = [const { 0..0 }; 4 * GROUP];
+        for next in (0..rows + 3 * GROUP).step_by(GROUP) {
+            let group = |step: usize| {
+                let first = next.checked_sub(step * GROUP).unwrap_or(rows);
+                first.min(rows)..rows.min(first + GROUP)
+            };
+            for row in group(0) {
                 self.table.fetch_bucket(examined.keys.hash(row));
             }
-            if let Some(row) = at(1) {
+            for row in group(1) {
                 let candidates = self.table.candidates(examined.keys.hash(row));
                 self.table.fetch_end(&candidates);
                 searched[row % searched.len()] = candidates;
             }
-            if let Some(row) = at(2) {
+            for row in group(2) {
                 self.table.fetch(&searched[row % searched.len()]);
             }
-            if let Some(row) = at(3).filter(|row| examined.takes(*row)) {
-                let candidates = searched[row % searched.len()].clone();
-                let place = self.table.find_in(candidates, examined.keys.key(row));
-                self.row(row, fingerprints[row], place, &mut examined);
+            for row in group(3) {
+                if examined.takes(row) {
+                    let candidates = searched[row % searched.len()].clone();
+                    let place = self.table.find_in(candidates, examined.keys.key(row));
+                    self.row(row, fingerprints[row], place, &mut examined);
+                }
             }
         }
         if let Some(primary) = &self.primary {

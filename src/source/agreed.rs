@@ -37,6 +37,15 @@ impl<'t> Agreed<'t> {
     /// # Errors
     /// Its columns are not those of the others, as far as the table's rule asks for that.
     pub fn add(&mut self, path: &str, schema: &Schema) -> Result<(), Error> {
+        for (place, field) in schema.fields().iter().enumerate() {
+            if schema.index_of(field.name()).is_ok_and(|first| first != place) {
+                return Err(Error::Damaged(format!(
+                    "table `{}`: file `{path}` has two columns named `{}`; rename one",
+                    self.table,
+                    field.name()
+                )));
+            }
+        }
         let is_first = self.first.is_none();
         let first = self.first.get_or_insert_with(|| path.to_owned()).clone();
         for column in &mut self.columns {
@@ -104,7 +113,7 @@ fn differs(
     let remedy = match rule {
         SchemaRule::Same => "the files of one table must have the same columns",
         SchemaRule::Union => {
-            "no type has the values of both as they are: write them rule, or make two tables of them"
+            "no type has the values of both as they are: write them alike, or make two tables of them"
         }
     };
     Error::Damaged(format!(
@@ -199,6 +208,15 @@ mod tests {
             format!("{}{null} {}", field.name(), field.data_type())
         };
         Ok(agreed.schema().fields().iter().map(shown).collect())
+    }
+
+    #[test]
+    fn a_file_with_two_columns_of_one_name_is_refused() {
+        for rule in [SchemaRule::Same, SchemaRule::Union] {
+            let twice = &[("a", DataType::Int32), ("b", DataType::Utf8), ("a", DataType::Int32)];
+            let said = agreed(rule, &[twice]).unwrap_err();
+            assert!(said.contains("file `f0` has two columns named `a`"), "{said}");
+        }
     }
 
     #[test]

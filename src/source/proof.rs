@@ -96,6 +96,12 @@ fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
             version.id, before.id
         ));
     }
+    let is_told = version.commit != "-" && before.commit != "-";
+    if to == from && is_told && version.commit != before.commit {
+        return Some(format!(
+            "version {to} of the Delta table `{path}` (table `{table}`) is of another commit than it was"
+        ));
+    }
     let is_older = to < from && !is_planted("delta_version_older_accepted");
     is_older.then(|| {
         format!("the Delta table `{path}` (table `{table}`) went back from version {from} to {to}")

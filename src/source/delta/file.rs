@@ -153,7 +153,7 @@ impl Footer {
     pub fn value(&self) -> usize {
         self.largest(|column, rows| {
             let texts = column.unencoded_byte_array_data_bytes().unwrap_or(0);
-            column.uncompressed_size().max(texts).checked_div(rows).unwrap_or(0) + 1
+            column.uncompressed_size().max(texts).checked_div(rows).unwrap_or(0).saturating_add(1)
         })
     }
 
@@ -165,7 +165,7 @@ impl Footer {
         let of_group = |group: &parquet::file::metadata::RowGroupMetaData| -> i64 {
             let columns = group.columns().iter().enumerate();
             let read = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf));
-            read.map(|(_, column)| bytes(column, group.num_rows())).sum()
+            read.map(|(_, column)| bytes(column, group.num_rows())).fold(0, i64::saturating_add)
         };
         let groups = self.metadata.metadata().row_groups().iter();
         usize::try_from(groups.map(of_group).max().unwrap_or(0)).unwrap_or(0)

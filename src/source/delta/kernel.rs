@@ -26,7 +26,9 @@ use tokio::runtime::{EnterGuard, Handle};
 use tokio::sync::watch;
 
 use super::super::error::Error;
-use super::place::Place;
+use super::super::watched::PATIENCE;
+use super::engine::Within;
+use super::place::{LOG, Place};
 use crate::shutdown::Tasks;
 
 /// The table's folder for the kernel; it has no other name there.
@@ -36,7 +38,7 @@ const AT_ONCE: NonZero<usize> = NonZero::new(8).expect("it is not zero");
 /// Actions of a log in a batch.
 const ACTIONS: NonZero<usize> = NonZero::new(4096).expect("it is not zero");
 
-pub(super) type Engine = DefaultEngine<Here>;
+pub(super) type Engine = Within<DefaultEngine<Here>>;
 
 /// What the kernel works with. Has a thread of the query do `work`; dropping the future ends that.
 ///
@@ -54,7 +56,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
     tasks.spawn_blocking(move || {
         let builder = DefaultEngineBuilder::new(Arc::new(store)).with_task_executor(executor);
         let builder = builder.with_buffer_size(AT_ONCE).with_batch_size(ACTIONS);
-        work(&builder.build())
+        work(&Within(builder.build()))
     });
     tasks.next().await.expect("the one task was just spawned")
 }
@@ -105,6 +107,36 @@ struct Kept {
 }
 
 impl Kept {
+    /// What the log has behind `offset`; in a bucket by the listing that notices what is cut off of it.
+    async fn listed(&self, prefix: &Path, offset: &Path) -> Result<Vec<ObjectMeta>> {
+        let Some(bucket) = &self.place.bucket else {
+            let listed = self.place.store.list_with_offset(Some(prefix), offset);
+            let (most, listed) = (self.place.most, self.kept(prefix.clone(), listed));
+            let found: Vec<_> = listed.take(most + 1).try_collect().await?;
+            return match found.len() > most {
+                true => Err(foreign(too_many(&self.place.table, "files in its log", most))),
+                false => Ok(found),
+            };
+        };
+        if prefix.as_ref() != LOG {
+            return refused();
+        }
+        let after = offset.filename().filter(|_| offset.as_ref().starts_with(LOG));
+        let after = after.filter(|after| *after != LOG).unwrap_or_default();
+        let mut stop = self.stop.clone();
+        let found = tokio::select! {
+            biased;
+            _ = stop.changed() => return Err(stopped()),
+            found = self.place.log_behind(after, PATIENCE) => found.map_err(foreign)?,
+        };
+        let folder = format!("{}/", bucket.location.pattern);
+        let below = |meta: ObjectMeta| {
+            let name = meta.location.as_ref().strip_prefix(&folder)?.to_owned();
+            Some(ObjectMeta { location: Path::parse(name).ok()?, ..meta })
+        };
+        Ok(found.into_iter().filter_map(below).collect())
+    }
+
     async fn race<T>(&self, path: &Path, asked: impl Future<Output = Result<T>>) -> Result<T> {
         let mut stop = self.stop.clone();
         tokio::select! {
@@ -186,16 +218,12 @@ impl ObjectStore for Kept {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        let listed = self.place.store.list_with_offset(prefix, offset);
-        let listed = self.kept(prefix.cloned().unwrap_or_default(), listed);
-        let (most, table) = (self.place.most, self.place.table.clone());
+        let (kept, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
+        let offset = offset.clone();
         let sorted = async move {
-            let mut found: Vec<_> = listed.take(most + 1).try_collect().await?;
-            if found.len() > most {
-                return Err(foreign(too_many(&table, "files in its log", most)));
-            }
+            let mut found = kept.listed(&prefix, &offset).await?;
             found.sort_by(|a, b| a.location.cmp(&b.location));
-            Ok(futures::stream::iter(found.into_iter().map(Ok)))
+            Ok::<_, object_store::Error>(futures::stream::iter(found.into_iter().map(Ok)))
         };
         futures::stream::once(sorted).try_flatten().boxed()
     }

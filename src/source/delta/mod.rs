@@ -8,6 +8,7 @@
 //! Invariants: every data file of the version is read to its end, with as many rows as the log says that it has, or the read
 //! fails; whatever the kernel cannot read is refused by name; no words of the kernel that may hold a value are shown.
 
+mod engine;
 mod error;
 mod file;
 mod kernel;

@@ -30,7 +30,7 @@ pub(super) struct Place {
     pub root: String,
     /// Has the files of the table, by their names below its folder.
     pub store: Arc<dyn ObjectStore>,
-    bucket: Option<Bucket>,
+    pub bucket: Option<Bucket>,
     /// What the log, and what it names, may have at most.
     pub most: usize,
 }

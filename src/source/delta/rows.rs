@@ -86,18 +86,24 @@ impl DataFile {
         let wrong = |error: KernelError| told(place, None, &error);
         let expected = deleted.cardinality().map_err(wrong)?;
         let at = place.clone();
-        let left = on_thread(place, move |engine| {
+        let gone = on_thread(place, move |engine| {
             let root = Url::parse(ROOT).expect("it is a URL");
-            deleted.get_selection_vector(engine, &root).map_err(|error| told(&at, None, &error))
+            deleted.get_row_indexes(engine, &root).map_err(|error| told(&at, None, &error))
         });
-        let left = left.await?.unwrap_or_default();
-        let taken = left.iter().filter(|is_left| !**is_left).count() as u64;
-        if left.len() as u64 > rows || expected.is_some_and(|expected| expected != taken) {
+        let gone = gone.await?.unwrap_or_default();
+        let is_within = gone.iter().all(|row| *row < rows);
+        if !is_within || expected.is_some_and(|expected| expected != gone.len() as u64) {
             return Err(Error::Damaged(format!(
                 "table `{}`: the deletion vector of data file `{}` does not fit it; restore the file or the vector",
                 place.table,
                 place.of(&self.path)
             )));
+        }
+        let mut left = vec![true; usize::try_from(rows).unwrap_or(0)];
+        for row in gone {
+            if let Some(is_left) = usize::try_from(row).ok().and_then(|row| left.get_mut(row)) {
+                *is_left = false;
+            }
         }
         Ok(Some(left))
     }

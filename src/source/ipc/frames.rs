@@ -21,10 +21,13 @@ const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 /// The length of the footer, and the magic word.
 const TAIL: u64 = 10;
 
+/// The place of a file's schema at most: writers align it to no more bytes.
+const ALIGNED: u64 = 64;
+
 /// What of a file is left to be read.
 pub(super) enum Frames {
     /// Dictionaries first, then the record batches.
-    Blocks(std::vec::IntoIter<ipc::Block>),
+    Blocks(std::vec::IntoIter<(ipc::MessageHeader, ipc::Block)>),
     /// The next message begins here.
     Stream(u64),
 }
@@ -86,27 +89,43 @@ async fn blocks(bytes: &mut Bytes) -> Result<(Schema, Frames, u64), Wrong> {
     let footer = bytes.take(end, length).await?;
     let footer = ipc::root_as_footer(&footer).map_err(|_| Wrong::Damaged)?;
     let schema = check::schema(footer.schema().ok_or(Wrong::Damaged)?)?;
+    let of = |kind| move |block: &ipc::Block| (kind, *block);
     let dictionaries = footer.dictionaries().into_iter().flatten();
+    let dictionaries = dictionaries.map(of(ipc::MessageHeader::DictionaryBatch));
     let batches = footer.recordBatches().into_iter().flatten();
-    let blocks: Vec<ipc::Block> = dictionaries.chain(batches).copied().collect();
-    let (mut longest, mut last) = (0, 8);
-    for block in &blocks {
+    let batches = batches.map(of(ipc::MessageHeader::RecordBatch));
+    let blocks: Vec<_> = dictionaries.chain(batches).collect();
+    let (mut longest, mut places) = (0, Vec::with_capacity(blocks.len() + 1));
+    for (_, block) in &blocks {
         let (at, header, body) = lengths(block)?;
         let ends = at.checked_add(header).and_then(|it| it.checked_add(body));
-        if at < 8 || ends.is_none_or(|ends| ends > end) {
+        longest = longest.max(header + body);
+        places.push((at, ends.ok_or(Wrong::Damaged)?));
+    }
+    places.sort_unstable();
+    places.push((end, end));
+    // All of the file between its schema and its footer is of one block each: a message that the footer does not name would be
+    // one that it lost, and one that it names twice is another's place.
+    let mut next = behind_schema(bytes, end).await?;
+    for (at, ends) in places {
+        let is_lost = at >= next.saturating_add(8)
+            && header(bytes, next).await.is_ok_and(|found| found.is_some());
+        if at < next || is_lost {
             return Err(Wrong::Damaged);
         }
-        longest = longest.max(header + body);
-        last = last.max(at + header + body);
-    }
-    if blocks.is_empty() {
-        last = header(bytes, 8).await?.ok_or(Wrong::Damaged)?.1;
-    }
-    // A message behind the last that the footer names would be one that it lost.
-    if last + 8 <= end && header(bytes, last).await.is_ok_and(|found| found.is_some()) {
-        return Err(Wrong::Damaged);
+        next = ends;
     }
     Ok((schema, Frames::Blocks(blocks.into_iter()), longest))
+}
+
+/// Where the schema ends that a file begins with, behind the magic word and what aligns it.
+async fn behind_schema(bytes: &mut Bytes, end: u64) -> Result<u64, Wrong> {
+    for at in (8..=ALIGNED).step_by(8).take_while(|at| at + 8 <= end) {
+        if bytes.take(at, 4).await?.as_slice() == CONTINUES {
+            return header(bytes, at).await?.map(|(_, next)| next).ok_or(Wrong::Damaged);
+        }
+    }
+    Err(Wrong::Damaged)
 }
 
 /// Where a block begins, and how long its header and its body are.
@@ -141,15 +160,21 @@ async fn header(bytes: &mut Bytes, at: u64) -> Result<Option<(Buffer, u64)>, Wro
 }
 
 impl Frames {
+    /// Whether a dictionary may be said anew.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Frames::Stream(_))
+    }
+
     /// The next dictionary or record batch; `None` once there is none, and the file says so.
     pub async fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Message>, Wrong> {
         match self {
             Frames::Blocks(blocks) => {
-                let Some(block) = blocks.next() else { return Ok(None) };
+                let Some((kind, block)) = blocks.next() else { return Ok(None) };
                 let (at, length, body) = lengths(&block)?;
                 let (found, begun) = header(bytes, at).await?.ok_or(Wrong::Damaged)?;
-                let is_there = begun <= at + length;
-                let is_so = message(&found)?.bodyLength() == block.bodyLength();
+                let is_there = begun == at + length;
+                let said = message(&found)?;
+                let is_so = said.bodyLength() == block.bodyLength() && said.header_type() == kind;
                 if !is_there || !is_so {
                     return Err(Wrong::Damaged);
                 }

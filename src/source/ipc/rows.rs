@@ -169,6 +169,11 @@ impl IpcFile {
                     let values = check::values(&self.schema, said.id())?;
                     check::batch([values], said.data().ok_or(Wrong::Damaged)?, body)?;
                     let known = &mut self.dictionaries;
+                    let is_anew = !said.isDelta() && known.contains_key(&said.id());
+                    if is_anew && !self.frames.is_stream() {
+                        // All are read before the first row, so that the last would be that of all rows.
+                        return Err(Wrong::Damaged);
+                    }
                     read_dictionary(body, said, &self.schema, known, &version)
                         .map_err(|_| Wrong::Damaged)?;
                     let bytes = known.values().map(|values| values.get_array_memory_size() as u64);

@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Decimal128Array,
-    DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, LargeStringArray, ListArray,
-    NullArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray,
+    DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, LargeStringArray,
+    ListArray, NullArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray,
     TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
@@ -202,6 +202,52 @@ fn damage_anywhere_is_an_error_or_another_value_and_never_the_end_of_the_process
             }
         }
     }
+}
+
+#[test]
+fn a_footer_that_is_damaged_loses_no_record_batch_and_reads_none_twice() {
+    let numbers = |first: i64| {
+        let numbers = Int64Array::from_iter_values(first..first + 4);
+        RecordBatch::try_from_iter([("i", Arc::new(numbers) as ArrayRef)]).unwrap()
+    };
+    let batches = [numbers(0), numbers(10), numbers(20)];
+    let bytes = as_file(&batches, options(None));
+    let end = bytes.len() - 10;
+    let length = i32::from_le_bytes(bytes[end..end + 4].try_into().unwrap());
+    let mut read_whole = 0;
+    for place in end - usize::try_from(length).unwrap()..end {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << bit;
+            let Ok(found) = read(&damaged) else { continue };
+            let is_same = found.first().is_some_and(|it| it.schema() == batches[0].schema());
+            assert!(!found.is_empty(), "at {place}: no rows");
+            if is_same {
+                assert_eq!(
+                    whole(&found),
+                    whole(&batches),
+                    "at {place} of {} bit {bit}, footer {length}",
+                    bytes.len()
+                );
+                read_whole += 1;
+            }
+        }
+    }
+    assert!(read_whole > 0, "what says nothing of the rows may be damaged");
+    // A footer that names the first record batch in the place of the second one.
+    let place_of = |offset: i64| {
+        let block = offset.to_le_bytes();
+        (end - usize::try_from(length).unwrap()..end - 8)
+            .find(|at| bytes[*at..*at + 8] == block)
+            .expect("the footer has it")
+    };
+    let footer = arrow::ipc::root_as_footer(&bytes[end - usize::try_from(length).unwrap()..end]);
+    let offsets: Vec<i64> =
+        footer.unwrap().recordBatches().unwrap().iter().map(|block| block.offset()).collect();
+    let mut damaged = bytes.clone();
+    let place = place_of(offsets[1]);
+    damaged[place..place + 8].copy_from_slice(&offsets[0].to_le_bytes());
+    assert!(read(&damaged).unwrap_err().contains("is damaged"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ const UNSAFE: &str = "SELECT COUNT(*), MIN(CONCAT(t.table_schema, '.', t.table_n
      t.table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys'))";
 
 /// What changes nothing.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 11] = [
     "USAGE",
     "SELECT",
     "SHOW VIEW",
@@ -28,7 +28,8 @@ const HARMLESS: [&str; 10] = [
     "BINLOG MONITOR",
     "SLAVE MONITOR",
     "REPLICA MONITOR",
-    "SHOW ROUTINE",
+    "SHOW_ROUTINE",
+    "SHOW CREATE ROUTINE",
 ];
 /// Verbs that are named.
 const NAMED: usize = 6;

@@ -55,6 +55,8 @@ pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Exami
     if is(6) && !is_superuser {
         examined.fact("row_security", "row security does not hold for the role");
     }
+    // Whoever waits for a lock holds up all who come behind.
+    ask(&mut session, &place, "SET LOCAL lock_timeout = '1s'").await?;
     for model in models {
         if !is_accepted(&mut session, &place, model).await? {
             let name = &model.name;

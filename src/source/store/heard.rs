@@ -15,8 +15,9 @@ use super::client::{Lost, told};
 
 /// Bytes of a page, which has up to 1,000 objects.
 const LONGEST_PAGE: usize = 64 << 20;
-/// What the root of a page says where there are more.
-const CUT: &[u8] = b"<IsTruncated>true</IsTruncated>";
+/// By what the root of a page says whether there are more, and what it says of the last one.
+const CUT: &[u8] = b"IsTruncated>";
+const LAST: &str = "false";
 
 /// Shared by whoever asks and the client.
 #[derive(Debug, Clone)]
@@ -105,7 +106,7 @@ impl Heard {
                     }
                 })?;
                 let page = page.to_bytes();
-                let is_cut = page.windows(CUT.len()).any(|part| part == CUT);
+                let is_cut = is_cut(&page);
                 self.note(|notes| notes.is_cut = is_cut);
                 Ok(page.into())
             }
@@ -123,5 +124,33 @@ impl Heard {
                 Ok(HttpResponseBody::new(StreamBody::new(pieces)))
             }
         }
+    }
+}
+
+/// Whether the page says of itself anything but that it is the last; what says nothing is.
+fn is_cut(page: &[u8]) -> bool {
+    let Some(at) = page.windows(CUT.len()).position(|part| part == CUT) else { return false };
+    let said = &page[at + CUT.len()..];
+    let end = said.iter().position(|byte| *byte == b'<').unwrap_or(said.len());
+    !said[..end].trim_ascii().eq_ignore_ascii_case(LAST.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_last_where_it_says_so_or_nothing() {
+        let page = |said: &str| format!("<ListBucketResult>{said}<Contents/></ListBucketResult>");
+        for last in
+            ["", "<IsTruncated>false</IsTruncated>", "<a:IsTruncated> False </a:IsTruncated>"]
+        {
+            assert!(!is_cut(page(last).as_bytes()), "{last}");
+        }
+        for more in ["<IsTruncated>true</IsTruncated>", "<a:IsTruncated>\n True\n</a:IsTruncated>"]
+        {
+            assert!(is_cut(page(more).as_bytes()), "{more}");
+        }
+        assert!(is_cut(b"<IsTruncated>tr"));
     }
 }

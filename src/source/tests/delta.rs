@@ -205,6 +205,23 @@ async fn columns_are_found_by_their_physical_names_and_deleted_rows_are_gone() {
     }
 }
 
+#[tokio::test]
+async fn what_a_log_names_outside_of_its_folder_is_not_asked_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let lake = Lake::new(&[("id", json!(LONG))], &json!({}));
+    lake.commit(1, &[protocol(3, &["deletionVectors"])]);
+    let mut data = lake.data("a.parquet", vec![("id", integers(&[1, 2]))], &json!({}));
+    let address = format!("http://{}/vector.bin?sp=x", listener.local_addr().unwrap());
+    data["add"]["deletionVector"] = json!({ "storageType": "p", "pathOrInlineDv": address,
+        "offset": 1, "sizeInBytes": 34, "cardinality": 1 });
+    lake.commit(2, std::slice::from_ref(&data));
+    let said = lake.rows("select id from people").await.unwrap_err().to_string();
+    assert!(said.contains("names files outside of its folder"), "{said}");
+    let asked = listener.accept().unwrap_err();
+    assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+}
+
 /// One that takes these rows away, all below 65,536, as it stands in the log.
 fn inline_vector(rows: &[u16]) -> Value {
     let mut bytes = 1_681_511_377_u32.to_le_bytes().to_vec();
