@@ -6,14 +6,24 @@ use super::batch::{Batch, Record};
 use crate::domain::id::Lineage;
 use crate::points;
 
-/// The idempotency key of these places of a batch: XXH3-128 in hex over the keys of their records. The same records, said in the
-/// same way, have the same one in every attempt, and after a kill too. A fingerprint alone does not tell what is said: values of
-/// one fingerprint can be said in several ways, by what an option compares, the order of a map or a zone's new rules.
-pub fn key(lineage: Lineage, sync: &str, batch: &Batch, places: &[Range<u32>]) -> String {
+/// The idempotency key of these places of a batch: XXH3-128 in hex over the keys of their records. The same records have
+/// the same one in every attempt, and after a kill too. `is_tolerant`: rows of one fingerprint may be said in several ways,
+/// so that what is sent has to tell contents apart.
+pub fn key(
+    lineage: Lineage,
+    sync: &str,
+    batch: &Batch,
+    places: &[Range<u32>],
+    is_tolerant: bool,
+) -> String {
     let (mut whole, mut bytes) = (Vec::with_capacity(32 * batch.records.len()), Vec::new());
     for record in batch.at(places) {
         bytes.clear();
         put_record(lineage, sync, batch, record, &mut bytes);
+        if is_tolerant && !points::is_planted("one_key_for_what_counts_as_the_same") {
+            bytes.extend_from_slice(&xxh3_128(batch.path(record)).to_le_bytes());
+            bytes.extend_from_slice(&xxh3_128(batch.json(record)).to_le_bytes());
+        }
         put_hexadecimal(xxh3_128(&bytes), &mut whole);
     }
     format!("{:032x}", xxh3_128(&whole))
@@ -29,10 +39,6 @@ fn put_record(lineage: Lineage, sync: &str, batch: &Batch, record: &Record, out:
     out.extend_from_slice(batch.operation.word().as_bytes());
     if !points::is_planted("one_key_for_two_contents") {
         out.extend_from_slice(&record.fingerprint.to_le_bytes());
-        if !points::is_planted("one_key_for_what_counts_as_the_same") {
-            out.extend_from_slice(&xxh3_128(batch.path(record)).to_le_bytes());
-            out.extend_from_slice(&xxh3_128(batch.json(record)).to_le_bytes());
-        }
     }
     out.extend_from_slice(&batch.number(record).0.to_le_bytes());
 }

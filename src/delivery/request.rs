@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub lineage: Lineage,
     pub sync: String,
     pub run: RunId,
+    /// As [`idempotency::key`] has it.
+    pub is_tolerant: bool,
 }
 
 /// One attempt to be made.
@@ -94,7 +96,8 @@ impl Sending {
         let records = batch.at(places);
         let is_keyed = shared.destination.carries_key(batch.operation);
         let key = || {
-            let key = idempotency::key(shared.lineage, &shared.sync, batch, places);
+            let Shared { lineage, sync, is_tolerant, .. } = shared;
+            let key = idempotency::key(*lineage, sync, batch, places, *is_tolerant);
             match points::is_planted("retry_with_new_key") {
                 true => format!("{key}{}", self.attempt),
                 false => key,

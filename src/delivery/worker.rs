@@ -42,6 +42,8 @@ pub struct Settings {
     pub lineage: Lineage,
     pub sync: String,
     pub run: RunId,
+    /// Rows of one fingerprint may be said in several ways.
+    pub is_tolerant: bool,
     /// The number of the first batch that is formed.
     pub first_batch: BatchNumber,
     pub drain_timeout: Duration,
@@ -87,7 +89,8 @@ pub fn batchers(destination: &Destination) -> [Option<Batcher>; 2] {
 
 impl Delivery {
     pub fn new(settings: Settings) -> Delivery {
-        let Settings { destination, budget, priority, lineage, sync, run, .. } = settings;
+        let Settings { destination, budget, priority, lineage, sync, run, is_tolerant, .. } =
+            settings;
         let mut concurrency = budget.concurrency();
         let dispatch = Dispatch::new(Terms {
             concurrency: *concurrency.borrow_and_update(),
@@ -99,7 +102,15 @@ impl Delivery {
         Delivery {
             dispatch,
             concurrency,
-            shared: Arc::new(Shared { destination, budget, priority, lineage, sync, run }),
+            shared: Arc::new(Shared {
+                destination,
+                budget,
+                priority,
+                lineage,
+                sync,
+                run,
+                is_tolerant,
+            }),
             drain_timeout: settings.drain_timeout,
             sync: Tasks::default(),
             requests: Tasks::default(),

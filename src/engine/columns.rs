@@ -71,6 +71,11 @@ impl Columns {
         self.fields.iter().map(String::as_str).zip(compares)
     }
 
+    /// Whether rows of one fingerprint may differ.
+    pub fn are_tolerant(&self) -> bool {
+        self.compares.iter().any(|compare| *compare != Compare::Exact)
+    }
+
     /// Whether the primary key is not the delivered key.
     pub fn has_primary(&self) -> bool {
         self.primary_key != self.key

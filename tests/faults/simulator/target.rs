@@ -74,7 +74,7 @@ impl Request {
             number,
             run,
             operation: batch.operation,
-            idempotency_key: idempotency::key(lineage, SYNC, batch, &sending.places),
+            idempotency_key: idempotency::key(lineage, SYNC, batch, &sending.places, false),
             records: batch.at(&sending.places).map(asked).collect(),
             is_whole: batch.at(&sending.places).count() == batch.records.len(),
         }
