@@ -1,7 +1,8 @@
 //! The kernel's own way of reading files, for those that are the table's.
 //!
 //! A log may name files anywhere: deletion vectors and parts of checkpoints by whole addresses, which would be asked for past
-//! the table's store, its bounds and its stop. Invariants: nothing outside of the table's folder is asked for; nothing is written.
+//! the table's store, its bounds and its stop. Invariants: nothing outside of the table's folder is asked for; nothing is
+//! written.
 
 use std::sync::Arc;
 
