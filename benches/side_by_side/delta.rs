@@ -132,12 +132,14 @@ fn number(answer: &Value, name: &str) -> u64 {
     answer["tally"][name].as_u64().unwrap_or(0)
 }
 
-fn check(answer: &Value, expected: Difference) -> io::Result<()> {
+/// A plan or run that found this difference.
+pub fn check(answer: &Value, expected: Difference) -> io::Result<()> {
     expect(number(answer, "upserts"), expected.changed + expected.added)?;
     expect(number(answer, "deletes"), expected.removed)
 }
 
-fn check_peer(compared: &Measured, expected: Difference) -> io::Result<()> {
+/// A delta of DuckDB that found this difference.
+pub fn check_peer(compared: &Measured, expected: Difference) -> io::Result<()> {
     let answer: Value = serde_json::from_str(&compared.output).map_err(io::Error::other)?;
     for (name, number) in
         [("changed", expected.changed), ("added", expected.added), ("removed", expected.removed)]

@@ -1,19 +1,18 @@
 //! Counterflow and its alternatives side by side: whole processes, in one run, as ratios of medians.
 //!
-//! `cargo bench` measures all but `postgres` and `scale`, `cargo bench -- delta`, `small`, `delivery`, `postgres` or `scale` one part; `benches/README.md`
-//! says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
+//! `cargo bench` measures all but `postgres`, `lake` and `scale`, `cargo bench -- delta`, `small`, `delivery`, `postgres`, `lake` or
+//! `scale` one part; `benches/README.md` says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
 
 mod data;
 mod delivery;
 mod delta;
+mod lake;
 mod peers;
 mod postgres;
 mod process;
 mod product;
 mod scale;
 mod scan;
-#[path = "../../tests/sources/servers/process.rs"]
-#[expect(dead_code, reason = "shared with tests/sources; each uses a part of it")]
 mod servers;
 mod sink;
 mod small;
@@ -33,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measure Counterflow beside its alternatives
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// What to measure: delta, small, delivery, or nothing for these; postgres; scale, up to so many `--rows`
+    /// What to measure: delta, small, delivery, or nothing for these; postgres; lake; scale, up to so many `--rows`
     what: Option<String>,
     /// For `scan`, which measures call in a process of its own
     file: Option<PathBuf>,
@@ -88,25 +87,29 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", runtime.block_on(scan::scan(&file))?);
         return Ok(());
     }
-    const ALL: [&str; 5] = ["delta", "small", "delivery", "postgres", "scale"];
+    const ALL: [&str; 6] = ["delta", "small", "delivery", "postgres", "lake", "scale"];
     if let Some(unknown) = what.as_deref().filter(|what| !ALL.contains(what)) {
         return Err(format!("`{unknown}` is not measured here; say {}", ALL.join(" or ")).into());
     }
     std::fs::create_dir_all(&options.folder)?;
     options.folder = options.folder.canonicalize()?;
-    let peers = if options.is_alone || matches!(what.as_deref(), Some("scale" | "postgres")) {
-        None
-    } else {
-        Peers::install(&options.folder)
-            .inspect_err(|error| eprintln!("the alternatives are not measured: {error}"))
-            .ok()
-    };
+    let peers =
+        if options.is_alone || matches!(what.as_deref(), Some("scale" | "postgres" | "lake")) {
+            None
+        } else {
+            Peers::install(&options.folder)
+                .inspect_err(|error| eprintln!("the alternatives are not measured: {error}"))
+                .ok()
+        };
     let sink = Sink::start()?;
     if what.as_deref() == Some("scale") {
         return Ok(scale::run(&options, &sink)?);
     }
     if what.as_deref() == Some("postgres") {
         return Ok(postgres::run(&options, &sink)?);
+    }
+    if what.as_deref() == Some("lake") {
+        return Ok(lake::run(&options, &sink)?);
     }
     let is_wanted = |name| what.as_deref().is_none_or(|what| what == name);
     if is_wanted("delta") {

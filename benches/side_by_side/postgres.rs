@@ -13,7 +13,7 @@ use crate::delta::expect;
 use crate::peers::Readers;
 use crate::process::{self, median};
 use crate::product::Workspace;
-use crate::servers::{self, Server};
+use crate::servers::process::{self as servers, Server};
 use crate::sink::Sink;
 use crate::table::Table;
 

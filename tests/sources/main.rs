@@ -27,7 +27,7 @@ use self::servers::Server;
 use self::servers::mysql::MySql;
 use self::servers::postgres::Postgres;
 use self::servers::seaweed::Seaweed;
-use self::support::certificates;
+use self::support::{TOKEN, certificates};
 
 /// One scenario: its name, and what is played.
 type Scenario<S> = (&'static str, fn(&S));
@@ -53,8 +53,10 @@ fn main() -> ExitCode {
     play("postgres", &words, lacking, Postgres::start, plays, &mut count);
     let lacking = servers::mysql::lacking();
     play("mysql", &words, lacking, MySql::start, of_database(&mysql::SCENARIOS), &mut count);
-    let lacking = servers::seaweed::program().err();
-    play("stores", &words, lacking, Seaweed::start, own(&stores::SCENARIOS), &mut count);
+    let weed = servers::seaweed::program();
+    let lacking = weed.as_ref().err().cloned();
+    let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
+    play("stores", &words, lacking, start, own(&stores::SCENARIOS), &mut count);
     if words.is_empty() && count.lacking.is_empty() {
         count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }

@@ -3,16 +3,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::process::free_port;
 use super::process::{self, Server};
-use crate::support::{SOON, TOKEN};
+
+/// How long it may take to answer.
+const START: Duration = Duration::from_secs(90);
 
 /// A running server.
 pub struct Seaweed {
@@ -39,11 +41,11 @@ pub fn program() -> Result<PathBuf, String> {
 }
 
 impl Seaweed {
-    pub fn start() -> Seaweed {
-        let program = program().expect("it was looked for before");
+    /// Whoever knows `secret` may read, as `reader`.
+    pub fn start(program: &Path, secret: &str) -> Seaweed {
         let folder = process::folder();
         let identity = format!(
-            r#"{{"identities":[{{"name":"t","credentials":[{{"accessKey":"reader","secretKey":"{TOKEN}"}}],"actions":["Read","List"]}}]}}"#
+            r#"{{"identities":[{{"name":"t","credentials":[{{"accessKey":"reader","secretKey":"{secret}"}}],"actions":["Read","List"]}}]}}"#
         );
         let said = folder.path().join("identities.json");
         std::fs::write(&said, identity).expect("a file can be written");
@@ -75,7 +77,7 @@ impl Seaweed {
             || TcpStream::connect(("127.0.0.1", port)).is_err()
         {
             assert!(started.server.is_running(), "it ended:\n{}", started.server.log());
-            assert!(begun.elapsed() < SOON * 3, "it does not start:\n{}", started.server.log());
+            assert!(begun.elapsed() < START, "it does not start:\n{}", started.server.log());
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
         started
