@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio_postgres::Client;
 
 use super::decode::Decoder;
 use super::error::{planning, reading};
@@ -126,8 +127,8 @@ impl Scan {
         let sql = trimmed(sql, Dialect::Postgres);
         let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
         session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
-        Ok(Scan {
-            session: Mutex::new(Some(session)),
+        let mut scan = Scan {
+            session: Mutex::new(None),
             sql: sql.to_owned(),
             columns,
             types: statement
@@ -139,7 +140,21 @@ impl Scan {
             is_infinity_null,
             predicate: None,
             place: place.to_owned(),
-        })
+        };
+        scan.hold(&mut session).await?;
+        scan.session = Mutex::new(Some(session));
+        Ok(scan)
+    }
+
+    /// Has the transaction hold all that the query reads, views, partitions and what stands behind them, until it ends: nobody
+    /// can empty it, write it anew or put something else in its place between here and the last row. To plan the query is what
+    /// takes the locks, and looks whether it may be read. The COPY, a statement behind it, sees a state in which they are held.
+    async fn hold(&self, session: &mut Session) -> Result<(), Error> {
+        let columns = (0..self.columns.len()).collect::<Vec<_>>();
+        let explain = format!("EXPLAIN (COSTS OFF)\n{}", self.query(&columns));
+        let ask = async |client: &Client| client.simple_query(&explain).await;
+        session.ask(&self.place, ask, planning).await?;
+        Ok(())
     }
 
     /// Asks for no more than the restriction lets through, where it fits and the server can compare so.
@@ -185,7 +200,7 @@ impl Scan {
             return Err(Error::Query(format!("{} was to be read twice", self.place)));
         };
         let place = &self.place;
-        let copy = self.copy(&columns);
+        let copy = format!("COPY (\n{}\n) TO STDOUT (FORMAT binary)", self.query(&columns));
         let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
         let mut answer = Box::pin(answer.await?);
         let asked = columns.iter().map(|column| self.columns[*column]);
@@ -236,14 +251,14 @@ impl Scan {
     }
 
     /// The question for these columns; the model's own SQL where they are all of them, as they are.
-    fn copy(&self, columns: &[usize]) -> String {
+    fn query(&self, columns: &[usize]) -> String {
         let is_all = columns.iter().copied().eq(0..self.columns.len());
         let sql = &self.sql;
         if is_all
             && self.predicate.is_none()
             && self.columns.iter().all(|asked| asked.cast.is_none())
         {
-            return format!("COPY (\n{sql}\n) TO STDOUT (FORMAT binary)");
+            return sql.clone();
         }
         let column = |column: &usize| {
             let name = identifier(self.schema.field(*column).name());
@@ -257,9 +272,7 @@ impl Scan {
         let predicate = self.predicate.as_ref();
         let condition =
             predicate.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
-        format!(
-            "COPY (SELECT {list} FROM (\n{sql}\n) AS counterflow_model{condition}) TO STDOUT (FORMAT binary)"
-        )
+        format!("SELECT {list} FROM (\n{sql}\n) AS counterflow_model{condition}")
     }
 }
 

@@ -1,9 +1,11 @@
 //! How the answer to a COPY ends, and where it only seems to.
 
+use crate::servers::Database as _;
 use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::postgres::Postgres;
 use crate::shared::ends::{expect_nothing_deleted, mirrored};
-use crate::shared::reads;
+use crate::shared::{reads, wait_until, workspace};
+use crate::support::SOON;
 use crate::support::oracle::Oracle;
 
 pub fn behind_copy_done(server: &Postgres) {
@@ -21,4 +23,50 @@ fn broken(server: &Postgres, breaks: Breaks) {
     reads(&workspace, &database.source_at(front.port, ""));
     expect_nothing_deleted(&oracle, &workspace, &format!("{breaks:?}"));
     assert_eq!(front.broken(), 1, "the fault was not played");
+}
+
+/// Tables that somebody writes anew while a run waits for them, as `TRUNCATE`, a rename and a refresh do: by a state from before
+/// they were held there is nothing in them.
+pub fn rewritten(server: &Postgres) {
+    let oracle = Oracle::start(&["id"]);
+    let database = server.new_database(
+        "CREATE TABLE parts (id int, name text) PARTITION BY RANGE (id); \
+         CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (101); \
+         CREATE TABLE high PARTITION OF parts FOR VALUES FROM (101) TO (1000); \
+         INSERT INTO parts SELECT g, 'name' FROM generate_series(1, 200) g; \
+         CREATE TABLE notes AS SELECT g AS id, 'note' AS note FROM generate_series(1, 200) g; \
+         CREATE TABLE plans AS SELECT g AS id, 'plan' AS plan FROM generate_series(1, 200) g; \
+         CREATE VIEW seen AS SELECT id, note FROM notes; \
+         CREATE MATERIALIZED VIEW copied AS SELECT id, note FROM notes",
+    );
+    let sql = "SELECT p.id, p.name, s.note, c.note AS copied, plan FROM parts p LEFT JOIN seen s USING (id) \
+               LEFT JOIN copied c USING (id) LEFT JOIN plans USING (id)";
+    let workspace = workspace(&oracle, &database.source(), sql);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 200)]);
+    let before = oracle.table();
+    for change in [
+        "TRUNCATE parts; INSERT INTO parts SELECT g, 'name' FROM generate_series(1, 200) g",
+        "TRUNCATE high; INSERT INTO high SELECT g, 'name' FROM generate_series(101, 200) g",
+        "TRUNCATE notes; INSERT INTO notes SELECT g, 'note' FROM generate_series(1, 200) g",
+        "REFRESH MATERIALIZED VIEW copied",
+        "CREATE TABLE other AS SELECT * FROM plans; DROP TABLE plans; ALTER TABLE other RENAME TO plans",
+    ] {
+        let slow = format!("BEGIN; {change}; SELECT pg_sleep(2); COMMIT");
+        let run = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| database.ask(&slow));
+            let asleep = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                          AND wait_event = 'PgSleep'";
+            wait_until(|| database.ask(asleep) == "1", "it is written anew");
+            let run = workspace.spawn(&["--format", "json", "sync", "people"]);
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND application_name LIKE 'counterflow%' AND wait_event_type = 'Lock'";
+            wait_until(|| database.ask(waits) == "1", "the run waits for it");
+            writer.join().expect("it is written");
+            workspace.end(run, SOON)
+        });
+        let tally = &run.json()["tally"];
+        let counts = ["rows_read", "upserts", "deletes"].map(|name| tally[name].as_u64());
+        assert_eq!(counts, [Some(200), Some(0), Some(0)], "{change}: it is one state");
+        assert_eq!(oracle.table(), before, "{change}");
+    }
 }
