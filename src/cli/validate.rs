@@ -25,7 +25,7 @@ pub async fn run(
     let schedules = firings(&config);
     let warnings: Vec<String> =
         config.sources.values().flat_map(|source| source.warnings()).collect();
-    let unopened = if seen.is_some() { Vec::new() } else { unjudged(&config) };
+    let unopened = if seen.is_some() { Vec::new() } else { all_models(&config) };
     let listed = schedules.iter().map(|(sync, when)| match when {
         When::At(next) => json!({ "sync": sync, "next": next }),
         When::After(first) => json!({ "sync": sync, "next": [], "after": first }),
@@ -56,7 +56,7 @@ pub async fn run(
         warnings.iter().for_each(|warning| text.push_str(&format!("  warning: {warning}\n")));
         if !unopened.is_empty() {
             text.push_str(&format!(
-                "  not held against their databases: `{}`; `counterflow validate --sources` does it\n",
+                "  not held against their sources: `{}`; `counterflow validate --sources` does it\n",
                 unopened.join("`, `")
             ));
         }
@@ -66,13 +66,9 @@ pub async fn run(
     Ok(seen.map_or(Exit::Done, |seen| describing::exit(&seen)))
 }
 
-/// The models whose SQL only their database can judge.
-fn unjudged(config: &Config) -> Vec<&str> {
-    let models = config
-        .models
-        .values()
-        .filter(|model| config.sources_of_model(model).any(|source| source.is_database()));
-    models.map(|model| model.name.as_str()).collect()
+/// Models that nobody opened: what their columns are, and whether each can be sent, is not known.
+fn all_models(config: &Config) -> Vec<&str> {
+    config.models.values().map(|model| model.name.as_str()).collect()
 }
 
 enum When<'c> {

@@ -15,6 +15,7 @@ pub mod guard;
 pub mod hexadecimal;
 pub mod id;
 pub mod key;
+pub mod key_field;
 pub mod kind;
 pub mod message;
 pub mod nested;

@@ -68,6 +68,24 @@ fn validate_opens_models_and_says_how_each_field_will_look_in_json_d13() {
 }
 
 #[test]
+fn what_no_key_is_made_of_is_refused_by_name_before_anything_is_sent_d13() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, "");
+    let rows = r#"{"id":[1,2],"counter":1,"checksum":"c","email":"e"}"#;
+    workspace.write("people.ndjson", &format!("{rows}\n"));
+    let config = workspace.config().replace("people.csv", "people.ndjson");
+    workspace.write("counterflow.yaml", &config);
+    let plain = workspace.run(&["validate"]).expect_code(0);
+    plain.expect_printed(&["not held against their sources: `people`"]);
+    let seen = workspace.run(&["--format", "json", "validate", "--sources"]).expect_code(2).json();
+    let problems = model(&seen)["problems"].as_array().expect("a list");
+    let said = problems[0].as_str().expect("words");
+    assert!(said.contains("`id`") && said.contains("list") && said.contains("key"), "{said}");
+    workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&[said]);
+    assert_eq!(oracle.request_count(), 0, "nothing is sent");
+}
+
+#[test]
 fn types_are_those_that_the_runs_of_the_sync_go_by_d13() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
@@ -80,15 +98,15 @@ fn types_are_those_that_the_runs_of_the_sync_go_by_d13() {
 }
 
 #[test]
-fn plain_validate_asks_no_source_and_says_which_models_only_theirs_can_judge_d13() {
+fn plain_validate_asks_no_source_and_says_which_models_it_did_not_open_d13() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
     let plain = workspace.json(&["validate"]);
-    assert_eq!((&plain["unopened"], &plain["warnings"]), (&json!([]), &json!([])));
+    assert_eq!((&plain["unopened"], &plain["warnings"]), (&json!(["people"]), &json!([])));
     workspace.write("counterflow.yaml", &workspace.config().replace(LAKE, APP));
     let plain = workspace.run(&["validate"]).expect_code(0);
     plain.expect_printed(&[
-        "not held against their databases: `people`",
+        "not held against their sources: `people`",
         "`counterflow validate --sources`",
         "warning: source `lake`",
         "verifies nothing",

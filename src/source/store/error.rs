@@ -71,6 +71,9 @@ pub(super) fn told(
         (Some(404), Asked::Read(_)) => missing(format!(
             "object `{object}` is gone{code}, and it was there when the read began; run again when the objects are at rest"
         )),
+        (Some(status @ (401 | 403)), _) if location.scheme == Scheme::Http => missing(format!(
+            "`{object}` is refused with {status}; correct `headers` in `store: {{ http: .. }}`, or let them read it"
+        )),
         (Some(status @ (401 | 403)), _) => missing(format!(
             "`{object}` is refused with {status}{code}; correct the credentials in `store: {{ {store}: .. }}` or in the \
              environment, or let them list and read {place}"
@@ -88,14 +91,34 @@ pub(super) fn told(
         )),
         (None, _) => match lost(error) {
             Some(why) => missing(format!(
-                "`{object}` cannot be read: the store{at} cannot be reached or broke off: {why}; check the network and \
-                 `endpoint` in `store: {{ {store}: .. }}`, then run again"
+                "`{object}` cannot be read: the store{at} cannot be reached or broke off: {why}; check the network and {}{}, \
+                 then run again",
+                address(location.scheme),
+                authority(&why)
             )),
             None => missing(format!(
-                "`{object}` cannot be read: the answer of the store{at} makes no sense here; check `endpoint` in `store: {{ \
-                 {store}: .. }}`"
+                "`{object}` cannot be read: the answer of the store{at} makes no sense here; check {}",
+                address(location.scheme)
             )),
         },
+    }
+}
+
+/// What says where the store is.
+fn address(scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Http => "the location".to_owned(),
+        Scheme::S3 | Scheme::Gs | Scheme::Az => {
+            format!("`endpoint` in `store: {{ {}: .. }}`", scheme.key())
+        }
+    }
+}
+
+/// What helps where nobody knows who signed.
+fn authority(why: &str) -> &'static str {
+    match why.contains("certificate") {
+        true => ", and name the file of an authority of your own in the variable `SSL_CERT_FILE`",
+        false => "",
     }
 }
 
@@ -187,6 +210,28 @@ mod tests {
                 assert!(said.contains(word), "no `{word}` in {said}");
             }
             assert!(said.contains("table `t`") && !said.contains("canary"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_file_on_the_web_has_no_endpoint_and_no_credentials_but_headers() {
+        let location =
+            Location { scheme: Scheme::Http, holder: "https://h".into(), pattern: "a.csv".into() };
+        let said = |error| told("t", &location, None, Asked::Look("a.csv"), &error).to_string();
+        let lost = |why: &str| object_store::Error::Generic {
+            store: "HTTP",
+            source: Box::new(Lost(why.to_owned())),
+        };
+        let untrusted = said(lost("invalid peer certificate: UnknownIssuer"));
+        assert!(
+            untrusted.contains("the location, and name") && untrusted.contains("SSL_CERT_FILE")
+        );
+        let refused = said(lost("connection refused"));
+        assert!(refused.contains("check the network and the location, then"), "{refused}");
+        let forbidden = said(generic("Server returned non-2xx status code: 403 Forbidden: "));
+        assert!(forbidden.contains("`headers` in `store: { http: .. }`"), "{forbidden}");
+        for said in [untrusted, refused, forbidden] {
+            assert!(!said.contains("endpoint") && !said.contains("credentials"), "{said}");
         }
     }
 
