@@ -11,12 +11,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::{CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage};
+use tokio_postgres::{
+    CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage, SimpleQueryRow,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::definition::Definition;
 use super::passfile::Found;
 use super::{error, passfile};
+use crate::points::is_planted;
 use crate::shutdown::blocking;
 use crate::source::cancel::{CancelOnDrop, Cancels};
 use crate::source::error::Error;
@@ -94,7 +97,8 @@ impl Link {
 }
 
 impl Session {
-    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends.
+    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends. It sees the state of the database
+    /// `at` which another session exported, or the present one.
     ///
     /// # Errors
     /// The server is not there, refuses, or does not keep to a transaction that only reads.
@@ -102,9 +106,10 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
+        at: Option<&str>,
     ) -> Result<Session, Error> {
         let place = definition.remote.place();
-        let opening = Session::begin(definition, name, cancels, &place);
+        let opening = Session::begin(definition, name, cancels, at, &place);
         match timeout(definition.remote.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::Missing(format!(
@@ -118,6 +123,7 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
+        at: Option<&str>,
         place: &str,
     ) -> Result<Session, Error> {
         let (config, lacks) = config(definition, name).map_err(|why| unusable(place, &why))?;
@@ -146,9 +152,17 @@ impl Session {
             server_version: version,
         };
         let planned = |failure: Failure| error::planning(&failure, place);
-        let beginning = beginning(definition);
-        let begun = session.link.drive(session.client.batch_execute(&beginning));
-        begun.await.map_err(planned)?;
+        let begun = session.link.drive(session.client.batch_execute(BEGIN)).await;
+        begun.map_err(planned)?;
+        // The first statement of all, as any other would have the transaction see a state of its own.
+        if let Some(at) = at.filter(|_| !is_planted("state_of_its_own")) {
+            let seen = format!("SET TRANSACTION SNAPSHOT {}", literal(at));
+            let seen = session.link.drive(session.client.batch_execute(&seen)).await;
+            seen.map_err(|failure| error::sharing(&failure, place))?;
+        }
+        let settings = settings(definition);
+        let set = session.link.drive(session.client.batch_execute(&settings)).await;
+        set.map_err(planned)?;
         session.watch_client().await.map_err(planned)?;
         session.check(place).await?;
         Ok(session)
@@ -175,6 +189,22 @@ impl Session {
         drive(&mut self.link, self.idle_timeout, place, ask(&self.client), named).await
     }
 
+    /// The name under which other sessions can see the state that this one sees, as long as its transaction lasts.
+    ///
+    /// # Errors
+    /// The server cannot share it, or is gone.
+    pub async fn export(&mut self, place: &str) -> Result<String, Error> {
+        const EXPORT: &str = "SELECT pg_export_snapshot()";
+        let ask = async |client: &Client| client.simple_query(EXPORT).await;
+        let row = first(self.ask(place, ask, error::sharing).await?);
+        let name = row.as_ref().and_then(|row| row.try_get(0).ok().flatten());
+        name.map(str::to_owned).ok_or_else(|| {
+            Error::Damaged(format!(
+                "{place} did not name the state that it shares; check the server"
+            ))
+        })
+    }
+
     /// The end of a session that has nothing to end any more.
     pub fn close(self) {
         self.cancel.disarm();
@@ -192,7 +222,7 @@ impl Session {
         match set {
             // Not every system can.
             Err(failure) if failure.as_db_error().is_some() => {
-                let back = "ROLLBACK TO SAVEPOINT counterflow";
+                let back = "ROLLBACK TO SAVEPOINT counterflow; RELEASE SAVEPOINT counterflow";
                 self.link.drive(self.client.batch_execute(back)).await
             }
             set => set,
@@ -206,10 +236,7 @@ impl Session {
                              current_setting('transaction_isolation')";
         let answer = self.link.drive(self.client.simple_query(ASKED)).await;
         let answer = answer.map_err(|failure| error::planning(&failure, place))?;
-        let row = answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
+        let row = first(answer);
         let word = |at: usize| row.as_ref().and_then(|row| row.try_get(at).ok().flatten());
         if word(0) != Some("on") || word(1) != Some("repeatable read") {
             return Err(Error::Definition(format!(
@@ -219,6 +246,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The first row of an answer.
+fn first(answer: Vec<SimpleQueryMessage>) -> Option<SimpleQueryRow> {
+    answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
 }
 
 /// See [`Session::drive`].
@@ -288,10 +323,13 @@ fn config(definition: &Definition, name: &str) -> Result<(Config, Option<String>
     Ok((config, lacks))
 }
 
-/// The transaction, and the settings that hold in it: those of the source, then ours. None outlives it, so that poolers may
-/// stand in between.
-fn beginning(definition: &Definition) -> String {
-    let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n".to_owned();
+/// The transaction.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The settings that hold in the transaction: those of the source, then ours. None outlives it, so that poolers may stand in
+/// between.
+fn settings(definition: &Definition) -> String {
+    let mut sql = String::new();
     if let Some(role) = &definition.role {
         sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
     }
@@ -301,7 +339,8 @@ fn beginning(definition: &Definition) -> String {
     let ours = [
         ("statement_timeout", timeout.as_deref()),
         ("lock_timeout", Some("30s")),
-        ("idle_in_transaction_session_timeout", Some("1h")),
+        // A session may wait for what others read; of one whose client is gone the server is told by its socket.
+        ("idle_in_transaction_session_timeout", Some("1d")),
         ("TimeZone", Some("UTC")),
         ("DateStyle", Some("ISO, YMD")),
         ("IntervalStyle", Some("iso_8601")),
@@ -338,9 +377,8 @@ mod tests {
     fn what_the_source_sets_comes_before_what_is_ours_and_is_quoted() {
         let mut definition = Definition { role: Some("re\"porting".into()), ..example() };
         definition.remote.settings = vec![("search_path".into(), "a', \\b".into())];
-        let sql = beginning(&definition);
+        let sql = settings(&definition);
         let at = |words: &str| sql.find(words).unwrap_or_else(|| panic!("no {words} in {sql}"));
-        assert!(at("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") == 0);
         assert!(at("SET LOCAL ROLE \"re\"\"porting\"") < at("E'search_path', E'a'', \\\\b', true"));
         assert!(at("E'search_path'") < at("set_config(E'row_security', E'off', true)"));
         assert!(!sql.contains("statement_timeout"), "{sql}");
