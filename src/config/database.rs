@@ -13,13 +13,14 @@ use url::Url;
 
 use super::connection::secret;
 use super::document::child;
-use super::raw_database::{RawChannelBinding, RawTls, RawVerify};
+use super::queried::queried;
+use super::raw_database::{RawChannelBinding, RawQueried, RawTls, RawVerify};
 use super::raw_forms::{Named, StructureOrText, Whole};
 use super::reference::{Environment, Fault};
 use super::validate::Check;
 use super::{reference, resolved, units};
-use crate::source::Secret;
 use crate::source::remote::{Remote, Tls, Trust, Verify, is_near};
+use crate::source::{Dialect, Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -37,6 +38,7 @@ pub struct Parts<'r> {
     pub statement_timeout: Option<&'r str>,
     pub idle_timeout: Option<&'r str>,
     pub settings: Option<&'r Named<String>>,
+    pub tables: Option<&'r Named<StructureOrText<RawQueried>>>,
 }
 
 /// What the kinds differ in.
@@ -47,6 +49,7 @@ pub struct Kind {
     pub name: &'static str,
     pub form: &'static str,
     pub port: u16,
+    pub dialect: Dialect,
     pub options: Options,
     /// Settings that are ours, as reading goes by them; and those that a key of the source says.
     pub ours: &'static [&'static str],
@@ -139,6 +142,7 @@ pub fn remote(check: &mut Check, pointer: &str, kind: &Kind, raw: &Parts<'_>) ->
         statement_timeout,
         idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
         settings: settings(check, &at("settings"), kind, raw.settings),
+        tables: queried(check, &at("tables"), kind.dialect, raw.tables),
         written: written(check, pointer),
     }
 }

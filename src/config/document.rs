@@ -335,7 +335,7 @@ fn is_verbatim(path: &[String]) -> bool {
             | ["syncs", _, "mapping", ..]
             | ["connections", _, "http", "auth", ..]
             | ["telemetry", "otlp", "headers", ..]
-            | ["sources", _, "postgres" | "mysql", "url" | "password"]
+            | ["sources", _, "postgres" | "mysql", "url" | "password" | "tables", ..]
     ) || store::is_secret(&path)
 }
 

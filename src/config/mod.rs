@@ -34,6 +34,7 @@ mod mysql;
 mod not_built;
 mod postgres;
 mod problem;
+mod queried;
 mod raw;
 mod raw_database;
 mod raw_field;

@@ -4,6 +4,7 @@ use super::database::{Kind, Options, Parts, remote};
 use super::raw_database::{RawMySql, RawTinyInt1, RawZeroDates};
 use super::resolved;
 use super::validate::Check;
+use crate::source::Dialect;
 use crate::source::mysql::definition::Definition;
 
 const KIND: Kind = Kind {
@@ -11,6 +12,7 @@ const KIND: Kind = Kind {
     name: "MySQL",
     form: "mysql://USER@HOST:3306/DATABASE",
     port: 3306,
+    dialect: Dialect::MySql,
     options: Options {
         mode: "ssl-mode",
         authorities: "ssl-ca",
@@ -60,6 +62,7 @@ pub fn mysql(check: &mut Check, pointer: &str, raw: &RawMySql) -> Definition {
         statement_timeout: raw.statement_timeout.as_deref(),
         idle_timeout: raw.idle_timeout.as_deref(),
         settings: raw.settings.as_ref(),
+        tables: raw.tables.as_ref(),
     };
     let key = raw.server_public_key.as_deref().map(|key| resolved(check.folder, key));
     Definition {

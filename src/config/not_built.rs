@@ -22,8 +22,7 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("/sources/*/files/*", &["json", "avro", "iceberg", "cursor", "quote"]),
-    ("/sources/*/postgres", &["tables", "read"]),
-    ("/sources/*/mysql", &["tables"]),
+    ("/sources/*/postgres", &["read"]),
     ("/models/*", &["parameters", "materialize"]),
     ("/connections/*", &["windows", "limits", "priority", "lookup", "disabled"]),
     (

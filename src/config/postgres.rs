@@ -4,6 +4,7 @@ use super::database::{Kind, Options, Parts, remote};
 use super::document::child;
 use super::raw_database::{RawInfinity, RawPostgres, RawRowSecurity};
 use super::validate::Check;
+use crate::source::Dialect;
 use crate::source::postgres::definition::Definition;
 
 const KIND: Kind = Kind {
@@ -11,6 +12,7 @@ const KIND: Kind = Kind {
     name: "PostgreSQL",
     form: "postgres://USER@HOST:5432/DATABASE",
     port: 5432,
+    dialect: Dialect::Postgres,
     options: Options {
         mode: "sslmode",
         authorities: "sslrootcert",
@@ -57,6 +59,7 @@ pub fn postgres(check: &mut Check, pointer: &str, raw: &RawPostgres) -> Definiti
         statement_timeout: raw.statement_timeout.as_deref(),
         idle_timeout: raw.idle_timeout.as_deref(),
         settings: raw.settings.as_ref(),
+        tables: raw.tables.as_ref(),
     };
     let mut remote = remote(check, pointer, &KIND, &parts);
     if remote.database.is_empty() {

@@ -35,6 +35,8 @@ pub struct RawPostgres {
     pub role: Option<String>,
     /// Settings of the session, such as `search_path` or `work_mem`.
     pub settings: Option<Named<String>>,
+    /// What models with `sources:` may read of it, by name: a table, as `SCHEMA.TABLE`, or a query.
+    pub tables: Option<Named<StructureOrText<RawQueried>>>,
     /// `error`, unless said: dates and times that are infinite refuse the read; or `as_null`: they are NULL.
     pub infinity: Option<RawInfinity>,
 }
@@ -65,12 +67,22 @@ pub struct RawMySql {
     pub idle_timeout: Option<String>,
     /// Settings of the session, such as `sql_mode` or `group_concat_max_len`.
     pub settings: Option<Named<String>>,
+    /// What models with `sources:` may read of it, by name: a table, as `DATABASE.TABLE`, or a query. One of them a model.
+    pub tables: Option<Named<StructureOrText<RawQueried>>>,
     /// `error`, unless said: dates with a zero for year, month or day refuse the read; or `as_null`: they are NULL.
     pub zero_dates: Option<RawZeroDates>,
     /// A file with the server's public key, in PEM: passwords are sealed for it where the server is not verified by `tls`.
     pub server_public_key: Option<String>,
     /// What `TINYINT(1)` is: `integer`, unless said, or `boolean`.
     pub tinyint1: Option<RawTinyInt1>,
+}
+
+/// A table of a database that is a query there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawQueried {
+    /// One SELECT in the database's own SQL, which runs there as it stands.
+    pub sql: Option<String>,
 }
 
 /// Whom an encrypted connection believes.

@@ -81,6 +81,17 @@ impl Check<'_> {
         }
     }
 
+    /// Checks the name that models have for a table.
+    pub fn table_name(&mut self, pointer: &str, name: &str) {
+        let is_name = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !is_name {
+            let what = format!("`{name}` is not a name for a table");
+            self.report_key(pointer, what, "use lower-case letters, digits and `_`, as SQL does");
+        }
+    }
+
     /// Checks that a section has what is referred to. One that is there but broken was reported already.
     pub fn refers(
         &mut self,
@@ -133,7 +144,7 @@ pub fn config(check: &mut Check, path: &Path, raw: &RawConfig) -> Config {
         check.report("/memory_limit", "too little memory to run a query", "give at least `16MiB`");
     }
     let sources = sources(check, raw);
-    let models = models(check, raw);
+    let models = models(check, raw, &sources);
     let connections = connection::connections(check, raw);
     let syncs = sync::syncs(check, raw, &models);
     sequence::check(check, &syncs);
@@ -259,19 +270,17 @@ fn tables(check: &mut Check, pointer: &str, source: &RawSource) -> Vec<Table> {
     let mut tables = Vec::new();
     for (name, form) in &files.0 {
         let pointer = child(&pointer, name);
-        let is_name = name.len() <= 64
-            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !is_name {
-            let what = format!("`{name}` is not a name for a table");
-            check.report_key(&pointer, what, "use lower-case letters, digits and `_`, as SQL does");
-        }
+        check.table_name(&pointer, name);
         tables.extend(table::table(check, &pointer, name, form));
     }
     tables
 }
 
-fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {
+fn models(
+    check: &mut Check,
+    raw: &RawConfig,
+    sources: &BTreeMap<String, Definition>,
+) -> BTreeMap<String, Model> {
     let Some(models) = &raw.models else { return BTreeMap::new() };
     check.names("/models", models);
     let known = known(raw.sources.as_ref());
@@ -279,6 +288,9 @@ fn models(check: &mut Check, raw: &RawConfig) -> BTreeMap<String, Model> {
     for (name, model) in &models.0 {
         let pointer = child("/models", name);
         let reads = reads(check, &pointer, model, &known);
+        if let Reads::Joined(names) = &reads {
+            have_tables(check, &child(&pointer, "sources"), names, sources);
+        }
         let primary_key = model.primary_key.clone().unwrap_or_default();
         check.distinct(&child(&pointer, "primary_key"), &primary_key);
         let sql = sql(check, &pointer, model);
@@ -314,6 +326,26 @@ fn reads(check: &mut Check, pointer: &str, model: &RawModel, known: &[&str]) -> 
                 check.refers(&pointer, "/sources", "source", Some(source), known);
             }
             Reads::Joined(sources.clone())
+        }
+    }
+}
+
+/// A database says what models may read that join it with others.
+fn have_tables(
+    check: &mut Check,
+    pointer: &str,
+    names: &[String],
+    sources: &BTreeMap<String, Definition>,
+) {
+    for (index, name) in names.iter().enumerate() {
+        let lacks = sources.get(name).is_some_and(Definition::lacks_tables);
+        if lacks && !check.document.has_problem_within(&child("/sources", name)) {
+            let what = format!("`{name}` is a database that says no `tables`");
+            let remedy = format!(
+                "add `tables: {{NAME: SCHEMA.TABLE}}` or `{{NAME: {{sql: SELECT ..}}}}` there and read `{name}.NAME`, or \
+                 write `source: {name}`"
+            );
+            check.report(&child(pointer, &index.to_string()), what, remedy);
         }
     }
 }

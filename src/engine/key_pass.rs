@@ -19,10 +19,11 @@ use crate::delta::primary_keys::Full;
 use crate::delta::repetitions::{Repeated, Repetitions};
 use crate::domain::sync::CheckKeys;
 use crate::shutdown::Tasks;
-use crate::source::{self, Pins, Restriction, Selection};
+use crate::source::{self, Held, Pins, Restriction, Selection};
 
 /// The delivered keys that may not leave before the end of the run's own read; none where keys are checked while
-/// streaming. `pins` and `restriction` are those of that read, so that both take the same values for keys. Dropping the
+/// streaming. `pins` and `restriction` are those of that read, and so is what databases have `held`, so that
+/// both take the same values for keys. Dropping the
 /// future ends the pass: a query that will not yield is left behind on `query`.
 ///
 /// # Errors
@@ -31,6 +32,7 @@ pub async fn repeated(
     order: &Order,
     pins: &Pins,
     restriction: Option<&Restriction>,
+    held: &Held,
     query: &QueryRuntime,
 ) -> Result<Repeated, Error> {
     if order.sync.check_keys == CheckKeys::Streaming && order.chosen.is_none() {
@@ -38,7 +40,7 @@ pub async fn repeated(
     }
     let restriction = restriction.cloned();
     let selection = Selection { is_keys_only: true, restriction, ..prepare::selected(&order.sync) };
-    let reading = prepare::read(order, selection, pins.clone(), query).await?;
+    let reading = prepare::read(order, selection, pins.clone(), held.clone(), query).await?;
     // Nothing of the snapshot is in memory then.
     let limit = Shares::of(order.memory_limit).table;
     let repetitions = Arc::new(Repetitions::new(&reading.key, &reading.primary_key, limit));

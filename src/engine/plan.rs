@@ -119,7 +119,8 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     };
     let (reading, sent, extent) = extent::compare(store, asking, &query).await?;
     let restriction = extent.restriction.as_ref();
-    let repeated = key_pass::repeated(order, &reading.pins, restriction, &query).await?;
+    let (pins, held) = (&reading.pins, &reading.held);
+    let repeated = key_pass::repeated(order, pins, restriction, held, &query).await?;
     let recorded = header.map_or(Epoch(0), |header| header.epoch);
     let epoch = if sent.choice.opens_epoch { Epoch(recorded.0 + 1) } else { recorded };
     let spill = Arc::new(Spill::new(&order.state));

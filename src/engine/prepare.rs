@@ -31,7 +31,9 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{Cost, Facts, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
+use crate::source::{
+    Cost, Facts, Held, Pins, Proof, Reader, Reading, Restriction, Selection, Settings,
+};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -135,6 +137,7 @@ pub struct Prepared {
     /// Of what is read.
     pub facts: Facts,
     pub pins: Pins,
+    pub held: Held,
     pub streams: Vec<SendableRecordBatchStream>,
     pub proof: Option<Proof>,
     pub query: QueryRuntime,
@@ -227,7 +230,7 @@ pub async fn prepare(
         tracing::warn!(%model, %function, "{}", volatile(model, function));
     }
     let begun = Begun::of(order, &reading, before);
-    let Reading { facts, pins, partitions: streams, proof, cursor, .. } = reading;
+    let Reading { facts, pins, held, partitions: streams, proof, cursor, .. } = reading;
     let noted = cursor.map(|met| Noted { met, began });
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
@@ -238,6 +241,7 @@ pub async fn prepare(
         columns,
         facts,
         pins,
+        held,
         streams,
         proof: Some(proof),
         query,
@@ -303,7 +307,7 @@ pub async fn compare(
     let chosen = order.chosen.clone().unwrap_or_default();
     let Chosen { limit, condition, .. } = chosen;
     let selection = Selection { condition, limit, restriction, ..selected(&order.sync) };
-    let reading = read(order, selection, pins, query).await?;
+    let reading = read(order, selection, pins, Held::default(), query).await?;
     let columns = Columns::of(&reading);
     let (connection, credentials) = identity::identified(order).await?;
     let forms: Vec<Form> = reading.fields.iter().map(|field| field.options.form.clone()).collect();
@@ -434,14 +438,15 @@ async fn pins(store: Option<&Store>, order: &Order) -> Result<Pins, Error> {
     })
 }
 
-/// Opens a read of the model on the query's threads.
+/// Opens a read of the model on the query's threads, of databases as another read has them `held`.
 ///
 /// # Errors
 /// The definition does not fit the source, or the source cannot be read.
 pub async fn read(
     order: &Order,
-    selection: Selection,
+    mut selection: Selection,
     pins: Pins,
+    held: Held,
     query: &QueryRuntime,
 ) -> Result<Reading, Error> {
     let Shares { query: memory, undecoded, .. } = Shares::of(order.memory_limit);
@@ -452,7 +457,10 @@ pub async fn read(
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
     let mut opening = Tasks::default();
-    let open = async move { reader.open(&model, &selection, &pins).await };
+    let open = async move {
+        selection.moment = held.share().await?;
+        reader.open(&model, &selection, &pins).await
+    };
     opening.spawn_on(open, query.handle());
     let reading = opening.next().await.expect("the one task was just spawned")?;
     let Cost { objects, requests } = reading.facts.cost;

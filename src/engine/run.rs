@@ -10,7 +10,7 @@ use super::abandoned::Abandoned;
 use super::key_pass;
 use super::line::{End, Line};
 use super::order::Order;
-use super::prepare::{self, Error};
+use super::prepare::{self, Error, Prepared};
 use super::progress::Progress;
 use super::reading::QueryRuntime;
 use super::report::{Report, Since};
@@ -127,13 +127,14 @@ async fn carry_out(
     report.since = prepared.extent.restriction.as_ref().map(Since::of);
     report.whole = prepared.extent.whole.map(|why| why.to_string());
     store.set_choice(report.run, prepared.choice).await?;
+    let Prepared { pins, extent, held, query, .. } = &prepared;
     let repeated = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => {
             report.outcome = Outcome::Cancelled;
             return Ok(());
         }
-        repeated = key_pass::repeated(order, &prepared.pins, prepared.extent.restriction.as_ref(), &prepared.query) => repeated?,
+        repeated = key_pass::repeated(order, pins, extent.restriction.as_ref(), held, query) => repeated?,
     };
     let opened = Line::open(store, order, prepared, repeated, report.run, shutdown).await?;
     let Some(mut line) = opened else {

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::error::Error;
 use super::proof::Unproven;
+use crate::points::is_planted;
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub(super) trait Scan: fmt::Debug + Send + Sync {
@@ -46,12 +47,16 @@ pub(super) trait Scan: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'static, Result<(), Error>>;
 }
 
-/// Whether the answer to a query was read to its end. Written by its stream alone.
+/// Whether the answers to a query were read to their ends. Each is written by its stream alone.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// The model.
+    /// The model, or a table of it.
     place: String,
-    state: AtomicU8,
+    /// It is a table of a model that joins, of which the engine need not want all: an inner join with an empty side asks for
+    /// nothing of the other.
+    is_joined: bool,
+    /// One for each time that the plan asks.
+    answers: Mutex<Vec<Arc<AtomicU8>>>,
 }
 
 const UNREAD: u8 = 0;
@@ -60,14 +65,42 @@ const ENDED: u8 = 2;
 const FAILED: u8 = 3;
 
 impl Ended {
-    pub fn new(place: String) -> Ended {
-        Ended { place, state: AtomicU8::new(UNREAD) }
+    /// Of the one query of a model.
+    pub fn of_model(place: String) -> Ended {
+        Ended { place, is_joined: false, answers: Mutex::default() }
     }
 
-    /// As [`Proof::verify`](super::Proof::verify), of this query.
+    /// Of a table that a model joins with others.
+    pub fn of_table(place: String) -> Ended {
+        Ended { place, is_joined: true, answers: Mutex::default() }
+    }
+
+    /// How many answers the plan asks for.
+    pub fn answers(&self) -> usize {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn asked(&self) -> Arc<AtomicU8> {
+        let state = Arc::new(AtomicU8::new(UNREAD));
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.push(Arc::clone(&state));
+        state
+    }
+
+    /// As [`Proof::verify`](super::Proof::verify), of this query. All streams of the plan have ended by then, so that a table's
+    /// answer which has neither ended nor failed is one that nobody wanted more of.
     pub fn verify(&self) -> Result<(), Unproven> {
-        let state = match self.state.load(Ordering::Acquire) {
-            ENDED => return Ok(()),
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = answers.iter().map(|state| state.load(Ordering::Acquire));
+        let mut lacking = states.filter(|state| *state != ENDED).collect::<Vec<_>>();
+        if answers.is_empty() {
+            lacking.push(UNREAD);
+        }
+        if self.is_joined {
+            lacking.retain(|state| *state == FAILED);
+        }
+        let Some(state) = lacking.into_iter().max() else { return Ok(()) };
+        let state = match state {
             UNREAD => "was not read",
             FAILED => "failed",
             _ => "was not read to its end",
@@ -77,7 +110,7 @@ impl Ended {
     }
 }
 
-/// The answer to a model's query.
+/// The answer to a query: of a model, or of a table of one that joins it with others.
 #[derive(Debug)]
 pub(super) struct DatabaseTable {
     pub scan: Arc<dyn Scan>,
@@ -108,7 +141,8 @@ impl TableProvider for DatabaseTable {
         let schema = Arc::new(self.scan.schema().project(&columns)?);
         let one: Arc<dyn PartitionStream> = Arc::new(Answer {
             scan: Arc::clone(&self.scan),
-            ended: Arc::clone(&self.ended),
+            place: self.ended.place.clone(),
+            state: self.ended.asked(),
             columns,
             schema: Arc::clone(&schema),
         });
@@ -120,7 +154,8 @@ impl TableProvider for DatabaseTable {
 /// The one stream of an answer.
 struct Answer {
     scan: Arc<dyn Scan>,
-    ended: Arc<Ended>,
+    place: String,
+    state: Arc<AtomicU8>,
     /// Those asked for.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -128,7 +163,7 @@ struct Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "answer to {}", self.ended.place)
+        write!(f, "answer to {}", self.place)
     }
 }
 
@@ -140,18 +175,18 @@ impl PartitionStream for Answer {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (batches, receiver) = mpsc::channel(1);
         let most_rows = context.session_config().batch_size();
-        let (schema, ended) = (Arc::clone(&self.schema), Arc::clone(&self.ended));
-        ended.state.store(BEGAN, Ordering::Release);
+        let (schema, state) = (Arc::clone(&self.schema), Arc::clone(&self.state));
+        state.store(BEGAN, Ordering::Release);
         let columns = self.columns.clone();
         let work = Arc::clone(&self.scan).read(columns, Arc::clone(&schema), most_rows, batches);
-        Box::pin(Produced { schema, ended, work: Some(work), batches: receiver })
+        Box::pin(Produced { schema, state, work: Some(work), batches: receiver })
     }
 }
 
 /// A stream of what one future sends, which works where the stream is polled; it ends when the future has, without an error.
 struct Produced {
     schema: SchemaRef,
-    ended: Arc<Ended>,
+    state: Arc<AtomicU8>,
     work: Option<BoxFuture<'static, Result<(), Error>>>,
     batches: mpsc::Receiver<RecordBatch>,
 }
@@ -165,8 +200,12 @@ impl Stream for Produced {
             && let Poll::Ready(done) = work.as_mut().poll(context)
         {
             this.work = None;
+            let done = done.or_else(|error| match is_planted("failed_answer_unread") {
+                true => Ok(()),
+                false => Err(error),
+            });
             let state = if done.is_ok() { ENDED } else { FAILED };
-            this.ended.state.store(state, Ordering::Release);
+            this.state.store(state, Ordering::Release);
             if let Err(error) = done {
                 this.batches.close();
                 return Poll::Ready(Some(Err(error.into())));
@@ -194,5 +233,40 @@ pub(super) async fn send(batch: Option<RecordBatch>, batches: &mpsc::Sender<Reco
         let _ = batches.send(batch).await;
         // The line has one place.
         let _ = batches.reserve().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(ended: Ended, states: &[u8]) -> Result<(), Unproven> {
+        states.iter().for_each(|state| ended.asked().store(*state, Ordering::Release));
+        assert_eq!(ended.answers(), states.len());
+        ended.verify()
+    }
+
+    #[test]
+    fn of_a_joined_table_only_what_failed_is_unproven_and_of_a_model_all_that_has_not_ended() {
+        let table = |states: &[u8]| with(Ended::of_table("table `app.t`".into()), states);
+        let model = |states: &[u8]| with(Ended::of_model("model `m`".into()), states);
+        for states in [&[][..], &[UNREAD], &[BEGAN], &[ENDED], &[ENDED, BEGAN]] {
+            assert_eq!(table(states), Ok(()), "{states:?}");
+        }
+        for states in [&[FAILED][..], &[ENDED, FAILED], &[FAILED, BEGAN, ENDED]] {
+            let reason = table(states).unwrap_err().reason;
+            assert_eq!(reason, "the answer to table `app.t` failed", "{states:?}");
+        }
+        assert_eq!(model(&[ENDED]), Ok(()));
+        for (states, said) in [
+            (&[][..], "was not read"),
+            (&[UNREAD], "was not read"),
+            (&[BEGAN], "was not read to its end"),
+            (&[ENDED, BEGAN], "was not read to its end"),
+            (&[FAILED], "failed"),
+        ] {
+            let reason = model(states).unwrap_err().reason;
+            assert_eq!(reason, format!("the answer to model `m` {said}"), "{states:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::remote::Remote;
 use super::store::definition::{Location, Scheme, Store};
 use super::trimmed::Dialect;
 use super::{mysql, postgres};
@@ -68,12 +69,8 @@ impl Table {
 impl Definition {
     /// What of it may be meant and is dangerous, in words with what to do.
     pub fn warnings(&self) -> Vec<String> {
-        let remote = match &self.access {
-            Access::Files(_) => return Vec::new(),
-            Access::Postgres(database) => &database.remote,
-            Access::MySql(database) => &database.remote,
-        };
-        let open = remote.verifies_nothing().then(|| {
+        let is_open = self.access.remote().is_some_and(Remote::verifies_nothing);
+        let open = is_open.then(|| {
             format!(
                 "source `{}` is read by TLS that verifies nothing, so that whoever stands between can read and change everything; \
                  say `tls: {{verify: full}}`, with the server's authority as `ca` where it is one of its own",
@@ -90,12 +87,20 @@ impl Definition {
 
     /// The names of its tables, in the order of the config.
     pub(super) fn tables(&self) -> impl Iterator<Item = &str> {
-        let tables = match &self.access {
+        let files = match &self.access {
             Access::Files(files) => files.tables.as_slice(),
-            // A model of it says all in its own SQL.
             Access::Postgres(_) | Access::MySql(_) => &[],
         };
-        tables.iter().map(|table| table.name.as_str())
+        let queried = self.access.remote().map_or(&[][..], |remote| &remote.tables);
+        files
+            .iter()
+            .map(|table| table.name.as_str())
+            .chain(queried.iter().map(|it| it.name.as_str()))
+    }
+
+    /// Whether it is a database of which models can read nothing beside other sources.
+    pub fn lacks_tables(&self) -> bool {
+        self.is_database() && self.tables().next().is_none()
     }
 
     pub(super) fn has_table(&self, name: &str) -> bool {
@@ -111,13 +116,37 @@ impl Definition {
                 None => json!([self.name, files.described(tables)]),
                 Some(store) => json!([self.name, files.described(tables), store]),
             },
-            Access::Postgres(database) => json!([self.name, database.described()]),
-            Access::MySql(database) => json!([self.name, database.described()]),
+            Access::Postgres(database) => {
+                self.of_database(database.described(), &database.remote, tables)
+            }
+            Access::MySql(database) => {
+                self.of_database(database.described(), &database.remote, tables)
+            }
+        }
+    }
+
+    /// [`Definition::described`] of a database: of the tables, what each of them asks it.
+    fn of_database(&self, database: Value, remote: &Remote, tables: &[&str]) -> Value {
+        let read = remote.tables.iter().filter(|table| tables.contains(&table.name.as_str()));
+        let mut read: Vec<_> = read.map(|table| json!([table.name, table.sql])).collect();
+        read.sort_by_key(Value::to_string);
+        match read.is_empty() {
+            true => json!([self.name, database]),
+            false => json!([self.name, database, read]),
         }
     }
 }
 
 impl Access {
+    /// Where it is, if it is a database.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        match self {
+            Access::Files(_) => None,
+            Access::Postgres(database) => Some(&database.remote),
+            Access::MySql(database) => Some(&database.remote),
+        }
+    }
+
     /// Whose SQL a model of it is written in, where it is not ours.
     pub(super) fn dialect(&self) -> Option<Dialect> {
         match self {

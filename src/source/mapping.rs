@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use super::error::{Error, planning, unknown};
+use super::moment::Moment;
 use super::restriction::Restriction;
 use super::unpack::unpack;
 use crate::domain::cursor::Cursor;
@@ -38,6 +39,8 @@ pub struct Selection {
     pub limit: Option<u64>,
     /// Only new rows, and those of some keys, where the model's columns are as they were.
     pub restriction: Option<Restriction>,
+    /// The states of databases that it is read from; the present one of those that are not among them.
+    pub moment: Moment,
 }
 
 /// A mapped field and the type of its values.

@@ -6,11 +6,14 @@ use std::time::Duration;
 use datafusion::catalog::{Session, TableProvider};
 
 use super::database::{DatabaseTable, Ended, Scan};
-use super::definition::{Access, Definition, Files, Format, Table};
+use super::databases::Databases;
+use super::definition::{Access, Definition, Format, Table};
 use super::delta::{DeltaTable, WatchedDelta};
 use super::error::Error;
 use super::grouped::GroupedTable;
+use super::moment::{Held, Moment};
 use super::pins::Pins;
+use super::postgres::Sessions;
 use super::reader::Settings;
 use super::restriction::Restriction;
 use super::store::definition::Store;
@@ -35,7 +38,7 @@ pub(super) async fn watch(
 ) -> Result<Vec<Watched>, Error> {
     let mut watched = Vec::with_capacity(tables.len());
     for named in tables {
-        let (table, store) = table(named)?;
+        let (table, store) = table(named);
         watched.push(match &table.format {
             Format::Delta(delta) => Watched::Delta(Box::new(
                 WatchedDelta::look(&table, delta, store, known, patience).await?,
@@ -46,7 +49,8 @@ pub(super) async fn watch(
     Ok(watched)
 }
 
-/// Fixes the columns and types of the tables. All of them are watched before the first file is opened.
+/// Fixes the columns and types of the tables. All of them are watched before the first file is opened. Databases are asked by
+/// `databases`.
 ///
 /// # Errors
 /// As [`watch`]; a table cannot be read.
@@ -55,10 +59,15 @@ pub(super) async fn open(
     tables: &[Named<'_>],
     pins: &mut Pins,
     settings: &Settings,
+    databases: &mut Databases<'_>,
 ) -> Result<Vec<Opened>, Error> {
     let mut begun = Vec::with_capacity(tables.len());
     for named in tables {
-        let (table, store) = table(named)?;
+        if named.source.is_database() {
+            begun.push(Begun::Opened(Box::new(databases.table(named).await?)));
+            continue;
+        }
+        let (table, store) = table(named);
         begun.push(match &table.format {
             Format::Delta(delta) => {
                 let opened = delta::open(&table, delta, store, settings.undecoded);
@@ -70,6 +79,10 @@ pub(super) async fn open(
     let mut opened = Vec::with_capacity(tables.len());
     for (number, begun) in begun.into_iter().enumerate() {
         let (provider, watched, weights): (Arc<dyn TableProvider>, _, _) = match begun {
+            Begun::Opened(table) => {
+                opened.push(*table);
+                continue;
+            }
             Begun::Delta(table) => {
                 let (table, watched) = *table;
                 (Arc::new(table), Watched::Delta(Box::new(watched)), Weights::default())
@@ -87,29 +100,18 @@ pub(super) async fn open(
 
 /// A table whose columns are not fixed yet, or that came with them.
 enum Begun {
+    Opened(Box<Opened>),
     Files(Box<WatchedFiles>),
     Delta(Box<(DeltaTable, WatchedDelta)>),
 }
 
-/// The table by the name that the model has for it, and what its objects are reached with.
-fn table<'d>(named: &Named<'d>) -> Result<(Table, &'d Store), Error> {
-    let files = files(named.source)?;
+/// The table of files by the name that the model has for it, and what its objects are reached with.
+fn table<'d>(named: &Named<'d>) -> (Table, &'d Store) {
+    let Access::Files(files) = &named.source.access else {
+        unreachable!("databases are asked, and nothing of them is listed")
+    };
     let table = files.table(named.name.table()).expect("the SQL was checked against it");
-    Ok((table.named(named.name.to_string()), &files.store))
-}
-
-/// The files of a source whose tables are named in SQL here.
-///
-/// # Errors
-/// It has none: models join it with no other source.
-pub(super) fn files(source: &Definition) -> Result<&Files, Error> {
-    match &source.access {
-        Access::Files(files) => Ok(files),
-        Access::Postgres(_) | Access::MySql(_) => Err(Error::Definition(format!(
-            "source `{}` is a database, and joining one with other sources is not built yet; read it alone, with `source: {}`",
-            source.name, source.name
-        ))),
-    }
+    (table.named(named.name.to_string()), &files.store)
 }
 
 /// The answer to the SQL of a model whose one source is a database, which takes it as it stands; no more of it than a restriction
@@ -121,28 +123,34 @@ pub(super) async fn query(
     source: &Definition,
     model: &Model,
     restriction: Option<&Restriction>,
+    moment: &Moment,
     settings: &Settings,
-) -> Result<(Opened, Vec<String>), Error> {
+) -> Result<(Opened, Vec<String>, Held), Error> {
     for warning in source.warnings() {
         tracing::warn!("{warning}");
     }
     let place = format!("model `{}`", model.name);
+    let mut held = Held::default();
     let scan: Arc<dyn Scan> = match &source.access {
         Access::Files(_) => unreachable!("the SQL over files is planned here"),
         Access::Postgres(definition) => {
-            let scan = postgres::plan(definition, model, restriction, &place, settings).await;
+            let sessions = Sessions::new(definition, settings, moment.of(&source.name));
+            held.0.push((source.name.clone(), Arc::downgrade(&sessions)));
+            let scan = postgres::plan(model, restriction, &place, &sessions).await;
             Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
         }
         Access::MySql(definition) => {
-            let scan = mysql::plan(definition, model, restriction, &place, settings).await;
+            let (sql, primary_key) = (model.sql.as_str(), model.primary_key.as_slice());
+            let query = mysql::Query { sql, primary_key, restriction, is_table: false };
+            let scan = mysql::plan(definition, &query, &place, settings).await;
             Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
         }
     };
-    let ended = Arc::new(Ended::new(place));
+    let ended = Arc::new(Ended::of_model(place));
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok((Opened { provider, watched, weights: Weights::default(), is_restricted }, types))
+    Ok((Opened { provider, watched, weights: Weights::default(), is_restricted }, types, held))
 }
 
 /// `number` tells the table from the others of the read.

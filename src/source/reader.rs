@@ -20,17 +20,19 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 
 use super::cancel::Cancels;
+use super::databases::{Databases, Joined};
 use super::definition::Definition;
 use super::describe::{Described, described};
 use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
+use super::moment::Held;
 use super::pins::Pins;
 use super::proof::Proof;
+use super::queried::refusal;
 use super::restriction::{Met, Restriction};
 use super::statement::{self, Checked};
 use super::table::{Known, Opened};
-use super::trimmed::trimmed;
 use super::volatile::volatile;
 use super::watched::Watched;
 use super::weights::Weights;
@@ -106,6 +108,8 @@ pub struct Reading {
     pub pins: Pins,
     /// Of the tables that the model reads.
     pub facts: Facts,
+    /// What its databases hold still, for another read to see the same.
+    pub held: Held,
     /// The sources as the snapshot's header keeps them: what of the config decides which rows the model's tables have.
     pub source: String,
     /// What in the model and the mapping can give another answer for the same rows, such as `now` or `LIMIT without
@@ -123,6 +127,9 @@ struct Begun {
     source: String,
     called_for_tables: Vec<String>,
     pins: Pins,
+    /// The databases that the tables are of.
+    databases: Vec<Arc<Joined>>,
+    held: Held,
     /// What the source calls the types of the columns, where it has names of its own for them.
     types: Vec<String>,
     /// It gives no more than the selection's restriction lets through.
@@ -158,7 +165,12 @@ impl Reader {
     ) -> Result<Reading, Error> {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
-        self.finish(model, selection, &context, begun).await
+        let databases = begun.databases.clone();
+        let reading = self.finish(model, selection, &context, begun).await?;
+        for database in databases {
+            database.await_readers().await?;
+        }
+        Ok(reading)
     }
 
     /// What [`Reader::open`] would come to, and what of it would be refused. Of databases no row is asked for.
@@ -188,7 +200,7 @@ impl Reader {
     ) -> Result<Begun, Error> {
         match self.database(model)? {
             Some(source) => self.ask(source, model, selection, pins).await,
-            None => self.begin(model, context, pins.clone()).await,
+            None => self.begin(model, selection, context, pins.clone()).await,
         }
     }
 
@@ -202,7 +214,7 @@ impl Reader {
     ) -> Result<Reading, Error> {
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let Begun { mut plan, watched, weights, source, called_for_tables, pins, .. } = begun;
+        let Begun { mut plan, watched, weights, source, called_for_tables, pins, held, .. } = begun;
         let (proof, state) = (Proof::of(watched), context.state());
         let mut is_restricted = begun.is_restricted;
         let restriction = selection.restriction.as_ref().filter(|_| begun.is_planned_here);
@@ -236,6 +248,7 @@ impl Reader {
         let planner = Arc::clone(state.query_planner());
         let physical = planner.create_physical_plan(&optimized, &state).await;
         let physical = physical.map_err(unplannable)?;
+        begun.databases.iter().try_for_each(|database| database.check(&place))?;
         let streams = streams(&physical, &state.task_ctx(), &model.name);
         Ok(Reading {
             fields: as_read(projected.fields, &physical),
@@ -247,6 +260,7 @@ impl Reader {
             },
             cursor,
             facts: proof.facts(),
+            held,
             proof,
             pins,
             source,
@@ -264,8 +278,9 @@ impl Reader {
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
         let restriction = selection.restriction.as_ref();
-        let asked = opening::query(source, model, restriction, &self.settings).await?;
-        let (opened, types) = asked;
+        let (moment, settings) = (&selection.moment, &self.settings);
+        let asked = opening::query(source, model, restriction, moment, settings).await?;
+        let (opened, types, held) = asked;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());
         let plan = LogicalPlanBuilder::scan(name, provider, None)
@@ -280,6 +295,8 @@ impl Reader {
             source: source.described(&[]).to_string(),
             called_for_tables: Vec::new(),
             pins: pins.clone(),
+            databases: Vec::new(),
+            held,
             types,
         })
     }
@@ -288,12 +305,15 @@ impl Reader {
     async fn begin(
         &self,
         model: &Model,
+        selection: &Selection,
         context: &SessionContext,
         mut pins: Pins,
     ) -> Result<Begun, Error> {
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let opened = opening::open(&context.state(), &read, &mut pins, &self.settings).await?;
+        let (state, settings) = (context.state(), &self.settings);
+        let mut databases = Databases::new(&model.name, settings, &selection.moment);
+        let opened = opening::open(&state, &read, &mut pins, settings, &mut databases).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
@@ -313,6 +333,8 @@ impl Reader {
             source: known.described(&read),
             called_for_tables: checked.called_for_tables,
             pins,
+            held: databases.held(),
+            databases: databases.joined(),
             types: Vec::new(),
             is_restricted: false,
             is_planned_here: true,
@@ -335,6 +357,10 @@ impl Reader {
         }
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
+        if read.iter().any(|named| named.source.is_database()) {
+            // As above; what the others have proves nothing then.
+            return Ok(Listed { source: known.described(&read), facts: Facts::default() });
+        }
         let watched = opening::watch(&read, LOOK, earlier).await?;
         Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
     }
@@ -344,13 +370,9 @@ impl Reader {
         let Reads::One(source) = &model.reads else { return Ok(None) };
         let source = self.definition(model, source)?;
         let Some(dialect) = source.access.dialect() else { return Ok(None) };
-        let place = format!("model `{}`", model.name);
-        if trimmed(&model.sql, dialect).is_empty() {
-            return Err(Error::Definition(format!("{place} has no SQL; give it one SELECT")));
-        }
-        match model.sql.contains('\0') {
-            true => Err(Error::Definition(format!("{place} has a NUL in its SQL; remove it"))),
-            false => Ok(Some(source)),
+        match refusal(&model.sql, dialect) {
+            Some(why) => Err(Error::Definition(format!("model `{}` {why}", model.name))),
+            None => Ok(Some(source)),
         }
     }
 
@@ -359,11 +381,7 @@ impl Reader {
             Reads::One(source) => Known::One(self.definition(model, source)?),
             Reads::Joined(sources) => {
                 let sources = sources.iter().map(|source| self.definition(model, source));
-                let sources = sources.collect::<Result<Vec<_>, Error>>()?;
-                for source in &sources {
-                    opening::files(source)?;
-                }
-                Known::Joined(sources)
+                Known::Joined(sources.collect::<Result<Vec<_>, Error>>()?)
             }
         };
         let checked = statement::check(&model.name, &model.sql, &known)?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
+use super::queried::Queried;
 use super::secret::Secret;
 use crate::domain::hexadecimal;
 
@@ -32,6 +33,8 @@ pub struct Remote {
     pub idle_timeout: Duration,
     /// Settings of the session, by name.
     pub settings: Vec<(String, String)>,
+    /// What models that join it with other sources may read of it.
+    pub tables: Vec<Queried>,
     /// What names the database, as the file has it, where references stand in it: what they stand for may be a secret.
     pub written: Option<String>,
 }
@@ -166,6 +169,7 @@ pub(super) fn example() -> Remote {
         statement_timeout: None,
         idle_timeout: Duration::from_secs(300),
         settings: Vec::new(),
+        tables: Vec::new(),
         written: None,
     }
 }

@@ -6,11 +6,13 @@ use datafusion::common::TableReference;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement,
-    TableFactor, Visit, Visitor,
+    Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
+use super::called::{of_source, told_apart};
+use super::databases::asked_twice;
 use super::error::{Error, planning, unknown};
 use super::table::Known;
 
@@ -44,7 +46,7 @@ pub(super) fn check(model: &str, sql: &str, known: &Known<'_>) -> Result<Checked
     let query = query(&statement).map_err(|kind| {
         refuse(format!("is {kind}; a model may only read, so give it one SELECT"))
     })?;
-    let mut check = Check { table_functions: Vec::new(), calls: Calls::default() };
+    let mut check = Check::default();
     if let ControlFlow::Break(reason) = query.visit(&mut check) {
         return Err(refuse(reason));
     }
@@ -62,6 +64,12 @@ pub(super) fn check(model: &str, sql: &str, known: &Known<'_>) -> Result<Checked
     }
     tables.sort();
     tables.dedup();
+    for source in known.asked_once() {
+        let is_of_it = |name: &&TableReference| name.schema() == Some(source);
+        if check.named.iter().filter(is_of_it).count() > 1 {
+            return Err(asked_twice(&place, source));
+        }
+    }
     Ok(Checked { statement, tables, called_for_tables: check.calls.0 })
 }
 
@@ -127,8 +135,11 @@ fn query(statement: &Parsed) -> Result<&Query, String> {
 }
 
 /// Breaks with the reason at the first thing that is not a plain read.
+#[derive(Default)]
 struct Check {
     table_functions: Vec<String>,
+    /// Tables of sources, each as often as it stands there.
+    named: Vec<TableReference>,
     /// In their arguments.
     calls: Calls,
 }
@@ -197,8 +208,11 @@ impl Visitor for Check {
             TableFactor::TableFunction { expr: Expr::Function(function), .. } => {
                 function_name(&function.name)
             }
-            TableFactor::Table { .. }
-            | TableFactor::Derived { .. }
+            TableFactor::Table { name, .. } => {
+                self.named.extend(of_source(name));
+                return ControlFlow::Continue(());
+            }
+            TableFactor::Derived { .. }
             | TableFactor::NestedJoin { .. }
             | TableFactor::UNNEST { .. } => return ControlFlow::Continue(()),
             _ => {
@@ -288,48 +302,6 @@ fn body(body: &SetExpr) -> ControlFlow<String> {
         SetExpr::Table(_) => {
             ControlFlow::Break("uses TABLE; write SELECT * FROM instead".to_owned())
         }
-    }
-}
-
-/// Of two tables that both go by `orders`, DataFusion takes whichever comes first for `orders.id`, and even for `eu.orders.id`.
-fn told_apart(select: &Select) -> ControlFlow<String> {
-    let mut called: Vec<(String, String)> = Vec::new();
-    for from in &select.from {
-        call(&from.relation, &mut called);
-        from.joins.iter().for_each(|join| call(&join.relation, &mut called));
-    }
-    called.sort();
-    called.dedup();
-    match called.windows(2).find(|two| two[0].0 == two[1].0) {
-        Some([(name, one), (_, other)]) => ControlFlow::Break(format!(
-            "reads `{one}` and `{other}`, which both go by `{name}` in one SELECT; give each an alias with AS"
-        )),
-        _ => ControlFlow::Continue(()),
-    }
-}
-
-/// Appends by which name the columns of a table can be meant, and which table it is.
-fn call(factor: &TableFactor, called: &mut Vec<(String, String)>) {
-    let plain = |ident: &Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    };
-    match factor {
-        TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. } => {
-            let name = plain(&alias.name);
-            called.push((name.clone(), name));
-        }
-        TableFactor::Table { name, .. } => {
-            let parts: Vec<String> =
-                name.0.iter().filter_map(|part| part.as_ident()).map(plain).collect();
-            called.extend(parts.last().map(|last| (last.clone(), parts.join("."))));
-        }
-        TableFactor::NestedJoin { table_with_joins, .. } => {
-            call(&table_with_joins.relation, called);
-            table_with_joins.joins.iter().for_each(|join| call(&join.relation, called));
-        }
-        _ => {}
     }
 }
 

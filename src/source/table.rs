@@ -9,7 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use serde_json::Value;
 
-use super::definition::Definition;
+use super::definition::{Access, Definition};
 use super::watched::Watched;
 use super::weights::Weights;
 
@@ -56,6 +56,12 @@ impl<'d> Known<'d> {
             Known::Joined(sources) => sources,
         };
         sources.iter().map(|source| source.name.as_str())
+    }
+
+    /// The names of those of which no model can have two answers that are of one state.
+    pub fn asked_once(&self) -> impl Iterator<Item = &'d str> {
+        let is_asked_once = |source: &&&'d Definition| matches!(source.access, Access::MySql(_));
+        self.sources().iter().filter(is_asked_once).map(|source| source.name.as_str())
     }
 
     fn name(&self, source: &Definition, table: &str) -> TableReference {

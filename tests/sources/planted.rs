@@ -1,6 +1,6 @@
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 15] = [
+pub const PLANTED: [(&str, &str, &str); 19] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
@@ -13,6 +13,26 @@ pub const PLANTED: [(&str, &str, &str); 15] = [
     ),
     ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
     ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),
+    (
+        "failed_answer_unread",
+        "postgres: a joined table whose answer fails deletes nothing",
+        "a failed answer was believed",
+    ),
+    (
+        "failed_answer_unread",
+        "mysql: a joined table whose answer fails deletes nothing",
+        "a failed answer was believed",
+    ),
+    (
+        "state_of_its_own",
+        "postgres: all answers of one read are of one state",
+        "answers of two states",
+    ),
+    (
+        "state_of_its_own",
+        "postgres: the pass over keys sees the state that is sent",
+        "answers of two states",
+    ),
     (
         "cancel_not_sent",
         "mysql: a stop ends the query at the server",

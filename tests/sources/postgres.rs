@@ -4,6 +4,7 @@ mod cursor;
 mod described;
 mod ends;
 mod entering;
+mod joins;
 mod refusals;
 mod values;
 
@@ -11,7 +12,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 13] = [
+pub const SCENARIOS: [Scenario<Postgres>; 17] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("what has no place is named", values::misfits),
@@ -22,6 +23,10 @@ pub const SCENARIOS: [Scenario<Postgres>; 13] = [
     ("an answer that ends behind CopyDone proves nothing", ends::behind_copy_done),
     ("an answer without its trailer proves nothing", ends::without_trailer),
     ("a table that is written anew while a run waits for it is read whole", ends::rewritten),
+    ("all answers of one read are of one state", joins::one_state),
+    ("the pass over keys sees the state that is sent", joins::two_reads),
+    ("a state that is not shared is named, and only where it has to be", joins::not_shared),
+    ("a session that waits beside another is ended with it", joins::waiting),
     ("what is no query that only reads is refused by name", refusals::refused),
     ("what a model of PostgreSQL would give is told before a row is read", described::model),
     ("a doctor tells how a PostgreSQL server stands to us", described::doctor),

@@ -8,7 +8,7 @@ use counterflow::domain::render::render;
 use counterflow::domain::sync::{Model, Reads};
 use counterflow::source::definition::{Access, Definition};
 use counterflow::source::remote::{Remote, Tls};
-use counterflow::source::{Error, Pins, Reader, Selection, Settings};
+use counterflow::source::{Error, Pins, Reader, Reading, Selection, Settings};
 use futures::StreamExt as _;
 
 /// A database of this machine.
@@ -24,6 +24,7 @@ pub fn remote(port: u16, database: &str, user: &str) -> Remote {
         statement_timeout: None,
         idle_timeout: Duration::from_secs(30),
         settings: Vec::new(),
+        tables: Vec::new(),
         written: None,
     }
 }
@@ -50,28 +51,33 @@ pub fn read_after(
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let mut reading = reader.open(&model, &Selection::default(), &Pins::default()).await?;
+        let reading = reader.open(&model, &Selection::default(), &Pins::default()).await?;
         assert!(!reading.facts.can_prove_unchanged && reading.facts.files.is_empty());
         between();
-        let mut rows = Vec::new();
-        for stream in &mut reading.partitions {
-            while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(|error| Error::of_stream(&error, "m"))?;
-                let columns: Vec<_> =
-                    batch.columns().iter().map(|it| Column::new(it).expect("known")).collect();
-                rows.extend((0..batch.num_rows()).map(|row| {
-                    let said = |column: &Column<'_>| {
-                        let mut out = Vec::new();
-                        let said = render(column.value(row), &mut out);
-                        said.map_or_else(|why| why.to_string(), |()| text(out))
-                    };
-                    columns.iter().map(said).collect()
-                }));
-            }
-        }
-        reading.proof.verify().await.expect("the answer was read to its end");
-        Ok(rows)
+        ended_rows(reading).await
     })
+}
+
+/// The rows of a read, each value as JSON; and that its end is proven.
+pub async fn ended_rows(mut reading: Reading) -> Result<Vec<Vec<String>>, Error> {
+    let mut rows = Vec::new();
+    for stream in &mut reading.partitions {
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|error| Error::of_stream(&error, "m"))?;
+            let columns: Vec<_> =
+                batch.columns().iter().map(|it| Column::new(it).expect("known")).collect();
+            rows.extend((0..batch.num_rows()).map(|row| {
+                let said = |column: &Column<'_>| {
+                    let mut out = Vec::new();
+                    let said = render(column.value(row), &mut out);
+                    said.map_or_else(|why| why.to_string(), |()| text(out))
+                };
+                columns.iter().map(said).collect()
+            }));
+        }
+    }
+    reading.proof.verify().await.expect("the answer was read to its end");
+    Ok(rows)
 }
 
 fn text(bytes: Vec<u8>) -> String {

@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod ends;
+pub mod joins;
 mod rows;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 11] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 15] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
@@ -25,6 +26,10 @@ pub const SCENARIOS: [Scenario<dyn Server>; 11] = [
     ("a stop ends the query at the server", ends::cancelled),
     ("a silent server and a slow query are given up", ends::timeouts),
     ("a reader that is held back is no silent server", ends::held_back),
+    ("a model that joins a database with files follows both", joins::followed),
+    ("a join that wants nothing of one side is proven", joins::empty_side),
+    ("a joined table whose answer fails deletes nothing", joins::failed),
+    ("a stop of a joined model frees its sessions", joins::stopped),
 ];
 
 /// A workspace whose one model reads a database by this SQL.

@@ -181,9 +181,46 @@ fn what_is_wrong_is_named_with_what_to_do_and_without_the_password() {
         (
             "{host: h, user: u, tables: {}}",
             "sources.lake.postgres.tables",
-            "not built yet",
-            "remove it",
+            "`tables` without a table",
+            "`NAME: SCHEMA.TABLE`",
         ),
+        (
+            "{host: h, user: u, tables: {People: people}}",
+            "sources.lake.postgres.tables.People",
+            "`People` is not a name for a table",
+            "lower-case letters",
+        ),
+        (
+            "{host: h, user: u, tables: {people: SELECT 1}}",
+            "sources.lake.postgres.tables.people",
+            "`SELECT 1` is not the name of a table",
+            "`{sql: SELECT ..}`",
+        ),
+        (
+            "{host: h, user: u, tables: {people: a.b.c}}",
+            "sources.lake.postgres.tables.people",
+            "not the name of a table",
+            "`SCHEMA.TABLE`",
+        ),
+        (
+            "{host: h, user: u, tables: {people: {}}}",
+            "sources.lake.postgres.tables.people",
+            "a table without a query",
+            "`sql: SELECT ..`",
+        ),
+        (
+            "{host: h, user: u, tables: {people: {sql: \"; --\"}}}",
+            "sources.lake.postgres.tables.people.sql",
+            "has no SQL",
+            "one SELECT",
+        ),
+        (
+            "{host: h, user: u, tables: {people: {sqll: SELECT 1}}}",
+            "sources.lake.postgres.tables.people.sqll",
+            "unknown key",
+            "sql",
+        ),
+        ("{host: h, user: u, read: portal}", "sources.lake.postgres.read", "not built yet", ""),
         (
             "{host: h, user: u, password: \"${UNSET}\"}",
             "sources.lake.postgres.password",
@@ -216,7 +253,7 @@ fn who_reads_no_source_needs_no_secret_of_one() {
 }
 
 #[test]
-fn a_database_is_read_alone_and_its_sql_is_its_own() {
+fn a_database_that_is_read_alone_has_its_own_sql_and_one_that_is_joined_has_tables() {
     let postgres = "    postgres: {host: h, user: u}";
     let own = GOOD.replace(FILES, postgres);
     let own = own.replace(
@@ -226,7 +263,53 @@ fn a_database_is_read_alone_and_its_sql_is_its_own() {
     assert!(load_text(&own).is_ok());
     let joined = own.replace("source: lake", "sources: [lake]");
     let said = load_text(&joined).unwrap_err().to_string();
-    assert!(said.contains("source `lake` is a database"), "{said}");
+    let words = [
+        "models.active.sources[0]: `lake` is a database that says no `tables`",
+        "`tables: {NAME: SCHEMA.TABLE}`",
+        "`source: lake`",
+    ];
+    for words in words {
+        assert!(said.contains(words), "no {words} in {said}");
+    }
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let tables = "{a: public.A, b: {sql: \"SELECT 1 AS id, '${X}' AS email -- \"}}";
+    let joined = GOOD
+        .replace(FILES, &format!("    postgres: {{host: h, user: u, tables: {tables}}}"))
+        .replace("source: lake", "sources: [lake]")
+        .replace("FROM customers", "FROM lake.b JOIN lake.a USING (id)");
+    let config = load_text(&joined).unwrap_or_else(|problems| panic!("{problems}"));
+    let Access::Postgres(definition) = &config.sources["lake"].access else { panic!("of it") };
+    let sql: Vec<_> = definition.remote.tables.iter().map(|it| it.sql.as_str()).collect();
+    // Nothing in it is taken for a reference.
+    let own = "SELECT 1 AS id, '${X}' AS email -- ";
+    assert_eq!(sql, ["SELECT * FROM \"public\".\"A\"", own]);
+    let unknown = load_text(&joined.replace("lake.b", "lake.c")).unwrap_err().to_string();
+    assert!(unknown.contains("unknown table `lake.c`"), "{unknown}");
+}
+
+#[test]
+fn a_model_reads_once_of_mysql_and_more_often_of_postgresql() {
+    let of = |kind: &str, from: &str| {
+        let source = format!("    {kind}: {{host: h, user: u, tables: {{a: a, b: b}}}}");
+        let text = GOOD.replace(FILES, &source).replace("source: lake", "sources: [lake]");
+        load_text(&text.replace("FROM customers", from))
+    };
+    let once = "FROM lake.a";
+    assert!(of("mysql", once).is_ok());
+    for from in [
+        "FROM lake.a JOIN lake.b USING (id)",
+        "FROM lake.a x JOIN Lake.\"a\" y USING (id)",
+        "FROM lake.a WHERE id IN (SELECT id FROM lake.b)",
+        "FROM lake.a UNION ALL SELECT id, email FROM lake.a",
+    ] {
+        assert!(of("postgres", from).is_ok(), "{from}");
+        let said = of("mysql", from).unwrap_err().to_string();
+        for words in
+            ["models.active.sql: ", "reads more than once from `lake`", "in the `sql` of one"]
+        {
+            assert!(said.contains(words), "{from}: no {words} in {said}");
+        }
+    }
 }
 
 fn of_mysql(mysql: &str) -> Result<Config, Problems> {
@@ -320,7 +403,7 @@ fn what_is_wrong_with_a_mysql_source_is_named_with_what_to_do() {
         ),
         ("{host: h, user: u, role: r}", ".role", "", ""),
         ("{host: h, user: u, zero_dates: keep}", ".zero_dates", "", "as_null"),
-        ("{host: h, user: u, tables: {}}", ".tables", "not built yet", "remove it"),
+        ("{host: h, user: u, tables: {}}", ".tables", "without a table", "name at least one"),
     ] {
         let problems = of_mysql(mysql).err().unwrap_or_else(|| panic!("no problem: {mysql}"));
         let said = problems.to_string();

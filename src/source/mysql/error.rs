@@ -93,8 +93,8 @@ pub fn planning(failure: &Failure, place: &str) -> Error {
             refused("; a model may only read: grant the source's user `SELECT` on what it reads")
         }
         1046 => refused("; say `database` at the source, or name it in the SQL: `shop.customers`"),
-        1064 => refused("; correct the model's SQL, which is one SELECT"),
-        1054 | 1146 | 1305 => refused("; correct the model's SQL, or look at the right database"),
+        1064 => refused("; correct its SQL, which is one SELECT"),
+        1054 | 1146 | 1305 => refused("; correct its SQL, or look at the right database"),
         1166 => refused("; give the column a name with `AS`"),
         1295 => Error::Definition(format!(
             "{place} is no SELECT; a model may only read, so give it one"
@@ -104,7 +104,7 @@ pub fn planning(failure: &Failure, place: &str) -> Error {
         1040 | 1053 | 1158..=1161 | 1205 | 1213 | 1317 | 1412 | 1927 | 1969 | 3024 | 4031 => {
             reading(failure, place)
         }
-        _ => refused("; correct the model's SQL, which is one SELECT"),
+        _ => refused("; correct its SQL, which is one SELECT"),
     }
 }
 

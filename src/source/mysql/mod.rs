@@ -23,23 +23,21 @@ mod temporal;
 use self::definition::Definition;
 pub(super) use self::examine::examine;
 use self::session::Session;
-pub(super) use self::stream::Scan;
+pub(super) use self::session::identifier;
+pub(super) use self::stream::{Query, Scan};
 use super::error::Error;
 use super::reader::Settings;
-use super::restriction::Restriction;
-use crate::domain::sync::Model;
 
-/// Has the server plan the model's query.
+/// Has the server plan a query.
 ///
 /// # Errors
 /// The server is not there, or refuses the query.
 pub(super) async fn plan(
     definition: &Definition,
-    model: &Model,
-    restriction: Option<&Restriction>,
+    query: &Query<'_>,
     place: &str,
     settings: &Settings,
 ) -> Result<Scan, Error> {
     let session = Session::open(definition, &settings.name, &settings.cancels).await?;
-    Scan::plan(session, definition, model, restriction, place).await
+    Scan::plan(session, definition, query, place).await
 }

@@ -164,16 +164,16 @@ fn beginning(remote: &Remote, family: Family) -> Vec<String> {
         "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(@@SESSION.sql_mode, ''), 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES')"
             .to_owned(),
     );
-    // An answer of millions of rows may be held back for long by its destination.
+    // An answer of millions of rows may be held back for long by its destination, and a session may wait for what others read.
     let mut ours =
-        "SET SESSION time_zone = '+00:00', net_write_timeout = 86400, wait_timeout = 3600, \
+        "SET SESSION time_zone = '+00:00', net_write_timeout = 86400, wait_timeout = 86400, \
                     lock_wait_timeout = 30, max_error_count = 65535"
             .to_owned();
     if !is_planted("limit_select_left") {
         ours += ", sql_select_limit = 18446744073709551615";
     }
     if family == Family::MariaDb {
-        ours += ", idle_transaction_timeout = 3600, idle_readonly_transaction_timeout = 3600";
+        ours += ", idle_transaction_timeout = 86400, idle_readonly_transaction_timeout = 86400";
     }
     if let Some(time) = remote.statement_timeout {
         ours += &limit(time, family);

@@ -17,16 +17,28 @@ use super::decode::{Answered, Decoder};
 use super::definition::Definition;
 use super::error::{Failure, Said, planning, reading};
 use super::session::{Session, identifier, text};
-use crate::domain::sync::Model;
 use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
 use crate::source::restriction::{Restriction, Words};
 use crate::source::trimmed::{Dialect, locking, trimmed};
 
+/// What a server is asked.
+pub struct Query<'q> {
+    pub sql: &'q str,
+    /// By which its rows are named.
+    pub primary_key: &'q [String],
+    pub restriction: Option<&'q Restriction>,
+    /// It is a table of a model.
+    pub is_table: bool,
+}
+
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub struct Scan {
     planned: Mutex<Option<(Session, u32)>>,
+    sql: String,
+    /// The query is a table of a model, which is asked for no more columns than the model wants.
+    is_table: bool,
     columns: Vec<(String, Form)>,
     types: Vec<String>,
     schema: SchemaRef,
@@ -34,7 +46,7 @@ pub struct Scan {
     primary_key: Vec<String>,
     is_zero_date_null: bool,
     is_tinyint1_boolean: bool,
-    /// The model, for messages.
+    /// The model, or a table of it, for messages.
     place: String,
 }
 
@@ -69,25 +81,24 @@ impl database::Scan for Scan {
 }
 
 impl Scan {
-    /// Has the server plan the query of the model at `place`.
+    /// Has the server plan the query of the model or the table at `place`.
     ///
     /// # Errors
     /// It is not one query that only reads, or has columns that cannot be had.
     pub async fn plan(
         mut session: Session,
         definition: &Definition,
-        model: &Model,
-        restriction: Option<&Restriction>,
+        query: &Query<'_>,
         place: &str,
     ) -> Result<Scan, Error> {
         let connection = &mut session.connection;
         let refuse = |why: String| Err(Error::Definition(format!("{place} {why}")));
-        if let Some(words) = locking(&model.sql) {
+        if let Some(words) = locking(query.sql) {
             return refuse(format!(
                 "has `{words}`: a model may only read, and what is locked would be left out, or of another moment; remove it"
             ));
         }
-        let prepared = connection.prepare(&model.sql).await;
+        let prepared = connection.prepare(query.sql).await;
         let prepared = prepared.map_err(|failure| planning(&failure, place))?;
         if prepared.has_placeholders {
             return refuse("has the placeholder `?`; write the value itself".to_owned());
@@ -100,7 +111,7 @@ impl Scan {
             Err(why) => return refuse(why),
         };
         // As a table it can be nothing but one query; nothing of this is executed.
-        let sql = trimmed(&model.sql, Dialect::MySql);
+        let sql = trimmed(query.sql, Dialect::MySql);
         let table = format!("SELECT * FROM (\n{sql}\n) AS counterflow_model");
         let table =
             connection.prepare(&table).await.map_err(|failure| no_query(&failure, place))?;
@@ -109,7 +120,7 @@ impl Scan {
         let field = |(name, form): &(String, Form)| Field::new(name, form.data_type(), true);
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let (mut statement, mut is_restricted) = (prepared.statement, false);
-        if let Some(restriction) = restriction.filter(|it| it.fits(&schema)) {
+        if let Some(restriction) = query.restriction.filter(|it| it.fits(&schema)) {
             let predicate = restriction.sql(&Words {
                 identifier,
                 text,
@@ -136,7 +147,9 @@ impl Scan {
             columns,
             types: prepared.columns.iter().map(name).collect(),
             planned: Mutex::new(Some((session, statement))),
-            primary_key: model.primary_key.clone(),
+            sql: sql.to_owned(),
+            is_table: query.is_table,
+            primary_key: query.primary_key.to_vec(),
             is_zero_date_null: definition.is_zero_date_null,
             is_tinyint1_boolean: definition.is_tinyint1_boolean,
             place: place.to_owned(),
@@ -151,20 +164,33 @@ impl Scan {
         batches: mpsc::Sender<RecordBatch>,
     ) -> Result<(), Error> {
         let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((mut session, statement)) = planned else {
+        let Some((mut session, mut statement)) = planned else {
             return Err(Error::Query(format!("{} was to be read twice", self.place)));
         };
         let failed = |failure: Failure| reading(&failure, &self.place);
         let connection = &mut session.connection;
+        let (mut asked, mut wanted) = (self.columns.clone(), wanted);
+        if self.is_table && wanted.len() < asked.len() {
+            // Of no column at all there are no rows to count.
+            let kept = if wanted.is_empty() { vec![0] } else { wanted.clone() };
+            let names: Vec<_> = kept.iter().map(|column| identifier(&asked[*column].0)).collect();
+            let (names, sql) = (names.join(", "), &self.sql);
+            let narrow = format!("SELECT {names} FROM (\n{sql}\n) AS counterflow_model");
+            let narrow = connection.prepare(&narrow).await.map_err(failed)?;
+            connection.forget(statement).await.map_err(failed)?;
+            statement = narrow.statement;
+            asked = kept.iter().map(|column| asked[*column].clone()).collect();
+            wanted = (0..wanted.len()).collect();
+        }
         let columns = connection.execute(statement).await.map_err(failed)?;
         // The tables may have changed since, as the server itself looks only when it is asked.
-        if forms(&columns, self.is_tinyint1_boolean).as_ref() != Ok(&self.columns) {
+        if forms(&columns, self.is_tinyint1_boolean).as_ref() != Ok(&asked) {
             let said = Said { code: TABLE_CHANGED, message: String::new() };
             return Err(failed(Failure::Said(said)));
         }
         let answered = |(name, form): &(String, Form)| Answered { name: name.clone(), form: *form };
         let mut decoder = Decoder::new(
-            self.columns.iter().map(answered).collect(),
+            asked.iter().map(answered).collect(),
             wanted,
             &self.primary_key,
             (schema, most_rows),

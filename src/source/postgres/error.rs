@@ -54,18 +54,30 @@ pub fn planning(error: &Failure, place: &str) -> Error {
     }
 }
 
+/// Of having two sessions see one state of the database at `place`.
+pub fn sharing(error: &Failure, place: &str) -> Error {
+    let code = error.as_db_error().map(|said| said.code().code());
+    match code.filter(|code| matches!(code.get(..2), Some("0A" | "22" | "25" | "42" | "55"))) {
+        Some(code) => Error::Missing(format!(
+            "{place} does not let two sessions see one state of it ({code}), as what hands out several servers does not; name one \
+             server, or read it by one query: join its tables in the `sql` of one of them"
+        )),
+        None => planning(error, place),
+    }
+}
+
 /// What to do where a server refuses a query, or what is set before it.
 fn correction(code: &str) -> &'static str {
     match code {
         "42P01" | "3F000" => {
-            "correct the model's SQL, look at the right `database`, or set `search_path` under `settings`"
+            "correct its SQL, look at the right `database`, or set `search_path` under `settings`"
         }
-        "42704" | "22023" => "correct the model's SQL, or `settings` and `role` at the source",
+        "42704" | "22023" => "correct its SQL, or `settings` and `role` at the source",
         "42883" => {
-            "correct the model's SQL: functions of mappings are of here, those of models of the server"
+            "correct its SQL: functions of mappings are of here, those of its own SQL of the server"
         }
-        _ if code.starts_with("0A") => "the server cannot do it: write the model's SQL otherwise",
-        _ => "correct the model's SQL, which is one SELECT",
+        _ if code.starts_with("0A") => "the server cannot do it: write its SQL otherwise",
+        _ => "correct its SQL, which is one SELECT",
     }
 }
 

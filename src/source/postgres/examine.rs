@@ -35,7 +35,8 @@ type Row = Vec<Option<String>>;
 /// It is not reached, or does not let us in.
 pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Examined, Error> {
     let place = definition.remote.place();
-    let mut session = Session::open(definition, "counterflow doctor", &Cancels::default()).await?;
+    let mut session =
+        Session::open(definition, "counterflow doctor", &Cancels::default(), None).await?;
     let before = seconds();
     let row = ask(&mut session, &place, ASKED).await?;
     let after = seconds();
@@ -58,12 +59,18 @@ pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Exami
     // Whoever waits for a lock holds up all who come behind.
     ask(&mut session, &place, "SET LOCAL lock_timeout = '1s'").await?;
     for model in models {
-        if !is_accepted(&mut session, &place, model).await? {
+        if refused(&mut session, &place, &model.sql).await?.is_some() {
             let name = &model.name;
             examined.advice.push(format!(
                 "the server refuses model `{name}`; `counterflow validate --sources {name}` says why"
             ));
         }
+    }
+    for table in &definition.remote.tables {
+        let of_table = format!("table `{}`", table.name);
+        let refused = refused(&mut session, &of_table, &table.sql).await?;
+        let refused = refused.map(|error| definition.remote.unsaid(error).to_string());
+        examined.advice.extend(refused);
     }
     let row = ask(&mut session, &place, WRITABLE).await?;
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -85,17 +92,16 @@ pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Exami
     Ok(examined)
 }
 
-/// Whether the server can plan the model's query. Its tables stay locked as for any read.
-async fn is_accepted(session: &mut Session, place: &str, model: &Model) -> Result<bool, Error> {
+/// Why the server cannot plan the query, if it cannot. Its tables stay locked as for any read.
+async fn refused(session: &mut Session, place: &str, sql: &str) -> Result<Option<Error>, Error> {
     ask(session, place, "SAVEPOINT counterflow").await?;
-    let sql = model.sql.as_str();
     let prepared = session.ask(place, async |client| client.prepare(sql).await, planning).await;
     let then = match prepared.is_ok() {
         true => "RELEASE SAVEPOINT counterflow",
         false => "ROLLBACK TO SAVEPOINT counterflow",
     };
     ask(session, place, then).await?;
-    Ok(prepared.is_ok())
+    Ok(prepared.err())
 }
 
 async fn ask(session: &mut Session, place: &str, sql: &str) -> Result<Row, Error> {

@@ -11,15 +11,17 @@ pub mod fuzzing;
 mod numeric;
 mod passfile;
 mod session;
+mod sessions;
 mod stream;
 mod wire;
 
-use self::definition::Definition;
+use std::sync::Arc;
+
 pub(super) use self::examine::examine;
-use self::session::Session;
+pub(super) use self::session::identifier;
+pub(super) use self::sessions::Sessions;
 pub(super) use self::stream::Scan;
 use super::error::Error;
-use super::reader::Settings;
 use super::restriction::Restriction;
 use crate::domain::sync::Model;
 
@@ -28,16 +30,34 @@ use crate::domain::sync::Model;
 /// # Errors
 /// The server is not there, or refuses the query.
 pub(super) async fn plan(
-    definition: &Definition,
     model: &Model,
     restriction: Option<&Restriction>,
     place: &str,
-    settings: &Settings,
+    sessions: &Arc<Sessions>,
 ) -> Result<Scan, Error> {
-    let session = Session::open(definition, &settings.name, &settings.cancels).await?;
-    let mut scan = Scan::plan(session, &model.sql, place, definition.is_infinity_null).await?;
+    let mut session = sessions.begin().await?;
+    let mut scan = Scan::plan(sessions, &mut session, &model.sql, place).await?;
     if let Some(restriction) = restriction {
-        scan.restrict(restriction).await?;
+        scan.restrict(&mut session, restriction).await?;
     }
+    sessions.put(session);
+    Ok(scan)
+}
+
+/// Has the server plan the query of a table at `place`, in the one session in which all tables of the read are planned.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) async fn plan_table(
+    sql: &str,
+    place: &str,
+    sessions: &Arc<Sessions>,
+) -> Result<Scan, Error> {
+    let mut session = match sessions.take() {
+        Some(session) => session,
+        None => sessions.begin().await?,
+    };
+    let scan = Scan::plan(sessions, &mut session, sql, place).await?;
+    sessions.put(session);
     Ok(scan)
 }

@@ -1,8 +1,8 @@
 //! A session with a server: one transaction that only reads.
 //!
-//! Its one COPY sees one state of the database, that of the moment in which it begins. The transaction has no state of its own
-//! (`REPEATABLE READ`), which would be that of its first statement: a table that somebody has emptied, filled again or put in
-//! place of another while we waited for it is empty to whoever looks at an earlier state.
+//! Its one COPY sees one state of the database, that of the moment in which it begins, or one that another session exported. The
+//! transaction has no state of its own (`REPEATABLE READ`), which would be that of its first statement: a table that somebody
+//! has emptied, filled again or put in place of another while we waited for it is empty to whoever looks at an earlier state.
 //!
 //! Nothing is spawned: whoever waits for an answer drives the connection too. Not responsible for rows (`stream`). Invariant:
 //! no model is given to a server that has not said itself that the transaction only reads.
@@ -15,7 +15,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::{CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage};
+use tokio_postgres::{
+    CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage, SimpleQueryRow,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::definition::Definition;
@@ -30,6 +32,9 @@ use crate::source::tls;
 
 /// Each statement sees what is there as it begins.
 const LEVEL: &str = "read committed";
+
+/// All see what another session has exported.
+const SHARED: &str = "repeatable read";
 
 /// A session in its transaction.
 pub struct Session {
@@ -102,7 +107,8 @@ impl Link {
 }
 
 impl Session {
-    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends.
+    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends. It sees the state of the database
+    /// `at` which another session exported, or the present one.
     ///
     /// # Errors
     /// The server is not there, refuses, or does not keep to a transaction that only reads.
@@ -110,9 +116,10 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
+        at: Option<&str>,
     ) -> Result<Session, Error> {
         let place = definition.remote.place();
-        let opening = Session::begin(definition, name, cancels, &place);
+        let opening = Session::begin(definition, name, cancels, at, &place);
         match timeout(definition.remote.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::Missing(format!(
@@ -126,6 +133,7 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
+        at: Option<&str>,
         place: &str,
     ) -> Result<Session, Error> {
         let (config, lacks) = config(definition, name).map_err(|why| unusable(place, &why))?;
@@ -154,11 +162,25 @@ impl Session {
             server_version: version,
         };
         let planned = |failure: Failure| error::planning(&failure, place);
-        let beginning = beginning(definition);
-        let begun = session.link.drive(session.client.batch_execute(&beginning));
-        begun.await.map_err(planned)?;
+        let level = match at {
+            None if is_planted("state_before_locks") => SHARED,
+            None => LEVEL,
+            Some(_) => SHARED,
+        };
+        let begin = format!("BEGIN ISOLATION LEVEL {level} READ ONLY");
+        let begun = session.link.drive(session.client.batch_execute(&begin)).await;
+        begun.map_err(planned)?;
+        // The first statement of all, as any other would have the transaction see a state of its own.
+        if let Some(at) = at.filter(|_| !is_planted("state_of_its_own")) {
+            let seen = format!("SET TRANSACTION SNAPSHOT {}", literal(at));
+            let seen = session.link.drive(session.client.batch_execute(&seen)).await;
+            seen.map_err(|failure| error::sharing(&failure, place))?;
+        }
+        let settings = settings(definition);
+        let set = session.link.drive(session.client.batch_execute(&settings)).await;
+        set.map_err(planned)?;
         session.watch_client().await.map_err(planned)?;
-        session.check(place).await?;
+        session.check(level, place).await?;
         Ok(session)
     }
 
@@ -183,6 +205,35 @@ impl Session {
         drive(&mut self.link, self.idle_timeout, place, ask(&self.client), named).await
     }
 
+    /// Has the transaction hold all that the query reads, views, partitions and what stands behind them, until it ends: nobody
+    /// can empty it, write it anew or put something else in its place between here and the last row. To plan the query is what
+    /// takes the locks, and looks whether it may be read. What comes behind it sees a state in which they are held.
+    ///
+    /// # Errors
+    /// The server does not plan it, or somebody else has the locks for too long.
+    pub async fn hold(&mut self, query: &str, place: &str) -> Result<(), Error> {
+        let explain = format!("EXPLAIN (COSTS OFF)\n{query}");
+        let ask = async |client: &Client| client.simple_query(&explain).await;
+        self.ask(place, ask, error::planning).await?;
+        Ok(())
+    }
+
+    /// The name under which other sessions can see the state that this one sees, as long as its transaction lasts.
+    ///
+    /// # Errors
+    /// The server cannot share it, or is gone.
+    pub async fn export(&mut self, place: &str) -> Result<String, Error> {
+        const EXPORT: &str = "SELECT pg_export_snapshot()";
+        let ask = async |client: &Client| client.simple_query(EXPORT).await;
+        let row = first(self.ask(place, ask, error::sharing).await?);
+        let name = row.as_ref().and_then(|row| row.try_get(0).ok().flatten());
+        name.map(str::to_owned).ok_or_else(|| {
+            Error::Damaged(format!(
+                "{place} did not name the state that it shares; check the server"
+            ))
+        })
+    }
+
     /// The end of a session that has nothing to end any more.
     pub fn close(self) {
         self.cancel.disarm();
@@ -200,7 +251,7 @@ impl Session {
         match set {
             // Not every system can.
             Err(failure) if failure.as_db_error().is_some() => {
-                let back = "ROLLBACK TO SAVEPOINT counterflow";
+                let back = "ROLLBACK TO SAVEPOINT counterflow; RELEASE SAVEPOINT counterflow";
                 self.link.drive(self.client.batch_execute(back)).await
             }
             set => set,
@@ -209,18 +260,14 @@ impl Session {
 
     /// Has the server say how the transaction is. From its first question on it can be made neither another nor one that
     /// writes.
-    async fn check(&mut self, place: &str) -> Result<(), Error> {
+    async fn check(&mut self, level: &str, place: &str) -> Result<(), Error> {
         const ASKED: &str = "SELECT current_setting('transaction_read_only'), \
                              current_setting('transaction_isolation')";
         let answer = self.link.drive(self.client.simple_query(ASKED)).await;
         let answer = answer.map_err(|failure| error::planning(&failure, place))?;
-        let row = answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
+        let row = first(answer);
         let word = |at: usize| row.as_ref().and_then(|row| row.try_get(at).ok().flatten());
-        let is_other = word(1) != Some(LEVEL) && !is_planted("state_before_locks");
-        if word(0) != Some("on") || is_other {
+        if word(0) != Some("on") || word(1) != Some(level) {
             return Err(Error::Definition(format!(
                 "{place} does not keep to a transaction that only reads, as a pooler that hands out statements does not; name \
                  the server itself, or a pooler in transaction mode"
@@ -228,6 +275,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The first row of an answer.
+fn first(answer: Vec<SimpleQueryMessage>) -> Option<SimpleQueryRow> {
+    answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
 }
 
 /// See [`Session::drive`].
@@ -297,11 +352,10 @@ fn config(definition: &Definition, name: &str) -> Result<(Config, Option<String>
     Ok((config, lacks))
 }
 
-/// The transaction, and the settings that hold in it: those of the source, then ours. None outlives it, so that poolers may
-/// stand in between.
-fn beginning(definition: &Definition) -> String {
-    let level = if is_planted("state_before_locks") { "repeatable read" } else { LEVEL };
-    let mut sql = format!("BEGIN ISOLATION LEVEL {level} READ ONLY;\n");
+/// The settings that hold in the transaction: those of the source, then ours. None outlives it, so that poolers may stand in
+/// between.
+fn settings(definition: &Definition) -> String {
+    let mut sql = String::new();
     if let Some(role) = &definition.role {
         sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
     }
@@ -311,7 +365,8 @@ fn beginning(definition: &Definition) -> String {
     let ours = [
         ("statement_timeout", timeout.as_deref()),
         ("lock_timeout", Some("30s")),
-        ("idle_in_transaction_session_timeout", Some("1h")),
+        // A session may wait for what others read; of one whose client is gone the server is told by its socket.
+        ("idle_in_transaction_session_timeout", Some("1d")),
         ("TimeZone", Some("UTC")),
         ("DateStyle", Some("ISO, YMD")),
         ("IntervalStyle", Some("iso_8601")),
@@ -348,9 +403,8 @@ mod tests {
     fn what_the_source_sets_comes_before_what_is_ours_and_is_quoted() {
         let mut definition = Definition { role: Some("re\"porting".into()), ..example() };
         definition.remote.settings = vec![("search_path".into(), "a', \\b".into())];
-        let sql = beginning(&definition);
+        let sql = settings(&definition);
         let at = |words: &str| sql.find(words).unwrap_or_else(|| panic!("no {words} in {sql}"));
-        assert!(at("BEGIN ISOLATION LEVEL read committed READ ONLY") == 0);
         assert!(at("SET LOCAL ROLE \"re\"\"porting\"") < at("E'search_path', E'a'', \\\\b', true"));
         assert!(at("E'search_path'") < at("set_config(E'row_security', E'off', true)"));
         assert!(!sql.contains("statement_timeout"), "{sql}");

@@ -4,19 +4,19 @@
 //! trailer, has ended the COPY, has answered in the same transaction and has committed it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
 use super::decode::Decoder;
 use super::error::{planning, reading};
 use super::frames::{self, Frames, LONGEST, TOO_LONG, Wrong};
 use super::session::{Session, identifier, literal};
+use super::sessions::Sessions;
 use super::wire::{self, Asked};
 use crate::points::is_planted;
 use crate::source::database::{self, send};
@@ -26,7 +26,7 @@ use crate::source::trimmed::{Dialect, trimmed};
 
 /// A query that a server has planned, in a session that waits to be asked for its answer.
 pub struct Scan {
-    session: Mutex<Option<Session>>,
+    sessions: Arc<Sessions>,
     sql: String,
     columns: Vec<Asked>,
     schema: SchemaRef,
@@ -34,7 +34,7 @@ pub struct Scan {
     is_infinity_null: bool,
     /// Which rows are asked for; all where there is none.
     predicate: Option<String>,
-    /// The model, for messages.
+    /// The model, or a table of it, for messages.
     place: String,
 }
 
@@ -81,15 +81,16 @@ impl From<Wrong> for Untaken {
 }
 
 impl Scan {
-    /// Has the server plan the query of the model at `place`.
+    /// Has the server plan the query of the model or the table at `place`. One of the sessions will be asked for its answer, and
+    /// `session` is asked now.
     ///
     /// # Errors
     /// It is not one query that only reads, or has columns that cannot be had.
     pub async fn plan(
-        mut session: Session,
+        sessions: &Arc<Sessions>,
+        session: &mut Session,
         sql: &str,
         place: &str,
-        is_infinity_null: bool,
     ) -> Result<Scan, Error> {
         let statement = session.ask(place, async |client| client.prepare(sql).await, planning);
         let statement = statement.await?;
@@ -127,8 +128,8 @@ impl Scan {
         let sql = trimmed(sql, Dialect::Postgres);
         let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
         session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
-        let mut scan = Scan {
-            session: Mutex::new(None),
+        let scan = Scan {
+            sessions: Arc::clone(sessions),
             sql: sql.to_owned(),
             columns,
             types: statement
@@ -137,31 +138,24 @@ impl Scan {
                 .map(|column| wire::name(column.type_(), column.type_modifier()))
                 .collect(),
             schema: Arc::new(Schema::new(fields)),
-            is_infinity_null,
+            is_infinity_null: sessions.is_infinity_null(),
             predicate: None,
             place: place.to_owned(),
         };
-        scan.hold(&mut session).await?;
-        scan.session = Mutex::new(Some(session));
+        let columns = (0..scan.columns.len()).collect::<Vec<_>>();
+        sessions.hold(session, scan.query(&columns), place).await?;
         Ok(scan)
-    }
-
-    /// Has the transaction hold all that the query reads, views, partitions and what stands behind them, until it ends: nobody
-    /// can empty it, write it anew or put something else in its place between here and the last row. To plan the query is what
-    /// takes the locks, and looks whether it may be read. The COPY, a statement behind it, sees a state in which they are held.
-    async fn hold(&self, session: &mut Session) -> Result<(), Error> {
-        let columns = (0..self.columns.len()).collect::<Vec<_>>();
-        let explain = format!("EXPLAIN (COSTS OFF)\n{}", self.query(&columns));
-        let ask = async |client: &Client| client.simple_query(&explain).await;
-        session.ask(&self.place, ask, planning).await?;
-        Ok(())
     }
 
     /// Asks for no more than the restriction lets through, where it fits and the server can compare so.
     ///
     /// # Errors
     /// The server is gone.
-    pub async fn restrict(&mut self, restriction: &Restriction) -> Result<(), Error> {
+    pub async fn restrict(
+        &mut self,
+        session: &mut Session,
+        restriction: &Restriction,
+    ) -> Result<(), Error> {
         if !restriction.fits(&self.schema) {
             return Ok(());
         }
@@ -173,17 +167,17 @@ impl Scan {
         });
         let sql = format!("SELECT FROM (\n{}\n) AS counterflow_model WHERE {predicate}", self.sql);
         let place = &self.place;
-        let session = self.session.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let session = session.as_mut().expect("it was not read yet");
         let begin = "SAVEPOINT counterflow";
         session.ask(place, async |client| client.simple_query(begin).await, planning).await?;
         let prepared =
             session.ask(place, async |client| client.prepare(&sql).await, planning).await;
-        if prepared.is_err() {
-            // A column without an order, or a key that is none any more: of all rows none is missing.
-            let back = "ROLLBACK TO SAVEPOINT counterflow";
-            session.ask(place, async |client| client.simple_query(back).await, planning).await?;
-        }
+        // A column without an order, or a key that is none any more: of all rows none is missing. Within a savepoint no state
+        // can be shared.
+        let then = match prepared.is_ok() {
+            true => "RELEASE SAVEPOINT counterflow",
+            false => "ROLLBACK TO SAVEPOINT counterflow; RELEASE SAVEPOINT counterflow",
+        };
+        session.ask(place, async |client| client.simple_query(then).await, planning).await?;
         self.predicate = prepared.is_ok().then_some(predicate);
         Ok(())
     }
@@ -195,8 +189,7 @@ impl Scan {
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
     ) -> Result<(), Error> {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut session) = session else {
+        let Some(mut session) = self.sessions.take() else {
             return Err(Error::Query(format!("{} was to be read twice", self.place)));
         };
         let place = &self.place;

@@ -15,8 +15,9 @@ use counterflow::destination::definition::{
 use counterflow::destination::http::Http;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Fingerprint;
+use counterflow::domain::key_field::KeyField;
 use counterflow::domain::sync::{
-    CheckKeys, Definition, KeyField, Mapped, Mode, Model, Reads, RunLimits, Sync,
+    CheckKeys, Definition, Mapped, Mode, Model, Reads, RunLimits, Sync,
 };
 use counterflow::domain::value::{ENCODING_VERSION, Value};
 use counterflow::engine::prepare::Columns;

@@ -48,7 +48,7 @@ pub fn model(server: &Postgres) {
     refused.run(&["sync", "people"]).expect_code(2).expect_printed(&[&said]);
     let unknown = crate::shared::workspace(&oracle, &database.source(), "SELECT nme AS id FROM t");
     unknown.run(&["validate"]).expect_code(0);
-    let words = ["42703", "correct the model's SQL"];
+    let words = ["42703", "correct its SQL"];
     unknown.run(&["validate", "--sources"]).expect_code(2).expect_printed(&words);
 }
 

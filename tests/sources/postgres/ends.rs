@@ -1,12 +1,13 @@
 //! How the answer to a COPY ends, and where it only seems to.
 
-use crate::servers::Database as _;
+use crate::servers::Database;
 use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::postgres::Postgres;
 use crate::shared::ends::{expect_nothing_deleted, mirrored};
-use crate::shared::{reads, wait_until, workspace};
+use crate::shared::{joins, reads, wait_until, workspace};
 use crate::support::SOON;
 use crate::support::oracle::Oracle;
+use crate::support::workspace::Workspace;
 
 pub fn behind_copy_done(server: &Postgres) {
     broken(server, Breaks::BehindCopyDone);
@@ -28,6 +29,26 @@ fn broken(server: &Postgres, breaks: Breaks) {
 /// Tables that somebody writes anew while a run waits for them, as `TRUNCATE`, a rename and a refresh do: by a state from before
 /// they were held there is nothing in them.
 pub fn rewritten(server: &Postgres) {
+    let joined = "SELECT p.id, p.name, s.note, c.note AS copied, l.plan FROM lake.parts p \
+                  LEFT JOIN lake.seen s ON s.id = p.id LEFT JOIN lake.copied c ON c.id = p.id \
+                  LEFT JOIN lake.plans l ON l.id = p.id";
+    let tables = "{ parts: parts, seen: seen, copied: copied, plans: plans }";
+    rewritten_for(server, "", |oracle, database| {
+        let sql = "SELECT p.id, p.name, s.note, c.note AS copied, plan FROM parts p \
+                   LEFT JOIN seen s USING (id) LEFT JOIN copied c USING (id) \
+                   LEFT JOIN plans USING (id)";
+        workspace(oracle, &database.source(), sql)
+    });
+    rewritten_for(server, "joined: ", |oracle, database| {
+        joins::workspace(oracle, database, tables, joined)
+    });
+}
+
+fn rewritten_for(
+    server: &Postgres,
+    how: &str,
+    workspace: impl Fn(&Oracle, &dyn Database) -> Workspace,
+) {
     let oracle = Oracle::start(&["id"]);
     let database = server.new_database(
         "CREATE TABLE parts (id int, name text) PARTITION BY RANGE (id); \
@@ -39,9 +60,7 @@ pub fn rewritten(server: &Postgres) {
          CREATE VIEW seen AS SELECT id, note FROM notes; \
          CREATE MATERIALIZED VIEW copied AS SELECT id, note FROM notes",
     );
-    let sql = "SELECT p.id, p.name, s.note, c.note AS copied, plan FROM parts p LEFT JOIN seen s USING (id) \
-               LEFT JOIN copied c USING (id) LEFT JOIN plans USING (id)";
-    let workspace = workspace(&oracle, &database.source(), sql);
+    let workspace = workspace(&oracle, &database);
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 200)]);
     let before = oracle.table();
     for change in [
@@ -66,7 +85,7 @@ pub fn rewritten(server: &Postgres) {
         });
         let tally = &run.json()["tally"];
         let counts = ["rows_read", "upserts", "deletes"].map(|name| tally[name].as_u64());
-        assert_eq!(counts, [Some(200), Some(0), Some(0)], "{change}: it is one state");
-        assert_eq!(oracle.table(), before, "{change}");
+        assert_eq!(counts, [Some(200), Some(0), Some(0)], "{how}{change}: it is one state");
+        assert_eq!(oracle.table(), before, "{how}{change}");
     }
 }

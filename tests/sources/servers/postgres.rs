@@ -1,7 +1,7 @@
 //! A PostgreSQL server: over TCP without a password, for `scram_user` over TLS with one.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -95,11 +95,21 @@ impl Postgres {
         self.try_psql(database, sql).unwrap_or_else(|said| panic!("{sql}: {said}"))
     }
 
-    fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
+    /// Goes on beside; whoever has it ends it.
+    pub fn spawn_psql(&self, database: &str, sql: &str) -> Child {
+        self.client(database, sql).stdout(Stdio::null()).spawn().expect("it was found before")
+    }
+
+    fn client(&self, database: &str, sql: &str) -> Command {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1"]);
         psql.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
-        let done = psql.stdin(Stdio::null()).output().expect("it was found before");
+        psql.stdin(Stdio::null());
+        psql
+    }
+
+    fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
+        let done = self.client(database, sql).output().expect("it was found before");
         match done.status.success() {
             true => Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned()),
             false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
