@@ -52,9 +52,9 @@ pub(super) trait Scan: fmt::Debug + Send + Sync {
 pub(super) struct Ended {
     /// The model, or a table of it.
     place: String,
-    /// It is a table of a model that joins, of which the engine need not want all: an inner join with an empty side asks for
-    /// nothing of the other.
-    is_joined: bool,
+    /// The engine need not want all of it: an inner join with an empty side asks for nothing of the other, and a read of chosen
+    /// rows, which proves nothing of the others, is over when it has them.
+    may_be_left: bool,
     /// One for each time that the plan asks.
     answers: Mutex<Vec<Arc<AtomicU8>>>,
 }
@@ -65,14 +65,14 @@ const ENDED: u8 = 2;
 const FAILED: u8 = 3;
 
 impl Ended {
-    /// Of the one query of a model.
+    /// Of the one query of a model, of which all is wanted.
     pub fn of_model(place: String) -> Ended {
-        Ended { place, is_joined: false, answers: Mutex::default() }
+        Ended { place, may_be_left: false, answers: Mutex::default() }
     }
 
-    /// Of a table that a model joins with others.
-    pub fn of_table(place: String) -> Ended {
-        Ended { place, is_joined: true, answers: Mutex::default() }
+    /// Of a table that a model joins with others, or of a model of which rows are chosen.
+    pub fn of_part(place: String) -> Ended {
+        Ended { place, may_be_left: true, answers: Mutex::default() }
     }
 
     /// How many answers the plan asks for.
@@ -87,7 +87,7 @@ impl Ended {
         state
     }
 
-    /// As [`Proof::verify`](super::Proof::verify), of this query. All streams of the plan have ended by then, so that a table's
+    /// As [`Proof::verify`](super::Proof::verify), of this query. All streams of the plan have ended by then, so that an
     /// answer which has neither ended nor failed is one that nobody wanted more of.
     pub fn verify(&self) -> Result<(), Unproven> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +96,7 @@ impl Ended {
         if answers.is_empty() {
             lacking.push(UNREAD);
         }
-        if self.is_joined {
+        if self.may_be_left {
             lacking.retain(|state| *state == FAILED);
         }
         let Some(state) = lacking.into_iter().max() else { return Ok(()) };
@@ -247,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_joined_table_only_what_failed_is_unproven_and_of_a_model_all_that_has_not_ended() {
-        let table = |states: &[u8]| with(Ended::of_table("table `app.t`".into()), states);
+    fn of_a_part_only_what_failed_is_unproven_and_of_a_model_all_that_has_not_ended() {
+        let table = |states: &[u8]| with(Ended::of_part("table `app.t`".into()), states);
         let model = |states: &[u8]| with(Ended::of_model("model `m`".into()), states);
         for states in [&[][..], &[UNREAD], &[BEGAN], &[ENDED], &[ENDED, BEGAN]] {
             assert_eq!(table(states), Ok(()), "{states:?}");

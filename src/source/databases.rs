@@ -65,7 +65,7 @@ impl<'s> Databases<'s> {
             }
         };
         let scan = scan.map_err(|error| remote.unsaid(error))?;
-        let ended = Arc::new(Ended::of_table(place));
+        let ended = Arc::new(Ended::of_part(place));
         self.joined_of(source).tables.push(Arc::clone(&ended));
         let watched = Watched::Query(Arc::clone(&ended));
         let provider = Arc::new(DatabaseTable { scan, ended });

@@ -43,6 +43,13 @@ pub struct Selection {
     pub moment: Moment,
 }
 
+impl Selection {
+    /// Whether rows are left out that nothing is concluded from.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.condition.is_some() || self.limit.is_some()
+    }
+}
+
 /// A mapped field and the type of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldInfo {

@@ -11,11 +11,11 @@ use super::definition::{Access, Definition, Format, Table};
 use super::delta::{DeltaTable, WatchedDelta};
 use super::error::Error;
 use super::grouped::GroupedTable;
-use super::moment::{Held, Moment};
+use super::mapping::Selection;
+use super::moment::Held;
 use super::pins::Pins;
 use super::postgres::Sessions;
 use super::reader::Settings;
-use super::restriction::Restriction;
 use super::store::definition::Store;
 use super::table::{Named, Opened};
 use super::text::place::Place;
@@ -122,10 +122,10 @@ fn table<'d>(named: &Named<'d>) -> (Table, &'d Store) {
 pub(super) async fn query(
     source: &Definition,
     model: &Model,
-    restriction: Option<&Restriction>,
-    moment: &Moment,
+    selection: &Selection,
     settings: &Settings,
 ) -> Result<(Opened, Vec<String>, Held), Error> {
+    let (restriction, moment) = (selection.restriction.as_ref(), &selection.moment);
     for warning in source.warnings() {
         tracing::warn!("{warning}");
     }
@@ -146,7 +146,10 @@ pub(super) async fn query(
             Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
         }
     };
-    let ended = Arc::new(Ended::of_model(place));
+    let ended = Arc::new(match selection.is_chosen() {
+        true => Ended::of_part(place),
+        false => Ended::of_model(place),
+    });
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });

@@ -277,9 +277,7 @@ impl Reader {
         pins: &Pins,
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
-        let restriction = selection.restriction.as_ref();
-        let (moment, settings) = (&selection.moment, &self.settings);
-        let asked = opening::query(source, model, restriction, moment, settings).await?;
+        let asked = opening::query(source, model, selection, &self.settings).await?;
         let (opened, types, held) = asked;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());

@@ -14,12 +14,13 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 15] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 16] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
     ("a run sees one state of the database", rows::one_state),
     ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
+    ("a sample of a database sends the rows that were chosen", rows::sample),
     ("a Unix socket is as good as an address", rows::socket),
     ("an answer that is cut anywhere proves nothing", ends::cut),
     ("a server that kills the query leaves the destination as it is", ends::killed),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{fill, people, reads, workspace};
+use super::{fill, people, reads, wait_until, workspace};
 use crate::servers::Server;
 use crate::support::SOON;
 use crate::support::oracle::Oracle;
@@ -66,6 +66,29 @@ pub fn one_state(server: &dyn Server) {
     assert_eq!(table.len(), 1_000);
     assert!(table.values().all(|record| record["name"] != "new"), "a later state was seen");
     workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 500), ("deletes", 500)]);
+}
+
+pub fn sample(server: &dyn Server) {
+    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
+    let workspace = people(&oracle, server, &*database, 20);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    fill(server, &*database, 21, 20_000);
+    for (chosen, delivered, known) in [
+        (&["--limit", "3"][..], 3, 23),
+        (&["--where", "id > 19990"], 10, 33),
+        (&["--where", "id > 100", "--limit", "2"], 2, 35),
+    ] {
+        let run = workspace.run(&[&["--format", "json", "sample", "people"], chosen].concat());
+        let run = run.expect_code(0).json();
+        assert_eq!(run["tally"]["delivered"], delivered, "{chosen:?}: {run:#}");
+        assert!(oracle.table().len() <= known, "{chosen:?}: more was sent");
+        wait_until(|| database.count_sessions() == 0, "the query is over");
+    }
+    let none = workspace.run(&["sample", "people", "--where", "false"]).expect_code(1);
+    none.expect_printed(&["no row"]);
+    // What nobody chose is sent now, and nothing was taken for gone.
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20_000), ("deletes", 0)]);
+    assert_eq!(oracle.table().len(), 20_000);
 }
 
 pub fn socket(server: &dyn Server) {
