@@ -37,6 +37,7 @@ pub mod remote;
 mod restriction;
 mod secret;
 mod session;
+mod socket;
 mod statement;
 pub mod store;
 mod table;
