@@ -4,16 +4,19 @@ mod cursor;
 mod described;
 mod ends;
 mod entering;
+mod random;
 mod refusals;
+mod vague;
 mod values;
 
 use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<MySql>; 14] = [
+pub const SCENARIOS: [Scenario<MySql>; 22] = [
     ("every type of MySQL is what the server says it is", values::every_type),
     ("random values of MySQL are what the server casts them to", values::random),
+    ("random values of the other types of MySQL are what the server casts them to", random::others),
     ("what has no place is named with its column and its row", values::misfits),
     ("what a table's columns are is looked at once more before its rows are", ends::table_changed),
     ("a table that is renamed into place before it is read is read whole", ends::renamed),
@@ -23,7 +26,14 @@ pub const SCENARIOS: [Scenario<MySql>; 14] = [
     ("an answer that the server itself makes shorter proves nothing", ends::made_shorter),
     ("a password of MySQL travels by TLS and is told nobody", entering::tls),
     ("who is not let in is told what to do", entering::refused),
+    ("a certificate of MySQL's client is shown to its server alone", entering::certificate),
+    ("settings of MySQL hold for a read", entering::settings),
+    ("a key that is none and a file that is none are told and not waited for", entering::keys),
+    ("a server that does not say which one it is is read all the same", vague::unnamed),
+    ("a question to end a query that is not taken is told of", vague::unheard),
+    ("a table outside of transactions is warned of by runs", vague::outside),
     ("what is no query of MySQL that only reads is refused by name", refusals::refused),
     ("what a model of MySQL would give is told before a row is read", described::model),
     ("a doctor tells how a MySQL server stands to us", described::doctor),
+    ("a doctor keeps what a MySQL server said before it fell silent", described::silent),
 ];

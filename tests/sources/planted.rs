@@ -1,10 +1,15 @@
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 14] = [
+pub const PLANTED: [(&str, &str, &str); 15] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
         "BehindCopyDone",
+    ),
+    (
+        "rls_filtered",
+        "postgres: rows that a policy hides are not taken for deleted",
+        "rows that a policy hides were deleted",
     ),
     ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
     ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),

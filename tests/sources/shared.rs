@@ -13,7 +13,7 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 11] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 12] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
@@ -25,6 +25,7 @@ pub const SCENARIOS: [Scenario<dyn Server>; 11] = [
     ("a stop ends the query at the server", ends::cancelled),
     ("a silent server and a slow query are given up", ends::timeouts),
     ("a reader that is held back is no silent server", ends::held_back),
+    ("a connection that waits is asked after by the system", ends::kept_alive),
 ];
 
 /// A workspace whose one model reads a database by this SQL.
