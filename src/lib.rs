@@ -90,6 +90,7 @@ pub mod history;
 pub mod identity;
 pub mod points;
 pub mod shutdown;
+pub mod small_file;
 pub mod snapshot;
 pub mod source;
 pub mod spill;

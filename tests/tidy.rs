@@ -14,12 +14,13 @@ use std::path::Path;
 use self::code::{is_of_word, without_comments_and_strings};
 
 /// Every room with its rank. A room imports only rooms of lower rank; the stations of rank 1 never import one another.
-const RANKS: [(&str, u8); 22] = [
+const RANKS: [(&str, u8); 23] = [
     ("domain", 0),
     ("shutdown", 0),
     ("telemetry", 0),
     ("points", 0),
     ("folders", 0),
+    ("small_file", 0),
     ("identity", 0),
     ("spill", 0),
     ("source", 1),

@@ -196,6 +196,18 @@ fn expanded(text: &str, environment: Environment<'_>) -> Result<String, Vec<Faul
         Some(utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string())
     };
     let (user, rest) = text.split_at(end_of_user(text));
+    if let Some((_, part)) = user.split_once("://")
+        && part.starts_with("${")
+        && part.find('}') == Some(part.len() - 1)
+        && reference::expand(part, environment)?.contains(':')
+    {
+        return Err(vec![Fault {
+            what: "the reference before the `@` stands for more than a user".to_owned(),
+            remedy: "write `${USER}:${PASSWORD}@`, or the whole address as one reference"
+                .to_owned(),
+            is_absent: false,
+        }]);
+    }
     Ok(reference::expand(user, &encoded)? + &reference::expand(rest, environment)?)
 }
 

@@ -2,10 +2,11 @@
 //!
 //! What a reference stands for never appears in a message.
 
-use std::io::Read;
 use std::path::Path;
 
 use secrecy::SecretString;
+
+use crate::small_file;
 
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
@@ -126,15 +127,14 @@ fn secret_file(path: &Path) -> Result<String, Fault> {
         is_absent: true,
     };
     let shown = path.display();
-    let file = std::fs::File::open(path)
+    let read = small_file::read(path, MAX_SECRET_BYTES)
         .map_err(|error| fault(format!("the secret's file `{shown}` cannot be read: {error}")))?;
-    let mut text = String::new();
-    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text);
-    let bytes = read
-        .map_err(|error| fault(format!("the secret's file `{shown}` cannot be read: {error}")))?;
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_SECRET_BYTES) {
+    if u64::try_from(read.len()).is_ok_and(|bytes| bytes > MAX_SECRET_BYTES) {
         return Err(fault(format!("the secret's file `{shown}` is over {MAX_SECRET_BYTES} bytes")));
     }
+    let text = String::from_utf8(read).map_err(|_| {
+        fault(format!("the secret's file `{shown}` cannot be read: it is not UTF-8"))
+    })?;
     let trimmed = text.strip_suffix('\n').unwrap_or(&text);
     Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
 }

@@ -18,7 +18,11 @@ use crate::points::is_planted;
 const LONGEST: Duration = Duration::from_millis(900);
 
 /// The question to end one query, which is asked where it is polled.
-type Cancel = BoxFuture<'static, ()>;
+struct Cancel {
+    /// The database that the query is asked of.
+    place: String,
+    question: BoxFuture<'static, ()>,
+}
 
 /// Asks servers to end queries.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Canceller {
         let mut asked = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(cancel) = self.0.recv() => asked.push(timeout(LONGEST, cancel)),
+                Some(cancel) = self.0.recv() => asked.push(cancel.ask()),
                 Some(_) = asked.next(), if !asked.is_empty() => {}
                 else => return,
             }
@@ -60,12 +64,35 @@ impl Canceller {
     }
 }
 
+impl Cancel {
+    async fn ask(self) {
+        if timeout(LONGEST, self.question).await.is_err() {
+            not_cancelled(
+                &self.place,
+                &format!("the server did not take the question within {LONGEST:?}"),
+            );
+        }
+    }
+}
+
+/// Tells of a query at `place` that its server was not asked to end.
+pub(super) fn not_cancelled(place: &str, why: &str) {
+    tracing::warn!(
+        place,
+        why,
+        "a query could not be cancelled; its connection is closed, and its server ends it when it next sends something"
+    );
+}
+
 impl Cancels {
+    /// `place`: the database that the query is asked of.
     pub(super) fn on_drop(
         &self,
-        cancel: impl Future<Output = ()> + Send + 'static,
+        place: &str,
+        question: impl Future<Output = ()> + Send + 'static,
     ) -> CancelOnDrop {
-        CancelOnDrop { cancels: self.clone(), cancel: Some(Box::pin(cancel)) }
+        let cancel = Cancel { place: place.to_owned(), question: Box::pin(question) };
+        CancelOnDrop { cancels: self.clone(), cancel: Some(cancel) }
     }
 }
 

@@ -66,28 +66,37 @@ pub async fn examine(
 ) -> Result<Examined, Error> {
     let models: Vec<&Model> =
         models.iter().filter(|model| model.reads == Reads::One(source.name.clone())).collect();
-    let mut examined = match &source.access {
-        Access::Files(files) => list(source, files, patience).await,
+    let mut examined = Examined::default();
+    match &source.access {
+        Access::Files(files) => examined = list(source, files, patience).await,
         Access::Postgres(definition) => {
-            let mut definition = definition.as_ref().clone();
-            hasten(&mut definition.remote, patience);
-            let examined = postgres::examine(&definition, &models).await;
-            examined.map_err(|error| definition.remote.unsaid(error))?
+            let looking = postgres::examine(definition, &models, &mut examined);
+            let seen = within(patience, &definition.remote, looking).await;
+            examined.keep(seen)?;
         }
         Access::MySql(definition) => {
-            let mut definition = definition.as_ref().clone();
-            hasten(&mut definition.remote, patience);
-            let examined = mysql::examine(&definition).await;
-            examined.map_err(|error| definition.remote.unsaid(error))?
+            let looking = mysql::examine(definition, &mut examined);
+            let seen = within(patience, &definition.remote, looking).await;
+            examined.keep(seen)?;
         }
-    };
+    }
     examined.advice.splice(0..0, source.warnings());
     Ok(examined)
 }
 
-fn hasten(remote: &mut Remote, patience: Duration) {
-    remote.connect_timeout = remote.connect_timeout.min(patience);
-    remote.idle_timeout = remote.idle_timeout.min(patience);
+/// What a look at a server came to, for which there is so long.
+async fn within(
+    patience: Duration,
+    remote: &Remote,
+    looking: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let seen = timeout(patience, looking).await.unwrap_or_else(|_| {
+        Err(Error::Missing(format!(
+            "{} did not answer within {patience:?}, which is all that a look may take; see why the server or the network is slow",
+            remote.place()
+        )))
+    });
+    seen.map_err(|error| remote.unsaid(error))
 }
 
 async fn list(source: &Definition, files: &Files, patience: Duration) -> Examined {
@@ -133,6 +142,17 @@ async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<
 }
 
 impl Examined {
+    /// Where a part was seen, that counts, and what kept the rest from being seen is told beside it.
+    fn keep(&mut self, seen: Result<(), Error>) -> Result<(), Error> {
+        match seen {
+            Err(error) if !self.facts.is_empty() => {
+                self.advice.push(format!("not all of it was seen: {error}"));
+                Ok(())
+            }
+            seen => seen,
+        }
+    }
+
     pub(super) fn fact(&mut self, word: &'static str, said: impl Into<String>) {
         self.facts.push((word, said.into()));
     }

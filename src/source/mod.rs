@@ -41,6 +41,7 @@ pub mod remote;
 mod restriction;
 mod secret;
 mod session;
+mod socket;
 mod statement;
 pub mod store;
 mod table;

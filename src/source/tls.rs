@@ -15,6 +15,10 @@ use rustls::{
 };
 
 use super::remote::{Trust, Verify};
+use crate::small_file;
+
+/// The longest file of certificates or keys that is taken.
+pub(super) const LONGEST_FILE: u64 = 16 << 20;
 
 /// What a client goes by. Blocks on the file system.
 ///
@@ -44,8 +48,12 @@ pub(super) fn client(trust: &Trust) -> Result<ClientConfig, String> {
         None => Ok(begun.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
-            let private = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| format!("the key `{}` cannot be used: {error}", key.display()))?;
+            let unusable =
+                |why: String| format!("the key `{}` cannot be used: {why}", key.display());
+            let read = small_file::read(key, LONGEST_FILE);
+            let read = read.map_err(|error| unusable(error.to_string()))?;
+            let private = PrivateKeyDer::from_pem_slice(&read);
+            let private = private.map_err(|error| unusable(error.to_string()))?;
             begun.with_client_auth_cert(chain, private).map_err(|error| {
                 format!("`{}` and its key do not fit: {error}", certificate.display())
             })
@@ -75,8 +83,9 @@ fn roots(trust: &Trust) -> Result<RootCertStore, String> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unusable = |why: String| format!("`{}` cannot be used: {why}", path.display());
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<_, _>>);
-    let certificates: Vec<_> = read.map_err(|error| unusable(error.to_string()))?;
+    let read = small_file::read(path, LONGEST_FILE).map_err(|error| unusable(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&read).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| unusable(error.to_string()))?;
     match certificates.is_empty() {
         true => Err(unusable("it holds no certificate".to_owned())),
         false => Ok(certificates),

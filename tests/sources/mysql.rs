@@ -5,16 +5,19 @@ mod described;
 mod ends;
 mod entering;
 mod joins;
+mod random;
 mod refusals;
+mod vague;
 mod values;
 
 use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<MySql>; 15] = [
+pub const SCENARIOS: [Scenario<MySql>; 23] = [
     ("every type of MySQL is what the server says it is", values::every_type),
     ("random values of MySQL are what the server casts them to", values::random),
+    ("random values of the other types of MySQL are what the server casts them to", random::others),
     ("what has no place is named with its column and its row", values::misfits),
     ("what a table's columns are is looked at once more before its rows are", ends::table_changed),
     ("a table that is renamed into place before it is read is read whole", ends::renamed),
@@ -25,7 +28,14 @@ pub const SCENARIOS: [Scenario<MySql>; 15] = [
     ("a password of MySQL travels by TLS and is told nobody", entering::tls),
     ("who is not let in is told what to do", entering::refused),
     ("a model that joins asks MySQL once", joins::once),
+    ("a certificate of MySQL's client is shown to its server alone", entering::certificate),
+    ("settings of MySQL hold for a read", entering::settings),
+    ("a key that is none and a file that is none are told and not waited for", entering::keys),
+    ("a server that does not say which one it is is read all the same", vague::unnamed),
+    ("a question to end a query that is not taken is told of", vague::unheard),
+    ("a table outside of transactions is warned of by runs", vague::outside),
     ("what is no query of MySQL that only reads is refused by name", refusals::refused),
     ("what a model of MySQL would give is told before a row is read", described::model),
     ("a doctor tells how a MySQL server stands to us", described::doctor),
+    ("a doctor keeps what a MySQL server said before it fell silent", described::silent),
 ];

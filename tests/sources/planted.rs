@@ -1,6 +1,6 @@
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 19] = [
+pub const PLANTED: [(&str, &str, &str); 20] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
@@ -10,6 +10,11 @@ pub const PLANTED: [(&str, &str, &str); 19] = [
         "state_before_locks",
         "postgres: a table that is written anew while a run waits for it is read whole",
         "it is one state",
+    ),
+    (
+        "rls_filtered",
+        "postgres: rows that a policy hides are not taken for deleted",
+        "rows that a policy hides were deleted",
     ),
     ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
     ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),

@@ -5,6 +5,7 @@ mod described;
 mod ends;
 mod entering;
 mod joins;
+mod random;
 mod refusals;
 mod values;
 
@@ -12,14 +13,17 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 17] = [
+pub const SCENARIOS: [Scenario<Postgres>; 23] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
+    ("random values of every type of PostgreSQL are what the server prints", random::every_type),
     ("what has no place is named", values::misfits),
     ("what is infinitely long ago is read as what has no value", cursor::infinite),
     ("a cursor by which the server cannot compare makes a run read everything", cursor::refused),
     ("a password travels by TLS and is told nobody", entering::tls),
     ("a password is found in its file", entering::passfile),
+    ("a certificate of PostgreSQL's client is shown to its server alone", entering::certificate),
+    ("settings of PostgreSQL hold for a read", entering::settings),
     ("an answer that ends behind CopyDone proves nothing", ends::behind_copy_done),
     ("an answer without its trailer proves nothing", ends::without_trailer),
     ("a table that is written anew while a run waits for it is read whole", ends::rewritten),
@@ -27,7 +31,10 @@ pub const SCENARIOS: [Scenario<Postgres>; 17] = [
     ("the pass over keys sees the state that is sent", joins::two_reads),
     ("a state that is not shared is named, and only where it has to be", joins::not_shared),
     ("a session that waits beside another is ended with it", joins::waiting),
+    ("a row that is too long is refused before it is taken in", ends::too_long),
     ("what is no query that only reads is refused by name", refusals::refused),
+    ("rows that a policy hides are not taken for deleted", refusals::hidden),
     ("what a model of PostgreSQL would give is told before a row is read", described::model),
     ("a doctor tells how a PostgreSQL server stands to us", described::doctor),
+    ("a doctor keeps what a PostgreSQL server said before it fell silent", described::silent),
 ];

@@ -8,7 +8,7 @@ use counterflow::domain::render::render;
 use counterflow::domain::sync::{Model, Reads};
 use counterflow::source::definition::{Access, Definition};
 use counterflow::source::remote::{Remote, Tls};
-use counterflow::source::{Error, Pins, Reader, Reading, Selection, Settings};
+use counterflow::source::{Error, Examined, Pins, Reader, Reading, Selection, Settings, examine};
 use futures::StreamExt as _;
 
 /// A database of this machine.
@@ -27,6 +27,13 @@ pub fn remote(port: u16, database: &str, user: &str) -> Remote {
         tables: Vec::new(),
         written: None,
     }
+}
+
+/// What a look at the database finds that may take so long.
+pub fn looked_at(access: Access, patience: Duration) -> Result<Examined, Error> {
+    let source = Definition { name: "app".into(), access };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(examine(&source, &[], patience))
 }
 
 /// The answer to the SQL, each value as JSON; and that its end is proven.

@@ -14,7 +14,7 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 16] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 17] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("an empty answer is no accident twice", rows::empty),
     ("a huge answer is read in bounded memory", rows::huge),
@@ -31,6 +31,7 @@ pub const SCENARIOS: [Scenario<dyn Server>; 16] = [
     ("a join that wants nothing of one side is proven", joins::empty_side),
     ("a joined table whose answer fails deletes nothing", joins::failed),
     ("a stop of a joined model frees its sessions", joins::stopped),
+    ("a connection that waits is asked after by the system", ends::kept_alive),
 ];
 
 /// A workspace whose one model reads a database by this SQL.

@@ -16,6 +16,8 @@ fn environment(name: &str) -> Option<String> {
         "PASSWORD" => Some("canary".into()),
         "TWICE" => Some("postgres://u:canary@h/d?password=canary2".into()),
         "ODD" => Some("a@b:c/d?e#f%41+g".into()),
+        "ODD_USER" => Some("a@b/d?e#f%41+g".into()),
+        "LOGIN" => Some("reader:canary".into()),
         "PLACE" => Some("db.internal:6543".into()),
         _ => super::environment(name),
     }
@@ -54,8 +56,8 @@ fn a_password_is_what_its_reference_stands_for_whatever_letters_it_has() {
     assert_eq!(url.remote.password, odd);
     assert_eq!((url.remote.host.as_str(), url.remote.port), ("db.internal", 6543));
     assert_eq!(url.remote.connect_timeout, Duration::from_secs(7));
-    let url = definition("{url: \"postgres://${ODD}@h/d\", password: \"${ODD}\"}");
-    assert_eq!((url.remote.user.as_str(), url.remote.password), ("a@b:c/d?e#f%41+g", odd));
+    let url = definition("{url: \"postgres://${ODD_USER}@h/d\", password: \"${ODD}\"}");
+    assert_eq!((url.remote.user.as_str(), url.remote.password), ("a@b/d?e#f%41+g", odd));
     // What is of no user is the address's own text, and a `+` in it is a `+`.
     let url = definition("{url: \"postgres://u@h/d?sslmode=verify-ca&sslrootcert=/a+b%20c.pem\"}");
     let Tls::On(trust) = &url.remote.tls else { panic!("it is encrypted") };
@@ -95,6 +97,12 @@ fn what_is_wrong_is_named_with_what_to_do_and_without_the_password() {
             "sources.lake.postgres.url",
             "a password stands",
             "`${NAME}`",
+        ),
+        (
+            "{url: \"postgres://${LOGIN}@h/d\"}",
+            "sources.lake.postgres.url",
+            "the reference before the `@` stands for more than a user",
+            "`${USER}:${PASSWORD}@`",
         ),
         (
             "{url: \"postgres://u@h/d?password=canary\"}",

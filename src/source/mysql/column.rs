@@ -197,7 +197,8 @@ mod tests {
     use super::*;
 
     fn column(kind: u8, length: u32, flags: u16, decimals: u8) -> Described {
-        Described { name: "c".into(), kind, collation: BINARY, length, flags, decimals }
+        let origin = Default::default();
+        Described { name: "c".into(), origin, kind, collation: BINARY, length, flags, decimals }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What is asked of a server, and what it answers: a question by itself, or a prepared one, row by row.
 //!
-//! Not responsible for what columns and rows mean (`column`, `decode`). Invariant: an answer ends only where the server says so.
+//! Not responsible for what columns and rows mean (`column`, `decode`). Invariants: an answer ends only where the server says so,
+//! and but for rows it is whole in time, however it trickles.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::error::Failure;
 use super::fields::Fields;
@@ -25,6 +29,8 @@ pub struct Connection(Packets);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     pub name: String,
+    /// The database and the table that it is a column of, both empty where it is none.
+    pub origin: (String, String),
     pub kind: u8,
     pub collation: u16,
     pub length: u32,
@@ -80,6 +86,11 @@ impl Connection {
 
     /// Asks one question, and takes its whole answer.
     pub async fn ask(&mut self, sql: &str) -> Result<(Vec<Text>, End), Failure> {
+        let longest = self.longest();
+        within(longest, self.answer(sql)).await
+    }
+
+    async fn answer(&mut self, sql: &str) -> Result<(Vec<Text>, End), Failure> {
         self.say(QUERY, sql.as_bytes()).await?;
         let columns = match self.head().await? {
             Head::End(end) => return Ok((Vec::new(), end)),
@@ -108,6 +119,11 @@ impl Connection {
 
     /// Has the server plan a statement.
     pub async fn prepare(&mut self, sql: &str) -> Result<Prepared, Failure> {
+        let longest = self.longest();
+        within(longest, self.plan(sql)).await
+    }
+
+    async fn plan(&mut self, sql: &str) -> Result<Prepared, Failure> {
         self.say(PREPARE, sql.as_bytes()).await?;
         let packet = self.0.read().await?;
         let mut fields = Fields(&packet);
@@ -135,7 +151,8 @@ impl Connection {
         // Without a cursor, once.
         said.extend([0, 1, 0, 0, 0]);
         self.say(EXECUTE, &said).await?;
-        match self.head().await? {
+        let longest = self.longest();
+        match within(longest, self.head()).await? {
             Head::End(_) => Ok(Vec::new()),
             Head::Columns(columns) => Ok(columns),
         }
@@ -151,6 +168,11 @@ impl Connection {
             Some(0xfe) if packet.len() < 9 => Ok(Next::End(end(&packet)?)),
             Some(_) => Ok(Next::Row(packet)),
         }
+    }
+
+    /// How long an answer may take as a whole: more than the silence in it that is borne.
+    fn longest(&self) -> Duration {
+        self.0.idle_timeout() * 2
     }
 
     async fn say(&mut self, command: u8, body: &[u8]) -> Result<(), Failure> {
@@ -194,6 +216,13 @@ impl Connection {
     }
 }
 
+async fn within<T>(
+    longest: Duration,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    timeout(longest, answer).await.unwrap_or(Err(Failure::Slow(longest)))
+}
+
 /// How an answer begins.
 enum Head {
     /// It is one without rows.
@@ -216,14 +245,54 @@ fn end(packet: &[u8]) -> Result<End, Failure> {
 /// What a packet says of a column.
 pub fn described(packet: &[u8]) -> Result<Described, Failure> {
     let mut fields = Fields(packet);
-    // Catalog, database, table and table of origin.
-    for _ in 0..4 {
-        fields.sized()?;
-    }
+    let _catalog = fields.sized()?;
+    let database = String::from_utf8_lossy(fields.sized()?).into_owned();
+    let _alias = fields.sized()?;
+    let table = String::from_utf8_lossy(fields.sized()?).into_owned();
     let name = String::from_utf8(fields.sized()?.to_vec()).map_err(|_| Failure::Malformed)?;
     let _origin = fields.sized()?;
     let _length_of_the_rest = fields.number()?;
     let (collation, length) = (fields.two()?, fields.four()?);
     let (kind, flags, decimals) = (fields.byte()?, fields.two()?, fields.byte()?);
-    Ok(Described { name, kind, collation, length, flags, decimals })
+    Ok(Described { name, origin: (database, table), kind, collation, length, flags, decimals })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// One packet within the time that a silence may last, and another, and another.
+    #[test]
+    fn an_answer_that_trickles_is_given_up_as_a_whole() {
+        const SILENCE: Duration = Duration::from_millis(200);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let packets = Packets::new(Box::new(near), SILENCE).let_in();
+            let trickle = async move {
+                // A statement of 60,000 columns, of which one comes now and then.
+                let mut packet = vec![12, 0, 0, 1, 0, 1, 0, 0, 0, 0x60, 0xea, 0, 0, 0, 0, 0];
+                for sequence in 2_u8.. {
+                    if far.write_all(&packet).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(SILENCE / 4).await;
+                    let column = [3, b'd', b'e', b'f', 0, 0, 0, 1, b'a', 0, 12];
+                    let rest = [45, 0, 4, 0, 0, 0, 3, 0, 0, 0, 0, 0];
+                    packet = [&[23, 0, 0, sequence][..], &column, &rest].concat();
+                }
+            };
+            let mut connection = Connection::new(packets);
+            let asked = async {
+                // The sequence begins with the question.
+                let planned = connection.prepare("SELECT 1").await;
+                drop(connection);
+                planned.err().unwrap()
+            };
+            let (failure, ()) = futures::join!(asked, trickle);
+            assert!(matches!(failure, Failure::Slow(time) if time == 2 * SILENCE), "{failure:?}");
+        });
+    }
 }

@@ -19,6 +19,8 @@ pub enum Failure {
     Ended,
     /// The server said nothing for so long.
     Silent(Duration),
+    /// What it says is not whole after so long.
+    Slow(Duration),
     /// A packet is longer than any that is taken.
     TooLong,
     /// This is not the protocol.
@@ -99,7 +101,7 @@ pub fn planning(failure: &Failure, place: &str) -> Error {
         1295 => Error::Definition(format!(
             "{place} is no SELECT; a model may only read, so give it one"
         )),
-        1193 => refused("; correct `settings` at the source"),
+        1193 | 1229..=1233 | 1238 => refused("; correct `settings` at the source"),
         1792 => writes(place),
         1040 | 1053 | 1158..=1161 | 1205 | 1213 | 1317 | 1412 | 1927 | 1969 | 3024 | 4031 => {
             reading(failure, place)
@@ -115,6 +117,12 @@ pub fn reading(failure: &Failure, place: &str) -> Error {
         Failure::Silent(time) => {
             return Error::Missing(format!(
                 "{place}: the database said nothing for {time:?}; make the query quicker, or raise `idle_timeout` at the source"
+            ));
+        }
+        Failure::Slow(time) => {
+            return Error::Missing(format!(
+                "{place}: the database's answer was not whole within {time:?}, which is twice the source's `idle_timeout`; see \
+                 why it is slow, or raise that"
             ));
         }
         Failure::Malformed => {
@@ -194,6 +202,7 @@ fn told(failure: &Failure) -> String {
             said
         }
         Failure::Silent(time) => format!("no word for {time:?}"),
+        Failure::Slow(time) => format!("no whole answer within {time:?}"),
         Failure::TooLong => "it sent more than was asked for".to_owned(),
         Failure::Malformed => "what came is not the protocol".to_owned(),
         _ => "the server closed the connection".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::definition::Definition;
 use super::error::{Failure, planning};
+use super::outside;
 use super::session::Session;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
@@ -9,13 +10,6 @@ use crate::source::examine::{Examined, seconds};
 
 const ASKED: &str = "SELECT VERSION(), CURRENT_USER(), @@GLOBAL.read_only, @@GLOBAL.time_zone, \
      @@GLOBAL.system_time_zone, UNIX_TIMESTAMP(NOW(6)), DATABASE()";
-
-/// Tables whose rows are of no one moment.
-const UNSAFE: &str = "SELECT COUNT(*), MIN(CONCAT(t.table_schema, '.', t.table_name, ' (', t.engine, ')')) \
-     FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine \
-     WHERE t.table_type = 'BASE TABLE' AND e.transactions <> 'YES' AND \
-     (t.table_schema = DATABASE() OR DATABASE() IS NULL AND \
-     t.table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys'))";
 
 /// What changes nothing.
 const HARMLESS: [&str; 11] = [
@@ -34,11 +28,11 @@ const HARMLESS: [&str; 11] = [
 /// Verbs that are named.
 const NAMED: usize = 6;
 
-/// Looks at the server.
+/// Looks at the server. What was found is in `examined` by then, whatever comes of the rest.
 ///
 /// # Errors
 /// It is not reached, or does not let us in.
-pub async fn examine(definition: &Definition) -> Result<Examined, Error> {
+pub async fn examine(definition: &Definition, examined: &mut Examined) -> Result<(), Error> {
     let place = definition.remote.place();
     let refused = |failure: Failure| planning(&failure, &place);
     let mut session = Session::open(definition, "counterflow doctor", &Cancels::default()).await?;
@@ -48,7 +42,6 @@ pub async fn examine(definition: &Definition) -> Result<Examined, Error> {
     let after = seconds();
     let row = rows.first().map(Vec::as_slice).unwrap_or_default();
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let mut examined = Examined::default();
     examined.fact("version", version(said(0)));
     examined.fact("role", format!("user `{}`", said(1)));
     let (grants, _) = connection.ask("SHOW GRANTS").await.map_err(refused)?;
@@ -75,21 +68,9 @@ pub async fn examine(definition: &Definition) -> Result<Examined, Error> {
             few(&harmful)
         ));
     }
-    let (tables, _) = connection.ask(UNSAFE).await.map_err(refused)?;
-    let row = tables.first().map(Vec::as_slice).unwrap_or_default();
-    let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let of = match said(0) {
-        "" | "0" => None,
-        "1" => Some(format!("table `{}` is", said(1))),
-        many => Some(format!("{many} tables, such as `{}`, are", said(1))),
-    };
-    examined.advice.extend(of.map(|of| {
-        format!(
-            "{of} outside of transactions: what is read of them is of no one moment; use InnoDB"
-        )
-    }));
+    examined.advice.extend(outside::here(connection).await.map_err(refused)?);
     session.close().await;
-    Ok(examined)
+    Ok(())
 }
 
 fn version(said: &str) -> String {
@@ -108,7 +89,10 @@ fn verbs<'g>(grants: impl Iterator<Item = &'g str>) -> (Vec<String>, bool) {
         let plain = without_columns(granted);
         match plain.split_once(" ON ") {
             None => has_roles = true,
-            Some((said, _)) => verbs.extend(said.split(',').map(|verb| verb.trim().to_owned())),
+            Some((said, of)) => {
+                verbs.extend(said.split(',').map(|verb| verb.trim().to_owned()));
+                verbs.extend(of.contains(" GRANT OPTION").then(|| "GRANT OPTION".to_owned()));
+            }
         }
     }
     verbs.retain(|verb| !verb.is_empty());
@@ -161,7 +145,9 @@ mod tests {
         assert_eq!(said(&["GRANT `canary` TO `app`@`%`"]), (String::new(), true));
         assert_eq!(said(&["SET DEFAULT ROLE `canary` FOR `app`@`%`"]), (String::new(), false));
         let all = ["GRANT ALL PRIVILEGES ON *.* TO `app`@`%` WITH GRANT OPTION"];
-        assert_eq!(said(&all).0, "ALL PRIVILEGES");
+        assert_eq!(said(&all).0, "ALL PRIVILEGES|GRANT OPTION");
+        let named = ["GRANT SELECT ON `with GRANT OPTION`.* TO `app`@`%`"];
+        assert_eq!(said(&named).0, "SELECT");
         let many: Vec<String> = (0..9).map(|n| format!("V{n}")).collect();
         assert_eq!(few(&many), "V0, V1, V2, V3, V4, V5 and 3 more");
         assert_eq!(version("10.11.19-MariaDB-0+deb12u1"), "MariaDB 10.11.19");

@@ -12,13 +12,13 @@ use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncrypti
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{ServerName, SubjectPublicKeyInfoDer};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::error::{Failure, Said};
 use super::fields::{Fields, put_sized};
-use super::packets::{LONGEST, Packets, Wire};
+use super::packets::{LONGEST, Packets};
 use crate::source::remote::{Remote, Tls, Verify, is_near};
+use crate::source::socket::{Address, reach};
 
 const LONG_PASSWORD: u32 = 1;
 const LONG_FLAG: u32 = 1 << 2;
@@ -74,10 +74,16 @@ enum Sealing<'r> {
     Never,
 }
 
-/// Connects, and is let in. `name` is what the server is told of who asks.
-pub async fn enter(door: &Door, name: &str) -> Result<Packets, Failure> {
+/// Connects, and is let in; with it comes the address by which the same server is reached once more. `name` is what the server
+/// is told of who asks.
+pub async fn enter(
+    door: &Door,
+    address: &Address,
+    name: &str,
+) -> Result<(Packets, Address), Failure> {
     let Door { remote, tls, key } = door;
-    let mut packets = Packets::new(reach(remote).await?, remote.idle_timeout);
+    let (wire, address) = reach(address).await.map_err(Failure::Lost)?;
+    let mut packets = Packets::new(Box::new(wire), remote.idle_timeout);
     let greeting = greeting(&packets.read().await?)?;
     if greeting.capabilities & NEEDED != NEEDED {
         return Err(Failure::Malformed);
@@ -113,23 +119,13 @@ pub async fn enter(door: &Door, name: &str) -> Result<Packets, Failure> {
     let answer = guest.answer(known, &greeting.nonce)?;
     packets.write(&response(capabilities, remote, &answer, known, name)).await?;
     guest.be_let_in(&mut packets, known.to_owned(), greeting.nonce).await?;
-    Ok(packets.let_in())
+    Ok((packets.let_in(), address))
 }
 
 /// Whether nobody else can read what is said: one that was not verified may be anybody.
 fn is_private(remote: &Remote) -> bool {
     let is_verified = matches!(&remote.tls, Tls::On(trust) if trust.verify != Verify::Nothing);
     is_verified || remote.is_socket()
-}
-
-async fn reach(remote: &Remote) -> Result<Box<dyn Wire>, Failure> {
-    if remote.is_socket() {
-        return Ok(Box::new(UnixStream::connect(&remote.host).await.map_err(Failure::Lost)?));
-    }
-    let host = remote.host.trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, remote.port)).await.map_err(Failure::Lost)?;
-    stream.set_nodelay(true).map_err(Failure::Lost)?;
-    Ok(Box::new(stream))
 }
 
 async fn encrypted(
@@ -309,14 +305,23 @@ fn caching(password: &[u8], nonce: &[u8]) -> Vec<u8> {
     mixed(&once, &sha256(&[&sha256(&[&once]), nonce]))
 }
 
+/// Whether passwords can be sealed for the key, which is in PEM.
+pub fn is_sealing_key(pem: &[u8]) -> bool {
+    sealing_key(pem).is_some()
+}
+
+fn sealing_key(pem: &[u8]) -> Option<OaepPublicEncryptingKey> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
+    let key = PublicEncryptingKey::from_der(key.as_ref()).ok()?;
+    OaepPublicEncryptingKey::new(key).ok()
+}
+
 /// The password for the holder of the key alone.
 fn sealed(password: &[u8], nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, Failure> {
     if nonce.is_empty() {
         return Err(Failure::Malformed);
     }
-    let key = SubjectPublicKeyInfoDer::from_pem_slice(key).map_err(|_| Failure::Malformed)?;
-    let key = PublicEncryptingKey::from_der(key.as_ref()).map_err(|_| Failure::Malformed)?;
-    let key = OaepPublicEncryptingKey::new(key).map_err(|_| Failure::Malformed)?;
+    let key = sealing_key(key).ok_or(Failure::Malformed)?;
     let mut out = vec![0; key.ciphertext_size()];
     let mixed = mixed(password, nonce);
     let sealed = key.encrypt(&OAEP_SHA1_MGF1SHA1, &mixed, &mut out, None);

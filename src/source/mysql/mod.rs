@@ -15,6 +15,7 @@ mod fields;
 #[doc(hidden)]
 pub mod fuzzing;
 mod greeting;
+mod outside;
 mod packets;
 mod session;
 mod stream;

@@ -60,6 +60,11 @@ impl Packets {
         Packets { sequence, ..Packets::new(wire, idle_timeout) }
     }
 
+    /// How long the server may be silent.
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     /// Begins another exchange.
     pub fn begin(&mut self) {
         self.sequence = 0;

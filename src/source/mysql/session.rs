@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use tokio::time::timeout;
 use super::connection::{Connection, Text};
 use super::definition::Definition;
 use super::error::{self, Failure};
-use super::greeting::{Door, enter};
+use super::greeting::{Door, enter, is_sealing_key};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
-use crate::source::cancel::{CancelOnDrop, Cancels};
+use crate::small_file;
+use crate::source::cancel::{self, CancelOnDrop, Cancels};
 use crate::source::error::Error;
 use crate::source::remote::{Remote, Tls};
+use crate::source::socket::Address;
 use crate::source::tls;
 
 /// A session in its transaction.
@@ -80,21 +83,26 @@ impl Session {
         };
         let key = match server_key {
             None => None,
-            Some(path) => Some(blocking(|| std::fs::read(path)).map_err(|error| {
-                let path = path.display();
+            Some(path) => Some(blocking(|| sealing_key(path)).map_err(|why| {
                 Error::Definition(format!(
-                    "{place} cannot be asked: the key `{path}` cannot be read: {error}; correct `server_public_key`"
+                    "{place} cannot be asked: the key `{}` {why}; correct `server_public_key`",
+                    path.display()
                 ))
             })?),
         };
         let door = Door { remote: remote.clone(), tls, key };
-        let entered = enter(&door, name).await;
-        let packets = entered.map_err(|failure| error::connecting(&failure, place))?;
+        let entered = enter(&door, &Address::of(remote, None), name).await;
+        let (packets, address) = entered.map_err(|failure| error::connecting(&failure, place))?;
         let mut connection = Connection::new(packets);
         let planned = |failure: Failure| error::planning(&failure, place);
         let asked = connection.ask("SELECT VERSION(), CONNECTION_ID()").await.map_err(planned)?;
         let word = |at: usize| asked.0.first().and_then(|row| row.get(at)?.clone());
-        let server = connection.ask(WHICH).await.map_err(planned)?.0;
+        let server = match connection.ask(WHICH).await {
+            Ok((rows, _)) => Some(rows),
+            // Not every server has all of it. It is read all the same.
+            Err(Failure::Said(_)) => None,
+            Err(failure) => return Err(planned(failure)),
+        };
         let family = match word(0).is_some_and(|it| it.to_ascii_lowercase().contains("mariadb")) {
             true => Family::MariaDb,
             false => Family::MySql,
@@ -102,7 +110,7 @@ impl Session {
         // What the greeting says may be a proxy's.
         let id = word(1).and_then(|id| id.parse::<u64>().ok());
         let id = id.ok_or_else(|| planned(Failure::Malformed))?;
-        let cancel = cancels.on_drop(end(door, server, id));
+        let cancel = cancels.on_drop(place, end(door, address, server, id));
         for statement in beginning(remote, family) {
             connection.ask(&statement).await.map_err(planned)?;
         }
@@ -124,35 +132,41 @@ impl Session {
     }
 }
 
+/// The file with the server's key, in PEM.
+fn sealing_key(path: &Path) -> Result<Vec<u8>, String> {
+    let read = small_file::read(path, tls::LONGEST_FILE);
+    let key = read.map_err(|error| format!("cannot be read: {error}"))?;
+    match is_sealing_key(&key) {
+        true => Ok(key),
+        false => Err("is no public key of RSA in PEM, as `SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'` shows it".to_owned()),
+    }
+}
+
 /// By which servers behind one address are told apart.
 const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";
 
 /// Asks the server to end what the session of this number asked, over a connection of its own: of another server the number is
-/// that of somebody else's session.
-async fn end(door: Door, server: Vec<Text>, id: u64) {
-    let asked = async {
-        let mut connection = Connection::new(enter(&door, "counterflow").await?);
-        let is_same = connection.ask(WHICH).await?.0 == server;
-        if is_same {
-            connection.ask(&format!("KILL QUERY {id}")).await?;
-        }
-        connection.leave().await;
-        Ok::<bool, Failure>(is_same)
-    };
+/// that of somebody else's session, and so it may be where no server says which it is.
+async fn end(door: Door, address: Address, server: Option<Vec<Text>>, id: u64) {
     let place = door.remote.place();
-    match asked.await {
-        Ok(true) => {}
-        Ok(false) => tracing::warn!(
-            place,
-            "a query is not cancelled, as another server answers than the one that it was asked of; its connection is closed, \
-             and its server ends it when it next sends something"
-        ),
-        Err(failure) => tracing::warn!(
-            place,
-            why = error::word(&failure),
-            "a query could not be cancelled; its connection is closed, and its server ends it when it next sends something"
-        ),
-    }
+    let asked = async {
+        let Some(server) = server else {
+            return Ok(Some("its server does not say which one it is"));
+        };
+        let mut connection = Connection::new(enter(&door, &address, "counterflow").await?.0);
+        if connection.ask(WHICH).await?.0 != server {
+            return Ok(Some("another server answers than the one that it was asked of"));
+        }
+        connection.ask(&format!("KILL QUERY {id}")).await?;
+        connection.leave().await;
+        Ok::<_, Failure>(None)
+    };
+    let why = match asked.await {
+        Ok(None) => return,
+        Ok(Some(why)) => why.to_owned(),
+        Err(failure) => error::word(&failure),
+    };
+    cancel::not_cancelled(&place, &why);
 }
 
 /// What holds in the session: the settings of the source, then ours.

@@ -16,6 +16,7 @@ use super::connection::{Described, End, Next};
 use super::decode::{Answered, Decoder};
 use super::definition::Definition;
 use super::error::{Failure, Said, planning, reading};
+use super::outside;
 use super::session::{Session, identifier, text};
 use crate::points::is_planted;
 use crate::source::database::{self, send};
@@ -117,6 +118,14 @@ impl Scan {
             connection.prepare(&table).await.map_err(|failure| no_query(&failure, place))?;
         let forgotten = connection.forget(table.statement).await;
         forgotten.map_err(|failure| planning(&failure, place))?;
+        match outside::of_columns(connection, &prepared.columns).await {
+            Ok(tables) => tables.iter().for_each(|table| {
+                tracing::warn!(model = place, "{}", outside::told(&format!("table `{table}` is")));
+            }),
+            // It is read all the same.
+            Err(Failure::Said(_)) => {}
+            Err(failure) => return Err(planning(&failure, place)),
+        }
         let field = |(name, form): &(String, Form)| Field::new(name, form.data_type(), true);
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let (mut statement, mut is_restricted) = (prepared.statement, false);

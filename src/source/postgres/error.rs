@@ -3,12 +3,21 @@
 //! Invariant: no value of a row is in a message. The server's own words are shown only where no row was read yet; its details
 //! never.
 
+use std::io;
+
 use tokio_postgres::Error as Failure;
 
+use super::bounded::is_too_long;
+use super::frames::LONGEST;
 use crate::source::error::Error;
 
 /// Of connecting to the database at `place`; `lacks`: why no password for it was found, as far as that is known.
 pub fn connecting(error: &Failure, place: &str, lacks: Option<&str>) -> Error {
+    if is_too_long(error) {
+        return Error::Missing(format!(
+            "{place} does not speak as PostgreSQL does; check `host` and `port`"
+        ));
+    }
     let Some(said) = error.as_db_error() else {
         if chain(error).contains("password missing") {
             let lacks = lacks.map_or_else(String::new, |why| format!(": {why}"));
@@ -17,10 +26,7 @@ pub fn connecting(error: &Failure, place: &str, lacks: Option<&str>) -> Error {
                  the file that `PGPASSFILE` names"
             ));
         }
-        return Error::Missing(format!(
-            "{place} cannot be reached: {}; check the source's address and TLS, and that the server is up",
-            chain(error)
-        ));
+        return unreachable(place, &chain(error));
     };
     let (code, message) = (said.code().code(), said.message());
     let remedy = match code {
@@ -32,6 +38,25 @@ pub fn connecting(error: &Failure, place: &str, lacks: Option<&str>) -> Error {
     Error::Missing(format!("{place} refused the connection: {message} ({code}); {remedy}"))
 }
 
+/// Of a connection to the database at `place` that did not come about.
+pub fn unreached(error: &io::Error, place: &str) -> Error {
+    unreachable(place, &error.to_string())
+}
+
+fn unreachable(place: &str, why: &str) -> Error {
+    Error::Missing(format!(
+        "{place} cannot be reached: {why}; check the source's address and TLS, and that the server is up"
+    ))
+}
+
+/// Of a row of the answer to a query, at `place`, that is longer than any that is taken.
+pub fn too_long(place: &str) -> Error {
+    Error::Misfit(format!(
+        "{place} has a row of more than {} MiB; leave its longest column out, or cut it with `left`",
+        LONGEST >> 20
+    ))
+}
+
 /// Of beginning and checking a session, and of planning a query, at `place`.
 pub fn planning(error: &Failure, place: &str) -> Error {
     let Some(said) = error.as_db_error() else { return reading(error, place) };
@@ -40,6 +65,7 @@ pub fn planning(error: &Failure, place: &str) -> Error {
         Some("08" | "53" | "57" | "40" | "58") => reading(error, place),
         _ if code == "55P03" => reading(error, place),
         _ if code == "25006" => writes(place),
+        _ if code == "25001" => turns(place),
         _ if code == "42501" => Error::Definition(format!(
             "{place} is refused by the server: {message} ({code}); grant it, or, where policies hide rows and that is meant, say \
              `row_security: apply` at the source"
@@ -83,6 +109,9 @@ fn correction(code: &str) -> &'static str {
 
 /// Of reading the answer to a query, at `place`.
 pub fn reading(error: &Failure, place: &str) -> Error {
+    if is_too_long(error) {
+        return too_long(place);
+    }
     let Some(said) = error.as_db_error() else {
         return Error::Missing(format!(
             "{place}: the connection to the database was lost ({}); the next run reads again",
@@ -93,6 +122,7 @@ pub fn reading(error: &Failure, place: &str) -> Error {
     let failed = |why: &str| Error::Query(format!("the query of {place} failed: {why} ({code})"));
     match code {
         "25006" => writes(place),
+        "25001" => turns(place),
         "22P02" | "22007" | "22023" => {
             failed("a value cannot be read as the type that it is cast to; guard the cast")
         }
@@ -128,6 +158,12 @@ pub fn reading(error: &Failure, place: &str) -> Error {
 fn writes(place: &str) -> Error {
     Error::Definition(format!(
         "{place} writes or locks; a model may only read, so give it one SELECT without `FOR UPDATE` or `nextval`"
+    ))
+}
+
+fn turns(place: &str) -> Error {
+    Error::Definition(format!(
+        "{place} would turn its transaction into another; a model may only read, so take `set_config('transaction_..', ..)` out"
     ))
 }
 

@@ -29,11 +29,15 @@ const WRITABLE: &str = "SELECT count(*), min(format('%I.%I', n.nspname, c.relnam
 /// The first row of an answer.
 type Row = Vec<Option<String>>;
 
-/// Looks at the server; `models` are those that read it.
+/// Looks at the server; `models` are those that read it. What was found is in `examined` by then, whatever comes of the rest.
 ///
 /// # Errors
 /// It is not reached, or does not let us in.
-pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Examined, Error> {
+pub async fn examine(
+    definition: &Definition,
+    models: &[&Model],
+    examined: &mut Examined,
+) -> Result<(), Error> {
     let place = definition.remote.place();
     let mut session =
         Session::open(definition, "counterflow doctor", &Cancels::default(), None).await?;
@@ -43,7 +47,6 @@ pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Exami
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
     let is = |at: usize| said(at) == "t";
     let (role, is_superuser) = (said(1), is(5));
-    let mut examined = Examined::default();
     examined.fact("version", format!("PostgreSQL {}", said(0)));
     examined.fact("role", format!("role `{role}`"));
     examined.fact("standby", if is(2) { "a standby" } else { "no standby" });
@@ -89,7 +92,7 @@ pub async fn examine(definition: &Definition, models: &[&Model]) -> Result<Exami
             .push(format!("role `{role}` could write to {what}: a read-only role is better"));
     }
     session.close();
-    Ok(examined)
+    Ok(())
 }
 
 /// Why the server cannot plan the query, if it cannot. Its tables stay locked as for any read.

@@ -1,10 +1,14 @@
 //! Passwords of the file that libpq reads: `PGPASSFILE`, else `.pgpass` in the home folder.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::small_file;
 use crate::source::remote::Remote;
 use crate::source::secret::Secret;
+
+/// The longest file that is taken.
+const LONGEST: u64 = 1 << 20;
 
 /// What the file has for a database.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +30,11 @@ pub fn look_up(remote: &Remote) -> Result<Found, String> {
 fn read(path: &Path, remote: &Remote) -> Result<Found, String> {
     let lacks = |why: String| Ok(Found { password: None, lacks: Some(why) });
     let shown = path.display();
-    match std::fs::read_to_string(path) {
+    let text = small_file::read(path, LONGEST).and_then(|read| match read.len() as u64 > LONGEST {
+        true => Err(io::Error::other(format!("it is over {LONGEST} bytes"))),
+        false => String::from_utf8(read).map_err(|_| io::Error::other("it is not UTF-8")),
+    });
+    match text {
         Ok(text) => {
             check_mode(path)?;
             match find(&text, remote) {

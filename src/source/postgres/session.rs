@@ -15,19 +15,22 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{
     CancelToken, Client, Config, Error as Failure, NoTls, SimpleQueryMessage, SimpleQueryRow,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::bounded::{Bounded, Bounding};
 use super::definition::Definition;
 use super::passfile::Found;
 use super::{error, passfile};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
-use crate::source::cancel::{CancelOnDrop, Cancels};
+use crate::source::cancel::{self, CancelOnDrop, Cancels};
 use crate::source::error::Error;
-use crate::source::remote::Tls;
+use crate::source::remote::{Remote, Tls};
+use crate::source::socket::{Address, Stream, reach};
 use crate::source::tls;
 
 /// Each statement sees what is there as it begins.
@@ -48,30 +51,40 @@ pub struct Session {
 /// The connection itself, which only moves while it is driven.
 struct Link {
     connection: Option<BoxFuture<'static, Result<(), Failure>>>,
+    /// Why it ended, until that is told.
+    cause: Option<Failure>,
 }
 
+/// What encrypts one connection.
+type Encrypting = <MakeRustlsConnect as MakeTlsConnect<Stream>>::TlsConnect;
+
 /// How a server is greeted.
-#[derive(Clone)]
 enum Greeting {
     Plain,
-    Encrypted(MakeRustlsConnect),
+    Encrypted(Encrypting),
 }
 
 /// The question to end a query.
 struct Cancel {
+    place: String,
     token: CancelToken,
+    address: Address,
     greeting: Greeting,
 }
 
 impl Cancel {
     /// Sends it, over a connection of its own. Whether the query ended is not said.
     async fn send(self) {
-        let sent = match self.greeting {
-            Greeting::Plain => self.token.cancel_query(NoTls).await,
-            Greeting::Encrypted(tls) => self.token.cancel_query(tls).await,
+        let sent = match (reach(&self.address).await, self.greeting) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok((wire, _)), greeting) => match greeting {
+                Greeting::Plain => self.token.cancel_query_raw(wire, NoTls).await,
+                Greeting::Encrypted(tls) => self.token.cancel_query_raw(wire, tls).await,
+            }
+            .map_err(|error| error.to_string()),
         };
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a query could not be cancelled; its connection is closed");
+        if let Err(why) = sent {
+            cancel::not_cancelled(&self.place, &why);
         }
     }
 }
@@ -91,7 +104,13 @@ impl Link {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut work = pin!(work);
-        let Some(connection) = &mut self.connection else { return work.await };
+        let Some(connection) = &mut self.connection else {
+            let told = |error: Failure| match error.is_closed() {
+                true => self.cause.take().unwrap_or(error),
+                false => error,
+            };
+            return work.await.map_err(told);
+        };
         let ended = tokio::select! {
             biased;
             done = &mut work => return done,
@@ -101,7 +120,10 @@ impl Link {
         // What came before the end may be the answer, or say why it ended.
         match (work.await, ended) {
             (Err(error), Err(cause)) if error.is_closed() => Err(cause),
-            (done, _) => done,
+            (done, ended) => {
+                self.cause = ended.err();
+                done
+            }
         }
     }
 }
@@ -138,26 +160,33 @@ impl Session {
     ) -> Result<Session, Error> {
         let (config, lacks) = config(definition, name).map_err(|why| unusable(place, &why))?;
         let failed = |failure: Failure| error::connecting(&failure, place, lacks.as_deref());
+        let file = format!(".s.PGSQL.{}", definition.remote.port);
+        let reached = reach(&Address::of(&definition.remote, Some(&file))).await;
+        let (wire, address) = reached.map_err(|why| error::unreached(&why, place))?;
         let (client, link, greeting, version) = match &definition.remote.tls {
             Tls::Off => {
-                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+                let connected = config.connect_raw(Bounded::new(wire), NoTls).await;
+                let (client, connection) = connected.map_err(failed)?;
                 let version = connection.parameter("server_version").unwrap_or("").to_owned();
                 (client, Link::of(connection), Greeting::Plain, version)
             }
             Tls::On(trust) => {
                 let tls = blocking(|| tls::client(trust)).map_err(|why| unusable(place, &why))?;
-                let tls = MakeRustlsConnect::new(tls);
-                let connected = config.connect(tls.clone()).await.map_err(failed)?;
-                let (client, connection) = connected;
+                let mut tls = MakeRustlsConnect::new(tls);
+                let bounding = Bounding(encrypting(&mut tls, &definition.remote));
+                let connected = config.connect_raw(wire, bounding).await;
+                let (client, connection) = connected.map_err(failed)?;
                 let version = connection.parameter("server_version").unwrap_or("").to_owned();
-                (client, Link::of(connection), Greeting::Encrypted(tls), version)
+                let greeting = Greeting::Encrypted(encrypting(&mut tls, &definition.remote));
+                (client, Link::of(connection), greeting, version)
             }
         };
-        let cancel = Cancel { token: client.cancel_token(), greeting };
+        let token = client.cancel_token();
+        let cancel = Cancel { place: place.to_owned(), token, address, greeting };
         let mut session = Session {
             client,
             link,
-            cancel: cancels.on_drop(cancel.send()),
+            cancel: cancels.on_drop(place, cancel.send()),
             idle_timeout: definition.remote.idle_timeout,
             server_version: version,
         };
@@ -305,7 +334,15 @@ async fn drive<T>(
 impl Link {
     fn of(connection: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Link {
         let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection);
-        Link { connection: Some(connection) }
+        Link { connection: Some(connection), cause: None }
+    }
+}
+
+fn encrypting(tls: &mut MakeRustlsConnect, remote: &Remote) -> Encrypting {
+    let host = remote.host.trim_matches(['[', ']']);
+    match MakeTlsConnect::<Stream>::make_tls_connect(tls, host) {
+        Ok(encrypting) => encrypting,
+        Err(never) => match never {},
     }
 }
 
@@ -315,22 +352,8 @@ fn unusable(place: &str, why: &str) -> Error {
 
 /// How it is asked; and why there is no password for it, as far as that is known.
 fn config(definition: &Definition, name: &str) -> Result<(Config, Option<String>), String> {
-    const KEEPALIVE: Duration = Duration::from_secs(30);
     let mut config = Config::new();
-    match definition.remote.is_socket() {
-        true => config.host_path(&definition.remote.host),
-        false => config.host(definition.remote.host.trim_matches(['[', ']'])),
-    };
-    config
-        .port(definition.remote.port)
-        .dbname(&definition.remote.database)
-        .user(&definition.remote.user)
-        .application_name(name)
-        .connect_timeout(definition.remote.connect_timeout)
-        .keepalives_idle(KEEPALIVE)
-        .keepalives_interval(KEEPALIVE / 3)
-        .keepalives_retries(3)
-        .tcp_user_timeout(2 * KEEPALIVE);
+    config.dbname(&definition.remote.database).user(&definition.remote.user).application_name(name);
     let Found { password, lacks } = match &definition.remote.password {
         Some(password) => Found { password: Some(password.clone()), lacks: None },
         None => blocking(|| passfile::look_up(&definition.remote))?,
@@ -359,7 +382,8 @@ fn settings(definition: &Definition) -> String {
     if let Some(role) = &definition.role {
         sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
     }
-    let security = if definition.applies_row_security { "on" } else { "off" };
+    let applies = definition.applies_row_security || is_planted("rls_filtered");
+    let security = if applies { "on" } else { "off" };
     let timeout =
         definition.remote.statement_timeout.map(|timeout| timeout.as_millis().to_string());
     let ours = [

@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::decode::Decoder;
-use super::error::{planning, reading};
-use super::frames::{self, Frames, LONGEST, TOO_LONG, Wrong};
+use super::error::{planning, reading, too_long};
+use super::frames::{self, Frames, TOO_LONG, Wrong};
 use super::session::{Session, identifier, literal};
 use super::sessions::Sessions;
 use super::wire::{self, Asked};
@@ -210,10 +210,7 @@ impl Scan {
             let take = |row: frames::Row<'_>| decoder.row(row).map_err(Untaken::Row);
             frames.feed(piece, columns.len(), take).map_err(|untaken| match untaken {
                 Untaken::Row(error) => error,
-                Untaken::Stream(TOO_LONG) => Error::Misfit(format!(
-                    "{place} has a row of more than {} MiB; leave its longest column out, or cut it with `left`",
-                    LONGEST >> 20
-                )),
+                Untaken::Stream(TOO_LONG) => too_long(place),
                 Untaken::Stream(wrong) => self.damaged(wrong),
             })?;
             if decoder.is_full() {

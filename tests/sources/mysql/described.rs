@@ -1,8 +1,15 @@
 //! What a model would give, and how the server stands to us, before a row is read.
 
+use std::time::Duration;
+
+use counterflow::source::definition::Access;
+use counterflow::source::mysql::definition::Definition;
+use counterflow::source::remote::Remote;
 use serde_json::{Value, json};
 
+use crate::reading::{looked_at, remote};
 use crate::servers::Database as _;
+use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::mysql::MySql;
 use crate::shared::{reads, workspace};
 use crate::support::TOKEN;
@@ -103,4 +110,37 @@ pub fn doctor(server: &MySql) {
         assert!(!hidden.printed().contains("hidden_"), "{hidden:#?}");
         hidden.expect_printed(&["refused the connection", "Access denied", "1045"]);
     }
+}
+
+pub fn silent(server: &MySql) {
+    let database = server.new_database("SELECT 1");
+    let look = |breaks: Breaks, idle_timeout: Duration| {
+        let front = Cutting::start(Protocol::MySql, server.port, breaks);
+        let remote = Remote { idle_timeout, ..remote(front.port, &database.name, "app") };
+        let definition = Definition {
+            remote,
+            server_key: None,
+            is_zero_date_null: false,
+            is_tinyint1_boolean: false,
+        };
+        let looked = looked_at(Access::MySql(Box::new(definition)), Duration::from_secs(2));
+        assert_eq!(front.broken(), 1, "the question was not swallowed");
+        looked
+    };
+    let patient = Duration::from_secs(300);
+    // The last question.
+    let seen =
+        look(Breaks::Swallows("information_schema.tables"), patient).expect("what was said counts");
+    assert!(seen.facts.iter().any(|(word, _)| *word == "version"), "{seen:?}");
+    let told = seen.advice.concat();
+    assert!(told.contains("not all of it was seen") && told.contains("within 2s"), "{told}");
+    assert!(!told.contains("_timeout"), "{told}");
+    // What is the source's own to say is named.
+    let seen = look(Breaks::Swallows("information_schema.tables"), Duration::from_millis(500));
+    let told = seen.expect("what was said counts").advice.concat();
+    assert!(told.contains("said nothing for 500ms") && told.contains("`idle_timeout`"), "{told}");
+    // Who says nothing at all is not well.
+    let refused = look(Breaks::Swallows("CURRENT_USER"), patient).expect_err("nothing was said");
+    let told = refused.to_string();
+    assert!(told.contains("did not answer within 2s") && !told.contains("_timeout"), "{told}");
 }

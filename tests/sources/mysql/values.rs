@@ -8,7 +8,7 @@ use crate::reading::{read_from, remote};
 use crate::servers::Database as _;
 use crate::servers::mysql::{Database, MySql};
 
-fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
+pub fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
     read_with(database, sql, |_| ())
 }
 

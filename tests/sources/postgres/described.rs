@@ -1,8 +1,15 @@
 //! What a model would give, and how the server stands to us, before a row is read.
 
+use std::time::Duration;
+
+use counterflow::source::definition::Access;
+use counterflow::source::postgres::definition::Definition;
+use counterflow::source::remote::Remote;
 use serde_json::{Value, json};
 
+use crate::reading::{looked_at, remote};
 use crate::servers::Database as _;
+use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::postgres::Postgres;
 use crate::shared::{reads, workspace};
 use crate::support::TOKEN;
@@ -144,4 +151,33 @@ pub fn doctor(server: &Postgres) {
     }
     database.ask("DROP OWNED BY doctor_reader, doctor_writer");
     database.ask("DROP ROLE doctor_reader, doctor_writer");
+}
+
+pub fn silent(server: &Postgres) {
+    let database = server.new_database("SELECT 1");
+    let look = |breaks: Breaks, idle_timeout: Duration| {
+        let front = Cutting::start(Protocol::Postgres, server.port, breaks);
+        let remote = Remote { idle_timeout, ..remote(front.port, &database.name, "postgres") };
+        let definition =
+            Definition { remote, applies_row_security: false, role: None, is_infinity_null: false };
+        let looked = looked_at(Access::Postgres(Box::new(definition)), Duration::from_secs(2));
+        assert_eq!(front.broken(), 1, "the question was not swallowed");
+        looked
+    };
+    let patient = Duration::from_secs(300);
+    // The last question.
+    let seen =
+        look(Breaks::Swallows("has_table_privilege"), patient).expect("what was said counts");
+    assert!(seen.facts.iter().any(|(word, _)| *word == "version"), "{seen:?}");
+    let told = seen.advice.concat();
+    assert!(told.contains("not all of it was seen") && told.contains("within 2s"), "{told}");
+    assert!(!told.contains("_timeout"), "{told}");
+    // What is the source's own to say is named.
+    let seen = look(Breaks::Swallows("has_table_privilege"), Duration::from_millis(500));
+    let told = seen.expect("what was said counts").advice.concat();
+    assert!(told.contains("said nothing for 500ms") && told.contains("`idle_timeout`"), "{told}");
+    // Who says nothing at all is not well.
+    let refused = look(Breaks::Swallows("current_user"), patient).expect_err("nothing was said");
+    let told = refused.to_string();
+    assert!(told.contains("did not answer within 2s") && !told.contains("_timeout"), "{told}");
 }

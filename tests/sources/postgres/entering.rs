@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::servers::Database as _;
 use crate::servers::postgres::Postgres;
-use crate::shared::{people, reads};
+use crate::shared::{people, reads, workspace};
 use crate::support::TOKEN;
+use crate::support::certificates::{Authority, Good};
 use crate::support::oracle::Oracle;
 
 pub fn tls(server: &Postgres) {
@@ -29,10 +30,16 @@ pub fn tls(server: &Postgres) {
         )
     };
     let full = format!("{{ verify: full, ca: {ca}, channel_binding: require }}");
+    let other = Authority::new();
+    let other = format!("{{ verify: full, ca: {} }}", other.file().display());
     for (source, words) in [
         (
             source("localhost", "${PG_PASSWORD}", "{ verify: full }"),
             vec!["TLS", "cannot be reached"],
+        ),
+        (
+            source("localhost", "${PG_PASSWORD}", &other),
+            vec!["cannot be reached", "invalid peer certificate"],
         ),
         (source("127.0.0.1", "${PG_PASSWORD}", &full), vec!["not valid for name"]),
         (source("localhost", "${PG_PASSWORD}", "off"), vec!["refused the connection", "28000"]),
@@ -78,4 +85,61 @@ pub fn passfile(server: &Postgres) {
     workspace.run(&["sync", "people"]).expect_printed(&["others may read", "chmod 600"]);
     mode(0o600);
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 10)]);
+}
+
+pub fn certificate(server: &Postgres) {
+    let (oracle, database) = (Oracle::start(&["id"]), server.new_database("SELECT 1"));
+    let workspace = people(&oracle, server, &database, 10);
+    database.ask("GRANT SELECT ON people TO cert_user");
+    let stranger = Authority::new();
+    for (authority, name) in [(&server.authority, "own"), (&stranger, "other")] {
+        let (certificate, key) = authority.pem("cert_user", Good::Now);
+        workspace.write(&format!("{name}.pem"), &certificate);
+        workspace.write(&format!("{name}.key"), &key);
+    }
+    let (port, name, ca) = (server.port, &database.name, server.authority.file());
+    let source = |more: &str| {
+        format!(
+            "lake: {{ postgres: {{ host: localhost, port: {port}, database: {name}, user: cert_user, tls: {{ ca: {}{more} }} }} }}",
+            ca.display()
+        )
+    };
+    for (more, words) in [
+        ("", ["refused the connection", "certificate"]),
+        (
+            ", certificate: own.pem, key: other.key",
+            ["own.pem` and its key do not fit", "cannot be asked"],
+        ),
+        (", certificate: own.pem, key: none.key", ["the key", "none.key` cannot be used"]),
+        (", certificate: other.pem, key: other.key", ["cannot be reached", "TLS"]),
+    ] {
+        reads(&workspace, &source(more));
+        let refused = workspace.run(&["sync", "people"]);
+        assert_ne!(refused.code, Some(0), "{more}");
+        refused.expect_printed(&words);
+    }
+    reads(&workspace, &source(", certificate: own.pem, key: own.key"));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 10)]);
+}
+
+pub fn settings(server: &Postgres) {
+    let oracle = Oracle::start(&["id"]);
+    let database = server.new_database(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
+         CREATE SCHEMA \"o'ther\"; CREATE TABLE \"o'ther\".t (id int PRIMARY KEY); INSERT INTO \"o'ther\".t VALUES (2), (3)",
+    );
+    let at =
+        |settings: &str| database.source_at(server.port, &format!(", settings: {{ {settings} }}"));
+    let workspace = workspace(&oracle, &at(r#"search_path: "\"o'ther\"""#), "SELECT id FROM t");
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    for (settings, words) in [
+        ("no_such_setting: x", ["42704", "`settings`"]),
+        ("work_mem: much", ["22023", "`settings`"]),
+    ] {
+        reads(&workspace, &at(settings));
+        workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&words);
+    }
+    // Another path is another source: its first deletes wait for a person.
+    reads(&workspace, &database.source());
+    workspace.sync(&[]).expect(4, "partial", &[("delivered", 1), ("held", 2)]);
 }

@@ -32,7 +32,14 @@ pub fn refused(server: &Postgres) {
         ("SELECT id FROM t FOR UPDATE", &["may only read", "FOR UPDATE"]),
         ("SELECT nextval('s') AS id", &["may only read", "nextval"]),
         ("SELECT missing AS id FROM t", &["column \\\"missing\\\" does not exist", "42703"]),
-        ("SELECT set_config('transaction_read_only', 'off', true) AS id FROM t", &["failed"]),
+        (
+            "SELECT set_config('transaction_read_only', 'off', true) AS id FROM t",
+            &["turn its transaction into another", "take `set_config"],
+        ),
+        (
+            "SELECT set_config('transaction_isolation', 'repeatable read', true) AS id FROM t",
+            &["turn its transaction into another"],
+        ),
         // What the server says of a row holds its values, and is not told.
         ("SELECT secret::int AS id FROM t", &["22P02", "guard the cast"]),
         ("SELECT id / 0 AS id FROM t", &["22012", "nullif"]),
@@ -58,4 +65,25 @@ pub fn refused(server: &Postgres) {
     workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&words);
     reads(&workspace, &as_guest(", row_security: apply"));
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["gave no rows"]);
+}
+
+pub fn hidden(server: &Postgres) {
+    let oracle = Oracle::start(&["id"]);
+    let database = server.new_database(
+        "CREATE TABLE people (id int PRIMARY KEY); INSERT INTO people SELECT generate_series(1, 4);
+         CREATE ROLE narrow NOLOGIN; GRANT SELECT ON people TO narrow",
+    );
+    let source = |more: &str| database.source_at(server.port, &format!(", role: narrow{more}"));
+    let workspace = workspace(&oracle, &source(""), "SELECT id FROM people");
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 4)]);
+    database.ask("ALTER TABLE people ENABLE ROW LEVEL SECURITY");
+    database.ask("CREATE POLICY few ON people USING (id <= 2)");
+    let refused = workspace.run(&["sync", "people"]);
+    assert_eq!(oracle.table().len(), 4, "rows that a policy hides were deleted");
+    refused.expect_code(2).expect_printed(&["42501", "row_security: apply"]);
+    // Where that is meant it is another source, and a person says what goes.
+    reads(&workspace, &source(", row_security: apply"));
+    workspace.sync(&[]).expect(4, "partial", &[("held", 2)]);
+    assert_eq!(oracle.table().len(), 4);
+    database.ask("DROP OWNED BY narrow; DROP ROLE narrow");
 }

@@ -7,7 +7,7 @@ use counterflow::source::postgres::definition::Definition;
 use crate::reading::{read_from, remote};
 use crate::servers::postgres::{Database, Postgres};
 
-fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
+pub fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
     read_with(database, sql, |_| ())
 }
 

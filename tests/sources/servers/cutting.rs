@@ -1,7 +1,7 @@
 //! What stands before a server and breaks its answer, at a place of the scenario's choice.
 //!
 //! Of PostgreSQL only the answer to a COPY is broken: it knows where messages begin, and nothing of what they say. Of MySQL it is
-//! all that the server says on a connection.
+//! all that the server says on a connection. What the client says can be changed or kept back too.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -27,6 +27,12 @@ pub enum Breaks {
     Trailer,
     /// Of MySQL: the end of each answer says that its transaction may write.
     Elsewhere,
+    /// Where the client says the first, the server hears the second, which is as long.
+    Renames(&'static str, &'static str),
+    /// What the client says with these words never arrives, nor what it says behind.
+    Swallows(&'static str),
+    /// Connections behind the first are taken, and nothing is said on them.
+    Later,
 }
 
 /// A running front. Its thread ends with the process.
@@ -50,10 +56,17 @@ impl Cutting {
         let seen = Arc::new(Seen::default());
         let told = Arc::clone(&seen);
         std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            let mut kept = Vec::new();
+            for (place, client) in listener.incoming().flatten().enumerate() {
+                if breaks == Breaks::Later && place > 0 {
+                    told.broken.fetch_add(1, Ordering::SeqCst);
+                    kept.push(client);
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 let (from_client, to_server) = (clone(&client), clone(&server));
-                std::thread::spawn(move || pass(from_client, to_server));
+                let heard = Arc::clone(&told);
+                std::thread::spawn(move || pass(from_client, to_server, breaks, &heard));
                 let told = Arc::clone(&told);
                 std::thread::spawn(move || answer(protocol, server, client, breaks, &told));
             }
@@ -76,8 +89,31 @@ fn clone(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a second handle")
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let _ = std::io::copy(&mut from, &mut to);
+/// What the client says, which comes in pieces that hold all of a question.
+fn pass(mut from: TcpStream, mut to: TcpStream, breaks: Breaks, seen: &Seen) {
+    let mut piece = vec![0; 64 << 10];
+    let mut is_swallowing = false;
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        let said = &mut piece[..count];
+        let find =
+            |words: &str| said.windows(words.len()).position(|window| window == words.as_bytes());
+        match breaks {
+            Breaks::Renames(words, others) => {
+                if let Some(at) = find(words) {
+                    said[at..at + others.len()].copy_from_slice(others.as_bytes());
+                    seen.broken.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            Breaks::Swallows(words) if !is_swallowing && find(words).is_some() => {
+                is_swallowing = true;
+                seen.broken.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+        if !is_swallowing && to.write_all(said).is_err() {
+            break;
+        }
+    }
     let _ = to.shutdown(Shutdown::Both);
 }
 

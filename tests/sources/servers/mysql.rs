@@ -76,6 +76,8 @@ impl MySql {
         let at = |name: &str| folder.path().join(name);
         write(&at("server.crt"), &certificate);
         write(&at("server.key"), &key);
+        let trusted = std::fs::read_to_string(authority.file()).expect("it was made");
+        write(&at("root.crt"), &trusted);
         let port = free_port();
         let mut command = process::command(&server);
         command.arg("--no-defaults");
@@ -85,6 +87,7 @@ impl MySql {
             ("pid-file", at("pid").display().to_string()),
             ("ssl-cert", at("server.crt").display().to_string()),
             ("ssl-key", at("server.key").display().to_string()),
+            ("ssl-ca", at("root.crt").display().to_string()),
             ("port", port.to_string()),
             ("bind-address", "127.0.0.1".to_owned()),
             ("innodb-flush-log-at-trx-commit", "0".to_owned()),
@@ -104,7 +107,7 @@ impl MySql {
                 "SET GLOBAL sql_select_limit = 3, GLOBAL time_zone = '+05:30';
                  DELETE FROM global_priv WHERE User = ''; FLUSH PRIVILEGES; CREATE USER app@'%'; GRANT ALL ON *.* TO app@'%';
                  CREATE USER tls_user@'%' IDENTIFIED BY '{TOKEN}' REQUIRE SSL; GRANT SELECT ON *.* TO tls_user@'%';
-                 CREATE USER guest@'%'"
+                 CREATE USER guest@'%'; CREATE USER cert_user@'%' REQUIRE X509; GRANT SELECT ON *.* TO cert_user@'%'"
             ),
         );
         started

@@ -39,11 +39,14 @@ impl Postgres {
         let made = initdb.output().expect("it was found before");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let hba = "local all all trust\nhostssl all scram_user all scram-sha-256\n\
-                   hostnossl all scram_user all reject\nhost all all all trust\n";
+                   hostnossl all scram_user all reject\nhostssl all cert_user all cert\n\
+                   hostnossl all cert_user all reject\nhost all all all trust\n";
         write(&data.join("pg_hba.conf"), hba);
         let (certificate, key) = authority.pem("localhost", Good::Now);
         write(&data.join("server.crt"), &certificate);
         write(&data.join("server.key"), &key);
+        let trusted = std::fs::read_to_string(authority.file()).expect("it was made");
+        write(&data.join("root.crt"), &trusted);
         let port = free_port();
         let mut command = process::command(&programs.join("postgres"));
         command.arg("-D").arg(&data);
@@ -59,6 +62,7 @@ impl Postgres {
             "max_connections=50",
             "logging_collector=off",
             "ssl=on",
+            "ssl_ca_file=root.crt",
         ] {
             command.args(["-c", setting]);
         }
@@ -66,7 +70,12 @@ impl Postgres {
         let databases = AtomicUsize::new(0);
         let mut started = Postgres { server, programs, port, authority, databases };
         started.wait();
-        started.psql("postgres", &format!("CREATE ROLE scram_user LOGIN PASSWORD '{TOKEN}'"));
+        started.psql(
+            "postgres",
+            &format!(
+                "CREATE ROLE scram_user LOGIN PASSWORD '{TOKEN}'; CREATE ROLE cert_user LOGIN"
+            ),
+        );
         started
     }
 

@@ -117,6 +117,36 @@ pub fn timeouts(server: &dyn Server) {
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["cannot be reached"]);
 }
 
+/// A machine that vanished without a word is found out: the system asks after a connection on which nothing is said.
+pub fn kept_alive(server: &dyn Server) {
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
+    let sql = format!("SELECT 1 AS id, {} AS t", (server.words().sleep)("20"));
+    let workspace = workspace(&oracle, &database.source(), &sql);
+    let process = workspace.spawn(&["sync", "people"]);
+    wait_until(|| database.count_active() == 1, "the query goes on");
+    let port = format!(":{:04X}", server.port());
+    let is_asked_after = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // To the server, established, and waiting for the next question of the system.
+        words.len() > 5
+            && words[2].ends_with(&port)
+            && words[3] == "01"
+            && words[5].starts_with("02:")
+    };
+    wait_until(
+        || {
+            let connections = std::fs::read_to_string("/proc/net/tcp").expect("it is there");
+            connections.lines().any(is_asked_after)
+        },
+        "the connection is asked after",
+    );
+    process.sigterm();
+    workspace.end(process, SOON);
+}
+
 /// The destination may hold the reader back for as long as it likes: that is no silence of the server.
 pub fn held_back(server: &dyn Server) {
     let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
