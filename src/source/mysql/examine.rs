@@ -1,11 +1,13 @@
 //! What a MySQL or MariaDB server says of itself, of who asks, and of what that user may do.
 
+use super::connection::Connection;
 use super::definition::Definition;
 use super::error::{Failure, planning};
 use super::session::Session;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
 use crate::source::examine::{Examined, seconds};
+use crate::source::remote::Remote;
 
 const ASKED: &str = "SELECT VERSION(), CURRENT_USER(), @@GLOBAL.read_only, @@GLOBAL.time_zone, \
      @@GLOBAL.system_time_zone, UNIX_TIMESTAMP(NOW(6)), DATABASE()";
@@ -75,6 +77,7 @@ pub async fn examine(definition: &Definition) -> Result<Examined, Error> {
             few(&harmful)
         ));
     }
+    examined.advice.extend(refusals(connection, &definition.remote).await?);
     let (tables, _) = connection.ask(UNSAFE).await.map_err(refused)?;
     let row = tables.first().map(Vec::as_slice).unwrap_or_default();
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -90,6 +93,23 @@ pub async fn examine(definition: &Definition) -> Result<Examined, Error> {
     }));
     session.close().await;
     Ok(examined)
+}
+
+/// Why the server cannot plan the queries of those tables that it cannot.
+async fn refusals(connection: &mut Connection, remote: &Remote) -> Result<Vec<String>, Error> {
+    let mut refusals = Vec::new();
+    let failed = |failure: Failure| planning(&failure, &remote.place());
+    for table in &remote.tables {
+        match connection.prepare(&table.sql).await {
+            Ok(prepared) => connection.forget(prepared.statement).await.map_err(failed)?,
+            Err(failure @ Failure::Said(_)) => {
+                let error = planning(&failure, &format!("table `{}`", table.name));
+                refusals.push(remote.unsaid(error).to_string());
+            }
+            Err(failure) => return Err(failed(failure)),
+        }
+    }
+    Ok(refusals)
 }
 
 fn version(said: &str) -> String {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Text};
 use super::definition::Definition;
-use super::error::{self, Failure};
+use super::error::{self, Failure, Said};
 use super::greeting::{Door, enter};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
@@ -127,6 +127,9 @@ impl Session {
 /// By which servers behind one address are told apart.
 const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";
 
+/// `ER_NO_SUCH_THREAD`: the session has ended by itself.
+const NO_SUCH_THREAD: u16 = 1094;
+
 /// Asks the server to end what the session of this number asked, over a connection of its own: of another server the number is
 /// that of somebody else's session.
 async fn end(door: Door, server: Vec<Text>, id: u64) {
@@ -147,6 +150,7 @@ async fn end(door: Door, server: Vec<Text>, id: u64) {
             "a query is not cancelled, as another server answers than the one that it was asked of; its connection is closed, \
              and its server ends it when it next sends something"
         ),
+        Err(Failure::Said(Said { code: NO_SUCH_THREAD, .. })) => {}
         Err(failure) => tracing::warn!(
             place,
             why = error::word(&failure),
