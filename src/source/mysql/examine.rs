@@ -1,5 +1,6 @@
 //! What a MySQL or MariaDB server says of itself, of who asks, and of what that user may do.
 
+use super::connection::Connection;
 use super::definition::Definition;
 use super::error::{Failure, planning};
 use super::outside;
@@ -7,6 +8,7 @@ use super::session::Session;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
 use crate::source::examine::{Examined, seconds};
+use crate::source::remote::Remote;
 
 const ASKED: &str = "SELECT VERSION(), CURRENT_USER(), @@GLOBAL.read_only, @@GLOBAL.time_zone, \
      @@GLOBAL.system_time_zone, UNIX_TIMESTAMP(NOW(6)), DATABASE()";
@@ -69,8 +71,26 @@ pub async fn examine(definition: &Definition, examined: &mut Examined) -> Result
         ));
     }
     examined.advice.extend(outside::here(connection).await.map_err(refused)?);
+    examined.advice.extend(refusals(connection, &definition.remote).await?);
     session.close().await;
     Ok(())
+}
+
+/// Why the server cannot plan the queries of those tables that it cannot.
+async fn refusals(connection: &mut Connection, remote: &Remote) -> Result<Vec<String>, Error> {
+    let mut refusals = Vec::new();
+    let failed = |failure: Failure| planning(&failure, &remote.place());
+    for table in &remote.tables {
+        match connection.prepare(&table.sql).await {
+            Ok(prepared) => connection.forget(prepared.statement).await.map_err(failed)?,
+            Err(failure @ Failure::Said(_)) => {
+                let error = planning(&failure, &format!("table `{}`", table.name));
+                refusals.push(remote.unsaid(error).to_string());
+            }
+            Err(failure) => return Err(failed(failure)),
+        }
+    }
+    Ok(refusals)
 }
 
 fn version(said: &str) -> String {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Text};
 use super::definition::Definition;
-use super::error::{self, Failure};
+use super::error::{self, Failure, Said};
 use super::greeting::{Door, enter, is_sealing_key};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
@@ -145,6 +145,9 @@ fn sealing_key(path: &Path) -> Result<Vec<u8>, String> {
 /// By which servers behind one address are told apart.
 const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";
 
+/// `ER_NO_SUCH_THREAD`: the session has ended by itself.
+const NO_SUCH_THREAD: u16 = 1094;
+
 /// Asks the server to end what the session of this number asked, over a connection of its own: of another server the number is
 /// that of somebody else's session, and so it may be where no server says which it is.
 async fn end(door: Door, address: Address, server: Option<Vec<Text>>, id: u64) {
@@ -164,6 +167,7 @@ async fn end(door: Door, address: Address, server: Option<Vec<Text>>, id: u64) {
     let why = match asked.await {
         Ok(None) => return,
         Ok(Some(why)) => why.to_owned(),
+        Err(Failure::Said(Said { code: NO_SUCH_THREAD, .. })) => return,
         Err(failure) => error::word(&failure),
     };
     cancel::not_cancelled(&place, &why);

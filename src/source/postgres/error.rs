@@ -86,7 +86,7 @@ pub fn sharing(error: &Failure, place: &str) -> Error {
     match code.filter(|code| matches!(code.get(..2), Some("0A" | "22" | "25" | "42" | "55"))) {
         Some(code) => Error::Missing(format!(
             "{place} does not let two sessions see one state of it ({code}), as what hands out several servers does not; name one \
-             server, or read it by one query: join its tables in the `sql` of one of them"
+             server, or ask it once: join its tables in the `sql` of one of them, and leave `check_keys: first` out"
         )),
         None => planning(error, place),
     }

@@ -31,6 +31,15 @@ pub fn once(server: &MySql) {
     workspace.run(&["validate", "--sources"]).expect_code(2).expect_printed(&words);
     workspace.run(&["sync", "people"]).expect_code(2).expect_printed(&words);
     assert_eq!((oracle.request_count(), database.count_sessions()), (0, 0));
+    // The doctor asks for no row either.
+    let unknown = written.replace("{ people: people,", "{ people: peple,");
+    workspace.write("counterflow.yaml", &unknown);
+    let words = ["table `people`", "1146", "correct its SQL"];
+    workspace.run(&["doctor", "lake"]).expect_printed(&words);
+    workspace
+        .run(&["sync", "people"])
+        .expect_code(2)
+        .expect_printed(&["table `lake.people` of model"]);
     // Joined in its own SQL it is one answer.
     let own =
         "{ people: { sql: \"SELECT a.id, b.name FROM people a JOIN people b ON a.id = b.id\" } }";

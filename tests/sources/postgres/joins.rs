@@ -98,7 +98,7 @@ pub fn one_state(server: &Postgres) {
         }
     }
     let said =
-        read("SELECT a.id, a.bad FROM app.other a").expect_err("it is not there").to_string();
+        read("SELECT a.id, a.bad FROM app.other a").expect_err("it cannot be computed").to_string();
     assert!(said.contains("22012") && said.contains("table `app.other` of model `m`"), "{said}");
     wait_until(|| database.count_sessions() == 0, "no session stays");
 }
