@@ -46,6 +46,25 @@ pub(super) async fn watch(
     Ok(watched)
 }
 
+/// As [`watch`], for whoever wants to know what there is: the log of a table that counts its versions is replayed.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn look(tables: &[Named<'_>], patience: Duration) -> Result<Vec<Watched>, Error> {
+    let mut watched = Vec::with_capacity(tables.len());
+    for named in tables {
+        let (table, store) = table(named)?;
+        watched.push(match &table.format {
+            Format::Delta(delta) => {
+                let (_, watched) = Box::pin(delta::open(&table, delta, store)).await?;
+                Watched::Delta(Box::new(watched))
+            }
+            _ => Watched::Files(Box::new(WatchedFiles::begin(table, store, patience).await?)),
+        });
+    }
+    Ok(watched)
+}
+
 /// Fixes the columns and types of the tables. All of them are watched before the first file is opened.
 ///
 /// # Errors
@@ -54,15 +73,13 @@ pub(super) async fn open(
     state: &dyn Session,
     tables: &[Named<'_>],
     pins: &mut Pins,
-    settings: &Settings,
 ) -> Result<Vec<Opened>, Error> {
     let mut begun = Vec::with_capacity(tables.len());
     for named in tables {
         let (table, store) = table(named)?;
         begun.push(match &table.format {
             Format::Delta(delta) => {
-                let opened = delta::open(&table, delta, store, settings.undecoded);
-                Begun::Delta(Box::new(Box::pin(opened).await?))
+                Begun::Delta(Box::new(Box::pin(delta::open(&table, delta, store)).await?))
             }
             _ => Begun::Files(Box::new(WatchedFiles::begin(table, store, PATIENCE).await?)),
         });
@@ -72,7 +89,8 @@ pub(super) async fn open(
         let (provider, watched, weights): (Arc<dyn TableProvider>, _, _) = match begun {
             Begun::Delta(table) => {
                 let (table, watched) = *table;
-                (Arc::new(table), Watched::Delta(Box::new(watched)), Weights::default())
+                let weights = Weights { takes_share: true, ..Weights::default() };
+                (Arc::new(table), Watched::Delta(Box::new(watched)), weights)
             }
             Begun::Files(mut watched) => {
                 watched.read_ends().await?;

@@ -174,8 +174,9 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
         let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        let versions = begun.watched.iter().filter_map(Watched::version).collect();
         let refused = self.finish(model, selection, &context, begun).await.err();
-        Ok(Described { refused, ..described })
+        Ok(Described { refused, versions, ..described })
     }
 
     /// The model's own query, planned by whoever is asked it.
@@ -293,7 +294,7 @@ impl Reader {
     ) -> Result<Begun, Error> {
         let (known, checked) = self.checked(model)?;
         let read = known.read(&checked.tables);
-        let opened = opening::open(&context.state(), &read, &mut pins, &self.settings).await?;
+        let opened = opening::open(&context.state(), &read, &mut pins).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
