@@ -10,10 +10,12 @@ pub mod traces;
 
 use std::io::IsTerminal;
 
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 const VARIABLE: &str = "RUST_LOG";
 const OURS: &str = env!("CARGO_CRATE_NAME");
@@ -66,19 +68,18 @@ fn filter(directives: Option<&str>, verbose: u8) -> Result<EnvFilter, Error> {
         return EnvFilter::builder()
             .with_default_directive(LevelFilter::WARN.into())
             .parse(directives)
-            .map(silenced)
             .map_err(|error| Error::Directives(error.to_string()));
     }
-    Ok(silenced(EnvFilter::new(match verbose {
+    Ok(EnvFilter::new(match verbose {
         0 => format!("warn,{OURS}=info"),
         1 => format!("warn,{OURS}=debug"),
         _ => format!("debug,{OURS}=trace"),
-    })))
+    }))
 }
 
-/// Without the library whose words have values of rows in them, whatever is asked for: it quotes a table's log.
-fn silenced(filter: EnvFilter) -> EnvFilter {
-    filter.add_directive("delta_kernel=off".parse().expect("it is a directive"))
+/// Whether it is said by the library whose words have values of rows in them, whatever is asked for: it quotes a table's log.
+fn is_quoting(said: &Metadata<'_>) -> bool {
+    said.target().starts_with("delta_kernel")
 }
 
 fn subscriber<W>(
@@ -91,9 +92,12 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let quiet = FilterFn::new(|said| !is_quoting(said));
     match format {
-        LogFormat::Human => Box::new(builder.with_ansi(is_coloured).with_target(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Human => {
+            Box::new(builder.with_ansi(is_coloured).with_target(false).finish().with(quiet))
+        }
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish().with(quiet)),
     }
 }
 
@@ -128,6 +132,7 @@ pub(crate) mod tests {
             tracing::debug!("a detail");
             tracing::info!(target: "some_library", "chatter");
             tracing::error!(target: "delta_kernel::scan::state", "canary");
+            tracing::error!(target: "delta_kernel_default_engine::json", "canary");
         });
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
     }
@@ -154,7 +159,13 @@ pub(crate) mod tests {
         assert_eq!(logged(LogFormat::Human, Some(""), 1).lines().count(), 2);
         assert_eq!(logged(LogFormat::Human, None, 2).lines().count(), 3);
         assert_eq!(logged(LogFormat::Human, Some("some_library=info"), 0).lines().count(), 1);
-        assert_eq!(logged(LogFormat::Human, Some("delta_kernel=trace,off"), 0), "");
+        for asked in [
+            "delta_kernel=trace,off",
+            "delta_kernel::scan=warn",
+            "trace,delta_kernel::scan::state=trace,delta_kernel_default_engine=trace",
+        ] {
+            assert!(!logged(LogFormat::Human, Some(asked), 0).contains("canary"), "{asked}");
+        }
     }
 
     #[test]

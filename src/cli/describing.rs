@@ -96,6 +96,7 @@ impl Seen {
             "model": self.model,
             "sync": self.sync,
             "columns": described.map(|it| json!(it.columns)),
+            "versions": described.map(|it| json!(it.versions)),
             "fields": described.map(|it| it.fields.iter().map(field).collect::<Vec<_>>()),
             "problems": refused,
         })
@@ -130,6 +131,9 @@ pub fn human(seen: &[Seen]) -> String {
             last = Some((&one.model, columns));
         }
         if let Ok(described) = &one.described {
+            for seen in &described.versions {
+                let _ = writeln!(text, "  Delta table `{}`: {seen}", seen.table);
+            }
             let who = one.sync.as_ref().map_or_else(
                 || "as a sync without a mapping would send it".to_owned(),
                 |sync| format!("as `{sync}` sends it"),
@@ -197,6 +201,7 @@ mod tests {
         };
         let described = Described {
             columns: vec![column("id", Some("int8")), column("a long name", None)],
+            versions: Vec::new(),
             fields: fields.iter().map(field).collect(),
             refused: None,
         };

@@ -17,6 +17,7 @@ use crate::config::{Config, SyncConfig};
 use crate::engine::doctor::{Looked, Tested, look, test};
 use crate::engine::doctoring;
 use crate::shutdown::blocking;
+use crate::source::VersionSeen;
 
 /// What is to be tested.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -142,16 +143,23 @@ fn human_of_source(looked: &doctoring::Looked) -> String {
 }
 
 fn human_of_table(seen: &doctoring::Table) -> String {
-    let doctoring::Table { table, location, files, bytes, newest, requests, message, .. } = seen;
+    let doctoring::Table { table, location, files, bytes, newest, requests, .. } = seen;
+    let doctoring::Table { version, features, message, .. } = seen;
     if let Some(message) = message {
         return format!("  not well: {message}\n");
     }
-    let newest = newest.as_ref().map_or_else(String::new, |at| format!(", the newest of {at}"));
     let asked = match requests {
         0 => String::new(),
         1 => ", listed with 1 request".to_owned(),
         many => format!(", listed with {many} requests"),
     };
+    if let Some(version) = version {
+        let (table, features) = (table.clone(), features.clone());
+        let seen = VersionSeen { table, version: *version, features };
+        let made = newest.as_ref().map_or_else(String::new, |at| format!(", made at {at}"));
+        return format!("  `{}`: {seen}{made}, in `{location}`{asked}\n", seen.table);
+    }
+    let newest = newest.as_ref().map_or_else(String::new, |at| format!(", the newest of {at}"));
     let files = if *files == 1 { "1 file".to_owned() } else { format!("{files} files") };
     format!("  `{table}`: {files}, {}{newest}, in `{location}`{asked}\n", size(*bytes))
 }

@@ -34,7 +34,7 @@ const VERSION: &str = "delta";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableVersion<'a> {
     pub number: u64,
-    /// Of the table; another one has another.
+    /// Of the table, without spaces; another one has another.
     pub id: &'a str,
     /// What tells the commit that made the version from all others.
     pub commit: &'a str,

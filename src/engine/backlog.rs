@@ -227,7 +227,7 @@ async fn find_on(
     let tally = intake.counts.tally();
     drop(intake);
     proving::check_rows(model, Some(header), tally.rows_read)?;
-    proving::check_source(reading.proof, runtime).await?;
+    proving::check_source(reading.proof, None, runtime).await?;
     let mut backlog = counted(&listed, view, tally.upserts).await?;
     backlog.in_doubt += doubted.deletes;
     Ok(Found { backlog, listed, still_held: doubted.held, epoch })

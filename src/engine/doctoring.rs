@@ -51,6 +51,9 @@ pub struct Table {
     pub newest: Option<String>,
     /// Requests that it took to list them.
     pub requests: u64,
+    /// Of a table that counts its versions, whose files are not counted; and what it uses that not everybody can read.
+    pub version: Option<u64>,
+    pub features: Vec<String>,
     /// What is wrong, if anything is.
     pub message: Option<String>,
 }
@@ -123,7 +126,10 @@ fn table(seen: TableSeen) -> Table {
     let TableSeen { table, location, found } = seen;
     let message = found.as_ref().err().map(ToString::to_string);
     let found = found.ok();
+    let version = found.as_ref().and_then(|found| found.version.clone());
     Table {
+        version: version.as_ref().map(|seen| seen.version),
+        features: version.map_or_else(Vec::new, |seen| seen.features),
         table,
         location,
         is_well: message.is_none(),

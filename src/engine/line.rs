@@ -213,9 +213,10 @@ impl<'a> Line<'a> {
         }
         let proof: Proof = self.prepared.proof.take().expect("a line is proven once");
         let runtime = self.prepared.query.handle().clone();
-        let checked = proving::check_source(proof, &runtime);
+        let last = self.prepared.snapshot.header().clone();
+        let checked = proving::check_source(proof, Some(&last), &runtime);
         match self.beside_delivery(pin!(checked), progress).await? {
-            Some(Ok(())) => {}
+            Some(Ok(left)) => self.vanished = left,
             Some(Err(error)) => {
                 if points::is_planted("delete_on_partial_read") {
                     self.collect_removals(passes.table())?;
@@ -322,7 +323,7 @@ impl<'a> Line<'a> {
             && !points::is_planted("vanished_file_ignored")
         {
             let Facts { files, completeness, .. } = &self.prepared.facts;
-            self.vanished = vanished(&baseline.files, files, completeness);
+            self.vanished.extend(vanished(&baseline.files, files, completeness));
         }
         End::Proven
     }

@@ -145,7 +145,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     let mut sketch = Sketch::default();
     let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
     let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false }, fates);
-    let mut proof = Some(reading.proof);
+    let (mut proof, mut left) = (Some(reading.proof), Vec::new());
     loop {
         while let Some(chunk) = readers.next().await {
             sketch.sample(&chunk);
@@ -154,7 +154,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         }
         readers.end().await?;
         if let Some(proof) = proof.take() {
-            proving::check_source(proof, query.handle()).await?;
+            left = proving::check_source(proof, header, query.handle()).await?;
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
         let (mode, standing) = (order.sync.mode, header.and_then(Header::standing));
@@ -176,9 +176,10 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     }
     if let Some(header) = whole {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
+        left.extend(vanished(before, &reading.facts.files, &reading.facts.completeness));
         let facts = Facts {
             definition: &sent.definition,
-            vanished: vanished(before, &reading.facts.files, &reading.facts.completeness),
+            vanished: left,
             rows_read: tally.rows_read,
             invalid_keys: u64::try_from(intake.counts.invalid_keys).unwrap_or(0),
             credentials: [(); 2].map(|()| sent.destination.credentials_hash(header.lineage.0)),

@@ -9,13 +9,20 @@ use crate::snapshot::header::Header;
 use crate::source::Proof;
 
 /// The source is as it was when the read began. To be asked once all of it was read. It is asked on `runtime`, so that a file
-/// system that does not answer holds up nobody who gives up on this.
+/// system that does not answer holds up nobody who gives up on this. Says why what was read does not go on from what the `last`
+/// complete read had, as far as the source has to be asked for that.
 ///
 /// # Errors
 /// It is not, as its files are others.
-pub async fn check_source(proof: Proof, runtime: &Handle) -> Result<(), Error> {
+pub async fn check_source(
+    proof: Proof,
+    last: Option<&Header>,
+    runtime: &Handle,
+) -> Result<Vec<String>, Error> {
+    let baseline = last.and_then(|header| header.baseline.as_ref());
+    let last = baseline.map_or_else(Vec::new, |baseline| baseline.files.clone());
     let mut tasks = Tasks::default();
-    tasks.spawn_on(proof.verify(), runtime);
+    tasks.spawn_on(async move { proof.verify(&last).await }, runtime);
     let verified = tasks.next().await.expect("the one task was just spawned");
     verified.map_err(|unproven| Error::Unproven(unproven.reason))
 }

@@ -3,6 +3,8 @@
 //! A database plans the query and is asked for no row; of files is read what any read begins with. Not responsible for opening
 //! (`reader`) nor for what makes a field (`mapping`). Invariant: all that is said is made of names and types, never of a value.
 
+use std::fmt;
+
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -17,6 +19,8 @@ use crate::domain::sync::Model;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     pub columns: Vec<ColumnSeen>,
+    /// Of its tables that count their versions.
+    pub versions: Vec<VersionSeen>,
     /// What the sync asks for; every column where it has no mapping.
     pub fields: Vec<FieldSeen>,
     /// Why a run would not begin, as it would say it; what is wrong with a field is there with it.
@@ -36,12 +40,31 @@ pub struct ColumnSeen {
     pub is_nullable: bool,
 }
 
+/// The version of a table that counts them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionSeen {
+    pub table: String,
+    pub version: u64,
+    /// What it uses that not everybody can read.
+    pub features: Vec<String>,
+}
+
 /// A field of what is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldSeen {
     pub field: String,
     /// What its values look like, in words; or why it is refused, and what to do.
     pub json: Result<String, Error>,
+}
+
+impl fmt::Display for VersionSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}", self.version)?;
+        match self.features.as_slice() {
+            [] => Ok(()),
+            features => write!(f, ", which uses {}", features.join(", ")),
+        }
+    }
 }
 
 impl Described {
@@ -78,5 +101,5 @@ pub(super) fn described(
         json: info.map(|info| words(&info.data_type, &info.options.form)),
         field,
     });
-    Ok(Described { columns, fields: fields.collect(), refused: None })
+    Ok(Described { columns, versions: Vec::new(), fields: fields.collect(), refused: None })
 }

@@ -1,7 +1,8 @@
 //! A look at a source by itself: whether it is reached, by whose right, and what is there.
 //!
-//! Of databases nothing is read but what they say of themselves, of files and objects their lists alone. Not responsible for
-//! what models give (`describe`). Invariants: a look ends in time; no secret is told, only where it is from.
+//! Of databases nothing is read but what they say of themselves, of files and objects their lists alone, of tables that count
+//! their versions the log. Not responsible for what models give (`describe`). Invariants: a look ends in time; no secret is
+//! told, only where it is from.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use futures::StreamExt as _;
 use tokio::time::timeout;
 
 use super::definition::{Access, Definition, Files, Table};
+use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::Facts;
 use super::remote::{Remote, Tls, Verify, is_near};
@@ -52,6 +54,8 @@ pub struct FilesSeen {
     pub newest: Option<Instant>,
     /// Requests that it took to list them.
     pub requests: u64,
+    /// Of a table that counts its versions, whose files nobody has looked at.
+    pub version: Option<VersionSeen>,
 }
 
 /// Looks at the source; `models` are those that may read it. What a server or a store takes longer for than `patience` is given
@@ -130,14 +134,16 @@ async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSee
 
 async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<FilesSeen, Error> {
     let named = [Named { name: TableReference::bare(table), source }];
-    let watched = opening::watch(&named, patience, &[]).await?;
+    let watched = opening::look(&named, patience).await?;
     let Facts { files, cost, .. } = Watched::facts(&watched);
     let newest = files.iter().map(|file| file.changed / 1_000_000).max();
+    let version = watched.iter().find_map(Watched::version);
     Ok(FilesSeen {
-        files: files.len() as u64,
+        files: if version.is_none() { files.len() as u64 } else { 0 },
         bytes: files.iter().map(|file| file.size).sum(),
         newest: newest.and_then(|newest| i64::try_from(newest).ok()).map(Instant),
         requests: cost.requests,
+        version,
     })
 }
 

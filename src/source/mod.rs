@@ -59,7 +59,7 @@ pub use cancel::{Canceller, Cancels};
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub use csv::fuzzing as fuzzing_csv;
-pub use describe::{ColumnSeen, Described, FieldSeen};
+pub use describe::{ColumnSeen, Described, FieldSeen, VersionSeen};
 pub use error::Error;
 pub use examine::{Examined, FilesSeen, TableSeen, examine};
 pub use facts::{Completeness, Cost, Facts, Listed};

@@ -49,6 +49,25 @@ pub(super) async fn watch(
     Ok(watched)
 }
 
+/// As [`watch`], for whoever wants to know what there is: the log of a table that counts its versions is replayed.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn look(tables: &[Named<'_>], patience: Duration) -> Result<Vec<Watched>, Error> {
+    let mut watched = Vec::with_capacity(tables.len());
+    for named in tables {
+        let (table, store) = table(named);
+        watched.push(match &table.format {
+            Format::Delta(delta) => {
+                let (_, watched) = Box::pin(delta::open(&table, delta, store)).await?;
+                Watched::Delta(Box::new(watched))
+            }
+            _ => Watched::Files(Box::new(WatchedFiles::begin(table, store, patience).await?)),
+        });
+    }
+    Ok(watched)
+}
+
 /// Fixes the columns and types of the tables. All of them are watched before the first file is opened. Databases are asked by
 /// `databases`.
 ///
@@ -58,7 +77,6 @@ pub(super) async fn open(
     state: &dyn Session,
     tables: &[Named<'_>],
     pins: &mut Pins,
-    settings: &Settings,
     databases: &mut Databases<'_>,
 ) -> Result<Vec<Opened>, Error> {
     let mut begun = Vec::with_capacity(tables.len());
@@ -70,8 +88,7 @@ pub(super) async fn open(
         let (table, store) = table(named);
         begun.push(match &table.format {
             Format::Delta(delta) => {
-                let opened = delta::open(&table, delta, store, settings.undecoded);
-                Begun::Delta(Box::new(Box::pin(opened).await?))
+                Begun::Delta(Box::new(Box::pin(delta::open(&table, delta, store)).await?))
             }
             _ => Begun::Files(Box::new(WatchedFiles::begin(table, store, PATIENCE).await?)),
         });
@@ -85,7 +102,8 @@ pub(super) async fn open(
             }
             Begun::Delta(table) => {
                 let (table, watched) = *table;
-                (Arc::new(table), Watched::Delta(Box::new(watched)), Weights::default())
+                let weights = Weights { takes_share: true, ..Weights::default() };
+                (Arc::new(table), Watched::Delta(Box::new(watched)), weights)
             }
             Begun::Files(mut watched) => {
                 watched.read_ends().await?;

@@ -101,7 +101,7 @@ pub(super) async fn open(
         .build();
     let store = urls[0].object_store();
     let opened = ParquetTable { format, store, schema, files: found, partitions };
-    Ok((Arc::new(opened), Weights { columns, whole: 0 }))
+    Ok((Arc::new(opened), Weights { columns, ..Weights::default() }))
 }
 
 #[async_trait]

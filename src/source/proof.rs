@@ -32,15 +32,17 @@ impl Proof {
     }
 
     /// Whether what was read is as it was when the read began. To be asked after every partition ended without an error;
-    /// before that it proves nothing. May block on the file system.
+    /// before that it proves nothing. And why what was read does not go on from what an `earlier` read had, one reason each,
+    /// where that has to be asked for; [`vanished`] has the others. May block on the file system.
     ///
     /// # Errors
     /// It is not, and why.
-    pub async fn verify(self) -> Result<(), Unproven> {
+    pub async fn verify(self, earlier: &[FileFact]) -> Result<Vec<String>, Unproven> {
+        let mut reasons = Vec::new();
         for watched in &self.watched {
-            watched.verify().await?;
+            reasons.extend(watched.verify(earlier).await?);
         }
-        Ok(())
+        Ok(reasons)
     }
 }
 

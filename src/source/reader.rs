@@ -186,8 +186,9 @@ impl Reader {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
         let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        let versions = begun.watched.iter().filter_map(Watched::version).collect();
         let refused = self.finish(model, selection, &context, begun).await.err();
-        Ok(Described { refused, ..described })
+        Ok(Described { refused, versions, ..described })
     }
 
     /// The model's own query, planned by whoever is asked it.
@@ -311,7 +312,7 @@ impl Reader {
         let read = known.read(&checked.tables);
         let (state, settings) = (context.state(), &self.settings);
         let mut databases = Databases::new(&model.name, settings, &selection.moment);
-        let opened = opening::open(&state, &read, &mut pins, settings, &mut databases).await?;
+        let opened = opening::open(&state, &read, &mut pins, &mut databases).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {

@@ -132,7 +132,7 @@ async fn rows(reading: &mut Reading) -> Result<Vec<String>, Error> {
 async fn read(reader: &Reader, model: &Model, pins: &Pins) -> Result<(Vec<String>, Pins), Error> {
     let mut reading = reader.open(model, &Selection::default(), pins).await?;
     let rows = rows(&mut reading).await?;
-    reading.proof.verify().await.unwrap();
+    reading.proof.verify(&[]).await.unwrap();
     Ok((rows, reading.pins))
 }
 
@@ -290,7 +290,7 @@ async fn a_file_replaced_during_the_read_leaves_it_unproven() {
     std::fs::write(folder.path().join("new"), "id\n2\n").unwrap();
     std::fs::rename(folder.path().join("new"), folder.path().join("people.csv")).unwrap();
     rows(&mut reading).await.unwrap();
-    assert!(reading.proof.verify().await.unwrap_err().reason.contains("people.csv"));
+    assert!(reading.proof.verify(&[]).await.unwrap_err().reason.contains("people.csv"));
 }
 
 #[tokio::test]

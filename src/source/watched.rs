@@ -11,6 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::database::Ended;
 use super::definition::Table;
 use super::delta::WatchedDelta;
+use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::{Completeness, Cost, Facts};
 use super::files;
@@ -75,12 +76,23 @@ impl Watched {
         facts
     }
 
-    /// As [`Proof::verify`](super::Proof::verify), of this table.
-    pub async fn verify(&self) -> Result<(), Unproven> {
+    /// The version that is read, of a table that counts them.
+    pub fn version(&self) -> Option<VersionSeen> {
         match self {
-            Watched::Files(files) => files.verify().await,
-            Watched::Delta(table) => table.verify().await,
-            Watched::Query(ended) => ended.verify(),
+            Watched::Delta(table) => Some(table.version()),
+            Watched::Files(_) | Watched::Query(_) => None,
+        }
+    }
+
+    /// As [`Proof::verify`](super::Proof::verify), of this table.
+    pub async fn verify(&self, earlier: &[FileFact]) -> Result<Option<String>, Unproven> {
+        match self {
+            Watched::Files(files) => files.verify().await.map(|()| None),
+            Watched::Delta(table) => {
+                table.verify().await?;
+                table.left(earlier).await
+            }
+            Watched::Query(ended) => ended.verify().map(|()| None),
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Of a Parquet file each stream holds the chunks of one row group, as they are compressed, of the columns that are read, and
 //! of an Arrow file one record batch: where these are large there are fewer streams. Batches of wide rows have fewer rows.
-//! Formats whose scans bound both by themselves have no weights.
+//! Formats whose scans bound both by themselves have no weights; those that do so within what they are given take a share of the
+//! memory for each scan.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::TableReference;
@@ -38,7 +40,13 @@ pub(super) struct Weights {
     pub columns: OfColumns,
     /// What one stream holds of it before it is decoded, whichever columns are read.
     pub whole: usize,
+    /// Its scans bound by themselves what they hold, within a [`Share`].
+    pub takes_share: bool,
 }
+
+/// Bytes that one scan may hold before they are decoded, in all its streams together; an extension of the session's config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share(pub usize);
 
 impl Weight {
     /// As heavy as the heavier of both.
@@ -73,7 +81,7 @@ pub(super) fn bound(
     tables: &HashMap<TableReference, Weights>,
     memory: usize,
 ) -> Result<SessionState, DataFusionError> {
-    let mut read = Weight::default();
+    let (mut read, mut shares) = (Weight::default(), 0_usize);
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(weights) = tables.get(&scan.table_name)
@@ -82,11 +90,15 @@ pub(super) fn bound(
             let columns = columns.filter_map(|column| weights.columns.get(column.name()));
             columns.for_each(|it| read.add(*it));
             read.add(Weight { value: 0, chunk: weights.whole });
+            shares += usize::from(weights.takes_share);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    shares += usize::from(read.chunk > 0 && shares > 0);
+    let memory = memory / shares.max(1);
     let mut state = state;
     let config = state.config_mut();
+    config.set_extension(Arc::new(Share(memory)));
     let rows = rows(read.value, config.batch_size());
     let streams = (memory / read.chunk.max(1)).clamp(1, config.target_partitions());
     *config = std::mem::take(config).with_batch_size(rows).with_target_partitions(streams);

@@ -103,6 +103,39 @@ fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
 }
 
 #[test]
+fn a_table_that_was_restored_and_has_caught_up_holds_its_deletes() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=10));
+    log.add(2, "b.parquet", &people(11..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    // A backup of version 1 is put back, and others commit to it.
+    let folder = workspace.path().join("tables/people");
+    std::fs::remove_file(folder.join(commit(2))).expect("it is there");
+    log.add(2, "c.parquet", &people(21..=22));
+    log.add(3, "d.parquet", &people(23..=24));
+    let words = ["version 2 of the Delta table", "table `people`", "is of another commit by now"];
+    let plan = workspace.run(&["plan", "people"]).expect_code(0);
+    plan.expect_printed(&["the deletes would be held", words[0]]);
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 10), ("upserts", 4)]);
+    held.finished.expect_printed(&words);
+    // Nor is it believed later on, however often it is read.
+    log.add(4, "e.parquet", &people(25..=25));
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 10), ("upserts", 1)]);
+    held.finished.expect_printed(&words);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+    // Its rows come back, and what was read then is what the next version goes on from.
+    log.add(5, "f.parquet", &people(11..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("held", 0), ("deletes", 0)]);
+    log.replace(6, "d.parquet", "g.parquet", &people(23..=23));
+    workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 1)]);
+    let all = [people(1..=23), people(25..=25)].concat();
+    check_mirror(&oracle, &expected(&all));
+}
+
+#[test]
 fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds_deletes() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);
@@ -149,4 +182,41 @@ fn a_data_file_that_is_gone_short_or_cut_fails_the_run_and_deletes_nothing() {
     workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 5), ("deletes", 0)]);
     check_mirror(&oracle, &expected(&people(1..=25)));
     workspace.assert_state_holds_no_canary();
+}
+
+#[test]
+fn a_doctor_and_a_look_at_models_tell_the_version_of_a_delta_table_and_what_it_uses() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=20));
+    workspace
+        .run(&["doctor", "lake"])
+        .expect_code(0)
+        .expect_printed(&["`people`: version 1, made at 2"]);
+    let features = ["deletionVectors", "v2Checkpoint"];
+    log.commit(
+        2,
+        &[json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7,
+        "readerFeatures": features, "writerFeatures": features } })],
+    );
+    let words = "version 2, which uses deletionVectors, v2Checkpoint";
+    workspace.run(&["doctor", "lake"]).expect_code(0).expect_printed(&["`people`: ", words]);
+    let seen = workspace.json(&["doctor", "lake"])[0]["tables"][0].clone();
+    assert_eq!((&seen["version"], &seen["features"]), (&json!(2), &json!(features)), "{seen:#}");
+    let human = workspace.run(&["validate", "--sources"]).expect_code(0);
+    human.expect_printed(&["Delta table `people`: ", words]);
+    let seen = workspace.json(&["validate", "--sources"])["models"][0]["versions"].clone();
+    let version = json!([{ "table": "people", "version": 2, "features": features }]);
+    assert_eq!(seen, version);
+    // What cannot be read is named.
+    let features = ["catalogManaged"];
+    log.commit(
+        3,
+        &[json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7,
+        "readerFeatures": features, "writerFeatures": features } })],
+    );
+    let refused = workspace.run(&["doctor", "lake"]).expect_code(1);
+    refused.expect_printed(&["table `people`", "cannot be read here", "atalog"]);
 }

@@ -1,6 +1,6 @@
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 20] = [
+pub const PLANTED: [(&str, &str, &str); 22] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
@@ -78,6 +78,16 @@ pub const PLANTED: [(&str, &str, &str); 20] = [
         "delta_version_older_accepted",
         "stores: a Delta table that went back or lost its log deletes nothing",
         "\"deleted\":10",
+    ),
+    (
+        "delta_catching_up_ignored",
+        "stores: a Delta table that was restored and has caught up deletes nothing",
+        "\"deleted\":10",
+    ),
+    (
+        "delta_log_changes_ignored",
+        "stores: a commit that is written anew while the log is replayed is no answer",
+        "rows of two states",
     ),
     (
         "delta_commit_ignored",

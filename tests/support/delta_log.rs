@@ -1,5 +1,14 @@
 //! Delta tables of people as tests write them: data files, and the commits of a log that name them.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use delta_kernel::Snapshot;
+use delta_kernel_default_engine::DefaultEngineBuilder;
+use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+use object_store::ObjectStoreExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path;
 use serde_json::{Value, json};
 
 use super::parquet;
@@ -8,14 +17,21 @@ use super::people::Person;
 /// A table of which files are put where `put` says, by their names below its folder.
 pub struct DeltaLog<'p> {
     put: &'p dyn Fn(&str, &[u8]),
+    /// Its commits so far.
+    commits: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 impl<'p> DeltaLog<'p> {
     /// A new table, without rows: version 0.
     pub fn create(id: &str, put: &'p dyn Fn(&str, &[u8])) -> DeltaLog<'p> {
-        let log = DeltaLog { put };
+        let log = DeltaLog::of(put);
         log.commit(0, &created(id));
         log
+    }
+
+    /// One that is there.
+    pub fn of(put: &'p dyn Fn(&str, &[u8])) -> DeltaLog<'p> {
+        DeltaLog { put, commits: RefCell::default() }
     }
 
     /// Commits a version that has these people more, in a file of this name.
@@ -44,6 +60,31 @@ impl<'p> DeltaLog<'p> {
     pub fn commit(&self, version: u64, actions: &[Value]) {
         let text: String = actions.iter().map(|action| format!("{action}\n")).collect();
         (self.put)(&commit(version), text.as_bytes());
+        self.commits.borrow_mut().push((commit(version), text.into_bytes()));
+    }
+
+    /// Writes a checkpoint of the newest version, as the kernel does it.
+    pub fn checkpoint(&self) {
+        let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(1), None);
+        let executor = Arc::new(executor.expect("a runtime"));
+        let store = Arc::new(InMemory::new());
+        for (name, bytes) in self.commits.borrow().iter() {
+            let path = Path::from(name.as_str());
+            let put = store.put(&path, bytes.clone().into());
+            futures::executor::block_on(put).expect("memory takes it");
+        }
+        let engine = DefaultEngineBuilder::new(Arc::clone(&store) as _);
+        let engine = engine.with_task_executor(executor).build();
+        let snapshot = Snapshot::builder_for("memory:///").build(&engine).expect("it is a table");
+        snapshot.checkpoint(&engine, None).expect("it can be written");
+        let version = snapshot.version();
+        for name in [
+            format!("_delta_log/{version:020}.checkpoint.parquet"),
+            "_delta_log/_last_checkpoint".to_owned(),
+        ] {
+            let read = async { store.get(&Path::from(name.as_str())).await?.bytes().await };
+            (self.put)(&name, &futures::executor::block_on(read).expect("it was just written"));
+        }
     }
 }
 

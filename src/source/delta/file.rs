@@ -6,8 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::datatypes::TimeUnit;
-use datafusion::datasource::physical_plan::parquet::Int96Coercer;
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
 use delta_kernel::KernelError;
 use delta_kernel::engine::arrow_utils::{ReorderIndex, parquet_read_plan};
 use delta_kernel::schema::SchemaRef;
@@ -20,8 +19,10 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{
     AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
 };
+use parquet::basic::Type;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::super::error::Error;
 use super::super::store::own;
@@ -121,9 +122,7 @@ impl Footer {
         let metadata = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await;
         let mut metadata = metadata.map_err(broken)?;
         let (parquet, arrow) = (metadata.parquet_schema(), metadata.schema());
-        // In nanoseconds such a time would wrap around to another year.
-        let coerced = Int96Coercer::new(parquet, arrow, &TimeUnit::Microsecond).coerce();
-        if let Some(schema) = coerced {
+        if let Some(schema) = in_microseconds(parquet, arrow) {
             let options = options.with_schema(Arc::new(schema));
             let again = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options);
             metadata = again.map_err(broken)?;
@@ -184,6 +183,34 @@ impl Footer {
         let stream = builder.with_projection(mask).with_batch_size(rows).build();
         Ok((stream.map_err(|error| told(place, file, &error))?, order))
     }
+}
+
+/// The columns of a file with its old times of 96 bits in microseconds: in nanoseconds they would wrap around to another year.
+/// `None` where it has none.
+fn in_microseconds(parquet: &SchemaDescriptor, arrow: &Schema) -> Option<Schema> {
+    let is_old = |leaf: &ColumnDescPtr| leaf.physical_type() == Type::INT96;
+    if !parquet.columns().iter().any(is_old) {
+        return None;
+    }
+    // Both schemas have the same leaves in the same order, whatever layout lists have.
+    let mut are_old = parquet.columns().iter().map(is_old);
+    let fields = arrow.fields().iter().map(|field| coerced(field, &mut are_old));
+    Some(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn coerced(field: &FieldRef, are_old: &mut dyn Iterator<Item = bool>) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(coerced(item, are_old)),
+        DataType::Map(entries, is_sorted) => DataType::Map(coerced(entries, are_old), *is_sorted),
+        DataType::Struct(members) => {
+            DataType::Struct(members.iter().map(|member| coerced(member, are_old)).collect())
+        }
+        other => match are_old.next() {
+            Some(true) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            _ => other.clone(),
+        },
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 /// What an error of Parquet means.

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -109,6 +108,12 @@ struct Kept {
 impl Kept {
     /// What the log has behind `offset`; in a bucket by the listing that notices what is cut off of it.
     async fn listed(&self, prefix: &Path, offset: &Path) -> Result<Vec<ObjectMeta>> {
+        let found = self.found(prefix, offset).await?;
+        self.place.listed.note(found.iter());
+        Ok(found)
+    }
+
+    async fn found(&self, prefix: &Path, offset: &Path) -> Result<Vec<ObjectMeta>> {
         let Some(bucket) = &self.place.bucket else {
             let listed = self.place.store.list_with_offset(Some(prefix), offset);
             let (most, listed) = (self.place.most, self.kept(prefix.clone(), listed));
@@ -169,6 +174,31 @@ impl Kept {
         // Readers of whole objects ask once more behind the end.
         items.fuse().boxed()
     }
+
+    /// The pieces, which end with an error where they are fewer bytes than was said, or more.
+    fn whole(
+        &self,
+        path: Path,
+        expected: u64,
+        pieces: BoxStream<'static, Result<Bytes>>,
+    ) -> BoxStream<'static, Result<Bytes>> {
+        let state = (pieces, Some(expected), self.place.clone(), path);
+        let pieces = futures::stream::unfold(state, |(mut pieces, left, place, path)| async move {
+            let left = left?;
+            let cut = || Err(foreign(place.cut(&path)));
+            let (piece, left) = match pieces.next().await {
+                Some(Ok(piece)) => match left.checked_sub(piece.len() as u64) {
+                    Some(left) => (Ok(piece), Some(left)),
+                    None => (cut(), None),
+                },
+                Some(Err(error)) => (Err(error), None),
+                None if left == 0 => return None,
+                None => (cut(), None),
+            };
+            Some((piece, (pieces, left, place, path)))
+        });
+        pieces.fuse().boxed()
+    }
 }
 
 fn stopped() -> object_store::Error {
@@ -193,19 +223,20 @@ impl fmt::Display for Kept {
 #[async_trait]
 impl ObjectStore for Kept {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let is_head = options.head;
         let asked = self.place.store.get_opts(location, options);
         let answer = self.race(location, asked).await?;
+        self.place.listed.check(&self.place, location, &answer.meta).map_err(foreign)?;
+        let expected = answer.range.end - answer.range.start;
         let payload = match answer.payload {
-            GetResultPayload::Stream(pieces) => {
-                GetResultPayload::Stream(self.kept(location.clone(), pieces))
+            GetResultPayload::Stream(pieces) if !is_head => {
+                let pieces = self.kept(location.clone(), pieces);
+                GetResultPayload::Stream(self.whole(location.clone(), expected, pieces))
             }
+            GetResultPayload::Stream(pieces) => GetResultPayload::Stream(pieces),
             file @ GetResultPayload::File(..) => file,
         };
         Ok(GetResult { payload, ..answer })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.race(location, self.place.store.get_ranges(location, ranges)).await
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -262,4 +293,155 @@ pub(super) fn too_many(table: &str, what: &str, most: usize) -> Error {
         "table `{table}`: there are more {what} than may be listed ({most}); have the table optimized and its log cleaned \
          up, or raise `max_listed` in `store`"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+    use object_store::ObjectStoreExt as _;
+    use object_store::local::LocalFileSystem;
+    use object_store::memory::InMemory;
+
+    use super::super::listed::Listed;
+    use super::*;
+
+    fn kept(store: Arc<dyn ObjectStore>) -> (Kept, watch::Sender<()>) {
+        let (waits, stop) = watch::channel(());
+        let (table, root) = ("t".to_owned(), "lake/t".to_owned());
+        let place = Place { table, root, store, bucket: None, listed: Listed::default(), most: 9 };
+        (Kept { place, stop }, waits)
+    }
+
+    #[tokio::test]
+    async fn bytes_of_a_log_are_of_the_files_that_were_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(LOG)).unwrap();
+        let path = |version: u32| Path::from(LOG).join(format!("{version:020}.json"));
+        let write = |name: &str, text: &str| {
+            // Another file, whenever it is written.
+            std::fs::write(folder.path().join("new"), text).unwrap();
+            std::fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
+        };
+        for version in 0..3 {
+            write(path(version).as_ref(), "old");
+        }
+        write("_delta_log/_last_checkpoint", "old");
+        let (kept, _waits) =
+            kept(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()));
+        let list = || kept.list(Some(&Path::from(LOG))).try_collect::<Vec<_>>();
+        assert_eq!(list().await.unwrap().len(), 4);
+        write(path(1).as_ref(), "new");
+        write("_delta_log/_last_checkpoint", "new");
+        write(path(3).as_ref(), "new");
+        list().await.unwrap();
+        let read = async |path: &Path| kept.get(path).await?.bytes().await;
+        assert_eq!(read(&path(0)).await.unwrap(), "old");
+        assert_eq!(read(&path(3)).await.unwrap(), "new", "it came later");
+        assert_eq!(read(&Path::from("_delta_log/_last_checkpoint")).await.unwrap(), "new");
+        let said = super::super::super::store::own(&read(&path(1)).await.unwrap_err()).cloned();
+        let said = said.unwrap().to_string();
+        assert!(said.contains("01.json` of the log") && said.contains("changed"), "{said}");
+        let ranges = kept.get_ranges(&path(1), &[0..1, 1..2]).await;
+        assert!(ranges.is_err(), "nor in parts");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_ends_early_or_has_more_is_an_error() {
+        let (kept, _waits) = kept(Arc::new(InMemory::new()));
+        let read = async |expected| {
+            let pieces = futures::stream::iter([Ok(Bytes::from_static(b"abc"))]).boxed();
+            let pieces = kept.whole(Path::from("a"), expected, pieces);
+            pieces.try_collect::<Vec<_>>().await.map(|pieces| pieces.concat())
+        };
+        assert_eq!(read(3).await.unwrap(), b"abc");
+        for expected in [2, 4] {
+            let error = read(expected).await.unwrap_err();
+            let said = super::super::super::store::own(&error).unwrap().to_string();
+            assert!(said.contains("`lake/t/a` broke off"), "{said}");
+        }
+    }
+
+    /// Says nothing to whoever asks for bytes or a list.
+    #[derive(Debug)]
+    struct Silent(InMemory);
+
+    impl fmt::Display for Silent {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("silent")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Silent {
+        async fn get_opts(&self, _: &Path, _: GetOptions) -> Result<GetResult> {
+            std::future::pending().await
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.0.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+            std::future::pending().await
+        }
+
+        async fn put_opts(
+            &self,
+            path: &Path,
+            bytes: PutPayload,
+            _: PutOptions,
+        ) -> Result<PutResult> {
+            self.0.put(path, bytes).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            _: &Path,
+            _: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            refused()
+        }
+
+        fn delete_stream(
+            &self,
+            paths: BoxStream<'static, Result<Path>>,
+        ) -> BoxStream<'static, Result<Path>> {
+            self.0.delete_stream(paths)
+        }
+
+        async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+            refused()
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_waits_for_a_silent_log_gives_up_once_nobody_waits_for_it() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let is_ended = runtime.block_on(async {
+            let silent = Silent(InMemory::new());
+            let commit = Path::from(LOG).join(format!("{:020}.json", 0));
+            silent.put(&commit, PutPayload::from_static(b"{}")).await.unwrap();
+            let (kept, _) = kept(Arc::new(silent));
+            let (begins, begun) = tokio::sync::oneshot::channel();
+            let (ends, ended) = tokio::sync::oneshot::channel();
+            let mut work = Box::pin(on_thread(&kept.place, move |engine| {
+                begins.send(()).expect("it is waited for");
+                let built = delta_kernel::Snapshot::builder_for(ROOT).build(engine);
+                // Nobody waits for it any more where it comes too late.
+                let _ = ends.send(built.is_err());
+                Ok(())
+            }));
+            assert!(work.as_mut().now_or_never().is_none());
+            begun.await.unwrap();
+            assert!(work.as_mut().now_or_never().is_none(), "the log says nothing");
+            drop(work);
+            matches!(tokio::time::timeout(PATIENCE, ended).await, Ok(Ok(true)))
+        });
+        // A thread that still waits is left behind.
+        runtime.shutdown_background();
+        assert!(is_ended, "it still waits for the log");
+    }
 }

@@ -17,6 +17,7 @@ use super::super::definition::Table;
 use super::super::error::Error;
 use super::super::store::definition::Store;
 use super::super::store::{Asked, Bucket, Listing};
+use super::listed::Listed;
 use crate::shutdown::blocking;
 
 /// The folder of the log.
@@ -31,6 +32,8 @@ pub(super) struct Place {
     /// Has the files of the table, by their names below its folder.
     pub store: Arc<dyn ObjectStore>,
     pub bucket: Option<Bucket>,
+    /// What its log was when it was listed.
+    pub listed: Listed,
     /// What the log, and what it names, may have at most.
     pub most: usize,
 }
@@ -42,11 +45,12 @@ impl Place {
     /// There is no such folder, or the credentials are of no use.
     pub fn open(table: &Table, store: &Store) -> Result<Place, Error> {
         let (name, most) = (table.name.clone(), store.max_listed);
+        let listed = Listed::default();
         let Some(location) = &table.objects else {
             let folder = std::path::absolute(table.path()).unwrap_or_else(|_| table.path());
             let root = folder.display().to_string();
             return match blocking(|| local(&folder)) {
-                Ok(store) => Ok(Place { table: name, root, store, bucket: None, most }),
+                Ok(store) => Ok(Place { table: name, root, store, bucket: None, listed, most }),
                 Err(why) => Err(Error::Missing(format!(
                     "table `{name}`: there is no Delta table at `{root}`: {why}; correct the location"
                 ))),
@@ -61,7 +65,7 @@ impl Place {
         })?;
         let store = Arc::new(PrefixStore::new(Arc::clone(&bucket.objects), prefix));
         let root = location.to_string();
-        Ok(Place { table: name, root, store, bucket: Some(bucket), most })
+        Ok(Place { table: name, root, store, bucket: Some(bucket), listed, most })
     }
 
     /// The place of what has this name below the folder, for people.
@@ -109,6 +113,16 @@ impl Place {
         let listed = self.store.list_with_offset(Some(&log), &log.clone().join(after));
         let listed = listed.try_collect::<Vec<_>>();
         listed.await.map_err(|error| self.told(&log, &error))
+    }
+
+    /// That what came of the file is not all of it.
+    pub fn cut(&self, path: &Path) -> Error {
+        Error::Missing(format!(
+            "table `{}`: the answer with `{}` broke off; run again, and see whether something between here and the store cuts \
+             answers",
+            self.table,
+            self.of(path)
+        ))
     }
 
     /// Requests to the store so far, tries included.

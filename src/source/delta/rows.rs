@@ -1,15 +1,19 @@
 //! The rows of a Delta table's data files: Parquet as it is stored, made into the table's columns, without the rows that a
 //! deletion vector takes away.
 //!
-//! What has to be done to a file's columns is the kernel's to say: other names, types and partition values. Reading them is not:
-//! files are read where their streams are polled, one row group in memory for each. Invariants: a file has as many rows as the
-//! log says, or the read fails; a deletion vector takes away as many as it says; old times of 96 bits keep their year.
+//! What has to be done to a file's columns is the kernel's to say: other names, types and partition values. Reading them is
+//! not: files are read where their streams are polled, one row group in memory for each, where there is room for it (`room`).
+//! Invariants: a file has as many rows as the log says, or the read fails; a deletion vector takes away as many as it says; a
+//! value that the table's type cannot hold is an error, as the kernel would make it NULL.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, RecordBatchOptions,
+};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::error::DataFusionError;
@@ -27,6 +31,7 @@ use delta_kernel::{
 use futures::StreamExt as _;
 use object_store::path::Path;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::super::error::Error;
@@ -35,6 +40,7 @@ use super::error::told;
 use super::file::{FileReader, Footer};
 use super::kernel::{ROOT, on_thread};
 use super::place::Place;
+use super::room::Room;
 use crate::points::is_planted;
 
 /// One data file of a version.
@@ -70,14 +76,6 @@ impl DataFile {
         let rows = file.stats.map(|stats| stats.num_records);
         let deleted = file.dv_info.has_vector().then(|| Box::new(file.dv_info));
         Ok(DataFile { path, size, rows, deleted, transform: file.transform })
-    }
-
-    /// Bytes that a stream holds of this file before they are decoded.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub async fn chunk(&self, place: &Place, scan: &Scan) -> Result<usize, Error> {
-        Ok(Footer::read(place, self, scan.physical_schema()).await?.chunk())
     }
 
     /// Which of its rows are left, if some are not.
@@ -125,6 +123,8 @@ pub(super) struct Group {
     pub place: Place,
     pub scan: Arc<Scan>,
     pub files: Vec<DataFile>,
+    /// For all groups of the scan.
+    pub room: Room,
     /// What goes out; no column, where only rows are counted.
     pub schema: SchemaRef,
 }
@@ -145,6 +145,7 @@ impl PartitionStream for Group {
             place: self.place.clone(),
             scan: Arc::clone(&self.scan),
             waiting: self.files.iter().cloned().collect(),
+            room: self.room.clone(),
             open: None,
             schema: Arc::clone(&self.schema),
             batch_size: context.session_config().batch_size(),
@@ -162,6 +163,7 @@ struct Batches {
     place: Place,
     scan: Arc<Scan>,
     waiting: VecDeque<DataFile>,
+    room: Room,
     open: Option<Open>,
     schema: SchemaRef,
     batch_size: usize,
@@ -172,6 +174,7 @@ struct Open {
     file: DataFile,
     batches: ParquetRecordBatchStream<FileReader>,
     order: Vec<ReorderIndex>,
+    _room: OwnedSemaphorePermit,
     evaluator: Option<Arc<dyn ExpressionEvaluator>>,
     left: Option<Vec<bool>>,
     /// Rows so far, those among them that were deleted.
@@ -185,7 +188,7 @@ impl Batches {
             if self.open.is_none() {
                 let Some(file) = self.waiting.pop_front() else { return Ok(None) };
                 let (place, scan) = (&self.place, self.scan.as_ref());
-                self.open = Some(enter(place, scan, self.batch_size, file).await?);
+                self.open = Some(enter(place, scan, &self.room, self.batch_size, file).await?);
             }
             let Some(open) = &mut self.open else { continue };
             match open.batches.next().await {
@@ -206,7 +209,13 @@ impl Batches {
 }
 
 /// Opens a data file before its first row.
-async fn enter(place: &Place, scan: &Scan, most: usize, file: DataFile) -> Result<Open, Error> {
+async fn enter(
+    place: &Place,
+    scan: &Scan,
+    room: &Room,
+    most: usize,
+    file: DataFile,
+) -> Result<Open, Error> {
     let schema = scan.physical_schema();
     let footer = Footer::read(place, &file, schema).await?;
     let rows = footer.rows();
@@ -214,6 +223,7 @@ async fn enter(place: &Place, scan: &Scan, most: usize, file: DataFile) -> Resul
     if let Some(said) = said.filter(|said| *said != rows) {
         return Err(miscounted(place, &file, rows, said));
     }
+    let room = room.take(footer.chunk()).await;
     let left = file.left(place, rows).await?;
     let evaluator = match file.transform.clone() {
         Some(transform) => {
@@ -229,7 +239,7 @@ async fn enter(place: &Place, scan: &Scan, most: usize, file: DataFile) -> Resul
     };
     let most = weights::rows(footer.value(), most);
     let (batches, order) = footer.stream(place, &file, most)?;
-    Ok(Open { file, batches, order, evaluator, left, read: 0, rows })
+    Ok(Open { file, batches, order, _room: room, evaluator, left, read: 0, rows })
 }
 
 impl Open {
@@ -244,7 +254,9 @@ impl Open {
         let rows = batch.num_rows();
         let unfit = |_: KernelError| misfit(place, &self.file);
         let target = Some(scan.physical_schema());
+        let stored = batch.clone();
         let read = fixup_parquet_read(batch, &self.order, None, None, target).map_err(unfit)?;
+        self.check_values(place, &stored, read.record_batch())?;
         let read: Box<dyn EngineData> = match &self.evaluator {
             Some(evaluator) => evaluator.evaluate(&read).map_err(unfit)?,
             None => Box::new(read),
@@ -260,6 +272,30 @@ impl Open {
         filter_record_batch(&batch, &mask).map_err(|_| misfit(place, &self.file))
     }
 
+    /// Nothing that is stored became NULL: columns are stored in the order of what is done to them.
+    fn check_values(
+        &self,
+        place: &Place,
+        stored: &RecordBatch,
+        read: &RecordBatch,
+    ) -> Result<(), Error> {
+        for ((field, column), moved) in
+            stored.schema_ref().fields().iter().zip(stored.columns()).zip(&self.order)
+        {
+            let is_whole = |now: &ArrayRef| values(now, None) == values(column, None);
+            if !read.columns().get(moved.index).is_some_and(is_whole) {
+                return Err(Error::Misfit(format!(
+                    "table `{}`: data file `{}` has a value in its column `{}` that the table's type cannot hold, such as a time \
+                     after the year 294246; correct it, or write the file again",
+                    place.table,
+                    place.of(&self.file.path),
+                    field.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// All that the footer has was read.
     fn check_end(&self, place: &Place) -> Result<(), Error> {
         match self.read as u64 == self.rows {
@@ -269,10 +305,26 @@ impl Open {
     }
 }
 
+/// How many values the column has below it, at any depth, that are not NULL by themselves or by what holds them.
+fn values(column: &ArrayRef, holder: Option<&NullBuffer>) -> usize {
+    let nulls = NullBuffer::union(holder, column.nulls());
+    match column.data_type() {
+        DataType::Struct(_) => {
+            let members = column.as_struct().columns().iter();
+            members.map(|member| values(member, nulls.as_ref())).sum()
+        }
+        DataType::List(_) => values(column.as_list::<i32>().values(), None),
+        DataType::Map(..) => {
+            column.as_map().entries().columns().iter().map(|it| values(it, None)).sum()
+        }
+        _ => column.len() - nulls.map_or(0, |nulls| nulls.null_count()),
+    }
+}
+
 /// The columns in the types that they were said to have; `None` where one is not.
 fn fitted(batch: &RecordBatch, schema: &SchemaRef, rows: usize) -> Option<RecordBatch> {
     let cast = |(field, column)| -> Option<_> {
-        let (field, column): (&FieldRef, &datafusion::arrow::array::ArrayRef) = (field, column);
+        let (field, column): (&FieldRef, &ArrayRef) = (field, column);
         if column.data_type() == field.data_type() {
             return Some(Arc::clone(column));
         }

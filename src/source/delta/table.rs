@@ -17,14 +17,17 @@ use delta_kernel::engine::arrow_conversion::TryIntoArrow as _;
 use delta_kernel::scan::Scan;
 use delta_kernel::scan::state::ScanFile;
 use delta_kernel::schema::DataType;
+use delta_kernel::table_features::{ColumnMappingMode, TableFeature};
 use delta_kernel::{KernelError, Snapshot, SnapshotRef};
 
 use super::super::definition::{Delta, Table};
 use super::super::error::Error;
 use super::super::store::definition::Store;
+use super::super::weights::Share;
 use super::error::told;
 use super::kernel::{self, ROOT, on_thread};
 use super::place::Place;
+use super::room::Room;
 use super::rows::{DataFile, Group, plain};
 use super::versions::{Size, WatchedDelta};
 
@@ -35,8 +38,6 @@ pub(in crate::source) struct DeltaTable {
     snapshot: SnapshotRef,
     schema: SchemaRef,
     size: Arc<Size>,
-    /// Bytes that all streams together may hold before they are decoded.
-    undecoded: usize,
 }
 
 /// Finds the version, which is all that is read of the table until it is scanned.
@@ -47,7 +48,6 @@ pub(in crate::source) async fn open(
     table: &Table,
     delta: &Delta,
     store: &Store,
-    undecoded: usize,
 ) -> Result<(DeltaTable, WatchedDelta), Error> {
     let place = Place::open(table, store)?;
     let (version, at) = (delta.version, place.clone());
@@ -71,9 +71,10 @@ pub(in crate::source) async fn open(
     let fields = schema.fields().iter().map(|field| plain(field)).collect::<Vec<_>>();
     let size = Arc::new(Size::default());
     let id = snapshot.table_configuration().metadata().id().to_owned();
-    let watched = WatchedDelta::at(place.clone(), table, number, &id, Arc::clone(&size)).await?;
+    let features = features(&snapshot);
+    let watched = WatchedDelta::at(place.clone(), table, number, &id, Arc::clone(&size), features);
     let schema = Arc::new(Schema::new(fields));
-    Ok((DeltaTable { place, snapshot, schema, size, undecoded }, watched))
+    Ok((DeltaTable { place, snapshot, schema, size }, watched))
 }
 
 /// The kernel takes a log for whole that begins behind its first commits.
@@ -84,6 +85,20 @@ fn check_whole(place: &Place, version: Option<u64>, snapshot: &Snapshot) -> Resu
         true => Ok(()),
         false => Err(told(place, version, &KernelError::MissingVersion(0))),
     }
+}
+
+/// What whoever reads the table has to know of, by the names that Delta has for it.
+fn features(snapshot: &Snapshot) -> Vec<String> {
+    let table = snapshot.table_configuration();
+    let said = table.protocol().reader_features().unwrap_or_default();
+    let mut features: Vec<String> = said.iter().map(ToString::to_string).collect();
+    let mapping = TableFeature::ColumnMapping.to_string();
+    // Older tables say a number in place of names.
+    if table.column_mapping_mode() != ColumnMappingMode::None && !features.contains(&mapping) {
+        features.push(mapping);
+    }
+    features.sort();
+    features
 }
 
 impl DeltaTable {
@@ -176,12 +191,9 @@ impl TableProvider for DeltaTable {
         self.size.files.store(files.len() as u64, Ordering::Relaxed);
         self.size.bytes.store(files.iter().map(|file| file.size).sum(), Ordering::Relaxed);
         files.sort_by_key(|file| std::cmp::Reverse(file.size));
-        let mut streams = state.config().target_partitions();
-        if let Some(largest) = files.first() {
-            let chunk = largest.chunk(&self.place, &scan).await?;
-            streams = streams.min(self.undecoded / chunk.max(1));
-        }
-        let streams = streams.clamp(1, files.len().max(1));
+        let share = state.config().get_extension::<Share>();
+        let room = Room::of(share.map_or(0, |share| share.0));
+        let streams = state.config().target_partitions().clamp(1, files.len().max(1));
         let mut groups: Vec<(u64, Vec<DataFile>)> = vec![(0, Vec::new()); streams];
         for file in files {
             let least = groups.iter_mut().min_by_key(|(bytes, _)| *bytes);
@@ -194,6 +206,7 @@ impl TableProvider for DeltaTable {
                 place: self.place.clone(),
                 scan: Arc::clone(&scan),
                 files,
+                room: room.clone(),
                 schema: Arc::clone(&schema),
             })
         };

@@ -13,12 +13,14 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::super::definition::{Delta, Table};
+use super::super::describe::VersionSeen;
 use super::super::error::Error;
 use super::super::facts::Facts;
 use super::super::files;
 use super::super::proof::Unproven;
 use super::super::store::definition::Store;
-use super::super::store::{nanoseconds, strong};
+use super::super::store::nanoseconds;
+use super::listed::tag;
 use super::place::{LOG, Place};
 use crate::domain::file::{FileFact, TableVersion};
 use crate::points::is_planted;
@@ -30,11 +32,13 @@ pub(in crate::source) struct WatchedDelta {
     /// The config's.
     folder: PathBuf,
     number: u64,
-    /// Of the table; empty where nobody has read it.
+    /// Of the table, without spaces; empty where nobody has read it.
     id: String,
     /// What made the version; `None` where only a checkpoint is left of it.
     commit: Option<Commit>,
     size: Arc<Size>,
+    /// What it uses that not everybody can read, where its log was replayed.
+    features: Vec<String>,
 }
 
 /// What the data files that are read come to.
@@ -49,24 +53,25 @@ struct Commit {
     number: u64,
     /// Tells it from every other one.
     tag: String,
+    /// When it was written; lists say it more exactly than other answers do.
     changed: i128,
 }
 
 impl WatchedDelta {
-    /// The version with this number, of the table with this id.
-    ///
-    /// # Errors
-    /// The log cannot be asked.
-    pub(super) async fn at(
+    /// The version with this number, of the table with this id, by the commit that its log was replayed with.
+    pub(super) fn at(
         place: Place,
         table: &Table,
         number: u64,
         id: &str,
         size: Arc<Size>,
-    ) -> Result<WatchedDelta, Error> {
-        let commit = commit(&place, number).await?;
-        let (folder, id) = (table.folder.clone(), id.to_owned());
-        Ok(WatchedDelta { place, folder, number, id, commit, size })
+        features: Vec<String>,
+    ) -> WatchedDelta {
+        let commit = place.listed.of(&path(number)).as_ref().and_then(Commit::of);
+        // The tag that has it is parted by spaces.
+        let id = id.replace('%', "%25").replace(' ', "%20");
+        let folder = table.folder.clone();
+        WatchedDelta { place, folder, number, id, commit, size, features }
     }
 
     /// The version that a read would take now, as far as that is seen without reading the log, held against the one that an
@@ -112,7 +117,13 @@ impl WatchedDelta {
             id: same.map_or_else(String::new, |same| same.id.to_owned()),
             commit: Some(commit),
             size,
+            features: Vec::new(),
         })
+    }
+
+    pub fn version(&self) -> VersionSeen {
+        let (table, features) = (self.place.table.clone(), self.features.clone());
+        VersionSeen { table, version: self.number, features }
     }
 
     pub fn tell(&self, facts: &mut Facts) {
@@ -140,19 +151,51 @@ impl WatchedDelta {
     /// What a version is made of never changes; whether the log is still the one that said so.
     pub async fn verify(&self) -> Result<(), Unproven> {
         let Place { table, root, .. } = &self.place;
-        let Some(before) = &self.commit else { return Ok(()) };
-        let now = commit(&self.place, self.number).await;
-        let now = now.map_err(|error| Unproven { reason: error.to_string() })?;
-        match now {
-            Some(now) if now == *before => Ok(()),
-            _ => Err(Unproven {
-                reason: format!(
-                    "the log of the Delta table `{root}` (table `{table}`) has another commit of version {} than when the \
-                     read began, or none",
-                    self.number
-                ),
-            }),
+        if self.commit.is_none() {
+            return Ok(());
         }
+        let (path, unproven) = (path(self.number), |reason| Err(Unproven { reason }));
+        let is_same = match self.place.store.head(&path).await {
+            Ok(now) => self.place.listed.check(&self.place, &path, &now).is_ok(),
+            Err(object_store::Error::NotFound { .. }) => false,
+            Err(error) => return unproven(self.place.told(&path, &error).to_string()),
+        };
+        match is_same {
+            true => Ok(()),
+            false => unproven(format!(
+                "the log of the Delta table `{root}` (table `{table}`) has another commit of version {} than when the read \
+                 began, or none",
+                self.number
+            )),
+        }
+    }
+
+    /// Why the version does not come of the one that an `earlier` read had, which is older. A backup that was put back has that
+    /// number again once enough was committed, by another commit.
+    ///
+    /// # Errors
+    /// Nobody can say.
+    pub async fn left(&self, earlier: &[FileFact]) -> Result<Option<String>, Unproven> {
+        let Place { table, root, .. } = &self.place;
+        let was = earlier.iter().find(|fact| fact.table == *table).and_then(FileFact::version);
+        let is_older = |was: &TableVersion<'_>| was.number < self.number && was.commit != "-";
+        let was = was.filter(|was| is_older(was) && !is_planted("delta_catching_up_ignored"));
+        let Some(was) = was else { return Ok(None) };
+        let found = commit(&self.place, was.number).await;
+        let found = found.map_err(|error| Unproven { reason: error.to_string() })?;
+        let number = was.number;
+        Ok(match found {
+            Some(now) if now.tag == was.commit => None,
+            Some(_) => Some(format!(
+                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is of another commit by \
+                 now, as after a restore"
+            )),
+            None => Some(format!(
+                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is not in its log any \
+                 more, so that a restore need not show; have `delta.logRetentionDuration` keep commits for longer than from run \
+                 to run"
+            )),
+        })
     }
 }
 
@@ -162,18 +205,18 @@ impl Commit {
         let name = meta.location.filename()?.strip_suffix(".json")?;
         let is_number = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
         let number = name.parse().ok().filter(|_| is_number)?;
-        let tag = match strong(meta) {
-            Some(tag) => tag.trim_matches('"').to_owned(),
-            // Some say it to the second alone, where they are asked for one object.
-            None => format!("{} {}", meta.size, meta.last_modified.timestamp()),
-        };
-        Some(Commit { number, tag, changed: nanoseconds(meta.last_modified) })
+        Some(Commit { number, tag: tag(meta), changed: nanoseconds(meta.last_modified) })
     }
+}
+
+/// Where the commit of this version is.
+fn path(number: u64) -> Path {
+    Path::from(LOG).join(format!("{number:020}.json"))
 }
 
 /// The commit of this version; `None` where the log has it no more.
 async fn commit(place: &Place, number: u64) -> Result<Option<Commit>, Error> {
-    let path = Path::from(LOG).join(format!("{number:020}.json"));
+    let path = path(number);
     match place.store.head(&path).await {
         // It has the name that was asked for, whatever the store calls it.
         Ok(meta) => Ok(Commit::of(&ObjectMeta { location: path, ..meta })),

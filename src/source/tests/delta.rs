@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::source::definition::Delta;
 
+mod log;
+mod memory;
+mod values;
+
 /// A folder with a Delta table.
 struct Lake(tempfile::TempDir);
 
@@ -222,8 +226,16 @@ async fn what_a_log_names_outside_of_its_folder_is_not_asked_for() {
     assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
 }
 
-/// One that takes these rows away, all below 65,536, as it stands in the log.
+/// One that takes these rows away, as it stands in the log.
 fn inline_vector(rows: &[u16]) -> Value {
+    let mut bytes = bitmap(rows);
+    let size = bytes.len();
+    bytes.resize(size.div_ceil(4) * 4, 0);
+    json!({ "storageType": "i", "pathOrInlineDv": z85(&bytes), "sizeInBytes": size, "cardinality": rows.len() })
+}
+
+/// These rows, all below 65,536, as vectors have them.
+fn bitmap(rows: &[u16]) -> Vec<u8> {
     let mut bytes = 1_681_511_377_u32.to_le_bytes().to_vec();
     // One bitmap, of the upper half 0, without runs, of one container that is a sorted array.
     bytes.extend(1_u64.to_le_bytes());
@@ -234,9 +246,7 @@ fn inline_vector(rows: &[u16]) -> Value {
     bytes.extend(u16::try_from(rows.len() - 1).unwrap().to_le_bytes());
     bytes.extend(16_u32.to_le_bytes());
     rows.iter().for_each(|row| bytes.extend(row.to_le_bytes()));
-    let size = bytes.len();
-    bytes.resize(size.div_ceil(4) * 4, 0);
-    json!({ "storageType": "i", "pathOrInlineDv": z85(&bytes), "sizeInBytes": size, "cardinality": rows.len() })
+    bytes
 }
 
 fn z85(bytes: &[u8]) -> String {
@@ -324,7 +334,7 @@ async fn commits_that_come_while_a_version_is_read_are_nothing_to_it_and_another
     let data = lake.data("b.parquet", of(&[2]), &json!({}));
     lake.commit(2, std::slice::from_ref(&data));
     assert_eq!(rows(&mut reading).await.unwrap(), ["1"]);
-    reading.proof.verify().await.unwrap();
+    reading.proof.verify(&[]).await.unwrap();
     // The same version again is the same to a later look, and the next one is not.
     let facts = reading.facts.files;
     assert_eq!(facts[0].version().map(|version| (version.number, version.id)), Some((1, "one")));
@@ -341,6 +351,6 @@ async fn commits_that_come_while_a_version_is_read_are_nothing_to_it_and_another
     lake.commit(2, &[data]);
     let other = reader.list(&model, &facts).await.unwrap();
     assert!(!other.facts.files[0].is_as(&facts[0]), "another commit of this number");
-    let said = reading.proof.verify().await.unwrap_err().to_string();
+    let said = reading.proof.verify(&[]).await.unwrap_err().to_string();
     assert!(said.contains("another commit of version 2"), "{said}");
 }

@@ -20,7 +20,7 @@ async fn the_flights_of_2013_are_read_whole() {
     assert_eq!(reading.fields.len(), 19);
     let flights = batches(&mut reading).await.unwrap();
     assert_eq!(flights.iter().map(RecordBatch::num_rows).sum::<usize>(), 336_776);
-    reading.proof.verify().await.unwrap();
+    reading.proof.verify(&[]).await.unwrap();
 
     let sql = "select count(*) as id, count(speed) as speeds, max(year) as year from planes";
     let mut planes =

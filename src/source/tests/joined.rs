@@ -106,7 +106,7 @@ async fn a_file_of_either_source_that_is_replaced_leaves_the_read_unproven() {
         let whole = std::fs::read(folder.path().join(name)).unwrap();
         std::fs::write(folder.path().join("new"), whole).unwrap();
         std::fs::rename(folder.path().join("new"), folder.path().join(name)).unwrap();
-        assert!(reading.proof.verify().await.unwrap_err().reason.contains(name));
+        assert!(reading.proof.verify(&[]).await.unwrap_err().reason.contains(name));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a read of Parquet files has in memory at a time.
 
 use super::*;
+use crate::source::weights::{Share, Weights, bound};
 
 /// A file of 3,000 rows in one row group, `text` of so many bytes each.
 fn people_of(width: usize) -> (tempfile::TempDir, Vec<Table>) {
@@ -74,5 +75,34 @@ async fn where_row_groups_are_large_as_many_streams_read_as_there_is_memory_for(
         assert_eq!(reading.partitions.len(), streams, "{mebibytes} MiB: {sql}");
         let rows: usize = batches(&mut reading).await.unwrap().iter().map(|it| it.num_rows()).sum();
         assert_eq!(rows, 3_000);
+    }
+}
+
+#[tokio::test]
+async fn each_scan_that_bounds_itself_has_a_share_of_the_memory_and_all_others_have_one() {
+    let context = crate::source::session::new(&settings()).unwrap();
+    let mut weights = std::collections::HashMap::new();
+    for (name, takes_share) in [("a", true), ("b", true), ("c", false)] {
+        let batch = RecordBatch::try_from_iter([("id", integers(&[1]))]).unwrap();
+        context.register_batch(name, batch).unwrap();
+        let whole = if takes_share { 0 } else { 15 };
+        weights.insert(name.into(), Weights { whole, takes_share, ..Weights::default() });
+    }
+    for (sql, share, streams) in [
+        ("select id from a", 60, 2),
+        ("select x.id from a x join b y on x.id = y.id", 30, 2),
+        ("select x.id from a x join a y on x.id = y.id", 30, 2),
+        ("select id from a where id in (select id from b)", 30, 2),
+        ("select x.id from a x join c y on x.id = y.id", 30, 2),
+        ("select x.id from a x join b y on x.id = y.id join c z on y.id = z.id", 20, 1),
+        ("select id from c", 60, 2),
+    ] {
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        // Scans have the names of their tables once the plan is optimized.
+        let plan = context.state().optimize(&plan).unwrap();
+        let state = bound(context.state(), &plan, &weights, 60).unwrap();
+        let config = state.config();
+        assert_eq!(*config.get_extension::<Share>().unwrap(), Share(share), "{sql}");
+        assert_eq!(config.target_partitions(), streams, "{sql}");
     }
 }

@@ -1,11 +1,15 @@
 //! A Delta table in a bucket: what is read of it, what is not even looked at, and what deletes nothing.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
+use super::ends::wait_until;
 use super::{assert_holds, of_age, workspace};
 use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Becomes, Web};
 use crate::shared;
+use crate::support::SOON;
 use crate::support::delta_log::{DeltaLog, commit};
 use crate::support::oracle::Oracle;
 
@@ -94,4 +98,119 @@ pub fn short(server: &Seaweed) {
     assert!(said.contains("a.parquet` has 10 rows") && said.contains("says 11"), "{said}");
     failed.expect_code(1);
     assert!(oracle.table().is_empty() && oracle.deletes().is_empty(), "{}", oracle.print());
+}
+
+/// The restored table has more versions by now than the one that was read.
+pub fn caught_up(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    log.add(2, "b.parquet", &of_age(11..=20, 0));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    server.files.remove(&bucket, &format!("tables/a b/people/{}", commit(2)));
+    log.add(2, "c.parquet", &of_age(21..=25, 0));
+    log.commit(3, &[json!({ "commitInfo": { "timestamp": 1 } })]);
+    let held = workspace.sync(&[]);
+    let said = held.finished.printed();
+    assert!(said.contains("version 2 of the Delta table"), "{said}");
+    held.expect(4, "partial", &[("held", 10), ("rows_read", 15)]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+}
+
+/// A commit is written anew between the two times that the log is replayed.
+pub fn rewritten(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put_there = put(server, &bucket);
+    let log = DeltaLog::create("one", &put_there);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    log.add(2, "b.parquet", &of_age(11..=20, 0));
+    let (put_anew, name) = (put(server, &bucket), commit(1));
+    let mut looks = 0;
+    let front = Web::start(server.port, move |asked| {
+        looks += usize::from(asked.is_read() && asked.target.ends_with(&name));
+        if looks == 2 {
+            looks += 1;
+            let log = DeltaLog::of(&put_anew);
+            log.add(1, "c.parquet", &of_age(1..=3, 0));
+        }
+        Becomes::Passed
+    });
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    let failed = workspace.run(&["sync", "people"]);
+    let said = failed.printed();
+    assert!(said.contains("changed during the read"), "rows of two states: {said}");
+    failed.expect_code(1);
+    assert!(oracle.table().is_empty(), "{}", oracle.print());
+    // At rest it is read as it is.
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 13)]);
+    // And a commit that comes shorter than it was listed is not read.
+    let name = commit(2);
+    let front = Web::start(server.port, move |asked| match asked.target.ends_with(&name) {
+        true => Becomes::Shortened(60),
+        false => Becomes::Passed,
+    });
+    workspace.write_config();
+    shared::reads(&workspace, &source(front.port, &bucket, ""));
+    log.commit(3, &[json!({ "commitInfo": { "timestamp": 1 } })]);
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&["changed during the read", &commit(2)]);
+    assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+}
+
+/// However long the log is, what has not changed is told by the list of what is behind the version that was read.
+pub fn long_log(server: &Seaweed) {
+    const COMMITS: u64 = 1_000;
+    let oracle = Oracle::start(&["id"]);
+    let front = Web::start(server.port, |_| Becomes::Passed);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    let asked = |what: &str, run: &dyn Fn()| {
+        let before = (front.reads(), front.seen().len());
+        run();
+        let (reads, requests) = (front.reads() - before.0, front.seen().len() - before.1);
+        println!("{what}: {requests} requests, {reads} of them reads");
+        (requests, reads)
+    };
+    let sync = || drop(workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 10)]));
+    let skip = || drop(workspace.sync(&[]).expect(0, "skipped", &[("requests", 0)]));
+    asked("version 1 is read", &sync);
+    assert_eq!(asked("version 1 is skipped", &skip), (1, 0));
+    for version in 2..=COMMITS {
+        log.commit(version, &[json!({ "commitInfo": { "timestamp": version } })]);
+    }
+    // A checkpoint of all of it, and a commit behind it.
+    log.checkpoint();
+    log.commit(COMMITS + 1, &[json!({ "commitInfo": { "timestamp": 0 } })]);
+    let (requests, reads) = asked("version 1,001 is read by its checkpoint", &sync);
+    assert!(requests < 30 && reads < 20, "the commits before the checkpoint are not read");
+    assert_eq!(asked("version 1,001 is skipped", &skip), (1, 0));
+}
+
+/// A stop while the log says nothing, be it asked for its list or for a commit.
+pub fn stopped(server: &Seaweed) {
+    for is_list in [true, false] {
+        let oracle = Oracle::start(&["id"]);
+        let bucket = server.bucket();
+        let put = put(server, &bucket);
+        DeltaLog::create("one", &put).add(1, "a.parquet", &of_age(1..=10, 0));
+        let front = Web::start(server.port, move |asked| match asked.is_read() == is_list {
+            false => Becomes::Held,
+            true => Becomes::Passed,
+        });
+        let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+        let process = workspace.spawn(&["sync", "people"]);
+        wait_until(|| front.seen().iter().any(|asked| asked.is_read() != is_list), "it hangs");
+        process.sigterm();
+        let told = Instant::now();
+        let ended = workspace.end(process, SOON);
+        assert!(told.elapsed() < Duration::from_secs(2), "{is_list}: {:?}", told.elapsed());
+        assert_eq!(ended.code, Some(143), "{}", ended.printed());
+    }
 }

@@ -187,7 +187,7 @@ pub fn silent(server: &Seaweed) {
 }
 
 #[track_caller]
-fn wait_until(is_so: impl Fn() -> bool, what: &str) {
+pub fn wait_until(is_so: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < SOON, "waited in vain until {what}");
