@@ -183,6 +183,9 @@ pub(super) fn seconds() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::super::definition::{Format, SchemaRule};
     use super::super::remote::{Trust, example};
     use super::*;
 
@@ -216,5 +219,57 @@ mod tests {
         let full = "TLSv1.3 with certificate and host verified".to_owned();
         assert_eq!(told("db", trust(Verify::Full)), (full, 0));
         assert!(told("db", trust(Verify::Nothing)).0.contains("nothing verified"));
+        let host_not = "TLSv1.3 with certificate verified and its host not".to_owned();
+        assert_eq!(told("db", trust(Verify::Authority)), (host_not, 0));
+        // A server that does not say its version.
+        let mut examined = Examined::default();
+        let remote = Remote { tls: trust(Verify::Full), ..example() };
+        [None, Some("")].into_iter().for_each(|version| examined.tls(&remote, version));
+        let said = ("tls", "TLS with certificate and host verified".to_owned());
+        assert_eq!(examined.facts, [said.clone(), said]);
+    }
+
+    #[test]
+    fn a_server_is_given_no_more_time_than_there_is_patience_nor_than_its_config_gives() {
+        let hastened = |connect: u64, idle: u64| {
+            let of = Duration::from_secs;
+            let mut remote =
+                Remote { connect_timeout: of(connect), idle_timeout: of(idle), ..example() };
+            hasten(&mut remote, of(9));
+            [remote.connect_timeout, remote.idle_timeout].map(|it| it.as_secs())
+        };
+        assert_eq!((hastened(10, 300), hastened(2, 3)), ([9, 9], [2, 3]));
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_the_files_of_a_table_tells_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let fact = path.metadata().unwrap();
+            fact.ctime() * 1_000 + fact.ctime_nsec() / 1_000_000
+        };
+        let first = write("a.csv", "id\n1\n");
+        let mut last = first;
+        while last == first {
+            last = write("b.csv", "id\n22\n");
+        }
+        let table = Table {
+            name: "t".into(),
+            folder: folder.path().to_owned(),
+            location: "*.csv".into(),
+            objects: None,
+            format: Format::Arrow,
+            compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
+            rewritten: None,
+        };
+        let files = Files { tables: vec![table], ..Files::default() };
+        let source = Definition { name: "lake".into(), access: Access::Files(files) };
+        let seen = examine(&source, &[], Duration::from_secs(9)).await.unwrap();
+        let found = seen.tables[0].found.as_ref().unwrap();
+        assert_eq!((found.files, found.bytes, found.newest), (2, 11, Some(Instant(last))));
     }
 }
