@@ -199,6 +199,8 @@ mod tests {
         let right = ("its clock is right".to_owned(), String::new());
         assert_eq!(told(1_001.0, 1_000.0, 1_000.1), right);
         assert_eq!(told(1_004.0, 1_000.0, 1_006.0), right);
+        assert_eq!(told(1_007.0, 1_000.0, 1_006.0), right);
+        assert_eq!(told(1_009.0, 1_000.0, 1_006.0).0, "its clock 6 s ahead");
         assert_eq!(told(1_010.0, 1_000.0, 1_000.0).0, "its clock 10 s ahead");
         let (said, advice) = told(970.0, 1_000.0, 1_000.0);
         assert_eq!(said, "its clock 30 s behind");

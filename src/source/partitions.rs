@@ -303,6 +303,7 @@ mod tests {
     use datafusion::prelude::{SessionContext, col, lit};
 
     use super::super::definition::{Format, SchemaRule};
+    use super::super::store::definition::{Location, Scheme};
     use super::*;
 
     fn table(location: &str, partitions: Partitions) -> Table {
@@ -417,6 +418,21 @@ mod tests {
         assert_eq!(names, ["a", "b", "d"]);
         let both = values.behind("t", &Schema::new(vec![column("a"), column("d")])).unwrap_err();
         assert!(both.to_string().contains("column `d` is in the files and in the names"), "{both}");
+    }
+
+    #[test]
+    fn of_objects_the_directories_of_their_keys_count_below_the_first_wildcard() {
+        let pattern = "a=1/*/*.csv".to_owned();
+        let objects = Some(Location { scheme: Scheme::S3, holder: "lake".into(), pattern });
+        let table = Table { objects, ..table("s3://lake/a=1/*/*.csv", Partitions::Auto) };
+        let mut files = files(&["", ""]);
+        for (file, day) in files.iter_mut().zip(["x", "y"]) {
+            file.path = format!("s3://lake/a=1/d={day}/f.csv");
+        }
+        let values = of(&table, &files).unwrap().unwrap();
+        let names: Vec<_> = values.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["d"]);
+        assert_eq!([0, 1].map(|file| values.of_file(file)[0].to_string()), ["x", "y"]);
     }
 
     #[test]

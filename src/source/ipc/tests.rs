@@ -7,10 +7,10 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Decimal128Array,
     DictionaryArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
     LargeStringArray, ListArray, NullArray, RecordBatch, RunArray, StringArray, StringViewArray,
-    StructArray, TimestampMicrosecondArray,
+    StructArray, TimestampMicrosecondArray, UnionArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type, UnionFields};
 use arrow::ipc::CompressionType;
 use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
@@ -357,9 +357,61 @@ fn a_file_that_is_another_one_once_its_columns_are_known_is_told_as_that() {
 }
 
 #[test]
+fn a_type_that_is_not_known_here_is_refused_by_the_name_of_its_column() {
+    let members = UnionFields::try_new([0], [Field::new("i", DataType::Int32, true)]).unwrap();
+    let ints = Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef;
+    let union = UnionArray::try_new(members, vec![0, 0].into(), None, vec![ints]).unwrap();
+    let union: ArrayRef = Arc::new(union);
+    for write in BOTH {
+        let bytes =
+            write(&[RecordBatch::try_from_iter([("u", union.clone())]).unwrap()], options(None));
+        let said = read(&bytes).unwrap_err();
+        assert!(said.contains("has a column `u` of a type that is not known here"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_of_the_first_versions_of_arrow_is_told_as_that() {
     let options = IpcWriteOptions::try_new(8, true, MetadataVersion::V4).unwrap();
     let said =
         read(&as_file(&[batch(["a", "b", "c"]).project(&[0]).unwrap()], options)).unwrap_err();
     assert!(said.contains("a version of Arrow before 0.15"), "{said}");
+}
+
+/// All dictionaries of a file are read before the first row: the last one said would be that of all rows.
+#[test]
+fn a_dictionary_that_a_file_says_anew_is_refused() {
+    let texts = |keys: Vec<i8>, words: &[&str]| {
+        let words: ArrayRef = Arc::new(StringArray::from(words.to_vec()));
+        let column = DictionaryArray::<Int8Type>::try_new(keys.into(), words).unwrap();
+        RecordBatch::try_from_iter([("d", Arc::new(column) as ArrayRef)]).unwrap()
+    };
+    let batches = [texts(vec![0], &["a"]), texts(vec![1], &["a", "b", "c"])];
+    let delta = options(None).with_dictionary_handling(DictionaryHandling::Delta);
+    let bytes = as_file(&batches, delta);
+    let shown = |found: &[RecordBatch]| {
+        let found = arrow::compute::cast(whole(found).column(0), &DataType::Utf8).unwrap();
+        found.as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected = shown(&read(&bytes).unwrap());
+    assert_eq!(expected, ["a", "b"]);
+    let footer = bytes.len() - 10;
+    let length = i32::from_le_bytes(bytes[footer..footer + 4].try_into().unwrap());
+    let start = footer - usize::try_from(length).unwrap();
+    let footer = arrow::ipc::root_as_footer(&bytes[start..footer]).unwrap();
+    let block = footer.dictionaries().unwrap().get(1);
+    let from = usize::try_from(block.offset()).unwrap();
+    // One of these says that the second dictionary goes on with the first one.
+    let header = from..from + usize::try_from(block.metaDataLength()).unwrap();
+    let mut refused = 0;
+    for place in header {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        match read(&damaged) {
+            // What it adds may be another text by now; what was there before it is as it was.
+            Ok(found) => assert_eq!(shown(&found)[0], "a", "at {place}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0);
 }
