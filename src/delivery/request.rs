@@ -13,7 +13,7 @@ use super::idempotency;
 use super::window::ParcelId;
 use crate::destination::answer::Attempt;
 use crate::destination::{Destination, Outgoing};
-use crate::domain::id::{Lineage, RunId};
+use crate::domain::id::{IntentNumber, Lineage, RunId};
 use crate::domain::priority::Priority;
 use crate::points::{self, Point};
 
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub sync: String,
     pub run: RunId,
     /// As [`idempotency::key`] has it.
-    pub is_tolerant: bool,
+    pub contents_from: IntentNumber,
 }
 
 /// One attempt to be made.
@@ -96,8 +96,8 @@ impl Sending {
         let records = batch.at(places);
         let is_keyed = shared.destination.carries_key(batch.operation);
         let key = || {
-            let Shared { lineage, sync, is_tolerant, .. } = shared;
-            let key = idempotency::key(*lineage, sync, batch, places, *is_tolerant);
+            let Shared { lineage, sync, contents_from, .. } = shared;
+            let key = idempotency::key(*lineage, sync, batch, places, *contents_from);
             match points::is_planted("retry_with_new_key") {
                 true => format!("{key}{}", self.attempt),
                 false => key,

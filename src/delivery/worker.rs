@@ -22,7 +22,7 @@ use super::window::{Moment, ParcelId};
 use crate::destination::Destination;
 use crate::destination::definition::Repeat;
 use crate::domain::entry::Operation;
-use crate::domain::id::{BatchNumber, Lineage, RunId};
+use crate::domain::id::{BatchNumber, IntentNumber, Lineage, RunId};
 use crate::domain::priority::Priority;
 use crate::points;
 use crate::shutdown::Tasks;
@@ -42,8 +42,8 @@ pub struct Settings {
     pub lineage: Lineage,
     pub sync: String,
     pub run: RunId,
-    /// Rows of one fingerprint may be said in several ways.
-    pub is_tolerant: bool,
+    /// From this number on the idempotency keys of intents tell apart what is said.
+    pub contents_from: IntentNumber,
     /// The number of the first batch that is formed.
     pub first_batch: BatchNumber,
     pub drain_timeout: Duration,
@@ -89,7 +89,7 @@ pub fn batchers(destination: &Destination) -> [Option<Batcher>; 2] {
 
 impl Delivery {
     pub fn new(settings: Settings) -> Delivery {
-        let Settings { destination, budget, priority, lineage, sync, run, is_tolerant, .. } =
+        let Settings { destination, budget, priority, lineage, sync, run, contents_from, .. } =
             settings;
         let mut concurrency = budget.concurrency();
         let dispatch = Dispatch::new(Terms {
@@ -109,7 +109,7 @@ impl Delivery {
                 lineage,
                 sync,
                 run,
-                is_tolerant,
+                contents_from,
             }),
             drain_timeout: settings.drain_timeout,
             sync: Tasks::default(),

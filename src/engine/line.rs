@@ -157,7 +157,7 @@ impl<'a> Line<'a> {
             lineage: header.lineage,
             sync: order.sync.name.clone(),
             run,
-            is_tolerant: prepared.columns.are_tolerant(),
+            contents_from: header.contents_from(prepared.columns.are_tolerant()),
             first_batch: header.next_batch,
             drain_timeout: order.sync.limits.drain_timeout,
         });

@@ -115,8 +115,13 @@ pub fn begin(
     baseline: Baseline,
 ) -> Result<(), Error> {
     if !choice.opens_epoch {
-        if is_kept {
-            snapshot.commit(|header| header.definition = Some(baseline.definition))?;
+        if is_kept || snapshot.header().contents_from.is_none() {
+            snapshot.commit(|header| {
+                header.begin_contents();
+                if is_kept {
+                    header.definition = Some(baseline.definition);
+                }
+            })?;
         }
         return Ok(());
     }
@@ -124,6 +129,7 @@ pub fn begin(
         matches!(choice.reason, KindReason::MappingChanged | KindReason::RenderingChanged);
     snapshot.commit(|header| {
         open_epoch(header);
+        header.begin_contents();
         if is_said_otherwise {
             header.reuse_floor = IntentNumber(header.next_batch.0);
         }
@@ -136,4 +142,70 @@ pub fn begin(
 fn open_epoch(header: &mut Header) {
     header.epoch = Epoch(header.epoch.0 + 1);
     header.is_epoch_open = true;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::id::{BatchNumber, RunId};
+    use crate::domain::kind::Kind;
+    use crate::domain::sync::Mode;
+    use crate::snapshot::memory_disk::MemoryDisk;
+
+    fn baseline() -> Baseline {
+        let definition = Definition {
+            source: "lake".into(),
+            sql: "SELECT 1".into(),
+            mode: Mode::Mirror,
+            key: Vec::new(),
+            destination: "crm/people".into(),
+            mapping: Vec::new(),
+            rendering: "1".into(),
+            encoding: 1,
+            fingerprints: 1,
+        };
+        let (run, files) = (RunId(1), Vec::new());
+        Baseline { run, definition, files, invalid_keys: None, credentials: None }
+    }
+
+    const INCREMENTAL: Choice = Choice { reason: KindReason::Usual, ..Choice::SAMPLE };
+    const FULL: Choice = Choice {
+        kind: Kind::Full,
+        reason: KindReason::Requested,
+        opens_epoch: true,
+        ..Choice::SAMPLE
+    };
+
+    #[test]
+    fn keys_have_contents_from_the_first_intent_on_that_an_older_program_did_not_make_i7() {
+        for choice in [INCREMENTAL, FULL, Choice::SAMPLE] {
+            let disk = MemoryDisk::new();
+            let open = || Snapshot::open(Arc::new(disk.clone()), "s", None).unwrap();
+            let mut snapshot = open();
+            // As an older program left it.
+            snapshot.commit(|header| header.next_batch = BatchNumber(6)).unwrap();
+            assert_eq!(snapshot.header().contents_from, None);
+            begin(&mut snapshot, choice, false, baseline()).unwrap();
+            // Safe before the first intent.
+            let mut snapshot = open();
+            assert_eq!(snapshot.header().contents_from, Some(IntentNumber(6)), "{choice:?}");
+            snapshot.commit(|header| header.next_batch = BatchNumber(9)).unwrap();
+            let generation = snapshot.header().generation;
+            begin(&mut snapshot, INCREMENTAL, false, baseline()).unwrap();
+            assert_eq!(snapshot.header().generation, generation, "it is said once");
+            begin(&mut snapshot, FULL, false, baseline()).unwrap();
+            assert_eq!(open().header().contents_from, Some(IntentNumber(6)), "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_compared_loosely_has_always_had_contents_in_its_keys() {
+        let mut snapshot = Snapshot::open(Arc::new(MemoryDisk::new()), "s", None).unwrap();
+        snapshot.commit(|header| header.next_batch = BatchNumber(6)).unwrap();
+        begin(&mut snapshot, INCREMENTAL, false, baseline()).unwrap();
+        let from = [true, false].map(|is_tolerant| snapshot.header().contents_from(is_tolerant));
+        assert_eq!(from, [IntentNumber(0), IntentNumber(6)]);
+    }
 }

@@ -8,6 +8,7 @@ use crate::domain::file::FileFact;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, Epoch, Instant, IntentNumber, Lineage, RunId};
 use crate::domain::sync::Definition;
+use crate::points::is_planted;
 
 /// The header of one generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,10 @@ pub struct Header {
     pub next_batch: BatchNumber,
     /// Intent numbers below this are never used again: the rendering has changed since.
     pub reuse_floor: IntentNumber,
+    /// The idempotency keys of intents from this number on tell apart what is said under one fingerprint. `None`: those of no
+    /// intent so far do, as they are of an older program; where the sync compares loosely, those of all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents_from: Option<IntentNumber>,
     /// What the last run that held nothing read and believed, or before there was one, what the first run began with;
     /// holds are judged against it.
     pub baseline: Option<Baseline>,
@@ -80,6 +85,22 @@ pub struct Hold {
 }
 
 impl Header {
+    /// From which number on the idempotency keys of intents tell apart what is said. `is_tolerant`: the sync compares loosely.
+    pub fn contents_from(&self, is_tolerant: bool) -> IntentNumber {
+        if is_tolerant || is_planted("contents_in_older_keys") {
+            return IntentNumber(0);
+        }
+        if is_planted("contents_begin_anew") {
+            return IntentNumber(self.next_batch.0);
+        }
+        self.contents_from.expect("it is set before the first intent of a run")
+    }
+
+    /// Has the idempotency keys of all intents from now on tell apart what is said. Those that are in doubt keep theirs.
+    pub fn begin_contents(&mut self) {
+        self.contents_from.get_or_insert(IntentNumber(self.next_batch.0));
+    }
+
     /// The hold that stands, by which the keys are told that it has.
     pub fn standing(&self) -> Option<Standing> {
         let standing =

@@ -108,6 +108,7 @@ impl Snapshot {
             is_epoch_open: false,
             next_batch: BatchNumber(1),
             reuse_floor: IntentNumber(1),
+            contents_from: None,
             baseline: None,
             hold: None,
             releases: Vec::new(),

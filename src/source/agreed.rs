@@ -247,6 +247,34 @@ mod tests {
     }
 
     #[test]
+    fn a_column_may_be_null_where_it_may_be_in_any_file_or_one_lacks_it() {
+        let kinds = |columns: &[(&str, bool)]| {
+            let field = |(name, is_nullable): &(&str, bool)| {
+                Field::new(*name, DataType::Int32, *is_nullable)
+            };
+            Schema::new(columns.iter().map(field).collect::<Vec<_>>())
+        };
+        for rule in [SchemaRule::Same, SchemaRule::Union] {
+            let mut agreed = Agreed::new("t", rule);
+            for file in [[("a", false), ("b", true)], [("a", true), ("b", false)]] {
+                agreed.add("f", &kinds(&file)).unwrap();
+            }
+            assert!(agreed.schema().fields().iter().all(|field| field.is_nullable()), "{rule:?}");
+        }
+        for (files, nullable) in [
+            ([&[("a", false), ("b", false)][..], &[("a", false)]], [false, true]),
+            ([&[("a", false)], &[("a", false), ("b", false)]], [false, true]),
+            ([&[("a", false), ("b", false)], &[("a", false), ("b", false)]], [false, false]),
+        ] {
+            let mut agreed = Agreed::new("t", SchemaRule::Union);
+            files.iter().for_each(|file| agreed.add("f", &kinds(file)).unwrap());
+            let schema = agreed.schema();
+            let found: Vec<_> = schema.fields().iter().map(|field| field.is_nullable()).collect();
+            assert_eq!(found, nullable, "{files:?}");
+        }
+    }
+
+    #[test]
     fn types_become_wider_only_where_each_value_stays_what_it_is() {
         use DataType as T;
         let dictionary = |values: T| T::Dictionary(Box::new(T::Int8), Box::new(values));

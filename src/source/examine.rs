@@ -209,6 +209,9 @@ pub(super) fn seconds() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::super::definition::{Format, SchemaRule};
     use super::super::remote::{Trust, example};
     use super::*;
 
@@ -222,6 +225,8 @@ mod tests {
         let right = ("its clock is right".to_owned(), String::new());
         assert_eq!(told(1_001.0, 1_000.0, 1_000.1), right);
         assert_eq!(told(1_004.0, 1_000.0, 1_006.0), right);
+        assert_eq!(told(1_007.0, 1_000.0, 1_006.0), right);
+        assert_eq!(told(1_009.0, 1_000.0, 1_006.0).0, "its clock 6 s ahead");
         assert_eq!(told(1_010.0, 1_000.0, 1_000.0).0, "its clock 10 s ahead");
         let (said, advice) = told(970.0, 1_000.0, 1_000.0);
         assert_eq!(said, "its clock 30 s behind");
@@ -242,5 +247,45 @@ mod tests {
         let full = "TLSv1.3 with certificate and host verified".to_owned();
         assert_eq!(told("db", trust(Verify::Full)), (full, 0));
         assert!(told("db", trust(Verify::Nothing)).0.contains("nothing verified"));
+        let host_not = "TLSv1.3 with certificate verified and its host not".to_owned();
+        assert_eq!(told("db", trust(Verify::Authority)), (host_not, 0));
+        // A server that does not say its version.
+        let mut examined = Examined::default();
+        let remote = Remote { tls: trust(Verify::Full), ..example() };
+        [None, Some("")].into_iter().for_each(|version| examined.tls(&remote, version));
+        let said = ("tls", "TLS with certificate and host verified".to_owned());
+        assert_eq!(examined.facts, [said.clone(), said]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_of_the_files_of_a_table_tells_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let fact = path.metadata().unwrap();
+            fact.ctime() * 1_000 + fact.ctime_nsec() / 1_000_000
+        };
+        let first = write("a.csv", "id\n1\n");
+        let mut last = first;
+        while last == first {
+            last = write("b.csv", "id\n22\n");
+        }
+        let table = Table {
+            name: "t".into(),
+            folder: folder.path().to_owned(),
+            location: "*.csv".into(),
+            objects: None,
+            format: Format::Arrow,
+            compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
+            rewritten: None,
+        };
+        let files = Files { tables: vec![table], ..Files::default() };
+        let source = Definition { name: "lake".into(), access: Access::Files(files) };
+        let seen = examine(&source, &[], Duration::from_secs(9)).await.unwrap();
+        let found = seen.tables[0].found.as_ref().unwrap();
+        assert_eq!((found.files, found.bytes, found.newest), (2, 11, Some(Instant(last))));
     }
 }

@@ -202,3 +202,95 @@ impl PartitionStream for Group {
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.wanted.schema), batches))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use futures::StreamExt as _;
+
+    use super::super::definition::{Format, Partitions, SchemaRule, Table};
+    use super::super::partitions;
+    use super::*;
+    use crate::domain::file::FileFact;
+
+    const DAYS: [&str; 4] = ["a", "b", "b", "c"];
+
+    /// Files of one row each, which says their number.
+    #[derive(Debug)]
+    struct Numbered {
+        schema: SchemaRef,
+        read: Arc<Mutex<Vec<Vec<usize>>>>,
+    }
+
+    impl Grouped for Numbered {
+        fn schema(&self) -> &SchemaRef {
+            &self.schema
+        }
+
+        fn files(&self) -> usize {
+            DAYS.len()
+        }
+
+        fn read(&self, files: Vec<usize>, wanted: Arc<Wanted>, _: usize) -> Batches {
+            self.read.lock().unwrap().push(files.clone());
+            let batch = move |file: usize| {
+                let number = i64::try_from(file).unwrap();
+                let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+                let columns = wanted.columns.iter().map(|_| Arc::clone(&column)).collect();
+                Ok(wanted.batch(file, columns, 1).unwrap())
+            };
+            futures::stream::iter(files.into_iter().map(batch)).boxed()
+        }
+    }
+
+    fn files() -> Vec<FileFact> {
+        let file = |day: &str| FileFact {
+            table: "t".into(),
+            path: format!("/srv/d={day}/f"),
+            size: 1,
+            inode: 1,
+            changed: 1,
+            ends_within_line: None,
+            etag: None,
+        };
+        DAYS.map(file).to_vec()
+    }
+
+    #[tokio::test]
+    async fn only_files_whose_directories_fit_are_read_in_as_many_streams_as_there_may_be() {
+        let table = Table {
+            name: "t".into(),
+            folder: "/srv".into(),
+            location: "*/f".into(),
+            objects: None,
+            format: Format::Arrow,
+            compression: None,
+            partitions: Some(Partitions::Declared(vec![("d".into(), "VARCHAR".into())])),
+            schema: SchemaRule::Same,
+            rewritten: None,
+        };
+        let values = partitions::of(&table, &files()).unwrap();
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let numbered = Numbered { schema, read: Arc::clone(&read) };
+        let grouped = GroupedTable::new("t", numbered, values).unwrap();
+        let config = SessionConfig::new().with_target_partitions(2);
+        let context = SessionContext::new_with_config(config);
+        context.register_table("t", Arc::new(grouped)).unwrap();
+        for (sql, rows, streams) in [
+            ("SELECT n FROM t WHERE d = 'b'", 2, vec![vec![1], vec![2]]),
+            ("SELECT n, d FROM t WHERE n < 9", 4, vec![vec![0, 1], vec![2, 3]]),
+            ("SELECT d FROM t WHERE d = 'b' AND n > 1", 1, vec![vec![1], vec![2]]),
+        ] {
+            let found = context.sql(sql).await.unwrap().collect().await.unwrap();
+            assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "{sql}");
+            let mut groups = std::mem::take(&mut *read.lock().unwrap());
+            groups.sort();
+            assert_eq!(groups, streams, "{sql}");
+        }
+    }
+}

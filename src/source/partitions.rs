@@ -298,7 +298,12 @@ impl Values {
 mod tests {
     use std::path::PathBuf;
 
+    use datafusion::arrow::datatypes::DataType;
+    use datafusion::functions::math::expr_fn::random;
+    use datafusion::prelude::{SessionContext, col, lit};
+
     use super::super::definition::{Format, SchemaRule};
+    use super::super::store::definition::{Location, Scheme};
     use super::*;
 
     fn table(location: &str, partitions: Partitions) -> Table {
@@ -371,6 +376,63 @@ mod tests {
         let names: Vec<_> = values.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names, ["b", "c"]);
         assert_eq!(shown(&table("a=1/b=01/f.csv"), &["a=1/b=01/f.csv"]).unwrap(), [["1", "01"]]);
+    }
+
+    #[test]
+    fn files_are_left_out_by_filters_that_their_directories_decide_and_by_no_other() {
+        let table = table("*/f.csv", declared(&[("m", "BIGINT"), ("r", "VARCHAR")]));
+        let null = "m=2/r=__HIVE_DEFAULT_PARTITION__/f.csv";
+        let paths = ["m=1/r=a/f.csv", "m=2/r=a/f.csv", "m=1/r=a/g.csv", null];
+        let values = of(&table, &files(&paths)).unwrap().unwrap();
+        assert!(values.are_alike(0, 2) && !values.are_alike(0, 1) && !values.are_alike(1, 3));
+        let state = SessionContext::new().state();
+        let coin = || random().gt(lit(0.5)).and(col("m").gt(lit(1_i64)));
+        for (filters, kept, is_decided) in [
+            (vec![], vec![0, 1, 2, 3], true),
+            (vec![col("m").eq(lit(1_i64))], vec![0, 2], true),
+            // Of what is NULL nothing holds.
+            (vec![col("r").not_eq(lit("b"))], vec![0, 1, 2], true),
+            (vec![col("m").gt(lit(1_i64)), col("r").is_not_null()], vec![1], true),
+            (vec![col("r").eq(lit("c"))], vec![], true),
+            // A column of the files, and a function that says something else of each row.
+            (vec![col("m").eq(lit(1_i64)).or(col("n").eq(lit(1_i64)))], vec![0, 1, 2, 3], false),
+            (vec![coin()], vec![0, 1, 2, 3], false),
+        ] {
+            assert_eq!(values.kept(&state, &filters), kept, "{filters:?}");
+            let asked_again = match is_decided {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            };
+            let pushed = values.pushed(&filters.iter().collect::<Vec<_>>());
+            assert!(pushed.iter().all(|it| *it == asked_again), "{filters:?}: {pushed:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_is_in_the_files_or_in_the_names_of_directories() {
+        let table = table("*/f.csv", declared(&[("d", "DATE")]));
+        let values = of(&table, &files(&["d=2026-01-02/f.csv"])).unwrap().unwrap();
+        let column = |name: &str| Field::new(name, DataType::Int64, false);
+        let beside = values.behind("t", &Schema::new(vec![column("a"), column("b")])).unwrap();
+        let names: Vec<_> = beside.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["a", "b", "d"]);
+        let both = values.behind("t", &Schema::new(vec![column("a"), column("d")])).unwrap_err();
+        assert!(both.to_string().contains("column `d` is in the files and in the names"), "{both}");
+    }
+
+    #[test]
+    fn of_objects_the_directories_of_their_keys_count_below_the_first_wildcard() {
+        let pattern = "a=1/*/*.csv".to_owned();
+        let objects = Some(Location { scheme: Scheme::S3, holder: "lake".into(), pattern });
+        let table = Table { objects, ..table("s3://lake/a=1/*/*.csv", Partitions::Auto) };
+        let mut files = files(&["", ""]);
+        for (file, day) in files.iter_mut().zip(["x", "y"]) {
+            file.path = format!("s3://lake/a=1/d={day}/f.csv");
+        }
+        let values = of(&table, &files).unwrap().unwrap();
+        let names: Vec<_> = values.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["d"]);
+        assert_eq!([0, 1].map(|file| values.of_file(file)[0].to_string()), ["x", "y"]);
     }
 
     #[test]

@@ -86,6 +86,32 @@ fn what_no_key_is_made_of_is_refused_by_name_before_anything_is_sent_d13() {
 }
 
 #[test]
+fn models_are_held_against_their_sources_by_name_and_those_that_no_sync_reads_as_well_d13() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = workspace(&oracle, "");
+    workspace.change(|setup| setup.sql = "SELECT id, 7 AS seven FROM people".to_owned());
+    let unread = ", unread: { source: lake, sql: \"SELECT nothing FROM people\", primary_key: [id] } }\nconnections:";
+    let config = workspace.config().replacen(" }\nconnections:", unread, 1);
+    workspace.write("counterflow.yaml", &config);
+    let one = workspace.json(&["validate", "--sources", "people"]);
+    let columns = &model(&one)["columns"];
+    let nullable = [0, 1].map(|place| columns[place]["nullable"].as_bool());
+    assert_eq!(nullable, [Some(true), Some(false)], "{columns:#}");
+    let text = workspace.run(&["validate", "--sources", "people"]).expect_code(0);
+    text.expect_printed(&["no problems; syncs", "never"]);
+    let all = workspace.run(&["--format", "json", "validate", "--sources"]).expect_code(2);
+    let all = all.json();
+    let [people, unread] = all["models"].as_array().map(Vec::as_slice).expect("a list") else {
+        panic!("{all:#}");
+    };
+    assert_eq!((&people["sync"], &people["problems"]), (&json!("people"), &json!([])));
+    assert_eq!((&unread["model"], &unread["sync"]), (&json!("unread"), &Value::Null));
+    assert!(unread["problems"][0].as_str().is_some_and(|it| it.contains("nothing")), "{all:#}");
+    let text = workspace.run(&["validate", "--sources"]).expect_code(2);
+    text.expect_printed(&["no problems in itself", "model `unread`", "not well"]);
+}
+
+#[test]
 fn types_are_those_that_the_runs_of_the_sync_go_by_d13() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle, "");
@@ -134,9 +160,17 @@ fn a_doctor_looks_at_sources_and_asks_which_where_a_name_is_both_d14() {
     assert_eq!((&seen["source"], &seen["is_well"]), (&json!("lake"), &json!(true)), "{seen:#}");
     assert_eq!((&table["files"], &table["bytes"]), (&json!(1), &json!(bytes)), "{seen:#}");
     assert!(table["newest"].as_str().is_some_and(|at| at.starts_with('2')), "{seen:#}");
+    let one = workspace.run(&["doctor", "lake"]).expect_code(0);
+    assert!(!one.printed().contains("the disk for"), "only what was named: {one:#?}");
     let location = file.display().to_string();
     let human = workspace.run(&["doctor"]).expect_code(0);
-    human.expect_printed(&["source lake (1 table): well", "1 file", &location, "crm at http://"]);
+    human.expect_printed(&[
+        "source lake (1 table): well",
+        "1 file",
+        &location,
+        "crm at http://",
+        "the disk for people: well",
+    ]);
     let config =
         workspace.config().replace("crm:", "lake:").replace("connection: crm", "connection: lake");
     workspace.write("counterflow.yaml", &config);

@@ -242,6 +242,25 @@ fn text_that_is_no_json_is_a_refusal_of_its_row_by_its_key_and_of_no_other() {
 }
 
 #[test]
+fn values_that_are_the_same_and_are_said_otherwise_have_another_idempotency_key_i7() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, "mapping: { id: id, mrr: { numbers: text } }");
+    let write = |value: i128, scale: i8| {
+        let mrr = Decimal128Array::from(vec![value]).with_precision_and_scale(12, scale);
+        write(&workspace, vec![("id", numbers(&[1])), ("mrr", Arc::new(mrr.expect("it fits")))]);
+    };
+    write(105, 1);
+    workspace.kill_between_request_and_receipt(&oracle);
+    write(1_050, 2);
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
+    let requests = oracle.requests();
+    let [first, second] = &requests[..] else { panic!("{}", oracle.print()) };
+    assert!(sent(&oracle).contains("\"10.5\"") && sent(&oracle).contains("\"10.50\""));
+    assert_ne!(first.sent.idempotency_key, second.sent.idempotency_key, "one key for two bodies");
+    workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
+}
+
+#[test]
 fn a_repetition_has_its_idempotency_key_unless_what_is_ignored_is_said_otherwise_i7() {
     for synced in [1, 2] {
         let oracle = Oracle::start(&["id"]);

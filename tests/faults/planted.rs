@@ -130,6 +130,21 @@ pub const PLANTED: &[Row] = &[
         "what counts as the same and is said otherwise is no repetition",
         "I7: one key for two contents",
     ),
+    (
+        "contents_in_older_keys",
+        "an upgrade repeats what was in doubt under its own key",
+        "is not repeated once",
+    ),
+    (
+        "contents_begin_anew",
+        "equal numbers of two scales are no repetition to a destination that knows keys",
+        "I7: a repetition has another key",
+    ),
+    (
+        "one_key_for_what_counts_as_the_same",
+        "equal numbers of two scales are no repetition to a destination that knows keys",
+        "I7: one key for two bodies",
+    ),
     ("negative_zero_differs", "the same values in other types are sent no second time", "I8: "),
     ("decimal_scale_differs", "the same values in other types are sent no second time", "I8: "),
     (

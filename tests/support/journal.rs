@@ -104,6 +104,13 @@ impl Sent {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether one idempotency key stands for both, and something else is asked for.
+    pub fn contradicts(&self, other: &Sent) -> bool {
+        self.idempotency_key.is_some()
+            && self.idempotency_key == other.idempotency_key
+            && (&self.path, &self.body_hash) != (&other.path, &other.body_hash)
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.operations.iter().map(|operation| operation.key.as_str())
     }

@@ -43,6 +43,8 @@ pub(super) struct Shared {
 struct State {
     journal: Journal,
     script: Script,
+    /// Knows idempotency keys: one that comes with another body than before is refused with 422.
+    knows_keys: bool,
     /// The bearer tokens that are taken.
     tokens: Vec<String>,
     /// What `GET /me` names as the account.
@@ -75,6 +77,7 @@ impl Oracle {
         let state = State {
             journal: Journal::new(key_fields),
             script: Script::default(),
+            knows_keys: false,
             tokens: [TOKEN, NEXT_TOKEN].map(str::to_owned).to_vec(),
             account: json!("acme"),
             answers: Vec::new(),
@@ -166,6 +169,11 @@ impl Oracle {
     /// Plays each of `faults` with its probability, drawn from `seed`.
     pub fn mix(&self, seed: u64, faults: Vec<(f64, Fault)>) {
         self.state().script.mix(seed, faults);
+    }
+
+    /// From now on a key that came with another body is refused with 422, as destinations do that know keys.
+    pub fn know_keys(&self) {
+        self.state().knows_keys = true;
     }
 
     /// Takes all faults out, after making sure that each planted one fired.
@@ -451,7 +459,7 @@ fn sent(number: usize, connection: usize, head: &Head, body: &[u8]) -> Sent {
 /// Writes a request down, chooses its fault and applies it where the fault says so: one step under one lock.
 fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decision {
     let mut state = shared.state();
-    let State { journal, script, tokens, .. } = &mut *state;
+    let State { journal, script, tokens, knows_keys, .. } = &mut *state;
     let number = journal.requests.len() + 1;
     let releases = *shared.released.borrow();
     let mut sent = sent(number, connection, &head, body);
@@ -463,6 +471,9 @@ fn decide(shared: &Shared, connection: usize, head: Head, body: &[u8]) -> Decisi
         _ => Err("unauthorized".to_owned()),
     };
     let (fault, refused) = match parsed {
+        Ok(_) if *knows_keys && journal.requests.iter().any(|it| it.sent.contradicts(&sent)) => {
+            (Fault::None, Some(422))
+        }
         Ok(operations) => {
             sent.operations = operations;
             (script.choose(&sent), None)

@@ -78,7 +78,7 @@ impl Fixture {
             lineage: snapshot.header().lineage,
             sync: "s".to_owned(),
             run: RunId(1),
-            is_tolerant: false,
+            contents_from: IntentNumber(1),
             first_batch: snapshot.header().next_batch,
             drain_timeout: Duration::from_secs(30),
         });

@@ -72,6 +72,7 @@ fn header(baseline: Option<Baseline>, released: &[u64]) -> Header {
         is_epoch_open: false,
         next_batch: BatchNumber(1),
         reuse_floor: IntentNumber(1),
+        contents_from: None,
         baseline,
         hold: None,
         releases: released.iter().map(release).collect(),

@@ -125,7 +125,14 @@ async fn behind_schema(bytes: &mut Bytes, end: u64) -> Result<u64, Wrong> {
             return header(bytes, at).await?.map(|(_, next)| next).ok_or(Wrong::Damaged);
         }
     }
-    Err(Wrong::Damaged)
+    // Before version 0.15 nothing stood before the length of a message.
+    let length = bytes.take(8, 4).await?;
+    let length = length.first_chunk::<4>().map_or(0, |length| i32::from_le_bytes(*length));
+    let schema = match u64::try_from(length).ok().filter(|length| (1..=METADATA).contains(length)) {
+        Some(length) => bytes.take(12, length).await?,
+        None => return Err(Wrong::Damaged),
+    };
+    Err(message(&schema).map_or(Wrong::Damaged, |_| Wrong::Old))
 }
 
 /// Where a block begins, and how long its header and its body are.

@@ -1,16 +1,18 @@
 //! What is read of Arrow files as they should be, of those that are cut, and of those that are damaged anywhere.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Decimal128Array,
-    DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, LargeStringArray,
-    ListArray, NullArray, RecordBatch, RunArray, StringArray, StringViewArray, StructArray,
-    TimestampMicrosecondArray,
+    DictionaryArray, FixedSizeBinaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    LargeStringArray, ListArray, NullArray, RecordBatch, RunArray, StringArray, StringViewArray,
+    StructArray, TimestampMicrosecondArray, UnionArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type, UnionFields};
 use arrow::ipc::CompressionType;
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::executor::block_on;
@@ -88,6 +90,16 @@ const BOTH: [Write; 2] = [as_file, as_stream];
 
 /// The batches of a file with these bytes, of the columns asked for.
 fn read_of(bytes: &[u8], columns: Option<Vec<usize>>) -> Result<Vec<RecordBatch>, String> {
+    read_changed(bytes, columns, 3, |_| ())
+}
+
+/// As `read_of`, in batches of so many rows at most, of a file that is changed once its columns are known.
+fn read_changed(
+    bytes: &[u8],
+    columns: Option<Vec<usize>>,
+    batch_size: usize,
+    change: impl FnOnce(&Path),
+) -> Result<Vec<RecordBatch>, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let fact = FileFact {
@@ -114,7 +126,8 @@ fn read_of(bytes: &[u8], columns: Option<Vec<usize>>) -> Result<Vec<RecordBatch>
     let (opened, _) = block_on(open(&table, &[fact], None)).map_err(told)?;
     let wanted = GroupedTable::new("t", opened.clone(), None).unwrap();
     let wanted = Arc::new(wanted.wanted(columns.as_ref()).unwrap());
-    block_on(opened.read(vec![0], wanted, 3).try_collect()).map_err(told)
+    change(file.path());
+    block_on(opened.read(vec![0], wanted, batch_size).try_collect()).map_err(told)
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<RecordBatch>, String> {
@@ -289,9 +302,11 @@ fn more_than_may_be_in_memory_is_refused_before_there_is_room_made_for_it() {
 
 #[test]
 fn what_is_given_on_does_not_hold_the_whole_record_batch() {
-    let texts = StringArray::from_iter_values((0..30_000).map(|row| format!("text {row}")));
+    let texts = || (0..30_000).map(|row| format!("text beyond twelve bytes {row}"));
     let ints = Int32Array::from_iter_values(0..30_000);
-    let batch = [("t", Arc::new(texts) as ArrayRef), ("i", Arc::new(ints))];
+    let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts()));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(texts()));
+    let batch = [("t", texts), ("i", Arc::new(ints)), ("v", views)];
     let bytes = as_file(&[RecordBatch::try_from_iter(batch).unwrap()], options(None));
     let found = read(&bytes).unwrap();
     assert_eq!(found.len(), 10_000);
@@ -309,4 +324,94 @@ fn a_dictionary_is_the_one_that_was_said_last_before_its_rows() {
     let found: Vec<_> = found.as_string::<i32>().iter().map(|text| text.unwrap_or("~")).collect();
     assert_eq!(found, ["a", "~", "b", "c", "d", "~", "e", "d"]);
     assert!(!found.is_empty() && batches[0].column(0).is_nullable());
+}
+
+#[test]
+fn wide_rows_are_given_on_in_batches_of_fewer_rows() {
+    let texts = || (0..100).map(|_| "x".repeat(200_000));
+    let plain: ArrayRef = Arc::new(StringArray::from_iter_values(texts()));
+    let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts()));
+    for column in [plain, views] {
+        let bytes = as_file(&[RecordBatch::try_from_iter([("t", column)]).unwrap()], options(None));
+        let found = read_changed(&bytes, None, 8_192, |_| ()).unwrap();
+        assert_eq!(found.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [64, 36]);
+    }
+}
+
+#[test]
+fn a_file_that_is_another_one_once_its_columns_are_known_is_told_as_that() {
+    let of = |name: &str, column: ArrayRef| {
+        as_file(&[RecordBatch::try_from_iter([(name, column)]).unwrap()], options(None))
+    };
+    let ints = || Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef;
+    let bytes = of("a", ints());
+    let floats = of("a", Arc::new(Float32Array::from(vec![1.0, 2.0])));
+    let longer = [bytes.as_slice(), &bytes[bytes.len() - 10..]].concat();
+    let cut = bytes[..bytes.len() - 8].to_vec();
+    for other in [of("b", ints()), floats, longer, cut, vec![]] {
+        let said = read_changed(&bytes, None, 3, |path| std::fs::write(path, &other).unwrap());
+        assert!(said.as_ref().is_err_and(|it| it.contains("changed during the read")), "{said:?}");
+    }
+    let kept = read_changed(&bytes, None, 3, |path| std::fs::write(path, &bytes).unwrap());
+    assert_eq!(kept.unwrap()[0].num_rows(), 2);
+}
+
+#[test]
+fn a_type_that_is_not_known_here_is_refused_by_the_name_of_its_column() {
+    let members = UnionFields::try_new([0], [Field::new("i", DataType::Int32, true)]).unwrap();
+    let ints = Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef;
+    let union = UnionArray::try_new(members, vec![0, 0].into(), None, vec![ints]).unwrap();
+    let union: ArrayRef = Arc::new(union);
+    for write in BOTH {
+        let bytes =
+            write(&[RecordBatch::try_from_iter([("u", union.clone())]).unwrap()], options(None));
+        let said = read(&bytes).unwrap_err();
+        assert!(said.contains("has a column `u` of a type that is not known here"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_the_first_versions_of_arrow_is_told_as_that() {
+    let options = IpcWriteOptions::try_new(8, true, MetadataVersion::V4).unwrap();
+    let said =
+        read(&as_file(&[batch(["a", "b", "c"]).project(&[0]).unwrap()], options)).unwrap_err();
+    assert!(said.contains("a version of Arrow before 0.15"), "{said}");
+}
+
+/// All dictionaries of a file are read before the first row: the last one said would be that of all rows.
+#[test]
+fn a_dictionary_that_a_file_says_anew_is_refused() {
+    let texts = |keys: Vec<i8>, words: &[&str]| {
+        let words: ArrayRef = Arc::new(StringArray::from(words.to_vec()));
+        let column = DictionaryArray::<Int8Type>::try_new(keys.into(), words).unwrap();
+        RecordBatch::try_from_iter([("d", Arc::new(column) as ArrayRef)]).unwrap()
+    };
+    let batches = [texts(vec![0], &["a"]), texts(vec![1], &["a", "b", "c"])];
+    let delta = options(None).with_dictionary_handling(DictionaryHandling::Delta);
+    let bytes = as_file(&batches, delta);
+    let shown = |found: &[RecordBatch]| {
+        let found = arrow::compute::cast(whole(found).column(0), &DataType::Utf8).unwrap();
+        found.as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected = shown(&read(&bytes).unwrap());
+    assert_eq!(expected, ["a", "b"]);
+    let footer = bytes.len() - 10;
+    let length = i32::from_le_bytes(bytes[footer..footer + 4].try_into().unwrap());
+    let start = footer - usize::try_from(length).unwrap();
+    let footer = arrow::ipc::root_as_footer(&bytes[start..footer]).unwrap();
+    let block = footer.dictionaries().unwrap().get(1);
+    let from = usize::try_from(block.offset()).unwrap();
+    // One of these says that the second dictionary goes on with the first one.
+    let header = from..from + usize::try_from(block.metaDataLength()).unwrap();
+    let mut refused = 0;
+    for place in header {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        match read(&damaged) {
+            // What it adds may be another text by now; what was there before it is as it was.
+            Ok(found) => assert_eq!(shown(&found)[0], "a", "at {place}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+use datafusion::arrow::array::{ArrayRef, Decimal128Array, Int64Array, StringArray};
 use serde_json::{Value, json};
 
 use super::Scenario;
@@ -25,6 +25,11 @@ pub const SCENARIOS: &[Scenario] = &[
         "E6",
         "what counts as the same and is said otherwise is no repetition",
         said_otherwise,
+    ),
+    Scenario::new(
+        "E6",
+        "equal numbers of two scales are no repetition to a destination that knows keys",
+        of_two_scales,
     ),
 ];
 
@@ -109,5 +114,45 @@ fn said_otherwise(scenario: &Scenario) {
         mirror.oracle.print()
     );
     assert_eq!(held(&mirror, 1), json!({ "id": 1, "name": "c", "seen": 2 }));
+    mirror.assert_at_rest();
+}
+
+/// Requests without an answer, and then a number that is equal under another scale, which its text shows: another body, though
+/// everything is compared exactly.
+fn of_two_scales(scenario: &Scenario) {
+    let mirror = mirror(scenario, "mapping: { id: id, mrr: { numbers: text } }");
+    mirror.oracle.know_keys();
+    let write = |values: [i128; 2], scale: i8| {
+        let mrr = Decimal128Array::from(values.to_vec()).with_precision_and_scale(12, scale);
+        mirror.write_batch(&parquet::batch(vec![
+            ("id", Arc::new(Int64Array::from(vec![1, 2]))),
+            ("mrr", Arc::new(mrr.expect("they fit"))),
+        ]));
+    };
+    let kill_in_flight = || {
+        let number = mirror.oracle.request_count() + 1;
+        mirror.oracle.on_next(Fault::ApplyThenHold);
+        let process = mirror.workspace.spawn_sync(&[]);
+        mirror.oracle.wait_for_requests(number, SOON);
+        process.kill();
+        mirror.oracle.wait_until(SOON, |journal| !journal.requests[number - 1].is_open);
+    };
+    write([90, 5], 1);
+    mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
+    write([105, 5], 1);
+    kill_in_flight();
+    kill_in_flight();
+    write([1_050, 50], 2);
+    let report = mirror.workspace.sync(&[]);
+    let requests = mirror.oracle.requests();
+    let [.., first, again, other] = &requests[..] else { panic!("{}", mirror.oracle.print()) };
+    assert!(
+        first.sent.idempotency_key == again.sent.idempotency_key,
+        "I7: a repetition has another key\n{}",
+        mirror.oracle.print()
+    );
+    assert!(other.status == Some(200), "I7: one key for two bodies\n{}", mirror.oracle.print());
+    report.expect(0, "succeeded", &[("delivered", 1), ("unchanged", 1)]);
+    assert_eq!(held(&mirror, 1), json!({ "id": 1, "mrr": "10.50" }));
     mirror.assert_at_rest();
 }

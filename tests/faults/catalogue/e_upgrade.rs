@@ -22,6 +22,7 @@ use crate::support::workspace::{Setup, Workspace};
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("E10", "an upgrade sends nothing again and deletes what is gone", settled),
     Scenario::new("E10", "an upgrade repeats what was in doubt under its own key", in_doubt),
+    Scenario::new("E10", "an upgrade that is killed goes on under the keys it found", killed),
 ];
 
 /// What a state folder holds of a sync at rest.
@@ -135,6 +136,44 @@ fn in_doubt(_: &Scenario) {
         assert_eq!(repeated.sent.operations.len(), 3);
         assert_eq!((asked(Asked::Upsert), asked(Asked::Delete)), (6, 2));
         assert_eq!(world.oracle.deletes(), keys(1..=2));
+        check_journal(&world.oracle);
+        assert_eq!(world.sync(["unchanged", "requests"]), [12, 0]);
+    }
+}
+
+/// What an older program left in doubt stays so over several runs of this one, beside what is in doubt of this one's own.
+fn killed(_: &Scenario) {
+    for version in versions() {
+        let world = World::of(&version, IN_DOUBT);
+        let key = std::fs::read_to_string(version.join(IN_DOUBT).join(KEY)).expect("it is kept");
+        world.oracle.know_keys();
+        let kill_at = |number: usize| {
+            world.oracle.on_request(number, Fault::ApplyThenHold);
+            let address = world.oracle.base_url();
+            let process = world.workspace.spawn_with(&["sync", "people"], &[("ORACLE", &address)]);
+            world.oracle.wait_for_requests(number, SOON);
+            process.kill();
+            world.oracle.wait_for_quiet(SOON);
+        };
+        kill_at(1);
+        kill_at(2);
+        // Of one connection, the second request is the first that this program numbers itself.
+        let known = world.oracle.request_count();
+        kill_at(known + 2);
+        world.sync(["upserts"]);
+        let keys: Vec<_> = world
+            .oracle
+            .requests()
+            .iter()
+            .map(|request| request.sent.idempotency_key.clone().expect("a request has a key"))
+            .collect();
+        assert!(
+            keys[..3].iter().all(|sent| sent == key.trim()),
+            "I7: `{key}` is not repeated\n{}",
+            world.oracle.print()
+        );
+        assert!(keys[4..].contains(&keys[3]), "I7: its own is not\n{}", world.oracle.print());
+        assert_eq!(world.oracle.deletes(), crate::support::people::keys(1..=2));
         check_journal(&world.oracle);
         assert_eq!(world.sync(["unchanged", "requests"]), [12, 0]);
     }

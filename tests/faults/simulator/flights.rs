@@ -165,8 +165,8 @@ impl Session<'_> {
         let flight = self.flights.get_mut(&parcel).expect("an event names a flight");
         let World { judge, requests, runs, .. } = &mut *self.world;
         *requests += 1;
-        let lineage = self.snapshot.header().lineage;
-        let request = Request::of(&flight.sending, lineage, *runs, *requests);
+        let header = self.snapshot.header();
+        let request = Request::of(&flight.sending, header, *runs, *requests);
         flight.left = self.elapsed;
         judge.leaves(&request, &mut self.facts)?;
         flight.request = Some(request);

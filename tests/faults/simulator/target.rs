@@ -10,7 +10,8 @@ use counterflow::delivery::idempotency;
 use counterflow::destination::answer::{Attempt, Effect, Judgement, RecordVerdict, Refusal};
 use counterflow::destination::definition::Repeat;
 use counterflow::domain::entry::{Fingerprint, Operation};
-use counterflow::domain::id::{IntentNumber, Lineage};
+use counterflow::domain::id::IntentNumber;
+use counterflow::snapshot::header::Header;
 
 use super::fixture::{SYNC, id};
 use super::plan::{How, Part};
@@ -62,7 +63,8 @@ pub struct Target {
 }
 
 impl Request {
-    pub fn of(sending: &Sending, lineage: Lineage, run: u64, number: u64) -> Request {
+    /// `header` is that of the snapshot, since the run began.
+    pub fn of(sending: &Sending, header: &Header, run: u64, number: u64) -> Request {
         let batch = &sending.batch;
         let asked = |record| Asked {
             key: id(batch.key(record)),
@@ -74,7 +76,13 @@ impl Request {
             number,
             run,
             operation: batch.operation,
-            idempotency_key: idempotency::key(lineage, SYNC, batch, &sending.places, false),
+            idempotency_key: idempotency::key(
+                header.lineage,
+                SYNC,
+                batch,
+                &sending.places,
+                header.contents_from(false),
+            ),
             records: batch.at(&sending.places).map(asked).collect(),
             is_whole: batch.at(&sending.places).count() == batch.records.len(),
         }
