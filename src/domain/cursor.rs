@@ -162,7 +162,7 @@ impl Cursor {
 }
 
 impl Cursor {
-    /// What a clock of these values shows at a moment; where nobody says which zone is theirs, what the one shows that is farthest
+    /// What a clock of these values shows at a moment; where nobody says which zone is theirs, the one that is farthest
     /// behind: a value beyond it may be one of the future, and would hide what is written until then.
     pub fn clock(&self, kind: CursorKind, now: Instant) -> Bound {
         let here = || now.0.saturating_add(self.ahead_of_utc(now));
