@@ -23,6 +23,8 @@ pub struct Run {
     pub unchanged_since: Option<RunId>,
     /// The version of the table then, where the model reads one table that counts its versions.
     pub unchanged_version: Option<u64>,
+    /// Why the bound of the model's cursor did not move; `null` where it did, or there is none.
+    pub bound_stays: Option<String>,
     pub phase: PhaseWord,
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
@@ -46,6 +48,10 @@ impl From<&RunRow> for Run {
             reason: row.choice.map(|choice| choice.reason),
             unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
             unchanged_version: row.choice.and_then(|choice| choice.unchanged_version),
+            bound_stays: row
+                .choice
+                .and_then(|choice| choice.bound_stays)
+                .map(|why| why.to_string()),
             phase: PhaseWord(row.phase),
             started_at: row.started_at.to_string(),
             finished_at: row.finished_at.map(|at| at.to_string()),

@@ -331,6 +331,7 @@ pub fn of_row(row: RunRow) -> Option<Report> {
         reason: row.choice.map(|choice| choice.reason),
         unchanged_since: row.choice.and_then(|choice| choice.unchanged_since),
         unchanged_version: row.choice.and_then(|choice| choice.unchanged_version),
+        bound_stays: row.choice.and_then(|choice| choice.bound_stays).map(|why| why.to_string()),
         outcome,
         tally: row.tally,
         error: row.error,

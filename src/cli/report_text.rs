@@ -37,6 +37,9 @@ pub fn human(report: &Report) -> String {
     if let Some(why) = &report.whole {
         let _ = writeln!(text, "  read everything: {why}");
     }
+    if let Some(why) = &report.bound_stays {
+        let _ = writeln!(text, "  the cursor's bound stays: {why}");
+    }
     text.push_str(&counts(tally));
     if tally.held > 0 || !report.holds.is_empty() {
         let _ = writeln!(text, "  {} deletes are held:", tally.held);

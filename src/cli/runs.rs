@@ -57,6 +57,11 @@ fn human(rows: &[RunRow]) -> String {
             text.push_str(&format!("\nrun {}: {unchanged}", run.id));
         }
     }
+    for run in rows {
+        if let Some(why) = run.choice.and_then(|choice| choice.bound_stays) {
+            text.push_str(&format!("\nrun {}: the cursor's bound stays: {why}", run.id));
+        }
+    }
     for run in rows.iter().filter(|run| run.error.is_some()) {
         let error = run.error.as_deref().unwrap_or_default();
         text.push_str(&format!("\nrun {}: {error}", run.id));
@@ -74,6 +79,7 @@ pub fn table(header: &[&str]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::cursor::Stays;
     use crate::domain::id::{Instant, RunId};
     use crate::domain::kind::{Kind, KindReason, Unchanged};
     use crate::domain::run::{Outcome, Phase, Trigger};
@@ -91,6 +97,7 @@ mod tests {
                 opens_epoch: true,
                 unchanged_since: None,
                 unchanged_version: None,
+                bound_stays: None,
             }),
             phase: Phase::Ended(Outcome::Failed),
             started_at: Instant(0),
@@ -114,5 +121,10 @@ mod tests {
         assert!(
             text.ends_with("\nrun 3: the files are the same as at run 2, which left nothing to do")
         );
+        let choice = Choice { bound_stays: Some(Stays::Stopped), ..Choice::SAMPLE };
+        let row = RunRow { choice: Some(choice), ..row };
+        let text = human(std::slice::from_ref(&row));
+        assert!(text.ends_with("\nrun 3: the cursor's bound stays: the run was stopped"));
+        assert_eq!(document::run(&row)["bound_stays"], "the run was stopped");
     }
 }

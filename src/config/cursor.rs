@@ -23,5 +23,9 @@ pub fn cursor(check: &mut Check, pointer: &str, raw: &RawCursor) -> Option<Curso
     let every = raw.full_every.as_deref();
     let full_every = check.unit(&child(pointer, "full_every"), every, units::days);
     let full_every = full_every.unwrap_or(FULL_EVERY);
-    raw.column.clone().map(|column| Cursor { column, overlap, full_every })
+    let time_zone = raw.time_zone.clone();
+    if let Some(zone) = &time_zone {
+        check.time_zone(&child(pointer, "time_zone"), zone);
+    }
+    raw.column.clone().map(|column| Cursor { column, overlap, full_every, time_zone })
 }

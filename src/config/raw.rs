@@ -200,6 +200,9 @@ pub struct RawCursor {
     pub overlap: Option<NumberOrText>,
     /// A run reads everything once the last that did is so long ago, such as `12h` or `7d`; `1d` unless said.
     pub full_every: Option<String>,
+    /// The zone of dates and of times without one, such as `America/New_York` or `UTC`: a value beyond its clock is not believed.
+    /// Unless said, it is that of the place whose clock is farthest behind, so that runs read 12 hours again.
+    pub time_zone: Option<String>,
 }
 
 /// One account at one API, and how much it bears.

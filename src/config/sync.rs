@@ -190,11 +190,7 @@ fn cron(check: &mut Check, pointer: &str, raw: &RawSchedule, line: &str) -> Sche
         check.report(&child(pointer, "cron"), what, remedy);
     }
     let time_zone = raw.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
-    if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        let pointer = child(pointer, "time_zone");
-        let what = format!("there is no time zone `{}`", check.document.written(&pointer));
-        check.report(&pointer, what, "use an IANA name such as `Europe/Berlin` or `UTC`");
-    }
+    check.time_zone(&child(pointer, "time_zone"), &time_zone);
     Schedule::Cron { line: line.to_owned(), time_zone }
 }
 

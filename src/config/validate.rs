@@ -66,6 +66,14 @@ impl Check<'_> {
         }
     }
 
+    /// Checks the name of a time zone.
+    pub fn time_zone(&mut self, pointer: &str, name: &str) {
+        if jiff::tz::TimeZone::get(name).is_err() {
+            let what = format!("there is no time zone `{}`", self.document.written(pointer));
+            self.report(pointer, what, "use an IANA name such as `Europe/Berlin` or `UTC`");
+        }
+    }
+
     /// Checks the names of a section.
     pub fn names<T>(&mut self, pointer: &str, entries: &Named<T>) {
         for (name, _) in &entries.0 {

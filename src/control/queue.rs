@@ -112,6 +112,7 @@ impl Wish {
             opens_epoch: true,
             unchanged_since: None,
             unchanged_version: None,
+            bound_stays: None,
         })
     }
 

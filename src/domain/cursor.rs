@@ -20,9 +20,10 @@ use crate::points::is_planted;
 const OVERLAP: Duration = Duration::from_secs(10 * 60);
 const LOCAL_OVERLAP: Duration = Duration::from_secs(70 * 60);
 const MICROSECONDS_A_DAY: u128 = 24 * 60 * 60 * 1_000_000;
-/// Keys that are asked for one by one, of one column each and of several.
+/// How far a clock without a zone may be behind UTC, in milliseconds: that of the last place to begin a day.
+const FARTHEST_BEHIND: i64 = 12 * 60 * 60 * 1_000;
+/// Keys that are asked for one by one.
 const MOST_KEYS: usize = 10_000;
-const MOST_COMPOSED_KEYS: usize = 500;
 /// Bytes of all of them.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -34,6 +35,8 @@ pub struct Cursor {
     pub overlap: Option<Overlap>,
     /// A run reads everything once the last that did is so long ago.
     pub full_every: Duration,
+    /// Of dates and times without one, as IANA names it.
+    pub time_zone: Option<String>,
 }
 
 /// A distance between two values of a cursor.
@@ -143,6 +146,9 @@ impl Cursor {
     /// # Errors
     /// The remedy.
     pub fn check(&self, kind: CursorKind) -> Result<(), &'static str> {
+        if self.time_zone.is_some() && matches!(kind, CursorKind::Integer | CursorKind::Timestamp) {
+            return Err("take `time_zone` out, which is for dates and for times without a zone");
+        }
         match (self.overlap, kind) {
             (Some(Overlap::Number(0)), _) => Ok(()),
             (Some(Overlap::Time(_)), CursorKind::Integer) => Err("say `overlap` as a number"),
@@ -155,13 +161,38 @@ impl Cursor {
     }
 }
 
-/// Whether so many keys of so many fields, of so many bytes together, may be asked for one by one.
+impl Cursor {
+    /// What a clock of these values shows at a moment; where nobody says which zone is theirs, the one that is farthest
+    /// behind: a value beyond it may be one of the future, and would hide what is written until then.
+    pub fn clock(&self, kind: CursorKind, now: Instant) -> Bound {
+        let here = || now.0.saturating_add(self.ahead_of_utc(now));
+        let at = match kind {
+            CursorKind::Integer => i64::MAX,
+            CursorKind::Timestamp => now.0.saturating_mul(1_000),
+            CursorKind::LocalTimestamp => here().saturating_mul(1_000),
+            CursorKind::Date => here().div_euclid(24 * 60 * 60 * 1_000),
+        };
+        Bound { kind, at }
+    }
+
+    /// In milliseconds.
+    fn ahead_of_utc(&self, now: Instant) -> i64 {
+        let zone = self.time_zone.as_deref().and_then(|name| jiff::tz::TimeZone::get(name).ok());
+        let moment = jiff::Timestamp::from_millisecond(now.0).ok();
+        match zone.zip(moment) {
+            Some((zone, moment)) => i64::from(zone.to_offset(moment).seconds()) * 1_000,
+            None if is_planted("local_clock_in_utc") => 0,
+            None => -FARTHEST_BEHIND,
+        }
+    }
+}
+
+/// Whether so many keys, of so many bytes together, may be asked for one by one.
 ///
 /// # Errors
 /// They are too many.
-pub fn check_keys(keys: usize, fields: usize, bytes: usize) -> Result<(), Whole> {
-    let most = if fields > 1 { MOST_COMPOSED_KEYS } else { MOST_KEYS };
-    if keys > most || bytes > MOST_BYTES { Err(Whole::Many) } else { Ok(()) }
+pub fn check_keys(keys: usize, bytes: usize) -> Result<(), Whole> {
+    if keys > MOST_KEYS || bytes > MOST_BYTES { Err(Whole::Many) } else { Ok(()) }
 }
 
 /// Whether a run whose read was restricted may stand, now that its kind is known.
@@ -190,37 +221,64 @@ pub struct Ended {
     pub is_whole: bool,
     /// The largest value of the read.
     pub largest: Option<Bound>,
+    /// What the clock showed when the run began, at least: see [`Cursor::clock`].
+    pub clock: Bound,
     pub began: Instant,
 }
 
-/// The bound after a run that found `before`, by which `run` begins anew under `definition`.
+/// Why a run left the bound where it was, or none, though it may have read beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stays {
+    #[error("the run was stopped")]
+    Stopped,
+    #[error("the read did not come to a proven end")]
+    Unproven,
+    #[error(
+        "{unsent} records that were not sent and {invalid} invalid rows would not be asked for again"
+    )]
+    Rest { unsent: u64, invalid: u64 },
+    #[error("no row has a value of the cursor")]
+    NoValue,
+}
+
+/// The bound after a run that found `before`, by which `run` begins anew under `definition`; and why it did not move, unless
+/// there was no larger value.
 pub fn moved(
     before: Option<Reached>,
     ended: Ended,
     definition: &str,
     run: RunId,
-) -> Option<Reached> {
-    let Ended { is_complete, was_stopped, unsent, invalid, is_whole, largest, began } = ended;
-    // An invalid row has no entry by which it would be asked for again.
-    let has_rest = unsent + invalid > 0 && !is_planted("cursor_moved_over_unsent");
-    let is_over = is_complete && !was_stopped && !has_rest;
+) -> (Option<Reached>, Option<Stays>) {
+    let Ended { unsent, invalid, is_whole, largest, clock, began, .. } = ended;
     // Under another definition rows may have been sent that the old bound would hide.
     let before = before
         .filter(|reached| reached.definition == definition || is_planted("foreign_bound_kept"));
-    if !(is_over || was_stopped && is_planted("cursor_moved_by_stop")) {
-        return before;
+    let stays = match ended {
+        Ended { was_stopped: true, .. } if is_planted("cursor_moved_by_stop") => None,
+        Ended { was_stopped: true, .. } => Some(Stays::Stopped),
+        Ended { is_complete: false, .. } => Some(Stays::Unproven),
+        // An invalid row has no entry by which it would be asked for again.
+        _ if unsent + invalid > 0 && !is_planted("cursor_moved_over_unsent") => {
+            Some(Stays::Rest { unsent, invalid })
+        }
+        _ => None,
+    };
+    if stays.is_some() {
+        return (before, stays);
     }
-    let largest = largest.map(|bound| bound.at_most(began));
-    match (before, is_whole) {
-        (_, true) => {
+    let largest = largest.map(|bound| bound.at_most(clock));
+    match (before, largest, is_whole) {
+        (_, Some(bound), true) => {
             let definition = definition.to_owned();
-            largest.map(|bound| Reached { bound, definition, run, whole_at: began })
+            (Some(Reached { bound, definition, run, whole_at: began }), None)
         }
-        (Some(before), false) => {
+        (_, None, true) => (None, Some(Stays::NoValue)),
+        (Some(before), largest, false) => {
             let bound = largest.filter(|bound| bound.at > before.bound.at).unwrap_or(before.bound);
-            Some(Reached { bound, run, ..before })
+            (Some(Reached { bound, run, ..before }), None)
         }
-        (None, false) => None,
+        (None, _, false) => (None, None),
     }
 }
 
@@ -246,14 +304,9 @@ impl Bound {
         Bound { at: self.at.saturating_sub(distance), ..self }
     }
 
-    /// No later than the clock: a row of the far future would hide all others.
-    fn at_most(self, now: Instant) -> Bound {
-        let now = match self.kind {
-            CursorKind::Integer => i64::MAX,
-            CursorKind::Date => now.0.div_euclid(24 * 60 * 60 * 1_000),
-            CursorKind::Timestamp | CursorKind::LocalTimestamp => now.0.saturating_mul(1_000),
-        };
-        Bound { at: self.at.min(now), ..self }
+    /// No later than the clock: a row of the future would hide all that come before its time.
+    fn at_most(self, clock: Bound) -> Bound {
+        Bound { at: self.at.min(clock.at), ..self }
     }
 }
 
@@ -288,7 +341,7 @@ mod tests {
     }
 
     fn cursor(overlap: Option<Overlap>) -> Cursor {
-        Cursor { column: "changed".to_owned(), overlap, full_every: DAY }
+        Cursor { column: "changed".to_owned(), overlap, full_every: DAY, time_zone: None }
     }
 
     #[test]
@@ -316,12 +369,9 @@ mod tests {
         assert_eq!(opened("d", Kind::Incremental), Ok(()));
         assert_eq!(opened("e", Kind::Incremental), Err(Whole::Definition));
         assert_eq!(opened("d", Kind::Full), Err(Whole::Full));
-        assert_eq!(
-            [(10_000, 1), (500, 2)].map(|(keys, fields)| check_keys(keys, fields, MOST_BYTES)),
-            [Ok(()); 2]
-        );
-        for (keys, fields, bytes) in [(10_001, 1, 0), (501, 2, 0), (1, 1, MOST_BYTES + 1)] {
-            assert_eq!(check_keys(keys, fields, bytes), Err(Whole::Many));
+        assert_eq!(check_keys(10_000, MOST_BYTES), Ok(()));
+        for (keys, bytes) in [(10_001, 0), (1, MOST_BYTES + 1)] {
+            assert_eq!(check_keys(keys, bytes), Err(Whole::Many));
         }
     }
 
@@ -352,26 +402,26 @@ mod tests {
             invalid: 0,
             is_whole: false,
             largest: Some(Bound { kind: CursorKind::Timestamp, at: 9_000 }),
+            clock: cursor(None).clock(CursorKind::Timestamp, Instant(AT + 5)),
             began: Instant(AT + 5),
         };
         let after = |ended| moved(Some(before.clone()), ended, "d", RunId(4));
         let at =
-            |ended| after(ended).map(|reached| (reached.bound.at, reached.run, reached.whole_at));
+            |ended| after(ended).0.map(|reached| (reached.bound.at, reached.run, reached.whole_at));
         assert_eq!(at(ended), Some((9_000, RunId(4), Instant(AT))));
-        for left in [
-            Ended { is_complete: false, ..ended },
-            Ended { was_stopped: true, ..ended },
-            Ended { unsent: 1, ..ended },
-            Ended { invalid: 1, ..ended },
+        assert_eq!(after(ended).1, None);
+        for (left, why) in [
+            (Ended { is_complete: false, ..ended }, Stays::Unproven),
+            (Ended { was_stopped: true, ..ended }, Stays::Stopped),
+            (Ended { unsent: 1, ..ended }, Stays::Rest { unsent: 1, invalid: 0 }),
+            (Ended { invalid: 1, ..ended }, Stays::Rest { unsent: 0, invalid: 1 }),
         ] {
-            assert_eq!(after(left).as_ref(), Some(&before), "{left:?}");
-            assert_eq!(
-                moved(None, Ended { is_whole: true, ..left }, "d", RunId(4)),
-                None,
-                "{left:?}"
-            );
+            assert_eq!(after(left), (Some(before.clone()), Some(why)), "{left:?}");
+            let whole = Ended { is_whole: true, ..left };
+            assert_eq!(moved(None, whole, "d", RunId(4)), (None, Some(why)), "{left:?}");
         }
-        assert_eq!(moved(Some(before.clone()), Ended { unsent: 1, ..ended }, "e", RunId(4)), None);
+        let rest = Ended { unsent: 1, ..ended };
+        assert_eq!(moved(Some(before.clone()), rest, "e", RunId(4)).0, None);
         let largest = |at| Some(Bound { kind: CursorKind::Timestamp, at });
         assert_eq!(
             at(Ended { largest: largest(4_000), ..ended }),
@@ -382,10 +432,42 @@ mod tests {
             at(Ended { largest: largest(4_000), ..whole }),
             Some((4_000, RunId(4), Instant(AT + 5)))
         );
-        assert_eq!(at(Ended { largest: None, ..whole }), None);
-        assert_eq!(moved(None, ended, "d", RunId(4)), None);
+        assert_eq!(after(Ended { largest: None, ..whole }), (None, Some(Stays::NoValue)));
+        assert_eq!(moved(None, ended, "d", RunId(4)), (None, None));
         let far = Ended { largest: largest(i64::MAX), ..ended };
         assert_eq!(at(far).map(|(at, ..)| at), Some((AT + 5) * 1_000), "never above the clock");
+    }
+
+    #[test]
+    fn a_clock_without_a_zone_is_that_of_the_place_farthest_behind_unless_its_zone_is_said() {
+        // 2026-07-01T01:30:00Z, and 2026-12-01T01:30:00Z.
+        let (summer, winter) = (Instant(1_782_869_400_000), Instant(1_796_088_600_000));
+        let clock = |time_zone: Option<&str>, kind, now| {
+            let time_zone = time_zone.map(str::to_owned);
+            Cursor { time_zone, ..cursor(None) }.clock(kind, now).to_string()
+        };
+        for (zone, kind, now, shown) in [
+            (None, CursorKind::Timestamp, summer, "2026-07-01T01:30:00Z"),
+            (None, CursorKind::LocalTimestamp, summer, "2026-06-30T13:30:00"),
+            (None, CursorKind::Date, summer, "2026-06-30"),
+            (Some("UTC"), CursorKind::LocalTimestamp, summer, "2026-07-01T01:30:00"),
+            (Some("UTC"), CursorKind::Date, summer, "2026-07-01"),
+            (Some("America/New_York"), CursorKind::LocalTimestamp, summer, "2026-06-30T21:30:00"),
+            (Some("America/New_York"), CursorKind::LocalTimestamp, winter, "2026-11-30T20:30:00"),
+            (Some("Asia/Tokyo"), CursorKind::LocalTimestamp, winter, "2026-12-01T10:30:00"),
+            (Some("no zone"), CursorKind::LocalTimestamp, winter, "2026-11-30T13:30:00"),
+        ] {
+            assert_eq!(clock(zone, kind, now), shown, "{zone:?} {kind:?}");
+        }
+        let zoned = Cursor { time_zone: Some("UTC".to_owned()), ..cursor(None) };
+        for (kind, is_right) in [
+            (CursorKind::Integer, false),
+            (CursorKind::Timestamp, false),
+            (CursorKind::LocalTimestamp, true),
+            (CursorKind::Date, true),
+        ] {
+            assert_eq!(zoned.check(kind).is_ok(), is_right, "{kind:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cursor::Stays;
 use super::id::RunId;
 
 /// How much of the source a run confirms.
@@ -86,6 +87,9 @@ pub struct Choice {
     /// The version of the table then, where the model reads one table that counts its versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_version: Option<u64>,
+    /// Why the run left the bound of the model's cursor where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_stays: Option<Stays>,
 }
 
 impl Choice {
@@ -99,6 +103,7 @@ impl Choice {
             opens_epoch: false,
             unchanged_since: None,
             unchanged_version: None,
+            bound_stays: None,
         }
     }
 
@@ -130,6 +135,7 @@ pub fn choose(circumstances: Circumstances) -> Choice {
         opens_epoch,
         unchanged_since: None,
         unchanged_version: None,
+        bound_stays: None,
     };
     if circumstances.is_first {
         let reason = if circumstances.is_rebaselined {
@@ -208,6 +214,7 @@ mod tests {
                 opens_epoch: true,
                 unchanged_since: None,
                 unchanged_version: None,
+                bound_stays: None,
             };
             assert_eq!(choice, expected);
         }

@@ -8,7 +8,7 @@ use super::prepare::{self, Sent};
 use super::reading::QueryRuntime;
 use super::skipping::Begun;
 use crate::delta::table::Cut;
-use crate::domain::cursor::{self, Circumstances, Cursor, Ended, Reached, Whole};
+use crate::domain::cursor::{self, Bound, Circumstances, Cursor, Ended, Reached, Stays, Whole};
 use crate::domain::entry::Entry;
 use crate::domain::id::{Instant, RunId};
 use crate::domain::key::KeyHash;
@@ -59,7 +59,7 @@ impl Asking<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let Some(key) = order.sync.key_columns() else { return Ok(Err(Whole::Keys)) };
-        let keys = match blocking(|| asked_for(view, key.len(), is_stopped))? {
+        let keys = match blocking(|| asked_for(view, is_stopped))? {
             Ok(keys) => keys,
             Err(why) => return Ok(Err(why)),
         };
@@ -68,10 +68,12 @@ impl Asking<'_> {
 }
 
 /// The keys whose rows are to be read whatever their cursor says: all that are in doubt, and all that the destination has
-/// rejected, so that those that still stand are counted.
-fn asked_for(
+/// rejected, so that those that still stand are counted; or why they are not asked for.
+///
+/// # Errors
+/// The snapshot is damaged.
+pub fn asked_for(
     view: &View,
-    fields: usize,
     is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Result<Vec<Vec<u8>>, Whole>, Error> {
     let (mut keys, mut bytes, mut checked) = (Vec::<Vec<u8>>::new(), 0, Ok(()));
@@ -84,7 +86,7 @@ fn asked_for(
             Stored::Other(_, key, entry) if is_asked_for(&entry) && checked.is_ok() => {
                 keys.push(key.to_vec());
                 bytes += key.len();
-                checked = cursor::check_keys(keys.len(), fields, bytes);
+                checked = cursor::check_keys(keys.len(), bytes);
             }
             Stored::Other(..) | Stored::Confirmed(..) | Stored::Stretch(_) => {}
         })?;
@@ -174,12 +176,19 @@ pub struct WithoutEntry {
 #[derive(Debug, Clone)]
 pub struct Noted {
     pub met: Met,
+    /// What the clock of its values showed then, at least.
+    pub clock: Bound,
     /// When the run began, before anything was read.
     pub began: Instant,
 }
 
 impl Noted {
-    /// The bound after the run.
+    pub fn new(order: &Order, met: Met, began: Instant) -> Option<Noted> {
+        let clock = order.sync.model.cursor.as_ref()?.clock(met.kind, began);
+        Some(Noted { met, clock, began })
+    }
+
+    /// The bound after the run, and why it did not move.
     pub fn moved(
         self,
         before: Option<Reached>,
@@ -187,8 +196,8 @@ impl Noted {
         without_entry: WithoutEntry,
         (is_complete, was_stopped): (bool, bool),
         run: RunId,
-    ) -> Option<Reached> {
-        let Noted { met, began } = self;
+    ) -> (Option<Reached>, Option<Stays>) {
+        let Noted { met, clock, began } = self;
         let ended = Ended {
             is_complete,
             was_stopped,
@@ -196,6 +205,7 @@ impl Noted {
             invalid: without_entry.invalid,
             is_whole: !met.is_restricted,
             largest: met.largest(),
+            clock,
             began,
         };
         cursor::moved(before, ended, &begun.of_bound(), run)

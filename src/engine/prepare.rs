@@ -231,7 +231,7 @@ pub async fn prepare(
     }
     let begun = Begun::of(order, &reading, before);
     let Reading { facts, pins, held, partitions: streams, proof, cursor, .. } = reading;
-    let noted = cursor.map(|met| Noted { met, began });
+    let noted = cursor.and_then(|met| Noted::new(order, met, began));
     let credentials = destination.credentials_hash(snapshot.header().lineage.0);
     Ok(Some(Prepared {
         snapshot,

@@ -40,6 +40,9 @@ pub struct Report {
     /// Why everything was read, where the model has a cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<String>,
+    /// Why the bound of the model's cursor did not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_stays: Option<String>,
     pub outcome: Outcome,
     pub tally: Tally,
     /// Why deletes are held, where some are.
@@ -162,6 +165,7 @@ impl Report {
             unchanged_version: None,
             since: None,
             whole: None,
+            bound_stays: None,
             outcome: Outcome::Failed,
             tally: Tally::default(),
             holds: Vec::new(),
@@ -184,6 +188,7 @@ impl Report {
         self.reason = Some(choice.reason);
         self.unchanged_since = choice.unchanged_since;
         self.unchanged_version = choice.unchanged_version;
+        self.bound_stays = choice.bound_stays.map(|why| why.to_string());
     }
 
     /// Notes that the run has come to a phase.

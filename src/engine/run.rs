@@ -183,7 +183,11 @@ async fn follow(
     report.holds = line.hold_causes().to_vec();
     // One that comes later is too late to change anything.
     let was_stopped = matches!(end, End::Stopped) || line.stage() > Stage::Running;
-    line.commit(&end, &tally, was_stopped).await?;
+    if let Some(why) = line.commit(&end, &tally, was_stopped).await? {
+        let choice = Choice { bound_stays: Some(why), ..line.choice() };
+        report.set_choice(choice);
+        store.set_choice(report.run, choice).await?;
+    }
     line.note(store, report).await?;
     report.is_compaction_due = line.is_compaction_due();
     tally.check().map_err(Error::Defect)?;

@@ -21,7 +21,7 @@ use super::table::{Named, Opened};
 use super::text::place::Place;
 use super::watched::{PATIENCE, Watched, WatchedFiles};
 use super::weights::Weights;
-use super::{csv, delta, ipc, mysql, ndjson, parquet, partitions, postgres};
+use super::{csv, delta, ipc, mysql, ndjson, parquet, partitions, postgres, text};
 use crate::domain::file::FileFact;
 use crate::domain::sync::Model;
 
@@ -184,7 +184,9 @@ async fn of_files(
     let WatchedFiles { table, files, objects, .. } = watched;
     let places = || Place::all(files, objects.as_ref());
     let partitions = partitions::of(table, files)?;
-    let mut weights = Weights::default();
+    // Of a text that is unpacked each stream holds the window.
+    let whole = table.compression.map_or(0, text::window);
+    let mut weights = Weights { whole, ..Weights::default() };
     let provider = match &table.format {
         Format::Parquet => {
             let objects = objects.as_ref().map(|objects| (number, objects));

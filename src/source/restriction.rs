@@ -3,6 +3,7 @@
 //! Not responsible for whether a read may be restricted (`domain::cursor`). Guards: rows whose cursor is NULL are always read,
 //! and so are those whose keys are asked for; one predicate says all of it, as a second read would meet rows twice.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
@@ -38,7 +39,7 @@ pub struct Restriction {
 }
 
 /// A value of a key as SQL has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Literal {
     Number(String),
     Text(String),
@@ -115,18 +116,29 @@ impl Restriction {
         if let Some(nothing) = nothing.filter(|_| self.from.kind != CursorKind::Integer) {
             predicate += &format!(" OR {}", nothing(&column));
         }
-        if !self.keys.is_empty() {
-            let list = |all: Vec<String>| all.join(", ");
-            let literal = |literal: &Literal| match literal {
-                Literal::Number(number) => number.clone(),
-                Literal::Text(words) => text(words),
-            };
-            let row = |key: &Vec<Literal>| format!("({})", list(key.iter().map(literal).collect()));
-            let columns = list(self.key.iter().map(|name| identifier(name)).collect());
-            let rows = list(self.keys.iter().map(row).collect());
-            predicate += &format!(" OR ({columns}) IN ({rows})");
+        let literal = |literal: &Literal| match literal {
+            Literal::Number(number) => number.clone(),
+            Literal::Text(words) => text(words),
+        };
+        let is_among = |(name, values): (&String, Vec<&Literal>)| {
+            let values: Vec<String> = values.into_iter().map(literal).collect();
+            format!("{} IN ({})", identifier(name), values.join(", "))
+        };
+        let asked: Vec<String> = self.asked().map(is_among).collect();
+        if !asked.is_empty() {
+            predicate += &format!(" OR {}", asked.join(" AND "));
         }
         predicate
+    }
+
+    /// The columns of the key, each with its values in the keys that are asked for, each once. Rows that have one of them in
+    /// every column are more than those asked for, and are judged as any other; lists are looked up, however long.
+    fn asked(&self) -> impl Iterator<Item = (&String, Vec<&Literal>)> {
+        let columns = self.key.iter().enumerate().filter(|_| !self.keys.is_empty());
+        columns.map(|(place, name)| {
+            let values: BTreeSet<_> = self.keys.iter().filter_map(|key| key.get(place)).collect();
+            (name, values.into_iter().collect())
+        })
     }
 
     /// The predicate over the columns of a model, which it fits.
@@ -139,41 +151,16 @@ impl Restriction {
         let field = schema.field_with_unqualified_name(&self.column);
         let data_type = field.expect("the restriction fits the model").data_type();
         let from = cursor.clone().gt_eq(lit(scalar(self.from, data_type)));
-        let asked = match &self.key[..] {
-            [one] => {
-                let keys = self.keys.iter().filter_map(|key| key.first()).map(value).collect();
-                (!self.keys.is_empty()).then(|| column(one).in_list(keys, false))
-            }
-            several => {
-                let is_one = |key: &Vec<Literal>| {
-                    let fields = several.iter().zip(key);
-                    fields.map(|(name, literal)| column(name).eq(value(literal))).reduce(Expr::and)
-                };
-                either(self.keys.iter().filter_map(is_one).collect())
-            }
+        let is_among = |(name, values): (&String, Vec<&Literal>)| {
+            column(name).in_list(values.into_iter().map(value).collect(), false)
         };
+        let asked = self.asked().map(is_among).reduce(Expr::and);
         let new = from.or(cursor.is_null());
         match asked {
             Some(asked) => new.or(asked),
             None => new,
         }
     }
-}
-
-/// One of these, as a tree that is as flat as can be.
-fn either(mut all: Vec<Expr>) -> Option<Expr> {
-    while all.len() > 1 {
-        let mut pairs = Vec::with_capacity(all.len().div_ceil(2));
-        let mut rest = all.into_iter();
-        while let Some(one) = rest.next() {
-            pairs.push(match rest.next() {
-                Some(other) => one.or(other),
-                None => one,
-            });
-        }
-        all = pairs;
-    }
-    all.pop()
 }
 
 fn value(literal: &Literal) -> Expr {
@@ -278,7 +265,12 @@ impl Met {
                 field.data_type()
             ))
         })?;
-        Ok(Met { kind, is_restricted, largest: Arc::default() })
+        Ok(Met::new(kind, is_restricted))
+    }
+
+    /// Of a read that has met nothing so far.
+    pub fn new(kind: CursorKind, is_restricted: bool) -> Met {
+        Met { kind, is_restricted, largest: Arc::default() }
     }
 
     /// The largest value that was met; to be asked after all streams ended.
@@ -304,7 +296,11 @@ impl Met {
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 
-    fn meet(&self, values: &ArrayRef) -> Result<(), DataFusionError> {
+    /// Takes in the cursor of some rows.
+    ///
+    /// # Errors
+    /// The values are none of a cursor.
+    pub fn meet(&self, values: &ArrayRef) -> Result<(), DataFusionError> {
         // What does not fit is left out: the bound is the lower for it.
         let largest = match self.kind {
             CursorKind::Integer => max(cast(values, &DataType::Int64)?.as_primitive::<Int64Type>()),
@@ -343,7 +339,8 @@ mod tests {
     use super::*;
 
     fn cursor() -> Cursor {
-        Cursor { column: "at".to_owned(), overlap: None, full_every: Duration::from_secs(60) }
+        let (column, full_every) = ("at".to_owned(), Duration::from_secs(60));
+        Cursor { column, overlap: None, full_every, time_zone: None }
     }
 
     fn key(values: &[Value<'_>]) -> Vec<u8> {
@@ -382,7 +379,7 @@ mod tests {
         let some = restriction(CursorKind::Integer, -4, &keys, &["id", "of"]).unwrap();
         assert_eq!(
             sql(some),
-            "\"at\" >= -4 OR \"at\" IS NULL OR (\"id\", \"of\") IN ((7, 'o''b'), (-1.25, ''))"
+            "\"at\" >= -4 OR \"at\" IS NULL OR \"id\" IN (-1.25, 7) AND \"of\" IN ('', 'o''b')"
         );
     }
 
@@ -435,7 +432,12 @@ mod tests {
         assert_eq!(found(local(&one, &["id"])).await, [1, 3, 4]);
         let two = [5, 6, 7]
             .map(|id| key(&[Value::Integer(id), Value::Text(if id == 6 { "b" } else { "a" })]));
-        assert_eq!(found(local(&two, &["id", "of"])).await, [3, 4, 5]);
+        assert_eq!(found(local(&two, &["id", "of"])).await, [3, 4, 5, 6], "one more harms nothing");
+        let others = [7, 8].map(|id| key(&[Value::Integer(id), Value::Text("a")]));
+        assert_eq!(found(local(&others, &["id", "of"])).await, [3, 4]);
+        let many: Vec<_> =
+            (-9_998..=1).map(|id| key(&[Value::Integer(id), Value::Text("a")])).collect();
+        assert_eq!(found(local(&many, &["id", "of"])).await, [1, 3, 4]);
         let other = restriction(CursorKind::Timestamp, 6, &[], &["id"]).unwrap();
         assert!(!other.fits(&batch.schema()), "its bound is of another type");
         assert!(!local(&[], &["gone"]).fits(&batch.schema()));
@@ -443,7 +445,7 @@ mod tests {
 
     #[test]
     fn the_largest_value_is_met_in_whatever_unit_the_column_has() {
-        let met = |kind| Met { kind, is_restricted: false, largest: Arc::default() };
+        let met = |kind| Met::new(kind, false);
         let times = met(CursorKind::LocalTimestamp);
         assert_eq!(times.largest(), None);
         for nanoseconds in [vec![None, Some(2_999)], vec![Some(1_000)], vec![None], Vec::new()] {

@@ -115,7 +115,7 @@ impl WatchedFiles {
         let mut cost = Cost::default();
         let objects = bucket.as_ref().map(|(bucket, _)| {
             cost = Cost { objects: objects.len() as u64, requests: bucket.requests() };
-            Arc::new(Pinned::new(&table.name, bucket.clone(), objects))
+            Arc::new(Pinned::new(&table.name, bucket.clone(), objects, is_fresh))
         });
         Ok(WatchedFiles { table, files, objects, bucket, marker, is_fresh, cost })
     }

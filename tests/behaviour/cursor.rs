@@ -135,9 +135,14 @@ fn a_bound_stays_behind_rows_that_are_invalid_or_unsent() {
     write(&workspace, &[(1, 1, 10), (2, 1, 20), (5, 1, 30), (5, 2, 40), (6, 1, 50)]);
     let invalid = workspace.sync(&[]);
     assert_eq!((since(&invalid), &invalid.json["tally"]["invalid"]), (&json!("20"), &json!(2)));
+    let why = "0 records that were not sent and 2 invalid rows would not be asked for again";
+    assert_eq!(invalid.json["bound_stays"], why);
+    assert_eq!(workspace.json(&["runs"])[0]["bound_stays"], why);
+    workspace.run(&["runs"]).expect_printed(&["run 2: the cursor's bound stays: 0 records"]);
     write(&workspace, &[(1, 1, 10), (2, 1, 20), (5, 1, 30), (6, 1, 50)]);
     let mended = workspace.sync(&[]).expect(0, "succeeded", &[]);
     assert_eq!(since(&mended), "20", "the bound did not move");
+    assert_eq!(mended.json["bound_stays"], Value::Null);
     assert_eq!(version(&oracle, 5), 1);
     let last = workspace.sync(&[]).expect(0, "succeeded", &[]);
     assert_eq!(since(&last), "50");
@@ -163,6 +168,36 @@ fn a_read_begins_by_its_overlap_below_the_bound_and_now_and_then_everything_is_r
         "{whole:#?}"
     );
     expect_read(&whole, 3, 1);
+}
+
+#[test]
+fn a_time_without_a_zone_of_the_next_hours_hides_nothing() {
+    let now = jiff::Timestamp::now();
+    // So many minutes behind what a clock five hours behind UTC shows.
+    let behind = |minutes: i64| {
+        let behind = jiff::SignedDuration::from_mins(5 * 60 + minutes);
+        now.checked_sub(behind).expect("it is a time").strftime("%Y-%m-%dT%H:%M:%S").to_string()
+    };
+    let said = ["changed", "changed, time_zone: Etc/GMT+5"];
+    for (cursor, is_said) in said.into_iter().zip([false, true]) {
+        let oracle = Oracle::start(&["id"]);
+        let workspace = workspace(&oracle, cursor);
+        let write = |rows: &[Row]| {
+            let line = |(id, version, age): &Row| format!("{id},{version},{}\n", behind(*age));
+            let lines: String = rows.iter().map(line).collect();
+            workspace.write("people.csv", &format!("id,version,changed\n{lines}"));
+        };
+        // The second is stamped three hours too late; an old one is beyond what any run reads again.
+        write(&[(1, 1, 60), (2, 1, -180), (3, 1, 2_000)]);
+        workspace.sync(&[]).expect(0, "succeeded", &[]);
+        write(&[(1, 2, -1), (2, 1, -180), (3, 1, 2_000)]);
+        let second = workspace.sync(&[]).expect(0, "succeeded", &[]);
+        expect_read(&second, 2, 1);
+        // Its zone decides how much is read again.
+        let begun = since(&second).as_str().expect("it is restricted");
+        assert_eq!(begun >= behind(80).as_str(), is_said, "{begun}");
+        assert!(begun >= behind(9 * 60).as_str(), "{begun}");
+    }
 }
 
 #[test]
@@ -199,6 +234,10 @@ fn a_cursor_that_cannot_be_one_is_refused_by_name() {
             config.replace("column: changed", "column: changed, overlap: never"),
             "cannot make sense of `never`",
         ),
+        (
+            config.replace("column: changed", "column: changed, time_zone: Mars/Olympus"),
+            "there is no time zone `Mars/Olympus`",
+        ),
         (config.replace("column: changed", "overlap: 3"), "column"),
     ] {
         workspace.write("counterflow.yaml", &config);
@@ -212,6 +251,7 @@ fn a_cursor_that_cannot_be_one_is_refused_by_name() {
             "a cursor rises with each change",
         ),
         ("column: changed", "column: changed, overlap: 10m", "say `overlap` as a number"),
+        ("column: changed", "column: changed, time_zone: UTC", "take `time_zone` out"),
     ] {
         workspace.write("counterflow.yaml", &config.replace(from, to));
         let refused = workspace.run(&["sync", "people"]);

@@ -4,6 +4,7 @@
 //! behind a proven read whose tally adds up.
 
 use super::Course;
+use crate::domain::cursor::Stays;
 use crate::domain::guard::HoldCause;
 use crate::domain::id::{BatchNumber, RunId};
 use crate::domain::skip::Left;
@@ -106,20 +107,22 @@ impl Closing {
         Closing { begun: Some(begun), noted, ..self }
     }
 
-    /// Closes the epoch where it was confirmed and the run was not stopped.
-    pub fn change(self, header: &mut Header, run: RunId) {
+    /// Closes the epoch where it was confirmed and the run was not stopped; says why the bound of a cursor did not move.
+    pub fn change(self, header: &mut Header, run: RunId) -> Option<Stays> {
         header.next_batch = self.next_batch;
         if self.is_sample {
-            return;
+            return None;
         }
         let is_restricted = self.noted.as_ref().is_some_and(|noted| noted.met.is_restricted);
         let noted = self.noted.zip(self.begun.as_ref());
-        header.cursor = noted.and_then(|(noted, begun)| {
+        let before = header.cursor.take();
+        let (reached, stays) = noted.map_or((None, None), |(noted, begun)| {
             let ended = (self.is_complete, self.was_stopped);
-            noted.moved(header.cursor.take(), begun, self.without_entry, ended, run)
+            noted.moved(before, begun, self.without_entry, ended, run)
         });
+        header.cursor = reached;
         if is_restricted {
-            return;
+            return stays;
         }
         header.definition = Some(self.baseline.definition.clone());
         header.is_epoch_open &= !self.is_confirmed;
@@ -149,5 +152,6 @@ impl Closing {
             };
             begun.at_rest(left, run)
         });
+        stays
     }
 }

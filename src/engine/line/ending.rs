@@ -2,6 +2,8 @@
 
 use super::{End, Line};
 use crate::delta::table::Table;
+use crate::domain::cursor::Stays;
+use crate::domain::kind::Choice;
 use crate::domain::tally::Tally;
 use crate::engine::prepare::{self, Error};
 use crate::engine::progress::Progress;
@@ -69,7 +71,13 @@ impl Line<'_> {
         self.course.tally(self.delivery.dispatch.counts())
     }
 
-    /// Folds the journal into the next generation; closes the epoch where it was confirmed and the run was not stopped.
+    /// As it was chosen at its start.
+    pub fn choice(&self) -> Choice {
+        self.prepared.choice
+    }
+
+    /// Folds the journal into the next generation; closes the epoch where it was confirmed and the run was not stopped. Says
+    /// why the bound of the model's cursor did not move.
     ///
     /// # Errors
     /// The commit failed; the next run recovers.
@@ -78,7 +86,7 @@ impl Line<'_> {
         end: &End,
         tally: &Tally,
         was_stopped: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Stays>, Error> {
         let invalid_keys = Some(self.course.invalid_keys());
         let baseline = prepare::baseline(&self.prepared, self.run, invalid_keys);
         let next_batch = self.delivery.dispatch.next_batch();
@@ -88,23 +96,18 @@ impl Line<'_> {
             Some(_) => closing.of_sample(),
             None => closing.since(self.prepared.begun.clone(), self.prepared.noted.clone()),
         };
-        let Tally { unsent, invalid, .. } = tally;
-        if self.prepared.noted.is_some() && is_proven && !was_stopped && unsent + invalid > 0 {
-            let sync = &self.order.sync.name;
-            tracing::warn!(
-                sync,
-                unsent,
-                invalid,
-                "the cursor's bound stays, as these rows would not be asked for again"
-            );
-        }
         self.course.intake.forget_keys();
         let (snapshot, run) = (&mut self.prepared.snapshot, self.run);
+        let mut stays = None;
         blocking(|| {
             snapshot.journal().write()?;
-            snapshot.commit(|header| closing.change(header, run))
+            snapshot.commit(|header| stays = closing.change(header, run))
         })?;
-        prepare::remember(self.store, &self.prepared.snapshot).await
+        if let Some(why) = stays {
+            tracing::info!(sync = self.order.sync.name, %why, "the cursor's bound stays");
+        }
+        prepare::remember(self.store, &self.prepared.snapshot).await?;
+        Ok(stays)
     }
 
     /// Whether segments of the snapshot are to be merged, once the run has ended.

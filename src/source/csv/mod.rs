@@ -23,7 +23,7 @@ use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
 use super::text::fetch::Fetch;
 use super::text::place::Place;
-use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
+use super::text::{ColumnPlan, TextTable, Turn, known_type};
 
 /// Headers read at once.
 const HEADERS: usize = 8;
@@ -172,7 +172,7 @@ async fn infer(
     columns: usize,
 ) -> Result<Vec<Option<ColumnType>>, Error> {
     let mut candidates = vec![Candidates::new(); columns];
-    let mut turn = 0;
+    let mut turn = Turn::default();
     for file in files {
         let (mut data, mut fetch) = data(table, csv, &file.place, compression)?;
         loop {
@@ -186,15 +186,13 @@ async fn infer(
                 Err(problem) => return Err(damaged(table, &file.place.path, &problem)),
             };
             check_width(table, csv, file, &record)?;
+            let size = record.size();
             for (candidates, position) in candidates.iter_mut().zip(&file.positions) {
                 if !is_null(csv, &record, *position) {
                     candidates.see(record.field(*position));
                 }
             }
-            turn += 1;
-            if turn % ROWS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
+            turn.take(size).await;
         }
     }
     Ok(candidates.into_iter().map(Candidates::decide).collect())

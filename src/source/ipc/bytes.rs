@@ -152,6 +152,9 @@ impl Wrong {
             Wrong::Column(name) => damaged(&format!(
                 "has a column `{name}` of a type that is not known here, such as a union; leave it out"
             )),
+            Wrong::Beyond(name) => damaged(&format!(
+                "has a decimal in column `{name}` with more digits than the column's type; write it with a type that has room"
+            )),
             Wrong::Twice(name) => damaged(&format!("has two columns named `{name}`; rename one")),
         }
     }

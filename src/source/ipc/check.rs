@@ -2,11 +2,14 @@
 //! counts at their word.
 //!
 //! Invariants: what is let through names no byte outside of its message, has as many parts as its types ask for, and says of no
-//! compressed part that it is longer than may be in memory.
+//! compressed part that it is longer than may be in memory, nor, by lz4, shorter than it is.
+
+use std::io::Read as _;
 
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc;
+use lz4_flex::frame::FrameDecoder;
 
 use super::{MOST, Wrong};
 use crate::domain::syncable::DEEPEST;
@@ -116,7 +119,7 @@ fn is_known(field: ipc::Field<'_>, levels: usize) -> bool {
 
 /// Whether a batch of these columns is what it says it is, with what comes behind it.
 pub(super) fn batch<'f>(
-    fields: impl IntoIterator<Item = &'f DataType>,
+    fields: impl IntoIterator<Item = (&'f DataType, bool)>,
     batch: ipc::RecordBatch<'_>,
     body: &Buffer,
 ) -> Result<(), Wrong> {
@@ -155,19 +158,46 @@ pub(super) fn batch<'f>(
         .collect::<Result<_, Wrong>>()?;
     let variadic: Vec<i64> = batch.variadicBufferCounts().into_iter().flatten().collect();
     let mut parts = Parts { nodes: nodes.iter(), buffers: plain.iter(), variadic: variadic.iter() };
-    fields.into_iter().try_for_each(|field| parts.take(field))?;
+    for (field, is_read) in fields {
+        let first = plain.len() - parts.buffers.len();
+        parts.take(field)?;
+        let taken = first..plain.len() - parts.buffers.len();
+        if is_read && compression.is_some_and(|it| it.codec() == ipc::CompressionType::LZ4_FRAME) {
+            for (buffer, plain) in buffers.iter().zip(&plain).skip(first).take(taken.len()) {
+                if !unpacks_to(packed(buffer, body)?, *plain) {
+                    return Err(Wrong::Damaged);
+                }
+            }
+        }
+    }
     let is_all = parts.nodes.next().is_none()
         && parts.buffers.next().is_none()
         && parts.variadic.next().is_none();
     is_all.then_some(()).ok_or(Wrong::Damaged)
 }
 
-/// How long a part of the body is once it is not compressed.
-fn length(buffer: &ipc::Buffer, body: &Buffer, is_packed: bool) -> Result<u64, Wrong> {
+/// Whether so many bytes come of a part that lz4 may have packed. The library makes of it whatever comes, and looks then.
+fn unpacks_to(part: &[u8], plain: u64) -> bool {
+    match part.split_first_chunk::<8>() {
+        None => part.is_empty(),
+        Some((said, _)) if matches!(i64::from_le_bytes(*said), -1 | 0) => true,
+        Some((_, frame)) => {
+            let mut most = FrameDecoder::new(frame).take(plain.saturating_add(1));
+            std::io::copy(&mut most, &mut std::io::sink()).is_ok_and(|bytes| bytes == plain)
+        }
+    }
+}
+
+/// A part of the body.
+fn packed<'b>(buffer: &ipc::Buffer, body: &'b Buffer) -> Result<&'b [u8], Wrong> {
     let place = |number: i64| usize::try_from(number).map_err(|_| Wrong::Damaged);
     let (from, length) = (place(buffer.offset())?, place(buffer.length())?);
-    let part = from.checked_add(length).and_then(|end| body.get(from..end));
-    let part = part.ok_or(Wrong::Damaged)?;
+    from.checked_add(length).and_then(|end| body.get(from..end)).ok_or(Wrong::Damaged)
+}
+
+/// How long a part of the body is once it is not compressed.
+fn length(buffer: &ipc::Buffer, body: &Buffer, is_packed: bool) -> Result<u64, Wrong> {
+    let part = packed(buffer, body)?;
     if !is_packed || part.is_empty() {
         return Ok(part.len() as u64);
     }
@@ -253,11 +283,6 @@ impl Parts<'_> {
     }
 }
 
-/// The types of the fields.
-pub(super) fn types(schema: &Schema) -> impl Iterator<Item = &DataType> {
-    schema.fields().iter().map(|field| field.data_type())
-}
-
 /// The values of a dictionary with this number, by the columns that take from it.
 pub(super) fn values(schema: &Schema, number: i64) -> Result<&DataType, Wrong> {
     #[expect(deprecated, reason = "nothing else tells which column takes from a dictionary")]
@@ -265,5 +290,25 @@ pub(super) fn values(schema: &Schema, number: i64) -> Result<&DataType, Wrong> {
     match fields.first().map(|field| field.data_type()) {
         Some(DataType::Dictionary(_, values)) => Ok(values),
         _ => Err(Wrong::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_lz4_has_packed_is_held_to_the_length_that_it_says() {
+        let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        frame.write_all(&vec![7; 100_000]).unwrap();
+        let frame = frame.finish().unwrap();
+        let part = |said: i64| [&said.to_le_bytes()[..], &frame].concat();
+        for (said, is_so) in [(100_000, true), (99_999, false), (100_001, false), (1, false)] {
+            assert_eq!(unpacks_to(&part(said), said.unsigned_abs()), is_so, "{said}");
+        }
+        assert!(unpacks_to(&part(-1), 1) && unpacks_to(&[], 0) && !unpacks_to(b"short", 5));
+        assert!(!unpacks_to(&part(100_000)[..100], 100_000), "it is cut");
     }
 }

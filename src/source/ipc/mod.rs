@@ -61,6 +61,8 @@ enum Wrong {
     Column(String),
     /// Has a name that another one has.
     Twice(String),
+    /// Has a decimal of more digits than it says.
+    Beyond(String),
 }
 
 /// Reads the schemas and makes a table of the files, with what a stream of it holds. `objects` gives their bytes where they are

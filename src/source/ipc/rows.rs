@@ -10,7 +10,7 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, MutableArrayData, RecordBatch, make_array, new_null_array,
 };
 use arrow::buffer::Buffer;
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::MessageHeader;
 use arrow::ipc::reader::{read_dictionary, read_record_batch};
@@ -79,6 +79,7 @@ struct Rows {
 
 /// A record batch that was read.
 struct Read {
+    /// Of the file, as it has them.
     columns: Vec<ArrayRef>,
     rows: usize,
     /// How many were given on.
@@ -99,8 +100,7 @@ impl Rows {
             let file = *file;
             if let Some(read) = self.read.as_mut().filter(|read| read.given < read.rows) {
                 let rows = read.each.min(read.rows - read.given);
-                let part = read.columns.iter().map(|column| own(column, read.given, rows));
-                let part = part.collect::<Result<Vec<_>, Wrong>>();
+                let part = open.columns(&read.columns, read.given, rows);
                 read.given += rows;
                 let part = part.map_err(|wrong| self.told(file, wrong))?;
                 let batch = self.wanted.batch(file, part, rows);
@@ -112,7 +112,7 @@ impl Rows {
                 Err(wrong) => return Err(self.told(file, wrong)),
                 Ok(None) => self.open = None,
                 Ok(Some((columns, rows))) => {
-                    let each = BATCH_BYTES / width(&columns, rows).max(1);
+                    let each = BATCH_BYTES / (width(&columns, rows) + open.width).max(1);
                     let each = each.max(LEAST_ROWS).min(self.batch_size);
                     self.read = Some(Read { columns, rows, given: 0, each });
                 }
@@ -131,10 +131,13 @@ struct IpcFile {
     frames: Frames,
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
-    /// The columns of the file that are read.
+    /// The columns of the file that are read, and what they are.
     read: Vec<usize>,
+    wanted: Schema,
     /// By column that is wanted, its place in `read`, and its type in the table.
     columns: Vec<(Option<usize>, DataType)>,
+    /// Bytes of a row, roughly, that are made beside what is read.
+    width: usize,
 }
 
 impl IpcFile {
@@ -146,19 +149,24 @@ impl IpcFile {
         }
         let mut read = Vec::with_capacity(wanted.len());
         let mut columns = Vec::with_capacity(wanted.len());
+        let mut width = 0;
         for column in wanted {
             let field = table.schema.field(*column);
             let place = schema.index_of(field.name()).ok().map(|place| {
                 read.push(place);
                 read.len() - 1
             });
+            let is_as_read =
+                place.is_some_and(|at| schema.field(read[at]).data_type() == field.data_type());
+            width += if is_as_read { 0 } else { field.data_type().primitive_width().unwrap_or(8) };
             columns.push((place, field.data_type().clone()));
         }
-        let dictionaries = HashMap::new();
-        Ok(IpcFile { bytes, frames, schema: Arc::new(schema), dictionaries, read, columns })
+        let wanted = schema.project(&read).map_err(|_| Wrong::Damaged)?;
+        let (schema, dictionaries) = (Arc::new(schema), HashMap::new());
+        Ok(IpcFile { bytes, frames, schema, dictionaries, read, wanted, columns, width })
     }
 
-    /// The wanted columns of the next record batch, and how many rows it has.
+    /// The columns that are read of the next record batch, as the file has them, and how many rows it has.
     async fn next(&mut self) -> Result<Option<(Vec<ArrayRef>, usize)>, Wrong> {
         while let Some(message) = self.frames.next(&mut self.bytes).await? {
             let (header, body) = (message.header()?, &message.body);
@@ -167,7 +175,12 @@ impl IpcFile {
                 MessageHeader::DictionaryBatch => {
                     let said = header.header_as_dictionary_batch().ok_or(Wrong::Damaged)?;
                     let values = check::values(&self.schema, said.id())?;
-                    check::batch([values], said.data().ok_or(Wrong::Damaged)?, body)?;
+                    let is_wanted = check::values(&self.wanted, said.id()).is_ok();
+                    let data = said.data().ok_or(Wrong::Damaged)?;
+                    check::batch([(values, is_wanted)], data, body)?;
+                    if !is_wanted {
+                        continue;
+                    }
                     let known = &mut self.dictionaries;
                     let is_anew = !said.isDelta() && known.contains_key(&said.id());
                     if is_anew && !self.frames.is_stream() {
@@ -183,12 +196,15 @@ impl IpcFile {
                 }
                 MessageHeader::RecordBatch => {
                     let said = header.header_as_record_batch().ok_or(Wrong::Damaged)?;
-                    check::batch(check::types(&self.schema), said, body)?;
+                    let is_read = |place: &usize| self.read.contains(place);
+                    let fields = self.schema.fields().iter().enumerate();
+                    let fields = fields.map(|(place, it)| (it.data_type(), is_read(&place)));
+                    check::batch(fields, said, body)?;
                     let schema = Arc::clone(&self.schema);
                     let (known, read) = (&self.dictionaries, Some(self.read.as_slice()));
                     let batch = read_record_batch(body, said, schema, known, read, &version);
                     let batch = batch.map_err(|_| Wrong::Damaged)?;
-                    return self.columns(&batch).map(|columns| Some((columns, batch.num_rows())));
+                    return Ok(Some((batch.columns().to_vec(), batch.num_rows())));
                 }
                 _ => return Err(Wrong::Damaged),
             }
@@ -196,17 +212,47 @@ impl IpcFile {
         Ok(None)
     }
 
-    /// As their types are in the table.
-    fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Wrong> {
-        let column = |(place, kind): &(Option<usize>, DataType)| match place {
-            None => Ok(new_null_array(kind, batch.num_rows())),
-            Some(place) if batch.column(*place).data_type() == kind => {
-                Ok(Arc::clone(batch.column(*place)))
+    /// So many rows from there on of the columns that were read, as their types are in the table.
+    fn columns(&self, read: &[ArrayRef], from: usize, rows: usize) -> Result<Vec<ArrayRef>, Wrong> {
+        let column = |(place, kind): &(Option<usize>, DataType)| {
+            let Some(place) = *place else { return Ok(new_null_array(kind, rows)) };
+            let values = own(&read[place], from, rows)?;
+            if values.data_type() == kind {
+                return Ok(values);
             }
-            Some(place) => cast(batch.column(*place), kind).map_err(|_| Wrong::Damaged),
+            if !is_within_precision(&values) {
+                return Err(Wrong::Beyond(self.wanted.field(place).name().clone()));
+            }
+            // What does not fit would be NULL otherwise.
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(&values, kind, &options).map_err(|_| Wrong::Damaged)
         };
         self.columns.iter().map(column).collect()
     }
+}
+
+/// Whether no decimal has more digits than its type says, by which one that is made wider is taken not to run over.
+fn is_within_precision(values: &ArrayRef) -> bool {
+    use arrow::datatypes::{Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type};
+    let checked = match values.data_type() {
+        DataType::Decimal32(digits, _) => {
+            values.as_primitive::<Decimal32Type>().validate_decimal_precision(*digits)
+        }
+        DataType::Decimal64(digits, _) => {
+            values.as_primitive::<Decimal64Type>().validate_decimal_precision(*digits)
+        }
+        DataType::Decimal128(digits, _) => {
+            values.as_primitive::<Decimal128Type>().validate_decimal_precision(*digits)
+        }
+        DataType::Decimal256(digits, _) => {
+            values.as_primitive::<Decimal256Type>().validate_decimal_precision(*digits)
+        }
+        DataType::Dictionary(..) => {
+            return is_within_precision(values.as_any_dictionary().values());
+        }
+        _ => Ok(()),
+    };
+    checked.is_ok()
 }
 
 /// Bytes of a row, roughly.
@@ -250,4 +296,55 @@ fn is_of(schema: &Schema, table: &IpcTable) -> bool {
     let is_whole =
         table.rule == SchemaRule::Union || schema.fields().len() == table.schema.fields().len();
     is_whole && schema.fields().iter().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use arrow::array::Int32Array;
+    use arrow::datatypes::{Field, Int32Type, Int64Type};
+    use arrow::ipc::writer::FileWriter;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_lacks_and_what_becomes_wider_is_made_for_the_rows_that_are_given_on() {
+        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1_000));
+        let batch = RecordBatch::try_from_iter([("i", values)]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = FileWriter::try_new(file.reopen().unwrap(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let found = file.path().metadata().unwrap();
+        let fact = FileFact {
+            table: "t".into(),
+            path: file.path().to_str().unwrap().to_owned(),
+            size: found.len(),
+            inode: found.ino(),
+            changed: 0,
+            ends_within_line: None,
+            etag: None,
+        };
+        let table = IpcTable {
+            table: "t".into(),
+            rule: SchemaRule::Union,
+            files: [fact].into(),
+            objects: None,
+            schema: Arc::new(Schema::new(vec![
+                Field::new("lacks", DataType::Decimal256(76, 0), true),
+                Field::new("i", DataType::Int64, true),
+            ])),
+        };
+        let open = IpcFile::open(&table, 0, &[0, 1]);
+        let Ok(mut open) = block_on(open) else { panic!("it is whole") };
+        let Ok(Some((read, 1_000))) = block_on(open.next()) else { panic!("it has one batch") };
+        assert_eq!(read.len(), 1, "nothing is made of all rows");
+        assert_eq!(read[0].as_primitive::<Int32Type>().len(), 1_000);
+        let Ok(part) = open.columns(&read, 10, 5) else { panic!("they fit") };
+        assert_eq!((part[0].len(), part[0].null_count()), (5, 5));
+        assert_eq!(part[1].as_primitive::<Int64Type>().values(), &[10, 11, 12, 13, 14]);
+        assert_eq!(open.width, 32 + 8);
+    }
 }

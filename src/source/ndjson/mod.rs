@@ -25,7 +25,7 @@ use super::text::bytes::{self, Bytes};
 use super::text::column_type::ColumnType;
 use super::text::fetch::Fetch;
 use super::text::place::Place;
-use super::text::{ColumnPlan, ROWS_PER_TURN, TextTable, known_type};
+use super::text::{ColumnPlan, TextTable, Turn, known_type};
 use crate::points::is_planted;
 
 /// Columns of a table, at most; where names are data they would have no end.
@@ -111,7 +111,7 @@ async fn infer(
 ) -> Result<Vec<Candidates>, Error> {
     let mut candidates = vec![Candidates::default(); order.len()];
     let mut object = Object::default();
-    let mut turn = 0;
+    let mut turn = Turn::default();
     for file in files {
         let path = file.path.as_str();
         let (mut lines, mut fetch) = lines(table, file, compression)?;
@@ -125,6 +125,7 @@ async fn infer(
                 }
                 Err(problem) => return Err(broken(table, path, &problem)),
             };
+            let size = line.len();
             object.read(line).map_err(|wrong| damaged(table, path, number, wrong))?;
             names.begin_row();
             for member in object.members() {
@@ -145,10 +146,7 @@ async fn infer(
                 }
                 candidates[place].see(member);
             }
-            turn += 1;
-            if turn % ROWS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
+            turn.take(size).await;
         }
     }
     Ok(candidates)

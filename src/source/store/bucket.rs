@@ -1,5 +1,6 @@
 //! One bucket, container or host, ready to be asked.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +70,7 @@ impl Bucket {
             },
             requests: Arc::clone(&requests),
         };
+        check_home(table, location, store, std::env::var_os("HOME"))?;
         let (objects, pages) = build(location, store, connector).map_err(|_| {
             Error::Definition(format!(
                 "table `{table}`: {} cannot be used as it is said: credentials, endpoint or name do not fit; correct \
@@ -93,6 +95,26 @@ impl Bucket {
     /// Requests so far, those that were tried again included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// The library takes a file of the home folder before it asks the machine whose role it is to have.
+fn check_home(
+    table: &str,
+    location: &Location,
+    store: &Store,
+    home: Option<OsString>,
+) -> Result<(), Error> {
+    let is_of_machine = matches!(store.gs.access, GsAccess::Instance);
+    let file = home.filter(|_| location.scheme == Scheme::Gs && is_of_machine).map(PathBuf::from);
+    let file = file.map(|home| home.join(".config/gcloud/application_default_credentials.json"));
+    match file.filter(|file| file.exists()) {
+        None => Ok(()),
+        Some(file) => Err(Error::Definition(format!(
+            "table `{table}`: with `role: instance` the credentials of `{}` would be taken, and not those of the machine; \
+             remove that file, or name it by `credentials: file:PATH` under `store: {{gs: ..}}`",
+            file.display()
+        ))),
     }
 }
 
@@ -243,5 +265,28 @@ mod tests {
             Location { scheme: Scheme::S3, holder: "lake".into(), pattern: "a/*".into() };
         let bucket = Bucket::open("t", &location, &store).unwrap();
         assert_eq!(format!("{bucket:?}"), "Bucket(s3://lake/a/*)");
+    }
+
+    #[test]
+    fn the_role_of_a_machine_is_refused_where_a_file_of_the_home_folder_would_be_taken_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let location = |scheme| Location { scheme, holder: "lake".into(), pattern: "a/*".into() };
+        let store = |access| Store { gs: Gs { access, ..Gs::default() }, ..Store::default() };
+        let check = |scheme, access| {
+            let home = Some(home.path().as_os_str().to_owned());
+            check_home("t", &location(scheme), &store(access), home)
+        };
+        check(Scheme::Gs, GsAccess::Instance).unwrap();
+        let file = home.path().join(".config/gcloud/application_default_credentials.json");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "{}").unwrap();
+        let said = check(Scheme::Gs, GsAccess::Instance).unwrap_err().to_string();
+        for words in
+            ["table `t`", "`role: instance`", "application_default_credentials.json", "file:PATH"]
+        {
+            assert!(said.contains(words), "no {words} in {said}");
+        }
+        check(Scheme::Gs, GsAccess::Anonymous).unwrap();
+        check(Scheme::S3, GsAccess::Instance).unwrap();
     }
 }

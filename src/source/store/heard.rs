@@ -78,6 +78,12 @@ impl Heard {
         self.note(|notes| notes.is_cut = true);
     }
 
+    /// As an answer does.
+    #[cfg(test)]
+    pub fn break_off(&self, why: &str) {
+        self.note(|notes| notes.broke = Some(why.to_owned()));
+    }
+
     fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -189,7 +189,7 @@ impl Bucket {
         mut see: impl FnMut(ObjectMeta),
     ) -> Result<(), Error> {
         let (mut token, mut seen, mut turned) = (None, 0_usize, 0_usize);
-        let (mut greatest, mut behind) = (String::new(), None);
+        let (mut greatest, mut behind, mut is_in_order) = (String::new(), None, true);
         loop {
             let heard = Heard::of(Purpose::Page);
             let options = PaginatedListOptions {
@@ -212,11 +212,20 @@ impl Bucket {
                 )));
             }
             let last = last_of(&page.result);
+            is_in_order &= goes_on_behind(&page.result, &greatest);
             page.result.objects.into_iter().for_each(&mut see);
             token = page.page_token.filter(|token| !token.is_empty());
             let is_cut = heard.is_cut() && !is_planted("cut_listing_believed");
             match last.filter(|last| *last > greatest) {
                 _ if token.is_none() && !is_cut => return Ok(()),
+                // Behind the greatest key there would not be all that is left.
+                Some(_) if token.is_none() && !is_in_order => {
+                    return Err(Error::Missing(format!(
+                        "table `{table}`: the store does not list what is below `{}` in the order of its keys, and says of a \
+                         page that is not the last no more than that; name a narrower prefix",
+                        self.location.place(prefix)
+                    )));
+                }
                 Some(last) => greatest = last,
                 None if token.is_some() => {}
                 None => {
@@ -265,6 +274,16 @@ fn last_of(page: &ListResult) -> Option<String> {
     let objects = page.objects.iter().map(|object| object.location.to_string());
     let folders = page.common_prefixes.iter().map(|folder| format!("{folder}/\u{10ffff}"));
     objects.chain(folders).max()
+}
+
+/// Whether all that a page tells of comes in the order of its keys, and none of it before this one.
+fn goes_on_behind(page: &ListResult, key: &str) -> bool {
+    let objects: Vec<&str> = page.objects.iter().map(|it| it.location.as_ref()).collect();
+    let folders: Vec<String> =
+        page.common_prefixes.iter().map(|folder| format!("{folder}/\u{10ffff}")).collect();
+    let is_behind = objects.first().is_none_or(|first| *first >= key)
+        && folders.first().is_none_or(|first| first.as_str() >= key);
+    is_behind && objects.is_sorted() && folders.is_sorted()
 }
 
 pub(in crate::source) fn nanoseconds(time: DateTime<Utc>) -> i128 {
@@ -405,6 +424,20 @@ mod tests {
         let said = found.unwrap_err().to_string();
         assert!(said.contains("more below `s3://lake/d/` than it lists"), "{said}");
         assert_eq!(requests, 2);
+        let unordered: [&[&[_]]; 2] = [
+            &[&["d/c.csv", "d/a.csv"], &["d/b.csv", "d/d.csv"]],
+            &[&["d/b.csv"], &["d/a.csv", "d/c.csv"], &["d/d.csv"]],
+        ];
+        for pages in unordered {
+            let mixed = Book { has_no_tokens: true, ..book(pages) };
+            let said = listed("d/*.csv", mixed, 100).0.unwrap_err().to_string();
+            assert!(
+                said.contains("does not list what is below `s3://lake/d/` in the order"),
+                "{said}"
+            );
+            let told = listed("d/*.csv", book(pages), 100).0.unwrap();
+            assert_eq!(told.len(), 4, "where the store says how to go on any order is well");
+        }
         let page = ListResult { common_prefixes: vec![Path::from("d/x")], objects: vec![] };
         assert_eq!(last_of(&page).as_deref(), Some("d/x/\u{10ffff}"), "behind all that it has");
     }

@@ -39,6 +39,8 @@ pub(in crate::source) struct Pinned {
     bucket: Bucket,
     /// By place.
     objects: Vec<ObjectMeta>,
+    /// One of them was changed so shortly before it was looked at that what it is now may have the same tag.
+    is_fresh: bool,
     names: Vec<Path>,
 }
 
@@ -46,7 +48,7 @@ pub(in crate::source) struct Pinned {
 pub(in crate::source) type Pieces = BoxStream<'static, Result<Bytes, Error>>;
 
 impl Pinned {
-    pub fn new(table: &str, bucket: Bucket, objects: Vec<ObjectMeta>) -> Pinned {
+    pub fn new(table: &str, bucket: Bucket, objects: Vec<ObjectMeta>, is_fresh: bool) -> Pinned {
         let name = |(place, meta): (usize, &ObjectMeta)| {
             let object = bucket.location.place(meta.location.as_ref());
             let tag = meta.e_tag.as_deref().unwrap_or_default();
@@ -54,7 +56,7 @@ impl Pinned {
             Path::from(format!("{place:08}-{print:032x}"))
         };
         let names = objects.iter().enumerate().map(name).collect();
-        Pinned { table: table.to_owned(), bucket, objects, names }
+        Pinned { table: table.to_owned(), bucket, objects, is_fresh, names }
     }
 
     /// The names that the objects have here, by place. They sort as places do, and no object of another table has one of them:
@@ -155,6 +157,8 @@ struct Asking {
     /// For people.
     object: String,
     tag: Option<String>,
+    /// As [`Pinned::is_fresh`].
+    is_fresh: bool,
 }
 
 /// An answer: its bytes, and what was heard of it.
@@ -171,6 +175,7 @@ impl Asking {
             bucket: pinned.bucket.clone(),
             object: pinned.bucket.location.place(meta.location.as_ref()),
             tag: tag.map(|tag| bare(tag).to_owned()),
+            is_fresh: pinned.is_fresh,
             meta: meta.clone(),
         }
     }
@@ -246,7 +251,8 @@ impl Reading {
             self.breaks = 0;
         }
         // Without a tag nobody knows whether the rest is of the same object; one that ends without a break says that it is whole.
-        if self.asked.tag.is_none() || why.is_none() || self.breaks == RESUMES {
+        let is_told_apart = self.asked.tag.is_some() && !self.asked.is_fresh;
+        if !is_told_apart || why.is_none() || self.breaks == RESUMES {
             return Err(self.asked.cut(why.as_deref()));
         }
         tracing::debug!(object = self.asked.object, at = self.left.start, "an answer broke off");
@@ -349,7 +355,7 @@ mod tests {
         block_on(store.put(&key, PutPayload::from_static(TEXT))).unwrap();
         // The tags of this store are not those of HTTP; tests/sources holds them against a real one.
         let meta = ObjectMeta { e_tag: None, ..block_on(store.head(&key)).unwrap() };
-        (Pinned::new("t", bucket, vec![meta]), store)
+        (Pinned::new("t", bucket, vec![meta], false), store)
     }
 
     fn whole(pinned: &Pinned) -> Result<Vec<u8>, Error> {
@@ -397,6 +403,33 @@ mod tests {
             let said = ended(expected).unwrap_err().to_string();
             assert!(said.contains("table `t`") && said.contains("broke off"), "{said}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_taken_up_only_where_its_tag_tells_it_from_any_other() {
+        let (mut pinned, _) = pinned("lake");
+        pinned.objects[0].e_tag = Some("\"1\"".to_owned());
+        let ended = |pinned: &Pinned| {
+            let heard = Heard::of(Purpose::Bytes);
+            heard.break_off("reset");
+            let pieces = futures::stream::iter([Ok(Bytes::from_static(b"ab"))]).boxed();
+            let reading = Reading {
+                asked: Asking::of(pinned, &pinned.objects[0]),
+                answer: Answer { pieces, heard },
+                left: 0..5,
+                breaks: 0,
+                since: 0,
+            };
+            let pieces = futures::stream::try_unfold(reading, Reading::next);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let read = runtime.unwrap().block_on(pieces.try_collect::<Vec<_>>());
+            read.unwrap_err().to_string()
+        };
+        let said = ended(&pinned);
+        assert!(!said.contains("broke off (reset)"), "the rest is asked for: {said}");
+        pinned.is_fresh = true;
+        let said = ended(&pinned);
+        assert!(said.contains("broke off (reset)"), "{said}");
     }
 
     #[test]

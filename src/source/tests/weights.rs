@@ -1,6 +1,7 @@
 //! What a read of Parquet files has in memory at a time.
 
 use super::*;
+use crate::source::definition::Compression;
 use crate::source::weights::{Share, Weights, bound};
 
 /// A file of 3,000 rows in one row group, `text` of so many bytes each.
@@ -57,6 +58,30 @@ async fn what_a_dictionary_says_in_few_bytes_is_as_heavy_as_it_is_decoded() {
     let read = batches(&mut reading).await.unwrap();
     let largest = read.iter().map(RecordBatch::num_rows).max().unwrap();
     assert!(largest <= (4 << 20) / (600 * 8), "{largest} rows of 600 numbers");
+}
+
+#[tokio::test]
+async fn of_packed_texts_as_many_streams_read_as_there_is_memory_for_their_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let text = format!("id\n{name}\n");
+        std::fs::write(folder.path().join(format!("{name}.csv")), &text).unwrap();
+        let packed = zstd::encode_all(text.as_bytes(), 0).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.csv.zst")), packed).unwrap();
+    }
+    for (pattern, compression, streams) in
+        [("*.csv", None, 4), ("*.csv.zst", Some(Compression::Zstd), 2)]
+    {
+        let csv = table("t", folder.path().join(pattern), Format::Csv(csv()));
+        let settings = Settings::new(4, 256 << 20, 64 << 20);
+        let reader = Reader::new(vec![lake(vec![Table { compression, ..csv }])], settings);
+        let (all, pins) = (Selection::default(), Pins::default());
+        let mut reading =
+            reader.open(&model("select id from t", &["id"]), &all, &pins).await.unwrap();
+        assert_eq!(reading.partitions.len(), streams, "{pattern}");
+        let rows: usize = batches(&mut reading).await.unwrap().iter().map(|it| it.num_rows()).sum();
+        assert_eq!(rows, 4);
+    }
 }
 
 #[tokio::test]

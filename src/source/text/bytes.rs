@@ -18,6 +18,14 @@ use crate::points::is_planted;
 /// The greatest window of zstd, as a power of two: each file that is read at once holds one.
 const WINDOW: u32 = 25;
 
+/// Bytes that a stream holds at most of what it has unpacked, to refer back to.
+pub(in super::super) fn window(compression: Compression) -> usize {
+    match compression {
+        Compression::Gzip => 32 << 10,
+        Compression::Zstd => 1 << WINDOW,
+    }
+}
+
 /// What a file is read from.
 pub(in super::super) type Bytes = Box<dyn BufRead + Send>;
 

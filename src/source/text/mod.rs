@@ -8,6 +8,7 @@ pub(super) mod fetch;
 pub(super) mod place;
 mod scan;
 
+pub(super) use self::bytes::window;
 use self::column_type::ColumnType;
 pub(super) use self::scan::{Layout, Pushed, Rows, TextTable};
 use super::error::Error;
@@ -15,9 +16,28 @@ use super::pins::Pins;
 
 /// Bytes read from a file at once.
 pub(super) const BUFFER: usize = 256 << 10;
-/// Rows inferred between two points at which the task can be cancelled.
-pub(super) const ROWS_PER_TURN: u32 = 4096;
+/// Rows inferred between two points at which the task can be cancelled, and bytes of them.
+const ROWS_PER_TURN: u32 = 4096;
+const BYTES_PER_TURN: usize = 4 << 20;
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What was inferred since the task could be cancelled.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    rows: u32,
+    bytes: usize,
+}
+
+impl Turn {
+    /// A row of so many bytes was seen; now and then the task can be cancelled behind it.
+    pub async fn take(&mut self, bytes: usize) {
+        (self.rows, self.bytes) = (self.rows + 1, self.bytes.saturating_add(bytes));
+        if self.rows >= ROWS_PER_TURN || self.bytes >= BYTES_PER_TURN {
+            *self = Turn::default();
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 /// A column of a table, and how its values are read.
 #[derive(Debug, Clone)]
@@ -72,5 +92,31 @@ pub(super) fn known_type(
             "table `{table}`: column `{name}` has the unknown type `{type_name}`; known types: {}",
             column_type::NAMES
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn inference_can_be_cancelled_after_so_many_rows_and_after_so_many_bytes() {
+        let yields = |rows: u32, bytes: usize| {
+            let mut turn = Turn::default();
+            let mut count = 0;
+            for _ in 0..rows {
+                let taken = pin!(turn.take(bytes));
+                count +=
+                    u32::from(taken.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            count
+        };
+        assert_eq!(yields(ROWS_PER_TURN - 1, 1), 0);
+        assert_eq!(yields(2 * ROWS_PER_TURN, 1), 2);
+        assert_eq!(yields(3, BYTES_PER_TURN), 3);
+        assert_eq!(yields(4, BYTES_PER_TURN / 2), 2);
     }
 }

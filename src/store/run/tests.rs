@@ -79,6 +79,7 @@ async fn a_run_comes_back_as_it_was_stored_at_every_step() {
         opens_epoch: true,
         unchanged_since: None,
         unchanged_version: None,
+        bound_stays: None,
     };
     let tally = Tally { rows_read: 2, upserts: 2, delivered: 2, ..Tally::default() };
     store.set_choice(run, choice).await.unwrap();

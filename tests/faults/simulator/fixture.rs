@@ -15,6 +15,7 @@ use counterflow::destination::definition::{
 use counterflow::destination::http::Http;
 use counterflow::domain::column::Column;
 use counterflow::domain::entry::Fingerprint;
+use counterflow::domain::id::RunId;
 use counterflow::domain::key_field::KeyField;
 use counterflow::domain::sync::{
     CheckKeys, Definition, Mapped, Mode, Model, Reads, RunLimits, Sync,
@@ -22,8 +23,11 @@ use counterflow::domain::sync::{
 use counterflow::domain::value::{ENCODING_VERSION, Value};
 use counterflow::engine::prepare::Columns;
 use counterflow::engine::skipping::Begun;
+use counterflow::snapshot::header::Baseline;
+use counterflow::spill::Spill;
 
-use super::plan::Setting;
+use super::judge::Good;
+use super::plan::{Run, Setting, Trouble};
 use super::source::{Row, arrays};
 
 /// The name of the sync.
@@ -93,10 +97,10 @@ pub fn columns(mapping: usize, has_primary: bool) -> Columns {
     }
 }
 
-/// What a run notes by which the next one may be skipped.
-pub fn begun() -> Begun {
+/// What a run notes by which the next one may be skipped, or restricted.
+pub fn begun(mapping: usize, sql: u32) -> Begun {
     Begun {
-        definition: String::new(),
+        definition: format!("{mapping} {sql}"),
         is_volatile: false,
         can_prove_unchanged: true,
         are_files_at_rest: true,
@@ -143,6 +147,31 @@ pub fn definition(mapping: usize, sql: u32, mode: Mode) -> Definition {
     }
 }
 
+pub fn baseline(
+    run: RunId,
+    definition: &Definition,
+    now: &Good,
+    invalid_keys: Option<u64>,
+) -> Baseline {
+    Baseline {
+        run,
+        definition: definition.clone(),
+        files: now.files.clone(),
+        invalid_keys,
+        credentials: None,
+    }
+}
+
+/// For what does not fit. In every other read that fails there is no room for it.
+pub fn spill(run: &Run) -> Spill {
+    let fails = |trouble: &Trouble| matches!(trouble, Trouble::ReadFails { .. });
+    if !run.seed.is_multiple_of(2) || !run.troubles.iter().any(fails) {
+        return Spill::new(&std::env::temp_dir());
+    }
+    let gone = tempfile::tempdir().expect("a folder can be made");
+    Spill::new(gone.path())
+}
+
 /// What the destination holds of a row that was delivered.
 pub fn content(mapping: usize, key: i64, value: u8) -> String {
     format!(r#"{{"key":{key},"{}":{value}.0}}"#, FIELDS[mapping])
@@ -168,7 +197,8 @@ pub fn repeated(columns: &Columns, rows: &[Row]) -> Repeated {
 
 /// What the product calls the content of a valid row.
 pub fn fingerprint(mapping: usize, key: i64, value: u8) -> Fingerprint {
-    let arrays = arrays(&[Row { key: Some(key), value: f64::from(value), primary: Some(key) }]);
+    let (key, value) = (Some(key), f64::from(value));
+    let arrays = arrays(&[Row { key, value, primary: key, changed: None }]);
     let typed = |array| Column::new(array).expect("a scalar type");
     let typed: Vec<Column<'_>> = arrays.iter().map(typed).collect();
     let fields = ["key", FIELDS[mapping]];

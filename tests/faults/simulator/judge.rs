@@ -75,6 +75,8 @@ pub struct Facts {
     pub reading: Reading,
     /// The keys of a sample.
     pub chosen: Option<BTreeSet<i64>>,
+    /// Only what is new by the cursor is read, and nothing is known of other rows.
+    pub is_restricted: bool,
     /// The snapshot when the run began to read.
     pub at_start: Entries,
     /// The read ended, and its files were those it began with.
@@ -123,6 +125,7 @@ impl Facts {
             now,
             reading,
             chosen: None,
+            is_restricted: false,
             at_start,
             is_read_complete: false,
             in_flight: BTreeSet::new(),
@@ -364,7 +367,9 @@ impl Judge {
     /// A run begins or is over: a key whose row is another one now, or not valid, is not repeated.
     pub fn keep_same(&mut self, facts: &Facts) {
         let Some(chosen) = &facts.chosen else {
-            let row = |key: &i64| Some((facts.content(*key), facts.reading.met.contains(key)));
+            let is_met = |key: &i64| facts.reading.met.contains(key);
+            let is_known = |key: &i64| !facts.is_restricted || is_met(key);
+            let row = |key: &i64| is_known(key).then(|| (facts.content(*key), is_met(key)));
             return self.numbers.keep_same(row);
         };
         self.numbers.split(chosen);

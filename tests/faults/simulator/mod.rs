@@ -7,6 +7,7 @@
 //! source (source.rs). Every history can be replayed from its seed alone, and a failing one is made smaller first.
 
 mod chance;
+mod cursor;
 mod fixture;
 mod flights;
 mod held;
@@ -63,7 +64,7 @@ pub enum Extent {
 }
 
 /// What must have happened at least once in 20,000 histories.
-const EXPECTED: [&str; 57] = [
+const EXPECTED: [&str; 65] = [
     "answers 401",
     "answers 403",
     "answers 413",
@@ -74,6 +75,8 @@ const EXPECTED: [&str; 57] = [
     "answers that ask for records again",
     "answers that reject records",
     "answers with a wrong count",
+    "bounds that moved",
+    "bounds that stayed",
     "changes of the mapping",
     "clock steps",
     "connections refused",
@@ -93,6 +96,8 @@ const EXPECTED: [&str; 57] = [
     "power cuts",
     "power cuts that lose pages",
     "power cuts that tear",
+    "reads of everything by a cursor",
+    "reads of what is new by a cursor",
     "reads that fail",
     "reads that prove nothing",
     "reads without room to put keys aside",
@@ -106,10 +111,14 @@ const EXPECTED: [&str; 57] = [
     "recoveries from a torn journal",
     "releases",
     "requests applied late",
+    "rows asked for by their keys",
     "rows decided on after the read",
     "rows found invalid after the read",
     "rows invalid",
+    "rows of the future",
     "rows repeated after they had left",
+    "rows written late",
+    "rows written later than is read",
     "runs",
     "runs in mirror mode",
     "runs in upsert mode",

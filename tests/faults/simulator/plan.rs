@@ -10,6 +10,7 @@ use counterflow::domain::sync::Mode;
 use counterflow::engine::memory::Shares;
 
 use super::chance::Chance;
+use super::cursor::Rises;
 
 /// Room for all keys of a history.
 pub const ENOUGH: Room = Room { keys: 1 << 20, filter: 0, table: usize::MAX };
@@ -57,6 +58,8 @@ pub struct Setting {
     pub files: u32,
     /// For what is remembered of the keys of a read, and for a part of the snapshot.
     pub room: Room,
+    /// Of the model, in some histories of syncs that only upsert.
+    pub cursor: Option<Rises>,
 }
 
 /// One thing that happens between runs, or a run.
@@ -78,6 +81,8 @@ pub enum Step {
 pub enum Edit {
     /// The row of a key has this value; there was one or not.
     Put(i64, u8),
+    /// As that, with a cursor so many steps from now, or none.
+    Stamp(i64, u8, Option<i8>),
     Remove(i64),
     RemoveAll,
     /// The row comes twice, or once again.
@@ -237,7 +242,25 @@ impl Plan {
                 steps.push(Step::Decide { is_release: chance.percent(60), crash });
             }
         }
+        let mut chance = Chance::new(seed.rotate_left(32));
+        setting.cursor = Rises::any(&mut chance);
+        if setting.cursor.is_some() {
+            setting.mode = Mode::Upsert;
+            steps.iter_mut().for_each(|step| step.stamp(&mut chance));
+        }
         Plan { setting, steps }
+    }
+}
+
+impl Step {
+    /// Now and then a row is written with a cursor of another time, or with none.
+    fn stamp(&mut self, chance: &mut Chance) {
+        if let Step::Edit(Edit::Put(key, value)) = *self
+            && chance.percent(40)
+        {
+            let steps = chance.pick(&[-3, -2, -1, -1, 1, 2, 3]);
+            *self = Step::Edit(Edit::Stamp(key, value, chance.percent(85).then_some(steps)));
+        }
     }
 }
 
@@ -261,6 +284,7 @@ impl Setting {
             keys: i64::from(chance.number(3..10)),
             files: chance.number(1..4),
             room: ENOUGH,
+            cursor: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::planted::{Came, Played, again};
 
 /// Each with the invariants one of which must be seen to break.
-pub const PLANTED: [(&str, &[&str]); 23] = [
+pub const PLANTED: [(&str, &[&str]); 26] = [
     ("snapshot_before_receipt", &["I3", "I11"]),
     ("no_intent", &["I3", "I4"]),
     ("intent_after_send", &["I3", "I4"]),
@@ -27,6 +27,9 @@ pub const PLANTED: [(&str, &[&str]); 23] = [
     ("sample_deletes", &["I5"]),
     ("maybe_met_key_sent", &["I6", "I10"]),
     ("skip_with_unsent_rows", &["I1", "I2"]),
+    ("cursor_moved_over_unsent", &["I2"]),
+    ("full_run_restricted", &["I11"]),
+    ("local_clock_in_utc", &["I2"]),
 ];
 
 /// Histories within which each is found.

@@ -92,15 +92,7 @@ impl Session<'_> {
                 events.push(Event::Deliver);
             }
             if chunks.is_empty() && streams.iter().all(VecDeque::is_empty) && has_room {
-                let (mode, header) = (self.sync.mode, self.snapshot.header());
-                let collected = self.course.collect_removals(
-                    &examiner.table,
-                    mode,
-                    header,
-                    self.started,
-                    || false,
-                );
-                assert!(collected.expect("a few of them stay in memory"));
+                self.collect_removals(&examiner.table);
                 part += 1;
                 if part == parts.len() {
                     return Ok(self.prove());
@@ -123,6 +115,10 @@ impl Session<'_> {
                     examined += 1;
                     let mut rows = streams[stream].pop_front().expect("it is not empty");
                     if part == 0 {
+                        if let (Some(rises), Some(noted)) = (self.world.setting.cursor, &self.noted)
+                        {
+                            rises.meet(&rows, noted);
+                        }
                         let arrays = arrays(&rows);
                         let of = examiner.parts(&typed(&arrays), rows.len(), &parts);
                         let taken = of.into_iter().zip(rows);
@@ -150,6 +146,16 @@ impl Session<'_> {
                 Event::Deliver => self.deliver()?,
             }
         }
+    }
+
+    /// As `Line::collect_removals`.
+    fn collect_removals(&mut self, table: &Table) {
+        if self.facts.is_restricted {
+            return;
+        }
+        let (mode, header) = (self.sync.mode, self.snapshot.header());
+        let collected = self.course.collect_removals(table, mode, header, self.started, || false);
+        assert!(collected.expect("a few of them stay in memory"));
     }
 
     /// What two readers read.

@@ -13,12 +13,13 @@ use counterflow::delivery::window::ParcelId;
 use counterflow::delta::repetitions::Repeated;
 use counterflow::destination::definition::BatchLimits;
 use counterflow::domain::entry::Operation;
-use counterflow::domain::id::{Instant, IntentNumber, RunId};
+use counterflow::domain::id::{Instant, IntentNumber};
 use counterflow::domain::kind::{Choice, Kind, KindReason};
 use counterflow::domain::run::{self, Outcome};
 use counterflow::domain::sync::{Definition, Mode, Sync};
 use counterflow::domain::tally::Tally;
 use counterflow::engine::course::Course;
+use counterflow::engine::extent::{Noted, forget_foreign};
 use counterflow::engine::fates::Fates;
 use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
@@ -26,15 +27,16 @@ use counterflow::engine::opening::{self, Asked, OfSample};
 use counterflow::engine::prepare::Error;
 use counterflow::engine::proving::check_rows;
 use counterflow::engine::removals;
+use counterflow::engine::skipping::Begun;
 use counterflow::shutdown::Stage;
-use counterflow::snapshot::header::{Baseline, Header};
+use counterflow::snapshot::header::Header;
 use counterflow::snapshot::journal::Syncer;
 use counterflow::snapshot::{self, Snapshot};
 use counterflow::source::vanished;
-use counterflow::spill::Spill;
 
 use super::chance::Chance;
-use super::fixture::{self, RETRY, SYNC};
+use super::cursor;
+use super::fixture::{self, RETRY, SYNC, baseline, spill};
 use super::flights::Flight;
 use super::judge::{Broken, Facts, Good, Must, broken, entries};
 use super::plan::{Loss, Run, Trouble};
@@ -99,6 +101,9 @@ pub struct Session<'w> {
     pub answers: u32,
     pub facts: Facts,
     pub started: Instant,
+    /// What it notes for the next run, and of the model's cursor.
+    begun: Begun,
+    pub noted: Option<Noted>,
     vanished: Vec<String>,
     is_committed: bool,
 }
@@ -164,7 +169,10 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     if snapshot.header().generation > 0 {
         world.remember(&snapshot);
     }
-    world.judge.snapshot(&entries(snapshot.view())?, snapshot.header(), &world.target)?;
+    let found = entries(snapshot.view())?;
+    world.judge.snapshot(&found, snapshot.header(), &world.target)?;
+    let begun = fixture::begun(world.mapping, world.source.sql);
+    cursor::hides_nothing(world, &begun, snapshot.header(), &found)?;
     let definition = fixture::definition(world.mapping, world.source.sql, world.mode);
     let OfSample { choice, reuse_floor, is_foreign } = match &run.chosen {
         Some(chosen) => sample::choose(world, chosen, snapshot.header(), &definition)?,
@@ -173,7 +181,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
             OfSample { choice, reuse_floor, is_foreign: false }
         }
     };
-    let reading = world.source.read(&world.setting);
+    let (reading, noted) = cursor::read(world, run, &snapshot, choice, &begun)?;
     let now = Good {
         files: reading.files.clone(),
         invalid: Some(reading.invalid()),
@@ -193,6 +201,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         world.judge.goods.push(Good { invalid: None, ..now.clone() });
     }
     let baseline = baseline(world.run_id(), &definition, &now, None);
+    forget_foreign(&mut snapshot, &begun)?;
     opening::begin(&mut snapshot, choice, false, baseline)?;
     if is_foreign {
         snapshot.settle_as_foreign();
@@ -209,6 +218,7 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
     let named = (choice.kind, header.epoch, world.mapping);
     let mut facts = Facts::new(named, now, reading, entries(snapshot.view())?);
     facts.chosen = run.chosen.as_ref().map(|chosen| chosen.keys.clone());
+    facts.is_restricted = noted.as_ref().is_some_and(|noted| noted.met.is_restricted);
     world.judge.keep_same(&facts);
     let limits = BatchLimits { records: world.setting.batch, bytes: 1 << 20 };
     let batcher = |operation| {
@@ -248,20 +258,12 @@ fn begin<'w>(world: &'w mut World, run: &'w Run) -> Result<Session<'w>, Halt> {
         syncer: None,
         answers: 0,
         facts,
+        begun,
+        noted,
         vanished: Vec::new(),
         is_committed: false,
     };
     Ok(session)
-}
-
-/// For what does not fit. In every other read that fails there is no room for it.
-fn spill(run: &Run) -> Spill {
-    let fails = |trouble: &Trouble| matches!(trouble, Trouble::ReadFails { .. });
-    if !run.seed.is_multiple_of(2) || !run.troubles.iter().any(fails) {
-        return Spill::new(&std::env::temp_dir());
-    }
-    let gone = tempfile::tempdir().expect("a folder can be made");
-    Spill::new(gone.path())
 }
 
 /// As `prepare::prepare` of a run of all rows: its kind, and below which number it repeats nothing.
@@ -290,21 +292,6 @@ fn choose(
     }
     world.judge.chosen(choice.kind, run.is_full, world.mapping)?;
     Ok((choice, snapshot.header().reuse_floor))
-}
-
-fn baseline(
-    run: RunId,
-    definition: &Definition,
-    now: &Good,
-    invalid_keys: Option<u64>,
-) -> Baseline {
-    Baseline {
-        run,
-        definition: definition.clone(),
-        files: now.files.clone(),
-        invalid_keys,
-        credentials: None,
-    }
 }
 
 impl Session<'_> {
@@ -357,6 +344,9 @@ impl Session<'_> {
             return sample::prove(rows_read);
         }
         self.facts.is_read_complete = true;
+        if self.facts.is_restricted {
+            return End::Restricted;
+        }
         let header = self.snapshot.header();
         if let Err(error) = check_rows(SYNC, Some(header), self.facts.reading.rows.len() as u64) {
             return End::Failed(error);
@@ -397,7 +387,7 @@ impl Session<'_> {
         let mut closing = self.course.close(is_proven, tally, was_stopped, baseline, next_batch);
         closing = match is_sample {
             true => closing.of_sample(),
-            false => closing.since(fixture::begun(), None),
+            false => closing.since(self.begun.clone(), self.noted.take()),
         };
         let judge = &mut self.world.judge;
         if !is_sample {
@@ -409,7 +399,9 @@ impl Session<'_> {
             judge.either_if(end.is_proven() && !was_stopped && !has_rest);
         }
         self.snapshot.journal().write()?;
-        self.snapshot.commit(|header| closing.change(header, run))?;
+        self.snapshot.commit(|header| {
+            closing.change(header, run);
+        })?;
         let is_read = match end {
             End::Proven | End::Restricted => self.facts.is_read_complete,
             End::Chosen => is_sample,
@@ -423,8 +415,12 @@ impl Session<'_> {
         let after = entries(self.snapshot.view())?;
         judge.snapshot(&after, self.snapshot.header(), target)?;
         judge.rests(&self.facts, self.snapshot.header(), &after, target)?;
+        let headers = (&self.before, self.snapshot.header());
         if is_read && !was_stopped && tally.unsent == 0 {
             judge.named(&self.facts, &after, target)?;
+        }
+        if !is_sample {
+            cursor::moved(self.world, headers, &self.facts.reading, &self.begun, &after)?;
         }
         self.tally(tally);
         if self.snapshot.header().at_rest.is_some() {

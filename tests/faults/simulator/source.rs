@@ -15,6 +15,8 @@ pub struct Row {
     /// NaN has no form in a request.
     pub value: f64,
     pub primary: Option<i64>,
+    /// The cursor.
+    pub changed: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,10 @@ pub struct Source {
     null_primary: BTreeSet<i64>,
     shared_primary: BTreeMap<i64, i64>,
     gone: BTreeSet<u32>,
+    /// The cursor of each row that has one.
+    changed: BTreeMap<i64, i64>,
+    /// Rows with a lower one than what is read again: those that a bound may hide until everything is read.
+    pub late: BTreeSet<i64>,
     /// Counts changes of the query.
     pub sql: u32,
 }
@@ -45,7 +51,9 @@ pub struct Reading {
 impl Source {
     pub fn edit(&mut self, edit: &Edit) {
         match *edit {
-            Edit::Put(key, value) => drop(self.values.insert(key, f64::from(value))),
+            Edit::Put(key, value) | Edit::Stamp(key, value, _) => {
+                self.values.insert(key, f64::from(value));
+            }
             Edit::Remove(key) => drop(self.values.remove(&key)),
             Edit::RemoveAll => self.values.clear(),
             Edit::Repeat(key, true) => drop(self.repeated.insert(key)),
@@ -65,6 +73,25 @@ impl Source {
         }
     }
 
+    /// The row is written with this value of the cursor, below `least` of which nothing is read again.
+    pub fn stamp(&mut self, key: i64, changed: Option<i64>, least: i64) {
+        match changed {
+            Some(changed) => drop(self.changed.insert(key, changed)),
+            None => drop(self.changed.remove(&key)),
+        }
+        match changed.is_some_and(|changed| changed < least) {
+            true => drop(self.late.insert(key)),
+            false => drop(self.late.remove(&key)),
+        }
+    }
+
+    /// The rows of a file are back, as old as they were.
+    pub fn come_back(&mut self, file: u32, files: u32) {
+        let keys = self.changed.keys().copied();
+        self.late
+            .extend(keys.filter(|key| u32::try_from(*key).is_ok_and(|key| key % files == file)));
+    }
+
     /// Nothing is wrong with any row any more.
     pub fn heal(&mut self) {
         self.values.values_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
@@ -72,6 +99,9 @@ impl Source {
         self.nulls = 0;
         self.null_primary.clear();
         self.shared_primary.clear();
+        if !self.gone.is_empty() {
+            self.late.extend(self.changed.keys());
+        }
         self.gone.clear();
     }
 
@@ -87,16 +117,18 @@ impl Source {
                 Some(other) => Some(*other),
                 None => Some(*key),
             };
-            rows.push(Row { key: Some(*key), value: *value, primary });
+            let changed = self.changed.get(key).copied();
+            rows.push(Row { key: Some(*key), value: *value, primary, changed });
             if self.repeated.contains(key) {
                 // Another value, and in a model with a primary key of its own another row.
                 let primary =
                     primary.map(|own| if setting.has_primary { own + 1_000 } else { own });
-                rows.push(Row { key: Some(*key), value: 9.0, primary });
+                rows.push(Row { key: Some(*key), value: 9.0, primary, changed });
             }
         }
         for number in 0..i64::from(self.nulls) {
-            rows.push(Row { key: None, value: 0.0, primary: Some(2_000 + number) });
+            let primary = Some(2_000 + number);
+            rows.push(Row { key: None, value: 0.0, primary, changed: None });
         }
         let files = (0..setting.files).filter(|file| !self.gone.contains(file));
         let files = files.map(|file| FileFact {
@@ -113,7 +145,7 @@ impl Source {
 }
 
 impl Reading {
-    fn of(rows: Vec<Row>, files: Vec<FileFact>, setting: &Setting) -> Reading {
+    pub fn of(rows: Vec<Row>, files: Vec<FileFact>, setting: &Setting) -> Reading {
         let times = |key: Option<i64>| rows.iter().filter(|row| row.key == key).count();
         let shares = |row: &Row| {
             setting.has_primary

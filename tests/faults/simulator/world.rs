@@ -37,6 +37,9 @@ pub struct World {
     pub ticks: u64,
     pub runs: u64,
     pub requests: u64,
+    /// Changes of the source, and the largest cursor that one had when it was made, or could have had by the last run.
+    writes: i64,
+    newest: i64,
     pub source: Source,
     pub target: Target,
     pub judge: Judge,
@@ -56,6 +59,8 @@ impl World {
             ticks: 0,
             runs: 0,
             requests: 0,
+            writes: 0,
+            newest: i64::MIN,
             source: Source::default(),
             target: Target::new(setting.repeat, setting.answers_by_record, is_told),
             judge: Judge::new(setting),
@@ -113,14 +118,41 @@ impl World {
             Edit::Stick(key, true) => drop(self.target.sticky.insert(*key)),
             Edit::Stick(key, false) => drop(self.target.sticky.remove(key)),
             Edit::Mapping => self.mapping = 1 - self.mapping,
+            Edit::Mode if self.setting.cursor.is_some() => {}
             Edit::Mode if self.mode == Mode::Upsert => self.mode = Mode::Mirror,
             Edit::Mode => self.mode = Mode::Upsert,
-            edit => self.source.edit(edit),
+            edit => self.write(edit),
         }
+    }
+
+    /// A change of the source, with the cursor that it has by now.
+    fn write(&mut self, edit: &Edit) {
+        self.source.edit(edit);
+        let Some(rises) = self.setting.cursor else { return };
+        self.writes += 1;
+        let now = rises.now(self.clock, self.writes);
+        self.newest = self.newest.max(now);
+        let (key, changed) = match *edit {
+            Edit::Put(key, _) | Edit::Spoil(key) => (key, Some(now)),
+            Edit::Stamp(key, _, steps) => (key, steps.map(|steps| rises.shifted(now, steps))),
+            Edit::Vanish(file, false) => return self.source.come_back(file, self.setting.files),
+            _ => return,
+        };
+        let least = self.newest.saturating_sub(rises.overlap());
+        match changed {
+            Some(changed) if changed < least => self.count("rows written later than is read"),
+            Some(changed) if changed < now => self.count("rows written late"),
+            Some(changed) if changed > now => self.count("rows of the future"),
+            _ => {}
+        }
+        self.source.stamp(key, changed, least);
     }
 
     fn run(&mut self, run: &Run) -> Result<Ended, Broken> {
         self.count("runs");
+        if let Some(rises) = self.setting.cursor {
+            self.newest = self.newest.max(rises.now(self.clock, self.writes));
+        }
         let ended = session::play(self, run)?;
         self.clock += 60_000;
         self.latest = self.latest.max(self.clock);
@@ -230,9 +262,9 @@ impl World {
         self.target.poison.clear();
         self.target.sticky.clear();
         self.target.catch_up(u64::MAX);
-        self.source.edit(&Edit::Put(0, 1));
+        self.write(&Edit::Put(0, 1));
         self.settle()?;
-        self.source.edit(&Edit::Put(0, 2));
+        self.write(&Edit::Put(0, 2));
         self.run(&Run::plain(0))?;
         let wanted = fixture::content(self.mapping, 0, 2);
         match self.target.held.get(&0) {
