@@ -1,3 +1,5 @@
+//! The defects of sources that are planted in the product, and who must find each.
+
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
 pub const PLANTED: [(&str, &str, &str); 22] = [
