@@ -152,7 +152,9 @@ fn look_up(name: &str, default: Option<&str>, environment: Environment) -> Optio
 fn unset(name: &str) -> Fault {
     Fault {
         what: format!("the environment variable `{name}` is not set"),
-        remedy: format!("set `{name}`, or write `${{{name}:-default}}`; `$${{` stands for `${{`"),
+        remedy: format!(
+            "set `{name}`, or, where it is no secret, write `${{{name}:-default}}`; `$${{` stands for `${{`"
+        ),
         is_absent: true,
     }
 }

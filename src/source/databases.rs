@@ -101,6 +101,12 @@ impl<'s> Databases<'s> {
         Held(held.collect())
     }
 
+    /// Which databases they are, of those that say so.
+    pub fn identities(&self) -> Vec<String> {
+        let identity = |joined: &Joined| joined.sessions.as_ref()?.identity();
+        self.begun.iter().filter_map(identity).collect()
+    }
+
     /// All that were come upon.
     pub fn joined(self) -> Vec<Arc<Joined>> {
         self.begun.into_iter().map(Arc::new).collect()

@@ -132,6 +132,16 @@ fn table<'d>(named: &Named<'d>) -> (Table, &'d Store) {
     (table.named(named.name.to_string()), &files.store)
 }
 
+/// A model's query that its database has planned.
+pub(super) struct Planned {
+    pub opened: Opened,
+    /// What the database calls the types of the columns.
+    pub types: Vec<String>,
+    pub held: Held,
+    /// Which database it is, where that says so.
+    pub identity: Option<String>,
+}
+
 /// The answer to the SQL of a model whose one source is a database, which takes it as it stands; no more of it than a restriction
 /// lets through, where it can be asked so. And what the database calls the types of its columns.
 ///
@@ -142,20 +152,22 @@ pub(super) async fn query(
     model: &Model,
     selection: &Selection,
     settings: &Settings,
-) -> Result<(Opened, Vec<String>, Held), Error> {
+) -> Result<Planned, Error> {
     let (restriction, moment) = (selection.restriction.as_ref(), &selection.moment);
     for warning in source.warnings() {
         tracing::warn!("{warning}");
     }
     let place = format!("model `{}`", model.name);
-    let mut held = Held::default();
+    let (mut held, mut identity) = (Held::default(), None);
     let scan: Arc<dyn Scan> = match &source.access {
         Access::Files(_) => unreachable!("the SQL over files is planned here"),
         Access::Postgres(definition) => {
             let sessions = Sessions::new(definition, settings, moment.of(&source.name));
             held.0.push((source.name.clone(), Arc::downgrade(&sessions)));
             let scan = postgres::plan(model, restriction, &place, &sessions).await;
-            Arc::new(scan.map_err(|error| definition.remote.unsaid(error))?)
+            let scan = scan.map_err(|error| definition.remote.unsaid(error))?;
+            identity = sessions.identity();
+            Arc::new(scan)
         }
         Access::MySql(definition) => {
             let (sql, primary_key) = (model.sql.as_str(), model.primary_key.as_slice());
@@ -171,7 +183,8 @@ pub(super) async fn query(
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });
-    Ok((Opened { provider, watched, weights: Weights::default(), is_restricted }, types, held))
+    let opened = Opened { provider, watched, weights: Weights::default(), is_restricted };
+    Ok(Planned { opened, types, held, identity })
 }
 
 /// `number` tells the table from the others of the read.

@@ -27,6 +27,7 @@ use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
 use super::mapping::{self, FieldInfo, Selection};
 use super::moment::Held;
+use super::opening::Planned;
 use super::pins::Pins;
 use super::proof::Proof;
 use super::queried::refusal;
@@ -278,8 +279,8 @@ impl Reader {
         pins: &Pins,
     ) -> Result<Begun, Error> {
         let place = format!("model `{}`", model.name);
-        let asked = opening::query(source, model, selection, &self.settings).await?;
-        let (opened, types, held) = asked;
+        let planned = opening::query(source, model, selection, &self.settings).await?;
+        let Planned { opened, types, held, identity } = planned;
         let provider = provider_as_source(opened.provider);
         let name = TableReference::bare(model.name.as_str());
         let plan = LogicalPlanBuilder::scan(name, provider, None)
@@ -291,7 +292,7 @@ impl Reader {
             weights: HashMap::new(),
             is_restricted: opened.is_restricted,
             is_planned_here: false,
-            source: source.described(&[]).to_string(),
+            source: identified(source.described(&[]).to_string(), identity),
             called_for_tables: Vec::new(),
             pins: pins.clone(),
             databases: Vec::new(),
@@ -329,7 +330,7 @@ impl Reader {
             plan,
             watched,
             weights,
-            source: known.described(&read),
+            source: identified(known.described(&read), databases.identities()),
             called_for_tables: checked.called_for_tables,
             pins,
             held: databases.held(),
@@ -432,6 +433,11 @@ fn streams(
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     };
     (0..plan.output_partitioning().partition_count()).map(stream).collect()
+}
+
+/// The sources as the config describes them, and which databases they turned out to be.
+fn identified(described: String, identities: impl IntoIterator<Item = String>) -> String {
+    identities.into_iter().fold(described, |source, identity| format!("{source} {identity}"))
 }
 
 /// Constants are computed while planning, so what fails here may be either the SQL's or the engine's fault.

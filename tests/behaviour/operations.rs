@@ -65,7 +65,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('C', 10),
         ('D', 14),
         ('E', 8),
-        ('F', 9),
+        ('F', 10),
         ('G', 8),
         ('H', 4),
         ('I', 8),

@@ -13,7 +13,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 23] = [
+pub const SCENARIOS: [Scenario<Postgres>; 24] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("random values of every type of PostgreSQL are what the server prints", random::every_type),
@@ -27,6 +27,7 @@ pub const SCENARIOS: [Scenario<Postgres>; 23] = [
     ("an answer that ends behind CopyDone proves nothing", ends::behind_copy_done),
     ("an answer without its trailer proves nothing", ends::without_trailer),
     ("a table that is written anew while a run waits for it is read whole", ends::rewritten),
+    ("another database under the same name deletes nothing", ends::another),
     ("all answers of one read are of one state", joins::one_state),
     ("the pass over keys sees the state that is sent", joins::two_reads),
     ("a state that is not shared is named, and only where it has to be", joins::not_shared),

@@ -122,7 +122,8 @@ fn names(table: &str, csv: &Csv, path: &str, first: &Record<'_>) -> Result<Vec<S
             Ok(name) => name.to_owned(),
             Err(_) => {
                 return Err(Error::Damaged(format!(
-                    "table `{table}`: the header of file `{path}` is not UTF-8; convert the file"
+                    "table `{table}`: the header of file `{path}` is not UTF-8; {}",
+                    instead(first.field(0))
                 )));
             }
         };
@@ -134,6 +135,20 @@ fn names(table: &str, csv: &Csv, path: &str, first: &Record<'_>) -> Result<Vec<S
         names.push(name);
     }
     Ok(names)
+}
+
+/// What to do about a file that begins so.
+fn instead(begin: &[u8]) -> &'static str {
+    match begin {
+        [0x1f, 0x8b, ..] => {
+            "it is packed by gzip: end its name in `.gz`, or say `compression: gzip`"
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "it is packed by zstd: end its name in `.zst`, or say `compression: zstd`"
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: convert the file",
+        _ => "convert the file",
+    }
 }
 
 /// Finds the table's columns in one file; the first file says which there are.
@@ -272,4 +287,23 @@ fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
             "table `{table}`: the row at line {line} of file `{path}` is longer than 64 MiB; is a quote never closed?"
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_is_instead_of_text_is_told_by_how_it_begins() {
+        for (begin, told) in [
+            (&[0x1f, 0x8b, 8][..], "compression: gzip"),
+            (&[0x28, 0xb5, 0x2f, 0xfd, 4], "compression: zstd"),
+            (&[0xff, 0xfe, b'i'], "it is UTF-16"),
+            (&[0xfe, 0xff], "it is UTF-16"),
+            (&[0xff], "convert the file"),
+            (&[], "convert the file"),
+        ] {
+            assert!(instead(begin).contains(told), "{begin:?}");
+        }
+    }
 }

@@ -37,6 +37,7 @@ pub(super) async fn plan(
     sessions: &Arc<Sessions>,
 ) -> Result<Scan, Error> {
     let mut session = sessions.begin().await?;
+    sessions.identify(&mut session).await?;
     let mut scan = Scan::plan(sessions, &mut session, &model.sql, place).await?;
     if let Some(restriction) = restriction {
         scan.restrict(&mut session, restriction).await?;
@@ -58,6 +59,7 @@ pub(super) async fn plan_table(
         Some(session) => session,
         None => sessions.begin().await?,
     };
+    sessions.identify(&mut session).await?;
     let scan = Scan::plan(sessions, &mut session, sql, place).await?;
     sessions.put(session);
     Ok(scan)

@@ -247,6 +247,31 @@ impl Session {
         Ok(())
     }
 
+    /// What tells this database from another one at the same address: its number, and that of its cluster where the role may ask
+    /// for it. A copy of the files, such as a standby, has the same; what was loaded from a dump has not.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub async fn identity(&mut self, place: &str) -> Result<String, Error> {
+        const ASKED: &str = "SELECT (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()), \
+                             pg_catalog.has_function_privilege(\
+                             pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'execute')";
+        const CLUSTER: &str = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+        let ask = async |client: &Client| client.simple_query(ASKED).await;
+        let row = first(self.ask(place, ask, error::planning).await?);
+        let word = |row: &Option<SimpleQueryRow>, at: usize| {
+            let word = row.as_ref().and_then(|row| row.try_get(at).ok().flatten());
+            word.unwrap_or("-").to_owned()
+        };
+        let database = word(&row, 0);
+        if word(&row, 1) != "t" {
+            return Ok(format!("database {database}"));
+        }
+        let ask = async |client: &Client| client.simple_query(CLUSTER).await;
+        let row = first(self.ask(place, ask, error::planning).await?);
+        Ok(format!("database {database} of cluster {}", word(&row, 0)))
+    }
+
     /// The name under which other sessions can see the state that this one sees, as long as its transaction lasts.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use futures::future::try_join_all;
 
 use super::definition::Definition;
 use super::session::Session;
+use crate::points::is_planted;
 use crate::source::error::Error;
 use crate::source::reader::Settings;
 
@@ -30,6 +31,8 @@ struct State {
     waiting: Vec<Session>,
     /// The queries that were planned, each with its place.
     held: Vec<(String, String)>,
+    /// Of the database, once it was asked.
+    identity: Option<String>,
 }
 
 impl fmt::Debug for Sessions {
@@ -82,6 +85,23 @@ impl Sessions {
         session.hold(&query, place).await?;
         self.state().held.push((query, place.to_owned()));
         Ok(())
+    }
+
+    /// Has the database say which one it is, once.
+    ///
+    /// # Errors
+    /// As [`Session::identity`].
+    pub async fn identify(&self, session: &mut Session) -> Result<(), Error> {
+        if self.identity().is_none() {
+            let identity = session.identity(&self.definition.remote.place()).await?;
+            self.state().identity = Some(identity);
+        }
+        Ok(())
+    }
+
+    /// What the database said.
+    pub fn identity(&self) -> Option<String> {
+        self.state().identity.clone().filter(|_| !is_planted("another_database_believed"))
     }
 
     /// Lets one wait until it is taken.

@@ -116,3 +116,29 @@ fn rewritten_for(
         assert_eq!(oracle.table(), before, "{how}{change}");
     }
 }
+
+/// Another database under the same name, at the same address, with fewer rows: nobody deleted those that it never had.
+pub fn another(server: &Postgres) {
+    let oracle = Oracle::start(&["id"]);
+    let name = "twin";
+    let fill = |last: u32| {
+        server.psql("postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        server.psql("postgres", &format!("CREATE DATABASE {name}"));
+        let rows = format!("SELECT g AS id, 'name' AS name FROM generate_series(1, {last}) g");
+        server.psql(name, &format!("CREATE TABLE people AS {rows}"));
+    };
+    fill(100);
+    let source = format!(
+        "lake: {{ postgres: {{ host: 127.0.0.1, port: {}, database: {name}, user: postgres }} }}",
+        server.port
+    );
+    let workspace = workspace(&oracle, &source, "SELECT id, name FROM people");
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 100)]);
+    server.psql(name, "DELETE FROM people WHERE id > 99");
+    workspace.sync(&[]).expect(0, "succeeded", &[("deleted", 1)]);
+    fill(90);
+    let run = workspace.sync(&[]);
+    assert_eq!(oracle.table().len(), 99, "what another database does not have was deleted");
+    run.expect(4, "partial", &[("held", 9), ("deleted", 0)]);
+    server.psql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
+}
