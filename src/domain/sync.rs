@@ -427,9 +427,13 @@ mod tests {
             panic!("a changed key type must be refused");
         };
         assert!(why.contains("id Int64") && why.contains("id Utf8"), "{why}");
-        now.key[0].data_type = "Int32".into();
-        assert_eq!(definition().change(&now), DefinitionChange::None);
-        assert_eq!(definition().hold_cause(&now), None);
+        now.key[0].data_type = "Timestamp(ns)".into();
+        let units = Definition {
+            key: vec![KeyField { name: "id".into(), data_type: "Timestamp(s)".into() }],
+            ..definition()
+        };
+        assert_eq!(units.change(&now), DefinitionChange::None);
+        assert_eq!(units.hold_cause(&now), None);
         now = Definition { destination: "crm/leads".into(), ..definition() };
         assert!(matches!(definition().change(&now), DefinitionChange::Refused { .. }));
         assert_eq!(definition().change_if_kept(&now), DefinitionChange::None);

@@ -70,11 +70,10 @@ fn validate_opens_models_and_says_how_each_field_will_look_in_json_d13() {
 #[test]
 fn what_no_key_is_made_of_is_refused_by_name_before_anything_is_sent_d13() {
     let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle, "");
-    let rows = r#"{"id":[1,2],"counter":1,"checksum":"c","email":"e"}"#;
-    workspace.write("people.ndjson", &format!("{rows}\n"));
-    let config = workspace.config().replace("people.csv", "people.ndjson");
-    workspace.write("counterflow.yaml", &config);
+    let mut workspace = workspace(&oracle, "");
+    workspace.change(|setup| {
+        setup.sql = "SELECT make_array(id) AS id, counter, checksum, email FROM people".to_owned();
+    });
     let plain = workspace.run(&["validate"]).expect_code(0);
     plain.expect_printed(&["not held against their sources: `people`"]);
     let seen = workspace.run(&["--format", "json", "validate", "--sources"]).expect_code(2).json();

@@ -67,10 +67,10 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('E', 8),
         ('F', 10),
         ('G', 8),
-        ('H', 4),
+        ('H', 5),
         ('I', 8),
         ('J', 6),
-        ('K', 4),
+        ('K', 7),
         ('L', 4),
     ];
     for (letter, last) in MORE {

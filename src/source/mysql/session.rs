@@ -114,13 +114,7 @@ impl Session {
         for statement in beginning(remote, family) {
             connection.ask(&statement).await.map_err(planned)?;
         }
-        // What the one statement reads is of one moment, which comes with it: a snapshot that is made now would hide the rows of
-        // a table that was loaded since and then took the place of the one that is named.
-        let start = match is_planted("snapshot_made_early") {
-            true => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-            false => "START TRANSACTION READ ONLY",
-        };
-        let (_, begun) = connection.ask(start).await.map_err(planned)?;
+        let (_, begun) = connection.ask(START).await.map_err(planned)?;
         check(&mut connection, family, place, begun.only_reads()).await?;
         Ok(Session { connection, cancel })
     }
@@ -141,6 +135,10 @@ fn sealing_key(path: &Path) -> Result<Vec<u8>, String> {
         false => Err("is no public key of RSA in PEM, as `SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'` shows it".to_owned()),
     }
 }
+
+/// The transaction. What the one statement reads is of one moment, which comes with it: a snapshot that is made before would hide
+/// the rows of a table that was loaded since and then took the place of the one that is named.
+pub const START: &str = "START TRANSACTION READ ONLY";
 
 /// By which servers behind one address are told apart.
 const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";

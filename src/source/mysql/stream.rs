@@ -17,7 +17,7 @@ use super::decode::{Answered, Decoder};
 use super::definition::Definition;
 use super::error::{Failure, Said, planning, reading};
 use super::outside;
-use super::session::{Session, identifier, text};
+use super::session::{START, Session, identifier, text};
 use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
@@ -55,6 +55,14 @@ impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scan of {}", self.place)
     }
+}
+
+/// Of an answer that is not of the session's own transaction.
+fn elsewhere(place: &str) -> Error {
+    Error::Query(format!(
+        "the answer to {place} came in another transaction than was begun, as a proxy that hands out statements gives it; name the \
+         server itself"
+    ))
 }
 
 impl database::Scan for Scan {
@@ -150,6 +158,10 @@ impl Scan {
                 Err(failure) => return Err(planning(&failure, place)),
             }
         }
+        if is_planted("snapshot_made_early") {
+            let early = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+            connection.ask(early).await.map_err(|failure| planning(&failure, place))?;
+        }
         Ok(Scan {
             schema,
             is_restricted,
@@ -190,6 +202,14 @@ impl Scan {
             statement = narrow.statement;
             asked = kept.iter().map(|column| asked[*column].clone()).collect();
             wanted = (0..wanted.len()).collect();
+        }
+        // Anew, with nothing of ours between here and the rows: what was looked up since the session began may have given the
+        // transaction a state already, as tables of `information_schema` do where they are InnoDB's.
+        if !is_planted("snapshot_made_early") {
+            let (_, begun) = connection.ask(START).await.map_err(failed)?;
+            if !begun.only_reads() {
+                return Err(elsewhere(&self.place));
+            }
         }
         let columns = connection.execute(statement).await.map_err(failed)?;
         // The tables may have changed since, as the server itself looks only when it is asked.
@@ -236,10 +256,7 @@ impl Scan {
             )));
         }
         if !end.only_reads() {
-            return Err(Error::Query(format!(
-                "the answer to {place} came in another transaction than was begun, as a proxy that hands out statements gives it; \
-                 name the server itself"
-            )));
+            return Err(elsewhere(place));
         }
         if end.warnings == 0 {
             return Ok(());

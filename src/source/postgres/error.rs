@@ -80,13 +80,42 @@ pub fn planning(error: &Failure, place: &str) -> Error {
     }
 }
 
+/// Of having the server plan and hold what the query at `place` reads. To plan it computes what does not change: what the server
+/// says then may quote values, unless it is of the query itself.
+pub fn holding(error: &Failure, place: &str) -> Error {
+    let said = error.as_db_error().map(|said| (said.code().code(), said.message()));
+    match said {
+        Some((code @ "42501", message)) => Error::Query(format!(
+            "{place} may not be read: {message} ({code}); grant it to this user, or, where policies hide rows and that is meant, say \
+             `row_security: apply` at the source"
+        )),
+        Some((code, _)) if ["42", "0A", "3F"].contains(&code.get(..2).unwrap_or("")) => {
+            planning(error, place)
+        }
+        _ => reading(error, place),
+    }
+}
+
+/// Whether others hold what was asked for.
+pub fn is_locked(error: &Failure) -> bool {
+    error.code().is_some_and(|code| code.code() == "55P03")
+}
+
+/// Of what others hold, or wait to hold, for longer than they are waited for.
+pub fn locked(place: &str) -> Error {
+    Error::Query(format!(
+        "{place} reads a table that somebody else has locked, or waits to lock, against all reads, as TRUNCATE, ALTER TABLE, VACUUM \
+         FULL and a refresh do; see `pg_locks` and `pg_blocking_pids`; the next run tries again (55P03)"
+    ))
+}
+
 /// Of having two sessions see one state of the database at `place`.
 pub fn sharing(error: &Failure, place: &str) -> Error {
     let code = error.as_db_error().map(|said| said.code().code());
     match code.filter(|code| matches!(code.get(..2), Some("0A" | "22" | "25" | "42" | "55"))) {
         Some(code) => Error::Missing(format!(
             "{place} does not let two sessions see one state of it ({code}), as what hands out several servers does not; name one \
-             server, or ask it once: join its tables in the `sql` of one of them, and leave `check_keys: first` out"
+             server, or ask it once: join its tables in the `sql` of one of them, and leave `check_keys: first` out; a sample cannot do without"
         )),
         None => planning(error, place),
     }

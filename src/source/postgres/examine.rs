@@ -1,16 +1,18 @@
 //! What a PostgreSQL server says of itself, of who asks, and of what that role could do.
 //!
-//! Nothing is executed of a model: its query is prepared, and the locks that the transaction then has name its tables.
+//! Nothing is executed of a model: its query is planned, and the locks that the transaction then has name its tables.
 
 use tokio_postgres::SimpleQueryMessage;
 
 use super::definition::Definition;
 use super::error::planning;
+use super::sees::Sees;
 use super::session::Session;
 use crate::domain::sync::Model;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
 use crate::source::examine::{Examined, seconds};
+use crate::source::trimmed::{Dialect, trimmed};
 
 const ASKED: &str = "SELECT split_part(current_setting('server_version'), ' ', 1), current_user, pg_is_in_recovery(), \
      current_setting('default_transaction_read_only'), extract(epoch FROM clock_timestamp()), \
@@ -40,7 +42,7 @@ pub async fn examine(
 ) -> Result<(), Error> {
     let place = definition.remote.place();
     let mut session =
-        Session::open(definition, "counterflow doctor", &Cancels::default(), None).await?;
+        Session::open(definition, "counterflow doctor", &Cancels::default(), Sees::Newest).await?;
     let before = seconds();
     let row = ask(&mut session, &place, ASKED).await?;
     let after = seconds();
@@ -99,12 +101,17 @@ pub async fn examine(
 async fn refused(session: &mut Session, place: &str, sql: &str) -> Result<Option<Error>, Error> {
     ask(session, place, "SAVEPOINT counterflow").await?;
     let prepared = session.ask(place, async |client| client.prepare(sql).await, planning).await;
-    let then = match prepared.is_ok() {
-        true => "RELEASE SAVEPOINT counterflow",
-        false => "ROLLBACK TO SAVEPOINT counterflow",
+    // That it can be planned says nothing of grants; that others hold its tables for now is no refusal.
+    let held = match prepared {
+        Ok(_) => session.hold(trimmed(sql, Dialect::Postgres), place).await,
+        Err(refused) => Err(refused),
+    };
+    let then = match held {
+        Ok(true) => "RELEASE SAVEPOINT counterflow",
+        Ok(false) | Err(_) => "ROLLBACK TO SAVEPOINT counterflow",
     };
     ask(session, place, then).await?;
-    Ok(prepared.err())
+    Ok(held.err())
 }
 
 async fn ask(session: &mut Session, place: &str, sql: &str) -> Result<Row, Error> {

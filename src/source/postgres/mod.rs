@@ -11,6 +11,7 @@ mod frames;
 pub mod fuzzing;
 mod numeric;
 mod passfile;
+mod sees;
 mod session;
 mod sessions;
 mod stream;
@@ -26,6 +27,9 @@ use super::error::Error;
 use super::restriction::Restriction;
 use crate::domain::sync::Model;
 
+/// How often somebody may come between the session that holds what a model reads and the one that reads it.
+const ATTEMPTS: u32 = 5;
+
 /// Has the server plan the model's query.
 ///
 /// # Errors
@@ -36,14 +40,19 @@ pub(super) async fn plan(
     place: &str,
     sessions: &Arc<Sessions>,
 ) -> Result<Scan, Error> {
-    let mut session = sessions.begin().await?;
-    sessions.identify(&mut session).await?;
-    let mut scan = Scan::plan(sessions, &mut session, &model.sql, place).await?;
-    if let Some(restriction) = restriction {
-        scan.restrict(&mut session, restriction).await?;
+    for _ in 0..ATTEMPTS {
+        let mut session = sessions.begin().await?;
+        sessions.identify(&mut session).await?;
+        let mut scan = Scan::plan(sessions, &mut session, &model.sql, place).await?;
+        if let Some(restriction) = restriction {
+            scan.restrict(&mut session, restriction).await?;
+        }
+        sessions.put(session);
+        if sessions.still().await? {
+            return Ok(scan);
+        }
     }
-    sessions.put(session);
-    Ok(scan)
+    Err(error::locked(place))
 }
 
 /// Has the server plan the query of a table at `place`, in the one session in which all tables of the read are planned.

@@ -1,8 +1,8 @@
 //! A session with a server: one transaction that only reads.
 //!
-//! Its one COPY sees one state of the database, that of the moment in which it begins, or one that another session exported. The
-//! transaction has no state of its own (`REPEATABLE READ`), which would be that of its first statement: a table that somebody
-//! has emptied, filled again or put in place of another while we waited for it is empty to whoever looks at an earlier state.
+//! One that holds what will be read has no state of its own: a table that somebody empties, fills again or puts in place of
+//! another while we wait for it is empty to whoever looks at an earlier state. One that reads begins behind it and sees one
+//! state for all that it does.
 //!
 //! Nothing is spawned: whoever waits for an answer drives the connection too. Not responsible for rows (`stream`). Invariant:
 //! no model is given to a server that has not said itself that the transaction only reads.
@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode};
@@ -24,6 +25,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::bounded::{Bounded, Bounding};
 use super::definition::Definition;
 use super::passfile::Found;
+use super::sees::Sees;
 use super::{error, passfile};
 use crate::points::is_planted;
 use crate::shutdown::blocking;
@@ -33,11 +35,8 @@ use crate::source::remote::{Remote, Tls};
 use crate::source::socket::{Address, Stream, reach};
 use crate::source::tls;
 
-/// Each statement sees what is there as it begins.
-const LEVEL: &str = "read committed";
-
-/// All see what another session has exported.
-const SHARED: &str = "repeatable read";
+/// How long a session that is left is waited for.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A session in its transaction.
 pub struct Session {
@@ -129,8 +128,7 @@ impl Link {
 }
 
 impl Session {
-    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends. It sees the state of the database
-    /// `at` which another session exported, or the present one.
+    /// Connects, begins the transaction and has the server say what it is. Dropped, it ends.
     ///
     /// # Errors
     /// The server is not there, refuses, or does not keep to a transaction that only reads.
@@ -138,10 +136,10 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
-        at: Option<&str>,
+        sees: Sees<'_>,
     ) -> Result<Session, Error> {
         let place = definition.remote.place();
-        let opening = Session::begin(definition, name, cancels, at, &place);
+        let opening = Session::begin(definition, name, cancels, sees, &place);
         match timeout(definition.remote.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::Missing(format!(
@@ -155,7 +153,7 @@ impl Session {
         definition: &Definition,
         name: &str,
         cancels: &Cancels,
-        at: Option<&str>,
+        sees: Sees<'_>,
         place: &str,
     ) -> Result<Session, Error> {
         let (config, lacks) = config(definition, name).map_err(|why| unusable(place, &why))?;
@@ -191,25 +189,26 @@ impl Session {
             server_version: version,
         };
         let planned = |failure: Failure| error::planning(&failure, place);
-        let level = match at {
-            None if is_planted("state_before_locks") => SHARED,
-            None => LEVEL,
-            Some(_) => SHARED,
-        };
-        let begin = format!("BEGIN ISOLATION LEVEL {level} READ ONLY");
-        let begun = session.link.drive(session.client.batch_execute(&begin)).await;
-        begun.map_err(planned)?;
-        // The first statement of all, as any other would have the transaction see a state of its own.
-        if let Some(at) = at.filter(|_| !is_planted("state_of_its_own")) {
-            let seen = format!("SET TRANSACTION SNAPSHOT {}", literal(at));
-            let seen = session.link.drive(session.client.batch_execute(&seen)).await;
-            seen.map_err(|failure| error::sharing(&failure, place))?;
+        let begin = format!("BEGIN ISOLATION LEVEL {} READ ONLY;\n", sees.level());
+        let settings = settings(definition, sees.patience());
+        match sees {
+            // The first statement of all, as any other would have the transaction see a state of its own.
+            Sees::Shared(at) if !is_planted("state_of_its_own") => {
+                let shared = format!("{begin}SET TRANSACTION SNAPSHOT {}", literal(at));
+                let shared = session.link.drive(session.client.batch_execute(&shared)).await;
+                shared.map_err(|failure| error::sharing(&failure, place))?;
+                let set = session.link.drive(session.client.batch_execute(&settings)).await;
+                set.map_err(planned)?;
+            }
+            // In one message: the state and what `now()` says are of one moment.
+            _ => {
+                let begin = begin + &settings;
+                let begun = session.link.drive(session.client.batch_execute(&begin)).await;
+                begun.map_err(planned)?;
+            }
         }
-        let settings = settings(definition);
-        let set = session.link.drive(session.client.batch_execute(&settings)).await;
-        set.map_err(planned)?;
         session.watch_client().await.map_err(planned)?;
-        session.check(level, place).await?;
+        session.check(sees.level(), place).await?;
         Ok(session)
     }
 
@@ -236,15 +235,25 @@ impl Session {
 
     /// Has the transaction hold all that the query reads, views, partitions and what stands behind them, until it ends: nobody
     /// can empty it, write it anew or put something else in its place between here and the last row. To plan the query is what
-    /// takes the locks, and looks whether it may be read. What comes behind it sees a state in which they are held.
+    /// takes the locks, and looks whether it may be read. What functions read is not held. `false`: others hold it for longer
+    /// than they are waited for, and the session is of no use any more.
     ///
     /// # Errors
-    /// The server does not plan it, or somebody else has the locks for too long.
-    pub async fn hold(&mut self, query: &str, place: &str) -> Result<(), Error> {
+    /// The server does not plan it, or is gone.
+    pub async fn hold(&mut self, query: &str, place: &str) -> Result<bool, Error> {
         let explain = format!("EXPLAIN (COSTS OFF)\n{query}");
-        let ask = async |client: &Client| client.simple_query(&explain).await;
-        self.ask(place, ask, error::planning).await?;
-        Ok(())
+        let ask = async |client: &Client| {
+            let planned = async {
+                let mut lines = pin!(client.simple_query_raw(&explain).await?);
+                while lines.try_next().await?.is_some() {}
+                Ok(true)
+            };
+            match planned.await {
+                Err(failure) if error::is_locked(&failure) => Ok(false),
+                done => done,
+            }
+        };
+        self.ask(place, ask, error::holding).await
     }
 
     /// What tells this database from another one at the same address: its number, and that of its cluster where the role may ask
@@ -286,6 +295,13 @@ impl Session {
                 "{place} did not name the state that it shares; check the server"
             ))
         })
+    }
+
+    /// The end of a session whose transaction has not ended.
+    pub async fn leave(mut self) {
+        // Where it does not go through the server sees it by the socket.
+        let _ = timeout(LEAVE, self.link.drive(self.client.simple_query("ROLLBACK"))).await;
+        self.close();
     }
 
     /// The end of a session that has nothing to end any more.
@@ -400,9 +416,9 @@ fn config(definition: &Definition, name: &str) -> Result<(Config, Option<String>
     Ok((config, lacks))
 }
 
-/// The settings that hold in the transaction: those of the source, then ours. None outlives it, so that poolers may stand in
-/// between.
-fn settings(definition: &Definition) -> String {
+/// The settings that hold in the transaction, which waits for locks with this `patience`: those of the source, then ours.
+/// None outlives it, so that poolers may stand in between.
+fn settings(definition: &Definition, patience: &str) -> String {
     let mut sql = String::new();
     if let Some(role) = &definition.role {
         sql += &format!("SET LOCAL ROLE {};\n", identifier(role));
@@ -413,7 +429,7 @@ fn settings(definition: &Definition) -> String {
         definition.remote.statement_timeout.map(|timeout| timeout.as_millis().to_string());
     let ours = [
         ("statement_timeout", timeout.as_deref()),
-        ("lock_timeout", Some("30s")),
+        ("lock_timeout", Some(patience)),
         // A session may wait for what others read; of one whose client is gone the server is told by its socket.
         ("idle_in_transaction_session_timeout", Some("1d")),
         ("TimeZone", Some("UTC")),
@@ -452,7 +468,7 @@ mod tests {
     fn what_the_source_sets_comes_before_what_is_ours_and_is_quoted() {
         let mut definition = Definition { role: Some("re\"porting".into()), ..example() };
         definition.remote.settings = vec![("search_path".into(), "a', \\b".into())];
-        let sql = settings(&definition);
+        let sql = settings(&definition, "30s");
         let at = |words: &str| sql.find(words).unwrap_or_else(|| panic!("no {words} in {sql}"));
         assert!(at("SET LOCAL ROLE \"re\"\"porting\"") < at("E'search_path', E'a'', \\\\b', true"));
         assert!(at("E'search_path'") < at("set_config(E'row_security', E'off', true)"));

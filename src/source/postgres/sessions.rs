@@ -1,10 +1,10 @@
 //! The sessions of one read with a server, which all see one state of the database.
 //!
-//! One is enough for a plan that asks once, and shares nothing: its answer is of the state in which it begins. Where it asks more
-//! often, or another read is to see the same, that one exports a state and others begin with it, all before the first row: each
-//! has the state for itself then, and none is kept for the sake of another. Not responsible for what is asked (`stream`).
-//! Invariant: before a session has a state, it, or the one whose state it is, holds all that will be read; and each holds it
-//! itself before the one that did is let go.
+//! The first has the server plan what is asked, and holds all of it. Then another one begins, which sees one state for all
+//! that it does, holds the same and takes its place: its answer is of no earlier state than that in which all was held.
+//! Where the plan asks more often, or another read is to see the same, it exports its state and others begin with it, all
+//! before the first row: each has the state for itself then, and none is kept for the sake of another. Not responsible for
+//! what is asked (`stream`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::try_join_all;
 
 use super::definition::Definition;
+use super::error;
+use super::sees::Sees;
 use super::session::Session;
 use crate::points::is_planted;
 use crate::source::error::Error;
@@ -53,36 +55,46 @@ impl Sessions {
         self.definition.is_infinity_null
     }
 
-    /// One more, which holds what was planned so far.
+    /// One to plan with. It sees the state that another read shares, or none yet.
     ///
     /// # Errors
-    /// As [`Session::open`] and [`Session::hold`].
+    /// As [`Session::open`].
     pub async fn begin(&self) -> Result<Session, Error> {
         let at = self.state().at.clone();
-        self.begin_at(at.as_deref()).await
+        self.open(at.as_deref().map_or(Sees::Newest, Sees::Shared)).await
     }
 
-    async fn begin_at(&self, at: Option<&str>) -> Result<Session, Error> {
+    async fn open(&self, sees: Sees<'_>) -> Result<Session, Error> {
         let Settings { name, cancels, .. } = &self.settings;
-        let mut session = Session::open(&self.definition, name, cancels, at).await?;
+        Session::open(&self.definition, name, cancels, sees).await
+    }
+
+    /// One that holds what was planned; `None` where somebody waits to hold something of it alone.
+    async fn begin_behind(&self, sees: Sees<'_>) -> Result<Option<Session>, Error> {
+        let mut session = self.open(sees).await?;
         let held = self.state().held.clone();
         for (query, place) in &held {
-            session.hold(query, place).await?;
+            if !session.hold(query, place).await? {
+                session.leave().await;
+                return Ok(None);
+            }
         }
-        Ok(session)
+        Ok(Some(session))
     }
 
     /// Has `session`, and each that begins later, hold what the query of the model or table at `place` reads.
     ///
     /// # Errors
-    /// As [`Session::hold`].
+    /// As [`Session::hold`], or others hold it for too long.
     pub async fn hold(
         &self,
         session: &mut Session,
         query: String,
         place: &str,
     ) -> Result<(), Error> {
-        session.hold(&query, place).await?;
+        if !session.hold(&query, place).await? {
+            return Err(error::locked(place));
+        }
         self.state().held.push((query, place.to_owned()));
         Ok(())
     }
@@ -113,19 +125,50 @@ impl Sessions {
         self.state().waiting.pop()
     }
 
-    /// Has so many wait, which all see the state of the one that waits.
+    /// Has one that sees one state take the place of the one that waits, with which all was planned. `false`: somebody waits to
+    /// hold something of it alone, and none waits any more; to be planned anew.
     ///
     /// # Errors
-    /// As [`Session::open`], or the server cannot share the state.
+    /// As [`Session::open`] and [`Session::hold`].
+    pub async fn still(&self) -> Result<bool, Error> {
+        if self.state().at.is_some() || is_planted("state_before_locks") {
+            return Ok(true);
+        }
+        let Some(holder) = self.take() else { return Ok(true) };
+        let behind = self.begin_behind(Sees::Still).await;
+        holder.leave().await;
+        match behind? {
+            Some(still) => self.put(still),
+            None => {
+                self.state().held.clear();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has so many wait, which all see one state, where one waits with which all was planned.
+    ///
+    /// # Errors
+    /// As [`Sessions::still`], or the server cannot share the state.
     pub async fn await_readers(&self, count: usize) -> Result<(), Error> {
+        let unsaid = |error| self.definition.remote.unsaid(error);
         if count == 0 {
-            self.take();
+            if let Some(session) = self.take() {
+                session.leave().await;
+            }
+            return Ok(());
+        }
+        let place = self.definition.remote.place();
+        if !self.still().await.map_err(unsaid)? {
+            return Err(error::locked(&place));
         }
         if count > 1 {
-            self.share().await?;
-            let more = try_join_all((1..count).map(|_| self.begin())).await;
-            let more = more.map_err(|error| self.definition.remote.unsaid(error))?;
-            self.state().waiting.extend(more);
+            let at = self.share().await?;
+            let sees = at.as_deref().map_or(Sees::Newest, Sees::Shared);
+            let more = try_join_all((1..count).map(|_| self.begin_behind(sees))).await;
+            let more: Option<Vec<_>> = more.map_err(unsaid)?.into_iter().collect();
+            self.state().waiting.extend(more.ok_or_else(|| error::locked(&place))?);
         }
         Ok(())
     }
@@ -144,25 +187,15 @@ impl Sessions {
         let exported = match known {
             Some(known) => known,
             None => {
-                let shared = self.stilled(&mut session).await;
-                shared.map_err(|error| self.definition.remote.unsaid(error))?
+                let place = self.definition.remote.place();
+                let exported = session.export(&place).await;
+                exported.map_err(|error| self.definition.remote.unsaid(error))?
             }
         };
         let mut state = self.state();
         state.at = Some(exported.clone());
         state.waiting.push(session);
         Ok(Some(exported))
-    }
-
-    /// Has another session take the place of this one, with the state that this one sees now for all that it does, and exports
-    /// that.
-    async fn stilled(&self, session: &mut Session) -> Result<String, Error> {
-        let place = self.definition.remote.place();
-        let first = session.export(&place).await?;
-        let mut still = self.begin_at(Some(&first)).await?;
-        let exported = still.export(&place).await?;
-        std::mem::replace(session, still).close();
-        Ok(exported)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

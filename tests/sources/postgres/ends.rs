@@ -59,11 +59,11 @@ pub fn rewritten(server: &Postgres) {
     let joined = "SELECT p.id, p.name, s.note, c.note AS copied, l.plan FROM lake.parts p \
                   LEFT JOIN lake.seen s ON s.id = p.id LEFT JOIN lake.copied c ON c.id = p.id \
                   LEFT JOIN lake.plans l ON l.id = p.id";
-    let tables = "{ parts: parts, seen: seen, copied: copied, plans: plans }";
+    let tables = "{ parts: { sql: \"SELECT id, name FROM parts WHERE at <= now()\" }, seen: seen, copied: copied, plans: plans }";
     rewritten_for(server, "", |oracle, database| {
         let sql = "SELECT p.id, p.name, s.note, c.note AS copied, plan FROM parts p \
                    LEFT JOIN seen s USING (id) LEFT JOIN copied c USING (id) \
-                   LEFT JOIN plans USING (id)";
+                   LEFT JOIN plans USING (id) WHERE p.at <= now()";
         workspace(oracle, &database.source(), sql)
     });
     rewritten_for(server, "joined: ", |oracle, database| {
@@ -78,7 +78,7 @@ fn rewritten_for(
 ) {
     let oracle = Oracle::start(&["id"]);
     let database = server.new_database(
-        "CREATE TABLE parts (id int, name text) PARTITION BY RANGE (id); \
+        "CREATE TABLE parts (id int, name text, at timestamptz DEFAULT now()) PARTITION BY RANGE (id); \
          CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (101); \
          CREATE TABLE high PARTITION OF parts FOR VALUES FROM (101) TO (1000); \
          INSERT INTO parts SELECT g, 'name' FROM generate_series(1, 200) g; \
@@ -95,6 +95,8 @@ fn rewritten_for(
         "TRUNCATE high; INSERT INTO high SELECT g, 'name' FROM generate_series(101, 200) g",
         "TRUNCATE notes; INSERT INTO notes SELECT g, 'note' FROM generate_series(1, 200) g",
         "REFRESH MATERIALIZED VIEW copied",
+        // Nobody may be behind the moment that `now()` says.
+        "LOCK TABLE parts; SELECT pg_sleep(2); UPDATE parts SET at = clock_timestamp()",
         "CREATE TABLE other AS SELECT * FROM plans; DROP TABLE plans; ALTER TABLE other RENAME TO plans",
     ] {
         let slow = format!("BEGIN; {change}; SELECT pg_sleep(2); COMMIT");

@@ -37,7 +37,7 @@ pub fn refused(server: &Postgres) {
             &["turn its transaction into another", "take `set_config"],
         ),
         (
-            "SELECT set_config('transaction_isolation', 'repeatable read', true) AS id FROM t",
+            "SELECT set_config('transaction_isolation', 'read committed', true) AS id FROM t",
             &["turn its transaction into another"],
         ),
         // What the server says of a row holds its values, and is not told.
