@@ -370,7 +370,12 @@ impl Judge {
             let is_met = |key: &i64| facts.reading.met.contains(key);
             let is_known = |key: &i64| !facts.is_restricted || is_met(key);
             let row = |key: &i64| is_known(key).then(|| (facts.content(*key), is_met(key)));
-            return self.numbers.keep_same(row);
+            self.numbers.keep_same(row);
+            // What is in doubt was asked for by its key: a batch of which a row is gone cannot be the same.
+            if facts.is_restricted {
+                self.numbers.keep_met(is_met);
+            }
+            return;
         };
         self.numbers.split(chosen);
         // Of a row that was not met a sample says nothing.

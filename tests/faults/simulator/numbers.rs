@@ -112,6 +112,11 @@ impl Numbers {
         self.batches.retain(|batch| sent(batch).all(|(key, sent)| is_same(&key, &sent)));
     }
 
+    /// Batches of which rows are gone are not whole any more.
+    pub fn keep_met(&mut self, is_met: impl Fn(&i64) -> bool) {
+        self.batches.retain(|batch| batch.records.iter().all(|asked| is_met(&asked.key)));
+    }
+
     /// Keys are repeated one by one: batches with one of them are not whole any more.
     pub fn split(&mut self, keys: &BTreeSet<i64>) {
         self.batches.retain(|batch| batch.records.iter().all(|asked| !keys.contains(&asked.key)));
