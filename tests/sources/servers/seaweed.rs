@@ -58,6 +58,8 @@ impl Seaweed {
             "-volume.max=1000",
             "-master.telemetry=false",
         ]);
+        // They would listen on ports that are the same for every server of this machine.
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
         for (option, port) in [
             ("master.port", master),
             ("volume.port", volume),
@@ -127,7 +129,10 @@ fn path(bucket: &str, key: &str) -> String {
     format!("/buckets/{bucket}/{}", parts.collect::<Vec<_>>().join("/"))
 }
 
-/// Its other ports are 10,000 above those that it is given.
+/// Its other ports are 10,000 above those that it is given, and have to be free as well.
 fn low_port() -> u16 {
-    std::iter::repeat_with(free_port).find(|port| *port < 50_000).expect("there is no end of them")
+    let is_free = |port: &u16| {
+        *port < 50_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
+    };
+    std::iter::repeat_with(free_port).find(is_free).expect("there is no end of them")
 }

@@ -169,7 +169,7 @@ pub fn refused(_server: &Seaweed) {
     let failed = |words: &[&str]| {
         workspace.run(&["sync", "people"]).expect_code(1).expect_printed(words);
     };
-    failed(&["people.csv", "refused with 401", "credentials"]);
+    failed(&["people.csv", "refused with 401", "`headers`"]);
     let elsewhere = Web::start(0, |_| {
         let head =
             "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
