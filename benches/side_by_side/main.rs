@@ -3,6 +3,7 @@
 //! `cargo bench` measures all but `postgres`, `lake` and `scale`, `cargo bench -- delta`, `small`, `delivery`, `postgres`, `lake` or
 //! `scale` one part; `benches/README.md` says what is compared with what. Nothing here asserts a time; a wrong answer of either side is an error.
 
+mod answer;
 mod data;
 mod delivery;
 mod delta;
@@ -36,6 +37,12 @@ pub struct Options {
     what: Option<String>,
     /// For `scan`, which measures call in a process of its own
     file: Option<PathBuf>,
+    /// For `answer`, which measures call in a process of its own
+    #[arg(long, hide = true)]
+    way: Option<answer::Way>,
+    /// Of the server that gives the answer
+    #[arg(long, hide = true, default_value_t = 5432)]
+    port: u16,
     /// Rows of the delta
     #[arg(long, default_value_t = 10_000_000)]
     rows: u64,
@@ -85,6 +92,12 @@ fn run(mut options: Options) -> Result<(), Box<dyn std::error::Error>> {
         let file = options.file.ok_or("`scan` needs a file")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         println!("{}", runtime.block_on(scan::scan(&file))?);
+        return Ok(());
+    }
+    if what.as_deref() == Some("answer") {
+        let way = options.way.ok_or("`answer` needs a way")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        println!("{}", runtime.block_on(answer::read(way, options.port, postgres::QUERY))?);
         return Ok(());
     }
     const ALL: [&str; 6] = ["delta", "small", "delivery", "postgres", "lake", "scale"];

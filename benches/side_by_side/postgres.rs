@@ -19,7 +19,14 @@ use crate::table::Table;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(30);
-const COLUMNS: &str = "customer_id, email, name, company, country, plan, is_active, signed_up, seats, mrr, score, updated_at";
+/// All rows, for those that do not name a table.
+pub const QUERY: &str = "SELECT customer_id, email, name, company, country, plan, is_active, signed_up, seats, mrr, score, updated_at FROM customers";
+/// The ways to have an answer in binary, and what they are called in the table.
+const WAYS: [(&str, &str); 3] = [
+    ("copy", "tokio-postgres: COPY in binary, dropped"),
+    ("portal", "tokio-postgres: the extended query in binary, dropped"),
+    ("cursor", "tokio-postgres: a cursor in binary, 10,000 rows at once, dropped"),
+];
 
 pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     let server = Postgres::start()?;
@@ -49,6 +56,7 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
 
     let (mut texts, mut binaries, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     let (mut psycopg, mut duckdb) = (Vec::new(), Vec::new());
+    let mut answers: [Vec<process::Measured>; WAYS.len()] = Default::default();
     for round in 0..options.rounds {
         texts.push(server.copy("text")?);
         binaries.push(server.copy("binary")?);
@@ -56,6 +64,11 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
         expect(answer["tally"]["rows_read"].as_u64().unwrap_or(0), rows)?;
         expect(answer["tally"]["upserts"].as_u64().unwrap_or(0), changed)?;
         plans.push(plan);
+        for ((way, _), answers) in WAYS.iter().zip(&mut answers) {
+            let answer = server.answer(way)?;
+            expect(answer.output.trim().parse().map_err(io::Error::other)?, rows)?;
+            answers.push(answer);
+        }
         if let Some(readers) = &readers {
             let read = readers.read("psycopg", server.port, &known)?;
             expect(read.output.trim().parse().map_err(io::Error::other)?, rows)?;
@@ -71,6 +84,9 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     let against = Some(("COPY", &copy));
     table.add("`psql`: COPY in binary, to nowhere", &median(&binaries), against);
     table.add("`plan`: the delta", &median(&plans), against);
+    for ((_, name), answers) in WAYS.iter().zip(&answers) {
+        table.add(name, &median(answers), against);
+    }
     if readers.is_some() {
         table.add("psycopg: the rows read", &median(&psycopg), against);
         table.add("DuckDB: the delta", &median(&duckdb), against);
@@ -184,9 +200,14 @@ impl Postgres {
     /// All rows by way of `psql`, which drops them.
     fn copy(&self, format: &str) -> io::Result<process::Measured> {
         let mut psql = self.client();
-        let copy = format!(
-            "\\copy (SELECT {COLUMNS} FROM customers) TO '/dev/null' WITH (FORMAT {format})"
-        );
+        let copy = format!("\\copy ({QUERY}) TO '/dev/null' WITH (FORMAT {format})");
         process::measure(psql.args(["-c", &copy]), &self.server.folder().join("psql.log"))
+    }
+
+    /// All rows in this way, dropped by this program in a process of its own.
+    fn answer(&self, way: &str) -> io::Result<process::Measured> {
+        let mut reader = Command::new(std::env::current_exe()?);
+        reader.args(["answer", "--way", way, "--port", &self.port.to_string()]);
+        process::measure(&mut reader, &self.server.folder().join("answer.log"))
     }
 }

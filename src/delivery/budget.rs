@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_of_the_rate_goes_to_the_higher_priority_and_then_in_order_e4() {
-        let rate = Rate { requests: 1, per: Duration::from_millis(20) };
+        let rate = Rate { requests: 1, per: Duration::from_millis(200) };
         let budget = Budget::new(&limits(9, Some(rate)));
         drop(budget.acquire(Priority::Normal).await);
         let order = Mutex::new(Vec::new());

@@ -336,8 +336,10 @@ fn one_run_is_shown_and_followed_to_its_end_with_a_server_and_without_one() {
         workspace.wait_for_run(|run| run["phase"] == "reading");
         let shown = workspace.run(&["runs", "show", &number]).expect_code(0);
         shown.expect_printed(&[&format!("run {run} of `people`: reading"), "trigger", "rows read"]);
-        let asked = connections() + if has_server { 2 } else { 0 };
-        let follow = workspace.spawn(&["runs", "show", &number, "--follow"]);
+        let follow = workspace.spawn_logged(&["runs", "show", &number, "--follow"], &[]);
+        let in_flight = || workspace.log().contains("in flight 1");
+        until("it is followed", || (!has_server || in_flight()).then_some(()));
+        let asked = connections() + usize::from(has_server);
         let follow_json =
             workspace.spawn(&["--format", "json", "runs", "show", &number, "--follow"]);
         until("both have asked the server", || (connections() >= asked).then_some(()));

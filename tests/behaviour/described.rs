@@ -212,7 +212,7 @@ fn a_source_that_says_nothing_is_given_up_and_a_stop_ends_the_question_d14() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let stopped = Instant::now();
-    asked.sigint();
+    asked.sigterm();
     workspace.end(asked, Duration::from_secs(2));
     assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
     let given_up = workspace.end(doctor, SOON).expect_code(1);

@@ -217,8 +217,8 @@ fn a_server_carries_a_sample_out_also_for_a_paused_sync_and_behind_a_run_that_go
     assert_eq!(server.ended(server.run(""))["phase"], "succeeded");
     assert_eq!(server.get("/api/v1/syncs/people").json["status"], "Idle", "a sample says nothing");
     oracle.on_next(Fault::Hold);
-    let going = server.run("{\"full\": true}");
     let held = oracle.request_count() + 1;
+    let going = server.run("{\"full\": true}");
     oracle.wait_for_requests(held, SOON);
     let sampled = server.post(SAMPLE, r#"{"keys": ["1", "2"]}"#).expect(202).json;
     let sampled = sampled["run"].as_u64().expect("a number");

@@ -438,10 +438,12 @@ fn a_config_that_changed_under_the_server_is_named_by_a_sync_beside_it() {
     let server = Server::start(&workspace);
     let same = workspace.run(&["sync", "people"]).expect_code(0);
     assert!(!same.stderr.contains("counterflow reload"), "{same:#?}");
-    let changed = std::fs::read_to_string(workspace.path().join("counterflow.yaml"));
-    workspace.write("counterflow.yaml", &format!("{}\n", changed.expect("it is there")));
+    let config = workspace.config();
+    // The server looks for changes by itself, and cannot load this one: it has no such secret, which a sync beside it needs not.
+    workspace.write("counterflow.yaml", &config.replace("${TOKEN}", "${ANOTHER}"));
     let words = ["`counterflow.yaml`", &server.address, "counterflow reload"];
     workspace.run(&["sync", "people"]).expect_code(0).expect_printed(&words);
+    workspace.write("counterflow.yaml", &format!("{config}\n"));
     workspace.run(&["reload"]).expect_code(0);
     let same = workspace.run(&["sync", "people"]).expect_code(0);
     assert!(!same.stderr.contains("counterflow reload"), "{same:#?}");

@@ -132,6 +132,7 @@ fn the_first_run_is_stopped_and_gone_on_with_without_sending_anything_twice() {
     let process = workspace.spawn_sync(&[]);
     oracle.wait_for_requests(4, SOON);
     process.sigterm();
+    wait_for_drain(&workspace);
     oracle.release();
     workspace.report(process).expect(143, "cancelled", &[]).expect_kind("full", "first_run");
     workspace.sync(&[]).expect_kind("full", "open_epoch").expect(0, "succeeded", &[]);

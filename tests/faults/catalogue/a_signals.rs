@@ -146,7 +146,7 @@ fn signalled_at(
         std::fs::remove_file(case.workspace.path().join(HELD)).expect("the process is held");
     }
     let finished = case.end(started);
-    let took = asked.elapsed();
+    let took = finished.ended.saturating_duration_since(asked);
     let told = format!("{phase}, {} no. {nth}, story {story:?}", point.name());
     let print = || format!("{told}\n{finished:#?}\n{}", case.print());
     assert!(took <= DRAIN + GRACE, "A4: it took {took:?}: {}", print());

@@ -17,7 +17,7 @@ use crate::support::case::{Case, Started};
 use crate::support::fault::Fault;
 use crate::support::journal::{Asked, Sent};
 use crate::support::people::people;
-use crate::support::server::Api;
+use crate::support::server::{Api, until};
 use crate::support::workspace::Setup;
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -111,13 +111,25 @@ fn setup() -> Setup {
 /// Asks the run to stop; its document when it has ended, and how long that took.
 fn stop(case: &mut Case, server: &Api, run: u64, by: By) -> (Value, Duration) {
     case.say(format!("stop by {by:?}"));
-    let asked = Instant::now();
     match by {
-        By::Api => drop(server.post("/api/v1/syncs/people/stop", "{}").expect(202)),
-        By::Command => drop(case.run(&["stop", "people", "--yes"]).expect_code(0)),
+        By::Api => {
+            let asked = Instant::now();
+            server.post("/api/v1/syncs/people/stop", "{}").expect(202);
+            (server.ended(run), asked.elapsed())
+        }
+        By::Command => {
+            let command = case.workspace.spawn(&["stop", "people", "--yes"]);
+            // How long the command takes to begin is not the run's.
+            until("the stop is asked for", || {
+                let document = server.get(&format!("/api/v1/runs/{run}")).expect(200).json;
+                (!document["stopped_by"].is_null() || document["is_ended"] == true).then_some(())
+            });
+            let asked = Instant::now();
+            let ended = (server.ended(run), asked.elapsed());
+            case.workspace.end(command, SOON).expect_code(0);
+            ended
+        }
     }
-    let document = server.ended(run);
-    (document, asked.elapsed())
 }
 
 /// A run that was stopped, and the one that is asked for then: it goes on with the same kind.

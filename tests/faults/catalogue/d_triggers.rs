@@ -101,7 +101,7 @@ fn triggers_at_once(scenario: &Scenario) {
     case.sync(&[]).expect(0, "succeeded", &[]);
     case.write(&people(3..=15));
     let before = case.oracle.request_count();
-    let step = format!("{}:0", before_a_minute(4));
+    let step = format!("{}:0", before_a_minute(15));
     case.oracle.on_next(Fault::Hold);
     let (server, api) = serve(&mut case, Some("* * * * *"), Some(&step));
     let going = api.run("");
@@ -276,11 +276,11 @@ fn schedules(scenario: &Scenario) {
         case.write(&people(1..=12));
         case.sync(&[]).expect(0, "succeeded", &[]);
         case.write(&people(3..=15));
-        // The clock begins as it is, and steps a second later to fourteen seconds before a full minute: after five at most
+        // The clock begins as it is, and steps a second later to 24 seconds before a full minute: after five at most
         // the server looks at it again.
         let now = now();
         let last = (now + by) / MINUTE + 1;
-        let step = format!("{}:1000", last * MINUTE - 15_000 - now);
+        let step = format!("{}:1000", last * MINUTE - 25_000 - now);
         // The missed ones, if any, are one; the minute's end is another.
         let ticks = if by > 0 { vec![last - 1, last] } else { vec![last] };
         let (server, api) = serve(&mut case, Some("* * * * *"), Some(&step));

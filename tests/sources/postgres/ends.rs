@@ -71,6 +71,13 @@ pub fn rewritten(server: &Postgres) {
     });
 }
 
+/// Two seconds more than until the run waits for who says this.
+const UNTIL_WAITED_FOR: &str = "DO $$ BEGIN \
+    WHILE clock_timestamp() < now() + interval '30 s' AND NOT EXISTS (SELECT FROM pg_stat_activity \
+        WHERE application_name LIKE 'counterflow%' AND wait_event_type = 'Lock') \
+    LOOP PERFORM pg_stat_clear_snapshot(), pg_sleep(0.1); END LOOP; \
+    PERFORM pg_sleep(2); END $$";
+
 fn rewritten_for(
     server: &Postgres,
     how: &str,
@@ -99,7 +106,7 @@ fn rewritten_for(
         "LOCK TABLE parts; SELECT pg_sleep(2); UPDATE parts SET at = clock_timestamp()",
         "CREATE TABLE other AS SELECT * FROM plans; DROP TABLE plans; ALTER TABLE other RENAME TO plans",
     ] {
-        let slow = format!("BEGIN; {change}; SELECT pg_sleep(2); COMMIT");
+        let slow = format!("BEGIN; {change}; {UNTIL_WAITED_FOR}; COMMIT");
         let run = std::thread::scope(|scope| {
             let writer = scope.spawn(|| database.ask(&slow));
             let asleep = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
