@@ -1,4 +1,4 @@
-//! Whom an encrypted connection to a database believes.
+//! Whom an encrypted connection to a database believes, and what is said of whom no connection does.
 //!
 //! Not responsible for what is said over it. Invariant: nothing but what the config says weakens what is verified.
 
@@ -19,6 +19,10 @@ use crate::small_file;
 
 /// The longest file of certificates or keys that is taken.
 pub(super) const LONGEST_FILE: u64 = 16 << 20;
+/// By what the library says of each certificate that it does not believe.
+const DISTRUST: &str = "invalid peer certificate: ";
+/// How the authority of a database is named.
+pub(super) const BY_SOURCE: &str = "as `tls: {ca: ..}` at the source";
 
 /// What a client goes by. Blocks on the file system.
 ///
@@ -59,6 +63,30 @@ pub(super) fn client(trust: &Trust) -> Result<ClientConfig, String> {
             })
         }
     }
+}
+
+/// What a server's certificate lacks, where that is `why` there is no connection to it, and what to do. `ca` says how an
+/// authority of one's own is named.
+pub(super) fn distrusted(why: &str, ca: &str) -> Option<String> {
+    let (_, flaw) = why.split_once(DISTRUST)?;
+    let (lack, remedy) = match () {
+        // Another authority may have the name of one that is known.
+        () if flaw.starts_with("UnknownIssuer") || flaw.starts_with("BadSignature") => (
+            "is of an authority that is not known here",
+            format!("name the file of that authority {ca}, if this is the right server"),
+        ),
+        () if flaw.starts_with("certificate not valid for name") => {
+            ("is for another host", "name the host as its certificate does".to_owned())
+        }
+        () if flaw.starts_with("certificate expired") => {
+            ("has expired", "have it renewed".to_owned())
+        }
+        () if flaw.starts_with("certificate not valid yet") => {
+            ("is not good yet", "see whether a clock is wrong".to_owned())
+        }
+        () => ("cannot be believed", "have the server show another".to_owned()),
+    };
+    Some(format!("its certificate {lack} ({why}); {remedy}"))
 }
 
 fn roots(trust: &Trust) -> Result<RootCertStore, String> {
@@ -175,5 +203,39 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_believed_is_told_by_what_it_lacks() {
+        let said = |error: CertificateError| {
+            let why = format!("tls: {}", rustls::Error::InvalidCertificate(error));
+            distrusted(&why, "HERE").expect("it is of a certificate")
+        };
+        let now = UnixTime::now();
+        let name = || ServerName::try_from("lake.example.com").unwrap().to_owned();
+        let other = CertificateError::NotValidForNameContext {
+            expected: name(),
+            presented: vec!["DnsName(\"h\")".to_owned()],
+        };
+        let expired = CertificateError::ExpiredContext { time: now, not_after: now };
+        let early = CertificateError::NotValidYetContext { time: now, not_before: now };
+        for (error, lack, remedy) in [
+            (CertificateError::UnknownIssuer, "an authority that is not known here", "HERE"),
+            (CertificateError::BadSignature, "an authority that is not known here", "HERE"),
+            (other, "is for another host", "name the host"),
+            (expired, "has expired", "renewed"),
+            (early, "is not good yet", "clock"),
+            (CertificateError::Revoked, "cannot be believed", "show another"),
+        ] {
+            let said = said(error);
+            assert!(said.contains(lack) && said.contains(remedy), "{said}");
+        }
+        assert_eq!(distrusted("connection refused", "HERE"), None);
+        assert_eq!(distrusted("received fatal alert: UnknownCA", "HERE"), None);
     }
 }

@@ -11,6 +11,7 @@ mod demand;
 #[expect(dead_code, reason = "shared with tests/behaviour; each uses a part of it")]
 mod support;
 
+mod blobs;
 mod mysql;
 mod planted;
 mod postgres;
@@ -23,7 +24,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use self::blobs::Blobs;
 use self::servers::Server;
+use self::servers::azurite::Azurite;
+use self::servers::gcs::Gcs;
 use self::servers::mysql::MySql;
 use self::servers::postgres::Postgres;
 use self::servers::seaweed::Seaweed;
@@ -57,6 +61,14 @@ fn main() -> ExitCode {
     let lacking = weed.as_ref().err().cloned();
     let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
     play("stores", &words, lacking, start, own(&stores::SCENARIOS), &mut count);
+    let azurite = servers::azurite::program();
+    let lacking = azurite.as_ref().err().cloned();
+    let start = || Azurite::start(&azurite.expect("it was looked for"));
+    play("az", &words, lacking, start, of_blobs(&blobs::az::SCENARIOS), &mut count);
+    let gcs = servers::gcs::program();
+    let lacking = gcs.as_ref().err().cloned();
+    let start = || Gcs::start(&gcs.expect("it was looked for"));
+    play("gs", &words, lacking, start, of_blobs(&blobs::gs::SCENARIOS), &mut count);
     if words.is_empty() && count.lacking.is_empty() {
         count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }
@@ -77,6 +89,14 @@ fn own<S: 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
 /// What every database plays, and its own.
 fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
     let shared = shared::SCENARIOS
+        .iter()
+        .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
+    shared.chain(own(scenarios)).collect()
+}
+
+/// What every store plays that is none of S3's kind, and its own.
+fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+    let shared = blobs::SCENARIOS
         .iter()
         .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
     shared.chain(own(scenarios)).collect()

@@ -4,6 +4,7 @@ mod delta;
 mod described;
 mod ends;
 mod files;
+mod https;
 mod reads;
 mod refusals;
 mod web;
@@ -17,7 +18,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 27] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 31] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -44,6 +45,10 @@ pub const SCENARIOS: [Scenario<Seaweed>; 27] = [
     ("a file on the web is read as its server can tell of it", web::tagged),
     ("a file on the web that was just changed, or is another's, proves nothing", web::at_rest),
     ("what a server on the web cannot do is named", web::refused),
+    ("a file on the web is read over TLS and skipped by its tag", https::web),
+    ("objects are read over TLS and skipped while they are the same", https::objects),
+    ("a server whose certificate is not believed is named by what it lacks", https::distrusted),
+    ("a stop ends a read over TLS at once", https::stopped),
     ("a mirror follows a Delta table and skips a version unread", delta::mirror),
     ("a Delta table that went back or lost its log deletes nothing", delta::went_back),
     ("a data file of fewer rows than the log says is no answer", delta::short),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::packets::LONGEST;
 use crate::source::error::Error;
+use crate::source::tls::{BY_SOURCE, distrusted};
 
 /// Why an exchange with a server came to nothing.
 #[derive(Debug)]
@@ -77,10 +78,13 @@ pub fn connecting(failure: &Failure, place: &str) -> Error {
         Failure::Malformed => {
             Error::Missing(format!("{place} does not speak as MySQL does; check `host` and `port`"))
         }
-        other => Error::Missing(format!(
-            "{place} cannot be reached: {}; check the source's address and TLS, and that the server is up",
-            told(other)
-        )),
+        other => {
+            let why = told(other);
+            let said = distrusted(&why, BY_SOURCE).unwrap_or_else(|| {
+                format!("{why}; check the source's address and TLS, and that the server is up")
+            });
+            Error::Missing(format!("{place} cannot be reached: {said}"))
+        }
     }
 }
 

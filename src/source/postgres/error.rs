@@ -10,6 +10,7 @@ use tokio_postgres::Error as Failure;
 use super::bounded::is_too_long;
 use super::frames::LONGEST;
 use crate::source::error::Error;
+use crate::source::tls::{BY_SOURCE, distrusted};
 
 /// Of connecting to the database at `place`; `lacks`: why no password for it was found, as far as that is known.
 pub fn connecting(error: &Failure, place: &str, lacks: Option<&str>) -> Error {
@@ -44,9 +45,10 @@ pub fn unreached(error: &io::Error, place: &str) -> Error {
 }
 
 fn unreachable(place: &str, why: &str) -> Error {
-    Error::Missing(format!(
-        "{place} cannot be reached: {why}; check the source's address and TLS, and that the server is up"
-    ))
+    let said = distrusted(why, BY_SOURCE).unwrap_or_else(|| {
+        format!("{why}; check the source's address and TLS, and that the server is up")
+    });
+    Error::Missing(format!("{place} cannot be reached: {said}"))
 }
 
 /// Of a row of the answer to a query, at `place`, that is longer than any that is taken.

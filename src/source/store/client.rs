@@ -20,6 +20,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{redirect, retry};
 
 use super::super::secret::Secret;
+use super::error::distrusted;
 use super::heard::Heard;
 
 /// Many servers close a connection that is idle for 5 s.
@@ -111,15 +112,18 @@ impl HttpService for Client {
 }
 
 pub(super) fn told(error: &reqwest::Error) -> HttpError {
+    let cause = root(error);
     let kind = match () {
         () if error.is_timeout() => HttpErrorKind::Timeout,
+        // It has no other certificate when it is asked again.
+        () if distrusted(&cause).is_some() => HttpErrorKind::Unknown,
         () if error.is_connect() => HttpErrorKind::Connect,
         () if error.is_builder() => HttpErrorKind::Unknown,
         () => HttpErrorKind::Interrupted,
     };
     let what = match kind {
         HttpErrorKind::Timeout => "it said nothing in time".to_owned(),
-        _ => root(error),
+        _ => cause,
     };
     HttpError::new(kind, Lost(what))
 }

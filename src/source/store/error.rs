@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 
 use super::client::Lost;
 use super::definition::{Location, Scheme};
-use crate::source::Error;
+use crate::source::{Error, tls};
 
 /// What was asked of a store.
 #[derive(Debug, Clone, Copy)]
@@ -90,12 +90,16 @@ pub(super) fn told(
              store says, then run again"
         )),
         (None, _) => match lost(error) {
-            Some(why) => missing(format!(
-                "`{object}` cannot be read: the store{at} cannot be reached or broke off: {why}; check the network and {}{}, \
-                 then run again",
-                address(location.scheme),
-                authority(&why)
-            )),
+            Some(why) => match distrusted(&why) {
+                Some(said) => missing(format!(
+                    "`{object}` cannot be read: the store{at} is not believed: {said}"
+                )),
+                None => missing(format!(
+                    "`{object}` cannot be read: the store{at} cannot be reached or broke off: {why}; check the network and \
+                     {}, then run again",
+                    address(location.scheme)
+                )),
+            },
             None => missing(format!(
                 "`{object}` cannot be read: the answer of the store{at} makes no sense here; check {}",
                 address(location.scheme)
@@ -114,12 +118,9 @@ fn address(scheme: Scheme) -> String {
     }
 }
 
-/// What helps where nobody knows who signed.
-fn authority(why: &str) -> &'static str {
-    match why.contains("certificate") {
-        true => ", and name the file of an authority of your own in the variable `SSL_CERT_FILE`",
-        false => "",
-    }
+/// What the certificate of a store lacks, if that is `why` there is no connection to it, and what to do.
+pub(super) fn distrusted(why: &str) -> Option<String> {
+    tls::distrusted(why, "in the variable `SSL_CERT_FILE`")
 }
 
 pub(super) fn changed(table: &str, object: &str) -> Error {
@@ -224,7 +225,7 @@ mod tests {
         };
         let untrusted = said(lost("invalid peer certificate: UnknownIssuer"));
         assert!(
-            untrusted.contains("the location, and name") && untrusted.contains("SSL_CERT_FILE")
+            untrusted.contains("the store is not believed") && untrusted.contains("SSL_CERT_FILE")
         );
         let refused = said(lost("connection refused"));
         assert!(refused.contains("check the network and the location, then"), "{refused}");

@@ -1,6 +1,9 @@
 //! Real servers, started for the tests and ended with them; and what is asked of each kind of them.
 
+pub mod asking;
+pub mod azurite;
 pub mod cutting;
+pub mod gcs;
 pub mod mysql;
 pub mod postgres;
 pub mod process;

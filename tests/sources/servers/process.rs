@@ -104,6 +104,13 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound listener has an address").port()
 }
 
+/// Where a program of this name is; what is said where it is nowhere.
+pub fn program(name: &str, lacks: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join(name));
+    found.find(|program| program.is_file()).ok_or_else(|| lacks.to_owned())
+}
+
 /// Where the programs of the newest PostgreSQL are.
 pub fn postgres_programs() -> Result<PathBuf, String> {
     let version = |path: &PathBuf| -> Option<u32> {

