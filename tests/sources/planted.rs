@@ -80,6 +80,11 @@ pub const PLANTED: [(&str, &str, &str); 23] = [
         "stores: an object that is replaced while it is read is never mixed",
         "rows of two states",
     ),
+    (
+        "listing_uncounted",
+        "stores: a run says what listing cost as the store has counted it",
+        "Number(0)",
+    ),
     ("ipc_marker_ignored", "stores: a cut Arrow stream is no answer", "was believed"),
     (
         "delta_version_older_accepted",

@@ -17,12 +17,13 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 27] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
     ),
     ("a long-lived server sees a new object in its next run", reads::long_lived),
+    ("a run says what listing cost as the store has counted it", reads::cost),
     ("keys of any kind are found and read", reads::keys),
     (
         "an object that vanished holds its deletes and an empty listing deletes nothing",
@@ -45,6 +46,8 @@ pub const SCENARIOS: [Scenario<Seaweed>; 27] = [
     ("a file on the web that was just changed, or is another's, proves nothing", web::at_rest),
     ("what a server on the web cannot do is named", web::refused),
     ("a mirror follows a Delta table and skips a version unread", delta::mirror),
+    ("a long-lived server sees a new version of a Delta table", delta::long_lived),
+    ("a run says what finding a version cost as the store has counted it", delta::cost),
     ("a Delta table that went back or lost its log deletes nothing", delta::went_back),
     ("a data file of fewer rows than the log says is no answer", delta::short),
     ("a Delta table that was restored and has caught up deletes nothing", delta::caught_up),

@@ -12,6 +12,7 @@ use crate::shared;
 use crate::support::SOON;
 use crate::support::delta_log::{DeltaLog, commit};
 use crate::support::oracle::Oracle;
+use crate::support::server::Server;
 
 /// The source of a config that reads the Delta table at this prefix by way of the store at this port.
 fn source(port: u16, bucket: &str, more: &str) -> String {
@@ -55,6 +56,49 @@ pub fn mirror(server: &Seaweed) {
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0), ("rows_read", 115)]);
     workspace.sync(&[]).expect(0, "skipped", &[]);
     workspace.assert_state_holds_no_canary();
+}
+
+pub fn long_lived(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=20, 0));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
+    let serving = Server::start(&workspace);
+    let run = || serving.ended(serving.run(""));
+    assert_eq!(run()["tally"]["delivered"], 20);
+    assert_eq!(run()["unchanged_version"], 1);
+    log.add(2, "day=2/b.parquet", &of_age(21..=30, 0));
+    let next = run();
+    assert_eq!(next["tally"]["delivered"], 10, "{next:#}");
+    log.replace(3, "a.parquet", "c.parquet", &of_age(3..=20, 0));
+    let next = run();
+    assert_eq!((&next["tally"]["deleted"], &next["phase"]), (&2.into(), &"succeeded".into()));
+    assert_holds(&oracle, &of_age(3..=30, 0));
+    serving.end().expect_code(0);
+}
+
+/// The log is listed and read to know what there is, and the data files are not.
+pub fn cost(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let front = Web::start(server.port, |_| Becomes::Passed);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    log.add(2, "b.parquet", &of_age(11..=20, 0));
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    let asked = || front.seen().iter().filter(|it| !it.target.contains(".parquet")).count();
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let listing = report.json["tally"]["listing"].clone();
+    assert_eq!(listing["requests"], asked(), "{:#?}", front.seen());
+    // The log's three commits and the two files that they name, at least.
+    assert!(listing["objects"].as_u64().is_some_and(|objects| objects >= 5), "{listing:#}");
+    assert_eq!(workspace.json(&["runs"])[0]["tally"]["listing"], listing);
+    let before = asked();
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[]);
+    assert_eq!((asked() - before, &skipped.json["tally"]["listing"]["requests"]), (1, &1.into()));
 }
 
 pub fn went_back(server: &Seaweed) {
