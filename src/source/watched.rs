@@ -91,7 +91,7 @@ impl Watched {
             Watched::Files(files) => files.verify().await.map(|()| None),
             Watched::Delta(table) => {
                 table.verify().await?;
-                table.left(earlier).await
+                Ok(table.left(earlier).await)
             }
             Watched::Query(ended) => ended.verify().map(|()| None),
         }

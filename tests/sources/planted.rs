@@ -2,7 +2,7 @@
 
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 23] = [
+pub const PLANTED: [(&str, &str, &str); 24] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",

@@ -17,7 +17,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 31] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -51,6 +51,7 @@ pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
     ("a Delta table that went back or lost its log deletes nothing", delta::went_back),
     ("a data file of fewer rows than the log says is no answer", delta::short),
     ("a Delta table that was restored and has caught up deletes nothing", delta::caught_up),
+    ("a version goes on from another as lists tell it, and what is not told holds", delta::looks),
     ("a commit that is written anew while the log is replayed is no answer", delta::rewritten),
     ("an unchanged Delta table is skipped by one list, however long its log is", delta::long_log),
     ("a stop ends a read whose log hangs at once", delta::stopped),

@@ -21,6 +21,7 @@ use super::super::proof::Unproven;
 use super::super::spent::Spent;
 use super::super::store::definition::Store;
 use super::super::store::nanoseconds;
+use super::super::watched::PATIENCE;
 use super::listed::tag;
 use super::place::{LOG, Place};
 use crate::domain::file::{FileFact, TableVersion};
@@ -165,33 +166,38 @@ impl WatchedDelta {
         }
     }
 
-    /// Why the version does not come of the one that an `earlier` read had, which is older. A backup that was put back has that
-    /// number again once enough was committed, by another commit.
-    ///
-    /// # Errors
-    /// Nobody can say.
-    pub async fn left(&self, earlier: &[FileFact]) -> Result<Option<String>, Unproven> {
+    /// Why the version does not come of the one that an `earlier` read had, which is older, or why nobody can say. A backup that
+    /// was put back has that number again once enough was committed, by another commit.
+    pub async fn left(&self, earlier: &[FileFact]) -> Option<String> {
         let Place { table, root, .. } = &self.place;
         let was = earlier.iter().find(|fact| fact.table == *table).and_then(FileFact::version);
-        let is_older = |was: &TableVersion<'_>| was.number < self.number && was.commit != "-";
-        let was = was.filter(|was| is_older(was) && !is_planted("delta_catching_up_ignored"));
-        let Some(was) = was else { return Ok(None) };
+        let is_older = |was: &TableVersion<'_>| was.number < self.number;
+        let was = was.filter(|was| is_older(was) && !is_planted("delta_catching_up_ignored"))?;
         let _counting = self.place.counting();
-        let found = commit(&self.place, was.number).await;
-        let found = found.map_err(|error| Unproven { reason: error.to_string() })?;
         let number = was.number;
-        Ok(match found {
-            Some(now) if now.tag == was.commit => None,
-            Some(_) => Some(format!(
-                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is of another commit by \
-                 now, as after a restore"
+        let version = format!(
+            "version {number} of the Delta table `{root}` (table `{table}`), which was read before,"
+        );
+        match self.listed_commit(number).await {
+            Ok(Some(now)) if now.tag == was.commit => None,
+            Ok(Some(_)) if was.commit != "-" => {
+                Some(format!("{version} is of another commit by now, as after a restore"))
+            }
+            Ok(_) => Some(format!(
+                "{version} is not in its log any more, or was not then, so that a restore need not show; have \
+                 `delta.logRetentionDuration` keep commits for longer than from run to run"
             )),
-            None => Some(format!(
-                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is not in its log any \
-                 more, so that a restore need not show; have `delta.logRetentionDuration` keep commits for longer than from run \
-                 to run"
-            )),
-        })
+            Err(error) => Some(format!("{version} cannot be looked for in its log: {error}")),
+        }
+    }
+
+    /// The commit of this version as lists tell of it, as they did when it was read: a look has another tag in some stores.
+    async fn listed_commit(&self, number: u64) -> Result<Option<Commit>, Error> {
+        if let Some(listed) = self.place.listed.of(&path(number)) {
+            return Ok(Commit::of(&listed));
+        }
+        let behind = self.place.log_behind(&format!("{number:020}."), PATIENCE).await?;
+        Ok(behind.iter().filter_map(Commit::of).find(|commit| commit.number == number))
     }
 }
 
