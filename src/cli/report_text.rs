@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use crate::domain::kind::Unchanged;
-use crate::domain::tally::Tally;
+use crate::domain::tally::{ListingCost, Tally};
 use crate::engine::report::{Report, Since};
 use crate::engine::sampling::Sampling;
 
@@ -25,6 +25,7 @@ pub fn human(report: &Report) -> String {
     if let Some(since) = report.unchanged_since {
         let unchanged = Unchanged { since, version: report.unchanged_version };
         let _ = writeln!(text, ": {unchanged}");
+        text.push_str(&listing(&tally.listing));
         return text;
     }
     if let (Some(kind), Some(reason)) = (report.kind, report.reason) {
@@ -41,6 +42,7 @@ pub fn human(report: &Report) -> String {
         let _ = writeln!(text, "  the cursor's bound stays: {why}");
     }
     text.push_str(&counts(tally));
+    text.push_str(&listing(&tally.listing));
     if tally.held > 0 || !report.holds.is_empty() {
         let _ = writeln!(text, "  {} deletes are held:", tally.held);
         for cause in &report.holds {
@@ -106,6 +108,16 @@ pub fn counts(tally: &Tally) -> String {
     )
 }
 
+/// What listing cost, where a store was asked or it took a second.
+fn listing(cost: &ListingCost) -> String {
+    let ListingCost { objects, requests, milliseconds } = cost;
+    match (requests, milliseconds) {
+        (0, 0..1_000) => String::new(),
+        (0, _) => format!("  listed {objects} files in {milliseconds} ms\n"),
+        _ => format!("  listed {objects} objects by {requests} requests in {milliseconds} ms\n"),
+    }
+}
+
 fn listed(counts: &[(u64, &str)]) -> String {
     let said: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
@@ -151,6 +163,17 @@ mod tests {
     }
 
     #[test]
+    fn what_listing_cost_is_told_where_a_store_was_asked_or_it_took_long() {
+        let said = |objects, requests, milliseconds| {
+            let listing = ListingCost { objects, requests, milliseconds };
+            human(&report(Outcome::Succeeded, Tally { listing, ..Tally::default() }))
+        };
+        assert!(!said(7, 0, 999).contains("listed"));
+        assert!(said(7, 0, 1_000).ends_with("\n  listed 7 files in 1000 ms\n"));
+        assert!(said(7, 2, 40).ends_with("\n  listed 7 objects by 2 requests in 40 ms\n"));
+    }
+
+    #[test]
     fn a_skipped_run_says_why_in_one_line() {
         let skipped = Report {
             reason: Some(KindReason::Unchanged),
@@ -159,6 +182,10 @@ mod tests {
         };
         let expected = "run 7 of `crm`: skipped: the files are the same as at run 5, which left nothing to do\n";
         assert_eq!(human(&skipped), expected);
+        let listing = ListingCost { objects: 7, requests: 2, milliseconds: 40 };
+        let tally = Tally { listing, ..Tally::default() };
+        let listed = human(&Report { tally, ..skipped.clone() });
+        assert_eq!(listed, format!("{expected}  listed 7 objects by 2 requests in 40 ms\n"));
         let skipped = Report { unchanged_version: Some(42), ..skipped };
         let expected = "run 7 of `crm`: skipped: the table is at version 42, as at run 5, which left nothing to do\n";
         assert_eq!(human(&skipped), expected);

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::state::Place;
 use crate::api::document;
 use crate::domain::kind::Choice;
+use crate::domain::tally::ListingCost;
 use crate::store::RunRow;
 
 /// Lists runs, the newest first.
@@ -35,8 +36,17 @@ fn human(rows: &[RunRow]) -> String {
     if rows.is_empty() {
         return "no runs yet; begin with `counterflow sync SYNC`".to_owned();
     }
-    let mut table =
-        table(&["run", "sync", "started", "kind", "phase", "delivered", "not delivered", "config"]);
+    let mut table = table(&[
+        "run",
+        "sync",
+        "started",
+        "kind",
+        "phase",
+        "delivered",
+        "not delivered",
+        "listed",
+        "config",
+    ]);
     for run in rows {
         let tally = &run.tally;
         let open = tally.rejected + tally.unknown + tally.held + tally.deferred + tally.unsent;
@@ -48,6 +58,7 @@ fn human(rows: &[RunRow]) -> String {
             run.phase.to_string(),
             tally.delivered.to_string(),
             (open + tally.invalid).to_string(),
+            listed(tally.listing),
             run.revision.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
@@ -69,6 +80,15 @@ fn human(rows: &[RunRow]) -> String {
     text
 }
 
+/// What was listed for a run, and by how many requests to stores.
+fn listed(ListingCost { objects, requests, .. }: ListingCost) -> String {
+    match (objects, requests) {
+        (0, 0) => "-".to_owned(),
+        (objects, 0) => objects.to_string(),
+        (objects, requests) => format!("{objects} ({requests} requests)"),
+    }
+}
+
 /// A table without lines.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -87,6 +107,7 @@ mod tests {
 
     #[test]
     fn a_run_is_one_line_and_its_error_follows() {
+        let listing = ListingCost { objects: 7, requests: 2, milliseconds: 40 };
         let row = RunRow {
             id: RunId(3),
             sync: "crm".into(),
@@ -102,19 +123,24 @@ mod tests {
             phase: Phase::Ended(Outcome::Failed),
             started_at: Instant(0),
             finished_at: None,
-            tally: Tally { delivered: 5, unsent: 2, ..Tally::default() },
+            tally: Tally { delivered: 5, unsent: 2, listing, ..Tally::default() },
             error: Some("no `id`".into()),
             stop: None,
             revision: Some("0a1b2c3d4e5f".into()),
         };
         let text = human(std::slice::from_ref(&row));
-        let lines: Vec<Vec<&str>> =
-            text.lines().map(|line| line.split_whitespace().collect()).collect();
-        let expected =
-            ["3", "crm", "1970-01-01T00:00:00Z", "full", "failed", "5", "2", "0a1b2c3d4e5f"];
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = text.lines().map(words).collect();
+        let expected = "3 crm 1970-01-01T00:00:00Z full failed 5 2 7 (2 requests) 0a1b2c3d4e5f";
         assert_eq!(lines[1], expected);
-        assert_eq!(lines[2].join(" "), "run 3: no `id`");
-        assert_eq!(document::run(&row)["reason"], "first_run");
+        assert_eq!(lines[2], "run 3: no `id`");
+        let document = document::run(&row);
+        assert_eq!(
+            (&document["reason"], &document["tally"]["listing"]["requests"]),
+            (&"first_run".into(), &2.into())
+        );
+        assert_eq!(listed(ListingCost { requests: 0, ..listing }), "7", "of files alone");
+        assert_eq!(listed(ListingCost::default()), "-");
         let choice = Choice::skipped(Unchanged { since: RunId(2), version: None });
         let row = RunRow { choice: Some(choice), error: None, ..row };
         let text = human(std::slice::from_ref(&row));

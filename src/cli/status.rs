@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn what_is_held_comes_with_the_commands_that_end_it() {
         let causes = vec![HoldCause::EmptyRead { entries: 5 }];
-        let hold = Hold { run: RunId(7), causes, keys: 5, since: None };
+        let (since, versions) = (None, Vec::new());
+        let hold = Hold { run: RunId(7), causes, keys: 5, since, versions };
         let glance = Glance { entries: 5, is_epoch_open: true, hold: Some(hold) };
         assert_eq!(
             known(&glance),

@@ -264,7 +264,7 @@ impl Definition {
             Some("the model's SQL")
         } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
             Some("the mode")
-        } else if !is_same_key(&self.key, &baseline.key) {
+        } else if !is_same_key(&baseline.key, &self.key) {
             Some("the key")
         } else if self.destination != baseline.destination {
             Some("the destination")

@@ -29,6 +29,22 @@ pub struct Tally {
     pub requests: u64,
     /// Requests beyond the first of each batch.
     pub retries: u64,
+
+    pub listing: ListingCost,
+}
+
+/// What it cost to find out which files, objects and versions there are, at the beginning of a read and at its end.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default)]
+pub struct ListingCost {
+    /// Files and objects that were seen, those of a list that fit no table among them, and data files that the log of a Delta
+    /// table names; each as often as it was seen.
+    pub objects: u64,
+    /// Requests to stores, tries included: lists, looks at one object, and the log of a Delta table.
+    pub requests: u64,
+    pub milliseconds: u64,
 }
 
 impl Tally {
@@ -104,5 +120,17 @@ mod tests {
         assert!(Tally { rows_read: 6, ..good }.check().is_err());
         assert!(Tally { delivered: 3, ..good }.check().is_err());
         assert!(Tally::default().is_clean());
+    }
+
+    #[test]
+    fn a_tally_of_before_listing_was_counted_is_read() {
+        let old = r#"{"rows_read":3,"unchanged":3,"requests":1,"retries":0}"#;
+        let tally: Tally = serde_json::from_str(old).unwrap();
+        assert_eq!((tally.rows_read, tally.listing), (3, ListingCost::default()));
+        let listing = ListingCost { objects: 7, requests: 2, milliseconds: 40 };
+        let said = serde_json::to_value(Tally { listing, ..tally }).unwrap();
+        let expected = serde_json::json!({"objects": 7, "requests": 2, "milliseconds": 40});
+        assert_eq!(said["listing"], expected);
+        assert_eq!(serde_json::from_value::<Tally>(said).unwrap().listing, listing);
     }
 }

@@ -359,7 +359,7 @@ pub fn keep_release(
     at: Instant,
 ) -> Result<(), snapshot::Error> {
     let release = Release { run, message: Some(message.to_owned()), at };
-    snapshot.commit(|header| header.releases.push(release)).map(drop)
+    snapshot.commit(|header| header.release(release)).map(drop)
 }
 
 /// Takes the keys whose deletes were held in `run` out of the snapshot.

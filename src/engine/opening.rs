@@ -115,11 +115,17 @@ pub fn begin(
     baseline: Baseline,
 ) -> Result<(), Error> {
     if !choice.opens_epoch {
-        if is_kept || snapshot.header().contents_from.is_none() {
+        let key = baseline.definition.key.clone();
+        let header = snapshot.header();
+        // Its numbers became wider, or its times others, and what is sent from now on may be of these.
+        let is_retyped = header.definition.as_ref().is_some_and(|known| known.key != key);
+        if is_kept || is_retyped || header.contents_from.is_none() {
             snapshot.commit(|header| {
                 header.begin_contents();
                 if is_kept {
                     header.definition = Some(baseline.definition);
+                } else if let Some(known) = &mut header.definition {
+                    known.key = key;
                 }
             })?;
         }

@@ -31,9 +31,7 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{
-    Cost, Facts, Held, Pins, Proof, Reader, Reading, Restriction, Selection, Settings,
-};
+use crate::source::{Facts, Held, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -452,7 +450,7 @@ pub async fn read(
     let Shares { query: memory, undecoded, .. } = Shares::of(order.memory_limit);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let settings = Settings::new(cores, memory, undecoded);
-    let settings = settings.of(&order.sync.name, query.cancels());
+    let settings = settings.of(&order.sync.name, query.cancels(), query.spent());
     let reader = Reader::new(order.sources.clone(), settings);
     let model = order.sync.model.clone();
     // Inference may read whole files: not on the threads that have to hear of a stop.
@@ -462,13 +460,7 @@ pub async fn read(
         reader.open(&model, &selection, &pins).await
     };
     opening.spawn_on(open, query.handle());
-    let reading = opening.next().await.expect("the one task was just spawned")?;
-    let Cost { objects, requests } = reading.facts.cost;
-    if requests > 0 {
-        let sync = &order.sync.name;
-        tracing::info!(sync, objects, requests, "the objects of the model's tables are listed");
-    }
-    Ok(reading)
+    Ok(opening.next().await.expect("the one task was just spawned")?)
 }
 
 /// As [`opening::begin`].

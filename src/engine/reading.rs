@@ -25,7 +25,7 @@ use crate::domain::column::Column;
 use crate::domain::entry::Operation;
 use crate::points;
 use crate::shutdown::{LONGEST_JOIN, Tasks, end_runtime};
-use crate::source::{self, Canceller, Cancels};
+use crate::source::{self, Canceller, Cancels, Spent};
 
 /// Records for which room is made by the length of the first, at most: it may be the only long one.
 const MOST_ALIKE: usize = 1 << 10;
@@ -68,6 +68,7 @@ pub struct QueryRuntime {
     runtime: Option<Runtime>,
     end: QueryEnd,
     cancels: Cancels,
+    spent: Arc<Spent>,
 }
 
 /// Asks databases to end what is dropped with the threads of a query. It works on the runtime that began it, which goes on.
@@ -115,7 +116,8 @@ impl QueryRuntime {
             .on_thread_stop(move || ended.send_modify(|threads| *threads -= 1))
             .enable_all()
             .build()?;
-        let runtime = QueryRuntime { runtime: Some(runtime), end: QueryEnd(threads), cancels };
+        let (end, spent) = (QueryEnd(threads), Arc::default());
+        let runtime = QueryRuntime { runtime: Some(runtime), end, cancels, spent };
         Ok((runtime, Cancelling(cancelling)))
     }
 
@@ -126,6 +128,11 @@ impl QueryRuntime {
     /// Where queries of databases are given up.
     pub fn cancels(&self) -> &Cancels {
         &self.cancels
+    }
+
+    /// Where it is counted what listing costs.
+    pub fn spent(&self) -> &Arc<Spent> {
+        &self.spent
     }
 
     /// To be waited for after this is dropped.

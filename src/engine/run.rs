@@ -87,7 +87,7 @@ async fn execute(
         return Ok(());
     }
     let (query, cancelling) = QueryRuntime::start()?;
-    let end = query.end();
+    let (end, spent) = (query.end(), Arc::clone(query.spent()));
     let unchanged = tokio::select! {
         biased;
         () = shutdown.reached(Stage::Draining) => None,
@@ -97,11 +97,13 @@ async fn execute(
         let skipped = Choice::skipped(unchanged);
         report.set_choice(skipped);
         report.outcome = Outcome::Skipped;
+        report.tally.listing = spent.total();
         store.set_choice(report.run, skipped).await?;
         return Ok(());
     }
     let carried_out = carry_out(store, order, query, shutdown, progress, report);
     let carried_out = Box::pin(carried_out).await;
+    report.tally.listing = spent.total();
     cancelling.end().await;
     // Where nothing cut it short it has come to its end.
     if carried_out.is_err() || report.outcome == Outcome::Cancelled {

@@ -112,8 +112,10 @@ async fn look(
     }
     let pins = store.pins(name).await?.unwrap_or_default();
     let mut comparing = Tasks::default();
+    let settings = Settings::new(1, 0, 0).of(name, query.cancels(), query.spent());
+    let reader = Reader::new(order.sources.clone(), settings);
     let order = order.clone();
-    let compared = async move { compare(&order, known, &pins).await };
+    let compared = async move { compare(&order, &reader, known, &pins).await };
     comparing.spawn_on(compared, query.handle());
     comparing.next().await.expect("the one task was just spawned")
 }
@@ -121,6 +123,7 @@ async fn look(
 /// The mark in the header, and the world as it is.
 async fn compare(
     order: &Order,
+    reader: &Reader,
     known: Known,
     pins: &str,
 ) -> Result<Result<Unchanged, Obstacle>, Error> {
@@ -130,7 +133,6 @@ async fn compare(
         Err(obstacle) => return Ok(Err(obstacle)),
     };
     let Some(mark) = mark(&header) else { return Ok(Err(Obstacle::NoMark)) };
-    let reader = Reader::new(order.sources.clone(), Settings::new(1, 0, 0));
     let Listed { source, facts } = reader.list(&order.sync.model, mark.files).await?;
     let credentials = http::Credentials::new(&order.connection).hash(header.lineage.0);
     let found = Found {

@@ -130,7 +130,8 @@ mod tests {
             let record = IntentRecord { key: b"k", fingerprint: 1, number: IntentNumber(1) };
             snapshot.journal().append_intent(BatchNumber(1), Operation::Upsert, [record]);
         }
-        let hold = Hold { run: RunId(1), causes: Vec::new(), keys, since: None };
+        let hold =
+            Hold { run: RunId(1), causes: Vec::new(), keys, since: None, versions: Vec::new() };
         snapshot.commit(|header| header.hold = Some(hold)).unwrap();
     }
 

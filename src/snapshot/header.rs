@@ -82,6 +82,9 @@ pub struct Hold {
     /// See [`Standing`]; `None` where that is the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<RunId>,
+    /// What that run read of tables that count their versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<FileFact>,
 }
 
 impl Header {
@@ -99,6 +102,21 @@ impl Header {
     /// Has the idempotency keys of all intents from now on tell apart what is said. Those that are in doubt keep theirs.
     pub fn begin_contents(&mut self) {
         self.contents_from.get_or_insert(IntentNumber(self.next_batch.0));
+    }
+
+    /// Writes a person's yes to the deletes that were held in a run. Where that is the last one that held any, the versions that
+    /// it read are vouched for: later reads go on from them.
+    pub fn release(&mut self, release: Release) {
+        let hold = self.hold.iter().filter(|hold| hold.run == release.run);
+        let files = self.baseline.iter_mut().flat_map(|baseline| &mut baseline.files);
+        let versions: Vec<_> = hold.flat_map(|hold| &hold.versions).collect();
+        for file in files {
+            let is_it = |seen: &&&FileFact| (&seen.table, &seen.path) == (&file.table, &file.path);
+            if let Some(seen) = versions.iter().find(is_it) {
+                FileFact::clone_from(file, seen);
+            }
+        }
+        self.releases.push(release);
     }
 
     /// The hold that stands, by which the keys are told that it has.

@@ -4,6 +4,7 @@
 //! their versions the log. Not responsible for what models give (`describe`). Invariants: a look ends in time; no secret is
 //! told, only where it is from.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use datafusion::common::TableReference;
@@ -15,6 +16,7 @@ use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::Facts;
 use super::remote::{Remote, Tls, Verify, is_near};
+use super::spent::Spent;
 use super::table::Named;
 use super::watched::Watched;
 use super::{mysql, opening, postgres};
@@ -134,15 +136,16 @@ async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSee
 
 async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<FilesSeen, Error> {
     let named = [Named { name: TableReference::bare(table), source }];
-    let watched = opening::look(&named, patience).await?;
-    let Facts { files, cost, .. } = Watched::facts(&watched);
+    let spent = Arc::<Spent>::default();
+    let watched = opening::look(&named, patience, &spent).await?;
+    let Facts { files, .. } = Watched::facts(&watched);
     let newest = files.iter().map(|file| file.changed / 1_000_000).max();
     let version = watched.iter().find_map(Watched::version);
     Ok(FilesSeen {
         files: if version.is_none() { files.len() as u64 } else { 0 },
         bytes: files.iter().map(|file| file.size).sum(),
         newest: newest.and_then(|newest| i64::try_from(newest).ok()).map(Instant),
-        requests: cost.requests,
+        requests: spent.total().requests,
         version,
     })
 }

@@ -8,18 +8,8 @@ pub struct Facts {
     pub files: Vec<FileFact>,
     /// Whether every source of the model can say that it is as it was: then equal files mean equal rows.
     pub can_prove_unchanged: bool,
-    /// What it cost to list the objects among them.
-    pub cost: Cost,
     /// Of the tables that are declared `rewritten`.
     pub completeness: Vec<Completeness>,
-}
-
-/// What listings of objects cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
-    pub objects: u64,
-    /// Requests to stores, tries included.
-    pub requests: u64,
 }
 
 /// What a table declared `rewritten` says of the completeness of its set.

@@ -16,6 +16,7 @@ use super::moment::Held;
 use super::pins::Pins;
 use super::postgres::Sessions;
 use super::reader::Settings;
+use super::spent::Spent;
 use super::store::definition::Store;
 use super::table::{Named, Opened};
 use super::text::place::Place;
@@ -35,15 +36,19 @@ pub(super) async fn watch(
     tables: &[Named<'_>],
     patience: Duration,
     known: &[FileFact],
+    spent: &Arc<Spent>,
 ) -> Result<Vec<Watched>, Error> {
     let mut watched = Vec::with_capacity(tables.len());
     for named in tables {
         let (table, store) = table(named);
         watched.push(match &table.format {
             Format::Delta(delta) => Watched::Delta(Box::new(
-                WatchedDelta::look(&table, delta, store, known, patience).await?,
+                WatchedDelta::look(&table, delta, store, known, patience, spent).await?,
             )),
-            _ => Watched::Files(Box::new(WatchedFiles::begin(table, store, patience).await?)),
+            _ => {
+                let begun = WatchedFiles::begin(table, store, patience, spent).await?;
+                Watched::Files(Box::new(begun))
+            }
         });
     }
     Ok(watched)
@@ -53,16 +58,23 @@ pub(super) async fn watch(
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn look(tables: &[Named<'_>], patience: Duration) -> Result<Vec<Watched>, Error> {
+pub(super) async fn look(
+    tables: &[Named<'_>],
+    patience: Duration,
+    spent: &Arc<Spent>,
+) -> Result<Vec<Watched>, Error> {
     let mut watched = Vec::with_capacity(tables.len());
     for named in tables {
         let (table, store) = table(named);
         watched.push(match &table.format {
             Format::Delta(delta) => {
-                let (_, watched) = Box::pin(delta::open(&table, delta, store)).await?;
+                let (_, watched) = Box::pin(delta::open(&table, delta, store, spent)).await?;
                 Watched::Delta(Box::new(watched))
             }
-            _ => Watched::Files(Box::new(WatchedFiles::begin(table, store, patience).await?)),
+            _ => {
+                let begun = WatchedFiles::begin(table, store, patience, spent).await?;
+                Watched::Files(Box::new(begun))
+            }
         });
     }
     Ok(watched)
@@ -78,6 +90,7 @@ pub(super) async fn open(
     tables: &[Named<'_>],
     pins: &mut Pins,
     databases: &mut Databases<'_>,
+    spent: &Arc<Spent>,
 ) -> Result<Vec<Opened>, Error> {
     let mut begun = Vec::with_capacity(tables.len());
     for named in tables {
@@ -88,9 +101,12 @@ pub(super) async fn open(
         let (table, store) = table(named);
         begun.push(match &table.format {
             Format::Delta(delta) => {
-                Begun::Delta(Box::new(Box::pin(delta::open(&table, delta, store)).await?))
+                Begun::Delta(Box::new(Box::pin(delta::open(&table, delta, store, spent)).await?))
             }
-            _ => Begun::Files(Box::new(WatchedFiles::begin(table, store, PATIENCE).await?)),
+            _ => {
+                let begun = WatchedFiles::begin(table, store, PATIENCE, spent).await?;
+                Begun::Files(Box::new(begun))
+            }
         });
     }
     let mut opened = Vec::with_capacity(tables.len());

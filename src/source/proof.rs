@@ -98,11 +98,15 @@ fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
             version.id, before.id
         ));
     }
-    let is_told = version.commit != "-" && before.commit != "-";
-    if to == from && is_told && version.commit != before.commit {
-        return Some(format!(
-            "version {to} of the Delta table `{path}` (table `{table}`) is of another commit than it was"
-        ));
+    if to == from && version.commit != before.commit {
+        let is_told = version.commit != "-" && before.commit != "-";
+        let why = match is_told {
+            true => "is of another commit than it was",
+            false => {
+                "has no commit in its log, or had none before, so that a restore need not show"
+            }
+        };
+        return Some(format!("version {to} of the Delta table `{path}` (table `{table}`) {why}"));
     }
     let is_older = to < from && !is_planted("delta_version_older_accepted");
     is_older.then(|| {
@@ -203,6 +207,20 @@ mod tests {
         let reasons = gone(at(42, "a"), at(43, "b"));
         assert!(reasons.len() == 1 && reasons[0].contains("another Delta table"), "{reasons:?}");
         assert!(vanished(&[], &[at(0, "a")], &[]).is_empty());
+        // Of what only a checkpoint is left nobody knows which commit made it.
+        let by = |commit| {
+            let etag = TableVersion { number: 42, id: "a", commit }.etag();
+            FileFact { etag: Some(etag), ..at(42, "a") }
+        };
+        assert!(gone(by("-"), by("-")).is_empty(), "the same number, and rows of no other");
+        for (before, now, words) in [
+            ("c", "d", "is of another commit than it was"),
+            ("c", "-", "has no commit in its log"),
+            ("-", "c", "or had none before"),
+        ] {
+            let reasons = gone(by(before), by(now)).concat();
+            assert!(reasons.contains(words), "{before} {now}: {reasons}");
+        }
     }
 
     #[test]

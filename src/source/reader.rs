@@ -32,6 +32,7 @@ use super::pins::Pins;
 use super::proof::Proof;
 use super::queried::refusal;
 use super::restriction::{Met, Restriction};
+use super::spent::Spent;
 use super::statement::{self, Checked};
 use super::table::{Known, Opened};
 use super::volatile::volatile;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub name: String,
     /// Where queries of databases are given up.
     pub cancels: Cancels,
+    /// Where it is counted what listing costs.
+    pub spent: Arc<Spent>,
 }
 
 impl Settings {
@@ -74,12 +77,14 @@ impl Settings {
             spill: None,
             name: "counterflow".to_owned(),
             cancels: Cancels::default(),
+            spent: Arc::default(),
         }
     }
 
-    /// For a run of this sync, whose queries are given up there.
-    pub fn of(self, sync: &str, cancels: &Cancels) -> Self {
-        Settings { name: format!("counterflow {sync}"), cancels: cancels.clone(), ..self }
+    /// For a run of this sync, whose queries are given up there, and whose lists are counted there.
+    pub fn of(self, sync: &str, cancels: &Cancels, spent: &Arc<Spent>) -> Self {
+        let (name, spent) = (format!("counterflow {sync}"), Arc::clone(spent));
+        Settings { name, cancels: cancels.clone(), spent, ..self }
     }
 }
 
@@ -313,7 +318,8 @@ impl Reader {
         let read = known.read(&checked.tables);
         let (state, settings) = (context.state(), &self.settings);
         let mut databases = Databases::new(&model.name, settings, &selection.moment);
-        let opened = opening::open(&state, &read, &mut pins, &mut databases).await?;
+        let opened =
+            opening::open(&state, &read, &mut pins, &mut databases, &settings.spent).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
         for (named, table) in read.iter().zip(opened) {
@@ -361,7 +367,7 @@ impl Reader {
             // As above; what the others have proves nothing then.
             return Ok(Listed { source: known.described(&read), facts: Facts::default() });
         }
-        let watched = opening::watch(&read, LOOK, earlier).await?;
+        let watched = opening::watch(&read, LOOK, earlier, &self.settings.spent).await?;
         Ok(Listed { source: known.described(&read), facts: Watched::facts(&watched) })
     }
 

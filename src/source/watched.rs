@@ -13,9 +13,10 @@ use super::definition::Table;
 use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
-use super::facts::{Completeness, Cost, Facts};
+use super::facts::{Completeness, Facts};
 use super::files;
 use super::proof::Unproven;
+use super::spent::Spent;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
@@ -50,7 +51,7 @@ pub(super) struct WatchedFiles {
     marker: Option<(String, bool)>,
     /// An object of them was changed so shortly before that its tag says nothing.
     is_fresh: bool,
-    cost: Cost,
+    spent: Arc<Spent>,
 }
 
 /// One look at what is behind a table.
@@ -90,7 +91,7 @@ impl Watched {
             Watched::Files(files) => files.verify().await.map(|()| None),
             Watched::Delta(table) => {
                 table.verify().await?;
-                table.left(earlier).await
+                Ok(table.left(earlier).await)
             }
             Watched::Query(ended) => ended.verify().map(|()| None),
         }
@@ -103,6 +104,7 @@ impl WatchedFiles {
         table: Table,
         store: &Store,
         patience: Duration,
+        spent: &Arc<Spent>,
     ) -> Result<WatchedFiles, Error> {
         let bucket = match &table.objects {
             Some(location) => {
@@ -111,13 +113,13 @@ impl WatchedFiles {
             }
             None => None,
         };
-        let Look { files, objects, marker, is_fresh } = look(&table, bucket.as_ref()).await?;
-        let mut cost = Cost::default();
+        let look = look(&table, bucket.as_ref(), spent).await?;
+        let Look { files, objects, marker, is_fresh } = look;
         let objects = bucket.as_ref().map(|(bucket, _)| {
-            cost = Cost { objects: objects.len() as u64, requests: bucket.requests() };
             Arc::new(Pinned::new(&table.name, bucket.clone(), objects, is_fresh))
         });
-        Ok(WatchedFiles { table, files, objects, bucket, marker, is_fresh, cost })
+        let spent = Arc::clone(spent);
+        Ok(WatchedFiles { table, files, objects, bucket, marker, is_fresh, spent })
     }
 
     /// Finds out how texts end where that is not known yet: of compressed files all is read, of objects that are not compressed
@@ -152,8 +154,6 @@ impl WatchedFiles {
         let files: Vec<_> = files::below(&self.files, &self.table.folder).map(told).collect();
         facts.can_prove_unchanged &= !files.iter().any(FileFact::is_untold);
         facts.files.extend(files);
-        facts.cost.objects += self.cost.objects;
-        facts.cost.requests += self.cost.requests;
         if self.table.rewritten.is_some() {
             facts.completeness.push(Completeness {
                 table: self.table.name.clone(),
@@ -165,7 +165,7 @@ impl WatchedFiles {
     async fn verify(&self) -> Result<(), Unproven> {
         let name = &self.table.name;
         let unproven = |reason: String| Err(Unproven { reason });
-        let now = match look(&self.table, self.bucket.as_ref()).await {
+        let now = match look(&self.table, self.bucket.as_ref(), &self.spent).await {
             Ok(now) => now,
             Err(error) => return unproven(format!("{error}, and it was there before the read")),
         };
@@ -201,11 +201,17 @@ impl WatchedFiles {
     }
 }
 
-/// What is there now. Blocks on the file system.
-async fn look(table: &Table, bucket: Option<&(Bucket, Listing)>) -> Result<Look, Error> {
+/// What is there now, whose cost is counted. Blocks on the file system.
+async fn look(
+    table: &Table,
+    bucket: Option<&(Bucket, Listing)>,
+    spent: &Spent,
+) -> Result<Look, Error> {
+    let _counting = spent.counting(bucket.map(|(bucket, _)| bucket));
     let Some((bucket, limits)) = bucket else {
         return blocking(|| {
             let (marker, files) = (files::marker(table)?, files::list(table)?);
+            spent.saw(files.len());
             let marker = marker.map(|path| (path.display().to_string(), path.exists()));
             Ok(Look { files, objects: Vec::new(), marker, is_fresh: false })
         });
@@ -259,7 +265,8 @@ mod tests {
         let now = |watched: WatchedFiles| futures::executor::block_on(watched.verify());
         let store = Store::default();
         let begin = || {
-            let begun = WatchedFiles::begin(table.clone(), &store, PATIENCE);
+            let spent = Arc::default();
+            let begun = WatchedFiles::begin(table.clone(), &store, PATIENCE, &spent);
             futures::executor::block_on(begun).unwrap()
         };
         assert_eq!(now(begin()), Ok(()));

@@ -1,14 +1,17 @@
 //! A definition that changes, and a snapshot that is damaged, missing or foreign: never read as empty.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::Int32Array;
 use serde_json::json;
 
 use crate::support::SOON;
 use crate::support::check::{check_covered, check_mirror};
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
-use crate::support::people::{expected, keys, people};
+use crate::support::parquet;
+use crate::support::people::{Person, expected, key, keys, people};
 use crate::support::server::{Server, until};
 use crate::support::workspace::{Setup, Workspace};
 
@@ -32,6 +35,58 @@ fn snapshot_files(folder: &Path) -> Vec<PathBuf> {
 fn is_of_database(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     [".db", ".sqlite", "-wal", "-shm", ".lock", "lock"].iter().any(|part| name.ends_with(part))
+}
+
+/// Writes the people with keys of 64 bits, or of 32.
+fn write_parquet(workspace: &Workspace, people: &[Person], is_wide: bool) {
+    let batch = parquet::people(people);
+    let names = batch.schema();
+    let names = names.fields().iter().map(|field| field.name().as_str());
+    let mut columns: Vec<_> = names.zip(batch.columns().iter().cloned()).collect();
+    if !is_wide {
+        let ids = people.iter().map(|person| i32::try_from(person.id).expect("it is narrow"));
+        columns[0].1 = Arc::new(Int32Array::from_iter_values(ids));
+    }
+    assert_eq!(columns[0].0, "id");
+    parquet::write(&workspace.path().join("people.parquet"), &parquet::batch(columns), 100);
+}
+
+#[test]
+fn a_key_whose_numbers_become_wider_is_the_same_key_whatever_became_of_its_record() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { location: "people.parquet".into(), ..Setup::default() };
+    let workspace = Workspace::new(&oracle, Setup { max_deletes: Some("1"), ..setup });
+    oracle.always(Fault::RejectKeys(keys([7]), "invalid_email".into()));
+    write_parquet(&workspace, &people(1..=20), false);
+    workspace.sync(&[]).expect(3, "partial", &[("delivered", 19), ("rejected", 1)]);
+    // One that was deleted, two that are held, and one in doubt that is as it was before.
+    write_parquet(&workspace, &people(2..=20), false);
+    workspace.sync(&[]).expect(3, "partial", &[("deleted", 1), ("deferred", 1)]);
+    write_parquet(&workspace, &people(4..=20), false);
+    workspace.sync(&[]).expect(4, "partial", &[("held", 2)]);
+    let mut next = people(4..=20);
+    next[4] = Person::new(8, 2);
+    write_parquet(&workspace, &next, false);
+    oracle.clear_faults();
+    workspace.kill_between_request_and_receipt(&oracle);
+    // Of those that are there now one is gone, and one has a number that was none before.
+    let all = [people(4..=8), people(10..=20), vec![Person::new(4_000_000_000, 1)]].concat();
+    write_parquet(&workspace, &all, true);
+    let counts =
+        [("rows_read", 17), ("unchanged", 14), ("deferred", 1), ("delivered", 2), ("held", 3)];
+    let held = workspace.sync(&[]).expect(4, "partial", &counts);
+    assert_eq!(oracle.count_of(&key(5)), 1, "nothing is sent again\n{}", oracle.print());
+    workspace.run(&["release", &held.run(), "-m", "they are gone"]).expect_code(3);
+    let without_rejected =
+        || all.iter().copied().filter(|person| person.id != 7).collect::<Vec<_>>();
+    check_mirror(&oracle, &expected(&without_rejected()));
+    assert_eq!(oracle.deletes(), keys([1, 2, 3, 9]));
+    // What is narrower may be another number: that is another key.
+    let requests = oracle.request_count();
+    write_parquet(&workspace, &people(4..=8), false);
+    let refused = workspace.run(&["sync", "people"]);
+    refused.expect_printed(&["the key changed from `id Int64` to `id Int32`", "--keep-snapshot"]);
+    assert_eq!(oracle.request_count(), requests, "{}", oracle.print());
 }
 
 #[test]

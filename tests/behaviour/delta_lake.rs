@@ -136,6 +136,69 @@ fn a_table_that_was_restored_and_has_caught_up_holds_its_deletes() {
 }
 
 #[test]
+fn a_release_vouches_for_the_version_that_was_read_and_no_later_hold_comes_of_the_one_before() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=10));
+    log.add(2, "b.parquet", &people(11..=40));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 40)]);
+    log.replace(3, "a.parquet", "c.parquet", &people(3..=10));
+    log.checkpoint();
+    let forget = |version| {
+        let file = workspace.path().join("tables/people").join(commit(version));
+        std::fs::remove_file(file).expect("it is there");
+    };
+    (0..=2).for_each(forget);
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 2)]);
+    let run = held.run();
+    let words = ["version 2 of the Delta table", "is not in its log any more"];
+    held.finished.expect_printed(&words);
+    // Rows go on being removed, before the release and after it.
+    log.replace(4, "c.parquet", "d.parquet", &people(5..=10));
+    workspace.run(&["release", &run, "-m", "the log was cleaned"]).expect_code(0);
+    check_mirror(&oracle, &expected(&people(5..=40)));
+    log.replace(5, "d.parquet", "e.parquet", &people(7..=10));
+    workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 2), ("held", 0)]);
+    check_mirror(&oracle, &expected(&people(7..=40)));
+    // What is vouched for is that version, and no other that comes in its place.
+    log.replace(6, "e.parquet", "f.parquet", &people(8..=10));
+    log.checkpoint();
+    (3..=5).for_each(forget);
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 1)]);
+    forget(6);
+    log.commit(6, &[json!({ "commitInfo": { "timestamp": 1 } })]);
+    log.replace(7, "f.parquet", "g.parquet", &people(10..=10));
+    let released = workspace.run(&["release", &held.run(), "-m", "cleaned"]);
+    released.expect_code(4).expect_printed(&["version 6 of", "is of another commit by now"]);
+    check_mirror(&oracle, &expected(&people(8..=40)));
+}
+
+#[test]
+fn a_version_of_which_only_a_checkpoint_was_left_does_not_tell_that_the_next_goes_on_from_it() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle);
+    let put = put(&workspace);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &people(1..=20));
+    log.checkpoint();
+    for version in [0, 1] {
+        let file = workspace.path().join("tables/people").join(commit(version));
+        std::fs::remove_file(file).expect("it is there");
+    }
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    log.replace(2, "a.parquet", "b.parquet", &people(3..=20));
+    let held = workspace.sync(&[]).expect(4, "partial", &[("held", 2)]);
+    let run = held.run();
+    held.finished.expect_printed(&["version 1 of the Delta table", "or was not then"]);
+    workspace.run(&["release", &run, "-m", "it is the same"]).expect_code(0);
+    log.replace(3, "b.parquet", "c.parquet", &people(5..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 2)]);
+    check_mirror(&oracle, &expected(&people(5..=20)));
+}
+
+#[test]
 fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds_deletes() {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);

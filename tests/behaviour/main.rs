@@ -50,6 +50,7 @@ mod invalid;
 mod joined;
 mod laid_out;
 mod last_good;
+mod listing;
 mod many_keys;
 mod ndjson;
 mod once;

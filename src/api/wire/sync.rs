@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{Instant, RunId};
     use crate::domain::run::Trigger;
+    use crate::domain::tally::ListingCost;
     use crate::store::{Stop, StopRequest};
 
     const NONE: Tally = Tally {
@@ -177,6 +178,7 @@ mod tests {
         deleted: 0,
         requests: 0,
         retries: 0,
+        listing: ListingCost { objects: 0, requests: 0, milliseconds: 0 },
     };
 
     fn document(row: &RunRow, fail_above_rejected: Option<u64>) -> Value {

@@ -129,7 +129,9 @@ impl Closing {
         let keys = self.held.as_ref().map_or(0, |(keys, _)| *keys);
         if let Some((keys, causes)) = self.held {
             let since = self.held_since;
-            header.hold = (keys > 0).then_some(Hold { run, causes, keys, since });
+            let counted = self.baseline.files.iter().filter(|file| file.version().is_some());
+            let versions = counted.cloned().collect();
+            header.hold = (keys > 0).then_some(Hold { run, causes, keys, since, versions });
         }
         if self.is_complete && (keys == 0 || points::is_planted("second_bad_read_released")) {
             let mut baseline = self.baseline;

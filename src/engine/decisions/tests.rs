@@ -24,7 +24,8 @@ fn whether_anything_is_held_is_known_by_the_first_and_all_of_it_is_forgotten_wit
         snapshot.journal().append(&Record::Hold { key, run });
     }
     let (run, since, causes) = (RunId(6), Some(RunId(4)), Vec::new());
-    let hold = Hold { run, causes, keys: KEYS.into(), since };
+    let versions = Vec::new();
+    let hold = Hold { run, causes, keys: KEYS.into(), since, versions };
     snapshot.commit(|header| header.hold = Some(hold)).unwrap();
     let counts = |run| count_held(snapshot.view(), RunId(run)).unwrap();
     let all = u64::from(KEYS);

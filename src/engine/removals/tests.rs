@@ -354,7 +354,8 @@ proptest! {
                 fold(&mut written_anew[usize::from(*key)], RunId(number));
             }
             let (keys, since) = (held.len() as u64, removals.held_since());
-            let hold = Hold { run: RunId(number), causes: Vec::new(), keys, since };
+            let (causes, versions) = (Vec::new(), Vec::new());
+            let hold = Hold { run: RunId(number), causes, keys, since, versions };
             header.hold = (keys > 0).then_some(hold);
             for asked in (1..=number + 1).map(RunId) {
                 let covered = |known: &[Option<Held>], standing| {
@@ -379,6 +380,7 @@ fn a_hold_that_goes_on_writes_only_keys_that_it_did_not_have_and_hears_a_stop() 
         run: RunId(run),
         causes: Vec::new(),
         keys: 3,
+        versions: Vec::new(),
         since: since.map(RunId),
     };
     // Held by the runs 4 to 7; one that was let go of in run 5; one that is new.

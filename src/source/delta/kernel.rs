@@ -310,7 +310,8 @@ mod tests {
     fn kept(store: Arc<dyn ObjectStore>) -> (Kept, watch::Sender<()>) {
         let (waits, stop) = watch::channel(());
         let (table, root) = ("t".to_owned(), "lake/t".to_owned());
-        let place = Place { table, root, store, bucket: None, listed: Listed::default(), most: 9 };
+        let (listed, spent) = (Listed::default(), Arc::default());
+        let place = Place { table, root, store, bucket: None, listed, spent, most: 9 };
         (Kept { place, stop }, waits)
     }
 

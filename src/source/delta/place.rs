@@ -15,6 +15,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::super::definition::Table;
 use super::super::error::Error;
+use super::super::spent::{Counting, Spent};
 use super::super::store::definition::Store;
 use super::super::store::{Asked, Bucket, Listing};
 use super::listed::Listed;
@@ -34,6 +35,7 @@ pub(super) struct Place {
     pub bucket: Option<Bucket>,
     /// What its log was when it was listed.
     pub listed: Listed,
+    pub spent: Arc<Spent>,
     /// What the log, and what it names, may have at most.
     pub most: usize,
 }
@@ -43,14 +45,16 @@ impl Place {
     ///
     /// # Errors
     /// There is no such folder, or the credentials are of no use.
-    pub fn open(table: &Table, store: &Store) -> Result<Place, Error> {
+    pub fn open(table: &Table, store: &Store, spent: &Arc<Spent>) -> Result<Place, Error> {
         let (name, most) = (table.name.clone(), store.max_listed);
-        let listed = Listed::default();
+        let (listed, spent) = (Listed::default(), Arc::clone(spent));
         let Some(location) = &table.objects else {
             let folder = std::path::absolute(table.path()).unwrap_or_else(|_| table.path());
             let root = folder.display().to_string();
             return match blocking(|| local(&folder)) {
-                Ok(store) => Ok(Place { table: name, root, store, bucket: None, listed, most }),
+                Ok(store) => {
+                    Ok(Place { table: name, root, store, bucket: None, listed, spent, most })
+                }
                 Err(why) => Err(Error::Missing(format!(
                     "table `{name}`: there is no Delta table at `{root}`: {why}; correct the location"
                 ))),
@@ -65,7 +69,7 @@ impl Place {
         })?;
         let store = Arc::new(PrefixStore::new(Arc::clone(&bucket.objects), prefix));
         let root = location.to_string();
-        Ok(Place { table: name, root, store, bucket: Some(bucket), listed, most })
+        Ok(Place { table: name, root, store, bucket: Some(bucket), listed, spent, most })
     }
 
     /// The place of what has this name below the folder, for people.
@@ -125,9 +129,9 @@ impl Place {
         ))
     }
 
-    /// Requests to the store so far, tries included.
-    pub fn requests(&self) -> u64 {
-        self.bucket.as_ref().map_or(0, Bucket::requests)
+    /// To be kept while it is found out what there is.
+    pub fn counting(&self) -> Counting<'_> {
+        self.spent.counting(self.bucket.as_ref())
     }
 }
 

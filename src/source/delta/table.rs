@@ -4,7 +4,7 @@
 //! Filters are not handed on: what the log knows of least and greatest values says nothing of NaN.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
@@ -22,6 +22,7 @@ use delta_kernel::{KernelError, Snapshot, SnapshotRef};
 
 use super::super::definition::{Delta, Table};
 use super::super::error::Error;
+use super::super::spent::Spent;
 use super::super::store::definition::Store;
 use super::super::weights::Share;
 use super::error::told;
@@ -29,7 +30,7 @@ use super::kernel::{self, ROOT, on_thread};
 use super::place::Place;
 use super::room::Room;
 use super::rows::{DataFile, Group, plain};
-use super::versions::{Size, WatchedDelta};
+use super::versions::WatchedDelta;
 
 /// One version of a table.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ pub(in crate::source) struct DeltaTable {
     place: Place,
     snapshot: SnapshotRef,
     schema: SchemaRef,
-    size: Arc<Size>,
+    /// Bytes of the data files that are read.
+    size: Arc<AtomicU64>,
 }
 
 /// Finds the version, which is all that is read of the table until it is scanned.
@@ -48,8 +50,10 @@ pub(in crate::source) async fn open(
     table: &Table,
     delta: &Delta,
     store: &Store,
+    spent: &Arc<Spent>,
 ) -> Result<(DeltaTable, WatchedDelta), Error> {
-    let place = Place::open(table, store)?;
+    let place = Place::open(table, store, spent)?;
+    let counting = place.counting();
     let (version, at) = (delta.version, place.clone());
     let found = on_thread(&place, move |engine| {
         let builder = Snapshot::builder_for(ROOT);
@@ -65,11 +69,12 @@ pub(in crate::source) async fn open(
         Ok(snapshot)
     });
     let snapshot = found.await?;
+    drop(counting);
     let number = snapshot.version();
     let schema: Result<Schema, _> = snapshot.schema().as_ref().try_into_arrow();
     let schema = schema.map_err(|error| told(&place, version, &KernelError::from(error)))?;
     let fields = schema.fields().iter().map(|field| plain(field)).collect::<Vec<_>>();
-    let size = Arc::new(Size::default());
+    let size = Arc::<AtomicU64>::default();
     let id = snapshot.table_configuration().metadata().id().to_owned();
     let features = features(&snapshot);
     let watched = WatchedDelta::at(place.clone(), table, number, &id, Arc::clone(&size), features);
@@ -105,6 +110,7 @@ impl DeltaTable {
     /// The scan of these columns, and its files.
     async fn files(&self, names: &[&str]) -> Result<(Arc<Scan>, Vec<DataFile>), Error> {
         let (place, version) = (&self.place, Some(self.snapshot.version()));
+        let _counting = place.counting();
         let wrong = |error: KernelError| told(place, version, &error);
         let logical = self.snapshot.schema().project(names).map_err(wrong)?;
         let variant = logical.fields().find(|field| is_variant(field.data_type()));
@@ -188,8 +194,8 @@ impl TableProvider for DeltaTable {
             names.extend(self.schema.fields().iter().map(|field| name(field)).find(is_stored));
         }
         let (scan, mut files) = self.files(&names).await?;
-        self.size.files.store(files.len() as u64, Ordering::Relaxed);
-        self.size.bytes.store(files.iter().map(|file| file.size).sum(), Ordering::Relaxed);
+        self.place.spent.saw(files.len());
+        self.size.store(files.iter().map(|file| file.size).sum(), Ordering::Relaxed);
         files.sort_by_key(|file| std::cmp::Reverse(file.size));
         let share = state.config().get_extension::<Share>();
         let room = Room::of(share.map_or(0, |share| share.0));

@@ -18,8 +18,10 @@ use super::super::error::Error;
 use super::super::facts::Facts;
 use super::super::files;
 use super::super::proof::Unproven;
+use super::super::spent::Spent;
 use super::super::store::definition::Store;
 use super::super::store::nanoseconds;
+use super::super::watched::PATIENCE;
 use super::listed::tag;
 use super::place::{LOG, Place};
 use crate::domain::file::{FileFact, TableVersion};
@@ -36,16 +38,10 @@ pub(in crate::source) struct WatchedDelta {
     id: String,
     /// What made the version; `None` where only a checkpoint is left of it.
     commit: Option<Commit>,
-    size: Arc<Size>,
+    /// Bytes of the data files that are read.
+    size: Arc<AtomicU64>,
     /// What it uses that not everybody can read, where its log was replayed.
     features: Vec<String>,
-}
-
-/// What the data files that are read come to.
-#[derive(Debug, Default)]
-pub(super) struct Size {
-    pub files: AtomicU64,
-    pub bytes: AtomicU64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl WatchedDelta {
         table: &Table,
         number: u64,
         id: &str,
-        size: Arc<Size>,
+        size: Arc<AtomicU64>,
         features: Vec<String>,
     ) -> WatchedDelta {
         let commit = place.listed.of(&path(number)).as_ref().and_then(Commit::of);
@@ -85,8 +81,10 @@ impl WatchedDelta {
         store: &Store,
         known: &[FileFact],
         patience: Duration,
+        spent: &Arc<Spent>,
     ) -> Result<WatchedDelta, Error> {
-        let place = Place::open(table, store)?;
+        let place = Place::open(table, store, spent)?;
+        let counting = place.counting();
         let known = known.iter().find(|fact| fact.table == table.name);
         let was = known.and_then(FileFact::version);
         let found = match delta.version {
@@ -100,6 +98,7 @@ impl WatchedDelta {
                 commits.filter(is_known).max_by_key(|commit| commit.number)
             }
         };
+        drop(counting);
         let Some(commit) = found else {
             let (name, root) = (&table.name, &place.root);
             return Err(Error::Missing(format!(
@@ -107,16 +106,14 @@ impl WatchedDelta {
             )));
         };
         let same = was.filter(|was| (was.number, was.commit) == (commit.number, &commit.tag));
-        let size = Arc::new(Size::default());
         let bytes = known.filter(|_| same.is_some()).map_or(0, |fact| fact.size);
-        size.bytes.store(bytes, Ordering::Relaxed);
         Ok(WatchedDelta {
             place,
             folder: table.folder.clone(),
             number: commit.number,
             id: same.map_or_else(String::new, |same| same.id.to_owned()),
             commit: Some(commit),
-            size,
+            size: Arc::new(AtomicU64::new(bytes)),
             features: Vec::new(),
         })
     }
@@ -129,8 +126,6 @@ impl WatchedDelta {
     pub fn tell(&self, facts: &mut Facts) {
         let commit = self.commit.as_ref();
         facts.can_prove_unchanged &= commit.is_some();
-        facts.cost.objects += self.size.files.load(Ordering::Relaxed);
-        facts.cost.requests += self.place.requests();
         let version = TableVersion {
             number: self.number,
             id: &self.id,
@@ -139,7 +134,7 @@ impl WatchedDelta {
         let fact = FileFact {
             table: self.place.table.clone(),
             path: self.place.root.clone(),
-            size: self.size.bytes.load(Ordering::Relaxed),
+            size: self.size.load(Ordering::Relaxed),
             inode: 0,
             changed: commit.map_or(0, |commit| commit.changed),
             ends_within_line: None,
@@ -154,6 +149,7 @@ impl WatchedDelta {
         if self.commit.is_none() {
             return Ok(());
         }
+        let _counting = self.place.counting();
         let (path, unproven) = (path(self.number), |reason| Err(Unproven { reason }));
         let is_same = match self.place.store.head(&path).await {
             Ok(now) => self.place.listed.check(&self.place, &path, &now).is_ok(),
@@ -170,32 +166,38 @@ impl WatchedDelta {
         }
     }
 
-    /// Why the version does not come of the one that an `earlier` read had, which is older. A backup that was put back has that
-    /// number again once enough was committed, by another commit.
-    ///
-    /// # Errors
-    /// Nobody can say.
-    pub async fn left(&self, earlier: &[FileFact]) -> Result<Option<String>, Unproven> {
+    /// Why the version does not come of the one that an `earlier` read had, which is older, or why nobody can say. A backup that
+    /// was put back has that number again once enough was committed, by another commit.
+    pub async fn left(&self, earlier: &[FileFact]) -> Option<String> {
         let Place { table, root, .. } = &self.place;
         let was = earlier.iter().find(|fact| fact.table == *table).and_then(FileFact::version);
-        let is_older = |was: &TableVersion<'_>| was.number < self.number && was.commit != "-";
-        let was = was.filter(|was| is_older(was) && !is_planted("delta_catching_up_ignored"));
-        let Some(was) = was else { return Ok(None) };
-        let found = commit(&self.place, was.number).await;
-        let found = found.map_err(|error| Unproven { reason: error.to_string() })?;
+        let is_older = |was: &TableVersion<'_>| was.number < self.number;
+        let was = was.filter(|was| is_older(was) && !is_planted("delta_catching_up_ignored"))?;
+        let _counting = self.place.counting();
         let number = was.number;
-        Ok(match found {
-            Some(now) if now.tag == was.commit => None,
-            Some(_) => Some(format!(
-                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is of another commit by \
-                 now, as after a restore"
+        let version = format!(
+            "version {number} of the Delta table `{root}` (table `{table}`), which was read before,"
+        );
+        match self.listed_commit(number).await {
+            Ok(Some(now)) if now.tag == was.commit => None,
+            Ok(Some(_)) if was.commit != "-" => {
+                Some(format!("{version} is of another commit by now, as after a restore"))
+            }
+            Ok(_) => Some(format!(
+                "{version} is not in its log any more, or was not then, so that a restore need not show; have \
+                 `delta.logRetentionDuration` keep commits for longer than from run to run"
             )),
-            None => Some(format!(
-                "version {number} of the Delta table `{root}` (table `{table}`), which was read before, is not in its log any \
-                 more, so that a restore need not show; have `delta.logRetentionDuration` keep commits for longer than from run \
-                 to run"
-            )),
-        })
+            Err(error) => Some(format!("{version} cannot be looked for in its log: {error}")),
+        }
+    }
+
+    /// The commit of this version as lists tell of it, as they did when it was read: a look has another tag in some stores.
+    async fn listed_commit(&self, number: u64) -> Result<Option<Commit>, Error> {
+        if let Some(listed) = self.place.listed.of(&path(number)) {
+            return Ok(Commit::of(&listed));
+        }
+        let behind = self.place.log_behind(&format!("{number:020}."), PATIENCE).await?;
+        Ok(behind.iter().filter_map(Commit::of).find(|commit| commit.number == number))
     }
 }
 

@@ -36,6 +36,7 @@ pub(in crate::source) struct Bucket {
     /// Where it is asked, if that is said.
     pub(super) endpoint: Option<String>,
     requests: Arc<AtomicU64>,
+    pub(super) seen: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -84,7 +85,8 @@ impl Bucket {
             Scheme::Az => store.az.endpoint.clone(),
             Scheme::Http => None,
         };
-        Ok(Bucket { location: location.clone(), objects, pages, endpoint, requests })
+        let (location, seen) = (location.clone(), Arc::default());
+        Ok(Bucket { location, objects, pages, endpoint, requests, seen })
     }
 
     /// What an error of it means.
@@ -95,6 +97,11 @@ impl Bucket {
     /// Requests so far, those that were tried again included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Objects that lists and looks have told of so far.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is listed is below the fixed beginning of the location; what fits it is found by the rules of local globs.
 //! Invariant: a listing ends: after so many objects, pages or seconds it is an error, never a shorter list.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -175,6 +176,7 @@ impl Bucket {
             // Many a server says so to whoever asks for the head alone.
             meta = ask(false).await?.meta;
         }
+        self.seen.fetch_add(1, Ordering::Relaxed);
         let now = heard.date().unwrap_or_else(|| wall_clock().into());
         let is_fresh = is_web && meta.last_modified > now - AT_REST;
         Ok(Object { fact: self.fact(table, &meta), meta, is_fresh })
@@ -203,7 +205,9 @@ impl Bucket {
             let page = pages.list_paginated(of, options).await;
             let page = page.map_err(|error| self.told(table, Asked::List(prefix), &error))?;
             turned += 1;
-            seen += page.result.objects.len() + page.result.common_prefixes.len();
+            let on_page = page.result.objects.len() + page.result.common_prefixes.len();
+            seen += on_page;
+            self.seen.fetch_add(on_page as u64, Ordering::Relaxed);
             if seen > most || turned > MOST_PAGES {
                 return Err(Error::Missing(format!(
                     "table `{table}`: below `{}` there are more objects than may be listed ({most}); name a narrower prefix, \

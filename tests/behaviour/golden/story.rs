@@ -118,7 +118,8 @@ pub fn tell(disk: &MemoryDisk) {
     let decide = |header: &mut Header| {
         define(header, Epoch(2));
         let causes = vec![HoldCause::Guard { removals: 1, entries: 8 }];
-        header.hold = Some(Hold { run: RunId(4), causes, keys: 1, since: None });
+        header.hold =
+            Some(Hold { run: RunId(4), causes, keys: 1, since: None, versions: Vec::new() });
         let message = Some("as agreed".to_owned());
         header.releases = vec![Release { run: RunId(2), message, at: Instant(5) }];
         header.reuse_floor = IntentNumber(2);

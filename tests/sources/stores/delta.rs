@@ -1,5 +1,7 @@
 //! A Delta table in a bucket: what is read of it, what is not even looked at, and what deletes nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,6 +14,7 @@ use crate::shared;
 use crate::support::SOON;
 use crate::support::delta_log::{DeltaLog, commit};
 use crate::support::oracle::Oracle;
+use crate::support::server::Server;
 
 /// The source of a config that reads the Delta table at this prefix by way of the store at this port.
 fn source(port: u16, bucket: &str, more: &str) -> String {
@@ -55,6 +58,49 @@ pub fn mirror(server: &Seaweed) {
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0), ("rows_read", 115)]);
     workspace.sync(&[]).expect(0, "skipped", &[]);
     workspace.assert_state_holds_no_canary();
+}
+
+pub fn long_lived(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=20, 0));
+    let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
+    let serving = Server::start(&workspace);
+    let run = || serving.ended(serving.run(""));
+    assert_eq!(run()["tally"]["delivered"], 20);
+    assert_eq!(run()["unchanged_version"], 1);
+    log.add(2, "day=2/b.parquet", &of_age(21..=30, 0));
+    let next = run();
+    assert_eq!(next["tally"]["delivered"], 10, "{next:#}");
+    log.replace(3, "a.parquet", "c.parquet", &of_age(3..=20, 0));
+    let next = run();
+    assert_eq!((&next["tally"]["deleted"], &next["phase"]), (&2.into(), &"succeeded".into()));
+    assert_holds(&oracle, &of_age(3..=30, 0));
+    serving.end().expect_code(0);
+}
+
+/// The log is listed and read to know what there is, and the data files are not.
+pub fn cost(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let front = Web::start(server.port, |_| Becomes::Passed);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    log.add(2, "b.parquet", &of_age(11..=20, 0));
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    let asked = || front.seen().iter().filter(|it| !it.target.contains(".parquet")).count();
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
+    let listing = report.json["tally"]["listing"].clone();
+    assert_eq!(listing["requests"], asked(), "{:#?}", front.seen());
+    // The log's three commits and the two files that they name, at least.
+    assert!(listing["objects"].as_u64().is_some_and(|objects| objects >= 5), "{listing:#}");
+    assert_eq!(workspace.json(&["runs"])[0]["tally"]["listing"], listing);
+    let before = asked();
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[]);
+    assert_eq!((asked() - before, &skipped.json["tally"]["listing"]["requests"]), (1, &1.into()));
 }
 
 pub fn went_back(server: &Seaweed) {
@@ -118,6 +164,52 @@ pub fn caught_up(server: &Seaweed) {
     assert!(said.contains("version 2 of the Delta table"), "{said}");
     held.expect(4, "partial", &[("held", 10), ("rows_read", 15)]);
     assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
+}
+
+/// Some stores tell another tag in a look than in a list, and some questions are not answered.
+pub fn looks(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let put = put(server, &bucket);
+    let log = DeltaLog::create("one", &put);
+    log.add(1, "a.parquet", &of_age(1..=10, 0));
+    // By the version whose commit looks tell otherwise, and by the one behind which nothing is listed.
+    let (other, refused) = (Arc::new(AtomicU64::new(99)), Arc::new(AtomicU64::new(99)));
+    let (of_other, of_refused) = (Arc::clone(&other), Arc::clone(&refused));
+    let front = Web::start(server.port, move |asked| {
+        let name = |version: &AtomicU64| format!("{:020}.", version.load(Ordering::SeqCst));
+        let is_list = asked.target.contains("start-after=");
+        if asked.method == "HEAD" && asked.target.contains(&name(&of_other)) {
+            let head = "Content-Length: 9\r\nLast-Modified: Sun, 01 Feb 2026 00:00:00 GMT";
+            let answer = format!("HTTP/1.1 200 OK\r\nETag: \"other\"\r\n{head}\r\n\r\n");
+            Becomes::Answered(answer.into_bytes())
+        } else if is_list && asked.target.contains(&name(&of_refused)) {
+            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+            Becomes::Answered(answer.to_vec())
+        } else {
+            Becomes::Passed
+        }
+    });
+    let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 10)]);
+    other.store(1, Ordering::SeqCst);
+    log.replace(2, "a.parquet", "b.parquet", &of_age(3..=10, 0));
+    workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 2), ("held", 0)]);
+    // The log is listed from its checkpoint on, so that what is before it has to be asked for.
+    refused.store(2, Ordering::SeqCst);
+    log.add(3, "c.parquet", &of_age(11..=20, 0));
+    log.checkpoint();
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 10), ("held", 0)]);
+    refused.store(3, Ordering::SeqCst);
+    log.replace(4, "c.parquet", "d.parquet", &of_age(12..=20, 0));
+    log.checkpoint();
+    let held = workspace.sync(&[]);
+    let said = held.finished.printed();
+    assert!(said.contains("version 3 of the") && said.contains("cannot be looked for"), "{said}");
+    held.expect(4, "partial", &[("held", 1)]);
+    refused.store(99, Ordering::SeqCst);
+    workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 1), ("held", 0)]);
+    assert_holds(&oracle, &[of_age(3..=10, 0), of_age(12..=20, 0)].concat());
 }
 
 /// A commit is written anew between the two times that the log is replayed.

@@ -14,18 +14,20 @@ fn zstd(people: &[Person]) -> Vec<u8> {
     zstd::stream::encode_all(ndjson(people).as_slice(), 3).expect("it can be packed")
 }
 
+type Written = fn(&[Person]) -> Vec<u8>;
+
+const FORMATS: [(&str, Written); 7] = [
+    ("people.parquet", parquet_file),
+    ("people.csv", |people| csv(people).into_bytes()),
+    ("people.csv.gz", packed),
+    ("people.ndjson", ndjson),
+    ("people.jsonl.zst", zstd),
+    ("people.arrow", arrow::file),
+    ("people.stream.arrow", arrow::stream),
+];
+
 pub fn mirror(server: &Seaweed) {
-    type Written = fn(&[Person]) -> Vec<u8>;
-    let formats: [(&str, Written); 7] = [
-        ("people.parquet", parquet_file),
-        ("people.csv", |people| csv(people).into_bytes()),
-        ("people.csv.gz", packed),
-        ("people.ndjson", ndjson),
-        ("people.jsonl.zst", zstd),
-        ("people.arrow", arrow::file),
-        ("people.stream.arrow", arrow::stream),
-    ];
-    for (name, written) in formats {
+    for (name, written) in FORMATS {
         let oracle = Oracle::start(&["id"]);
         let front = Web::start(server.port, |_| Becomes::Passed);
         let bucket = server.bucket();
@@ -58,19 +60,65 @@ pub fn mirror(server: &Seaweed) {
 }
 
 pub fn long_lived(server: &Seaweed) {
+    for (name, written) in FORMATS {
+        let oracle = Oracle::start(&["id"]);
+        let bucket = server.bucket();
+        let put = |folder: &str, people: &[Person]| {
+            server.files.put(&bucket, &format!("in/{folder}-{name}"), &written(people));
+        };
+        put("day=1/a", &of_age(1..=20, 0));
+        let location = format!("in/*/*-{name}");
+        let workspace = workspace(&oracle, &source(server.port, &bucket, &location, ""));
+        let serving = Server::start(&workspace);
+        let run = || serving.ended(serving.run(""));
+        assert_eq!(run()["tally"]["delivered"], 20, "{name}");
+        assert_eq!(run()["phase"], "skipped", "{name}");
+        // In a folder that was there, and in one that was not.
+        for (folder, first, last) in [("day=1/b", 21, 30), ("day=2/a", 31, 45)] {
+            put(folder, &of_age(first..=last, 0));
+            let next = run();
+            assert_eq!(next["tally"]["delivered"], last - first + 1, "{name}: {next:#}");
+        }
+        assert_holds(&oracle, &of_age(1..=45, 0));
+        serving.end().expect_code(0);
+    }
+}
+
+/// The store counts what it is asked, and so does whoever asks it.
+pub fn cost(server: &Seaweed) {
     let oracle = Oracle::start(&["id"]);
+    let front = Web::start(server.port, |_| Becomes::Passed);
     let bucket = server.bucket();
-    server.files.put(&bucket, "in/day=1/a.parquet", &parquet_file(&of_age(1..=20, 0)));
-    let workspace = workspace(&oracle, &source(server.port, &bucket, "in/*/*.parquet", ""));
-    let serving = Server::start(&workspace);
-    let run = || serving.ended(serving.run(""));
-    assert_eq!(run()["tally"]["delivered"], 20);
-    assert_eq!(run()["phase"], "skipped");
-    server.files.put(&bucket, "in/day=2/b.parquet", &parquet_file(&of_age(21..=50, 0)));
-    let next = run();
-    assert_eq!(next["tally"]["delivered"], 30, "{next:#}");
-    assert_holds(&oracle, &of_age(1..=50, 0));
-    serving.end().expect_code(0);
+    let put = |name: &str, bytes: &[u8]| server.files.put(&bucket, &format!("in/{name}"), bytes);
+    put("a.csv", csv(&of_age(1..=20, 0)).as_bytes());
+    put("b.csv", csv(&of_age(21..=40, 0)).as_bytes());
+    put("c.txt", b"not a part of the table");
+    let workspace = workspace(&oracle, &source(front.port, &bucket, "in/*.csv", ""));
+    let asked = || front.seen().len() - front.reads();
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 40)]);
+    let listing = report.json["tally"]["listing"].clone();
+    assert_eq!(listing["requests"], asked(), "{:#?}", front.seen());
+    assert_eq!((&listing["requests"], &listing["objects"]), (&2.into(), &6.into()), "twice all");
+    assert_eq!(workspace.json(&["runs"])[0]["tally"]["listing"], listing);
+    let before = asked();
+    let skipped = workspace.sync(&[]).expect(0, "skipped", &[]);
+    let listing = &skipped.json["tally"]["listing"];
+    assert_eq!((&listing["requests"], &listing["objects"]), (&1.into(), &3.into()));
+    assert_eq!(asked() - before, 1);
+    // People see it too.
+    workspace
+        .run(&["sync", "people"])
+        .expect_code(0)
+        .expect_printed(&["listed 3 objects by 1 req"]);
+    workspace.run(&["runs"]).expect_code(0).expect_printed(&["listed", "6 (2 requests)"]);
+    // A list that is given up has cost what it has; the look for a skip has met the same.
+    shared::reads(&workspace, &source(front.port, &bucket, "in/*.csv", ", max_listed: 2"));
+    let before = asked();
+    let failed = workspace.sync(&[]).expect(1, "failed", &[("rows_read", 0)]);
+    let requests = u64::try_from(asked() - before).expect("it is small");
+    let listing = &failed.json["tally"]["listing"];
+    assert!(requests > 0 && listing["requests"] == requests, "{requests}: {listing:#}");
+    assert_eq!(listing["objects"], 3 * requests, "{listing:#}");
 }
 
 pub fn keys(server: &Seaweed) {
