@@ -10,6 +10,7 @@
 
 mod agreed;
 mod arithmetic;
+mod blame;
 mod builders;
 mod called;
 mod cancel;

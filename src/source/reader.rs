@@ -19,6 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 
+use super::blame::Blamed;
 use super::cancel::Cancels;
 use super::databases::{Databases, Joined};
 use super::definition::Definition;
@@ -248,7 +249,8 @@ impl Reader {
         let undecoded = self.settings.undecoded;
         let state = weights::bound(state, &optimized, &weights, undecoded).map_err(unplannable)?;
         let planner = Arc::clone(state.query_planner());
-        let physical = planner.create_physical_plan(&optimized, &state).await;
+        let blaming = Blamed::of(&model.name, selection, &projected.plan).planner(&state);
+        let physical = planner.create_physical_plan(&optimized, &blaming).await;
         let physical = physical.map_err(unplannable)?;
         begun.databases.iter().try_for_each(|database| database.check(&place))?;
         let streams = streams(&physical, &state.task_ctx(), &model.name);
