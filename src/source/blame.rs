@@ -1,8 +1,8 @@
 //! A mapped expression that fails while rows are read says which field it is of.
 //!
-//! DataFusion moves expressions to wherever they are cheapest, down into the scan of a file, and what fails there tells nothing of
-//! where it stood in the config. So each takes its name with it, from the first plan on. What the optimizer has two fields share is
-//! named by the first of them. Not responsible for the words of a failure (`error`).
+//! DataFusion moves expressions to wherever they are cheapest, down into the scan of a file, and what fails there tells nothing
+//! of where it stood in the config. So each takes its name with it, from the first plan on. What the optimizer has two fields
+//! share is named by the first of them. Not responsible for the words of a failure (`error`).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

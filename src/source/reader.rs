@@ -138,6 +138,8 @@ struct Begun {
     is_restricted: bool,
     /// It is no database that was asked, so that restrictions are put on top.
     is_planned_here: bool,
+    /// What the config may have wrong where a column is not there.
+    hint: Option<String>,
 }
 
 impl Reader {
@@ -167,8 +169,9 @@ impl Reader {
     ) -> Result<Reading, Error> {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
-        let databases = begun.databases.clone();
-        let reading = self.finish(model, selection, &context, begun).await?;
+        let (databases, hint) = (begun.databases.clone(), begun.hint.clone());
+        let reading = self.finish(model, selection, &context, begun).await;
+        let reading = reading.map_err(|error| hinted(error, hint.as_deref()))?;
         for database in databases {
             database.await_readers().await?;
         }
@@ -187,10 +190,13 @@ impl Reader {
     ) -> Result<Described, Error> {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
-        let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
-        let versions = begun.watched.iter().filter_map(Watched::version).collect();
-        let refused = self.finish(model, selection, &context, begun).await.err();
-        Ok(Described { refused, versions, ..described })
+        let hint = begun.hint.clone();
+        let mut described =
+            described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        described.versions = begun.watched.iter().filter_map(Watched::version).collect();
+        described.refused = self.finish(model, selection, &context, begun).await.err();
+        described.refine(|error| hinted(error, hint.as_deref()));
+        Ok(described)
     }
 
     /// The model's own query, planned by whoever is asked it.
@@ -300,6 +306,7 @@ impl Reader {
             databases: Vec::new(),
             held,
             types,
+            hint: None,
         })
     }
 
@@ -318,8 +325,10 @@ impl Reader {
         let opened = opening::open(&state, &read, &mut pins, &mut databases).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
+        let mut hint = None;
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
+            hint = hint.or_else(|| of_table.unseparated(&provider.schema()));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
@@ -327,7 +336,8 @@ impl Reader {
         }
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let plan = context.state().statement_to_plan(checked.statement).await.map_err(invalid)?;
+        let plan = context.state().statement_to_plan(checked.statement).await;
+        let plan = plan.map_err(|error| hinted(invalid(error), hint.as_deref()))?;
         Ok(Begun {
             plan,
             watched,
@@ -340,6 +350,7 @@ impl Reader {
             types: Vec::new(),
             is_restricted: false,
             is_planned_here: true,
+            hint,
         })
     }
 
@@ -435,6 +446,14 @@ fn streams(
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     };
     (0..plan.output_partitioning().partition_count()).map(stream).collect()
+}
+
+/// A fault of the config with what may be behind it.
+fn hinted(error: Error, hint: Option<&str>) -> Error {
+    match hint {
+        Some(hint) if error.is_config_fault() => error.map(|said| said + hint),
+        _ => error,
+    }
 }
 
 /// The sources as the config describes them, and which databases they turned out to be.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::Schema;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::Table;
+use super::definition::{Format, Table};
 use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
@@ -19,6 +20,7 @@ use super::proof::Unproven;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
+use super::{csv, files};
 use crate::domain::file::FileFact;
 use crate::points::sources_tell;
 use crate::shutdown::blocking;
@@ -74,6 +76,15 @@ impl Watched {
             }
         }
         facts
+    }
+
+    /// What may be wrong where columns of a text are missed, of a table with these.
+    pub fn unseparated(&self, schema: &Schema) -> Option<String> {
+        let Watched::Files(watched) = self else { return None };
+        let WatchedFiles { table, files, .. } = &**watched;
+        let Format::Csv(csv) = &table.format else { return None };
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        csv::unseparated(&table.name, csv, &files.first()?.path, &names)
     }
 
     /// The version that is read, of a table that counts them.
