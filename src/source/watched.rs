@@ -15,7 +15,6 @@ use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::{Completeness, Cost, Facts};
-use super::files;
 use super::proof::Unproven;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
@@ -103,7 +102,7 @@ impl Watched {
                 table.verify().await?;
                 table.left(earlier).await
             }
-            Watched::Query(ended) => ended.verify().map(|()| None),
+            Watched::Query(ended) => ended.verify(),
         }
     }
 }

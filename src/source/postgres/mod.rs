@@ -9,6 +9,7 @@ mod frames;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod locked;
 mod numeric;
 mod passfile;
 mod sees;

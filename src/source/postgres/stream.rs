@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::decode::Decoder;
 use super::error::{planning, reading, too_long};
 use super::frames::{self, Frames, TOO_LONG, Wrong};
+use super::locked::Locked;
 use super::session::{Session, identifier, literal};
 use super::sessions::Sessions;
 use super::wire::{self, Asked};
@@ -63,7 +64,7 @@ impl database::Scan for Scan {
         schema: SchemaRef,
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
-    ) -> BoxFuture<'static, Result<(), Error>> {
+    ) -> BoxFuture<'static, Result<Option<String>, Error>> {
         Box::pin(self.answer(columns, schema, most_rows, batches))
     }
 }
@@ -188,11 +189,12 @@ impl Scan {
         schema: SchemaRef,
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         let Some(mut session) = self.sessions.take() else {
             return Err(Error::Query(format!("{} was to be read twice", self.place)));
         };
         let place = &self.place;
+        let held = Locked::by(&mut session, place).await?;
         let copy = format!("COPY (\n{}\n) TO STDOUT (FORMAT binary)", self.query(&columns));
         let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
         let mut answer = Box::pin(answer.await?);
@@ -219,18 +221,17 @@ impl Scan {
         }
         send(decoder.batch(), &batches).await;
         if is_planted("copy_end_believed") {
-            return Ok(());
+            return Ok(None);
         }
         if !frames::is_whole(&frames) {
             return Err(self.damaged("it ended before its trailer"));
         }
         // The end of a COPY is not the end of its statement: an error behind it shows here, as nothing works in a transaction
         // that has failed.
-        for last in ["SELECT 1", "COMMIT"] {
-            session.ask(place, async |client| client.simple_query(last).await, reading).await?;
-        }
+        let read = Locked::by(&mut session, place).await?;
+        session.ask(place, async |client| client.simple_query("COMMIT").await, reading).await?;
         session.close();
-        Ok(())
+        Ok(held.doubt(&read, place))
     }
 
     fn damaged(&self, wrong: Wrong) -> Error {
