@@ -42,6 +42,7 @@ pub mod remote;
 mod restriction;
 mod secret;
 mod session;
+mod silence;
 mod socket;
 mod statement;
 pub mod store;
