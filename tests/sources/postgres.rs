@@ -1,5 +1,6 @@
 //! What is played against PostgreSQL beside what every kind of server plays.
 
+mod catalog;
 mod cursor;
 mod described;
 mod ends;
@@ -14,7 +15,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 28] = [
+pub const SCENARIOS: [Scenario<Postgres>; 30] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("random values of every type of PostgreSQL are what the server prints", random::every_type),
@@ -43,4 +44,6 @@ pub const SCENARIOS: [Scenario<Postgres>; 28] = [
     ("a run comes behind whoever waits to lock what it reads, or says so", held::between),
     ("a doctor tells what a role may not read, and waits for nobody", held::doctor),
     ("a model that would take too many sessions is refused by name", held::sessions),
+    ("every type that the server has is read as it prints it or refused by name", catalog::walk),
+    ("a value that has no place is named with the key of its row", catalog::keys),
 ];

@@ -33,6 +33,8 @@ pub struct Scan {
     schema: SchemaRef,
     types: Vec<String>,
     is_infinity_null: bool,
+    /// By which its rows are named.
+    primary_key: Vec<String>,
     /// Which rows are asked for; all where there is none.
     predicate: Option<String>,
     /// The model, or a table of it, for messages.
@@ -140,12 +142,18 @@ impl Scan {
                 .collect(),
             schema: Arc::new(Schema::new(fields)),
             is_infinity_null: sessions.is_infinity_null(),
+            primary_key: Vec::new(),
             predicate: None,
             place: place.to_owned(),
         };
         let columns = (0..scan.columns.len()).collect::<Vec<_>>();
         sessions.hold(session, scan.query(&columns), place).await?;
         Ok(scan)
+    }
+
+    /// Has rows named by these columns.
+    pub fn names_rows_by(&mut self, primary_key: &[String]) {
+        self.primary_key = primary_key.to_vec();
     }
 
     /// Asks for no more than the restriction lets through, where it fits and the server can compare so.
@@ -200,7 +208,9 @@ impl Scan {
         let mut answer = Box::pin(answer.await?);
         let asked = columns.iter().map(|column| self.columns[*column]);
         let is_infinity_null = self.is_infinity_null;
-        let mut decoder = Decoder::new(asked, schema, is_infinity_null, most_rows, place.clone());
+        let (keys, place_said) = (&self.primary_key, place.clone());
+        let mut decoder =
+            Decoder::new(asked, schema, keys, is_infinity_null, most_rows, place_said);
         let mut frames = Frames::default();
         loop {
             let piece = session.drive(place, answer.try_next(), reading).await;
