@@ -135,10 +135,11 @@ fn human(tested: &Tested) -> String {
 }
 
 fn human_of_source(looked: &doctoring::Looked) -> String {
-    let doctoring::Looked { source, address, is_well, message, tables, advice, .. } = looked;
+    let doctoring::Looked { source, address, is_well, message, tables, problems, .. } = looked;
     let mut text = format!("source {source} ({address}): {}, {message}\n", word(*is_well));
     text.extend(tables.iter().map(human_of_table));
-    advice.iter().for_each(|advice| text.push_str(&format!("  better: {advice}\n")));
+    problems.iter().for_each(|problem| text.push_str(&format!("  not well: {problem}\n")));
+    looked.advice.iter().for_each(|advice| text.push_str(&format!("  better: {advice}\n")));
     text
 }
 

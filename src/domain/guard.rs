@@ -24,7 +24,7 @@ pub enum HoldCause {
     /// The read was complete and had no rows at all.
     EmptyRead { entries: u64 },
     /// Files of the last complete read are gone or were cut, or nobody can say whether one changed while it was read; `names`
-    /// says of each what is wrong.
+    /// says of each what is wrong. Or a database read what nobody held for the read.
     VanishedFiles { names: Vec<String> },
     /// More null and repeated keys than the last complete run had.
     InvalidKeys { before: u64, now: u64 },
@@ -44,7 +44,7 @@ impl std::fmt::Display for HoldCause {
                 write!(f, "the model returned no rows, while {entries} records are at the destination")
             }
             HoldCause::VanishedFiles { names } => {
-                write!(f, "the files do not show that the read was complete: {}", names.join(", "))
+                write!(f, "the source does not show that the read was complete: {}", names.join(", "))
             }
             HoldCause::InvalidKeys { before, now } => {
                 write!(f, "{now} null or repeated keys, after {before} in the last complete run")

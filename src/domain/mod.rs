@@ -24,6 +24,7 @@ pub mod priority;
 pub mod render;
 pub mod run;
 pub mod skip;
+pub mod source_change;
 pub mod status;
 pub mod sync;
 pub mod syncable;

@@ -9,6 +9,7 @@ use super::guard::MaxDeletes;
 use super::key_field::{KeyField, is_same_key};
 use super::kind::KindReason;
 use super::options::{Options, Recorded};
+use super::source_change::source_change;
 
 use crate::points;
 
@@ -257,20 +258,22 @@ impl Definition {
     }
 
     /// Which of the facts that hold the first deletes differ from `baseline`; `None` if none does.
-    pub fn hold_cause(&self, baseline: &Definition) -> Option<&'static str> {
+    pub fn hold_cause(&self, baseline: &Definition) -> Option<String> {
         if self.source != baseline.source {
-            Some("the source")
-        } else if self.sql != baseline.sql {
-            Some("the model's SQL")
-        } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
-            Some("the mode")
-        } else if !is_same_key(&baseline.key, &self.key) {
-            Some("the key")
-        } else if self.destination != baseline.destination {
-            Some("the destination")
-        } else {
-            None
+            return Some(source_change(&baseline.source, &self.source));
         }
+        let what = if self.sql != baseline.sql {
+            "the model's SQL"
+        } else if self.mode != baseline.mode && self.mode == Mode::Mirror {
+            "the mode"
+        } else if !is_same_key(&baseline.key, &self.key) {
+            "the key"
+        } else if self.destination != baseline.destination {
+            "the destination"
+        } else {
+            return None;
+        };
+        Some(what.to_owned())
     }
 }
 
@@ -437,7 +440,7 @@ mod tests {
         now = Definition { destination: "crm/leads".into(), ..definition() };
         assert!(matches!(definition().change(&now), DefinitionChange::Refused { .. }));
         assert_eq!(definition().change_if_kept(&now), DefinitionChange::None);
-        assert_eq!(now.hold_cause(&definition()), Some("the destination"));
+        assert_eq!(now.hold_cause(&definition()).as_deref(), Some("the destination"));
         // An older snapshot goes on with its fingerprints; a newer one is refused.
         let older = Definition { fingerprints: 1, ..definition() };
         assert_eq!(older.change(&definition()), DefinitionChange::None);
@@ -452,9 +455,9 @@ mod tests {
     fn changed_sql_and_upsert_turned_mirror_hold_deletes() {
         let baseline = definition();
         let now = Definition { sql: "SELECT 1".into(), ..definition() };
-        assert_eq!(now.hold_cause(&baseline), Some("the model's SQL"));
+        assert_eq!(now.hold_cause(&baseline).as_deref(), Some("the model's SQL"));
         let upsert = Definition { mode: Mode::Upsert, ..definition() };
-        assert_eq!(baseline.hold_cause(&upsert), Some("the mode"));
+        assert_eq!(baseline.hold_cause(&upsert).as_deref(), Some("the mode"));
         assert_eq!(upsert.hold_cause(&baseline), None);
         assert_eq!(baseline.hold_cause(&baseline), None);
     }

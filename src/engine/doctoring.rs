@@ -35,6 +35,8 @@ pub struct Looked {
     /// What the message has, each by a word.
     pub facts: BTreeMap<&'static str, String>,
     pub tables: Vec<Table>,
+    /// What a run would be refused.
+    pub problems: Vec<String>,
     /// What would be better otherwise, and how.
     pub advice: Vec<String>,
 }
@@ -95,13 +97,14 @@ async fn look_at(source: Arc<Definition>, models: Arc<Vec<Model>>, query: &Query
             message: error.to_string(),
             facts: BTreeMap::new(),
             tables: Vec::new(),
+            problems: Vec::new(),
             advice: Vec::new(),
         },
     }
 }
 
 fn of(source: String, address: String, examined: Examined) -> Looked {
-    let Examined { facts, tables, advice } = examined;
+    let Examined { facts, tables, problems, advice } = examined;
     let tables: Vec<Table> = tables.into_iter().map(table).collect();
     let mut message: Vec<String> = facts.iter().map(|(_, said)| said.clone()).collect();
     let ill = tables.iter().filter(|table| !table.is_well).count();
@@ -114,10 +117,11 @@ fn of(source: String, address: String, examined: Examined) -> Looked {
     Looked {
         source,
         address,
-        is_well: ill == 0,
+        is_well: ill == 0 && problems.is_empty(),
         message: message.join(", "),
         facts: facts.into_iter().collect(),
         tables,
+        problems,
         advice,
     }
 }

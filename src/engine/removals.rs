@@ -335,7 +335,7 @@ fn causes(sync: &Sync, header: &Header, facts: &Facts<'_>, removals: u64) -> Vec
         causes.push(HoldCause::InvalidKeys { before, now });
     }
     if let Some(what) = facts.definition.hold_cause(&baseline.definition) {
-        causes.push(HoldCause::DefinitionChanged { what: what.to_owned() });
+        causes.push(HoldCause::DefinitionChanged { what });
     }
     let is_other = |credentials: &Option<String>| *credentials != baseline.credentials;
     if !facts.declares_account && facts.credentials.iter().any(is_other) {

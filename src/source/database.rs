@@ -6,7 +6,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -37,14 +37,14 @@ pub(super) trait Scan: fmt::Debug + Send + Sync {
     fn is_restricted(&self) -> bool;
 
     /// Sends the answer in batches of these columns, of so many rows at most, and returns when the server has said that it is
-    /// whole.
+    /// whole: with a reason, where that does not say that all was there that should have been.
     fn read(
         self: Arc<Self>,
         columns: Vec<usize>,
         schema: SchemaRef,
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
-    ) -> BoxFuture<'static, Result<(), Error>>;
+    ) -> BoxFuture<'static, Result<Option<String>, Error>>;
 }
 
 /// Whether the answers to a query were read to their ends. Each is written by its stream alone.
@@ -56,7 +56,15 @@ pub(super) struct Ended {
     /// rows, which proves nothing of the others, is over when it has them.
     may_be_left: bool,
     /// One for each time that the plan asks.
-    answers: Mutex<Vec<Arc<AtomicU8>>>,
+    answers: Mutex<Vec<Arc<Answered>>>,
+}
+
+/// How far one of them was read.
+#[derive(Debug, Default)]
+struct Answered {
+    state: AtomicU8,
+    /// Why nobody can vouch for it, though it ended.
+    doubt: OnceLock<String>,
 }
 
 const UNREAD: u8 = 0;
@@ -80,18 +88,19 @@ impl Ended {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn asked(&self) -> Arc<AtomicU8> {
-        let state = Arc::new(AtomicU8::new(UNREAD));
+    fn asked(&self) -> Arc<Answered> {
+        let answered = Arc::new(Answered::default());
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.push(Arc::clone(&state));
-        state
+        answers.push(Arc::clone(&answered));
+        answered
     }
 
     /// As [`Proof::verify`](super::Proof::verify), of this query. All streams of the plan have ended by then, so that an
-    /// answer which has neither ended nor failed is one that nobody wanted more of.
-    pub fn verify(&self) -> Result<(), Unproven> {
+    /// answer which has neither ended nor failed is one that nobody wanted more of. Of one that is whole, and yet may lack rows,
+    /// it says why.
+    pub fn verify(&self) -> Result<Option<String>, Unproven> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let states = answers.iter().map(|state| state.load(Ordering::Acquire));
+        let states = answers.iter().map(|answered| answered.state.load(Ordering::Acquire));
         let mut lacking = states.filter(|state| *state != ENDED).collect::<Vec<_>>();
         if answers.is_empty() {
             lacking.push(UNREAD);
@@ -99,7 +108,9 @@ impl Ended {
         if self.may_be_left {
             lacking.retain(|state| *state == FAILED);
         }
-        let Some(state) = lacking.into_iter().max() else { return Ok(()) };
+        let Some(state) = lacking.into_iter().max() else {
+            return Ok(answers.iter().find_map(|answered| answered.doubt.get()).cloned());
+        };
         let state = match state {
             UNREAD => "was not read",
             FAILED => "failed",
@@ -142,7 +153,7 @@ impl TableProvider for DatabaseTable {
         let one: Arc<dyn PartitionStream> = Arc::new(Answer {
             scan: Arc::clone(&self.scan),
             place: self.ended.place.clone(),
-            state: self.ended.asked(),
+            answered: self.ended.asked(),
             columns,
             schema: Arc::clone(&schema),
         });
@@ -155,7 +166,7 @@ impl TableProvider for DatabaseTable {
 struct Answer {
     scan: Arc<dyn Scan>,
     place: String,
-    state: Arc<AtomicU8>,
+    answered: Arc<Answered>,
     /// Those asked for.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -175,19 +186,19 @@ impl PartitionStream for Answer {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (batches, receiver) = mpsc::channel(1);
         let most_rows = context.session_config().batch_size();
-        let (schema, state) = (Arc::clone(&self.schema), Arc::clone(&self.state));
-        state.store(BEGAN, Ordering::Release);
+        let (schema, answered) = (Arc::clone(&self.schema), Arc::clone(&self.answered));
+        answered.state.store(BEGAN, Ordering::Release);
         let columns = self.columns.clone();
         let work = Arc::clone(&self.scan).read(columns, Arc::clone(&schema), most_rows, batches);
-        Box::pin(Produced { schema, state, work: Some(work), batches: receiver })
+        Box::pin(Produced { schema, answered, work: Some(work), batches: receiver })
     }
 }
 
 /// A stream of what one future sends, which works where the stream is polled; it ends when the future has, without an error.
 struct Produced {
     schema: SchemaRef,
-    state: Arc<AtomicU8>,
-    work: Option<BoxFuture<'static, Result<(), Error>>>,
+    answered: Arc<Answered>,
+    work: Option<BoxFuture<'static, Result<Option<String>, Error>>>,
     batches: mpsc::Receiver<RecordBatch>,
 }
 
@@ -201,11 +212,14 @@ impl Stream for Produced {
         {
             this.work = None;
             let done = done.or_else(|error| match is_planted("failed_answer_unread") {
-                true => Ok(()),
+                true => Ok(None),
                 false => Err(error),
             });
+            if let Ok(Some(doubt)) = &done {
+                this.answered.doubt.get_or_init(|| doubt.clone());
+            }
             let state = if done.is_ok() { ENDED } else { FAILED };
-            this.state.store(state, Ordering::Release);
+            this.answered.state.store(state, Ordering::Release);
             if let Err(error) = done {
                 this.batches.close();
                 return Poll::Ready(Some(Err(error.into())));
@@ -240,8 +254,8 @@ pub(super) async fn send(batch: Option<RecordBatch>, batches: &mpsc::Sender<Reco
 mod tests {
     use super::*;
 
-    fn with(ended: Ended, states: &[u8]) -> Result<(), Unproven> {
-        states.iter().for_each(|state| ended.asked().store(*state, Ordering::Release));
+    fn with(ended: Ended, states: &[u8]) -> Result<Option<String>, Unproven> {
+        states.iter().for_each(|state| ended.asked().state.store(*state, Ordering::Release));
         assert_eq!(ended.answers(), states.len());
         ended.verify()
     }
@@ -251,13 +265,13 @@ mod tests {
         let table = |states: &[u8]| with(Ended::of_part("table `app.t`".into()), states);
         let model = |states: &[u8]| with(Ended::of_model("model `m`".into()), states);
         for states in [&[][..], &[UNREAD], &[BEGAN], &[ENDED], &[ENDED, BEGAN]] {
-            assert_eq!(table(states), Ok(()), "{states:?}");
+            assert_eq!(table(states), Ok(None), "{states:?}");
         }
         for states in [&[FAILED][..], &[ENDED, FAILED], &[FAILED, BEGAN, ENDED]] {
             let reason = table(states).unwrap_err().reason;
             assert_eq!(reason, "the answer to table `app.t` failed", "{states:?}");
         }
-        assert_eq!(model(&[ENDED]), Ok(()));
+        assert_eq!(model(&[ENDED]), Ok(None));
         for (states, said) in [
             (&[][..], "was not read"),
             (&[UNREAD], "was not read"),

@@ -113,20 +113,29 @@ impl<'s> Databases<'s> {
     }
 }
 
+/// Sessions that one read has with a server; the keys that are looked at first take as many again.
+const MOST_SESSIONS: usize = 16;
+
 impl Joined {
     /// How many answers the plan wants, which has been made by then.
     fn answers(&self) -> usize {
         self.tables.iter().map(|ended| ended.answers()).sum()
     }
 
-    /// Whether the plan of the model at `place` can have all that it asks for of one state.
+    /// Whether the plan of the model at `place` can have all that it asks for, of one state and of no more sessions than there
+    /// may be.
     ///
     /// # Errors
     /// It cannot.
     pub fn check(&self, place: &str) -> Result<(), Error> {
-        match self.sessions.is_some() || self.answers() <= 1 {
-            true => Ok(()),
-            false => Err(asked_twice(place, &self.source)),
+        let (answers, source) = (self.answers(), &self.source);
+        match self.sessions {
+            None if answers > 1 => Err(asked_twice(place, source)),
+            Some(_) if answers > MOST_SESSIONS => Err(Error::Definition(format!(
+                "{place} reads {answers} times from `{source}`, and each takes a session with the server, of which a model has \
+                 {MOST_SESSIONS} at most; join what it has in the `sql` of one of its `tables`"
+            ))),
+            _ => Ok(()),
         }
     }
 

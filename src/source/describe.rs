@@ -68,6 +68,15 @@ impl fmt::Display for VersionSeen {
 }
 
 impl Described {
+    /// Changes what is said of each refusal.
+    pub(super) fn refine(&mut self, change: impl Fn(Error) -> Error) {
+        for field in &mut self.fields {
+            let json = std::mem::replace(&mut field.json, Ok(String::new()));
+            field.json = json.map_err(&change);
+        }
+        self.refused = self.refused.take().map(change);
+    }
+
     /// All that a run would refuse, each once.
     pub fn refusals(&self) -> Vec<&Error> {
         let of_fields = self.fields.iter().filter_map(|field| field.json.as_ref().err());

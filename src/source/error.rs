@@ -66,6 +66,16 @@ impl Error {
 
     /// What an error that a partition's stream yielded means. `model` is named where the error does not say more.
     pub fn of_stream(error: &DataFusionError, model: &str) -> Error {
+        Error::of(error, Computed { model, field: None })
+    }
+
+    /// As [`Error::of_stream`], of what a field is computed from.
+    pub(super) fn of_field(error: &DataFusionError, model: &str, field: &str, sql: &str) -> Error {
+        Error::of(error, Computed { model, field: Some((field, sql)) })
+    }
+
+    fn of(error: &DataFusionError, computed: Computed<'_>) -> Error {
+        let model = computed.model;
         if let Some(own) = own(error) {
             return own.clone();
         }
@@ -73,19 +83,19 @@ impl Error {
             DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
                 Some(own) => own.clone(),
                 None => match cause.downcast_ref::<DataFusionError>() {
-                    Some(inner) => Error::of_stream(inner, model),
-                    None => Error::failed(model, "a part of the query failed"),
+                    Some(inner) => Error::of(inner, computed),
+                    None => computed.failed("a part of the query failed"),
                 },
             },
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-                Error::of_stream(inner, model)
+                Error::of(inner, computed)
             }
-            DataFusionError::Shared(inner) => Error::of_stream(inner, model),
+            DataFusionError::Shared(inner) => Error::of(inner, computed),
             DataFusionError::Collection(errors) => match errors.first() {
-                Some(first) => Error::of_stream(first, model),
-                None => Error::failed(model, "a part of the query failed"),
+                Some(first) => Error::of(first, computed),
+                None => computed.failed("a part of the query failed"),
             },
-            DataFusionError::ArrowError(inner, _) => Error::of_arrow(inner, model),
+            DataFusionError::ArrowError(inner, _) => Error::of_arrow(inner, computed),
             DataFusionError::ParquetError(inner) => Error::Damaged(format!(
                 "a Parquet file of model `{model}` cannot be read: {}; replace the file by a whole one",
                 first_line(&inner.to_string())
@@ -103,35 +113,35 @@ impl Error {
                  group and join fewer rows"
             )),
             DataFusionError::Execution(message) => {
-                Error::failed(model, known_cause(message).unwrap_or("it stopped while it ran"))
+                computed.failed(known_cause(message).unwrap_or("it stopped while it ran"))
             }
             DataFusionError::NotImplemented(_) => {
-                Error::failed(model, "it uses something that is not supported")
+                computed.failed("it uses something that is not supported")
             }
-            _ => Error::failed(model, "the engine reported a fault of its own"),
+            _ => computed.failed("the engine reported a fault of its own"),
         }
     }
 
-    fn of_arrow(error: &ArrowError, model: &str) -> Error {
+    fn of_arrow(error: &ArrowError, computed: Computed<'_>) -> Error {
+        let model = computed.model;
         match error {
             ArrowError::ExternalError(cause) => match cause.downcast_ref::<DataFusionError>() {
-                Some(inner) => Error::of_stream(inner, model),
+                Some(inner) => Error::of(inner, computed),
                 None => match cause.downcast_ref::<Error>() {
                     Some(own) => own.clone(),
-                    None => Error::failed(model, "a part of the query failed"),
+                    None => computed.failed("a part of the query failed"),
                 },
             },
             ArrowError::DivideByZero => {
-                Error::failed(model, "division by zero; guard it with `nullif(divisor, 0)`")
+                computed.failed("division by zero; guard it with `nullif(divisor, 0)`")
             }
             ArrowError::ArithmeticOverflow(_) => {
-                Error::failed(model, "a number overflows its type; cast to a wider one")
+                computed.failed("a number overflows its type; cast to a wider one")
             }
             ArrowError::CastError(message) | ArrowError::ParseError(message) => {
                 let target = cast_target(message).unwrap_or("the type asked for");
-                Error::Query(format!(
-                    "the query of model `{model}` failed: a value cannot be cast to {target}; use `try_cast` to get \
-                     NULL instead"
+                computed.failed(&format!(
+                    "a value cannot be cast to {target}; use `try_cast` to get NULL instead"
                 ))
             }
             ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) => Error::Memory(
@@ -141,12 +151,34 @@ impl Error {
                 "a Parquet file of model `{model}` cannot be read: {}; replace the file by a whole one",
                 first_line(message)
             )),
-            _ => Error::failed(model, "a computation failed"),
+            _ => computed.failed("a computation failed"),
         }
     }
+}
 
-    fn failed(model: &str, cause: &str) -> Error {
-        Error::Query(format!("the query of model `{model}` failed: {cause}"))
+/// What failed: the query of a model, or a field of its mapping, with its SQL.
+#[derive(Clone, Copy)]
+struct Computed<'a> {
+    model: &'a str,
+    field: Option<(&'a str, &'a str)>,
+}
+
+impl Computed<'_> {
+    fn failed(self, cause: &str) -> Error {
+        const SHOWN: usize = 80;
+        let model = self.model;
+        Error::Query(match self.field {
+            None => format!("the query of model `{model}` failed: {cause}"),
+            Some((field, sql)) => {
+                let mut shown: String = sql.chars().take(SHOWN).collect();
+                if shown.len() < sql.len() {
+                    shown.push_str("..");
+                }
+                format!(
+                    "the mapping of field `{field}`, `{shown}`, over model `{model}` failed: {cause}"
+                )
+            }
+        })
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Examined {
     /// Each by a word for programs.
     pub facts: Vec<(&'static str, String)>,
     pub tables: Vec<TableSeen>,
+    /// What a run would be refused.
+    pub problems: Vec<String>,
     /// What would be better otherwise, and how.
     pub advice: Vec<String>,
 }
@@ -81,7 +83,7 @@ pub async fn examine(
             examined.keep(seen)?;
         }
         Access::MySql(definition) => {
-            let looking = mysql::examine(definition, &mut examined);
+            let looking = mysql::examine(definition, &models, &mut examined);
             let seen = within(patience, &definition.remote, looking).await;
             examined.keep(seen)?;
         }
@@ -114,7 +116,7 @@ async fn list(source: &Definition, files: &Files, patience: Duration) -> Examine
     Examined {
         facts: facts.collect(),
         tables: tables.buffered(AT_ONCE).collect().await,
-        advice: Vec::new(),
+        ..Examined::default()
     }
 }
 
@@ -160,6 +162,14 @@ impl Examined {
             }
             seen => seen,
         }
+    }
+
+    /// Of a model that the server does not plan.
+    pub(super) fn refuse(&mut self, model: &Model) {
+        let name = &model.name;
+        self.problems.push(format!(
+            "the server refuses model `{name}`; `counterflow validate --sources {name}` says why"
+        ));
     }
 
     pub(super) fn fact(&mut self, word: &'static str, said: impl Into<String>) {

@@ -10,6 +10,7 @@
 
 mod agreed;
 mod arithmetic;
+mod blame;
 mod builders;
 mod called;
 mod cancel;
@@ -41,6 +42,7 @@ pub mod remote;
 mod restriction;
 mod secret;
 mod session;
+mod silence;
 mod socket;
 mod spent;
 mod statement;

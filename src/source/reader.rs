@@ -19,6 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 
+use super::blame::Blamed;
 use super::cancel::Cancels;
 use super::databases::{Databases, Joined};
 use super::definition::Definition;
@@ -142,6 +143,8 @@ struct Begun {
     is_restricted: bool,
     /// It is no database that was asked, so that restrictions are put on top.
     is_planned_here: bool,
+    /// What the config may have wrong where a column is not there.
+    hint: Option<String>,
 }
 
 impl Reader {
@@ -171,8 +174,9 @@ impl Reader {
     ) -> Result<Reading, Error> {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
-        let databases = begun.databases.clone();
-        let reading = self.finish(model, selection, &context, begun).await?;
+        let (databases, hint) = (begun.databases.clone(), begun.hint.clone());
+        let reading = self.finish(model, selection, &context, begun).await;
+        let reading = reading.map_err(|error| hinted(error, hint.as_deref()))?;
         for database in databases {
             database.await_readers().await?;
         }
@@ -191,10 +195,13 @@ impl Reader {
     ) -> Result<Described, Error> {
         let context = session::new(&self.settings)?;
         let begun = self.plan(model, selection, &context, pins).await?;
-        let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
-        let versions = begun.watched.iter().filter_map(Watched::version).collect();
-        let refused = self.finish(model, selection, &context, begun).await.err();
-        Ok(Described { refused, versions, ..described })
+        let hint = begun.hint.clone();
+        let mut described =
+            described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        described.versions = begun.watched.iter().filter_map(Watched::version).collect();
+        described.refused = self.finish(model, selection, &context, begun).await.err();
+        described.refine(|error| hinted(error, hint.as_deref()));
+        Ok(described)
     }
 
     /// The model's own query, planned by whoever is asked it.
@@ -253,7 +260,8 @@ impl Reader {
         let undecoded = self.settings.undecoded;
         let state = weights::bound(state, &optimized, &weights, undecoded).map_err(unplannable)?;
         let planner = Arc::clone(state.query_planner());
-        let physical = planner.create_physical_plan(&optimized, &state).await;
+        let blaming = Blamed::of(&model.name, selection, &projected.plan).planner(&state);
+        let physical = planner.create_physical_plan(&optimized, &blaming).await;
         let physical = physical.map_err(unplannable)?;
         begun.databases.iter().try_for_each(|database| database.check(&place))?;
         let streams = streams(&physical, &state.task_ctx(), &model.name);
@@ -303,6 +311,7 @@ impl Reader {
             databases: Vec::new(),
             held,
             types,
+            hint: None,
         })
     }
 
@@ -322,8 +331,10 @@ impl Reader {
             opening::open(&state, &read, &mut pins, &mut databases, &settings.spent).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let mut watched = Vec::with_capacity(opened.len());
+        let mut hint = None;
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
+            hint = hint.or_else(|| of_table.unseparated(&provider.schema()));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
@@ -331,7 +342,8 @@ impl Reader {
         }
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
-        let plan = context.state().statement_to_plan(checked.statement).await.map_err(invalid)?;
+        let plan = context.state().statement_to_plan(checked.statement).await;
+        let plan = plan.map_err(|error| hinted(invalid(error), hint.as_deref()))?;
         Ok(Begun {
             plan,
             watched,
@@ -344,6 +356,7 @@ impl Reader {
             types: Vec::new(),
             is_restricted: false,
             is_planned_here: true,
+            hint,
         })
     }
 
@@ -439,6 +452,14 @@ fn streams(
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     };
     (0..plan.output_partitioning().partition_count()).map(stream).collect()
+}
+
+/// A fault of the config with what may be behind it.
+fn hinted(error: Error, hint: Option<&str>) -> Error {
+    match hint {
+        Some(hint) if error.is_config_fault() => error.map(|said| said + hint),
+        _ => error,
+    }
 }
 
 /// The sources as the config describes them, and which databases they turned out to be.

@@ -16,6 +16,7 @@ use super::definition::{Access, Csv, Definition, Files, Format, SchemaRule, Tabl
 use super::{Error, FieldInfo, Pins, Reader, Reading, Selection, Settings};
 use crate::domain::sync::{Mapped, Model, Reads};
 
+mod blame;
 mod databases;
 mod delta;
 mod describe;

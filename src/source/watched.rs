@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::Schema;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::Table;
+use super::definition::{Format, Table};
 use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
@@ -20,6 +21,7 @@ use super::spent::Spent;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
+use super::{csv, files};
 use crate::domain::file::FileFact;
 use crate::points::sources_tell;
 use crate::shutdown::blocking;
@@ -77,6 +79,15 @@ impl Watched {
         facts
     }
 
+    /// What may be wrong where columns of a text are missed, of a table with these.
+    pub fn unseparated(&self, schema: &Schema) -> Option<String> {
+        let Watched::Files(watched) = self else { return None };
+        let WatchedFiles { table, files, .. } = &**watched;
+        let Format::Csv(csv) = &table.format else { return None };
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        csv::unseparated(&table.name, csv, &files.first()?.path, &names)
+    }
+
     /// The version that is read, of a table that counts them.
     pub fn version(&self) -> Option<VersionSeen> {
         match self {
@@ -93,7 +104,7 @@ impl Watched {
                 table.verify().await?;
                 Ok(table.left(earlier).await)
             }
-            Watched::Query(ended) => ended.verify().map(|()| None),
+            Watched::Query(ended) => ended.verify(),
         }
     }
 }

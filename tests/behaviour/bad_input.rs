@@ -100,6 +100,39 @@ fn a_missing_file_and_a_missing_column_fail_the_run_and_delete_nothing() {
 }
 
 #[test]
+fn a_mapping_that_fails_while_rows_are_read_names_its_field() {
+    let oracle = Oracle::start(&["id"]);
+    let setup = Setup { sync: "mapping: { id: id, share: 10 / (id - 2) }", ..Setup::default() };
+    let workspace = Workspace::new(&oracle, setup);
+    workspace.write_people(&people(1..=3));
+    let failed = workspace.run(&["sync", "people"]).expect_code(1);
+    failed.expect_printed(&[
+        "the mapping of field `share`, `10 / (id - 2)`, over model `people` failed",
+        "nullif",
+    ]);
+}
+
+#[test]
+fn a_file_with_another_delimiter_is_named_with_its_header_and_the_remedy() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace = Workspace::new(&oracle, Setup::default());
+    workspace.write("people.csv", "id;counter;checksum;email\n1;1;c;e\n");
+    let words =
+        &["people.csv` of table `people`", "`id;counter;checksum;email`", "`delimiter: \";\"`"];
+    let missed = "SELECT id, counter FROM people";
+    for (sql, sync) in [
+        (missed, ""),
+        ("SELECT * FROM people", ""),
+        ("SELECT * FROM people", "mapping: { id: id, counter: counter }"),
+    ] {
+        workspace.change(|setup| (setup.sql, setup.sync) = (sql.to_owned(), sync));
+        workspace.run(&["sync", "people"]).expect_code(2).expect_printed(words);
+        workspace.run(&["validate", "--sources"]).expect_code(2).expect_printed(words);
+    }
+    assert_eq!(oracle.request_count(), 0);
+}
+
+#[test]
 fn a_torn_csv_fails_the_read_and_deletes_nothing_e3() {
     let oracle = Oracle::start(&["id"]);
     let workspace =

@@ -153,6 +153,22 @@ fn a_changed_query_holds_the_first_deletes() {
 }
 
 #[test]
+fn a_hold_for_another_source_names_its_table_and_both_locations() {
+    let oracle = Oracle::start(&["id"]);
+    let mut workspace =
+        Workspace::new(&oracle, Setup { max_deletes: Some("100%"), ..Setup::default() });
+    workspace.write_people(&people(1..=20));
+    workspace.sync(&[]).expect(0, "succeeded", &[]);
+    workspace.change(|setup| setup.location = "fewer.csv".into());
+    workspace.write_people(&people(1..=18));
+    workspace.sync(&[]).expect(4, "partial", &[("held", 2), ("deleted", 0)]);
+    let held = workspace.run(&["sync", "people"]).expect_code(4);
+    held.expect_printed(&[
+        "the location of table `people` of source `lake` (from `people.csv` to `fewer.csv`) changed since",
+    ]);
+}
+
+#[test]
 fn upsert_turned_mirror_holds_the_first_deletes() {
     let oracle = Oracle::start(&["id"]);
     let setup = Setup { mode: "upsert", max_deletes: Some("100%"), ..Setup::default() };

@@ -2,7 +2,7 @@
 
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 26] = [
+pub const PLANTED: [(&str, &str, &str); 27] = [
     (
         "copy_end_believed",
         "postgres: an answer that ends behind CopyDone proves nothing",
@@ -22,6 +22,11 @@ pub const PLANTED: [(&str, &str, &str); 26] = [
         "another_database_believed",
         "postgres: another database under the same name deletes nothing",
         "what another database does not have was deleted",
+    ),
+    (
+        "function_reads_believed",
+        "postgres: a table that only a function reads holds the deletes by its name",
+        "deleted",
     ),
     ("trailer_ignored", "postgres: an answer without its trailer proves nothing", "Trailer: "),
     ("cancel_not_sent", "postgres: a stop ends the query at the server", "the server was asked"),

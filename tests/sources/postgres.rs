@@ -1,9 +1,11 @@
 //! What is played against PostgreSQL beside what every kind of server plays.
 
+mod catalog;
 mod cursor;
 mod described;
 mod ends;
 mod entering;
+mod held;
 mod joins;
 mod random;
 mod refusals;
@@ -13,7 +15,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 24] = [
+pub const SCENARIOS: [Scenario<Postgres>; 30] = [
     ("every type is what the server says it is", values::every_type),
     ("every number keeps every digit", values::numbers),
     ("random values of every type of PostgreSQL are what the server prints", random::every_type),
@@ -38,4 +40,10 @@ pub const SCENARIOS: [Scenario<Postgres>; 24] = [
     ("what a model of PostgreSQL would give is told before a row is read", described::model),
     ("a doctor tells how a PostgreSQL server stands to us", described::doctor),
     ("a doctor keeps what a PostgreSQL server said before it fell silent", described::silent),
+    ("a table that only a function reads holds the deletes by its name", held::functions),
+    ("a run comes behind whoever waits to lock what it reads, or says so", held::between),
+    ("a doctor tells what a role may not read, and waits for nobody", held::doctor),
+    ("a model that would take too many sessions is refused by name", held::sessions),
+    ("every type that the server has is read as it prints it or refused by name", catalog::walk),
+    ("a value that has no place is named with the key of its row", catalog::keys),
 ];

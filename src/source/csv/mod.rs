@@ -59,7 +59,9 @@ pub(super) async fn open(
     for (declared, _) in &csv.columns {
         if !names.contains(declared) {
             let place = format!("`columns` of table `{table}`");
-            return Err(Error::Definition(unknown("column", declared, &place, &names)));
+            let mut said = unknown("column", declared, &place, &names);
+            said.extend(unseparated(table, csv, &files[0].place.path, &names));
+            return Err(Error::Definition(said));
         }
     }
     let mut columns = Vec::with_capacity(names.len());
@@ -135,6 +137,30 @@ fn names(table: &str, csv: &Csv, path: &str, first: &Record<'_>) -> Result<Vec<S
         names.push(name);
     }
     Ok(names)
+}
+
+/// Where the one column of a file has a name in which another delimiter stands: what that is likely to be, for people.
+pub(super) fn unseparated(
+    table: &str,
+    csv: &Csv,
+    path: &str,
+    names: &[impl AsRef<str>],
+) -> Option<String> {
+    const SHOWN: usize = 120;
+    let [name] = names else { return None };
+    let said = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (b'|', "|")];
+    let others = said.iter().filter(|(byte, _)| csv.has_header && *byte != csv.delimiter);
+    let mut others = others.filter(|(byte, _)| name.as_ref().as_bytes().contains(byte));
+    let (_, delimiter) = others.next()?;
+    let mut shown: String = name.as_ref().chars().take(SHOWN).collect();
+    if shown.len() < name.as_ref().len() {
+        shown.push_str("..");
+    }
+    Some(format!(
+        "; the header of file `{path}` of table `{table}` is one column as it is read, `{}`: if it is several, say \
+         `delimiter: \"{delimiter}\"` for the table",
+        shown.replace('\t', "\\t")
+    ))
 }
 
 /// What to do about a file that begins so.
@@ -292,6 +318,30 @@ fn damaged(table: &str, path: &str, problem: &Problem) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_another_delimiter_stands_in_is_told_with_it() {
+        let told = |delimiter: u8, names: &[&str]| {
+            let csv = Csv { delimiter, has_header: true, nulls: Vec::new(), columns: Vec::new() };
+            unseparated("people", &csv, "a.csv", names)
+        };
+        for (delimiter, name, remedy) in
+            [(b',', "id;name", "`delimiter: \";\"`"), (b';', "id\tname", "`delimiter: \"\\t\"`")]
+        {
+            let said = told(delimiter, &[name]).unwrap();
+            assert!(
+                said.contains(remedy) && said.contains("file `a.csv` of table `people`"),
+                "{said}"
+            );
+            assert!(said.contains("`id;name`") || said.contains("`id\\tname`"), "{said}");
+        }
+        let long = told(b',', &[&"id;".repeat(99)]).unwrap();
+        assert!(long.contains("id;..`") && long.len() < 300, "{long}");
+        for names in [&["id"][..], &["id", "a;b"], &[]] {
+            assert_eq!(told(b',', names), None, "{names:?}");
+        }
+        assert_eq!(told(b';', &["id;name"]), None);
+    }
 
     #[test]
     fn what_a_file_is_instead_of_text_is_told_by_how_it_begins() {

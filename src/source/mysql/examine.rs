@@ -5,6 +5,7 @@ use super::definition::Definition;
 use super::error::{Failure, planning};
 use super::outside;
 use super::session::Session;
+use crate::domain::sync::Model;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
 use crate::source::examine::{Examined, seconds};
@@ -30,11 +31,15 @@ const HARMLESS: [&str; 11] = [
 /// Verbs that are named.
 const NAMED: usize = 6;
 
-/// Looks at the server. What was found is in `examined` by then, whatever comes of the rest.
+/// Looks at the server; `models` are those that read it. What was found is in `examined` by then, whatever comes of the rest.
 ///
 /// # Errors
 /// It is not reached, or does not let us in.
-pub async fn examine(definition: &Definition, examined: &mut Examined) -> Result<(), Error> {
+pub async fn examine(
+    definition: &Definition,
+    models: &[&Model],
+    examined: &mut Examined,
+) -> Result<(), Error> {
     let place = definition.remote.place();
     let refused = |failure: Failure| planning(&failure, &place);
     let mut session = Session::open(definition, "counterflow doctor", &Cancels::default()).await?;
@@ -71,7 +76,14 @@ pub async fn examine(definition: &Definition, examined: &mut Examined) -> Result
         ));
     }
     examined.advice.extend(outside::here(connection).await.map_err(refused)?);
-    examined.advice.extend(refusals(connection, &definition.remote).await?);
+    for model in models {
+        match connection.prepare(&model.sql).await {
+            Ok(prepared) => connection.forget(prepared.statement).await.map_err(refused)?,
+            Err(Failure::Said(_)) => examined.refuse(model),
+            Err(failure) => return Err(refused(failure)),
+        }
+    }
+    examined.problems.extend(refusals(connection, &definition.remote).await?);
     session.close().await;
     Ok(())
 }

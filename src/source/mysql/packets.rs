@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 use super::error::Failure;
+use crate::source::silence::heard;
 
 /// What packets travel on.
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -107,7 +107,7 @@ impl Packets {
         while self.arrived.len() < count {
             self.arrived.reserve(PIECE.max(count - self.arrived.len()));
             let read = self.wire.read_buf(&mut self.arrived);
-            match timeout(self.idle_timeout, read).await {
+            match heard(self.idle_timeout, read).await {
                 Err(_) => return Err(Failure::Silent(self.idle_timeout)),
                 Ok(Ok(0)) => return Err(Failure::Ended),
                 Ok(read) => read.map_err(Failure::Lost)?,
@@ -134,7 +134,7 @@ impl Packets {
             self.wire.write_all(&framed).await?;
             self.wire.flush().await
         };
-        match timeout(self.idle_timeout, written).await {
+        match heard(self.idle_timeout, written).await {
             Ok(written) => written.map_err(Failure::Lost),
             Err(_) => Err(Failure::Silent(self.idle_timeout)),
         }

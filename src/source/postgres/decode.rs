@@ -42,6 +42,8 @@ enum Wrong {
 pub struct Decoder {
     columns: Vec<Column>,
     filling: Filling,
+    /// Where the columns are that name a row.
+    keys: Vec<usize>,
     place: String,
 }
 
@@ -63,10 +65,11 @@ struct Lists {
 }
 
 impl Decoder {
-    /// Of rows with these columns; `place` is the model, for messages.
+    /// Of rows with these columns, of which the `primary_key` names a row; `place` is the model, for messages.
     pub fn new(
         asked: impl IntoIterator<Item = Asked>,
         schema: SchemaRef,
+        primary_key: &[String],
         is_infinity_null: bool,
         most_rows: usize,
         place: String,
@@ -81,6 +84,7 @@ impl Decoder {
         };
         Decoder {
             columns: asked.into_iter().map(column).collect(),
+            keys: primary_key.iter().filter_map(|name| schema.index_of(name).ok()).collect(),
             filling: Filling::new(schema, most_rows),
             place,
         }
@@ -99,7 +103,7 @@ impl Decoder {
             column.add(field).err().map(|wrong| (position, wrong))
         });
         self.filling.row(bytes);
-        wrong.map_or(Ok(()), |(position, wrong)| Err(self.misfit(position, wrong)))
+        wrong.map_or(Ok(()), |(position, wrong)| Err(self.misfit(position, wrong, row)))
     }
 
     /// Whether the rows so far are a batch.
@@ -112,7 +116,28 @@ impl Decoder {
         self.filling.batch(|| self.columns.iter_mut().map(Column::finish).collect())
     }
 
-    fn misfit(&self, column: usize, wrong: Wrong) -> Error {
+    /// What names the row, as far as it can be said.
+    fn key(&self, row: Row<'_>) -> Option<String> {
+        const LONGEST: usize = 64;
+        let mut said = Vec::with_capacity(self.keys.len());
+        for position in &self.keys {
+            let column = &self.columns[*position];
+            let field = row.fields().nth(*position)?.filter(|_| column.lists.is_none())?;
+            let mut value = String::new();
+            match column.wire {
+                Wire::Int2 => value = i16::from_be_bytes(fixed(field).ok()?).to_string(),
+                Wire::Int4 => value = i32::from_be_bytes(fixed(field).ok()?).to_string(),
+                Wire::Int8 => value = i64::from_be_bytes(fixed(field).ok()?).to_string(),
+                Wire::Oid => value = u32::from_be_bytes(fixed(field).ok()?).to_string(),
+                Wire::Text => value = text(field).ok()?.chars().take(LONGEST).collect(),
+                wire => print(wire, field, &mut value).ok()?,
+            }
+            said.push(format!("`{}` is {value}", self.filling.schema.field(*position).name()));
+        }
+        (!said.is_empty()).then(|| format!(", in the row where {},", said.join(" and ")))
+    }
+
+    fn misfit(&self, column: usize, wrong: Wrong, row: Row<'_>) -> Error {
         let (name, place) = (self.filling.schema.field(column).name(), &self.place);
         let is_temporal = self.columns[column].is_temporal();
         let said = match wrong {
@@ -146,7 +171,8 @@ impl Decoder {
                 format!("a time that is too far away to be kept; cast it: `{name}::text`")
             }
         };
-        Error::Misfit(format!("column `{name}` of {place} has {said}"))
+        let key = self.key(row).unwrap_or_default();
+        Error::Misfit(format!("column `{name}` of {place} has{key} {said}"))
     }
 }
 
@@ -423,7 +449,7 @@ mod tests {
             let asked = asked.expect("it is known");
             let field_of = Field::new("a", asked.data_type(), true);
             let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(vec![field_of]));
-            let mut decoder = Decoder::new([asked], schema, false, 9, String::new());
+            let mut decoder = Decoder::new([asked], schema, &[], false, 9, String::new());
             decoder.columns[0].add(field)
         };
         assert_eq!(added(&array(&[1, 0, 23, 1, 1], &one)), Ok(()));

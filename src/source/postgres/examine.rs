@@ -2,10 +2,10 @@
 //!
 //! Nothing is executed of a model: its query is planned, and the locks that the transaction then has name its tables.
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::definition::Definition;
-use super::error::planning;
+use super::error::{is_locked, planning};
 use super::sees::Sees;
 use super::session::Session;
 use crate::domain::sync::Model;
@@ -65,17 +65,14 @@ pub async fn examine(
     ask(&mut session, &place, "SET LOCAL lock_timeout = '1s'").await?;
     for model in models {
         if refused(&mut session, &place, &model.sql).await?.is_some() {
-            let name = &model.name;
-            examined.advice.push(format!(
-                "the server refuses model `{name}`; `counterflow validate --sources {name}` says why"
-            ));
+            examined.refuse(model);
         }
     }
     for table in &definition.remote.tables {
         let of_table = format!("table `{}`", table.name);
         let refused = refused(&mut session, &of_table, &table.sql).await?;
         let refused = refused.map(|error| definition.remote.unsaid(error).to_string());
-        examined.advice.extend(refused);
+        examined.problems.extend(refused);
     }
     let row = ask(&mut session, &place, WRITABLE).await?;
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -100,11 +97,14 @@ pub async fn examine(
 /// Why the server cannot plan the query, if it cannot. Its tables stay locked as for any read.
 async fn refused(session: &mut Session, place: &str, sql: &str) -> Result<Option<Error>, Error> {
     ask(session, place, "SAVEPOINT counterflow").await?;
-    let prepared = session.ask(place, async |client| client.prepare(sql).await, planning).await;
+    let prepare = async |client: &Client| match client.prepare(sql).await {
+        Err(failure) if is_locked(&failure) => Ok(false),
+        prepared => prepared.map(|_| true),
+    };
     // That it can be planned says nothing of grants; that others hold its tables for now is no refusal.
-    let held = match prepared {
-        Ok(_) => session.hold(trimmed(sql, Dialect::Postgres), place).await,
-        Err(refused) => Err(refused),
+    let held = match session.ask(place, prepare, planning).await {
+        Ok(true) => session.hold(trimmed(sql, Dialect::Postgres), place).await,
+        prepared => prepared,
     };
     let then = match held {
         Ok(true) => "RELEASE SAVEPOINT counterflow",

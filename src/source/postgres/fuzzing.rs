@@ -50,7 +50,7 @@ pub fn decoded(kinds: &[u8], pieces: &[&[u8]]) -> Option<(usize, Option<RecordBa
     let fields = fields.map(|(at, asked)| Field::new(at.to_string(), asked.data_type(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let count = columns.len();
-    let mut decoder = Decoder::new(columns, schema, true, usize::MAX, String::new());
+    let mut decoder = Decoder::new(columns, schema, &[], true, usize::MAX, String::new());
     let (mut frames, mut rows) = (Frames::default(), 0);
     for piece in pieces {
         let take = |row: Row<'_>| {

@@ -9,6 +9,7 @@ mod frames;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod locked;
 mod numeric;
 mod passfile;
 mod sees;
@@ -44,6 +45,7 @@ pub(super) async fn plan(
         let mut session = sessions.begin().await?;
         sessions.identify(&mut session).await?;
         let mut scan = Scan::plan(sessions, &mut session, &model.sql, place).await?;
+        scan.names_rows_by(&model.primary_key);
         if let Some(restriction) = restriction {
             scan.restrict(&mut session, restriction).await?;
         }

@@ -32,6 +32,7 @@ use crate::shutdown::blocking;
 use crate::source::cancel::{self, CancelOnDrop, Cancels};
 use crate::source::error::Error;
 use crate::source::remote::{Remote, Tls};
+use crate::source::silence::heard;
 use crate::source::socket::{Address, Stream, reach};
 use crate::source::tls;
 
@@ -363,7 +364,7 @@ async fn drive<T>(
     work: impl Future<Output = Result<T, Failure>>,
     named: fn(&Failure, &str) -> Error,
 ) -> Result<T, Error> {
-    match timeout(idle_timeout, link.drive(work)).await {
+    match heard(idle_timeout, link.drive(work)).await {
         Ok(done) => done.map_err(|failure| named(&failure, place)),
         Err(_) => Err(Error::Missing(format!(
             "{place}: the database said nothing for {idle_timeout:?}; make the query quicker, or raise `idle_timeout` at the \

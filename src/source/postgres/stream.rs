@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::decode::Decoder;
 use super::error::{planning, reading, too_long};
 use super::frames::{self, Frames, TOO_LONG, Wrong};
+use super::locked::Locked;
 use super::session::{Session, identifier, literal};
 use super::sessions::Sessions;
 use super::wire::{self, Asked};
@@ -32,6 +33,8 @@ pub struct Scan {
     schema: SchemaRef,
     types: Vec<String>,
     is_infinity_null: bool,
+    /// By which its rows are named.
+    primary_key: Vec<String>,
     /// Which rows are asked for; all where there is none.
     predicate: Option<String>,
     /// The model, or a table of it, for messages.
@@ -63,7 +66,7 @@ impl database::Scan for Scan {
         schema: SchemaRef,
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
-    ) -> BoxFuture<'static, Result<(), Error>> {
+    ) -> BoxFuture<'static, Result<Option<String>, Error>> {
         Box::pin(self.answer(columns, schema, most_rows, batches))
     }
 }
@@ -139,12 +142,18 @@ impl Scan {
                 .collect(),
             schema: Arc::new(Schema::new(fields)),
             is_infinity_null: sessions.is_infinity_null(),
+            primary_key: Vec::new(),
             predicate: None,
             place: place.to_owned(),
         };
         let columns = (0..scan.columns.len()).collect::<Vec<_>>();
         sessions.hold(session, scan.query(&columns), place).await?;
         Ok(scan)
+    }
+
+    /// Has rows named by these columns.
+    pub fn names_rows_by(&mut self, primary_key: &[String]) {
+        self.primary_key = primary_key.to_vec();
     }
 
     /// Asks for no more than the restriction lets through, where it fits and the server can compare so.
@@ -188,17 +197,20 @@ impl Scan {
         schema: SchemaRef,
         most_rows: usize,
         batches: mpsc::Sender<RecordBatch>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         let Some(mut session) = self.sessions.take() else {
             return Err(Error::Query(format!("{} was to be read twice", self.place)));
         };
         let place = &self.place;
+        let held = Locked::by(&mut session, place).await?;
         let copy = format!("COPY (\n{}\n) TO STDOUT (FORMAT binary)", self.query(&columns));
         let answer = session.ask(place, async |client| client.copy_out(&*copy).await, reading);
         let mut answer = Box::pin(answer.await?);
         let asked = columns.iter().map(|column| self.columns[*column]);
         let is_infinity_null = self.is_infinity_null;
-        let mut decoder = Decoder::new(asked, schema, is_infinity_null, most_rows, place.clone());
+        let (keys, place_said) = (&self.primary_key, place.clone());
+        let mut decoder =
+            Decoder::new(asked, schema, keys, is_infinity_null, most_rows, place_said);
         let mut frames = Frames::default();
         loop {
             let piece = session.drive(place, answer.try_next(), reading).await;
@@ -219,18 +231,17 @@ impl Scan {
         }
         send(decoder.batch(), &batches).await;
         if is_planted("copy_end_believed") {
-            return Ok(());
+            return Ok(None);
         }
         if !frames::is_whole(&frames) {
             return Err(self.damaged("it ended before its trailer"));
         }
         // The end of a COPY is not the end of its statement: an error behind it shows here, as nothing works in a transaction
         // that has failed.
-        for last in ["SELECT 1", "COMMIT"] {
-            session.ask(place, async |client| client.simple_query(last).await, reading).await?;
-        }
+        let read = Locked::by(&mut session, place).await?;
+        session.ask(place, async |client| client.simple_query("COMMIT").await, reading).await?;
         session.close();
-        Ok(())
+        Ok(held.doubt(&read, place))
     }
 
     fn damaged(&self, wrong: Wrong) -> Error {

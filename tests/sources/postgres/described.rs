@@ -109,8 +109,15 @@ pub fn doctor(server: &Postgres) {
     // A model that the server refuses takes nothing of the rest.
     let refused =
         crate::shared::workspace(&oracle, &as_role("doctor_writer"), "SELECT id FROM missing");
-    let seen = looked(&refused);
-    assert!(advice(&seen).contains("validate --sources people"), "{seen:#}");
+    let seen = refused.run(&["--format", "json", "doctor", "lake"]).expect_code(1).json();
+    let (seen, problems) = (&seen[0], seen[0]["problems"].to_string());
+    assert_eq!(seen["is_well"], false, "{seen:#}");
+    assert!(problems.contains("validate --sources people"), "{seen:#}");
+    assert!(fact(seen, "version").starts_with("PostgreSQL 1"), "{seen:#}");
+    refused
+        .run(&["doctor", "lake"])
+        .expect_code(1)
+        .expect_printed(&["not well: the server refuses"]);
     // What is not verified is warned of, and a password that lacks is told as that.
     workspace.setup.environment = vec![
         ("PW", TOKEN.to_owned()),

@@ -109,6 +109,11 @@ impl Postgres {
         self.client(database, sql).stdout(Stdio::null()).spawn().expect("it was found before")
     }
 
+    /// How often a statement waited in vain for a lock.
+    pub fn count_lock_timeouts(&self) -> usize {
+        self.log().matches("canceling statement due to lock timeout").count()
+    }
+
     fn client(&self, database: &str, sql: &str) -> Command {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1"]);
