@@ -15,7 +15,6 @@ use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::{Completeness, Facts};
-use super::files;
 use super::proof::Unproven;
 use super::spent::Spent;
 use super::store::definition::Store;
