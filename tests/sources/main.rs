@@ -29,7 +29,7 @@ use self::servers::Server;
 use self::servers::azurite::Azurite;
 use self::servers::gcs::Gcs;
 use self::servers::mysql::MySql;
-use self::servers::postgres::Postgres;
+use self::servers::postgres::{Postgres, Programs};
 use self::servers::seaweed::Seaweed;
 use self::support::{TOKEN, certificates};
 
@@ -52,9 +52,21 @@ struct Count {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let mut count = Count::default();
-    let lacking = servers::process::postgres_programs().err();
-    let plays = of_database(&postgres::SCENARIOS);
-    play("postgres", &words, lacking, Postgres::start, plays, &mut count);
+    let versions = [
+        ("postgres", Programs::newest(), false),
+        ("postgres 12", Programs::of(12), true),
+        ("postgres 18", Programs::of(18), true),
+    ];
+    for (kind, programs, is_other) in versions {
+        let lacking = programs.as_ref().err().cloned();
+        let start = || Postgres::start(&programs.expect("it was looked for"));
+        let mut plays = of_database(&postgres::SCENARIOS);
+        if is_other && words.is_empty() {
+            plays.retain(|(name, _)| postgres::OF_EVERY_VERSION.contains(name));
+            assert_eq!(plays.len(), postgres::OF_EVERY_VERSION.len(), "each is a scenario");
+        }
+        play(kind, &words, lacking, start, plays, &mut count);
+    }
     let lacking = servers::mysql::lacking();
     play("mysql", &words, lacking, MySql::start, of_database(&mysql::SCENARIOS), &mut count);
     let weed = servers::seaweed::program();

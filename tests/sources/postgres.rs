@@ -47,3 +47,32 @@ pub const SCENARIOS: [Scenario<Postgres>; 30] = [
     ("every type that the server has is read as it prints it or refused by name", catalog::walk),
     ("a value that has no place is named with the key of its row", catalog::keys),
 ];
+
+/// What a whole play asks of other versions too: types, one state, sessions that hold and end, cut answers and what is described.
+/// By name all of them can be played.
+pub const OF_EVERY_VERSION: [&str; 24] = [
+    "a mirror follows the database and sends nothing twice",
+    "a run sees one state of the database",
+    "a cursor restricts what the server sends, and keys in doubt are asked for",
+    "an answer that is cut anywhere proves nothing",
+    "a server that kills the query leaves the destination as it is",
+    "a stop ends the query at the server",
+    "a model that joins a database with files follows both",
+    "a joined table whose answer fails deletes nothing",
+    "a stop of a joined model frees its sessions",
+    "every type is what the server says it is",
+    "every number keeps every digit",
+    "random values of every type of PostgreSQL are what the server prints",
+    "what has no place is named",
+    "a password travels by TLS and is told nobody",
+    "an answer that ends behind CopyDone proves nothing",
+    "an answer without its trailer proves nothing",
+    "a table that is written anew while a run waits for it is read whole",
+    "another database under the same name deletes nothing",
+    "all answers of one read are of one state",
+    "the pass over keys sees the state that is sent",
+    "a session that waits beside another is ended with it",
+    "rows that a policy hides are not taken for deleted",
+    "what a model of PostgreSQL would give is told before a row is read",
+    "a doctor tells how a PostgreSQL server stands to us",
+];

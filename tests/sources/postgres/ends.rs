@@ -131,7 +131,7 @@ pub fn another(server: &Postgres) {
     let oracle = Oracle::start(&["id"]);
     let name = "twin";
     let fill = |last: u32| {
-        server.psql("postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        server.drop_database(name);
         server.psql("postgres", &format!("CREATE DATABASE {name}"));
         let rows = format!("SELECT g AS id, 'name' AS name FROM generate_series(1, {last}) g");
         server.psql(name, &format!("CREATE TABLE people AS {rows}"));
@@ -149,5 +149,5 @@ pub fn another(server: &Postgres) {
     let run = workspace.sync(&[]);
     assert_eq!(oracle.table().len(), 99, "what another database does not have was deleted");
     run.expect(4, "partial", &[("held", 9), ("deleted", 0)]);
-    server.psql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
+    server.drop_database(name);
 }

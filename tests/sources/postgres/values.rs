@@ -93,6 +93,13 @@ pub fn every_type(server: &Postgres) {
         ("'pg_class'::regclass", r#""pg_class""#),
         ("NULL", "null"),
     ];
+    let since = |sql: &str| match sql {
+        _ if sql.contains("numeric(3,") => 15,
+        _ if sql.contains("xid8") => 13,
+        _ => 12,
+    };
+    let values: Vec<_> =
+        values.into_iter().filter(|(sql, _)| since(sql) <= server.version).collect();
     let column = |(position, (sql, _)): (usize, &(&str, &str))| format!("{sql} AS c{position}");
     let columns: Vec<String> = values.iter().enumerate().map(column).collect();
     let sql = format!("SELECT 1 AS id, {} -- the last", columns.join(", "));
@@ -150,6 +157,9 @@ pub fn misfits(server: &Postgres) {
         ("array[[1], [2]]", ["several dimensions", "to_jsonb(x)"]),
         ("'294276-01-01'::timestamp", ["too far away", "x::text"]),
     ] {
+        if sql == "'Infinity'::numeric" && server.version < 14 {
+            continue;
+        }
         let error = read(&database, &format!("SELECT 1 AS id, {sql} AS x")).expect_err(sql);
         assert!(matches!(error, Error::Misfit(_)), "{sql}: {error:?}");
         let said = error.to_string();

