@@ -129,6 +129,8 @@ struct Begun {
     watched: Vec<Watched>,
     /// Of the tables that say so, by their names.
     weights: HashMap<TableReference, Weights>,
+    /// What the files of its tables differ in, for people.
+    differences: Vec<String>,
     /// As [`Reading::source`].
     source: String,
     called_for_tables: Vec<String>,
@@ -190,11 +192,12 @@ impl Reader {
         pins: &Pins,
     ) -> Result<Described, Error> {
         let context = session::new(&self.settings)?;
-        let begun = self.plan(model, selection, &context, pins).await?;
+        let mut begun = self.plan(model, selection, &context, pins).await?;
+        let differences = std::mem::take(&mut begun.differences);
         let described = described(&context.state(), model, &begun.plan, &begun.types, selection)?;
         let versions = begun.watched.iter().filter_map(Watched::version).collect();
         let refused = self.finish(model, selection, &context, begun).await.err();
-        Ok(Described { refused, versions, ..described })
+        Ok(Described { refused, versions, differences, ..described })
     }
 
     /// The model's own query, planned by whoever is asked it.
@@ -295,6 +298,7 @@ impl Reader {
             plan,
             watched: vec![opened.watched],
             weights: HashMap::new(),
+            differences: Vec::new(),
             is_restricted: opened.is_restricted,
             is_planned_here: false,
             source: identified(source.described(&[]).to_string(), identity),
@@ -321,9 +325,10 @@ impl Reader {
         let opened =
             opening::open(&state, &read, &mut pins, &mut databases, &settings.spent).await?;
         let mut weights = HashMap::with_capacity(opened.len());
-        let mut watched = Vec::with_capacity(opened.len());
+        let (mut watched, mut differences) = (Vec::with_capacity(opened.len()), Vec::new());
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
+            differences.extend(table.differences);
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
@@ -336,6 +341,7 @@ impl Reader {
             plan,
             watched,
             weights,
+            differences,
             source: identified(known.described(&read), databases.identities()),
             called_for_tables: checked.called_for_tables,
             pins,
