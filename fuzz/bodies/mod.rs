@@ -7,6 +7,7 @@ mod config;
 mod cron;
 mod csv;
 mod files;
+mod ipc;
 mod journal;
 mod judge;
 mod mysql;
@@ -19,6 +20,7 @@ mod template;
 pub use config::fuzz_config;
 pub use cron::fuzz_cron;
 pub use csv::fuzz_csv;
+pub use ipc::fuzz_ipc;
 pub use journal::fuzz_journal;
 pub use judge::fuzz_judge;
 pub use mysql::fuzz_mysql;
@@ -31,10 +33,11 @@ pub use template::fuzz_template;
 /// A target's name, which is that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("config", fuzz_config),
     ("cron", fuzz_cron),
     ("csv", fuzz_csv),
+    ("ipc", fuzz_ipc),
     ("journal", fuzz_journal),
     ("judge", fuzz_judge),
     ("mysql", fuzz_mysql),

@@ -97,6 +97,7 @@ impl Seen {
             "sync": self.sync,
             "columns": described.map(|it| json!(it.columns)),
             "versions": described.map(|it| json!(it.versions)),
+            "differences": described.map(|it| &it.differences),
             "fields": described.map(|it| it.fields.iter().map(field).collect::<Vec<_>>()),
             "problems": refused,
         })
@@ -133,6 +134,9 @@ pub fn human(seen: &[Seen]) -> String {
         if let Ok(described) = &one.described {
             for seen in &described.versions {
                 let _ = writeln!(text, "  Delta table `{}`: {seen}", seen.table);
+            }
+            for difference in &described.differences {
+                let _ = writeln!(text, "  united: {difference}");
             }
             let who = one.sync.as_ref().map_or_else(
                 || "as a sync without a mapping would send it".to_owned(),
@@ -202,6 +206,7 @@ mod tests {
         let described = Described {
             columns: vec![column("id", Some("int8")), column("a long name", None)],
             versions: Vec::new(),
+            differences: vec!["files differ".into()],
             fields: fields.iter().map(field).collect(),
             refused: None,
         };
@@ -217,9 +222,11 @@ model `m`
     column       NULL    type   in the source
     id           may be  Int64  int8
     a long name  may be  Int64
+  united: files differ
   as `one` sends it
     field  in JSON
     id     whole number
+  united: files differ
   as `two` sends it
     field  in JSON
     id     whole number

@@ -3,6 +3,8 @@
 //! Invariant: no file's column is left out, and no value is changed by the type that its column is read as; where that cannot
 //! be, the table is refused with the column and both files.
 
+use std::collections::BTreeMap;
+
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Schema,
 };
@@ -17,6 +19,7 @@ pub(super) struct Agreed<'t> {
     rule: SchemaRule,
     /// The first file.
     first: Option<String>,
+    files: usize,
     columns: Vec<Agreeing>,
 }
 
@@ -25,11 +28,20 @@ struct Agreeing {
     field: Field,
     /// The file that its type is of.
     path: String,
+    /// How many files lack it, and how many have it as which type; each with the first of them.
+    lacking: Option<(usize, String)>,
+    kinds: BTreeMap<String, (usize, String)>,
+}
+
+impl Agreeing {
+    fn meet(&mut self, kind: &DataType, path: &str) {
+        self.kinds.entry(kind.to_string()).or_insert_with(|| (0, path.to_owned())).0 += 1;
+    }
 }
 
 impl<'t> Agreed<'t> {
     pub fn new(table: &'t str, rule: SchemaRule) -> Self {
-        Agreed { table, rule, first: None, columns: Vec::new() }
+        Agreed { table, rule, first: None, files: 0, columns: Vec::new() }
     }
 
     /// One more file.
@@ -55,8 +67,10 @@ impl<'t> Agreed<'t> {
                     return Err(missing(self.table, &name, &column.path, path));
                 }
                 column.field.set_nullable(true);
+                column.lacking.get_or_insert_with(|| (0, path.to_owned())).0 += 1;
                 continue;
             };
+            column.meet(other.data_type(), path);
             let (known, found) = (column.field.data_type(), other.data_type());
             if known != found {
                 let wider = match self.rule {
@@ -85,9 +99,37 @@ impl<'t> Agreed<'t> {
             let field = field.as_ref().clone();
             let is_nullable = field.is_nullable() || !is_first;
             let field = field.with_nullable(is_nullable);
-            self.columns.push(Agreeing { field, path: path.to_owned() });
+            let lacking = (!is_first).then(|| (self.files, first.clone()));
+            let (kind, path_of) = (field.data_type().clone(), path.to_owned());
+            let mut column = Agreeing { field, path: path_of, lacking, kinds: BTreeMap::new() };
+            column.meet(&kind, path);
+            self.columns.push(column);
         }
+        self.files += 1;
         Ok(())
+    }
+
+    /// What the files differ in and the table unites, for people.
+    pub fn differences(&self) -> Vec<String> {
+        let (table, files) = (self.table, self.files);
+        let mut differences = Vec::new();
+        for Agreeing { field, lacking, kinds, .. } in &self.columns {
+            let column = format!("table `{table}`: column `{}` is", field.name());
+            if let Some((count, first)) = lacking {
+                differences.push(format!(
+                    "{column} not in {count} of {files} files, such as `{first}`, and NULL there"
+                ));
+            }
+            if kinds.len() > 1 {
+                let said = kinds.iter().map(|(kind, (count, first))| {
+                    format!("`{kind}` in {count} of {files} files, such as `{first}`")
+                });
+                let said: Vec<_> = said.collect();
+                let (said, read) = (said.join(", "), field.data_type());
+                differences.push(format!("{column} {said}, and read as `{read}`"));
+            }
+        }
+        differences
     }
 
     pub fn schema(self) -> Schema {
@@ -109,7 +151,7 @@ fn differs(
     found: &DataType,
     path: &str,
 ) -> Error {
-    let Agreeing { field, path: known } = column;
+    let Agreeing { field, path: known, .. } = column;
     let remedy = match rule {
         SchemaRule::Same => "the files of one table must have the same columns",
         SchemaRule::Union => {
@@ -242,6 +284,19 @@ mod tests {
         let wide: &[_] = &[("a", Int64), ("c", Int32)];
         let expected = ["a Int64", "b? Utf8", "c? Int32"];
         assert_eq!(agreed(SchemaRule::Union, &[one, wide, one]).unwrap(), expected);
+        let mut united = Agreed::new("t", SchemaRule::Union);
+        for (path, file) in [("f0", one), ("f1", wide), ("f2", wide), ("f3", one)] {
+            united.add(path, &schema(file)).unwrap();
+        }
+        assert_eq!(
+            united.differences(),
+            [
+                "table `t`: column `a` is `Int32` in 2 of 4 files, such as `f0`, `Int64` in 2 of 4 files, such as `f1`, and \
+                 read as `Int64`",
+                "table `t`: column `b` is not in 2 of 4 files, such as `f1`, and NULL there",
+                "table `t`: column `c` is not in 2 of 4 files, such as `f0`, and NULL there",
+            ]
+        );
         let said = agreed(SchemaRule::Union, &[one, wide, &[("a", Utf8)]]).unwrap_err();
         assert!(said.contains("column `a` is `Int64` in file `f1` but `Utf8` in `f2`"), "{said}");
     }

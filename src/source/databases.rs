@@ -69,7 +69,7 @@ impl<'s> Databases<'s> {
         self.joined_of(source).tables.push(Arc::clone(&ended));
         let watched = Watched::Query(Arc::clone(&ended));
         let provider = Arc::new(DatabaseTable { scan, ended });
-        Ok(Opened { provider, watched, weights: Weights::default(), is_restricted: false })
+        Ok(Opened::new(provider, watched, Weights::default()))
     }
 
     fn joined_of(&mut self, source: &Definition) -> &mut Joined {

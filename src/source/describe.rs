@@ -21,6 +21,8 @@ pub struct Described {
     pub columns: Vec<ColumnSeen>,
     /// Of its tables that count their versions.
     pub versions: Vec<VersionSeen>,
+    /// What the files of its tables differ in, where the table unites that.
+    pub differences: Vec<String>,
     /// What the sync asks for; every column where it has no mapping.
     pub fields: Vec<FieldSeen>,
     /// Why a run would not begin, as it would say it; what is wrong with a field is there with it.
@@ -110,5 +112,6 @@ pub(super) fn described(
         json: info.map(|info| words(&info.data_type, &info.options.form)),
         field,
     });
-    Ok(Described { columns, versions: Vec::new(), fields: fields.collect(), refused: None })
+    let (versions, differences) = (Vec::new(), Vec::new());
+    Ok(Described { columns, versions, differences, fields: fields.collect(), refused: None })
 }

@@ -66,6 +66,9 @@ pub use describe::{ColumnSeen, Described, FieldSeen, VersionSeen};
 pub use error::Error;
 pub use examine::{Examined, FilesSeen, TableSeen, examine};
 pub use facts::{Completeness, Facts, Listed};
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use ipc::fuzzing as fuzzing_ipc;
 pub use mapping::{FieldInfo, Selection, check_condition, key_type_name};
 pub use moment::{Held, Moment};
 #[cfg(feature = "faults")]

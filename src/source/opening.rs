@@ -111,23 +111,22 @@ pub(super) async fn open(
     }
     let mut opened = Vec::with_capacity(tables.len());
     for (number, begun) in begun.into_iter().enumerate() {
-        let (provider, watched, weights): (Arc<dyn TableProvider>, _, _) = match begun {
-            Begun::Opened(table) => {
-                opened.push(*table);
-                continue;
-            }
+        opened.push(match begun {
+            Begun::Opened(table) => *table,
             Begun::Delta(table) => {
                 let (table, watched) = *table;
                 let weights = Weights { takes_share: true, ..Weights::default() };
-                (Arc::new(table), Watched::Delta(Box::new(watched)), weights)
+                let watched = Watched::Delta(Box::new(watched));
+                Opened::new(Arc::new(table), watched, weights)
             }
             Begun::Files(mut watched) => {
                 watched.read_ends().await?;
-                let (provider, weights) = of_files(state, number, &watched, pins).await?;
-                (provider, Watched::Files(watched), weights)
+                let read = of_files(state, number, &watched, pins).await?;
+                let (provider, weights, differences) = read;
+                let watched = Watched::Files(watched);
+                Opened { differences, ..Opened::new(provider, watched, weights) }
             }
-        };
-        opened.push(Opened { provider, watched, weights, is_restricted: false });
+        });
     }
     Ok(opened)
 }
@@ -199,7 +198,8 @@ pub(super) async fn query(
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
     let provider = Arc::new(DatabaseTable { scan, ended });
-    let opened = Opened { provider, watched, weights: Weights::default(), is_restricted };
+    let opened = Opened::new(provider, watched, Weights::default());
+    let opened = Opened { is_restricted, ..opened };
     Ok(Planned { opened, types, held, identity })
 }
 
@@ -209,13 +209,14 @@ async fn of_files(
     number: usize,
     watched: &WatchedFiles,
     pins: &mut Pins,
-) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
+) -> Result<(Arc<dyn TableProvider>, Weights, Vec<String>), Error> {
     let WatchedFiles { table, files, objects, .. } = watched;
     let places = || Place::all(files, objects.as_ref());
     let partitions = partitions::of(table, files)?;
     // Of a text that is unpacked each stream holds the window.
     let whole = table.compression.map_or(0, text::window);
     let mut weights = Weights { whole, ..Weights::default() };
+    let mut differences = Vec::new();
     let provider = match &table.format {
         Format::Parquet => {
             let objects = objects.as_ref().map(|objects| (number, objects));
@@ -223,8 +224,8 @@ async fn of_files(
             return parquet::open(state, named, files, objects, partitions).await;
         }
         Format::Arrow => {
-            let (read, of_table) = ipc::open(table, files, objects.as_ref()).await?;
-            weights = of_table;
+            let read;
+            (read, weights, differences) = ipc::open(table, files, objects.as_ref()).await?;
             GroupedTable::new(&table.name, read, partitions)?
         }
         Format::Csv(csv) => {
@@ -237,5 +238,5 @@ async fn of_files(
         }
         Format::Delta(_) => unreachable!("it is opened as it is begun"),
     };
-    Ok((Arc::new(provider), weights))
+    Ok((Arc::new(provider), weights, differences))
 }

@@ -51,15 +51,15 @@ struct ParquetTable {
     partitions: Option<Arc<Values>>,
 }
 
-/// Reads the footers and makes a table of the files, with the weights of its columns. `objects` gives their bytes where they are
-/// no files of this machine, by a number that no other table of the read has.
+/// Reads the footers and makes a table of the files, with the weights of its columns and what the files differ in. `objects` gives
+/// their bytes where they are no files of this machine, by a number that no other table of the read has.
 pub(super) async fn open(
     state: &dyn Session,
     (table, rule): (&str, SchemaRule),
     files: &[FileFact],
     objects: Option<(usize, &Arc<Pinned>)>,
     partitions: Option<Arc<Values>>,
-) -> Result<(Arc<dyn TableProvider>, Weights), Error> {
+) -> Result<(Arc<dyn TableProvider>, Weights, Vec<String>), Error> {
     let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
     let (store, urls) = match objects {
         Some((number, objects)) => listed(state, number, objects),
@@ -87,6 +87,7 @@ pub(super) async fn open(
         found.push(file.with_partition_values(values.unwrap_or_default()));
     }
     drop(footers);
+    let differences = agreed.differences();
     let merged = agreed.schema();
     let format = if merged.fields().iter().any(|field| has_float(field.data_type())) {
         without_pruning(format)
@@ -101,7 +102,7 @@ pub(super) async fn open(
         .build();
     let store = urls[0].object_store();
     let opened = ParquetTable { format, store, schema, files: found, partitions };
-    Ok((Arc::new(opened), Weights { columns, ..Weights::default() }))
+    Ok((Arc::new(opened), Weights { columns, ..Weights::default() }, differences))
 }
 
 #[async_trait]

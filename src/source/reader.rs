@@ -130,6 +130,8 @@ struct Begun {
     watched: Vec<Watched>,
     /// Of the tables that say so, by their names.
     weights: HashMap<TableReference, Weights>,
+    /// What the files of its tables differ in, for people.
+    differences: Vec<String>,
     /// As [`Reading::source`].
     source: String,
     called_for_tables: Vec<String>,
@@ -194,10 +196,11 @@ impl Reader {
         pins: &Pins,
     ) -> Result<Described, Error> {
         let context = session::new(&self.settings)?;
-        let begun = self.plan(model, selection, &context, pins).await?;
-        let hint = begun.hint.clone();
+        let mut begun = self.plan(model, selection, &context, pins).await?;
+        let hint = begun.hint.take();
         let mut described =
             described(&context.state(), model, &begun.plan, &begun.types, selection)?;
+        described.differences = std::mem::take(&mut begun.differences);
         described.versions = begun.watched.iter().filter_map(Watched::version).collect();
         described.refused = self.finish(model, selection, &context, begun).await.err();
         described.refine(|error| hinted(error, hint.as_deref()));
@@ -303,6 +306,7 @@ impl Reader {
             plan,
             watched: vec![opened.watched],
             weights: HashMap::new(),
+            differences: Vec::new(),
             is_restricted: opened.is_restricted,
             is_planned_here: false,
             source: identified(source.described(&[]).to_string(), identity),
@@ -330,10 +334,11 @@ impl Reader {
         let opened =
             opening::open(&state, &read, &mut pins, &mut databases, &settings.spent).await?;
         let mut weights = HashMap::with_capacity(opened.len());
-        let mut watched = Vec::with_capacity(opened.len());
+        let (mut watched, mut differences) = (Vec::with_capacity(opened.len()), Vec::new());
         let mut hint = None;
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
+            differences.extend(table.differences);
             hint = hint.or_else(|| of_table.unseparated(&provider.schema()));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
@@ -348,6 +353,7 @@ impl Reader {
             plan,
             watched,
             weights,
+            differences,
             source: identified(known.described(&read), databases.identities()),
             called_for_tables: checked.called_for_tables,
             pins,

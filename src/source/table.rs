@@ -37,8 +37,16 @@ pub(super) struct Opened {
     pub watched: Watched,
     /// Of its columns, where its scan does not bound what it holds by itself.
     pub weights: Weights,
+    /// What its files differ in and the table unites, for people.
+    pub differences: Vec<String>,
     /// It gives no more than a restriction lets through.
     pub is_restricted: bool,
+}
+
+impl Opened {
+    pub fn new(provider: Arc<dyn TableProvider>, watched: Watched, weights: Weights) -> Opened {
+        Opened { provider, watched, weights, differences: Vec::new(), is_restricted: false }
+    }
 }
 
 impl<'d> Known<'d> {

@@ -145,6 +145,11 @@ fn no_mutated_csv_depends_on_how_it_is_read() {
 }
 
 #[test]
+fn no_mutated_arrow_file_depends_on_how_it_is_read() {
+    mutations_of("ipc");
+}
+
+#[test]
 fn no_mutated_journal_is_more_than_damaged() {
     mutations_of("journal");
 }

@@ -138,6 +138,13 @@ fn files_that_differ_are_refused_by_name_and_united_where_the_table_says_so() {
     let words = ["column `note` is in file", "in-2.parquet` but not in", "`schema: union`"];
     failed.finished.expect_printed(&words);
     says(&workspace, "{ parquet: \"in-*.parquet\", schema: union }");
+    let told = workspace.run(&["validate", "--sources"]).expect_code(0);
+    told.expect_printed(&[
+        "united: table `people`: column `note` is not in 1 of 2 files, such as",
+        "in-1.par",
+    ]);
+    let seen = workspace.json(&["validate", "--sources"]);
+    assert!(seen.to_string().contains("is not in 1 of 2 files"), "{seen:#}");
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
     check_mirror(&oracle, &expected(&people(1..=20)));
 }

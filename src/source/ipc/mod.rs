@@ -7,6 +7,9 @@
 mod bytes;
 mod check;
 mod frames;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -65,13 +68,13 @@ enum Wrong {
     Beyond(String),
 }
 
-/// Reads the schemas and makes a table of the files, with what a stream of it holds. `objects` gives their bytes where they are
-/// no files of this machine.
+/// Reads the schemas and makes a table of the files, with what a stream of it holds and what the files differ in. `objects`
+/// gives their bytes where they are no files of this machine.
 pub(super) async fn open(
     table: &Table,
     files: &[FileFact],
     objects: Option<&Arc<Pinned>>,
-) -> Result<(IpcTable, Weights), Error> {
+) -> Result<(IpcTable, Weights, Vec<String>), Error> {
     let name = table.name.as_str();
     let mut agreed = Agreed::new(name, table.schema);
     let mut longest = 0;
@@ -84,11 +87,13 @@ pub(super) async fn open(
         longest = longest.max(of_file);
     }
     drop(schemas);
+    let differences = agreed.differences();
     let schema = Arc::new(agreed.schema());
     let chunk = usize::try_from(longest).unwrap_or(usize::MAX);
     let weights = Weights { whole: chunk, ..Weights::default() };
     let (files, objects) = (files.into(), objects.map(Arc::clone));
-    Ok((IpcTable { table: name.into(), rule: table.schema, files, objects, schema }, weights))
+    let opened = IpcTable { table: name.into(), rule: table.schema, files, objects, schema };
+    Ok((opened, weights, differences))
 }
 
 /// The columns of a file, and how long its longest record batch is.

@@ -131,7 +131,7 @@ fn read_changed(
     std::fs::write(file.path(), bytes).unwrap();
     let (fact, table) = (fact(file.path()), table(file.path()));
     let told = |error: Error| error.to_string();
-    let (opened, _) = block_on(open(&table, &[fact], None)).map_err(told)?;
+    let (opened, ..) = block_on(open(&table, &[fact], None)).map_err(told)?;
     let wanted = GroupedTable::new("t", opened.clone(), None).unwrap();
     let wanted = Arc::new(wanted.wanted(columns.as_ref()).unwrap());
     change(file.path());
@@ -439,7 +439,7 @@ fn united(files: &[Vec<u8>], each: usize) -> Result<Vec<RecordBatch>, String> {
     let facts: Vec<_> = facts.collect();
     let table = Table { schema: SchemaRule::Union, ..table(folder.path()) };
     let told = |error: Error| error.to_string();
-    let (opened, _) = block_on(open(&table, &facts, None)).map_err(told)?;
+    let (opened, ..) = block_on(open(&table, &facts, None)).map_err(told)?;
     let wanted = GroupedTable::new("t", opened.clone(), None).unwrap();
     let wanted = Arc::new(wanted.wanted(None).unwrap());
     let files = (0..files.len()).collect();
