@@ -130,8 +130,8 @@ mod tests {
                 "(from `https://h/p.csv` to `https://h/p.csvx`)",
             ),
             (
-                people.replace("]]", "],{\"s3\":1}]"),
-                people.replace("]]", "],{\"s3\":2}]"),
+                people.replace("null]]]", "null]],{\"s3\":1}]"),
+                people.replace("null]]]", "null]],{\"s3\":2}]"),
                 "the store of source `lake`",
             ),
             (

@@ -300,6 +300,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_of_the_other_order_of_bytes_is_told_as_that() {
+        // A schema without a column: where its table is, that table's fields, and the table, which has the order of bytes.
+        let said = |endianness: u8| {
+            let mut bytes = vec![16, 0, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 4, 0, 8, 0];
+            bytes.extend([8, 0, 0, 0, endianness, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+            schema(ipc::root_as_schema(&bytes).unwrap()).map(|schema| schema.fields().len())
+        };
+        assert!(matches!(said(0), Ok(0)));
+        let told = said(1).unwrap_err().told("t", "p.arrow").to_string();
+        assert!(told.contains("the other order of bytes") && told.contains("p.arrow"), "{told}");
+    }
+
+    #[test]
     fn what_lz4_has_packed_is_held_to_the_length_that_it_says() {
         let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
         frame.write_all(&vec![7; 100_000]).unwrap();

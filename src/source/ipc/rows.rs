@@ -138,6 +138,8 @@ struct IpcFile {
     columns: Vec<(Option<usize>, DataType)>,
     /// Bytes of a row, roughly, that are made beside what is read.
     width: usize,
+    /// Bytes that the dictionaries may have together.
+    most: u64,
 }
 
 impl IpcFile {
@@ -163,7 +165,8 @@ impl IpcFile {
         }
         let wanted = schema.project(&read).map_err(|_| Wrong::Damaged)?;
         let (schema, dictionaries) = (Arc::new(schema), HashMap::new());
-        Ok(IpcFile { bytes, frames, schema, dictionaries, read, wanted, columns, width })
+        let most = MOST;
+        Ok(IpcFile { bytes, frames, schema, dictionaries, read, wanted, columns, width, most })
     }
 
     /// The columns that are read of the next record batch, as the file has them, and how many rows it has.
@@ -190,7 +193,7 @@ impl IpcFile {
                     read_dictionary(body, said, &self.schema, known, &version)
                         .map_err(|_| Wrong::Damaged)?;
                     let bytes = known.values().map(|values| values.get_array_memory_size() as u64);
-                    if bytes.sum::<u64>() > MOST {
+                    if bytes.sum::<u64>() > self.most {
                         return Err(Wrong::TooLarge);
                     }
                 }
@@ -302,20 +305,22 @@ fn is_of(schema: &Schema, table: &IpcTable) -> bool {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use arrow::array::Int32Array;
+    use arrow::array::{DictionaryArray, Int32Array};
     use arrow::datatypes::{Field, Int32Type, Int64Type};
     use arrow::ipc::writer::FileWriter;
     use futures::executor::block_on;
 
     use super::*;
 
-    #[test]
-    fn what_a_file_lacks_and_what_becomes_wider_is_made_for_the_rows_that_are_given_on() {
-        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1_000));
-        let batch = RecordBatch::try_from_iter([("i", values)]).unwrap();
+    /// A file of this batch, and a table of it.
+    fn table_of(
+        batch: &RecordBatch,
+        rule: SchemaRule,
+        columns: Vec<Field>,
+    ) -> (tempfile::NamedTempFile, IpcTable) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = FileWriter::try_new(file.reopen().unwrap(), &batch.schema()).unwrap();
-        writer.write(&batch).unwrap();
+        writer.write(batch).unwrap();
         writer.finish().unwrap();
         let found = file.path().metadata().unwrap();
         let fact = FileFact {
@@ -327,16 +332,51 @@ mod tests {
             ends_within_line: None,
             etag: None,
         };
-        let table = IpcTable {
-            table: "t".into(),
-            rule: SchemaRule::Union,
-            files: [fact].into(),
-            objects: None,
-            schema: Arc::new(Schema::new(vec![
-                Field::new("lacks", DataType::Decimal256(76, 0), true),
-                Field::new("i", DataType::Int64, true),
-            ])),
+        let (files, schema) = ([fact].into(), Arc::new(Schema::new(columns)));
+        let table = IpcTable { table: "t".into(), rule, files, objects: None, schema };
+        (file, table)
+    }
+
+    #[test]
+    fn a_file_that_has_a_column_more_than_it_had_is_another_one() {
+        let values = || Arc::new(Int32Array::from(vec![7])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("i", values()), ("j", values())]).unwrap();
+        let column = |name: &str| Field::new(name, DataType::Int32, false);
+        let opened = |columns: Vec<Field>| {
+            let wanted: Vec<usize> = (0..columns.len()).collect();
+            let (_file, table) = table_of(&batch, SchemaRule::Same, columns);
+            block_on(IpcFile::open(&table, 0, &wanted)).map(drop)
         };
+        assert!(opened(vec![column("i"), column("j")]).is_ok());
+        assert!(matches!(opened(vec![column("i")]), Err(Wrong::Changed)));
+        assert!(matches!(opened(vec![column("i"), column("k")]), Err(Wrong::Changed)));
+    }
+
+    #[test]
+    fn dictionaries_take_no_more_memory_than_they_may_together() {
+        let texts: DictionaryArray<Int32Type> = ["a".repeat(4_000).as_str()].into_iter().collect();
+        let batch = RecordBatch::try_from_iter([("d", Arc::new(texts) as ArrayRef)]).unwrap();
+        let columns = vec![batch.schema().field(0).clone()];
+        for (most, fits) in [(MOST, true), (4_000, false)] {
+            let (_file, table) = table_of(&batch, SchemaRule::Same, columns.clone());
+            let Ok(mut open) = block_on(IpcFile::open(&table, 0, &[0])) else { panic!("whole") };
+            open.most = most;
+            match block_on(open.next()) {
+                Ok(read) => assert!(fits && read.is_some_and(|(_, rows)| rows == 1)),
+                Err(wrong) => assert!(!fits && matches!(wrong, Wrong::TooLarge), "{wrong:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_file_lacks_and_what_becomes_wider_is_made_for_the_rows_that_are_given_on() {
+        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1_000));
+        let batch = RecordBatch::try_from_iter([("i", values)]).unwrap();
+        let columns = vec![
+            Field::new("lacks", DataType::Decimal256(76, 0), true),
+            Field::new("i", DataType::Int64, true),
+        ];
+        let (_file, table) = table_of(&batch, SchemaRule::Union, columns);
         let open = IpcFile::open(&table, 0, &[0, 1]);
         let Ok(mut open) = block_on(open) else { panic!("it is whole") };
         let Ok(Some((read, 1_000))) = block_on(open.next()) else { panic!("it has one batch") };
