@@ -1,4 +1,4 @@
-//! The sources that are servers, held against real ones: what a server must be able to do to us, and what we must do then.
+//! The sources: one suite that all kinds pass ([`conformance`]), and what real servers must be able to do to us beside that.
 //!
 //! Scenarios are played one after the other, against one server of each kind. A machine without the server says so aloud, and
 //! with `KIT_DEMAND_ALL` that fails. `-- WORD` plays those whose name, such as `mysql: a mirror follows ..`, holds the word;
@@ -11,6 +11,7 @@ mod demand;
 #[expect(dead_code, reason = "shared with tests/behaviour; each uses a part of it")]
 mod support;
 
+mod conformance;
 mod mysql;
 mod planted;
 mod postgres;
@@ -19,10 +20,12 @@ mod servers;
 mod shared;
 mod stores;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use self::conformance::{Disk, Kind, Rows};
 use self::servers::Server;
 use self::servers::mysql::MySql;
 use self::servers::postgres::Postgres;
@@ -33,7 +36,7 @@ use self::support::{TOKEN, certificates};
 type Scenario<S> = (&'static str, fn(&S));
 
 /// One scenario of a kind, or of all kinds.
-type Play<S> = (&'static str, Box<dyn Fn(&S)>);
+type Play<S> = (String, Box<dyn Fn(&S)>);
 
 /// What came of the scenarios.
 #[derive(Default)]
@@ -43,24 +46,39 @@ struct Count {
     /// What the machine lacks for those that were not played.
     lacking: Vec<String>,
     left_out: usize,
+    results: BTreeMap<String, bool>,
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
-    let mut count = Count::default();
+    let (mut count, mut rows) = (Count::default(), Rows::default());
+    let (disk, stores) = (conformance::on_disk(), conformance::in_stores());
+    let (in_postgres, in_mysql) =
+        (conformance::databases::kinds(), conformance::databases::kinds());
+    rows.add("files", &disk);
+    rows.add("stores", &stores);
+    rows.add::<Postgres>("postgres", &in_postgres);
+    rows.add::<MySql>("mysql", &in_mysql);
+    let problems = rows.problems();
+    problems.iter().for_each(|problem| println!("FAILED       conformance: {problem}"));
+    count.failed += problems.len();
+    play("files", &words, None, || Disk, conformance::plays(disk), &mut count);
     let lacking = servers::process::postgres_programs().err();
-    let plays = of_database(&postgres::SCENARIOS);
+    let plays = of_database(&postgres::SCENARIOS, in_postgres);
     play("postgres", &words, lacking, Postgres::start, plays, &mut count);
     let lacking = servers::mysql::lacking();
-    play("mysql", &words, lacking, MySql::start, of_database(&mysql::SCENARIOS), &mut count);
+    let plays = of_database(&mysql::SCENARIOS, in_mysql);
+    play("mysql", &words, lacking, MySql::start, plays, &mut count);
     let weed = servers::seaweed::program();
     let lacking = weed.as_ref().err().cloned();
     let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
-    play("stores", &words, lacking, start, own(&stores::SCENARIOS), &mut count);
+    let plays = own(&stores::SCENARIOS).chain(conformance::plays(stores)).collect();
+    play("stores", &words, lacking, start, plays, &mut count);
+    rows.print(&count.results);
     if words.is_empty() && count.lacking.is_empty() {
         count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }
-    let Count { passed, failed, lacking, left_out } = count;
+    let Count { passed, failed, lacking, left_out, .. } = count;
     println!("{passed} passed, {failed} failed, {left_out} not measured");
     let is_met = demand::is_met(lacking.iter().map(String::as_str));
     match failed == 0 && is_met && passed + left_out > 0 {
@@ -69,17 +87,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn own<S: 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
-    let play = |(name, play): &Scenario<S>| -> Play<S> { (*name, Box::new(*play)) };
-    scenarios.iter().map(play).collect()
+fn own<S: 'static>(scenarios: &[Scenario<S>]) -> impl Iterator<Item = Play<S>> {
+    let play = |(name, play): &Scenario<S>| -> Play<S> { ((*name).to_owned(), Box::new(*play)) };
+    scenarios.iter().map(play)
 }
 
-/// What every database plays, and its own.
-fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
-    let shared = shared::SCENARIOS
-        .iter()
-        .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
-    shared.chain(own(scenarios)).collect()
+/// What every source plays, what every database does, and its own.
+fn of_database<S: Server + 'static>(
+    scenarios: &[Scenario<S>],
+    kinds: Vec<Kind<S>>,
+) -> Vec<Play<S>> {
+    let shared = shared::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
+        ((*name).to_owned(), Box::new(move |server: &S| play(server)))
+    });
+    conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }
 
 /// Plays what is chosen of one kind.
@@ -108,7 +129,8 @@ fn play<S>(
         let begun = Instant::now();
         let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
         let word = if is_well { "passed" } else { "FAILED" };
-        println!("{word}       {} ({:.1} s)", full(name), begun.elapsed().as_secs_f64());
+        println!("{word}       {} ({:.1} s)", full(&name), begun.elapsed().as_secs_f64());
+        count.results.insert(full(&name), is_well);
         count.passed += usize::from(is_well);
         count.failed += usize::from(!is_well);
     }

@@ -109,18 +109,31 @@ impl Files {
         );
     }
 
+    /// What there is behind a prefix that ends like a folder: names, lengths, sums and times.
+    pub fn list(&self, bucket: &str, folder: &str) -> String {
+        let path = format!("{}?limit=1000", path(bucket, folder));
+        let answer = self.ask("GET", &path, b"").expect("it answers");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.split_once("\r\n\r\n").map_or_else(String::new, |(_, said)| said.to_owned())
+    }
+
     /// The status of the answer, if there is one.
     fn write(&self, method: &str, path: &str, bytes: &[u8]) -> Option<u16> {
+        let answer = self.ask(method, path, bytes)?;
+        std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+    }
+
+    fn ask(&self, method: &str, path: &str, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let length = bytes.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: files\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: files\r\nAccept: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).ok()?;
         stream.write_all(bytes).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
-        std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+        Some(answer)
     }
 }
 
