@@ -65,7 +65,7 @@ pub const PLANTED: [(&str, &str, &str); 25] = [
     ),
     (
         "etag_ignored",
-        "stores: s3: csv.gz: a table that changes is never mixed",
+        "stores: s3: ndjson: a table that changes is never mixed",
         "rows of two states",
     ),
     ("changed_file_believed", "files: parquet: a table that changes is never mixed", "of age 1: "),

@@ -162,12 +162,17 @@ impl Place for Table<'_> {
             _ => return None,
         };
         self.hangs.set(true);
+        let before = self.server.count_cancels();
         Some(Hang {
             how,
             sql: Some(sql),
             environment: Vec::new(),
             is_reached: Box::new(|| self.database.count_active() == 1),
-            is_over: Box::new(|| self.database.count_sessions() == 0),
+            // A query that sends rows ends as well where nobody takes them; one that sends none has to be ended.
+            is_over: Box::new(move || {
+                self.database.count_sessions() == 0
+                    && (way == 0 || self.server.count_cancels() > before)
+            }),
         })
     }
 
@@ -184,7 +189,11 @@ impl Place for Table<'_> {
         }
         let breaks = *ways.get(way)?;
         self.front.set(breaks);
-        Some(Break { how: format!("{breaks:?} of {whole}"), code: 1, words: vec!["`lake`".into()] })
+        let word = match breaks {
+            Breaks::After(_) => "database",
+            _ => "model `people`",
+        };
+        Some(Break { how: format!("{breaks:?} of {whole}"), code: 1, words: vec![word.into()] })
     }
 
     fn mend(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Values of every type that Arrow's columns have in Parquet, in Arrow's own files and in Delta tables, and what JSON has of them;
-//! and those of the types that text has.
+//! Values of every type that Arrow's columns have in Parquet, in Arrow's own files and in Delta tables, and what JSON has of
+//! them; and those of the types that text has.
 
 use std::sync::Arc;
 
