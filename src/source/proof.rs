@@ -118,7 +118,11 @@ fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
 fn is_cut(last: &[FileFact], file: &FileFact) -> bool {
     let mut before = last.iter().filter(|other| other.table == file.table).peekable();
     let is_whole = |other: &FileFact| other.ends_within_line == Some(false);
-    file.ends_within_line == Some(true) && before.peek().is_some() && before.all(is_whole)
+    let is_believed = is_planted("cut_text_believed");
+    file.ends_within_line == Some(true)
+        && before.peek().is_some()
+        && before.all(is_whole)
+        && !is_believed
 }
 
 /// The files of a read as later reads are to be judged against them, when nobody has said yes to what it lacks: that files

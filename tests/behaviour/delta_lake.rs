@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::check::check_mirror;
-use crate::support::delta_log::{DeltaLog, commit, created};
+use crate::support::delta_log::{DeltaLog, PEOPLE, commit, created};
 use crate::support::oracle::Oracle;
 use crate::support::people::{expected, people};
 use crate::support::workspace::{Setup, Workspace};
@@ -81,7 +81,7 @@ fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
     let held = workspace.sync(&[]).expect(4, "partial", &[("held", 10), ("rows_read", 10)]);
     held.finished.expect_printed(&["table `people`", "went back from version 2 to 1"]);
     // Another table in its place, whose versions are no older.
-    log.commit(0, &created("two"));
+    log.commit(0, &created("two", &PEOPLE.map(|(name, kind)| (name, json!(kind)))));
     log.add(2, "c.parquet", &people(1..=5));
     log.commit(3, &[json!({ "commitInfo": { "timestamp": 1 } })]);
     std::fs::remove_file(folder.join(commit(1))).expect("it is there");

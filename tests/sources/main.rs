@@ -1,4 +1,4 @@
-//! The sources that are servers, held against real ones: what a server must be able to do to us, and what we must do then.
+//! The sources: one suite that all kinds pass ([`conformance`]), and what real servers must be able to do to us beside that.
 //!
 //! Scenarios are played one after the other, against one server of each kind. A machine without the server says so aloud, and
 //! with `KIT_DEMAND_ALL` that fails. `-- WORD` plays those whose name, such as `mysql: a mirror follows ..`, holds the word;
@@ -12,6 +12,7 @@ mod demand;
 mod support;
 
 mod blobs;
+mod conformance;
 mod mysql;
 mod planted;
 mod postgres;
@@ -20,11 +21,13 @@ mod servers;
 mod shared;
 mod stores;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use self::blobs::Blobs;
+use self::conformance::{Disk, Kind, Rows};
 use self::servers::Server;
 use self::servers::azurite::Azurite;
 use self::servers::gcs::Gcs;
@@ -37,7 +40,7 @@ use self::support::{TOKEN, certificates};
 type Scenario<S> = (&'static str, fn(&S));
 
 /// One scenario of a kind, or of all kinds.
-type Play<S> = (&'static str, Box<dyn Fn(&S)>);
+type Play<S> = (String, Box<dyn Fn(&S)>);
 
 /// What came of the scenarios.
 #[derive(Default)]
@@ -47,11 +50,16 @@ struct Count {
     /// What the machine lacks for those that were not played.
     lacking: Vec<String>,
     left_out: usize,
+    results: BTreeMap<String, bool>,
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
-    let mut count = Count::default();
+    let (mut count, mut rows) = (Count::default(), Rows::default());
+    let (disk, stores) = (conformance::on_disk(), conformance::in_stores());
+    rows.add("files", &disk);
+    rows.add("stores", &stores);
+    play("files", &words, None, || Disk, conformance::plays(disk), &mut count);
     let versions = [
         ("postgres", Programs::newest(), false),
         ("postgres 12", Programs::of(12), true),
@@ -60,19 +68,27 @@ fn main() -> ExitCode {
     for (kind, programs, is_other) in versions {
         let lacking = programs.as_ref().err().cloned();
         let start = || Postgres::start(&programs.expect("it was looked for"));
-        let mut plays = of_database(&postgres::SCENARIOS);
+        let kinds = conformance::databases::kinds();
+        rows.add(kind, &kinds);
+        let mut plays = of_database(&postgres::SCENARIOS, kinds);
         if is_other && words.is_empty() {
-            plays.retain(|(name, _)| postgres::OF_EVERY_VERSION.contains(name));
-            assert_eq!(plays.len(), postgres::OF_EVERY_VERSION.len(), "each is a scenario");
+            let of_every = |name: &str| {
+                postgres::OF_EVERY_VERSION.contains(&name) || conformance::is_property(name)
+            };
+            plays.retain(|(name, _)| of_every(name));
         }
         play(kind, &words, lacking, start, plays, &mut count);
     }
+    let in_mysql = conformance::databases::kinds();
+    rows.add("mysql", &in_mysql);
     let lacking = servers::mysql::lacking();
-    play("mysql", &words, lacking, MySql::start, of_database(&mysql::SCENARIOS), &mut count);
+    let plays = of_database(&mysql::SCENARIOS, in_mysql);
+    play("mysql", &words, lacking, MySql::start, plays, &mut count);
     let weed = servers::seaweed::program();
     let lacking = weed.as_ref().err().cloned();
     let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
-    play("stores", &words, lacking, start, own(&stores::SCENARIOS), &mut count);
+    let plays = own(&stores::SCENARIOS).chain(conformance::plays(stores)).collect();
+    play("stores", &words, lacking, start, plays, &mut count);
     let azurite = servers::azurite::program();
     let lacking = azurite.as_ref().err().cloned();
     let start = || Azurite::start(&azurite.expect("it was looked for"));
@@ -81,10 +97,14 @@ fn main() -> ExitCode {
     let lacking = gcs.as_ref().err().cloned();
     let start = || Gcs::start(&gcs.expect("it was looked for"));
     play("gs", &words, lacking, start, of_blobs(&blobs::gs::SCENARIOS), &mut count);
+    let problems = rows.problems();
+    problems.iter().for_each(|problem| println!("FAILED       conformance: {problem}"));
+    count.failed += problems.len();
+    rows.print(&count.results);
     if words.is_empty() && count.lacking.is_empty() {
         count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
     }
-    let Count { passed, failed, lacking, left_out } = count;
+    let Count { passed, failed, lacking, left_out, .. } = count;
     println!("{passed} passed, {failed} failed, {left_out} not measured");
     let is_met = demand::is_met(lacking.iter().map(String::as_str));
     match failed == 0 && is_met && passed + left_out > 0 {
@@ -93,24 +113,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn own<S: 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
-    let play = |(name, play): &Scenario<S>| -> Play<S> { (*name, Box::new(*play)) };
-    scenarios.iter().map(play).collect()
+fn own<S: 'static>(scenarios: &[Scenario<S>]) -> impl Iterator<Item = Play<S>> {
+    let play = |(name, play): &Scenario<S>| -> Play<S> { ((*name).to_owned(), Box::new(*play)) };
+    scenarios.iter().map(play)
 }
 
-/// What every database plays, and its own.
-fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
-    let shared = shared::SCENARIOS
-        .iter()
-        .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
-    shared.chain(own(scenarios)).collect()
+/// What every source plays, what every database does, and its own.
+fn of_database<S: Server + 'static>(
+    scenarios: &[Scenario<S>],
+    kinds: Vec<Kind<S>>,
+) -> Vec<Play<S>> {
+    let shared = shared::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
+        ((*name).to_owned(), Box::new(move |server: &S| play(server)))
+    });
+    conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }
 
 /// What every store plays that is none of S3's kind, and its own.
 fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
-    let shared = blobs::SCENARIOS
-        .iter()
-        .map(|(name, play)| -> Play<S> { (*name, Box::new(move |server: &S| play(server))) });
+    let shared = blobs::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
+        ((*name).to_owned(), Box::new(move |server: &S| play(server)))
+    });
     shared.chain(own(scenarios)).collect()
 }
 
@@ -140,7 +163,8 @@ fn play<S>(
         let begun = Instant::now();
         let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
         let word = if is_well { "passed" } else { "FAILED" };
-        println!("{word}       {} ({:.1} s)", full(name), begun.elapsed().as_secs_f64());
+        println!("{word}       {} ({:.1} s)", full(&name), begun.elapsed().as_secs_f64());
+        count.results.insert(full(&name), is_well);
         count.passed += usize::from(is_well);
         count.failed += usize::from(!is_well);
     }

@@ -6,16 +6,16 @@ mod ends;
 mod entering;
 mod joins;
 mod random;
-mod refusals;
+pub mod refusals;
 mod vague;
-mod values;
+pub mod values;
 
 use super::Scenario;
 use super::servers::mysql::MySql;
 
 /// All, by name.
 pub const SCENARIOS: [Scenario<MySql>; 23] = [
-    ("every type of MySQL is what the server says it is", values::every_type),
+    ("expressions of MySQL have types of their own", values::expressions),
     ("random values of MySQL are what the server casts them to", values::random),
     ("random values of the other types of MySQL are what the server casts them to", random::others),
     ("what has no place is named with its column and its row", values::misfits),

@@ -1,4 +1,5 @@
-//! What every kind of server must be able to do to us, and what we must do then.
+//! What every kind of database must be able to do to us, and what we must do then, beside what all sources must
+//! ([`crate::conformance`]).
 
 pub mod cursor;
 pub mod ends;
@@ -14,17 +15,12 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 17] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 12] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
-    ("an empty answer is no accident twice", rows::empty),
-    ("a huge answer is read in bounded memory", rows::huge),
-    ("a run sees one state of the database", rows::one_state),
     ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
     ("a sample of a database sends the rows that were chosen", rows::sample),
     ("a Unix socket is as good as an address", rows::socket),
-    ("an answer that is cut anywhere proves nothing", ends::cut),
     ("a server that kills the query leaves the destination as it is", ends::killed),
-    ("a stop ends the query at the server", ends::cancelled),
     ("a silent server and a slow query are given up", ends::timeouts),
     ("a reader that is held back is no silent server", ends::held_back),
     ("a model that joins a database with files follows both", joins::followed),

@@ -18,7 +18,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 35] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -32,14 +32,10 @@ pub const SCENARIOS: [Scenario<Seaweed>; 35] = [
     ),
     ("a completion marker alone is no table", reads::lone_marker),
     ("a page of a listing that is not the last is gone on with", reads::cut_listing),
-    ("a cut Arrow stream is no answer", files::cut_stream),
     ("directories of objects are columns and one that vanished holds", files::directories),
-    ("an object that is replaced while it is read is never mixed", ends::replaced),
     ("an answer that breaks off is taken up again or is no answer", ends::cut),
     ("a long read that breaks off again and again goes on where it ended", ends::long),
     ("what is taken up is the rest of the answer, or is no answer", web::other_rest),
-    ("an answer that is shorter than the object is no answer", ends::shortened),
-    ("a stop ends a request that hangs at once", ends::stopped),
     ("a silent store is given up by name", ends::silent),
     ("what is wrong with a store is named and no secret is told", refusals::refused),
     ("a doctor tells how a store stands to us and what is in it", described::doctor),
@@ -59,7 +55,6 @@ pub const SCENARIOS: [Scenario<Seaweed>; 35] = [
     ("a version goes on from another as lists tell it, and what is not told holds", delta::looks),
     ("a commit that is written anew while the log is replayed is no answer", delta::rewritten),
     ("an unchanged Delta table is skipped by one list, however long its log is", delta::long_log),
-    ("a stop ends a read whose log hangs at once", delta::stopped),
 ];
 
 /// A workspace whose one model reads the table `people`, which is made of what this location names.

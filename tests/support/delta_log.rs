@@ -25,7 +25,7 @@ impl<'p> DeltaLog<'p> {
     /// A new table, without rows: version 0.
     pub fn create(id: &str, put: &'p dyn Fn(&str, &[u8])) -> DeltaLog<'p> {
         let log = DeltaLog::of(put);
-        log.commit(0, &created(id));
+        log.commit(0, &created(id, &PEOPLE.map(|(name, kind)| (name, json!(kind)))));
         log
     }
 
@@ -53,8 +53,7 @@ impl<'p> DeltaLog<'p> {
         parquet::write(&path, &parquet::people(people), 100);
         let bytes = std::fs::read(path).expect("it was just written");
         (self.put)(name, &bytes);
-        json!({ "add": { "path": name, "partitionValues": {}, "size": bytes.len(), "modificationTime": 1,
-            "dataChange": true, "stats": json!({ "numRecords": said }).to_string() } })
+        added(name, bytes.len(), said)
     }
 
     pub fn commit(&self, version: u64, actions: &[Value]) {
@@ -93,11 +92,21 @@ pub fn commit(version: u64) -> String {
     format!("_delta_log/{version:020}.json")
 }
 
-/// What makes a table of people, with this id.
-pub fn created(id: &str) -> [Value; 2] {
-    let field = |(name, kind): (&str, &str)| json!({ "name": name, "type": kind, "nullable": true, "metadata": {} });
-    let fields = [("id", "long"), ("counter", "long"), ("checksum", "string"), ("email", "string")];
-    let schema = json!({ "type": "struct", "fields": fields.map(field) }).to_string();
+/// How a commit adds a data file of so many bytes, which is said to have so many rows.
+pub fn added(name: &str, bytes: usize, said: usize) -> Value {
+    json!({ "add": { "path": name, "partitionValues": {}, "size": bytes, "modificationTime": 1,
+        "dataChange": true, "stats": json!({ "numRecords": said }).to_string() } })
+}
+
+/// The columns of a table of people, and their types.
+pub const PEOPLE: [(&str, &str); 4] =
+    [("id", "long"), ("counter", "long"), ("checksum", "string"), ("email", "string")];
+
+/// What makes a table of these columns, with this id.
+pub fn created(id: &str, columns: &[(&str, Value)]) -> [Value; 2] {
+    let field = |(name, kind): &(&str, Value)| json!({ "name": name, "type": kind, "nullable": true, "metadata": {} });
+    let fields: Vec<Value> = columns.iter().map(field).collect();
+    let schema = json!({ "type": "struct", "fields": fields }).to_string();
     let protocol = json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } });
     let metadata = json!({ "metaData": { "id": id, "format": { "provider": "parquet", "options": {} },
         "schemaString": schema, "partitionColumns": [], "configuration": {}, "createdTime": 1 } });

@@ -3,21 +3,11 @@
 use std::time::Duration;
 
 use crate::servers::Database;
-use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::postgres::Postgres;
-use crate::shared::ends::{expect_nothing_deleted, mirrored};
-use crate::shared::{joins, reads, wait_until, workspace};
+use crate::shared::{joins, wait_until, workspace};
 use crate::support::SOON;
 use crate::support::oracle::Oracle;
 use crate::support::workspace::Workspace;
-
-pub fn behind_copy_done(server: &Postgres) {
-    broken(server, Breaks::BehindCopyDone);
-}
-
-pub fn without_trailer(server: &Postgres) {
-    broken(server, Breaks::Trailer);
-}
 
 /// Refused by what the server says of its length, of which next to nothing is taken in.
 pub fn too_long(server: &Postgres) {
@@ -42,15 +32,6 @@ pub fn too_long(server: &Postgres) {
         workspace.end(process, SOON).expect_code(1).expect_printed(&words);
         assert!(most > 0 && most < 160 << 20, "{source}: it took {} MiB", most >> 20);
     }
-}
-
-fn broken(server: &Postgres, breaks: Breaks) {
-    let oracle = Oracle::start(&["id"]);
-    let (database, workspace) = mirrored(server, &oracle);
-    let front = Cutting::start(Protocol::Postgres, server.port, breaks);
-    reads(&workspace, &database.source_at(front.port, ""));
-    expect_nothing_deleted(&oracle, &workspace, &format!("{breaks:?}"));
-    assert_eq!(front.broken(), 1, "the fault was not played");
 }
 
 /// Tables that somebody writes anew while a run waits for them, as `TRUNCATE`, a rename and a refresh do: by a state from before

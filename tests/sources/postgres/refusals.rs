@@ -6,6 +6,17 @@ use crate::shared::{reads, workspace};
 use crate::support::oracle::Oracle;
 use crate::support::people::CANARY;
 
+/// What would write to the table `people`, and what is said of it.
+pub const WRITES: [(&str, &str); 7] = [
+    ("WITH x AS (INSERT INTO people VALUES (-1) RETURNING id) SELECT id FROM x", "may only read"),
+    ("INSERT INTO people VALUES (-1) RETURNING id", "is no SELECT"),
+    ("SELECT id FROM people FOR UPDATE", "FOR UPDATE"),
+    ("SELECT nextval('people_seen')::int AS id", "nextval"),
+    ("SELECT 1 AS id INTO others", "may only read"),
+    ("SELECT 1 AS id; DROP TABLE people", "several statements"),
+    ("DROP TABLE people", "is no SELECT"),
+];
+
 pub fn refused(server: &Postgres) {
     let oracle = Oracle::start(&["id"]);
     let database = server.new_database(
@@ -17,8 +28,6 @@ pub fn refused(server: &Postgres) {
     database.ask(&format!("INSERT INTO t VALUES (1, '{CANARY}')"));
     for (sql, words) in [
         ("SELECT 1 AS id; SELECT 2 AS id", &["several statements"][..]),
-        ("SELECT 1 AS id; DROP TABLE p", &["several statements"]),
-        ("DROP TABLE p", &["is no SELECT"]),
         ("SET work_mem = 1", &["is no SELECT"]),
         ("SHOW work_mem", &["is no SELECT"]),
         ("SELECT 1) TO PROGRAM 'true' --", &["refused by the server", "syntax error"]),
@@ -26,11 +35,7 @@ pub fn refused(server: &Postgres) {
         ("SELECT 1 AS id, 2 AS id", &["two columns named `id`"]),
         ("SELECT 1 AS id, 1 + 1", &["without a name", "`AS`"]),
         ("SELECT 1 AS id, row(1, 2) AS r", &["`r` of type `record`", "to_jsonb"]),
-        ("WITH x AS (INSERT INTO p VALUES (1) RETURNING id) SELECT id FROM x", &["may only read"]),
-        ("INSERT INTO p VALUES (1) RETURNING id", &["is no SELECT"]),
         ("EXPLAIN SELECT 1 AS id", &["is no SELECT"]),
-        ("SELECT id FROM t FOR UPDATE", &["may only read", "FOR UPDATE"]),
-        ("SELECT nextval('s') AS id", &["may only read", "nextval"]),
         ("SELECT missing AS id FROM t", &["column \\\"missing\\\" does not exist", "42703"]),
         (
             "SELECT set_config('transaction_read_only', 'off', true) AS id FROM t",

@@ -5,6 +5,21 @@ use std::net::TcpStream;
 
 /// The status of the answer, if there is one. `headers` are lines with their ends.
 pub fn status(port: u16, method: &str, target: &str, headers: &str, bytes: &[u8]) -> Option<u16> {
+    status_of(&answer(port, method, target, headers, bytes)?)
+}
+
+pub fn status_of(answer: &[u8]) -> Option<u16> {
+    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+/// The whole answer, if there is one. `headers` are lines with their ends.
+pub fn answer(
+    port: u16,
+    method: &str,
+    target: &str,
+    headers: &str,
+    bytes: &[u8],
+) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let length = bytes.len();
     let head = format!(
@@ -14,5 +29,5 @@ pub fn status(port: u16, method: &str, target: &str, headers: &str, bytes: &[u8]
     stream.write_all(bytes).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+    Some(answer)
 }

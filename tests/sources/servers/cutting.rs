@@ -5,8 +5,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub enum Breaks {
 /// A running front. Its thread ends with the process.
 pub struct Cutting {
     pub port: u16,
+    breaks: Arc<Mutex<Breaks>>,
     seen: Arc<Seen>,
 }
 
@@ -55,9 +56,12 @@ impl Cutting {
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let seen = Arc::new(Seen::default());
         let told = Arc::clone(&seen);
+        let now = Arc::new(Mutex::new(breaks));
+        let breaks = Arc::clone(&now);
         std::thread::spawn(move || {
             let mut kept = Vec::new();
             for (place, client) in listener.incoming().flatten().enumerate() {
+                let breaks = *now.lock().unwrap_or_else(PoisonError::into_inner);
                 if breaks == Breaks::Later && place > 0 {
                     told.broken.fetch_add(1, Ordering::SeqCst);
                     kept.push(client);
@@ -71,7 +75,12 @@ impl Cutting {
                 std::thread::spawn(move || answer(protocol, server, client, breaks, &told));
             }
         });
-        Cutting { port, seen }
+        Cutting { port, breaks, seen }
+    }
+
+    /// What is done to the answers of later connections.
+    pub fn set(&self, breaks: Breaks) {
+        *self.breaks.lock().unwrap_or_else(PoisonError::into_inner) = breaks;
     }
 
     /// Bytes of the answers that passed so far.

@@ -23,6 +23,11 @@ pub trait Server {
 
     /// How often it was asked to end a query.
     fn count_cancels(&self) -> usize;
+
+    /// Whether servers of its version know what this SQL makes.
+    fn knows(&self, _sql: &str) -> bool {
+        true
+    }
 }
 
 /// A database of a server.

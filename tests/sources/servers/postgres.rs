@@ -200,6 +200,10 @@ impl Postgres {
 }
 
 impl super::Server for Postgres {
+    fn knows(&self, sql: &str) -> bool {
+        crate::postgres::values::since(sql) <= self.version
+    }
+
     fn words(&self) -> &'static Words {
         &WORDS
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::asking::status;
+use super::asking::{answer, status_of};
 use super::process::free_port;
 use super::process::{self, Server};
 
@@ -105,9 +105,21 @@ impl Files {
         );
     }
 
+    /// What there is behind a prefix that ends like a folder: names, lengths, sums and times.
+    pub fn list(&self, bucket: &str, folder: &str) -> String {
+        let path = format!("{}?limit=1000", path(bucket, folder));
+        let answer = self.ask("GET", &path, b"").expect("it answers");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.split_once("\r\n\r\n").map_or_else(String::new, |(_, said)| said.to_owned())
+    }
+
     /// The status of the answer, if there is one.
     fn write(&self, method: &str, path: &str, bytes: &[u8]) -> Option<u16> {
-        status(self.port, method, path, "", bytes)
+        status_of(&self.ask(method, path, bytes)?)
+    }
+
+    fn ask(&self, method: &str, path: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+        answer(self.port, method, path, "Accept: application/json\r\n", bytes)
     }
 }
 

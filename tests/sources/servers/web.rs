@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A request.
@@ -28,6 +29,8 @@ pub enum Becomes {
     Rewritten(fn(&str) -> String),
     /// Nobody ever answers.
     Held,
+    /// So it is for so many bytes of the content, behind which nothing comes.
+    Stalled(usize),
     /// This is the answer, head and all; to a HEAD, without its content.
     Answered(Vec<u8>),
 }
@@ -38,6 +41,7 @@ type Judge = Box<dyn FnMut(&Asked) -> Becomes + Send>;
 pub struct Web {
     pub port: u16,
     seen: Arc<Mutex<Vec<Asked>>>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Asked {
@@ -60,19 +64,26 @@ impl Web {
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let seen = Arc::<Mutex<Vec<Asked>>>::default();
         let judge: Arc<Mutex<Judge>> = Arc::new(Mutex::new(Box::new(judge)));
-        let told = Arc::clone(&seen);
+        let held = Arc::<AtomicUsize>::default();
+        let (told, waits) = (Arc::clone(&seen), Arc::clone(&held));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (told, judge) = (Arc::clone(&told), Arc::clone(&judge));
-                std::thread::spawn(move || serve(client, store, &told, &judge));
+                let (told, judge, waits) =
+                    (Arc::clone(&told), Arc::clone(&judge), Arc::clone(&waits));
+                std::thread::spawn(move || serve(client, store, &told, &judge, &waits));
             }
         });
-        Web { port, seen }
+        Web { port, seen, held }
     }
 
     /// All requests so far.
     pub fn seen(&self) -> Vec<Asked> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many requests wait for what never comes, of clients that are there.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// How often the content of an object was asked for.
@@ -81,23 +92,35 @@ impl Web {
     }
 }
 
-fn serve(client: TcpStream, store: u16, seen: &Mutex<Vec<Asked>>, judge: &Mutex<Judge>) {
+fn serve(
+    client: TcpStream,
+    store: u16,
+    seen: &Mutex<Vec<Asked>>,
+    judge: &Mutex<Judge>,
+    held: &AtomicUsize,
+) {
     let Ok(mut writer) = client.try_clone() else { return };
     let mut reader = BufReader::new(client);
     while let Some((head, asked)) = request(&mut reader) {
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
         let becomes = (judge.lock().unwrap_or_else(PoisonError::into_inner))(&asked);
         let goes_on = match becomes {
-            Becomes::Held => {
+            Becomes::Held | Becomes::Stalled(_) => {
+                held.fetch_add(1, Ordering::SeqCst);
+                if let Becomes::Stalled(_) = becomes {
+                    pass(&mut writer, store, &head, &asked, &becomes);
+                }
                 // Until the client goes.
                 let _ = reader.read(&mut [0]);
+                held.fetch_sub(1, Ordering::SeqCst);
                 None
             }
             Becomes::Answered(answer) => {
                 let end =
                     answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
                 let length = if asked.method == "HEAD" { end } else { answer.len() };
-                writer.write_all(&answer[..length]).ok()
+                let is_last = asked.header("connection") == Some("close");
+                writer.write_all(&answer[..length]).ok().filter(|()| !is_last)
             }
             passed => pass(&mut writer, store, &head, &asked, &passed),
         };
@@ -150,7 +173,9 @@ fn pass(
         _ => String::new(),
     };
     let (content, is_said_whole) = match becomes {
-        Becomes::Cut(most) if is_read => (&content[..content.len().min(*most)], false),
+        Becomes::Cut(most) | Becomes::Stalled(most) if is_read => {
+            (&content[..content.len().min(*most)], false)
+        }
         Becomes::Shortened(most) if is_read => (&content[..content.len().min(*most)], true),
         Becomes::Rewritten(_) if is_read => (rewritten.as_bytes(), true),
         _ => {

@@ -1,9 +1,6 @@
 //! How a read ends: by its proof alone, or as a failure that deletes nothing; and that the server knows when nobody reads.
 
-use std::time::{Duration, Instant};
-
 use super::{people, reads, wait_until, workspace};
-use crate::servers::cutting::{Breaks, Cutting};
 use crate::servers::{Database, Server};
 use crate::support::SOON;
 use crate::support::fault::Fault;
@@ -32,26 +29,6 @@ pub fn expect_nothing_deleted(oracle: &Oracle, workspace: &Workspace, how: &str)
     assert_eq!(oracle.table().len(), PEOPLE as usize, "{how}: something was deleted");
 }
 
-pub fn cut(server: &dyn Server) {
-    let oracle = Oracle::start(&["id"]);
-    let (database, workspace) = mirrored(server, &oracle);
-    let protocol = server.words().protocol;
-    // Another condition, so that a whole answer is measured before one is cut.
-    let whole = Cutting::start(protocol, server.port(), Breaks::Nothing);
-    reads(&workspace, &database.source_at(whole.port, ""));
-    workspace.run(&["plan", "people"]).expect_code(0);
-    let bytes = whole.copied();
-    assert!(bytes > 50_000, "{bytes}");
-    // The last of them are behind the rows.
-    let last = [bytes - 1, bytes - 11, bytes - 12];
-    for after in (0..16).map(|part| bytes * part / 16).chain(last) {
-        let front = Cutting::start(protocol, server.port(), Breaks::After(after));
-        reads(&workspace, &database.source_at(front.port, ""));
-        expect_nothing_deleted(&oracle, &workspace, &format!("cut after {after} of {bytes}"));
-        assert_eq!(front.broken(), 1, "the cut was not played");
-    }
-}
-
 pub fn killed(server: &dyn Server) {
     let oracle = Oracle::start(&["id"]);
     let (database, workspace) = mirrored(server, &oracle);
@@ -66,31 +43,6 @@ pub fn killed(server: &dyn Server) {
     assert_eq!(ended.code, Some(1), "{}", ended.printed());
     ended.expect_printed(server.words().ended);
     assert_eq!(oracle.table().len(), PEOPLE as usize);
-}
-
-pub fn cancelled(server: &dyn Server) {
-    let database = server.database("SELECT 1");
-    let (series, sleep) = ((server.words().series)(1, 1_000_000), (server.words().sleep)("0.01"));
-    let slow = format!("SELECT g AS id, {sleep} AS t FROM {series}");
-    for (sql, sends) in [(slow.as_str(), true), (server.words().long, false)] {
-        let oracle = Oracle::start(&["id"]);
-        let workspace = workspace(&oracle, &database.source(), sql);
-        let process = workspace.spawn(&["sync", "people"]);
-        wait_until(|| database.count_active() == 1, "the query goes on");
-        if sends {
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let before = server.count_cancels();
-        process.sigterm();
-        let told = Instant::now();
-        while database.count_sessions() > 0 {
-            let is_quick = told.elapsed() < Duration::from_secs(1);
-            assert!(is_quick, "{sql}: it goes on a second after the stop");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        workspace.end(process, SOON);
-        wait_until(|| server.count_cancels() > before, "the server was asked");
-    }
 }
 
 pub fn timeouts(server: &dyn Server) {

@@ -1,10 +1,7 @@
 //! Rows that arrive: what is sent, what is sent again, and by which way they come.
 
-use std::time::Duration;
-
-use super::{fill, people, reads, wait_until, workspace};
+use super::{fill, people, reads, wait_until};
 use crate::servers::Server;
-use crate::support::SOON;
 use crate::support::oracle::Oracle;
 
 pub fn mirror(server: &dyn Server) {
@@ -20,52 +17,6 @@ pub fn mirror(server: &dyn Server) {
     assert_eq!(table.values().filter(|record| record["name"].is_null()).count(), 3);
     assert_eq!(table.len(), 245);
     workspace.sync(&[]).expect(0, "succeeded", &[("requests", 0)]);
-}
-
-pub fn empty(server: &dyn Server) {
-    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
-    let workspace = people(&oracle, server, &*database, 0);
-    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&["gave no rows"]);
-    fill(server, &*database, 1, 20);
-    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
-    database.ask("DELETE FROM people");
-    workspace.sync(&[]).expect(4, "partial", &[("held", 20)]);
-    assert_eq!(oracle.table().len(), 20, "an empty answer deletes nothing by itself");
-}
-
-pub fn huge(server: &dyn Server) {
-    const ROWS: u32 = 200_000;
-    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
-    let series = (server.words().series)(1, ROWS);
-    let sql = format!("SELECT g AS id, concat(repeat('x', 1500), g) AS t FROM {series}");
-    let workspace = workspace(&oracle, &database.source(), &sql);
-    let process = workspace.spawn(&["--format", "json", "plan", "people"]);
-    let mut most = 0;
-    while process.is_running() {
-        most = most.max(process.most_memory());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let planned = workspace.end(process, Duration::from_secs(120)).expect_code(0);
-    assert!(planned.printed().contains(&ROWS.to_string()), "{}", planned.printed());
-    // The answer has 300 MB.
-    assert!(most > 0 && most < 200 << 20, "{} MiB", most >> 20);
-}
-
-pub fn one_state(server: &dyn Server) {
-    let (oracle, database) = (Oracle::start(&["id"]), server.database("SELECT 1"));
-    let workspace = people(&oracle, server, &*database, 1_000);
-    let sleep = (server.words().sleep)("0.002");
-    let slow = format!("SELECT id, name, concat(note, {sleep}) AS note FROM people");
-    let config = workspace.config_now().replace("SELECT id, name, note FROM people", &slow);
-    workspace.write("counterflow.yaml", &config);
-    let process = workspace.spawn_sync(&[]);
-    oracle.wait_for_requests(1, SOON);
-    database.ask("DELETE FROM people WHERE id > 500; UPDATE people SET name = 'new'");
-    workspace.end(process, Duration::from_secs(120)).expect_code(0);
-    let table = oracle.table();
-    assert_eq!(table.len(), 1_000);
-    assert!(table.values().all(|record| record["name"] != "new"), "a later state was seen");
-    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 500), ("deletes", 500)]);
 }
 
 pub fn sample(server: &dyn Server) {

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::ends::wait_until;
 use super::{assert_holds, of_age, workspace};
 use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Becomes, Web};
 use crate::shared;
-use crate::support::SOON;
 use crate::support::delta_log::{DeltaLog, commit};
 use crate::support::oracle::Oracle;
 use crate::support::server::Server;
@@ -283,26 +280,4 @@ pub fn long_log(server: &Seaweed) {
     let (requests, reads) = asked("version 1,001 is read by its checkpoint", &sync);
     assert!(requests < 30 && reads < 20, "the commits before the checkpoint are not read");
     assert_eq!(asked("version 1,001 is skipped", &skip), (1, 0));
-}
-
-/// A stop while the log says nothing, be it asked for its list or for a commit.
-pub fn stopped(server: &Seaweed) {
-    for is_list in [true, false] {
-        let oracle = Oracle::start(&["id"]);
-        let bucket = server.bucket();
-        let put = put(server, &bucket);
-        DeltaLog::create("one", &put).add(1, "a.parquet", &of_age(1..=10, 0));
-        let front = Web::start(server.port, move |asked| match asked.is_read() == is_list {
-            false => Becomes::Held,
-            true => Becomes::Passed,
-        });
-        let workspace = workspace(&oracle, &source(front.port, &bucket, ""));
-        let process = workspace.spawn(&["sync", "people"]);
-        wait_until(|| front.seen().iter().any(|asked| asked.is_read() != is_list), "it hangs");
-        process.sigterm();
-        let told = Instant::now();
-        let ended = workspace.end(process, SOON);
-        assert!(told.elapsed() < Duration::from_secs(2), "{is_list}: {:?}", told.elapsed());
-        assert_eq!(ended.code, Some(143), "{}", ended.printed());
-    }
 }

@@ -15,35 +15,6 @@ fn saying(server: &Seaweed, bucket: &str, table: &str) -> String {
     plain.replace(&location, &table.replace("LAKE", &format!("s3://{bucket}")))
 }
 
-pub fn cut_stream(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    server.files.put(&bucket, "people.arrow", &arrow::stream(&of_age(1..=250, 0)));
-    let workspace = workspace(&oracle, &source(server.port, &bucket, "people.arrow", ""));
-    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 250), ("delivered", 250)]);
-    let next = arrow::stream(&of_age(1..=240, 1));
-    let marker = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-    assert!(next.ends_with(&marker), "the writer closes its streams");
-    // Where a record batch ends nothing but the marker tells that there should be more.
-    let ends: Vec<usize> =
-        (8..next.len() - 8).filter(|at| next[*at..].starts_with(&marker[..4])).collect();
-    let last = ends.last().copied().unwrap_or_default();
-    for length in [next.len() - 8, next.len() - 1, last] {
-        server.files.put(&bucket, "people.arrow", &next[..length]);
-        let ended = workspace.run(&["sync", "people"]);
-        let is_whole = oracle.table() == crate::support::people::expected(&of_age(1..=250, 0));
-        assert!(is_whole, "a stream without its marker, of {length} bytes, was believed");
-        ended.expect_code(1).expect_printed(&[
-            "people.arrow",
-            "no marker at its end",
-            "close the stream",
-        ]);
-    }
-    server.files.put(&bucket, "people.arrow", &next);
-    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 240), ("deletes", 10)]);
-    assert_holds(&oracle, &of_age(1..=240, 1));
-}
-
 pub fn directories(server: &Seaweed) {
     type Written = fn(&[Person]) -> Vec<u8>;
     let formats: [(&str, Written); 4] = [

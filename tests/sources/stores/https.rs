@@ -5,11 +5,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::ends::wait_until;
 use super::{assert_holds, ndjson, of_age, parquet_file, source, workspace};
 use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Becomes, Web};
 use crate::shared::reads;
+use crate::shared::wait_until;
 use crate::support::certificates::{Authority, Good};
 use crate::support::front::{Does, Front};
 use crate::support::oracle::Oracle;
