@@ -51,8 +51,8 @@ struct ParquetTable {
     partitions: Option<Arc<Values>>,
 }
 
-/// Reads the footers and makes a table of the files, with the weights of its columns and what the files differ in. `objects` gives
-/// their bytes where they are no files of this machine, by a number that no other table of the read has.
+/// Reads the footers and makes a table of the files, with the weights of its columns and what the files differ in. `objects`
+/// gives their bytes where they are no files of this machine, by a number that no other table of the read has.
 pub(super) async fn open(
     state: &dyn Session,
     (table, rule): (&str, SchemaRule),
