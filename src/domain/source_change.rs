@@ -84,9 +84,9 @@ fn of_tables(source: &str, then: &[Value], now: &[Value], changes: &mut Vec<Stri
     }
 }
 
-/// A location without what may stand behind a `?`.
+/// A location without what may stand behind the `?` of an address; elsewhere it is any letter.
 fn plain(location: &str) -> &str {
-    match location.contains("://") {
+    match location.starts_with("http://") || location.starts_with("https://") {
         true => location.split('?').next().unwrap_or_default(),
         false => location,
     }

@@ -175,7 +175,7 @@ impl Computed<'_> {
                     shown.push_str("..");
                 }
                 format!(
-                    "the mapping of field `{field}`, `{shown}`, over model `{model}` failed: {cause}"
+                    "the mapping of field `{field}`, `{shown}`, over model `{model}` failed, or what the model computes for it: {cause}"
                 )
             }
         })

@@ -151,15 +151,24 @@ pub(super) fn unseparated(
     let said = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (b'|', "|")];
     let others = said.iter().filter(|(byte, _)| csv.has_header && *byte != csv.delimiter);
     let mut others = others.filter(|(byte, _)| name.as_ref().as_bytes().contains(byte));
-    let (_, delimiter) = others.next()?;
-    let mut shown: String = name.as_ref().chars().take(SHOWN).collect();
-    if shown.len() < name.as_ref().len() {
-        shown.push_str("..");
-    }
+    let (byte, delimiter) = others.next()?;
+    // A first line that is a row is not shown.
+    let parts = name.as_ref().split(|letter| u8::try_from(letter).is_ok_and(|it| it == *byte));
+    let is_row = |part: &str| part.contains('@') || part.trim().parse::<f64>().is_ok();
+    let shown = match parts.into_iter().any(is_row) {
+        true => String::new(),
+        false => {
+            let mut shown: String =
+                name.as_ref().chars().take(SHOWN).flat_map(char::escape_debug).collect();
+            if name.as_ref().chars().nth(SHOWN).is_some() {
+                shown.push_str("..");
+            }
+            format!(", `{shown}`")
+        }
+    };
     Some(format!(
-        "; the header of file `{path}` of table `{table}` is one column as it is read, `{}`: if it is several, say \
-         `delimiter: \"{delimiter}\"` for the table",
-        shown.replace('\t', "\\t")
+        "; the header of file `{path}` of table `{table}` is one column as it is read{shown}: if it is several, say \
+         `delimiter: \"{delimiter}\"` for the table"
     ))
 }
 
@@ -334,6 +343,10 @@ mod tests {
                 "{said}"
             );
             assert!(said.contains("`id;name`") || said.contains("`id\\tname`"), "{said}");
+        }
+        for row in ["ada@example.com;Ada", "7;Ada\u{1b}"] {
+            let said = told(b',', &[row]).unwrap();
+            assert!(said.contains("`delimiter: \";\"`") && !said.contains("Ada"), "{said}");
         }
         let long = told(b',', &[&"id;".repeat(99)]).unwrap();
         assert!(long.contains("id;..`") && long.len() < 300, "{long}");

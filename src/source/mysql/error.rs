@@ -43,6 +43,13 @@ pub struct Said {
     pub message: String,
 }
 
+impl Said {
+    /// Whether it is of what others hold at the moment: locks, or all statements that there may be.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.code, 1205 | 1461)
+    }
+}
+
 /// Of connecting to the database at `place`.
 pub fn connecting(failure: &Failure, place: &str) -> Error {
     let refused = |why: &str| Error::Missing(format!("{place} refused the connection: {why}"));

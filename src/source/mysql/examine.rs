@@ -79,7 +79,7 @@ pub async fn examine(
     for model in models {
         match connection.prepare(&model.sql).await {
             Ok(prepared) => connection.forget(prepared.statement).await.map_err(refused)?,
-            Err(Failure::Said(_)) => examined.refuse(model),
+            Err(Failure::Said(said)) if !said.is_busy() => examined.refuse(model),
             Err(failure) => return Err(refused(failure)),
         }
     }

@@ -14,6 +14,7 @@ use datafusion::arrow::datatypes::{Field, IntervalMonthDayNano, SchemaRef, i256}
 use super::frames::Row;
 use super::numeric::{self, Unfit};
 use super::wire::{Asked, Wire};
+use crate::domain::key::is_unshowable;
 use crate::source::builders::{Builder, Filling};
 use crate::source::error::Error;
 
@@ -122,17 +123,19 @@ impl Decoder {
         let mut said = Vec::with_capacity(self.keys.len());
         for position in &self.keys {
             let column = &self.columns[*position];
-            let field = row.fields().nth(*position)?.filter(|_| column.lists.is_none())?;
-            let mut value = String::new();
-            match column.wire {
-                Wire::Int2 => value = i16::from_be_bytes(fixed(field).ok()?).to_string(),
-                Wire::Int4 => value = i32::from_be_bytes(fixed(field).ok()?).to_string(),
-                Wire::Int8 => value = i64::from_be_bytes(fixed(field).ok()?).to_string(),
-                Wire::Oid => value = u32::from_be_bytes(fixed(field).ok()?).to_string(),
-                Wire::Text => value = text(field).ok()?.chars().take(LONGEST).collect(),
-                wire => print(wire, field, &mut value).ok()?,
+            let field = row.fields().nth(*position).flatten().filter(|_| column.lists.is_none());
+            let Some(value) = field.and_then(|field| said_of(column.wire, field)) else { continue };
+            let mut shown = String::new();
+            for character in value.chars().take(LONGEST) {
+                match is_unshowable(character) {
+                    true => shown.extend(character.escape_unicode()),
+                    false => shown.push(character),
+                }
             }
-            said.push(format!("`{}` is {value}", self.filling.schema.field(*position).name()));
+            if value.chars().nth(LONGEST).is_some() {
+                shown.push_str("..");
+            }
+            said.push(format!("`{}` is {shown}", self.filling.schema.field(*position).name()));
         }
         (!said.is_empty()).then(|| format!(", in the row where {},", said.join(" and ")))
     }
@@ -345,6 +348,22 @@ fn interval(field: &[u8]) -> Result<IntervalMonthDayNano, Wrong> {
             Ok(IntervalMonthDayNano::new(months, days, nanos))
         }
     }
+}
+
+/// A part of a key, for people.
+fn said_of(wire: Wire, field: &[u8]) -> Option<String> {
+    Some(match wire {
+        Wire::Int2 => i16::from_be_bytes(fixed(field).ok()?).to_string(),
+        Wire::Int4 => i32::from_be_bytes(fixed(field).ok()?).to_string(),
+        Wire::Int8 => i64::from_be_bytes(fixed(field).ok()?).to_string(),
+        Wire::Oid => u32::from_be_bytes(fixed(field).ok()?).to_string(),
+        Wire::Text => text(field).ok()?.to_owned(),
+        wire => {
+            let mut printed = String::new();
+            print(wire, field, &mut printed).ok()?;
+            printed
+        }
+    })
 }
 
 /// Values that are text here, as the server prints them, with the minutes of every offset.

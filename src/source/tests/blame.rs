@@ -42,7 +42,9 @@ async fn a_mapping_that_fails_is_told_by_its_field_and_a_model_by_its_name() {
             (&[("id", "id"), ("c", "10 / 0")], "`c`, `10 / 0`", "division by zero"),
         ] {
             let said = failure(reader, all, fields).await;
-            let place = format!("the mapping of field {named}, over model `people` failed: ");
+            let place = format!(
+                "the mapping of field {named}, over model `people` failed, or what the model computes for it: "
+            );
             assert!(said.starts_with(&place) && said.contains(cause), "{said}");
         }
         let in_model =

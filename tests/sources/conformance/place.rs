@@ -109,5 +109,7 @@ pub fn workspace(oracle: &Oracle, place: &dyn Place, more: Setup) -> Workspace {
     workspace
 }
 
-/// As [`crate::shared::wait_until`], and how long a stop may take.
+/// How long after a stop whoever answers may still be at it.
+pub const FREED: Duration = Duration::from_secs(1);
+/// How long a stopped process may take to end.
 pub const AT_ONCE: Duration = Duration::from_secs(2);

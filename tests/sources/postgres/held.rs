@@ -54,10 +54,15 @@ pub fn functions(server: &Postgres) {
         "CREATE TABLE more AS SELECT g AS id FROM generate_series(1, 100) g;
          CREATE FUNCTION few() RETURNS SETOF int LANGUAGE plpgsql STABLE AS
              'BEGIN RETURN QUERY SELECT id FROM more; END';
+         CREATE FUNCTION one_of(sought int) RETURNS int LANGUAGE plpgsql STABLE AS
+             'DECLARE found int; BEGIN SELECT id INTO STRICT found FROM more WHERE id = sought; RETURN found;
+              EXCEPTION WHEN NO_DATA_FOUND THEN RETURN NULL; END';
          CREATE TABLE people AS SELECT g AS id FROM generate_series(1, 100) g",
     );
     for (sql, is_held) in [
         ("SELECT f AS id, 'name' AS name FROM few() f", true),
+        // An error that a function catches gives back its locks.
+        ("SELECT id, 'name' AS name FROM people WHERE one_of(id) IS NOT NULL", true),
         ("WITH held AS (SELECT FROM more) SELECT f AS id, 'name' AS name FROM few() f", false),
         // What the query names itself was held before.
         ("SELECT id, 'name' AS name FROM people WHERE id IN (SELECT id FROM more)", false),
@@ -79,7 +84,10 @@ pub fn functions(server: &Postgres) {
         ]);
         assert_eq!(oracle.table().len(), 100);
         // What is new goes all the same, and a person's word is taken.
-        database.ask("INSERT INTO more VALUES (101)");
+        database.ask(
+            "INSERT INTO more VALUES (101);
+             INSERT INTO people SELECT 101 WHERE NOT EXISTS (SELECT FROM people WHERE id = 101)",
+        );
         workspace.sync(&[]).expect(4, "partial", &[("delivered", 1), ("held", 10)]);
     }
 }
