@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_a_column_more_than_it_had_is_another_one() {
+    fn a_file_of_more_or_fewer_columns_than_it_had_is_another_one() {
         let values = || Arc::new(Int32Array::from(vec![7])) as ArrayRef;
         let batch = RecordBatch::try_from_iter([("i", values()), ("j", values())]).unwrap();
         let column = |name: &str| Field::new(name, DataType::Int32, false);
@@ -350,6 +350,8 @@ mod tests {
         assert!(opened(vec![column("i"), column("j")]).is_ok());
         assert!(matches!(opened(vec![column("i")]), Err(Wrong::Changed)));
         assert!(matches!(opened(vec![column("i"), column("k")]), Err(Wrong::Changed)));
+        let more = vec![column("i"), column("j"), column("k")];
+        assert!(matches!(opened(more), Err(Wrong::Changed)));
     }
 
     #[test]
