@@ -59,12 +59,15 @@ pub struct Property {
     play: fn(&New<'_>),
 }
 
+/// Makes a new table of a kind.
+pub type Makes<S> = dyn for<'s> Fn(&'s S) -> Box<dyn Place + 's>;
+
 /// A kind of sources over what `S` is: a server, or the disk.
 pub struct Kind<S> {
     /// Nothing where `S` is of one kind only.
     pub name: String,
     /// A new table.
-    pub new: Box<dyn for<'s> Fn(&'s S) -> Box<dyn Place + 's>>,
+    pub new: Box<Makes<S>>,
     pub cells: Cells,
 }
 

@@ -21,6 +21,9 @@ pub fn kinds<S: Server + 'static>() -> Vec<Kind<S>> {
     }]
 }
 
+/// A type, a value of it as SQL, and what JSON has of that.
+type Typed = (String, &'static str, &'static str);
+
 struct Table<'s> {
     server: &'s dyn Server,
     database: Box<dyn Database + 's>,
@@ -51,7 +54,7 @@ impl<'s> Table<'s> {
         *self.whole.borrow_mut().get_or_insert_with(|| self.front.copied() - self.copied.get())
     }
 
-    fn types(&self) -> Vec<(String, &'static str, &'static str)> {
+    fn types(&self) -> Vec<Typed> {
         match self.server.words().protocol {
             Protocol::Postgres => {
                 let types = postgres::values::TYPES.iter();
@@ -105,7 +108,7 @@ impl Place for Table<'_> {
     fn put_values(&self, has_values: bool) -> Vec<(String, String)> {
         let types = self.types();
         let named = || (0..).map(|at| format!("c{at}")).zip(&types);
-        let list = |said: &dyn Fn(String, &(String, &str, &str)) -> String| {
+        let list = |said: &dyn Fn(String, &Typed) -> String| {
             named().map(|(name, column)| said(name, column)).collect::<Vec<_>>().join(", ")
         };
         let made = match self.server.words().protocol {

@@ -16,6 +16,8 @@ use crate::support::people::{Person, csv};
 use crate::support::workspace::packed;
 use crate::support::{arrow, parquet};
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 /// A format, packed or not.
 pub struct Format {
     pub name: &'static str,
@@ -29,7 +31,7 @@ pub struct Format {
     pub expected: fn() -> Vec<(String, String)>,
     /// Text, whose lines alone say where it ends; packed or not.
     pub is_text: bool,
-    pack: Option<fn(&[u8]) -> Vec<u8>>,
+    pack: Option<Pack>,
 }
 
 pub const FORMATS: [Format; 7] = [

@@ -1,4 +1,4 @@
-//! A file on the web, of a server that knows its state by a tag and gives no parts of it.
+//! A file on the web, of a server that knows its state by a tag and gives parts of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,14 +19,26 @@ impl Page {
             let said = said.lock().unwrap_or_else(PoisonError::into_inner);
             let tag = format!("\"{}\"", said.0);
             let is_other = asked.header("if-match").is_some_and(|wanted| wanted != tag);
-            let (status, bytes) = match asked.method.as_str() {
-                "GET" | "HEAD" if is_other => ("412 Changed", &[][..]),
-                "GET" | "HEAD" => ("200 OK", said.1.as_slice()),
-                _ => ("405 Read", &[][..]),
+            let (whole, last) = (said.1.as_slice(), said.1.len().saturating_sub(1));
+            let range = asked.header("range").and_then(|range| range.strip_prefix("bytes="));
+            let range = range.and_then(|range| range.split_once('-'));
+            let range = range.and_then(|(from, to)| {
+                let from: usize = from.parse().ok()?;
+                Some((from, to.parse().map_or(last, |to: usize| to.min(last))))
+            });
+            let all = whole.len();
+            let (status, bytes, more) = match (asked.method.as_str(), range) {
+                ("GET" | "HEAD", _) if is_other => ("412 Changed", &[][..], String::new()),
+                ("GET", Some((from, to))) if from <= to => {
+                    let part = format!("Content-Range: bytes {from}-{to}/{all}\r\n");
+                    ("206 Part", &whole[from..=to], part)
+                }
+                ("GET" | "HEAD", _) => ("200 OK", whole, String::new()),
+                _ => ("405 Read", &[][..], String::new()),
             };
+            let length = bytes.len();
             let head = format!(
-                "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {}\r\n\r\n",
-                bytes.len()
+                "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {length}\r\n{more}\r\n"
             );
             Becomes::Answered([head.as_bytes(), bytes].concat())
         });
