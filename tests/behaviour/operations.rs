@@ -69,7 +69,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('G', 8),
         ('H', 5),
         ('I', 8),
-        ('J', 6),
+        ('J', 7),
         ('K', 7),
         ('L', 4),
         ('M', 8),
