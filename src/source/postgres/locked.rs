@@ -2,7 +2,7 @@
 //!
 //! What the query itself names is held before the state is taken that its answer is of. What functions read that it calls is not:
 //! whoever emptied such a table, or wrote it anew, between that moment and the function's first look left no trace in the answer.
-//! Not seen is what a worker reads by a function that is declared `PARALLEL SAFE`, as its locks are its own; nor, where the server
+//! Not seen is what a worker reads by a function that is declared `PARALLEL SAFE`, as its locks are its own; nor, where a server
 //! does not count (`track_counts`), what a function read before it caught an error.
 
 use std::collections::BTreeMap;
