@@ -337,3 +337,69 @@ impl Examiner {
 fn is_sent_again(fingerprint: Fingerprint) -> bool {
     points::is_planted("unchanged_row_sent") && fingerprint.is_multiple_of(3)
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{
+        ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, StringViewArray,
+    };
+
+    use super::*;
+    use crate::delta::fingerprint;
+    use crate::delta::table::Cut;
+    use crate::domain::entry::Confirmed;
+
+    #[test]
+    fn unchanged_rows_cost_no_allocation_each() {
+        let allocations = |rows: usize| {
+            let numbers = || (0..rows).map(|row| i64::try_from(row).unwrap());
+            let arrays: [ArrayRef; 5] = [
+                Arc::new(StringViewArray::from_iter_values(
+                    numbers().map(|number| format!("the customer of the number {number}")),
+                )),
+                Arc::new(Int64Array::from_iter(
+                    numbers().map(|number| (number % 3 > 0).then_some(number)),
+                )),
+                Arc::new(Float64Array::from_iter_values((0..rows).map(|_| 0.5))),
+                Arc::new(Date32Array::from_iter_values((0..rows).map(|_| 19_000))),
+                Arc::new(Decimal128Array::from_iter_values(numbers().map(i128::from))),
+            ];
+            let columns: Vec<Column<'_>> =
+                arrays.iter().map(|array| Column::new(array).unwrap()).collect();
+            let fingerprinter =
+                Fingerprinter::new(fingerprint::VERSION, ["name", "seats", "score", "at", "mrr"]);
+            let keys = Keys::new(&[&columns[0]], rows);
+            let fingerprints = fingerprinter.rows(&columns, rows);
+            let mut order: Vec<usize> = (0..rows).collect();
+            order.sort_by_key(|row| (keys.hash(*row), keys.key(*row).to_vec()));
+            let mut builder = Cut::default().builder(Epoch(1), rows);
+            for row in order {
+                let confirmed = Some(Confirmed { fingerprint: fingerprints[row], epoch: Epoch(1) });
+                builder.push(
+                    keys.hash(row),
+                    keys.key(row),
+                    Entry { confirmed, ..Entry::default() },
+                );
+            }
+            let examiner = Examiner {
+                table: Arc::new(Cut::default().table(0, vec![builder.finish().unwrap()])),
+                fingerprinter,
+                key: vec![0],
+                primary: None,
+                epoch: Epoch(1),
+                now: Instant(0),
+                scope: Scope::All,
+            };
+            let mut unchanged = 0;
+            let counted = allocation_counter::measure(|| {
+                unchanged = examiner.examine(&columns, rows).unwrap().unchanged;
+            });
+            assert_eq!(unchanged, rows as u64);
+            counted.count_total
+        };
+        let (few, many) = (allocations(1_024), allocations(8_192));
+        // Each buffer of a batch may have grown three times more.
+        assert!(few > 0 && many < few + 3 * few, "{few} for 1,024 rows, {many} for 8,192");
+        assert!(many < 100, "{many} for 8,192 rows");
+    }
+}
