@@ -28,7 +28,7 @@ struct Agreeing {
     field: Field,
     /// The file that its type is of.
     path: String,
-    /// How many files lack it, and how many have it as which type; each with the first of them.
+    /// Of files that are united: how many lack it, and how many have it as which type; each with the first of them.
     lacking: Option<(usize, String)>,
     kinds: BTreeMap<String, (usize, String)>,
 }
@@ -70,7 +70,9 @@ impl<'t> Agreed<'t> {
                 column.lacking.get_or_insert_with(|| (0, path.to_owned())).0 += 1;
                 continue;
             };
-            column.meet(other.data_type(), path);
+            if self.rule == SchemaRule::Union {
+                column.meet(other.data_type(), path);
+            }
             let (known, found) = (column.field.data_type(), other.data_type());
             if known != found {
                 let wider = match self.rule {
@@ -102,7 +104,9 @@ impl<'t> Agreed<'t> {
             let lacking = (!is_first).then(|| (self.files, first.clone()));
             let (kind, path_of) = (field.data_type().clone(), path.to_owned());
             let mut column = Agreeing { field, path: path_of, lacking, kinds: BTreeMap::new() };
-            column.meet(&kind, path);
+            if self.rule == SchemaRule::Union {
+                column.meet(&kind, path);
+            }
             self.columns.push(column);
         }
         self.files += 1;

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::Scenario;
 use crate::servers::web::{Asked, Becomes, Web};
 use crate::shared::{reads, wait_until};
+use crate::stores::ends::expect_taken_up;
 use crate::stores::{assert_holds, ndjson, of_age, parquet_file};
 use crate::support::oracle::Oracle;
 use crate::support::people::{Person, csv};
@@ -210,27 +211,21 @@ fn cut(server: &dyn Blobs) {
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3_000)]);
     let changed = of_age(1..=3_000, 1);
     files.put(&bucket, "people.csv", csv(&changed).as_bytes());
-    let front = Web::start(server.port(), |asked| match asked.is_read() {
-        true => Becomes::Cut(1_000),
-        false => Becomes::Passed,
-    });
-    reads(&workspace, &location(front.port));
-    let words = ["people.csv", "broke off", "run again"];
-    workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&words);
-    assert_eq!(oracle.table().len(), 3_000, "something was deleted");
-    let mut count = 0;
-    let front = Web::start(server.port(), move |asked| {
-        count += usize::from(asked.is_read());
-        match asked.is_read() && count % 2 == 1 {
-            true => Becomes::Cut(50_000),
-            false => Becomes::Passed,
-        }
-    });
-    reads(&workspace, &location(front.port));
-    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 3_000)]);
-    assert_holds(&oracle, &changed);
-    let is_rest = |asked: &Asked| asked.header("range").is_some_and(|it| it.contains("=50000-"));
-    assert!(front.seen().iter().any(is_rest), "nothing was taken up: {:#?}", front.seen());
+    expect_taken_up(&oracle, &workspace, server.port(), location, &changed);
+}
+
+/// What a run says that this source refuses, with these words and no row.
+#[track_caller]
+fn expect_refused(workspace: &Workspace, source: &str, words: &[&str]) -> String {
+    reads(workspace, source);
+    let refused = workspace.run(&["sync", "people"]);
+    let printed = refused.printed();
+    assert_ne!(refused.code, Some(0), "{source}: {printed}");
+    for word in words.iter().chain(&["table `people`"]) {
+        assert!(printed.contains(word), "{source}: no `{word}`\n{printed}");
+    }
+    canaries::assert_none(&printed, "what is said of a store");
+    printed
 }
 
 fn stopped(server: &dyn Blobs) {

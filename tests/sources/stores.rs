@@ -2,7 +2,7 @@
 
 mod delta;
 mod described;
-mod ends;
+pub mod ends;
 mod files;
 mod https;
 mod reads;

@@ -164,22 +164,14 @@ impl Wrong {
 mod tests {
     use futures::executor::block_on;
 
+    use super::super::tests::fact;
     use super::*;
 
     #[test]
     fn a_file_that_is_cut_once_it_is_open_is_told_as_changed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1_000).unwrap();
-        let found = file.path().metadata().unwrap();
-        let fact = FileFact {
-            table: "t".into(),
-            path: file.path().to_str().unwrap().to_owned(),
-            size: found.len(),
-            inode: found.ino(),
-            changed: 0,
-            ends_within_line: None,
-            etag: None,
-        };
+        let fact = fact(file.path());
         let Ok(mut bytes) = Bytes::open(0, &fact, None, 100) else { panic!("it is there") };
         assert!(block_on(bytes.take(0, 1_000)).is_ok());
         file.as_file().set_len(500).unwrap();

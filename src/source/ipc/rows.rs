@@ -303,13 +303,12 @@ fn is_of(schema: &Schema, table: &IpcTable) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use arrow::array::{DictionaryArray, Int32Array};
     use arrow::datatypes::{Field, Int32Type, Int64Type};
     use arrow::ipc::writer::FileWriter;
     use futures::executor::block_on;
 
+    use super::super::tests::fact;
     use super::*;
 
     /// A file of this batch, and a table of it.
@@ -322,17 +321,7 @@ mod tests {
         let mut writer = FileWriter::try_new(file.reopen().unwrap(), &batch.schema()).unwrap();
         writer.write(batch).unwrap();
         writer.finish().unwrap();
-        let found = file.path().metadata().unwrap();
-        let fact = FileFact {
-            table: "t".into(),
-            path: file.path().to_str().unwrap().to_owned(),
-            size: found.len(),
-            inode: found.ino(),
-            changed: 0,
-            ends_within_line: None,
-            etag: None,
-        };
-        let (files, schema) = ([fact].into(), Arc::new(Schema::new(columns)));
+        let (files, schema) = ([fact(file.path())].into(), Arc::new(Schema::new(columns)));
         let table = IpcTable { table: "t".into(), rule, files, objects: None, schema };
         (file, table)
     }

@@ -88,7 +88,7 @@ type Write = fn(&[RecordBatch], IpcWriteOptions) -> Vec<u8>;
 
 const BOTH: [Write; 2] = [as_file, as_stream];
 
-fn fact(path: &Path) -> FileFact {
+pub(super) fn fact(path: &Path) -> FileFact {
     let found = path.metadata().unwrap();
     FileFact {
         table: "t".into(),

@@ -1,11 +1,10 @@
 //! What is played against Azure Blob Storage alone.
 
-use super::{Blobs as _, workspace};
+use super::{Blobs as _, expect_refused, workspace};
 use crate::Scenario;
 use crate::servers::azurite::{Azurite, key, signature};
 use crate::shared::reads;
 use crate::stores::{assert_holds, ndjson, of_age};
-use crate::support::canaries;
 use crate::support::oracle::Oracle;
 
 pub const SCENARIOS: [Scenario<Azurite>; 1] =
@@ -47,14 +46,7 @@ fn refused(server: &Azurite) {
         ),
         (right.replace(by_key, "anonymous: true"), vec!["refused with 403", "credentials"]),
     ] {
-        reads(&workspace, &source);
-        let refused = workspace.run(&["sync", "people"]);
-        let printed = refused.printed();
-        assert_ne!(refused.code, Some(0), "{source}: {printed}");
-        for word in words.into_iter().chain(["table `people`"]) {
-            assert!(printed.contains(word), "{source}: no `{word}`\n{printed}");
-        }
-        canaries::assert_none(&printed, "what is said of a store");
+        let printed = expect_refused(&workspace, &source, &words);
         let told = [key(), other.clone(), said.clone(), flawed.clone()];
         let signed = said.rsplit("sig=").next().expect("it has one");
         for secret in told.iter().map(String::as_str).chain([signed]) {

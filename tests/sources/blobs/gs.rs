@@ -6,13 +6,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Blobs as _, workspace};
+use super::{Blobs as _, expect_refused, workspace};
 use crate::Scenario;
 use crate::servers::gcs::Gcs;
 use crate::servers::web::{Asked, Becomes, Web};
 use crate::shared::reads;
 use crate::stores::{assert_holds, ndjson, of_age};
-use crate::support::canaries;
 use crate::support::oracle::Oracle;
 
 pub const SCENARIOS: [Scenario<Gcs>; 1] =
@@ -73,14 +72,7 @@ fn account(server: &Gcs) {
         (of("STRANGER"), vec!["refused with 403 (AccessDenied)", "`store: { gs: .. }`"]),
         (of("BROKEN"), vec!["credentials", "correct `store`"]),
     ] {
-        reads(&workspace, &source);
-        let refused = workspace.run(&["sync", "people"]);
-        let printed = refused.printed();
-        assert_ne!(refused.code, Some(0), "{source}: {printed}");
-        for word in words.into_iter().chain(["table `people`"]) {
-            assert!(printed.contains(word), "{source}: no `{word}`\n{printed}");
-        }
-        canaries::assert_none(&printed, "what is said of a store");
+        let printed = expect_refused(&workspace, &source, &words);
         let is_told = [&secret, &other].iter().any(|secret| printed.contains(secret.as_str()));
         assert!(!is_told && !printed.contains("canary"), "a secret is told: {printed}");
     }

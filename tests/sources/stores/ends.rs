@@ -5,7 +5,8 @@ use crate::servers::seaweed::Seaweed;
 use crate::servers::web::{Asked, Becomes, Web};
 use crate::shared::reads;
 use crate::support::oracle::Oracle;
-use crate::support::people::csv;
+use crate::support::people::{Person, csv};
+use crate::support::workspace::Workspace;
 
 pub fn cut(server: &Seaweed) {
     let oracle = Oracle::start(&["id"]);
@@ -18,27 +19,39 @@ pub fn cut(server: &Seaweed) {
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 3_000)]);
     let changed = of_age(1..=3_000, 1);
     server.files.put(&bucket, "people.csv", csv(&changed).as_bytes());
+    expect_taken_up(&oracle, &workspace, server.port, location, &changed);
+}
+
+/// Of objects that have changed to these people since the last run, an answer that breaks off is taken up again or is none;
+/// `location` is the source by way of the store at a port.
+pub fn expect_taken_up(
+    oracle: &Oracle,
+    workspace: &Workspace,
+    store: u16,
+    location: impl Fn(u16) -> String,
+    changed: &[Person],
+) {
     // Each answer breaks off: what is left is never believed to be all.
-    let front = Web::start(server.port, move |asked| match asked.is_read() {
+    let front = Web::start(store, move |asked| match asked.is_read() {
         true => Becomes::Cut(1_000),
         false => Becomes::Passed,
     });
-    reads(&workspace, &location(front.port));
+    reads(workspace, &location(front.port));
     let words = ["people.csv", "broke off", "run again"];
     workspace.run(&["sync", "people"]).expect_code(1).expect_printed(&words);
     assert_eq!(oracle.table().len(), 3_000, "something was deleted");
     // Each answer but every second: it is taken up where it ended.
     let mut count = 0;
-    let front = Web::start(server.port, move |asked| {
+    let front = Web::start(store, move |asked| {
         count += usize::from(asked.is_read());
         match asked.is_read() && count % 2 == 1 {
             true => Becomes::Cut(50_000),
             false => Becomes::Passed,
         }
     });
-    reads(&workspace, &location(front.port));
+    reads(workspace, &location(front.port));
     workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 3_000)]);
-    assert_holds(&oracle, &changed);
+    assert_holds(oracle, changed);
     let is_rest = |asked: &Asked| {
         asked.header("range").is_some_and(|range| range.starts_with("bytes=50000-"))
     };
