@@ -1,8 +1,9 @@
 //! The sources: one suite that all kinds pass ([`conformance`]), and what real servers must be able to do to us beside that.
 //!
-//! Scenarios are played one after the other, against one server of each kind. A machine without the server says so aloud, and
-//! with `KIT_DEMAND_ALL` that fails. `-- WORD` plays those whose name, such as `mysql: a mirror follows ..`, holds the word;
-//! without words the defects that are planted in the product are played too, each of which a scenario must find.
+//! Scenarios of a kind are played one after the other, against one server of it, and several kinds side by side. A machine
+//! without the server says so aloud, and with `KIT_DEMAND_ALL` that fails. `-- WORD` plays those whose name, such as
+//! `mysql: a mirror follows ..`, holds the word; without words the defects that are planted in the product are played too, each
+//! of which a scenario must find.
 #![cfg(unix)]
 
 #[path = "../faults/demand.rs"]
@@ -21,9 +22,10 @@ mod servers;
 mod shared;
 mod stores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use self::blobs::Blobs;
@@ -42,74 +44,195 @@ type Scenario<S> = (&'static str, fn(&S));
 /// One scenario of a kind, or of all kinds.
 type Play<S> = (String, Box<dyn Fn(&S)>);
 
+/// Something to be done beside others.
+type Job<'j> = Box<dyn FnOnce() + Send + 'j>;
+
+/// Kinds that are played at once, as are planted defects; they wait for processes more than they work.
+const SIDE_BY_SIDE: usize = 3;
+
+/// What is asked for, and what came of it.
+struct Suite {
+    words: Vec<String>,
+    count: Mutex<Count>,
+}
+
 /// What came of the scenarios.
 #[derive(Default)]
 struct Count {
     passed: usize,
     failed: usize,
-    /// What the machine lacks for those that were not played.
-    lacking: Vec<String>,
     left_out: usize,
+    /// What the machine lacks for kinds that were not played.
+    lacking: BTreeMap<String, String>,
     results: BTreeMap<String, bool>,
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
-    let (mut count, mut rows) = (Count::default(), Rows::default());
-    let (disk, stores) = (conformance::on_disk(), conformance::in_stores());
-    rows.add("files", &disk);
-    rows.add("stores", &stores);
-    play("files", &words, None, || Disk, conformance::plays(disk), &mut count);
-    let versions = [
-        ("postgres", Programs::newest(), false),
-        ("postgres 12", Programs::of(12), true),
-        ("postgres 18", Programs::of(18), true),
-    ];
-    for (kind, programs, is_other) in versions {
+    let suite = Suite { words, count: Mutex::default() };
+    // Those that take long come first.
+    side_by_side(vec![
+        Box::new(|| suite.play_postgres("postgres", Programs::newest(), false)),
+        Box::new(|| suite.play_stores()),
+        Box::new(|| suite.play_postgres("postgres 12", Programs::of(12), true)),
+        Box::new(|| suite.play_postgres("postgres 18", Programs::of(18), true)),
+        Box::new(|| suite.play("files", None, || Disk, conformance::plays(conformance::on_disk()))),
+        Box::new(|| suite.play_mysql()),
+        Box::new(|| suite.play_azurite()),
+        Box::new(|| suite.play_gcs()),
+    ]);
+    let rows = rows();
+    let problems = rows.problems();
+    problems.iter().for_each(|problem| println!("FAILED       conformance: {problem}"));
+    suite.count().failed += problems.len();
+    rows.print(&suite.count().results);
+    if suite.words.is_empty() {
+        let planted = planted::PLANTED.iter();
+        side_by_side(planted.map(|it| -> Job<'_> { Box::new(|| suite.find(it)) }).collect());
+    }
+    let Count { passed, failed, lacking, left_out, .. } = std::mem::take(&mut *suite.count());
+    println!("{passed} passed, {failed} failed, {left_out} not measured");
+    let is_met = demand::is_met(lacking.values().map(String::as_str));
+    match failed == 0 && is_met && passed + left_out > 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Every kind, in the order of the table.
+fn rows() -> Rows {
+    let mut rows = Rows::default();
+    rows.add("files", &conformance::on_disk());
+    rows.add("stores", &conformance::in_stores());
+    for server in ["postgres", "postgres 12", "postgres 18"] {
+        rows.add(server, &conformance::databases::kinds::<Postgres>());
+    }
+    rows.add("mysql", &conformance::databases::kinds::<MySql>());
+    rows
+}
+
+/// Does them all, in their order, so many at once.
+fn side_by_side(jobs: Vec<Job<'_>>) {
+    let jobs = Mutex::new(VecDeque::from(jobs));
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let work = || {
+        while let Some(job) = next() {
+            job();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(work);
+        }
+    });
+}
+
+impl Suite {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn play_postgres(&self, kind: &str, programs: Result<Programs, String>, is_other: bool) {
         let lacking = programs.as_ref().err().cloned();
         let start = || Postgres::start(&programs.expect("it was looked for"));
-        let kinds = conformance::databases::kinds();
-        rows.add(kind, &kinds);
-        let mut plays = of_database(&postgres::SCENARIOS, kinds);
-        if is_other && words.is_empty() {
+        let mut plays = of_database(&postgres::SCENARIOS);
+        if is_other && self.words.is_empty() {
             let of_every = |name: &str| {
                 postgres::OF_EVERY_VERSION.contains(&name) || conformance::is_property(name)
             };
             plays.retain(|(name, _)| of_every(name));
         }
-        play(kind, &words, lacking, start, plays, &mut count);
+        self.play(kind, lacking, start, plays);
     }
-    let in_mysql = conformance::databases::kinds();
-    rows.add("mysql", &in_mysql);
-    let lacking = servers::mysql::lacking();
-    let plays = of_database(&mysql::SCENARIOS, in_mysql);
-    play("mysql", &words, lacking, MySql::start, plays, &mut count);
-    let weed = servers::seaweed::program();
-    let lacking = weed.as_ref().err().cloned();
-    let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
-    let plays = own(&stores::SCENARIOS).chain(conformance::plays(stores)).collect();
-    play("stores", &words, lacking, start, plays, &mut count);
-    let azurite = servers::azurite::program();
-    let lacking = azurite.as_ref().err().cloned();
-    let start = || Azurite::start(&azurite.expect("it was looked for"));
-    play("az", &words, lacking, start, of_blobs(&blobs::az::SCENARIOS), &mut count);
-    let gcs = servers::gcs::program();
-    let lacking = gcs.as_ref().err().cloned();
-    let start = || Gcs::start(&gcs.expect("it was looked for"));
-    play("gs", &words, lacking, start, of_blobs(&blobs::gs::SCENARIOS), &mut count);
-    let problems = rows.problems();
-    problems.iter().for_each(|problem| println!("FAILED       conformance: {problem}"));
-    count.failed += problems.len();
-    rows.print(&count.results);
-    if words.is_empty() && count.lacking.is_empty() {
-        count.failed += planted::PLANTED.iter().filter(|planted| !is_found(planted)).count();
+
+    fn play_mysql(&self) {
+        let lacking = servers::mysql::lacking();
+        self.play("mysql", lacking, MySql::start, of_database(&mysql::SCENARIOS));
     }
-    let Count { passed, failed, lacking, left_out, .. } = count;
-    println!("{passed} passed, {failed} failed, {left_out} not measured");
-    let is_met = demand::is_met(lacking.iter().map(String::as_str));
-    match failed == 0 && is_met && passed + left_out > 0 {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+
+    fn play_stores(&self) {
+        let weed = servers::seaweed::program();
+        let lacking = weed.as_ref().err().cloned();
+        let start = || Seaweed::start(&weed.expect("it was looked for"), TOKEN);
+        let of_kinds = conformance::plays(conformance::in_stores());
+        self.play("stores", lacking, start, own(&stores::SCENARIOS).chain(of_kinds).collect());
+    }
+
+    fn play_azurite(&self) {
+        let azurite = servers::azurite::program();
+        let lacking = azurite.as_ref().err().cloned();
+        let start = || Azurite::start(&azurite.expect("it was looked for"));
+        self.play("az", lacking, start, of_blobs(&blobs::az::SCENARIOS));
+    }
+
+    fn play_gcs(&self) {
+        let gcs = servers::gcs::program();
+        let lacking = gcs.as_ref().err().cloned();
+        let start = || Gcs::start(&gcs.expect("it was looked for"));
+        self.play("gs", lacking, start, of_blobs(&blobs::gs::SCENARIOS));
+    }
+
+    /// Plays what is chosen of one kind, one after the other.
+    fn play<S>(
+        &self,
+        kind: &str,
+        lacking: Option<String>,
+        start: impl FnOnce() -> S,
+        plays: Vec<Play<S>>,
+    ) {
+        let full = |name: &str| format!("{kind}: {name}");
+        let is_chosen = |name: &str| {
+            self.words.is_empty() || self.words.iter().any(|word| full(name).contains(word))
+        };
+        let chosen: Vec<_> = plays.into_iter().filter(|(name, _)| is_chosen(name)).collect();
+        if chosen.is_empty() {
+            return;
+        }
+        if let Some(lacking) = lacking.or_else(|| certificates::can_be_made().err()) {
+            let mut count = self.count();
+            count.left_out += chosen.len();
+            count.lacking.insert(kind.to_owned(), lacking);
+            return;
+        }
+        let Ok(server) = catch_unwind(AssertUnwindSafe(start)) else {
+            println!("FAILED       {kind}: its server does not start");
+            self.count().failed += 1;
+            return;
+        };
+        for (name, play) in chosen {
+            let begun = Instant::now();
+            let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
+            let word = if is_well { "passed" } else { "FAILED" };
+            println!("{word}       {} ({:.1} s)", full(&name), begun.elapsed().as_secs_f64());
+            let mut count = self.count();
+            count.results.insert(full(&name), is_well);
+            count.passed += usize::from(is_well);
+            count.failed += usize::from(!is_well);
+        }
+    }
+
+    /// Whether the scenario fails where the defect is planted, in a process of its own, and says the words.
+    fn find(&self, (defect, scenario, words): &(&str, &str, &str)) {
+        let kind = scenario.split(": ").next().unwrap_or_default();
+        if self.count().lacking.contains_key(kind) {
+            println!("not measured `{defect}` by `{scenario}`");
+            self.count().left_out += 1;
+            return;
+        }
+        let mut command = Command::new(std::env::current_exe().expect("this program is a file"));
+        // What the product does in this very process has it too.
+        let planted = [("KIT_DEFECT", defect), ("COUNTERFLOW_DEFECT", defect)];
+        let played = command.arg(scenario).envs(planted).output();
+        let is_found = played.is_ok_and(|played| {
+            let said = String::from_utf8_lossy(&played.stderr);
+            String::from_utf8_lossy(&played.stdout).contains("FAILED       ")
+                && said.contains(words)
+        });
+        println!(
+            "{}        `{defect}` by `{scenario}`",
+            if is_found { "found" } else { "NOT FOUND" }
+        );
+        self.count().failed += usize::from(!is_found);
     }
 }
 
@@ -119,10 +242,8 @@ fn own<S: 'static>(scenarios: &[Scenario<S>]) -> impl Iterator<Item = Play<S>> {
 }
 
 /// What every source plays, what every database does, and its own.
-fn of_database<S: Server + 'static>(
-    scenarios: &[Scenario<S>],
-    kinds: Vec<Kind<S>>,
-) -> Vec<Play<S>> {
+fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+    let kinds: Vec<Kind<S>> = conformance::databases::kinds();
     let shared = shared::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
         ((*name).to_owned(), Box::new(move |server: &S| play(server)))
     });
@@ -135,51 +256,4 @@ fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
         ((*name).to_owned(), Box::new(move |server: &S| play(server)))
     });
     shared.chain(own(scenarios)).collect()
-}
-
-/// Plays what is chosen of one kind.
-fn play<S>(
-    kind: &str,
-    words: &[String],
-    lacking: Option<String>,
-    start: impl FnOnce() -> S,
-    plays: Vec<Play<S>>,
-    count: &mut Count,
-) {
-    let full = |name: &str| format!("{kind}: {name}");
-    let is_chosen =
-        |name: &str| words.is_empty() || words.iter().any(|word| full(name).contains(word));
-    let chosen: Vec<_> = plays.into_iter().filter(|(name, _)| is_chosen(name)).collect();
-    if chosen.is_empty() {
-        return;
-    }
-    if let Some(lacking) = lacking.or_else(|| certificates::can_be_made().err()) {
-        count.left_out += chosen.len();
-        count.lacking.push(lacking);
-        return;
-    }
-    let server = start();
-    for (name, play) in chosen {
-        let begun = Instant::now();
-        let is_well = catch_unwind(AssertUnwindSafe(|| play(&server))).is_ok();
-        let word = if is_well { "passed" } else { "FAILED" };
-        println!("{word}       {} ({:.1} s)", full(&name), begun.elapsed().as_secs_f64());
-        count.results.insert(full(&name), is_well);
-        count.passed += usize::from(is_well);
-        count.failed += usize::from(!is_well);
-    }
-}
-
-/// Whether the scenario fails where the defect is planted, in a process of its own, and says the words.
-fn is_found((defect, scenario, words): &(&str, &str, &str)) -> bool {
-    let mut command = Command::new(std::env::current_exe().expect("this program is a file"));
-    // What the product does in this very process has it too.
-    let planted = [("KIT_DEFECT", defect), ("COUNTERFLOW_DEFECT", defect)];
-    let played = command.arg(scenario).envs(planted).output();
-    let is_found = played.is_ok_and(|played| {
-        let said = String::from_utf8_lossy(&played.stderr);
-        String::from_utf8_lossy(&played.stdout).contains("FAILED       ") && said.contains(words)
-    });
-    println!("{}        `{defect}` by `{scenario}`", if is_found { "found" } else { "NOT FOUND" });
-    is_found
 }
