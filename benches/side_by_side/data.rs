@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,6 +84,17 @@ pub fn file(folder: &Path, rows: u64, version: Version) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// One version in so many files of about as many rows each, made anew; their names.
+pub fn parts(folder: &Path, rows: u64, version: Version, count: u64) -> io::Result<Vec<String>> {
+    let end = end(rows, version);
+    let part = |part: u64| {
+        let name = format!("{}-{part}.parquet", word(version));
+        let numbers = end * part / count..end * (part + 1) / count;
+        write_range(&folder.join(&name), numbers, rows, version).map(|()| name)
+    };
+    (0..count).map(part).collect()
+}
+
 /// Counted from the same rules by which the files are written.
 pub fn difference(rows: u64) -> Difference {
     let mut difference = Difference { added: added(rows), ..Difference::default() };
@@ -102,15 +114,23 @@ fn word(version: Version) -> String {
     }
 }
 
+/// One more than the greatest number of a row.
+fn end(rows: u64, version: Version) -> u64 {
+    if version == Version::After { rows + added(rows) } else { rows }
+}
+
 fn write(path: &Path, rows: u64, version: Version) -> io::Result<()> {
+    write_range(path, 0..end(rows, version), rows, version)
+}
+
+fn write_range(path: &Path, range: Range<u64>, rows: u64, version: Version) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(usize::try_from(BATCH).ok())
         .build();
     let mut writer: Option<ArrowWriter<File>> = None;
-    let end = if version == Version::After { rows + added(rows) } else { rows };
-    let mut start = 0;
+    let Range { mut start, end } = range;
     while start < end {
         let numbers: Vec<u64> = (start..end.min(start + BATCH))
             .filter(|row| version != Version::After || *row >= rows || !is_removed(*row))

@@ -3,16 +3,14 @@
 //!
 //! The store is SeaweedFS, the bench's own, and shares the cores with whoever reads it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde_json::{Value, json};
+use std::path::Path;
 
 use crate::Options;
 use crate::data;
 use crate::delta::{check, check_peer, expect};
+use crate::delta_table::DeltaTable;
 use crate::peers::{Lake, Place};
 use crate::process::median;
 use crate::product::Workspace;
@@ -22,8 +20,13 @@ use crate::sink::Sink;
 use crate::table::Table;
 
 const SECRET: &str = "of the bench alone";
-/// Commits behind the last that changes rows, each of which a reader has to look at: nobody wrote a checkpoint.
-const LATER: u64 = 1_000;
+/// Versions of a log whose first two change rows.
+const COMMITS: u64 = 1_002;
+/// Data files of a table that is written by many at once.
+const FILES: u64 = 32;
+/// What a table has that was written to for years: files of ten rows each, behind a checkpoint of version 1, and versions.
+const MANY_FILES: u64 = 10_000;
+const MANY_COMMITS: u64 = 100_002;
 /// What was changed more shortly before a read is read once more.
 const AT_REST: std::time::Duration = std::time::Duration::from_millis(2_500);
 
@@ -54,21 +57,13 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     deltas(options, sink, &lake, &places, &mut table, |version| put(&files[version]))?;
 
     let held = folder();
-    let local = DeltaTable::create(held.path().join("customers"), &files)?;
-    let places = Places {
-        name: "Delta table",
-        source: format!("{{ files: {{ customers: {{ delta: {:?} }} }} }}", local.folder),
-        peer: Place::Delta(local.folder.clone()),
-    };
-    let workspace = deltas(options, sink, &lake, &places, &mut table, |version| match version {
-        0 => Ok(()),
-        _ => local.follow(),
-    })?;
+    let one = DeltaTable::create(held.path().join("one"), options.rows, 1)?;
+    let workspace = delta_table(options, sink, &lake, "Delta table", &one, &mut table)?;
     skips(options, &workspace, "a Delta table of 2 commits", &mut table)?;
-    local.go_on()?;
+    one.go_on(2..COMMITS)?;
     skips(options, &workspace, "a Delta table of 1,002 commits", &mut table)?;
 
-    for (name, path) in local.objects()? {
+    for (name, path) in one.objects()? {
         server.files.put(&bucket, &format!("customers/{name}"), &fs::read(path)?);
     }
     let source =
@@ -76,13 +71,47 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
     let workspace =
         Workspace::reopen(workspace.folder(), &source, sink.address, options.concurrency)?;
     skips(options, &workspace, "a Delta table of 1,002 commits in the store", &mut table)?;
+
+    let split = DeltaTable::create(held.path().join("split"), options.rows, FILES)?;
+    let name = format!("Delta table of {FILES} files");
+    delta_table(options, sink, &lake, &name, &split, &mut table)?;
+
+    let old = DeltaTable::create(held.path().join("old"), MANY_FILES * 10, MANY_FILES)?;
+    old.follow()?;
+    old.checkpoint()?;
+    old.go_on(2..MANY_COMMITS)?;
+    let folder = options.folder.join("lake");
+    let workspace =
+        Workspace::create(&folder, &source_of(&old), sink.address, options.concurrency)?;
+    let name = "a Delta table of 10,000 data files in a checkpoint, and 100,002 commits";
+    skips(options, &workspace, name, &mut table)?;
     table.print();
     Ok(())
 }
 
+fn source_of(table: &DeltaTable) -> String {
+    format!("{{ files: {{ customers: {{ delta: {:?} }} }} }}", table.folder)
+}
+
+fn delta_table(
+    options: &Options,
+    sink: &Sink,
+    lake: &Lake,
+    name: &str,
+    local: &DeltaTable,
+    table: &mut Table,
+) -> io::Result<Workspace> {
+    let places =
+        Places { name, source: source_of(local), peer: Place::Delta(local.folder.clone()) };
+    deltas(options, sink, lake, &places, table, |version| match version {
+        0 => Ok(()),
+        _ => local.follow(),
+    })
+}
+
 /// One table, for both sides.
-struct Places {
-    name: &'static str,
+struct Places<'n> {
+    name: &'n str,
     /// As a config says it.
     source: String,
     peer: Place,
@@ -93,7 +122,7 @@ fn deltas(
     options: &Options,
     sink: &Sink,
     lake: &Lake,
-    places: &Places,
+    places: &Places<'_>,
     table: &mut Table,
     put: impl Fn(usize) -> io::Result<()>,
 ) -> io::Result<Workspace> {
@@ -153,98 +182,4 @@ fn skips(
     }
     table.add(&format!("`sync`: skipped, {name}"), &median(&skipped), None);
     Ok(())
-}
-
-/// A Delta table of one data file, which another one replaces.
-struct DeltaTable {
-    folder: PathBuf,
-}
-
-impl DeltaTable {
-    fn create(folder: PathBuf, files: &[PathBuf; 2]) -> io::Result<DeltaTable> {
-        fs::create_dir_all(folder.join("_delta_log"))?;
-        for (file, name) in files.iter().zip(["0.parquet", "1.parquet"]) {
-            fs::copy(file, folder.join(name))?;
-        }
-        let table = DeltaTable { folder };
-        let columns = [
-            ("customer_id", "long"),
-            ("email", "string"),
-            ("name", "string"),
-            ("company", "string"),
-            ("country", "string"),
-            ("plan", "string"),
-            ("is_active", "boolean"),
-            ("signed_up", "date"),
-            ("seats", "integer"),
-            ("mrr", "decimal(12,2)"),
-            ("score", "double"),
-            ("updated_at", "timestamp"),
-        ];
-        let fields = columns.map(
-            |(name, kind)| json!({"name": name, "type": kind, "nullable": true, "metadata": {}}),
-        );
-        let schema = json!({"type": "struct", "fields": fields}).to_string();
-        let metadata = json!({
-            "id": "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d",
-            "format": {"provider": "parquet", "options": {}},
-            "schemaString": schema,
-            "partitionColumns": [],
-            "configuration": {},
-        });
-        table.commit(
-            0,
-            &[
-                json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
-                json!({"metaData": metadata}),
-                table.add(0)?,
-            ],
-        )?;
-        Ok(table)
-    }
-
-    /// The second file instead of the first.
-    fn follow(&self) -> io::Result<()> {
-        let gone =
-            json!({"remove": {"path": "0.parquet", "deletionTimestamp": 0, "dataChange": true}});
-        self.commit(1, &[gone, self.add(1)?])
-    }
-
-    /// Many commits that change no row.
-    fn go_on(&self) -> io::Result<()> {
-        let note = json!({"commitInfo": {"operation": "SET TBLPROPERTIES"}});
-        (2..2 + LATER).try_for_each(|version| self.commit(version, std::slice::from_ref(&note)))
-    }
-
-    fn add(&self, version: u64) -> io::Result<Value> {
-        let name = format!("{version}.parquet");
-        let size = fs::metadata(self.folder.join(&name))?.len();
-        Ok(json!({"add": {
-            "path": name, "partitionValues": {}, "size": size, "modificationTime": 0, "dataChange": true
-        }}))
-    }
-
-    fn commit(&self, version: u64, actions: &[Value]) -> io::Result<()> {
-        let mut text = String::new();
-        for action in actions {
-            writeln!(text, "{action}").map_err(io::Error::other)?;
-        }
-        fs::write(self.folder.join(format!("_delta_log/{version:020}.json")), text)
-    }
-
-    /// All its files, by their names in the table.
-    fn objects(&self) -> io::Result<Vec<(String, PathBuf)>> {
-        let mut found = Vec::new();
-        for (folder, prefix) in
-            [(self.folder.clone(), ""), (self.folder.join("_delta_log"), "_delta_log/")]
-        {
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if let (true, Some(name)) = (path.is_file(), path.file_name()) {
-                    found.push((format!("{prefix}{}", name.to_string_lossy()), path.clone()));
-                }
-            }
-        }
-        Ok(found)
-    }
 }

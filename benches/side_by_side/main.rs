@@ -7,6 +7,7 @@ mod answer;
 mod data;
 mod delivery;
 mod delta;
+mod delta_table;
 mod lake;
 mod peers;
 mod postgres;

@@ -92,7 +92,44 @@ pub fn run(options: &Options, sink: &Sink) -> io::Result<()> {
         table.add("DuckDB: the delta", &median(&duckdb), against);
     }
     table.print();
+    let mut stops = Vec::new();
+    for _ in 0..options.rounds {
+        stops.push(stop(&server, &workspace)?.as_millis());
+    }
+    stops.sort_unstable();
+    let (middle, longest) = (stops[stops.len() / 2], stops[stops.len() - 1]);
+    println!(
+        "a stop in the middle of a read frees its backend after {middle} ms, at most {longest} ms"
+    );
     Ok(())
+}
+
+/// Stops a run that reads; how long the server goes on with its query after that, and with its session.
+fn stop(server: &Postgres, workspace: &Workspace) -> io::Result<Duration> {
+    let sessions = || -> io::Result<String> {
+        server.psql(
+            "SELECT coalesce(string_agg(state || ' ' || left(query, 4), ','), '') FROM pg_stat_activity
+             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        )
+    };
+    let mut run = workspace.start(&["sync", "customers", "--full"])?;
+    let begun = Instant::now();
+    let wait_until = |is_so: &dyn Fn(&str) -> bool| -> io::Result<()> {
+        while !is_so(sessions()?.trim()) {
+            if begun.elapsed() > START {
+                return Err(io::Error::other("a run neither reads nor ends"));
+            }
+        }
+        Ok(())
+    };
+    wait_until(&|sessions| sessions.contains("active COPY"))?;
+    std::thread::sleep(Duration::from_millis(300));
+    let told = Instant::now();
+    Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status()?;
+    wait_until(&str::is_empty)?;
+    let took = told.elapsed();
+    run.wait()?;
+    Ok(took)
 }
 
 /// Changes 0.6 % of the rows and says how many.

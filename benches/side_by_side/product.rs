@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -77,9 +77,21 @@ impl Workspace {
         process::measure(process.arg("version"), &self.folder.join("log"))
     }
 
-    fn run(&self, command: &str) -> io::Result<(Measured, Value)> {
+    /// A command that goes on by itself.
+    pub fn start(&self, args: &[&str]) -> io::Result<Child> {
+        let mut process = self.command();
+        process.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        process.spawn()
+    }
+
+    fn command(&self) -> Command {
         let mut process = Command::new(env!("CARGO_BIN_EXE_counterflow"));
         process.arg("--config").arg(self.folder.join("counterflow.yaml"));
+        process
+    }
+
+    fn run(&self, command: &str) -> io::Result<(Measured, Value)> {
+        let mut process = self.command();
         process.args(["--format", "json", command, "customers"]);
         let measured = process::measure(&mut process, &self.folder.join("log"))?;
         let answer = serde_json::from_str(&measured.output).map_err(io::Error::other)?;
