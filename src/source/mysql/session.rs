@@ -115,7 +115,7 @@ impl Session {
             connection.ask(&statement).await.map_err(planned)?;
         }
         let (_, begun) = connection.ask(START).await.map_err(planned)?;
-        check(&mut connection, family, place, begun.only_reads()).await?;
+        check(&mut connection, place, begun.only_reads()).await?;
         Ok(Session { connection, cancel })
     }
 
@@ -142,6 +142,9 @@ pub const START: &str = "START TRANSACTION READ ONLY";
 
 /// By which servers behind one address are told apart.
 const WHICH: &str = "SELECT @@hostname, @@port, @@server_id";
+
+/// `ER_UNKNOWN_SYSTEM_VARIABLE`.
+const UNKNOWN_VARIABLE: u16 = 1193;
 
 /// `ER_NO_SUCH_THREAD`: the session has ended by itself.
 const NO_SUCH_THREAD: u16 = 1094;
@@ -232,23 +235,24 @@ pub fn text(value: &str) -> String {
     out
 }
 
-/// Has the server say how the session is.
-async fn check(
-    connection: &mut Connection,
-    family: Family,
-    place: &str,
-    only_reads: bool,
-) -> Result<(), Error> {
-    let prefix = match family {
-        Family::MySql => "transaction",
-        Family::MariaDb => "tx",
-    };
-    let asked = format!(
+/// Asks how the session is, whose variables of transactions begin so.
+fn kept(prefix: &str) -> String {
+    format!(
         "SELECT @@SESSION.{prefix}_read_only, @@SESSION.{prefix}_isolation, @@SESSION.time_zone, @@SESSION.sql_select_limit, \
          @@SESSION.character_set_results"
-    );
-    let asked = connection.ask(&asked).await;
-    let (rows, _) = asked.map_err(|failure| error::planning(&failure, place))?;
+    )
+}
+
+/// Has the server say how the session is.
+async fn check(connection: &mut Connection, place: &str, only_reads: bool) -> Result<(), Error> {
+    let (rows, _) = match connection.ask(&kept("transaction")).await {
+        // As MySQL before 5.7.20 and MariaDB before 11.1 call them.
+        Err(Failure::Said(Said { code: UNKNOWN_VARIABLE, .. })) => {
+            connection.ask(&kept("tx")).await
+        }
+        answered => answered,
+    }
+    .map_err(|failure| error::planning(&failure, place))?;
     let row = rows.first().map(Vec::as_slice).unwrap_or_default();
     let word = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
     if !only_reads || word(0) != "1" || word(1) != "REPEATABLE-READ" || word(2) != "+00:00" {
