@@ -156,7 +156,8 @@ impl Removals {
     /// Holds what was collected and not released against the guard; to be called once, after the last part of a proven read.
     pub fn judge(&mut self, sync: &Sync, header: &Header, facts: &Facts<'_>) {
         (self.is_judged, self.standing) = (true, header.standing());
-        if !self.others.is_empty() {
+        let was_asked = self.standing.is_some() && points::is_planted("guard_asked_once");
+        if !self.others.is_empty() && !was_asked {
             self.causes = causes(sync, header, facts, self.others.len());
         }
     }

@@ -72,7 +72,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('J', 7),
         ('K', 7),
         ('L', 4),
-        ('M', 8),
+        ('M', 12),
     ];
     for (letter, last) in MORE {
         wanted.extend(numbered(letter, last));

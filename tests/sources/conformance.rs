@@ -5,6 +5,7 @@
 //! no cell without one of these: [`Cells`] has no property that may be left out, and a test that is not there fails the run.
 //! A new kind is a [`Place`] and a row of [`Kind`]s; a new property is a function, and a field of [`Cells`].
 
+mod columns;
 pub mod databases;
 mod delta;
 mod ends;
@@ -15,6 +16,7 @@ mod objects;
 mod page;
 mod place;
 mod rows;
+mod sheet;
 mod shown;
 mod values;
 
@@ -49,6 +51,10 @@ pub struct Cells {
     pub read_only: Cell,
     pub change: Cell,
     pub skip: Cell,
+    pub columns: Cell,
+    pub keys: Cell,
+    pub swap: Cell,
+    pub shrinks: Cell,
 }
 
 /// A property, by the word that heads its column and by its name.
@@ -83,9 +89,13 @@ impl Cells {
         read_only: Cell::Played,
         change: Cell::Played,
         skip: Cell::Played,
+        columns: Cell::Played,
+        keys: Cell::Played,
+        swap: Cell::Played,
+        shrinks: Cell::Played,
     };
 
-    fn each(&self) -> [(Property, Cell); 10] {
+    fn each(&self) -> [(Property, Cell); 14] {
         let of = |word, name, play, cell| (Property { word, name, play }, cell);
         [
             of("types", "values of every type arrive exactly", rows::types, self.types),
@@ -98,6 +108,20 @@ impl Cells {
             of("read-only", "nothing is written to a source", ends::read_only, self.read_only),
             of("change", "a table that changes is never mixed", ends::change, self.change),
             of("skip", "what has not changed is not read again", rows::skip, self.skip),
+            of(
+                "columns",
+                "columns that come, go or change are followed or named",
+                columns::columns,
+                self.columns,
+            ),
+            of("keys", "a key that is NULL or repeated deletes nothing", columns::keys, self.keys),
+            of(
+                "swap",
+                "keys that return and values that are swapped arrive",
+                columns::swap,
+                self.swap,
+            ),
+            of("shrinks", "a table that shrinks waits for a yes", columns::shrinks, self.shrinks),
         ]
     }
 }

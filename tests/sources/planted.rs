@@ -2,7 +2,7 @@
 
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 29] = [
+pub const PLANTED: [(&str, &str, &str); 36] = [
     ("copy_end_believed", "postgres: a read without its very end proves nothing", "was believed"),
     (
         "state_before_locks",
@@ -99,6 +99,37 @@ pub const PLANTED: [(&str, &str, &str); 29] = [
         "stores: s3: arrow stream: a read without its very end proves nothing",
         "was believed",
     ),
+    (
+        "rename_of_column_missed",
+        "postgres: columns that come, go or change are followed or named",
+        "mapping_changed",
+    ),
+    (
+        "unknown_member_dropped",
+        "files: ndjson: columns that come, go or change are followed or named",
+        "it holds something else",
+    ),
+    (
+        "invalid_row_deleted",
+        "mysql: a key that is NULL or repeated deletes nothing",
+        "`deletes` of ",
+    ),
+    (
+        "repeated_key_sent",
+        "files: arrow stream: a key that is NULL or repeated deletes nothing",
+        "`10`` is not named",
+    ),
+    (
+        "values_without_fields",
+        "files: csv: keys that return and values that are swapped arrive",
+        "it holds something else",
+    ),
+    (
+        "second_bad_read_released",
+        "postgres: a key that is NULL or repeated deletes nothing",
+        "I5: ",
+    ),
+    ("guard_asked_once", "files: delta: a table that shrinks waits for a yes", "I13: "),
     (
         "delta_version_older_accepted",
         "stores: a Delta table that went back or lost its log deletes nothing",

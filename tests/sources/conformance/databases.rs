@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::place::{Break, Changed, Hang, Part, Place, WIDTH};
+use super::sheet::Sheet;
 use super::{Cell as Where, Cells, Kind};
 use crate::servers::cutting::{Breaks, Cutting, Protocol};
 use crate::servers::{Database, Server};
@@ -94,6 +95,10 @@ impl Place for Table<'_> {
         self.database.ask(&format!("BEGIN; DELETE FROM people; {insert} COMMIT"));
         self.copied.set(self.front.copied());
         *self.whole.borrow_mut() = None;
+    }
+
+    fn put_sheet(&self, sheet: &Sheet) {
+        self.database.ask(&sheet.sql(self.server.words().protocol));
     }
 
     /// A view, so that nothing is stored.

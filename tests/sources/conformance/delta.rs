@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::files::{Shelf, writes};
 use super::formats::{huge_batches, in_parquet};
 use super::place::{Break, Changed, Hang, Part, Place};
+use super::sheet::Sheet;
 use super::values::{self, Having};
 use crate::stores::parquet_file;
 use crate::support::delta_log::{DeltaLog, PEOPLE, added, created};
@@ -19,6 +20,8 @@ pub struct Delta<'s> {
     shelf: Box<dyn Shelf + 's>,
     /// The newest one, and none before there is a table.
     version: Cell<Option<u64>>,
+    /// What says the columns of that version.
+    metadata: RefCell<Value>,
     /// What the newest version has, if anything: a data file, and its rows.
     file: RefCell<Option<(Vec<u8>, usize)>>,
     is_broken: Cell<bool>,
@@ -26,8 +29,8 @@ pub struct Delta<'s> {
 
 impl<'s> Delta<'s> {
     pub fn new(shelf: Box<dyn Shelf + 's>) -> Delta<'s> {
-        let (version, file, is_broken) = (Cell::new(None), RefCell::default(), Cell::new(false));
-        Delta { shelf, version, file, is_broken }
+        let (version, metadata) = (Cell::new(None), RefCell::default());
+        Delta { shelf, version, metadata, file: RefCell::default(), is_broken: Cell::new(false) }
     }
 
     fn commit(&self, actions: &[Value]) {
@@ -44,8 +47,12 @@ impl<'s> Delta<'s> {
 
     /// A table of these columns has this data file from now on, of as many rows as are said.
     fn has(&self, columns: &[(&str, Value)], file: Option<(Vec<u8>, usize)>, said: usize) {
+        let created = created("one", columns);
+        let [_, metadata] = &created;
+        let is_other = self.metadata.replace(metadata.clone()) != *metadata;
+        let changed = is_other.then(|| metadata.clone()).filter(|_| self.version.get().is_some());
         if self.version.get().is_none() {
-            self.commit(&created("one", columns));
+            self.commit(&created);
         }
         let old = self.file.replace(file).map(|_| {
             json!({ "remove": { "path": self.name(), "deletionTimestamp": 1, "dataChange": true } })
@@ -56,7 +63,8 @@ impl<'s> Delta<'s> {
             self.shelf.put(&format!("people/{name}"), bytes);
             added(&name, bytes.len(), said)
         });
-        self.commit(&old.into_iter().chain(new).collect::<Vec<_>>());
+        let actions = changed.into_iter().chain(old).chain(new);
+        self.commit(&actions.collect::<Vec<_>>());
     }
 }
 
@@ -72,6 +80,11 @@ impl Place for Delta<'_> {
     fn put(&self, people: &[Person]) {
         let file = (!people.is_empty()).then(|| (parquet_file(people), people.len()));
         self.has(&columns_of_people(), file, people.len());
+    }
+
+    fn put_sheet(&self, sheet: &Sheet) {
+        let file = (in_parquet(&[sheet.batch()]), sheet.count());
+        self.has(&sheet.of_delta(), Some(file), sheet.count());
     }
 
     fn put_huge(&self, rows: u32) {

@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 
 use super::formats::Format;
-use super::place::{Break, Changed, Hang, Part, Place};
+use super::place::{Break, Changed, Hang, Part, Place, Schema};
+use super::sheet::Sheet;
 use super::values;
 use crate::support::people::Person;
 
@@ -74,6 +75,18 @@ impl Place for File<'_> {
 
     fn put(&self, people: &[Person]) {
         self.write((self.format.people)(people));
+    }
+
+    fn put_sheet(&self, sheet: &Sheet) {
+        self.write((self.format.sheet)(sheet));
+    }
+
+    fn schema(&self) -> Schema {
+        match self.format.key {
+            "csv" => Schema::Named,
+            "ndjson" => Schema::OfRows,
+            _ => Schema::Typed,
+        }
     }
 
     fn put_huge(&self, rows: u32) {

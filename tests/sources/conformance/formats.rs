@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::{FileWriter, StreamWriter};
 
 use super::place::{Part, WIDTH};
+use super::sheet::Sheet;
 use super::values::{self, Having};
 use crate::stores::{ndjson, parquet_file};
 use crate::support::people::{Person, csv};
@@ -26,6 +27,7 @@ pub struct Format {
     /// What the config calls it.
     pub key: &'static str,
     pub people: fn(&[Person]) -> Vec<u8>,
+    pub sheet: fn(&Sheet) -> Vec<u8>,
     pub huge: fn(u32) -> Vec<u8>,
     pub values: fn(bool) -> Vec<u8>,
     pub expected: fn() -> Vec<(String, String)>,
@@ -40,6 +42,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "csv",
         key: "csv",
         people: |people| csv(people).into_bytes(),
+        sheet: Sheet::csv,
         huge: |rows| huge_csv(rows).into_bytes(),
         values: values::csv,
         expected: values::expected_of_text,
@@ -51,6 +54,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "csv.gz",
         key: "csv",
         people: packed,
+        sheet: |sheet| gzip(&sheet.csv()),
         huge: |rows| stored(huge_csv(rows).as_bytes()),
         values: |has_values| gzip(&values::csv(has_values)),
         expected: values::expected_of_text,
@@ -62,6 +66,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "ndjson",
         key: "ndjson",
         people: ndjson,
+        sheet: Sheet::ndjson,
         huge: |rows| huge_ndjson(rows).into_bytes(),
         values: values::ndjson,
         expected: values::expected_of_text,
@@ -73,6 +78,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "ndjson.zst",
         key: "ndjson",
         people: |people| zstd(&ndjson(people)),
+        sheet: |sheet| zstd(&sheet.ndjson()),
         huge: |rows| zstd(huge_ndjson(rows).as_bytes()),
         values: |has_values| zstd(&values::ndjson(has_values)),
         expected: values::expected_of_text,
@@ -84,6 +90,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "parquet",
         key: "parquet",
         people: parquet_file,
+        sheet: |sheet| in_parquet(&[sheet.batch()]),
         huge: huge_parquet,
         values: |has_values| in_parquet(&[values::batch(Having::Parquet, has_values)]),
         expected: || values::expected(Having::Parquet),
@@ -95,6 +102,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "arrow",
         key: "arrow",
         people: arrow::file,
+        sheet: |sheet| in_file(&[sheet.batch()]),
         huge: |rows| in_file(&huge_batches(rows)),
         values: |has_values| in_file(&[values::batch(Having::All, has_values)]),
         expected: || values::expected(Having::All),
@@ -106,6 +114,7 @@ pub const FORMATS: [Format; 7] = [
         ending: "arrow",
         key: "arrow",
         people: arrow::stream,
+        sheet: |sheet| in_stream(&[sheet.batch()]),
         huge: |rows| in_stream(&huge_batches(rows)),
         values: |has_values| in_stream(&[values::batch(Having::All, has_values)]),
         expected: || values::expected(Having::All),

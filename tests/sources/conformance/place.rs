@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::sheet::Sheet;
 use crate::support::oracle::Oracle;
 use crate::support::people::Person;
 use crate::support::workspace::{Setup, Workspace};
@@ -21,6 +22,14 @@ pub trait Place {
 
     /// Has these people from now on, and no others: whole at once, as a writer of such tables does it.
     fn put(&self, people: &[Person]);
+
+    /// Has these columns and rows from now on, and no others.
+    fn put_sheet(&self, sheet: &Sheet);
+
+    /// What tells the columns of its tables.
+    fn schema(&self) -> Schema {
+        Schema::Typed
+    }
 
     /// Has so many rows of [`WIDTH`] letters each.
     fn put_huge(&self, rows: u32);
@@ -75,6 +84,17 @@ pub struct Hang<'p> {
     pub is_over: Box<dyn Fn() -> bool + 'p>,
 }
 
+/// What tells the columns of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// Their names and types, which the table says.
+    Typed,
+    /// Their names, which it says; each keeps the type that it looked like at first, and values of another one are refused.
+    Named,
+    /// Its rows, of which each has those that are not NULL: as by name, and one that was known once is NULL where none has it.
+    OfRows,
+}
+
 /// Where a read breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -103,8 +123,16 @@ pub enum Changed {
 
 /// A workspace that mirrors a table; small batches and one request at a time, so that a run has not read all before the first.
 pub fn workspace(oracle: &Oracle, place: &dyn Place, more: Setup) -> Workspace {
-    let setup = Setup { sql: place.sql(), max_deletes: Some("100%"), ..more };
-    let workspace = Workspace::new(oracle, setup);
+    reading(oracle, place, Setup { max_deletes: Some("100%"), ..more })
+}
+
+/// As [`workspace`], with the guard at its default.
+pub fn guarded(oracle: &Oracle, place: &dyn Place, more: Setup) -> Workspace {
+    reading(oracle, place, Setup { max_deletes: None, ..more })
+}
+
+fn reading(oracle: &Oracle, place: &dyn Place, setup: Setup) -> Workspace {
+    let workspace = Workspace::new(oracle, Setup { sql: place.sql(), ..setup });
     crate::shared::reads(&workspace, &place.source());
     workspace
 }

@@ -68,6 +68,8 @@ impl Cutting {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                // What comes in pieces is passed on in pieces, none of which waits for a receipt of the one before.
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (from_client, to_server) = (clone(&client), clone(&server));
                 let heard = Arc::clone(&told);
                 std::thread::spawn(move || pass(from_client, to_server, breaks, &heard));
