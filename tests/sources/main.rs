@@ -33,7 +33,7 @@ use self::conformance::{Disk, Kind, Rows};
 use self::servers::Server;
 use self::servers::azurite::Azurite;
 use self::servers::gcs::Gcs;
-use self::servers::mysql::MySql;
+use self::servers::mysql::{MySql, Programs as Mysqls};
 use self::servers::postgres::{Postgres, Programs};
 use self::servers::seaweed::Seaweed;
 use self::support::{TOKEN, certificates};
@@ -77,7 +77,8 @@ fn main() -> ExitCode {
         Box::new(|| suite.play_postgres("postgres 12", Programs::of(12), true)),
         Box::new(|| suite.play_postgres("postgres 18", Programs::of(18), true)),
         Box::new(|| suite.play("files", None, || Disk, conformance::plays(conformance::on_disk()))),
-        Box::new(|| suite.play_mysql()),
+        Box::new(|| suite.play_mysql("mysql", Mysqls::mariadb(), false)),
+        Box::new(|| suite.play_mysql("mysql 5.6", Mysqls::mysql(), true)),
         Box::new(|| suite.play_azurite()),
         Box::new(|| suite.play_gcs()),
     ]);
@@ -107,7 +108,9 @@ fn rows() -> Rows {
     for server in ["postgres", "postgres 12", "postgres 18"] {
         rows.add(server, &conformance::databases::kinds::<Postgres>());
     }
-    rows.add("mysql", &conformance::databases::kinds::<MySql>());
+    for server in ["mysql", "mysql 5.6"] {
+        rows.add(server, &conformance::databases::kinds::<MySql>());
+    }
     rows
 }
 
@@ -135,19 +138,30 @@ impl Suite {
     fn play_postgres(&self, kind: &str, programs: Result<Programs, String>, is_other: bool) {
         let lacking = programs.as_ref().err().cloned();
         let start = || Postgres::start(&programs.expect("it was looked for"));
-        let mut plays = of_database(&postgres::SCENARIOS);
-        if is_other && self.words.is_empty() {
-            let of_every = |name: &str| {
-                postgres::OF_EVERY_VERSION.contains(&name) || conformance::is_property(name)
-            };
-            plays.retain(|(name, _)| of_every(name));
-        }
+        let plays = of_database(&postgres::SCENARIOS);
+        let plays = self.of_version(plays, is_other, &postgres::OF_EVERY_VERSION);
         self.play(kind, lacking, start, plays);
     }
 
-    fn play_mysql(&self) {
-        let lacking = servers::mysql::lacking();
-        self.play("mysql", lacking, MySql::start, of_database(&mysql::SCENARIOS));
+    fn play_mysql(&self, kind: &str, programs: Result<Mysqls, String>, is_other: bool) {
+        let lacking = programs.as_ref().err().cloned();
+        let start = || MySql::start(&programs.expect("it was looked for"));
+        let plays = of_database(&mysql::SCENARIOS);
+        let plays = self.of_version(plays, is_other, &mysql::OF_EVERY_VERSION);
+        self.play(kind, lacking, start, plays);
+    }
+
+    /// What a whole play asks of a version that is another than the one that all is asked of.
+    fn of_version<S>(
+        &self,
+        mut plays: Vec<Play<S>>,
+        is_other: bool,
+        of_every: &[&str],
+    ) -> Vec<Play<S>> {
+        if is_other && self.words.is_empty() {
+            plays.retain(|(name, _)| of_every.contains(&&**name) || conformance::is_property(name));
+        }
+        plays
     }
 
     fn play_stores(&self) {

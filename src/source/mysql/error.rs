@@ -112,7 +112,10 @@ pub fn planning(failure: &Failure, place: &str) -> Error {
         1295 => Error::Definition(format!(
             "{place} is no SELECT; a model may only read, so give it one"
         )),
-        1193 | 1229..=1233 | 1238 => refused("; correct `settings` at the source"),
+        1193 => refused(
+            "; correct `settings` at the source, and take `statement_timeout` away where the server has no such limit",
+        ),
+        1229..=1233 | 1238 => refused("; correct `settings` at the source"),
         1792 => writes(place),
         1040 | 1053 | 1158..=1161 | 1205 | 1213 | 1317 | 1412 | 1927 | 1969 | 3024 | 4031 => {
             reading(failure, place)

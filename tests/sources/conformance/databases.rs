@@ -42,8 +42,11 @@ struct Table<'s> {
 impl<'s> Table<'s> {
     fn new(server: &'s dyn Server) -> Table<'s> {
         let database = server.database(
-            "CREATE TABLE people (id int PRIMARY KEY, counter int, checksum varchar(20), email varchar(80)); CREATE SEQUENCE people_seen",
+            "CREATE TABLE people (id int PRIMARY KEY, counter int, checksum varchar(20), email varchar(80))",
         );
+        if server.words().protocol == Protocol::Postgres {
+            database.ask("CREATE SEQUENCE people_seen");
+        }
         let front = Cutting::start(server.words().protocol, server.port(), Breaks::Nothing);
         let (copied, whole, broken) = (Cell::new(0), RefCell::new(None), Cell::new(0));
         let (hangs, is_declared) = (Cell::new(false), Cell::new(false));
@@ -64,6 +67,7 @@ impl<'s> Table<'s> {
             }
             Protocol::MySql => {
                 let types = mysql::values::TYPES.iter();
+                let types = types.filter(|(kind, ..)| self.server.knows(kind));
                 types.map(|(kind, sql, json)| ((*kind).to_owned(), *sql, *json)).collect()
             }
         }
@@ -150,7 +154,8 @@ impl Place for Table<'_> {
             Protocol::Postgres => &postgres::refusals::WRITES,
             Protocol::MySql => &mysql::refusals::WRITES,
         };
-        said.iter().map(|(sql, words)| ((*sql).to_owned(), *words)).collect()
+        let said = said.iter().filter(|(sql, _)| self.server.knows(sql));
+        said.map(|(sql, words)| ((*sql).to_owned(), *words)).collect()
     }
 
     fn state(&self) -> String {

@@ -36,8 +36,9 @@ pub fn unheard(server: &MySql) {
 /// A run that is stopped while its query goes on.
 fn stopped(database: &Database<'_>, port: u16) -> Finished {
     let oracle = Oracle::start(&["id"]);
-    let sql = "SELECT seq AS id, CAST(SLEEP(0.01) AS CHAR) AS t FROM seq_1_to_1000000";
-    let workspace = workspace(&oracle, &database.source_at(port, ""), sql);
+    let series = (database.server.words().series)(1, 1_000_000);
+    let sql = format!("SELECT g AS id, CAST(SLEEP(0.01) AS CHAR) AS t FROM {series}");
+    let workspace = workspace(&oracle, &database.source_at(port, ""), &sql);
     let process = workspace.spawn(&["sync", "people"]);
     wait_until(|| database.count_active() == 1, "the query goes on");
     std::thread::sleep(Duration::from_millis(200));

