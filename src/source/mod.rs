@@ -25,6 +25,7 @@ mod examine;
 mod facts;
 mod files;
 mod grouped;
+mod hint;
 mod ipc;
 mod mapping;
 mod moment;

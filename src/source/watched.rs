@@ -10,17 +10,18 @@ use datafusion::arrow::datatypes::Schema;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::{Format, Table};
+use super::definition::Table;
 use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::{Completeness, Facts};
+use super::files;
+use super::hint::Hint;
 use super::proof::Unproven;
 use super::spent::Spent;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
-use super::{csv, files};
 use crate::domain::file::FileFact;
 use crate::points::{is_planted, sources_tell};
 use crate::shutdown::blocking;
@@ -78,13 +79,12 @@ impl Watched {
         facts
     }
 
-    /// What may be wrong where columns of a text are missed, of a table with these.
-    pub fn unseparated(&self, schema: &Schema) -> Option<String> {
-        let Watched::Files(watched) = self else { return None };
-        let WatchedFiles { table, files, .. } = &**watched;
-        let Format::Csv(csv) = &table.format else { return None };
-        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-        csv::unseparated(&table.name, csv, &files.first()?.path, &names)
+    /// What may be wrong where columns are missed, of a table with these.
+    pub fn hint(&self, columns: &Schema) -> Option<Hint> {
+        match self {
+            Watched::Files(files) => Hint::of(files, columns),
+            Watched::Delta(_) | Watched::Query(_) => None,
+        }
     }
 
     /// The version that is read, of a table that counts them.
