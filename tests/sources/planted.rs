@@ -2,7 +2,7 @@
 
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 29] = [
+pub const PLANTED: [(&str, &str, &str); 30] = [
     ("copy_end_believed", "postgres: a read without its very end proves nothing", "was believed"),
     (
         "state_before_locks",
@@ -92,6 +92,11 @@ pub const PLANTED: [(&str, &str, &str); 29] = [
     (
         "cut_text_believed",
         "files: csv.gz: a read without its very end proves nothing",
+        "was believed",
+    ),
+    (
+        "end_of_text_unread",
+        "stores: s3: ndjson.zst: a read without its very end proves nothing",
         "was believed",
     ),
     (

@@ -107,7 +107,7 @@ impl Place for File<'_> {
         }
         let is_local = self.shelf.changed() == Changed::Fails;
         let way = way - usize::from(!is_local);
-        let (how, left, code) = self.format.cut(part, way, people, is_local)?;
+        let (how, left, code) = self.format.cut(part, way, people)?;
         self.is_cut.set(true);
         self.shelf.put(&name, &left);
         Some(Break { how: format!("{name} {how}"), code, words: vec![name] })
