@@ -5,6 +5,7 @@
 //! no cell without one of these: [`Cells`] has no property that may be left out, and a test that is not there fails the run.
 //! A new kind is a [`Place`] and a row of [`Kind`]s; a new property is a function, and a field of [`Cells`].
 
+mod blobs;
 pub mod databases;
 mod delta;
 mod ends;
@@ -18,6 +19,7 @@ mod rows;
 mod shown;
 mod values;
 
+pub use blobs::kinds as in_blobs;
 pub use folder::Disk;
 pub use folder::kinds as on_disk;
 pub use objects::kinds as in_stores;
@@ -83,6 +85,13 @@ impl Cells {
         read_only: Cell::Played,
         change: Cell::Played,
         skip: Cell::Played,
+    };
+
+    /// What is of a format, and not of how its bytes come, is played of a kind that has it elsewhere.
+    pub const OF_THE_PLACE: Cells = Cells {
+        types: Cell::Elsewhere("values of every type arrive exactly"),
+        nulls: Cell::Elsewhere("a NULL is no empty text and clears its field"),
+        ..Cells::PLAYED
     };
 
     fn each(&self) -> [(Property, Cell); 10] {

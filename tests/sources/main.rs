@@ -92,11 +92,15 @@ fn main() -> ExitCode {
     let azurite = servers::azurite::program();
     let lacking = azurite.as_ref().err().cloned();
     let start = || Azurite::start(&azurite.expect("it was looked for"));
-    play("az", &words, lacking, start, of_blobs(&blobs::az::SCENARIOS), &mut count);
+    let in_az = conformance::in_blobs();
+    rows.add("az", &in_az);
+    play("az", &words, lacking, start, of_blobs(&blobs::az::SCENARIOS, in_az), &mut count);
     let gcs = servers::gcs::program();
     let lacking = gcs.as_ref().err().cloned();
     let start = || Gcs::start(&gcs.expect("it was looked for"));
-    play("gs", &words, lacking, start, of_blobs(&blobs::gs::SCENARIOS), &mut count);
+    let in_gs = conformance::in_blobs();
+    rows.add("gs", &in_gs);
+    play("gs", &words, lacking, start, of_blobs(&blobs::gs::SCENARIOS, in_gs), &mut count);
     let problems = rows.problems();
     problems.iter().for_each(|problem| println!("FAILED       conformance: {problem}"));
     count.failed += problems.len();
@@ -129,12 +133,12 @@ fn of_database<S: Server + 'static>(
     conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }
 
-/// What every store plays that is none of S3's kind, and its own.
-fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+/// What every source plays, what every store does that is none of S3's kind, and its own.
+fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>], kinds: Vec<Kind<S>>) -> Vec<Play<S>> {
     let shared = blobs::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
         ((*name).to_owned(), Box::new(move |server: &S| play(server)))
     });
-    shared.chain(own(scenarios)).collect()
+    conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }
 
 /// Plays what is chosen of one kind.

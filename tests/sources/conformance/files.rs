@@ -21,6 +21,11 @@ pub trait Shelf {
     /// The source of a config that has this table.
     fn source(&self, table: &str) -> String;
 
+    /// What the source refers to.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// All that is there, and whether anybody wrote.
     fn state(&self) -> String;
 
@@ -70,6 +75,10 @@ impl Place for File<'_> {
         let is_said = self.is_declared.get() && self.format.is_text;
         let more = if is_said { values::declared() } else { String::new() };
         self.shelf.source(&format!("{{ {key}: \"{location}\"{more} }}"))
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        self.shelf.environment()
     }
 
     fn put(&self, people: &[Person]) {

@@ -14,6 +14,11 @@ pub trait Place {
     /// The source of a config that has it.
     fn source(&self) -> String;
 
+    /// What the source refers to.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What a model asks for.
     fn sql(&self) -> String {
         "SELECT * FROM people".to_owned()
@@ -103,7 +108,8 @@ pub enum Changed {
 
 /// A workspace that mirrors a table; small batches and one request at a time, so that a run has not read all before the first.
 pub fn workspace(oracle: &Oracle, place: &dyn Place, more: Setup) -> Workspace {
-    let setup = Setup { sql: place.sql(), max_deletes: Some("100%"), ..more };
+    let environment = place.environment();
+    let setup = Setup { sql: place.sql(), max_deletes: Some("100%"), environment, ..more };
     let workspace = Workspace::new(oracle, setup);
     crate::shared::reads(&workspace, &place.source());
     workspace
