@@ -17,8 +17,8 @@ pub struct FileFact {
     pub inode: u64,
     /// The inode's change time, in nanoseconds since 1970; of an object, when it was written.
     pub changed: i128,
-    /// Whether the last line of a text has no end: its writer never ends it, or it was cut. `None` where it is no text, or
-    /// an older version wrote it down.
+    /// Whether the last line of a text has no end: its writer never ends it, or it was cut. `None` where it is no text, an
+    /// object that was not read to its end, or an older version wrote it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_within_line: Option<bool>,
     /// What the store of an object says that it is, which is another once its content is; `None` for a local file, and where

@@ -37,7 +37,7 @@ use crate::domain::run::Phase;
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
-use crate::source::{Facts, Proof, vanished};
+use crate::source::{Facts, Proof, Verified, vanished};
 use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
@@ -216,7 +216,9 @@ impl<'a> Line<'a> {
         let last = self.prepared.snapshot.header().clone();
         let checked = proving::check_source(proof, Some(&last), &runtime);
         match self.beside_delivery(pin!(checked), progress).await? {
-            Some(Ok(left)) => self.vanished = left,
+            Some(Ok(Verified { left, facts })) => {
+                (self.vanished, self.prepared.facts) = (left, facts);
+            }
             Some(Err(error)) => {
                 if points::is_planted("delete_on_partial_read") {
                     self.collect_removals(passes.table())?;

@@ -29,7 +29,7 @@ use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::header::Header;
 use crate::snapshot::record::Record;
-use crate::source::vanished;
+use crate::source::{Verified, vanished};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -145,7 +145,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     let mut sketch = Sketch::default();
     let fates = Fates::new(Shares::of(order.memory_limit), Arc::clone(&spill));
     let mut intake = Intake::new(floor, Waiting { repeated, repetitions: false }, fates);
-    let (mut proof, mut left) = (Some(reading.proof), Vec::new());
+    let (mut proof, mut verified) = (Some(reading.proof), None);
     loop {
         while let Some(chunk) = readers.next().await {
             sketch.sample(&chunk);
@@ -154,7 +154,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         }
         readers.end().await?;
         if let Some(proof) = proof.take() {
-            left = proving::check_source(proof, header, query.handle()).await?;
+            verified = Some(proving::check_source(proof, header, query.handle()).await?);
         }
         let releases = header.map_or(&[][..], |header| &header.releases);
         let (mode, standing) = (order.sync.mode, header.and_then(Header::standing));
@@ -176,7 +176,8 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     }
     if let Some(header) = whole {
         let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
-        left.extend(vanished(before, &reading.facts.files, &reading.facts.completeness));
+        let Verified { mut left, facts } = verified.expect("the read came to its end");
+        left.extend(vanished(before, &facts.files, &facts.completeness));
         let facts = Facts {
             definition: &sent.definition,
             vanished: left,

@@ -6,11 +6,11 @@ use super::intake::Intake;
 use super::prepare::Error;
 use crate::shutdown::Tasks;
 use crate::snapshot::header::Header;
-use crate::source::Proof;
+use crate::source::{Proof, Verified};
 
 /// The source is as it was when the read began. To be asked once all of it was read. It is asked on `runtime`, so that a file
-/// system that does not answer holds up nobody who gives up on this. Says why what was read does not go on from what the `last`
-/// complete read had, as far as the source has to be asked for that.
+/// system that does not answer holds up nobody who gives up on this. Says how what was read goes on from what the `last`
+/// complete read had.
 ///
 /// # Errors
 /// It is not, as its files are others.
@@ -18,7 +18,7 @@ pub async fn check_source(
     proof: Proof,
     last: Option<&Header>,
     runtime: &Handle,
-) -> Result<Vec<String>, Error> {
+) -> Result<Verified, Error> {
     let baseline = last.and_then(|header| header.baseline.as_ref());
     let last = baseline.map_or_else(Vec::new, |baseline| baseline.files.clone());
     let mut tasks = Tasks::default();

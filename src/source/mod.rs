@@ -25,6 +25,7 @@ mod examine;
 mod facts;
 mod files;
 mod grouped;
+mod hint;
 mod ipc;
 mod mapping;
 mod moment;
@@ -75,7 +76,7 @@ pub use moment::{Held, Moment};
 #[doc(hidden)]
 pub use ndjson::fuzzing as fuzzing_ndjson;
 pub use pins::{Pin, Pins};
-pub use proof::{Proof, Unproven, vanished, without_cuts};
+pub use proof::{Proof, Unproven, Verified, vanished, without_cuts};
 pub use queried::{Queried, refusal};
 pub use reader::{Reader, Reading, Settings};
 pub use restriction::{Met, Restriction};

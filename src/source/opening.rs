@@ -210,8 +210,8 @@ async fn of_files(
     watched: &WatchedFiles,
     pins: &mut Pins,
 ) -> Result<(Arc<dyn TableProvider>, Weights, Vec<String>), Error> {
-    let WatchedFiles { table, files, objects, .. } = watched;
-    let places = || Place::all(files, objects.as_ref());
+    let WatchedFiles { table, files, objects, ends, .. } = watched;
+    let places = || Place::all(files, objects.as_ref(), ends);
     let partitions = partitions::of(table, files)?;
     // Of a text that is unpacked each stream holds the window.
     let whole = table.compression.map_or(0, text::window);

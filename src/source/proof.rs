@@ -15,6 +15,16 @@ pub struct Proof {
     watched: Vec<Watched>,
 }
 
+/// What a proven read has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Why it does not go on from what the earlier read had, one reason each, where that had to be asked for; [`vanished`] has
+    /// the others.
+    pub left: Vec<String>,
+    /// As when it began, and with what only a read to the end tells of files.
+    pub facts: Facts,
+}
+
 /// Why a read cannot be believed to be complete; nothing may be deleted after it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; run again when the files are at rest")]
@@ -32,17 +42,16 @@ impl Proof {
     }
 
     /// Whether what was read is as it was when the read began. To be asked after every partition ended without an error;
-    /// before that it proves nothing. And why what was read does not go on from what an `earlier` read had, one reason each,
-    /// where that has to be asked for; [`vanished`] has the others. May block on the file system.
+    /// before that it proves nothing. And how it goes on from what an `earlier` read had. May block on the file system.
     ///
     /// # Errors
     /// It is not, and why.
-    pub async fn verify(self, earlier: &[FileFact]) -> Result<Vec<String>, Unproven> {
-        let mut reasons = Vec::new();
+    pub async fn verify(self, earlier: &[FileFact]) -> Result<Verified, Unproven> {
+        let mut left = Vec::new();
         for watched in &self.watched {
-            reasons.extend(watched.verify(earlier).await?);
+            left.extend(watched.verify(earlier).await?);
         }
-        Ok(reasons)
+        Ok(Verified { left, facts: self.facts() })
     }
 }
 
@@ -114,14 +123,15 @@ fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
     })
 }
 
-/// Whether the file ends within a line and it is known that none of its table's files did in the `last` complete read.
+/// Whether the file ends within a line, and none of its table's files is known to have done so in the `last` complete read,
+/// though of some it is known how they ended: one that a query had no need to read to its end says nothing.
 fn is_cut(last: &[FileFact], file: &FileFact) -> bool {
-    let mut before = last.iter().filter(|other| other.table == file.table).peekable();
-    let is_whole = |other: &FileFact| other.ends_within_line == Some(false);
+    let before = last.iter().filter(|other| other.table == file.table);
+    let mut before = before.filter_map(|other| other.ends_within_line).peekable();
     let is_believed = is_planted("cut_text_believed");
     file.ends_within_line == Some(true)
         && before.peek().is_some()
-        && before.all(is_whole)
+        && !before.any(|is_within_line| is_within_line)
         && !is_believed
 }
 
@@ -169,6 +179,17 @@ mod tests {
         let old: FileFact = serde_json::from_str(old).unwrap();
         assert!(vanished(std::slice::from_ref(&old), std::slice::from_ref(&cut), &[]).is_empty());
         assert_eq!(without_cuts(&[old], vec![cut.clone()]), [cut]);
+    }
+
+    #[test]
+    fn one_file_whose_end_is_not_known_takes_no_verdict_from_the_others() {
+        let known = |path, ends_within_line| FileFact { ends_within_line, ..file("t", path) };
+        let cut = [known("/a", Some(true))];
+        let before = |b| [known("/a", None), known("/b", b), known("/c", None)];
+        let reasons = vanished(&before(Some(false))[..2], &[cut[0].clone(), file("t", "/b")], &[]);
+        assert_eq!(reasons, ["file `/a` of table `t` ends within a line"]);
+        let ends_so = |b| is_cut(&before(b), &cut[0]);
+        assert_eq!([Some(false), Some(true), None].map(ends_so), [true, false, false]);
     }
 
     #[test]

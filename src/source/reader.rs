@@ -26,6 +26,7 @@ use super::definition::Definition;
 use super::describe::{Described, described};
 use super::error::{Error, planning, unknown};
 use super::facts::{Facts, Listed};
+use super::hint::Hint;
 use super::mapping::{self, FieldInfo, Selection};
 use super::moment::Held;
 use super::opening::Planned;
@@ -146,7 +147,7 @@ struct Begun {
     /// It is no database that was asked, so that restrictions are put on top.
     is_planned_here: bool,
     /// What the config may have wrong where a column is not there.
-    hint: Option<String>,
+    hint: Option<Hint>,
 }
 
 impl Reader {
@@ -178,7 +179,7 @@ impl Reader {
         let begun = self.plan(model, selection, &context, pins).await?;
         let (databases, hint) = (begun.databases.clone(), begun.hint.clone());
         let reading = self.finish(model, selection, &context, begun).await;
-        let reading = reading.map_err(|error| hinted(error, hint.as_deref()))?;
+        let reading = reading.map_err(|error| hinted(error, hint.as_ref(), model))?;
         for database in databases {
             database.await_readers().await?;
         }
@@ -203,7 +204,7 @@ impl Reader {
         described.differences = std::mem::take(&mut begun.differences);
         described.versions = begun.watched.iter().filter_map(Watched::version).collect();
         described.refused = self.finish(model, selection, &context, begun).await.err();
-        described.refine(|error| hinted(error, hint.as_deref()));
+        described.refine(|error| hinted(error, hint.as_ref(), model));
         Ok(described)
     }
 
@@ -339,7 +340,7 @@ impl Reader {
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
             differences.extend(table.differences);
-            hint = hint.or_else(|| of_table.unseparated(&provider.schema()));
+            hint = hint.or_else(|| of_table.hint(&provider.schema()));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)
@@ -348,7 +349,7 @@ impl Reader {
         let place = format!("model `{}`", model.name);
         let invalid = |error: DataFusionError| Error::Definition(planning(&error, &place));
         let plan = context.state().statement_to_plan(checked.statement).await;
-        let plan = plan.map_err(|error| hinted(invalid(error), hint.as_deref()))?;
+        let plan = plan.map_err(|error| hinted(invalid(error), hint.as_ref(), model))?;
         Ok(Begun {
             plan,
             watched,
@@ -460,11 +461,11 @@ fn streams(
     (0..plan.output_partitioning().partition_count()).map(stream).collect()
 }
 
-/// A fault of the config with what may be behind it.
-fn hinted(error: Error, hint: Option<&str>) -> Error {
+/// With what may be behind it.
+fn hinted(error: Error, hint: Option<&Hint>, model: &Model) -> Error {
     match hint {
-        Some(hint) if error.is_config_fault() => error.map(|said| said + hint),
-        _ => error,
+        Some(hint) => hint.explain(&model.name, error),
+        None => error,
     }
 }
 

@@ -7,28 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::Schema;
-use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::database::Ended;
-use super::definition::{Format, Table};
+use super::definition::Table;
 use super::delta::WatchedDelta;
 use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::{Completeness, Facts};
+use super::files;
+use super::hint::Hint;
 use super::proof::Unproven;
 use super::spent::Spent;
 use super::store::definition::Store;
 use super::store::{Bucket, Listing, Pinned};
 use super::text::bytes;
-use super::{csv, files};
+use super::text::ends::Ends;
 use crate::domain::file::FileFact;
 use crate::points::{is_planted, sources_tell};
 use crate::shutdown::blocking;
 
 /// How long a listing of objects may last that a run needs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// Objects asked for at once.
-const AT_ONCE: usize = 8;
 
 /// What is behind one table.
 #[derive(Debug)]
@@ -47,6 +46,8 @@ pub(super) struct WatchedFiles {
     pub files: Vec<FileFact>,
     /// What gives their bytes where they are objects; each is there under its place in `files`.
     pub objects: Option<Arc<Pinned>>,
+    /// How the texts among the objects end, as far as they were read.
+    pub ends: Ends,
     bucket: Option<(Bucket, Listing)>,
     /// The completion marker, where one is declared, and whether it was there.
     marker: Option<(String, bool)>,
@@ -78,13 +79,12 @@ impl Watched {
         facts
     }
 
-    /// What may be wrong where columns of a text are missed, of a table with these.
-    pub fn unseparated(&self, schema: &Schema) -> Option<String> {
-        let Watched::Files(watched) = self else { return None };
-        let WatchedFiles { table, files, .. } = &**watched;
-        let Format::Csv(csv) = &table.format else { return None };
-        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-        csv::unseparated(&table.name, csv, &files.first()?.path, &names)
+    /// What may be wrong where columns are missed, of a table with these.
+    pub fn hint(&self, columns: &Schema) -> Option<Hint> {
+        match self {
+            Watched::Files(files) => Hint::of(files, columns),
+            Watched::Delta(_) | Watched::Query(_) => None,
+        }
     }
 
     /// The version that is read, of a table that counts them.
@@ -128,40 +128,31 @@ impl WatchedFiles {
         let objects = bucket.as_ref().map(|(bucket, _)| {
             Arc::new(Pinned::new(&table.name, bucket.clone(), objects, is_fresh))
         });
-        let spent = Arc::clone(spent);
-        Ok(WatchedFiles { table, files, objects, bucket, marker, is_fresh, spent })
+        let (ends, spent) = (Ends::of(files.len()), Arc::clone(spent));
+        Ok(WatchedFiles { table, files, objects, ends, bucket, marker, is_fresh, spent })
     }
 
-    /// Finds out how texts end where that is not known yet: of compressed files all is read, of objects that are not compressed
-    /// the last byte. Compressed objects are not read for it: nobody appends to them, and their data says where it ends.
+    /// Finds out how compressed files of this machine end, of which all is read. Of objects that is seen where their rows are
+    /// read, and is known at the end of that.
     pub async fn read_ends(&mut self) -> Result<(), Error> {
-        let name = &self.table.name;
-        match (&self.objects, self.table.compression) {
-            (None, Some(compression)) => {
-                for file in &mut self.files {
-                    let ends = bytes::ends_within_line(name, &file.path, compression);
-                    file.ends_within_line = Some(ends.await?);
-                }
-            }
-            (Some(objects), None) if self.table.format.is_text() => {
-                let last = futures::stream::iter(0..self.files.len())
-                    .map(|place| objects.last_byte(place))
-                    .buffered(AT_ONCE)
-                    .try_collect::<Vec<_>>()
-                    .await?;
-                for (file, last) in self.files.iter_mut().zip(last) {
-                    file.ends_within_line = last.map(|last| !matches!(last, b'\n' | b'\r'));
-                }
-            }
-            _ => {}
+        let compression = self.table.compression.filter(|_| self.objects.is_none());
+        let Some(compression) = compression else { return Ok(()) };
+        for file in &mut self.files {
+            let ends = bytes::ends_within_line(&self.table.name, &file.path, compression);
+            file.ends_within_line = Some(ends.await?);
         }
         Ok(())
     }
 
     /// Files can say whether they changed since another read, and so can objects with a tag.
     fn tell(&self, facts: &mut Facts) {
-        let told = |file: FileFact| FileFact { etag: file.etag.filter(|_| !self.is_fresh), ..file };
-        let files: Vec<_> = files::below(&self.files, &self.table.folder).map(told).collect();
+        let told = |(place, file): (usize, FileFact)| FileFact {
+            etag: file.etag.filter(|_| !self.is_fresh),
+            ends_within_line: file.ends_within_line.or_else(|| self.ends.within_line(place)),
+            ..file
+        };
+        let files = files::below(&self.files, &self.table.folder).enumerate();
+        let files: Vec<_> = files.map(told).collect();
         facts.can_prove_unchanged &= !files.iter().any(FileFact::is_untold);
         facts.files.extend(files);
         if self.table.rewritten.is_some() {

@@ -5,6 +5,7 @@
 //! no cell without one of these: [`Cells`] has no property that may be left out, and a test that is not there fails the run.
 //! A new kind is a [`Place`] and a row of [`Kind`]s; a new property is a function, and a field of [`Cells`].
 
+mod blobs;
 mod columns;
 pub mod databases;
 mod delta;
@@ -20,6 +21,7 @@ mod sheet;
 mod shown;
 mod values;
 
+pub use blobs::kinds as in_blobs;
 pub use folder::Disk;
 pub use folder::kinds as on_disk;
 pub use objects::kinds as in_stores;
@@ -93,6 +95,17 @@ impl Cells {
         keys: Cell::Played,
         swap: Cell::Played,
         shrinks: Cell::Played,
+    };
+
+    /// What is of a format, and not of how its bytes come, is played of a kind that has it elsewhere.
+    pub const OF_THE_PLACE: Cells = Cells {
+        types: Cell::Elsewhere("values of every type arrive exactly"),
+        nulls: Cell::Elsewhere("a NULL is no empty text and clears its field"),
+        columns: Cell::Elsewhere("columns that come, go or change are followed or named"),
+        keys: Cell::Elsewhere("a key that is NULL or repeated deletes nothing"),
+        swap: Cell::Elsewhere("keys that return and values that are swapped arrive"),
+        shrinks: Cell::Elsewhere("a table that shrinks waits for a yes"),
+        ..Cells::PLAYED
     };
 
     fn each(&self) -> [(Property, Cell); 14] {

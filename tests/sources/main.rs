@@ -105,6 +105,8 @@ fn rows() -> Rows {
     let mut rows = Rows::default();
     rows.add("files", &conformance::on_disk());
     rows.add("stores", &conformance::in_stores());
+    rows.add("az", &conformance::in_blobs::<Azurite>());
+    rows.add("gs", &conformance::in_blobs::<Gcs>());
     for server in ["postgres", "postgres 12", "postgres 18"] {
         rows.add(server, &conformance::databases::kinds::<Postgres>());
     }
@@ -176,14 +178,14 @@ impl Suite {
         let azurite = servers::azurite::program();
         let lacking = azurite.as_ref().err().cloned();
         let start = || Azurite::start(&azurite.expect("it was looked for"));
-        self.play("az", lacking, start, of_blobs(&blobs::az::SCENARIOS));
+        self.play("az", lacking, start, of_blobs(&blobs::az::SCENARIOS, conformance::in_blobs()));
     }
 
     fn play_gcs(&self) {
         let gcs = servers::gcs::program();
         let lacking = gcs.as_ref().err().cloned();
         let start = || Gcs::start(&gcs.expect("it was looked for"));
-        self.play("gs", lacking, start, of_blobs(&blobs::gs::SCENARIOS));
+        self.play("gs", lacking, start, of_blobs(&blobs::gs::SCENARIOS, conformance::in_blobs()));
     }
 
     /// Plays what is chosen of one kind, one after the other.
@@ -264,10 +266,10 @@ fn of_database<S: Server + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
     conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }
 
-/// What every store plays that is none of S3's kind, and its own.
-fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>]) -> Vec<Play<S>> {
+/// What every source plays, what every store does that is none of S3's kind, and its own.
+fn of_blobs<S: Blobs + 'static>(scenarios: &[Scenario<S>], kinds: Vec<Kind<S>>) -> Vec<Play<S>> {
     let shared = blobs::SCENARIOS.iter().map(|(name, play)| -> Play<S> {
         ((*name).to_owned(), Box::new(move |server: &S| play(server)))
     });
-    shared.chain(own(scenarios)).collect()
+    conformance::plays(kinds).into_iter().chain(shared).chain(own(scenarios)).collect()
 }

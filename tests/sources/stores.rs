@@ -18,7 +18,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 29] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -42,10 +42,9 @@ pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
     ("a file on the web is read as its server can tell of it", web::tagged),
     ("a file on the web that was just changed, or is another's, proves nothing", web::at_rest),
     ("what a server on the web cannot do is named", web::refused),
-    ("a file on the web is read over TLS and skipped by its tag", https::web),
     ("objects are read over TLS and skipped while they are the same", https::objects),
     ("a server whose certificate is not believed is named by what it lacks", https::distrusted),
-    ("a stop ends a read over TLS at once", https::stopped),
+    ("a stop ends a greeting of TLS at once", https::stopped),
     ("a mirror follows a Delta table and skips a version unread", delta::mirror),
     ("a long-lived server sees a new version of a Delta table", delta::long_lived),
     ("a run says what finding a version cost as the store has counted it", delta::cost),

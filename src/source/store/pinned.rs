@@ -91,22 +91,6 @@ impl Pinned {
         }
     }
 
-    /// The last byte of an object; `None` where there is none, or the store gives no parts.
-    ///
-    /// # Errors
-    /// As [`Pinned::whole`].
-    pub async fn last_byte(&self, place: usize) -> Result<Option<u8>, Error> {
-        let read = match self.part(place, Some(GetRange::Suffix(1))).await {
-            Ok((_, pieces)) => pieces.try_collect::<Vec<_>>().await,
-            Err(error) => Err(error),
-        };
-        match read {
-            Ok(pieces) => Ok(pieces.last().and_then(|piece| piece.last().copied())),
-            Err(Error::Parts(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn part(
         &self,
         place: usize,
@@ -367,7 +351,6 @@ mod tests {
     fn bytes_are_those_of_the_object_that_was_listed_or_there_are_none() {
         let (pinned, store) = pinned("lake");
         assert_eq!(whole(&pinned).unwrap(), TEXT);
-        assert_eq!(block_on(pinned.last_byte(0)).unwrap(), Some(b'\n'));
         let part = |range| {
             let pieces = block_on(pinned.range(0, range))?;
             block_on(pieces.try_collect::<Vec<_>>()).map(|pieces| pieces.concat())

@@ -1,6 +1,6 @@
 //! What NDJSON becomes, at the first run and later.
 
-use super::super::definition::NdJson;
+use super::super::definition::{NdJson, Partitions};
 use super::*;
 
 /// A folder with one NDJSON file, `people.ndjson`.
@@ -195,4 +195,37 @@ async fn a_file_that_changes_between_both_passes_drops_no_member() {
     let error = rows(&mut reading).await.unwrap_err();
     assert!(error.to_string().contains("changed during the read"), "{error}");
     assert!(reading.proof.verify(&[]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_table_without_a_line_is_no_fault_of_the_config_and_none_at_all_where_no_column_of_it_is_asked_for()
+ {
+    let folder = folder("");
+    let day = folder.path().join("day=1");
+    std::fs::create_dir(&day).unwrap();
+    std::fs::write(day.join("people.ndjson"), "\n").unwrap();
+    let plain = || table("people", folder.path().join("*.ndjson"), Format::NdJson(declared(&[])));
+    let below = Table {
+        location: folder.path().join("*/*.ndjson"),
+        partitions: Some(Partitions::Auto),
+        ..plain()
+    };
+    let pins = Pins::default();
+    for empty in [plain(), below] {
+        for sql in ["select * from people", "select id from people", "select 1 as x from people"] {
+            let read = read(&reader(vec![empty.clone()]), &model(sql, &["id"]), &pins).await;
+            let Err(Error::Missing(said)) = read else { panic!("{sql}: {read:?}") };
+            let words = ["model `people` gave no rows", "table `people` has a line", "`id`"];
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+        let sql = "select 1 as id where not exists (select 1 from people)";
+        let (rows, _) = read(&reader(vec![empty]), &model(sql, &["id"]), &pins).await.unwrap();
+        assert_eq!(rows, ["1"]);
+    }
+    // With columns it is a table as any other.
+    let declared = reader_of(&folder, declared(&[("id", "BIGINT")]));
+    let (rows, _) = read(&declared, &model("select * from people", &["id"]), &pins).await.unwrap();
+    assert_eq!(rows, [""; 0]);
+    let fault = read(&declared, &model("select * from people", &["no"]), &pins).await.unwrap_err();
+    assert!(fault.is_config_fault(), "{fault}");
 }

@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::super::definition::Compression;
 use super::super::error::Error;
 use super::BUFFER;
+use super::ends::{Noted, is_within_line};
 use super::fetch::{self, Fetch, is_waiting};
 use super::place::Place;
 use crate::points::is_planted;
@@ -36,11 +37,15 @@ pub(in super::super) fn open(
     compression: Option<Compression>,
 ) -> Result<(Bytes, Fetch), Error> {
     let path = place.path.as_str();
-    if let Some((fed, fetch)) = fetch::of(place) {
+    if let Some(object) = &place.object {
+        let (fed, fetch) = fetch::of(object);
         let text: Bytes = match compression {
-            None => Box::new(fed),
-            Some(compression) => decompressed(Box::new(fed), compression)
-                .map_err(|error| unreadable(table, path, &error))?,
+            None => Box::new(Noted::new(fed, &object.ends, object.place)),
+            Some(compression) => {
+                let text = decompressed(Box::new(fed), compression);
+                let text = text.map_err(|error| unreadable(table, path, &error))?;
+                Box::new(Noted::new(text, &object.ends, object.place))
+            }
         };
         return Ok((text, fetch));
     }
@@ -89,22 +94,24 @@ pub(in super::super) fn unreadable(table: &str, path: &str, error: &IoError) -> 
     Error::Damaged(format!("table `{table}`: file `{path}` cannot be read: {error}; {remedy}"))
 }
 
-/// Whether the last byte of a compressed text is no line end. Reads all of it, and can be cancelled.
+/// Whether the last byte of a compressed file is no line end. Reads all of it, and can be cancelled.
 pub(in super::super) async fn ends_within_line(
     table: &str,
     path: &str,
     compression: Compression,
 ) -> Result<bool, Error> {
     let (mut bytes, _) = open(table, &Place::of_file(path), Some(compression))?;
-    let mut last = b'\n';
+    let mut last = None;
     loop {
         let text = match bytes.fill_buf() {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(table, path, &error)),
         };
-        let Some(byte) = text.last() else { return Ok(!matches!(last, b'\n' | b'\r')) };
-        last = *byte;
+        if text.is_empty() {
+            return Ok(is_within_line(last));
+        }
+        last = text.last().copied();
         let length = text.len();
         bytes.consume(length);
         tokio::task::yield_now().await;

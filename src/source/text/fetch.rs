@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 
 use super::super::error::Error;
 use super::super::store::{Pieces, Pinned};
-use super::place::Place;
+use super::place;
 
 /// Gets what a reader waits for.
 pub(in super::super) enum Fetch {
@@ -45,13 +45,13 @@ pub(super) struct Fed {
     piece: Bytes,
 }
 
-/// A reader of the object at a place, and what feeds it; `None` for a file.
-pub(super) fn of(place: &Place) -> Option<(Fed, Fetch)> {
-    let (objects, place) = place.object.as_ref()?;
+/// A reader of an object, and what feeds it.
+pub(super) fn of(object: &place::Object) -> (Fed, Fetch) {
+    let place::Object { objects, place, .. } = object;
     let next = Arc::<Mutex<Next>>::default();
     let fed = Fed { next: Arc::clone(&next), piece: Bytes::new() };
     let object = Object { objects: Arc::clone(objects), place: *place, pieces: None, next };
-    Some((fed, Fetch::Object(Box::new(object))))
+    (fed, Fetch::Object(Box::new(object)))
 }
 
 /// Whether the reader goes on once more was fetched.

@@ -4,6 +4,7 @@
 pub(super) mod bytes;
 pub(super) mod column;
 pub(super) mod column_type;
+pub(super) mod ends;
 pub(super) mod fetch;
 pub(super) mod place;
 mod scan;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::super::store::Pinned;
+use super::ends::Ends;
 use crate::domain::file::FileFact;
 
 /// Where a text is: a file of this machine, or an object that was listed.
@@ -8,7 +9,16 @@ use crate::domain::file::FileFact;
 pub(in super::super) struct Place {
     /// For people; of a file, where it is opened.
     pub path: String,
-    pub(super) object: Option<(Arc<Pinned>, usize)>,
+    pub(super) object: Option<Object>,
+}
+
+/// An object, by its place among those of its table.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub objects: Arc<Pinned>,
+    pub place: usize,
+    /// Where it is noted how it ends.
+    pub ends: Ends,
 }
 
 impl Place {
@@ -16,11 +26,16 @@ impl Place {
         Place { path: path.to_owned(), object: None }
     }
 
-    /// Those of a table. What has the bytes of objects has them in the order of the facts.
-    pub fn all(files: &[FileFact], objects: Option<&Arc<Pinned>>) -> Vec<Place> {
+    /// Those of a table. What has the bytes of objects has them in the order of the facts, and so has what is noted of their
+    /// ends.
+    pub fn all(files: &[FileFact], objects: Option<&Arc<Pinned>>, ends: &Ends) -> Vec<Place> {
         let place = |(place, file): (usize, &FileFact)| Place {
             path: file.path.clone(),
-            object: objects.map(|objects| (Arc::clone(objects), place)),
+            object: objects.map(|objects| Object {
+                objects: Arc::clone(objects),
+                place,
+                ends: ends.clone(),
+            }),
         };
         files.iter().enumerate().map(place).collect()
     }

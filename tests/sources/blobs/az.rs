@@ -14,7 +14,7 @@ fn refused(server: &Azurite) {
     let oracle = Oracle::start(&["id"]);
     let bucket = server.bucket();
     server.files().put(&bucket, "in/people.ndjson", &ndjson(&of_age(1..=20, 0)));
-    let right = server.source(server.port(), &bucket, "in/*.ndjson", "");
+    let right = server.source(server.port(), &bucket, "in/*.ndjson");
     let mut workspace = workspace(server, &oracle, &right);
     // Keys of another account, and what is no key at all.
     let (other, broken) = (format!("AAAA{}", key()), format!("{}-", key()));

@@ -53,7 +53,7 @@ fn account(server: &Gcs) {
             Becomes::Answered(head.into())
         }
     });
-    let anonymous = server.source(front.port, &bucket, "in/*.ndjson", "");
+    let anonymous = server.source(front.port, &bucket, "in/*.ndjson");
     let of = |variable: &str| {
         anonymous.replace("anonymous: true", &format!("credentials: \"${{{variable}}}\""))
     };

@@ -77,6 +77,10 @@ impl Place for Delta<'_> {
         self.shelf.source(&format!("{{ delta: \"{}\" }}", self.shelf.location("people")))
     }
 
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        self.shelf.environment()
+    }
+
     fn put(&self, people: &[Person]) {
         let file = (!people.is_empty()).then(|| (parquet_file(people), people.len()));
         self.has(&columns_of_people(), file, people.len());

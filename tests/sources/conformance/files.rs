@@ -22,6 +22,11 @@ pub trait Shelf {
     /// The source of a config that has this table.
     fn source(&self, table: &str) -> String;
 
+    /// What the source refers to.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// All that is there, and whether anybody wrote.
     fn state(&self) -> String;
 
@@ -73,6 +78,10 @@ impl Place for File<'_> {
         self.shelf.source(&format!("{{ {key}: \"{location}\"{more} }}"))
     }
 
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        self.shelf.environment()
+    }
+
     fn put(&self, people: &[Person]) {
         self.write((self.format.people)(people));
     }
@@ -120,7 +129,7 @@ impl Place for File<'_> {
         }
         let is_local = self.shelf.changed() == Changed::Fails;
         let way = way - usize::from(!is_local);
-        let (how, left, code) = self.format.cut(part, way, people, is_local)?;
+        let (how, left, code) = self.format.cut(part, way, people)?;
         self.is_cut.set(true);
         self.shelf.put(&name, &left);
         Some(Break { how: format!("{name} {how}"), code, words: vec![name] })

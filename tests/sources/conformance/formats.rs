@@ -127,15 +127,8 @@ pub const FORMATS: [Format; 7] = [
 pub type Cut = (&'static str, Vec<u8>, i32);
 
 impl Format {
-    /// The cut of this number in this part of a file of people; `None` behind the last. Where packed text is not unpacked before
-    /// its rows are sent, nobody knows how it ends.
-    pub fn cut(
-        &self,
-        part: Part,
-        way: usize,
-        people: &[Person],
-        is_unpacked_first: bool,
-    ) -> Option<Cut> {
+    /// The cut of this number in this part of a file of people; `None` behind the last.
+    pub fn cut(&self, part: Part, way: usize, people: &[Person]) -> Option<Cut> {
         let whole = (self.people)(people);
         let less = |by: usize| whole[..whole.len() - by].to_vec();
         // Nothing but the end of the last line says that there are no more.
@@ -159,7 +152,7 @@ impl Format {
             Part::End => {
                 let last =
                     [("without its last byte", less(1), 1), ("without its last 8", less(8), 1)];
-                last.into_iter().chain(line.filter(|_| is_unpacked_first)).collect()
+                last.into_iter().chain(line).collect()
             }
         };
         cuts.into_iter().nth(way)

@@ -1,4 +1,4 @@
-//! Objects of a store and a file on the web, behind a front by which their answers break and hang.
+//! Objects of a store that speaks as S3 does; and, of whatever is asked by HTTP, the front by which answers break and hang.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::delta::Delta;
 use super::files::{File, Shelf};
 use super::formats::FORMATS;
-use super::page::Page;
+use super::page;
 use super::place::{Changed, Hang, Part, Place};
 use super::{Cell, Cells, Kind};
 use crate::servers::seaweed::Seaweed;
@@ -24,6 +24,11 @@ pub trait Held {
 
     /// The source of a config that has this table and asks this port.
     fn source(&self, port: u16, table: &str) -> String;
+
+    /// What the source refers to.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// All that is there.
     fn listed(&self) -> String;
@@ -48,18 +53,11 @@ pub fn kinds() -> Vec<Kind<Seaweed>> {
         }),
         cells: Cells::PLAYED,
     };
-    let web = Kind {
-        name: "http: csv".to_owned(),
-        new: Box::new(|_: &Seaweed| -> Box<dyn Place + '_> {
-            Box::new(File::new(Box::new(Objects::new(Page::start())), &FORMATS[0]))
-        }),
-        cells: Cells::PLAYED,
-    };
-    formats.chain([delta, web]).collect()
+    formats.chain([delta]).chain(page::kinds()).collect()
 }
 
 /// A debug build takes long to unpack so much.
-fn huge(format: &str) -> Cell {
+pub fn huge(format: &str) -> Cell {
     match format {
         "csv.gz" => Cell::Never(
             "its bytes come as those of csv do and are unpacked as those of a file, both of which are played",
@@ -125,14 +123,14 @@ enum What {
     HoldReads(usize),
 }
 
-struct Objects<H> {
+pub struct Objects<H> {
     held: H,
     front: Web,
     does: Arc<Mutex<Does>>,
 }
 
 impl<H: Held> Objects<H> {
-    fn new(held: H) -> Objects<H> {
+    pub fn new(held: H) -> Objects<H> {
         let does = Arc::<Mutex<Does>>::default();
         let judged = Arc::clone(&does);
         let front = Web::start(held.port(), move |asked| {
@@ -187,6 +185,10 @@ impl<H: Held> Shelf for Objects<H> {
 
     fn source(&self, table: &str) -> String {
         self.held.source(self.front.port, table)
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        self.held.environment()
     }
 
     fn state(&self) -> String {

@@ -15,6 +15,11 @@ pub trait Place {
     /// The source of a config that has it.
     fn source(&self) -> String;
 
+    /// What the source refers to.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What a model asks for.
     fn sql(&self) -> String {
         "SELECT * FROM people".to_owned()
@@ -132,7 +137,9 @@ pub fn guarded(oracle: &Oracle, place: &dyn Place, more: Setup) -> Workspace {
 }
 
 fn reading(oracle: &Oracle, place: &dyn Place, setup: Setup) -> Workspace {
-    let workspace = Workspace::new(oracle, Setup { sql: place.sql(), ..setup });
+    let environment = place.environment();
+    let setup = Setup { sql: place.sql(), environment, ..setup };
+    let workspace = Workspace::new(oracle, setup);
     crate::shared::reads(&workspace, &place.source());
     workspace
 }

@@ -12,6 +12,12 @@ pub fn status_of(answer: &[u8]) -> Option<u16> {
     std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
 }
 
+/// What an answer has behind its head.
+pub fn content(answer: &[u8]) -> String {
+    let answer = String::from_utf8_lossy(answer);
+    answer.split_once("\r\n\r\n").map_or_else(String::new, |(_, said)| said.to_owned())
+}
+
 /// The whole answer, if there is one. `headers` are lines with their ends.
 pub fn answer(
     port: u16,

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::Sha256;
 
-use super::asking::status;
+use super::asking::{answer, content, status};
 use super::process::{self, Server, free_port};
 use crate::blobs::{self, Blobs};
 use crate::support::TOKEN;
@@ -81,9 +81,13 @@ pub fn signature() -> String {
 
 impl Files {
     fn write(&self, method: &str, target: &str, bytes: &[u8]) -> Option<u16> {
-        let joint = if target.contains('?') { '&' } else { '?' };
-        let target = format!("{target}{joint}{}", self.signature);
+        let target = self.signed(target);
         status(self.port, method, &target, "x-ms-blob-type: BlockBlob\r\n", bytes)
+    }
+
+    fn signed(&self, target: &str) -> String {
+        let joint = if target.contains('?') { '&' } else { '?' };
+        format!("{target}{joint}{}", self.signature)
     }
 }
 
@@ -98,6 +102,11 @@ impl blobs::Files for Files {
     fn remove(&self, container: &str, key: &str) {
         let gone = self.write("DELETE", &path(container, key), b"");
         assert_eq!(gone, Some(202), "{key} is still there");
+    }
+
+    fn list(&self, container: &str) -> String {
+        let target = self.signed(&format!("/{ACCOUNT}/{container}?restype=container&comp=list"));
+        content(&answer(self.port, "GET", &target, "", b"").expect("it answers"))
     }
 }
 
@@ -123,10 +132,14 @@ impl Blobs for Azurite {
         container
     }
 
-    fn source(&self, port: u16, container: &str, location: &str, more: &str) -> String {
+    fn scheme(&self) -> &'static str {
+        "az"
+    }
+
+    fn source_of(&self, port: u16, table: &str) -> String {
         format!(
             "lake: {{ store: {{ az: {{ account: {ACCOUNT}, endpoint: \"http://127.0.0.1:{port}/{ACCOUNT}\", \
-             access_key: \"${{AZ_KEY}}\" }}{more} }}, files: {{ people: \"az://{container}/{location}\" }} }}"
+             access_key: \"${{AZ_KEY}}\" }} }}, files: {{ people: {table} }} }}"
         )
     }
 

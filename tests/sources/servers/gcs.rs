@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::asking::status;
+use super::asking::{answer, content, status};
 use super::process::{self, Server, free_port};
 use crate::blobs::{self, Blobs};
 
@@ -81,6 +81,11 @@ impl blobs::Files for Files {
         let gone = status(self.port, "DELETE", &target, "", b"");
         assert_eq!(gone, Some(200), "{key} is still there");
     }
+
+    fn list(&self, bucket: &str) -> String {
+        let target = format!("/storage/v1/b/{bucket}/o");
+        content(&answer(self.port, "GET", &target, "", b"").expect("it answers"))
+    }
 }
 
 impl Blobs for Gcs {
@@ -104,10 +109,14 @@ impl Blobs for Gcs {
         bucket
     }
 
-    fn source(&self, port: u16, bucket: &str, location: &str, more: &str) -> String {
+    fn scheme(&self) -> &'static str {
+        "gs"
+    }
+
+    fn source_of(&self, port: u16, table: &str) -> String {
         format!(
-            "lake: {{ store: {{ gs: {{ endpoint: \"http://127.0.0.1:{port}\", anonymous: true }}{more} }}, \
-             files: {{ people: \"gs://{bucket}/{location}\" }} }}"
+            "lake: {{ store: {{ gs: {{ endpoint: \"http://127.0.0.1:{port}\", anonymous: true }} }}, \
+             files: {{ people: {table} }} }}"
         )
     }
 

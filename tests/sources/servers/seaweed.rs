@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::asking::{answer, status_of};
+use super::asking::{answer, content, status_of};
 use super::process::free_port;
 use super::process::{self, Server};
 
@@ -108,9 +108,7 @@ impl Files {
     /// What there is behind a prefix that ends like a folder: names, lengths, sums and times.
     pub fn list(&self, bucket: &str, folder: &str) -> String {
         let path = format!("{}?limit=1000", path(bucket, folder));
-        let answer = self.ask("GET", &path, b"").expect("it answers");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.split_once("\r\n\r\n").map_or_else(String::new, |(_, said)| said.to_owned())
+        content(&self.ask("GET", &path, b"").expect("it answers"))
     }
 
     /// The status of the answer, if there is one.

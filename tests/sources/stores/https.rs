@@ -2,18 +2,15 @@
 //!
 //! The authority of a test is named as people name theirs, by `SSL_CERT_FILE`.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{assert_holds, ndjson, of_age, parquet_file, source, workspace};
 use crate::servers::seaweed::Seaweed;
-use crate::servers::web::{Becomes, Web};
 use crate::shared::reads;
 use crate::shared::wait_until;
 use crate::support::certificates::{Authority, Good};
 use crate::support::front::{Does, Front};
 use crate::support::oracle::Oracle;
-use crate::support::people::{Person, csv};
 use crate::support::workspace::Workspace;
 use crate::support::{SOON, canaries};
 
@@ -43,31 +40,6 @@ fn on_the_web(address: &str) -> String {
 /// The source of a config that reads this location of a bucket by way of the store at this address.
 fn in_a_store(address: &str, bucket: &str, location: &str) -> String {
     source(0, bucket, location, "").replace("http://127.0.0.1:0", address)
-}
-
-pub fn web(_server: &Seaweed) {
-    let (oracle, authority) = (Oracle::start(&["id"]), Authority::new());
-    let content = Arc::new(Mutex::new(("1", of_age(1..=20, 0))));
-    let held = Arc::clone(&content);
-    let web = Web::start(0, move |_| {
-        let (tag, people): (&str, Vec<Person>) = held.lock().expect("nobody panics").clone();
-        let text = csv(&people);
-        let head = format!("ETag: \"{tag}\"\r\nContent-Length: {}\r\n\r\n", text.len());
-        Becomes::Answered(format!("HTTP/1.1 200 OK\r\n{head}{text}").into_bytes())
-    });
-    let front = front(web.port, &authority);
-    let workspace = believing(&oracle, &authority, &on_the_web(&front.url("https")));
-    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
-    let is_let_in = |asked: &crate::servers::web::Asked| asked.header("authorization").is_some();
-    assert!(web.seen().iter().all(is_let_in), "the headers travel within TLS");
-    let (reads, connections) = (web.reads(), front.connections());
-    workspace.sync(&[]).expect(0, "skipped", &[("requests", 0)]);
-    assert_eq!(web.reads(), reads, "a HEAD is all");
-    assert_eq!(front.connections(), connections + 1, "and it is over TLS");
-    *content.lock().expect("nobody panics") = ("2", of_age(1..=19, 1));
-    workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 19), ("deletes", 1)]);
-    assert_holds(&oracle, &of_age(1..=19, 1));
-    workspace.assert_state_holds_no_canary();
 }
 
 pub fn objects(server: &Seaweed) {
@@ -143,32 +115,20 @@ pub fn distrusted(server: &Seaweed) {
     }
 }
 
-/// A stop while a server greets, and while it keeps an object back.
+/// A stop while a server greets.
 pub fn stopped(server: &Seaweed) {
     let (authority, bucket) = (Authority::new(), server.bucket());
     server.files.put(&bucket, "in/people.ndjson", &ndjson(&of_age(1..=20, 0)));
-    for is_greeting in [true, false] {
-        let oracle = Oracle::start(&["id"]);
-        let web = Web::start(server.port, |asked| match asked.is_read() {
-            true => Becomes::Held,
-            false => Becomes::Passed,
-        });
-        let front = front(web.port, &authority);
-        if is_greeting {
-            front.does(Does::StallWithinTls(authority.server(HOST, Good::Now), 100));
-        }
-        let source = in_a_store(&front.url("https"), &bucket, "in/*.ndjson");
-        let workspace = believing(&oracle, &authority, &source);
-        let process = workspace.spawn(&["sync", "people"]);
-        let is_there = || match is_greeting {
-            true => front.connections() > 0,
-            false => web.reads() > 0,
-        };
-        wait_until(is_there, "it hangs");
-        process.sigterm();
-        let told = Instant::now();
-        let ended = workspace.end(process, SOON);
-        assert!(told.elapsed() < Duration::from_secs(2), "{is_greeting}: {:?}", told.elapsed());
-        assert_eq!(ended.code, Some(143), "{}", ended.printed());
-    }
+    let oracle = Oracle::start(&["id"]);
+    let front = front(server.port, &authority);
+    front.does(Does::StallWithinTls(authority.server(HOST, Good::Now), 100));
+    let source = in_a_store(&front.url("https"), &bucket, "in/*.ndjson");
+    let workspace = believing(&oracle, &authority, &source);
+    let process = workspace.spawn(&["sync", "people"]);
+    wait_until(|| front.connections() > 0, "it hangs");
+    process.sigterm();
+    let told = Instant::now();
+    let ended = workspace.end(process, SOON);
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    assert_eq!(ended.code, Some(143), "{}", ended.printed());
 }

@@ -101,7 +101,6 @@ pub fn other_rest(_server: &Seaweed) {
             let from = asked_for.and_then(|range| range.split('-').next()?.parse().ok());
             Becomes::Answered(match from {
                 None => [head("200 OK", all, "").as_bytes(), &text[..half]].concat(),
-                Some(from) if from == all - 1 => part(from, all, &text[from..]),
                 Some(from) => match rest {
                     "right" => part(from, all, &text[from..]),
                     "first" => part(0, half, &text[..half]),
