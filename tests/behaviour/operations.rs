@@ -73,7 +73,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('K', 7),
         ('L', 4),
         ('M', 12),
-        ('N', 3),
+        ('N', 4),
     ];
     for (letter, last) in MORE {
         wanted.extend(numbered(letter, last));

@@ -3,6 +3,7 @@
 
 pub mod cursor;
 pub mod ends;
+mod flapping;
 pub mod joins;
 mod living;
 mod rows;
@@ -16,7 +17,7 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 16] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 17] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
     ("a sample of a database sends the rows that were chosen", rows::sample),
@@ -38,6 +39,7 @@ pub const SCENARIOS: [Scenario<dyn Server>; 16] = [
         "another password lets a living server in by a reload, and the old one is told",
         living::rotated,
     ),
+    ("a model whose rows are others at each run says by which function", flapping::named),
     ("a database that goes and comes back deletes nothing and is followed on", living::restarted),
 ];
 

@@ -74,6 +74,8 @@ pub struct Words {
     pub not_let_in: &'static str,
     /// Gives `renewed_user` this password.
     pub renewed: fn(&str) -> String,
+    /// Expressions that are text, and other text at each run, and what each calls.
+    pub flapping: &'static [(&'static str, &'static str)],
     /// The types of times with a zone and without one.
     pub timestamps: [&'static str; 2],
 }

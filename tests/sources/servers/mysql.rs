@@ -183,6 +183,12 @@ const WORDS: Words = Words {
     ended: &["the next run reads again"],
     too_long: "1969",
     not_let_in: "1045",
+    flapping: &[
+        ("CAST(NOW(6) AS CHAR)", "now"),
+        ("CAST(CURRENT_TIMESTAMP(6) AS CHAR)", "current_timestamp"),
+        ("CAST(RAND() AS CHAR)", "rand"),
+        ("UUID()", "uuid"),
+    ],
     renewed: |password| format!("ALTER USER renewed_user@'%' IDENTIFIED BY '{password}'"),
     timestamps: ["timestamp", "datetime"],
 };

@@ -234,6 +234,11 @@ const WORDS: Words = Words {
     ended: &["57P01", "went down"],
     too_long: "57014",
     not_let_in: "28P01",
+    flapping: &[
+        ("now()::text", "now"),
+        ("CURRENT_TIMESTAMP::text", "current_timestamp"),
+        ("random()::text", "random"),
+    ],
     renewed: |password| format!("ALTER ROLE renewed_user PASSWORD '{password}'"),
     timestamps: ["timestamptz", "timestamp"],
 };
