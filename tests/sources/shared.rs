@@ -17,9 +17,10 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 17] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 18] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
+    ("a cursor over a joined model restricts what is sent", cursor::joined),
     ("a sample of a database sends the rows that were chosen", rows::sample),
     ("a Unix socket is as good as an address", rows::socket),
     ("a server that kills the query leaves the destination as it is", ends::killed),
