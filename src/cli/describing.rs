@@ -13,7 +13,7 @@ use super::order::MEMORY_LIMIT;
 use crate::config::Config;
 use crate::domain::sync::Model;
 use crate::engine::describing::{self, Asked};
-use crate::source::{ColumnSeen, Described, Error, FieldSeen, Pins};
+use crate::source::{ColumnSeen, Described, Error, FieldSeen, Pins, volatile};
 use crate::store::{self, Store};
 
 /// Letters of a cell that others are set behind; a longer one moves its line alone.
@@ -85,6 +85,11 @@ impl Seen {
         }
     }
 
+    /// As a run would say it.
+    fn warnings(&self, described: &Described) -> Vec<String> {
+        described.volatile.iter().map(|used| volatile::told(&self.model, used)).collect()
+    }
+
     pub fn to_json(&self) -> Value {
         let field = |seen: &FieldSeen| {
             let refused = seen.json.as_ref().err().map(ToString::to_string);
@@ -98,6 +103,7 @@ impl Seen {
             "columns": described.map(|it| json!(it.columns)),
             "versions": described.map(|it| json!(it.versions)),
             "differences": described.map(|it| &it.differences),
+            "warnings": described.map(|it| self.warnings(it)),
             "fields": described.map(|it| it.fields.iter().map(field).collect::<Vec<_>>()),
             "problems": refused,
         })
@@ -137,6 +143,9 @@ pub fn human(seen: &[Seen]) -> String {
             }
             for difference in &described.differences {
                 let _ = writeln!(text, "  united: {difference}");
+            }
+            for warning in one.warnings(described) {
+                let _ = writeln!(text, "  warning: {warning}");
             }
             let who = one.sync.as_ref().map_or_else(
                 || "as a sync without a mapping would send it".to_owned(),
@@ -207,6 +216,7 @@ mod tests {
             columns: vec![column("id", Some("int8")), column("a long name", None)],
             versions: Vec::new(),
             differences: vec!["files differ".into()],
+            volatile: vec!["now".into()],
             fields: fields.iter().map(field).collect(),
             refused: None,
         };
@@ -215,24 +225,29 @@ mod tests {
 
     #[test]
     fn columns_stand_once_before_the_fields_of_each_sync_and_below_each_other() {
+        let warning = volatile::told("m", "now");
         let fields = [("id", Ok("whole number")), ("x", Err(Error::Mapping("x is wrong".into())))];
         let both = [seen("one", &fields[..1]), seen("two", &fields)];
-        let expected = "
+        let expected = format!(
+            "
 model `m`
     column       NULL    type   in the source
     id           may be  Int64  int8
     a long name  may be  Int64
   united: files differ
+  warning: {warning}
   as `one` sends it
     field  in JSON
     id     whole number
   united: files differ
+  warning: {warning}
   as `two` sends it
     field  in JSON
     id     whole number
     x      refused
   not well: x is wrong
-";
+"
+        );
         assert_eq!(human(&both), expected);
         assert_eq!((exit(&both[..1]), exit(&both)), (Exit::Done, Exit::Usage));
         let gone = Error::Missing("gone".into());

@@ -10,7 +10,7 @@ use super::key_pass;
 use super::memory::Shares;
 use super::order::Order;
 use super::passes::{Passes, Terms};
-use super::prepare::{self, Error};
+use super::prepare::Error;
 use super::proving;
 use super::reading::{Chunk, QueryRuntime};
 use super::removals::{self, Facts, Removals};
@@ -29,7 +29,7 @@ use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::header::Header;
 use crate::snapshot::record::Record;
-use crate::source::{Verified, vanished};
+use crate::source::{Verified, vanished, volatile};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -196,7 +196,7 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
     let invalid = invalid.map(|note| (note.key.clone(), note.message.clone().unwrap_or_default()));
     let model = &order.sync.model.name;
     let mut warnings: Vec<String> =
-        reading.volatile.iter().map(|name| prepare::volatile(model, name)).collect();
+        reading.volatile.iter().map(|name| volatile::told(model, name)).collect();
     let kind = sent.choice.kind;
     let room = disk_need::of(order, view.as_ref(), kind, &sent.columns, &reading.facts.files);
     warnings.extend(room.clone().check().err().map(|error| error.to_string()));

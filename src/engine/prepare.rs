@@ -31,7 +31,9 @@ use crate::shutdown::{Shutdown, Stage, Tasks, blocking};
 use crate::snapshot::disk::{Disk, LocalDisk};
 use crate::snapshot::header::{Baseline, Header};
 use crate::snapshot::{self, Known, Snapshot};
-use crate::source::{Facts, Held, Pins, Proof, Reader, Reading, Restriction, Selection, Settings};
+use crate::source::{
+    Facts, Held, Pins, Proof, Reader, Reading, Restriction, Selection, Settings, volatile,
+};
 use crate::store::Store;
 
 /// Why a run cannot start or go on, in words for people.
@@ -225,7 +227,7 @@ pub async fn prepare(
     let Sent { columns, destination, definition, choice } = sent;
     for function in reading.volatile.iter().filter(|_| !is_sample) {
         let model = &order.sync.model.name;
-        tracing::warn!(%model, %function, "{}", volatile(model, function));
+        tracing::warn!(%model, %function, "{}", volatile::told(model, function));
     }
     let begun = Begun::of(order, &reading, before);
     let Reading { facts, pins, held, partitions: streams, proof, cursor, .. } = reading;
@@ -263,14 +265,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// What to say of a function that can give another answer for the same rows.
-pub fn volatile(model: &str, function: &str) -> String {
-    format!(
-        "model `{model}` uses `{function}`, which can give another answer at each run, so that rows are sent, and in a \
-         mirror deleted and added again, though nothing changed"
-    )
 }
 
 /// What a run would send, as far as it is known before a row is read.

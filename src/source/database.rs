@@ -33,6 +33,9 @@ pub(super) trait Scan: fmt::Debug + Send + Sync {
     /// What the server calls the types of the columns.
     fn types(&self) -> &[String];
 
+    /// What it calls that can give another answer for the same rows, by name; sorted, each once.
+    fn volatile(&self) -> &[String];
+
     /// Whether no more is asked for than a restriction lets through.
     fn is_restricted(&self) -> bool;
 

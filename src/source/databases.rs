@@ -68,8 +68,9 @@ impl<'s> Databases<'s> {
         let ended = Arc::new(Ended::of_part(place));
         self.joined_of(source).tables.push(Arc::clone(&ended));
         let watched = Watched::Query(Arc::clone(&ended));
+        let volatile = scan.volatile().to_vec();
         let provider = Arc::new(DatabaseTable { scan, ended });
-        Ok(Opened::new(provider, watched, Weights::default()))
+        Ok(Opened { volatile, ..Opened::new(provider, watched, Weights::default()) })
     }
 
     fn joined_of(&mut self, source: &Definition) -> &mut Joined {

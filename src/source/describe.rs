@@ -23,6 +23,9 @@ pub struct Described {
     pub versions: Vec<VersionSeen>,
     /// What the files of its tables differ in, where the table unites that.
     pub differences: Vec<String>,
+    /// What in the model and the mapping can give another answer for the same rows, as [`Reading`](super::Reading) has it; none
+    /// where a run would not begin.
+    pub volatile: Vec<String>,
     /// What the sync asks for; every column where it has no mapping.
     pub fields: Vec<FieldSeen>,
     /// Why a run would not begin, as it would say it; what is wrong with a field is there with it.
@@ -112,6 +115,12 @@ pub(super) fn described(
         json: info.map(|info| words(&info.data_type, &info.options.form)),
         field,
     });
-    let (versions, differences) = (Vec::new(), Vec::new());
-    Ok(Described { columns, versions, differences, fields: fields.collect(), refused: None })
+    Ok(Described {
+        columns,
+        versions: Vec::new(),
+        differences: Vec::new(),
+        volatile: Vec::new(),
+        fields: fields.collect(),
+        refused: None,
+    })
 }

@@ -19,7 +19,7 @@ use super::remote::{Remote, Tls, Verify, is_near};
 use super::spent::Spent;
 use super::table::Named;
 use super::watched::Watched;
-use super::{mysql, opening, postgres};
+use super::{mysql, opening, postgres, volatile};
 use crate::domain::id::Instant;
 use crate::domain::sync::{Model, Reads};
 use crate::points::wall_clock;
@@ -170,6 +170,11 @@ impl Examined {
         self.problems.push(format!(
             "the server refuses model `{name}`; `counterflow validate --sources {name}` says why"
         ));
+    }
+
+    /// Of a model that uses what can give another answer for the same rows.
+    pub(super) fn flaps(&mut self, model: &Model, used: &[String]) {
+        self.advice.extend(used.iter().map(|used| volatile::told(&model.name, used)));
     }
 
     pub(super) fn fact(&mut self, word: &'static str, said: impl Into<String>) {

@@ -55,7 +55,7 @@ mod text;
 mod tls;
 mod trimmed;
 mod unpack;
-mod volatile;
+pub mod volatile;
 mod watched;
 mod weights;
 

@@ -197,9 +197,10 @@ pub(super) async fn query(
     });
     let watched = Watched::Query(Arc::clone(&ended));
     let (is_restricted, types) = (scan.is_restricted(), scan.types().to_vec());
+    let volatile = scan.volatile().to_vec();
     let provider = Arc::new(DatabaseTable { scan, ended });
     let opened = Opened::new(provider, watched, Weights::default());
-    let opened = Opened { is_restricted, ..opened };
+    let opened = Opened { is_restricted, volatile, ..opened };
     Ok(Planned { opened, types, held, identity })
 }
 

@@ -136,6 +136,8 @@ struct Begun {
     /// As [`Reading::source`].
     source: String,
     called_for_tables: Vec<String>,
+    /// What the queries of databases call that can give another answer for the same rows.
+    volatile: Vec<String>,
     pins: Pins,
     /// The databases that the tables are of.
     databases: Vec<Arc<Joined>>,
@@ -203,7 +205,10 @@ impl Reader {
             described(&context.state(), model, &begun.plan, &begun.types, selection)?;
         described.differences = std::mem::take(&mut begun.differences);
         described.versions = begun.watched.iter().filter_map(Watched::version).collect();
-        described.refused = self.finish(model, selection, &context, begun).await.err();
+        match self.finish(model, selection, &context, begun).await {
+            Ok(reading) => described.volatile = reading.volatile,
+            Err(refused) => described.refused = Some(refused),
+        }
         described.refine(|error| hinted(error, hint.as_ref(), model));
         Ok(described)
     }
@@ -256,6 +261,7 @@ impl Reader {
             let function = state.scalar_functions().get(name);
             function.is_some_and(|it| it.signature().volatility == Volatility::Immutable)
         };
+        volatile.extend(begun.volatile);
         volatile.extend(called_for_tables.into_iter().filter(|name| !is_pure(name)));
         volatile.sort();
         volatile.dedup();
@@ -312,6 +318,7 @@ impl Reader {
             is_planned_here: false,
             source: identified(source.described(&[]).to_string(), identity),
             called_for_tables: Vec::new(),
+            volatile: opened.volatile,
             pins: pins.clone(),
             databases: Vec::new(),
             held,
@@ -336,10 +343,12 @@ impl Reader {
             opening::open(&state, &read, &mut pins, &mut databases, &settings.spent).await?;
         let mut weights = HashMap::with_capacity(opened.len());
         let (mut watched, mut differences) = (Vec::with_capacity(opened.len()), Vec::new());
+        let mut volatile = Vec::new();
         let mut hint = None;
         for (named, table) in read.iter().zip(opened) {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
             differences.extend(table.differences);
+            volatile.extend(table.volatile);
             hint = hint.or_else(|| of_table.hint(&provider.schema()));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
@@ -357,6 +366,7 @@ impl Reader {
             differences,
             source: identified(known.described(&read), databases.identities()),
             called_for_tables: checked.called_for_tables,
+            volatile,
             pins,
             held: databases.held(),
             databases: databases.joined(),

@@ -39,13 +39,22 @@ pub(super) struct Opened {
     pub weights: Weights,
     /// What its files differ in and the table unites, for people.
     pub differences: Vec<String>,
+    /// What of its query can give another answer for the same rows.
+    pub volatile: Vec<String>,
     /// It gives no more than a restriction lets through.
     pub is_restricted: bool,
 }
 
 impl Opened {
     pub fn new(provider: Arc<dyn TableProvider>, watched: Watched, weights: Weights) -> Opened {
-        Opened { provider, watched, weights, differences: Vec::new(), is_restricted: false }
+        Opened {
+            provider,
+            watched,
+            weights,
+            differences: Vec::new(),
+            volatile: Vec::new(),
+            is_restricted: false,
+        }
     }
 }
 

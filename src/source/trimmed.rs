@@ -26,6 +26,16 @@ pub(super) fn trimmed(sql: &str, dialect: Dialect) -> &str {
     &sql[..end]
 }
 
+/// The tokens of SQL of PostgreSQL, with what stands between them.
+pub(super) fn tokens(mut sql: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (length, _) = (!sql.is_empty()).then(|| token(sql))?;
+        let (token, rest) = sql.split_at(length);
+        sql = rest;
+        Some(token)
+    })
+}
+
 /// How long the first token is of SQL that is not empty, and whether it belongs to a statement.
 fn token(sql: &str) -> (usize, bool) {
     let first = sql.chars().next().expect("it is not empty");
@@ -133,7 +143,7 @@ pub(super) fn locking(sql: &str) -> Option<&'static str> {
 }
 
 /// The words of a query, in capitals, those among them that only this server reads.
-fn words_of_mysql(mut sql: &str, words: &mut Vec<String>) {
+pub(super) fn words_of_mysql(mut sql: &str, words: &mut Vec<String>) {
     while !sql.is_empty() {
         let (length, is_of_it) = token_of_mysql(sql);
         let (token, rest) = sql.split_at(length);

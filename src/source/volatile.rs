@@ -20,6 +20,14 @@ const BY_ORDER: [&str; 10] = [
     "string_agg",
 ];
 
+/// What to say of what the model uses and can give another answer for the same rows.
+pub fn told(model: &str, used: &str) -> String {
+    format!(
+        "model `{model}` uses `{used}`, which can give another answer at each run, so that rows are sent, and in a mirror deleted \
+         and added again, though nothing changed"
+    )
+}
+
 /// Everything of that kind in the plan, subqueries included, in words: functions that are not pure, and what depends on
 /// an order of rows that nobody gave. Sums of floats, whose last digits depend on it too, are not named.
 pub(super) fn volatile(plan: &LogicalPlan) -> Result<Vec<String>, DataFusionError> {

@@ -10,6 +10,9 @@ use crate::support::workspace::{Setup, Workspace};
 
 const LAKE: &str = "lake: { files: { people: \"people.csv\" } }";
 
+/// What refuses a table: a run, and whoever looks before it.
+const REFUSING: [&[&str]; 2] = [&["validate", "--sources"], &["sync", "people"]];
+
 fn workspace(oracle: &Oracle) -> Workspace {
     let workspace = Workspace::new(
         oracle,
@@ -92,12 +95,16 @@ fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
     // Without the first commits, without any, and without the folder.
     for version in [0, 1, 2, 3] {
         std::fs::remove_file(folder.join(commit(version))).expect("it is there");
-        let failed = workspace.run(&["sync", "people"]).expect_code(1);
-        failed.expect_printed(&["table `people`", "tables/people`", "log"]);
+        for command in REFUSING {
+            let failed = workspace.run(command).expect_code(1);
+            failed.expect_printed(&["table `people`", "tables/people`", "log"]);
+        }
     }
     std::fs::remove_dir_all(&folder).expect("it is there");
-    let failed = workspace.run(&["sync", "people"]).expect_code(1);
-    failed.expect_printed(&["table `people`", "no Delta table at", "correct the location"]);
+    for command in REFUSING {
+        let failed = workspace.run(command).expect_code(1);
+        failed.expect_printed(&["table `people`", "no Delta table at", "correct the location"]);
+    }
     assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
     check_mirror(&oracle, &expected(&people(1..=20)));
 }
@@ -215,8 +222,10 @@ fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds
     workspace.sync(&[]).expect(4, "partial", &[("held", 15), ("rows_read", 5)]);
     assert!(oracle.deletes().is_empty(), "I5\n{}", oracle.print());
     reads(&workspace, "{ delta: tables/people, version: 9 }");
-    let failed = workspace.run(&["sync", "people"]).expect_code(1);
-    failed.expect_printed(&["table `people`", "no version 9", "name one that its log has"]);
+    for command in REFUSING {
+        let failed = workspace.run(command).expect_code(1);
+        failed.expect_printed(&["table `people`", "no version 9", "name one that its log has"]);
+    }
 }
 
 #[test]
@@ -280,6 +289,8 @@ fn a_doctor_and_a_look_at_models_tell_the_version_of_a_delta_table_and_what_it_u
         &[json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7,
         "readerFeatures": features, "writerFeatures": features } })],
     );
-    let refused = workspace.run(&["doctor", "lake"]).expect_code(1);
-    refused.expect_printed(&["table `people`", "cannot be read here", "atalog"]);
+    for command in [REFUSING[0], REFUSING[1], &["doctor", "lake"]] {
+        let refused = workspace.run(command).expect_code(1);
+        refused.expect_printed(&["table `people`", "cannot be read here", "atalog"]);
+    }
 }

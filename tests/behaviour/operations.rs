@@ -60,7 +60,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
     let numbered = |letter: char, last: u32| (1..=last).map(move |n| format!("{letter}{n}"));
     let mut wanted: Vec<String> = numbered('A', 10).collect();
     wanted.insert(7, "A7b".to_owned());
-    const MORE: [(char, u32); 12] = [
+    const MORE: [(char, u32); 13] = [
         ('B', 13),
         ('C', 10),
         ('D', 14),
@@ -73,6 +73,7 @@ fn every_behaviour_of_the_documentation_is_there_and_names_a_test_that_is() {
         ('K', 7),
         ('L', 4),
         ('M', 12),
+        ('N', 4),
     ];
     for (letter, last) in MORE {
         wanted.extend(numbered(letter, last));

@@ -220,8 +220,8 @@ fn options_that_do_not_fit_a_column_are_refused_by_name_before_anything_is_sent(
         ("ignore: [id]", ["`id` is of the key", "take it out of `ignore`"]),
     ] {
         workspace.change(|setup| setup.sync = sync);
-        for command in ["plan", "sync"] {
-            workspace.run(&[command, "people"]).expect_code(2).expect_printed(&words);
+        for command in [&["validate", "--sources"], &["plan", "people"], &["sync", "people"]] {
+            workspace.run(command).expect_code(2).expect_printed(&words);
         }
     }
     assert_eq!(oracle.request_count(), 0, "{}", oracle.print());

@@ -15,7 +15,7 @@ mod folder;
 mod formats;
 mod objects;
 mod page;
-mod place;
+pub mod place;
 mod rows;
 mod sheet;
 mod shown;

@@ -10,12 +10,13 @@ mod joins;
 mod random;
 pub mod refusals;
 pub mod values;
+mod volatile;
 
 use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 27] = [
+pub const SCENARIOS: [Scenario<Postgres>; 28] = [
     ("every number keeps every digit", values::numbers),
     ("random values of every type of PostgreSQL are what the server prints", random::every_type),
     ("what has no place is named", values::misfits),
@@ -35,6 +36,7 @@ pub const SCENARIOS: [Scenario<Postgres>; 27] = [
     ("what is no query that only reads is refused by name", refusals::refused),
     ("rows that a policy hides are not taken for deleted", refusals::hidden),
     ("what a model of PostgreSQL would give is told before a row is read", described::model),
+    ("a plan names what a query calls, and nothing that it does not call", volatile::called),
     ("a doctor tells how a PostgreSQL server stands to us", described::doctor),
     ("a doctor keeps what a PostgreSQL server said before it fell silent", described::silent),
     ("a table that only a function reads holds the deletes by its name", held::functions),
@@ -47,7 +49,7 @@ pub const SCENARIOS: [Scenario<Postgres>; 27] = [
 
 /// What a whole play asks of other versions too: types, one state, sessions that hold and end, cut answers and what is described.
 /// By name all of them can be played.
-pub const OF_EVERY_VERSION: [&str; 18] = [
+pub const OF_EVERY_VERSION: [&str; 20] = [
     "a mirror follows the database and sends nothing twice",
     "a cursor restricts what the server sends, and keys in doubt are asked for",
     "a server that kills the query leaves the destination as it is",
@@ -65,5 +67,7 @@ pub const OF_EVERY_VERSION: [&str; 18] = [
     "a session that waits beside another is ended with it",
     "rows that a policy hides are not taken for deleted",
     "what a model of PostgreSQL would give is told before a row is read",
+    "a plan names what a query calls, and nothing that it does not call",
+    "a model whose rows are others at each run says by which function",
     "a doctor tells how a PostgreSQL server stands to us",
 ];

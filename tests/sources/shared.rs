@@ -3,7 +3,9 @@
 
 pub mod cursor;
 pub mod ends;
+mod flapping;
 pub mod joins;
+mod living;
 mod rows;
 
 use std::time::{Duration, Instant};
@@ -15,9 +17,10 @@ use crate::support::oracle::Oracle;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<dyn Server>; 12] = [
+pub const SCENARIOS: [Scenario<dyn Server>; 18] = [
     ("a mirror follows the database and sends nothing twice", rows::mirror),
     ("a cursor restricts what the server sends, and keys in doubt are asked for", cursor::new_rows),
+    ("a cursor over a joined model restricts what is sent", cursor::joined),
     ("a sample of a database sends the rows that were chosen", rows::sample),
     ("a Unix socket is as good as an address", rows::socket),
     ("a server that kills the query leaves the destination as it is", ends::killed),
@@ -28,6 +31,17 @@ pub const SCENARIOS: [Scenario<dyn Server>; 12] = [
     ("a joined table whose answer fails deletes nothing", joins::failed),
     ("a stop of a joined model frees its sessions", joins::stopped),
     ("a connection that waits is asked after by the system", ends::kept_alive),
+    (
+        "a living server follows the database run after run and keeps nothing of it",
+        living::followed,
+    ),
+    ("a stop by whatever way frees the database of a living server", living::stopped),
+    (
+        "another password lets a living server in by a reload, and the old one is told",
+        living::rotated,
+    ),
+    ("a model whose rows are others at each run says by which function", flapping::named),
+    ("a database that goes and comes back deletes nothing and is followed on", living::restarted),
 ];
 
 /// A workspace whose one model reads a database by this SQL.

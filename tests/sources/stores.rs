@@ -1,5 +1,6 @@
 //! What is played against object stores, and against servers on the web.
 
+mod cursor;
 mod delta;
 mod described;
 pub mod ends;
@@ -18,7 +19,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 29] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -51,6 +52,8 @@ pub const SCENARIOS: [Scenario<Seaweed>; 29] = [
     ("a Delta table that went back or lost its log deletes nothing", delta::went_back),
     ("a data file of fewer rows than the log says is no answer", delta::short),
     ("a Delta table that was restored and has caught up deletes nothing", delta::caught_up),
+    ("a cursor over objects restricts what is sent", cursor::objects),
+    ("a cursor over a Delta table restricts what is sent", cursor::delta),
     ("a version goes on from another as lists tell it, and what is not told holds", delta::looks),
     ("a commit that is written anew while the log is replayed is no answer", delta::rewritten),
     ("an unchanged Delta table is skipped by one list, however long its log is", delta::long_log),

@@ -5,6 +5,7 @@ use super::definition::Definition;
 use super::error::{Failure, planning};
 use super::outside;
 use super::session::Session;
+use super::volatile;
 use crate::domain::sync::Model;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
@@ -78,7 +79,10 @@ pub async fn examine(
     examined.advice.extend(outside::here(connection).await.map_err(refused)?);
     for model in models {
         match connection.prepare(&model.sql).await {
-            Ok(prepared) => connection.forget(prepared.statement).await.map_err(refused)?,
+            Ok(prepared) => {
+                connection.forget(prepared.statement).await.map_err(refused)?;
+                examined.flaps(model, &volatile::called(&model.sql));
+            }
             Err(Failure::Said(said)) if !said.is_busy() => examined.refuse(model),
             Err(failure) => return Err(refused(failure)),
         }

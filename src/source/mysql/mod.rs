@@ -20,6 +20,7 @@ mod packets;
 mod session;
 mod stream;
 mod temporal;
+mod volatile;
 
 use self::definition::Definition;
 pub(super) use self::examine::examine;

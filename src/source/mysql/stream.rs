@@ -18,6 +18,7 @@ use super::definition::Definition;
 use super::error::{Failure, Said, planning, reading};
 use super::outside;
 use super::session::{START, Session, identifier, text};
+use super::volatile;
 use crate::points::is_planted;
 use crate::source::database::{self, send};
 use crate::source::error::Error;
@@ -42,6 +43,7 @@ pub struct Scan {
     is_table: bool,
     columns: Vec<(String, Form)>,
     types: Vec<String>,
+    volatile: Vec<String>,
     schema: SchemaRef,
     is_restricted: bool,
     primary_key: Vec<String>,
@@ -72,6 +74,10 @@ impl database::Scan for Scan {
 
     fn types(&self) -> &[String] {
         &self.types
+    }
+
+    fn volatile(&self) -> &[String] {
+        &self.volatile
     }
 
     fn is_restricted(&self) -> bool {
@@ -168,6 +174,7 @@ impl Scan {
             schema,
             is_restricted,
             columns,
+            volatile: volatile::called(sql),
             types: prepared.columns.iter().map(name).collect(),
             planned: Mutex::new(Some((session, statement))),
             sql: sql.to_owned(),

@@ -8,6 +8,7 @@ use super::definition::Definition;
 use super::error::{is_locked, planning};
 use super::sees::Sees;
 use super::session::Session;
+use super::volatile;
 use crate::domain::sync::Model;
 use crate::source::cancel::Cancels;
 use crate::source::error::Error;
@@ -64,14 +65,18 @@ pub async fn examine(
     // Whoever waits for a lock holds up all who come behind.
     ask(&mut session, &place, "SET LOCAL lock_timeout = '1s'").await?;
     for model in models {
-        if refused(&mut session, &place, &model.sql).await?.is_some() {
-            examined.refuse(model);
+        match planned(&mut session, &place, &model.sql).await? {
+            Ok(plan) => {
+                let called = volatile::called(&mut session, &plan, &place).await?;
+                examined.flaps(model, &called);
+            }
+            Err(_) => examined.refuse(model),
         }
     }
     for table in &definition.remote.tables {
         let of_table = format!("table `{}`", table.name);
-        let refused = refused(&mut session, &of_table, &table.sql).await?;
-        let refused = refused.map(|error| definition.remote.unsaid(error).to_string());
+        let refused = planned(&mut session, &of_table, &table.sql).await?;
+        let refused = refused.err().map(|error| definition.remote.unsaid(error).to_string());
         examined.problems.extend(refused);
     }
     let row = ask(&mut session, &place, WRITABLE).await?;
@@ -94,8 +99,13 @@ pub async fn examine(
     Ok(())
 }
 
-/// Why the server cannot plan the query, if it cannot. Its tables stay locked as for any read.
-async fn refused(session: &mut Session, place: &str, sql: &str) -> Result<Option<Error>, Error> {
+/// The server's plan of the query, or why it cannot plan it; none is known while others hold its tables. They stay locked as
+/// for any read.
+async fn planned(
+    session: &mut Session,
+    place: &str,
+    sql: &str,
+) -> Result<Result<String, Error>, Error> {
     ask(session, place, "SAVEPOINT counterflow").await?;
     let prepare = async |client: &Client| match client.prepare(sql).await {
         Err(failure) if is_locked(&failure) => Ok(false),
@@ -104,14 +114,14 @@ async fn refused(session: &mut Session, place: &str, sql: &str) -> Result<Option
     // That it can be planned says nothing of grants; that others hold its tables for now is no refusal.
     let held = match session.ask(place, prepare, planning).await {
         Ok(true) => session.hold(trimmed(sql, Dialect::Postgres), place).await,
-        prepared => prepared,
+        prepared => prepared.map(|_| None),
     };
     let then = match held {
-        Ok(true) => "RELEASE SAVEPOINT counterflow",
-        Ok(false) | Err(_) => "ROLLBACK TO SAVEPOINT counterflow",
+        Ok(Some(_)) => "RELEASE SAVEPOINT counterflow",
+        Ok(None) | Err(_) => "ROLLBACK TO SAVEPOINT counterflow",
     };
     ask(session, place, then).await?;
-    Ok(held.err())
+    Ok(held.map(Option::unwrap_or_default))
 }
 
 async fn ask(session: &mut Session, place: &str, sql: &str) -> Result<Row, Error> {

@@ -16,6 +16,7 @@ mod sees;
 mod session;
 mod sessions;
 mod stream;
+mod volatile;
 mod wire;
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@ use super::frames::{self, Frames, TOO_LONG, Wrong};
 use super::locked::Locked;
 use super::session::{Session, identifier, literal};
 use super::sessions::Sessions;
+use super::volatile;
 use super::wire::{self, Asked};
 use crate::points::is_planted;
 use crate::source::database::{self, send};
@@ -32,6 +33,7 @@ pub struct Scan {
     columns: Vec<Asked>,
     schema: SchemaRef,
     types: Vec<String>,
+    volatile: Vec<String>,
     is_infinity_null: bool,
     /// By which its rows are named.
     primary_key: Vec<String>,
@@ -54,6 +56,10 @@ impl database::Scan for Scan {
 
     fn types(&self) -> &[String] {
         &self.types
+    }
+
+    fn volatile(&self) -> &[String] {
+        &self.volatile
     }
 
     fn is_restricted(&self) -> bool {
@@ -131,7 +137,7 @@ impl Scan {
         let sql = trimmed(sql, Dialect::Postgres);
         let table = format!("SELECT FROM (\n{sql}\n) AS counterflow_model");
         session.ask(place, async |client| client.prepare(&table).await, no_query).await?;
-        let scan = Scan {
+        let mut scan = Scan {
             sessions: Arc::clone(sessions),
             sql: sql.to_owned(),
             columns,
@@ -141,13 +147,15 @@ impl Scan {
                 .map(|column| wire::name(column.type_(), column.type_modifier()))
                 .collect(),
             schema: Arc::new(Schema::new(fields)),
+            volatile: Vec::new(),
             is_infinity_null: sessions.is_infinity_null(),
             primary_key: Vec::new(),
             predicate: None,
             place: place.to_owned(),
         };
         let columns = (0..scan.columns.len()).collect::<Vec<_>>();
-        sessions.hold(session, scan.query(&columns), place).await?;
+        let plan = sessions.hold(session, scan.query(&columns), place).await?;
+        scan.volatile = volatile::called(session, &plan, place).await?;
         Ok(scan)
     }
 

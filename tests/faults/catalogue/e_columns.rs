@@ -220,7 +220,9 @@ fn flapping(scenario: &Scenario) {
             let report = report.expect(0, "succeeded", &[("upserts", 3), ("deletes", 0)]);
             report.finished.expect_printed(&[&named]);
         }
-        case.run(&["plan", "people"]).expect_code(0).expect_printed(&[&named]);
+        for looks in [["plan", "people"], ["validate", "--sources"]] {
+            case.run(&looks).expect_code(0).expect_printed(&[&named]);
+        }
         // Where the model is mended the rows come to rest.
         case.workspace.change(|setup| setup.sql = "SELECT * FROM people".to_owned());
         let report = case.workspace.sync(&[]);

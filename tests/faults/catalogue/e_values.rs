@@ -254,17 +254,24 @@ fn same_nested(scenario: &Scenario) {
     mirror.assert_at_rest();
 }
 
+/// What refuses a type: a run, and whoever looks before it.
+const REFUSING: [&[&str]; 2] = [&["validate", "--sources"], &["sync", "people"]];
+
 fn refused_nested(scenario: &Scenario) {
     let mut mirror = one_each(scenario, FORMATS[1]);
     mirror.write_batch(&with_ids(vec![("tags", point([0, 0]))]));
-    mirror.refuses(&["sync", "people"], &[1, 2], &["field `tags`", "two members named `x`"]);
+    for command in REFUSING {
+        mirror.refuses(command, &[1, 2], &["field `tags`", "two members named `x`"]);
+    }
     mirror.workspace.change(|setup| setup.sql = "SELECT id FROM people".to_owned());
     mirror.workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 2)]);
     mirror.assert_at_rest();
     let key = Setup { key: &["at"], ..open_guard(FORMATS[1]) };
     let mirror = Mirror::new(&scenario.replay(), &["id"], key);
     mirror.write_batch(&with_ids(vec![("at", point([0, 1]))]));
-    mirror.refuses(&["sync", "people"], &[1, 2], &["`at` of the primary key", "a struct"]);
+    for command in REFUSING {
+        mirror.refuses(command, &[1, 2], &["`at` of the primary key", "a struct"]);
+    }
 }
 
 fn csv_values(scenario: &Scenario) {

@@ -57,7 +57,7 @@ impl Azurite {
         command.args(["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]);
         command.args(["--silent", "--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
         command.env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", key()));
-        let mut server = Server::start(folder, command, "KILL");
+        let server = Server::start(folder, command, "KILL");
         let files = Files { port, signature: signature() };
         let begun = Instant::now();
         while files.write("PUT", "/reader/first?restype=container", b"") != Some(201) {

@@ -44,7 +44,7 @@ impl Gcs {
         command.args(["-log-level", "error", "-port", &port.to_string()]);
         // Whatever the port is by which it is asked, which may be that of what stands before it.
         command.args(["-public-host", "127.0.0.1"]);
-        let mut server = Server::start(folder, command, "KILL");
+        let server = Server::start(folder, command, "KILL");
         let begun = Instant::now();
         while make(port, "first") != Some(200) {
             assert!(server.is_running(), "it ended:\n{}", server.log());

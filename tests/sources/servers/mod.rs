@@ -24,6 +24,9 @@ pub trait Server {
     /// How often it was asked to end a query.
     fn count_cancels(&self) -> usize;
 
+    /// Is down while this goes on, and there again behind it.
+    fn outage(&self, meanwhile: &dyn Fn());
+
     /// Whether servers of its version know what this SQL makes.
     fn knows(&self, _sql: &str) -> bool {
         true
@@ -67,6 +70,12 @@ pub struct Words {
     pub ended: &'static [&'static str],
     /// The code of a query that took too long.
     pub too_long: &'static str,
+    /// The code of a password that does not let in.
+    pub not_let_in: &'static str,
+    /// Gives `renewed_user` this password.
+    pub renewed: fn(&str) -> String,
+    /// Expressions that are text, and other text at each run, and what each calls.
+    pub flapping: &'static [(&'static str, &'static str)],
     /// The types of times with a zone and without one.
     pub timestamps: [&'static str; 2],
 }

@@ -152,27 +152,28 @@ impl MySql {
         let server = Server::start(folder, command, "TERM");
         let databases = AtomicUsize::new(0);
         let client = programs.client.clone();
-        let mut started = MySql { server, client, words, unknown, port, authority, databases };
+        let started = MySql { server, client, words, unknown, port, authority, databases };
         started.wait();
-        // What a server may have for all is to be undone by a session of ours: the limit, and the zone.
         started.sql(
             "mysql",
             &format!(
-                "SET GLOBAL sql_select_limit = 3, GLOBAL time_zone = '+05:30'; {made}; FLUSH PRIVILEGES;
-                 CREATE USER app@'%'; GRANT ALL ON *.* TO app@'%';
+                "{made}; FLUSH PRIVILEGES; CREATE USER app@'%'; GRANT ALL ON *.* TO app@'%';
                  CREATE USER tls_user@'%' IDENTIFIED BY '{TOKEN}'; GRANT SELECT ON *.* TO tls_user@'%' REQUIRE SSL;
-                 CREATE USER guest@'%'; CREATE USER cert_user@'%'; GRANT SELECT ON *.* TO cert_user@'%' REQUIRE X509"
+                 CREATE USER guest@'%'; CREATE USER cert_user@'%'; GRANT SELECT ON *.* TO cert_user@'%' REQUIRE X509;
+                 CREATE USER renewed_user@'%'"
             ),
         );
         started
     }
 
-    fn wait(&mut self) {
+    /// Waits until it is there, and gives it what a server may have for all and a session of ours is to undo: a limit, a zone.
+    fn wait(&self) {
         let begun = Instant::now();
         while self.try_sql("mysql", "SELECT 1").is_err() {
             assert!(self.server.is_running() && begun.elapsed() < SOON, "{}", self.server.log());
             std::thread::sleep(Duration::from_millis(50));
         }
+        self.sql("mysql", "SET GLOBAL sql_select_limit = 3, GLOBAL time_zone = '+05:30'");
     }
 
     /// As [`super::Server::database`].
@@ -222,6 +223,10 @@ impl super::Server for MySql {
         Box::new(self.new_database(sql))
     }
 
+    fn outage(&self, meanwhile: &dyn Fn()) {
+        self.server.outage(meanwhile, &|| self.wait());
+    }
+
     fn count_cancels(&self) -> usize {
         let said = self.sql("mysql", "SHOW GLOBAL STATUS LIKE 'Com_kill'");
         said.split_whitespace().last().and_then(|count| count.parse().ok()).expect("a number")
@@ -235,6 +240,14 @@ const MARIADB: Words = Words {
     long: "SELECT count(*) AS id FROM seq_1_to_1000000 a, seq_1_to_1000000 b WHERE a.seq <> b.seq",
     ended: &["the next run reads again"],
     too_long: "1969",
+    not_let_in: "1045",
+    flapping: &[
+        ("CAST(NOW(6) AS CHAR)", "now"),
+        ("CAST(CURRENT_TIMESTAMP(6) AS CHAR)", "current_timestamp"),
+        ("CAST(RAND() AS CHAR)", "rand"),
+        ("UUID()", "uuid"),
+    ],
+    renewed: |password| format!("ALTER USER renewed_user@'%' IDENTIFIED BY '{password}'"),
     timestamps: ["timestamp", "datetime"],
 };
 

@@ -91,7 +91,8 @@ impl Postgres {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let hba = "local all all trust\nhostssl all scram_user all scram-sha-256\n\
                    hostnossl all scram_user all reject\nhostssl all cert_user all cert\n\
-                   hostnossl all cert_user all reject\nhost all all all trust\n";
+                   hostnossl all cert_user all reject\n\
+                   host all renewed_user all scram-sha-256\nhost all all all trust\n";
         write(&data.join("pg_hba.conf"), hba);
         let (certificate, key) = authority.pem("localhost", Good::Now);
         write(&data.join("server.crt"), &certificate);
@@ -128,13 +129,13 @@ impl Postgres {
         started.psql(
             "postgres",
             &format!(
-                "CREATE ROLE scram_user LOGIN PASSWORD '{TOKEN}'; CREATE ROLE cert_user LOGIN"
+                "CREATE ROLE scram_user LOGIN PASSWORD '{TOKEN}'; CREATE ROLE cert_user LOGIN; CREATE ROLE renewed_user LOGIN"
             ),
         );
         started
     }
 
-    fn wait(&mut self) {
+    fn wait(&self) {
         let begun = Instant::now();
         while self.try_psql("postgres", "SELECT 1").is_err() {
             assert!(self.server.is_running() && begun.elapsed() < SOON, "{}", self.log());
@@ -216,6 +217,10 @@ impl super::Server for Postgres {
         Box::new(self.new_database(sql))
     }
 
+    fn outage(&self, meanwhile: &dyn Fn()) {
+        self.server.outage(meanwhile, &|| self.wait());
+    }
+
     fn count_cancels(&self) -> usize {
         self.log().matches("canceling statement due to user request").count()
     }
@@ -228,6 +233,13 @@ const WORDS: Words = Words {
     long: "SELECT count(*) AS id FROM generate_series(1, 1000000000000) g",
     ended: &["57P01", "went down"],
     too_long: "57014",
+    not_let_in: "28P01",
+    flapping: &[
+        ("now()::text", "now"),
+        ("CURRENT_TIMESTAMP::text", "current_timestamp"),
+        ("random()::text", "random"),
+    ],
+    renewed: |password| format!("ALTER ROLE renewed_user PASSWORD '{password}'"),
     timestamps: ["timestamptz", "timestamp"],
 };
 

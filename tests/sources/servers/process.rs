@@ -2,8 +2,10 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -15,7 +17,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A running server and its folder.
 pub struct Server {
-    child: Child,
+    child: Mutex<Child>,
+    /// What it was started by.
+    command: Mutex<Command>,
     folder: TempDir,
     /// What ends it at once, by the name that `kill` knows.
     signal: &'static str,
@@ -71,7 +75,38 @@ impl Server {
         let also = log.try_clone().expect("a second handle");
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log).stderr(also);
         let child = command.spawn().expect("it was found before");
-        Server { child, folder, signal }
+        Server { child: Mutex::new(child), command: Mutex::new(command), folder, signal }
+    }
+
+    /// Has it down while this goes on, and starts it again, whatever comes of that.
+    pub fn outage(&self, meanwhile: &dyn Fn(), is_up: &dyn Fn()) {
+        self.end();
+        let went = catch_unwind(AssertUnwindSafe(meanwhile));
+        let again = self.command.lock().unwrap_or_else(PoisonError::into_inner).spawn();
+        *self.child() = again.expect("it was found before");
+        is_up();
+        if let Err(panic) = went {
+            resume_unwind(panic);
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has it end, and waits until it has.
+    fn end(&self) {
+        let id = self.child().id().to_string();
+        let _ = Command::new("kill").args(["-s", self.signal, &id]).status();
+        let told = Instant::now();
+        while self.is_running() {
+            if told.elapsed() > GRACE {
+                let _ = self.child().kill();
+                let _ = self.child().wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn folder(&self) -> &Path {
@@ -82,24 +117,14 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    pub fn is_running(&self) -> bool {
+        matches!(self.child().try_wait(), Ok(None))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let id = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", self.signal, &id]).status();
-        let told = Instant::now();
-        while self.is_running() {
-            if told.elapsed() > GRACE {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.end();
     }
 }
 

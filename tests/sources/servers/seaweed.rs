@@ -67,7 +67,7 @@ impl Seaweed {
         command.arg(format!("-s3.config={}", said.display())).env("HOME", folder.path());
         // It takes half a minute to end when it is asked to, and what it holds goes with it.
         let server = Server::start(folder, command, "KILL");
-        let mut started =
+        let started =
             Seaweed { server, port, files: Files { port: files }, buckets: AtomicUsize::new(0) };
         let begun = Instant::now();
         while started.files.write("PUT", "/buckets/first/one", b"1") != Some(201)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::reads;
+use super::{joins, reads};
 use crate::servers::Server;
 use crate::support::fault::Fault;
 use crate::support::oracle::Oracle;
@@ -62,4 +62,48 @@ pub fn new_rows(server: &dyn Server) {
         let record = oracle.record("[\"o'brien { \\\" $$\",7]");
         assert_eq!(record.map(|record| record["name"].clone()), Some(json!("first")), "{kind}");
     }
+}
+
+/// A model that joins a table of the server with a file: its tables are read as a whole, and no more of it is sent than is new.
+pub fn joined(server: &dyn Server) {
+    const SQL: &str = "SELECT p.id, p.name, b.city, p.changed FROM lake.people p JOIN disk.places b ON p.id = b.id";
+    let oracle = Oracle::start(&["id"]);
+    let database = server.database(
+        "CREATE TABLE people (id int PRIMARY KEY, name varchar(20), changed bigint NULL);
+         INSERT INTO people VALUES (1, 'a', 10), (2, 'b', 20), (3, 'c', NULL), (4, 'd', 40), (5, 'e', 5)",
+    );
+    let setup = Setup { sql: SQL.to_owned(), cursor: Some("changed"), ..Setup::default() };
+    let setup = Setup { mode: "upsert", max_deletes: None, ..setup };
+    let workspace = joins::workspace_of(&oracle, &*database, "{ people: people }", setup);
+    joins::places(&workspace, 1, 4);
+    let config = workspace.config_now();
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 4), ("delivered", 4)]);
+    // Those from the bound on, and those that have no value.
+    let usual = workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 2), ("requests", 0)]);
+    usual.expect_kind("incremental", "cursor");
+    // A file that brings an old row says nothing of its cursor.
+    joins::places(&workspace, 1, 5);
+    database.ask("UPDATE people SET name = 'unseen' WHERE id = 1");
+    database.ask("UPDATE people SET name = 'seen', changed = 41 WHERE id = 2");
+    workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 3), ("upserts", 1)]);
+    let name = |id: u32| oracle.record(&format!("[{id}]")).map(|record| record["name"].clone());
+    assert_eq!([name(1), name(2), name(5)], [Some(json!("a")), Some(json!("seen")), None]);
+    // What is in doubt is asked for by its key, though it is new no more.
+    database.ask("UPDATE people SET name = 'in doubt', changed = 50 WHERE id = 4");
+    oracle.on_next(Fault::DropBeforeApply);
+    workspace.write("counterflow.yaml", &config.replace("attempts: 4", "attempts: 1"));
+    let doubtful = workspace.sync(&[]);
+    assert_eq!(doubtful.json["tally"]["unknown"], 1, "{doubtful:#?}");
+    database.ask("UPDATE people SET changed = 1 WHERE id = 4");
+    workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 1)]);
+    assert_eq!(name(4), Some(json!("in doubt")));
+    // At its time everything is read and compared.
+    let daily = config.replace("column: changed", "column: changed, full_every: 1ms");
+    assert_ne!(daily, config);
+    workspace.write("counterflow.yaml", &daily);
+    let whole = workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 5), ("upserts", 2)]);
+    let why = whole.json["whole"].as_str().unwrap_or_default();
+    assert!(why.contains("`full_every`"), "{whole:#?}");
+    assert_eq!([name(1), name(5)], [Some(json!("unseen")), Some(json!("e"))]);
+    assert_eq!(database.count_sessions(), 0);
 }

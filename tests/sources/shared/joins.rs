@@ -14,7 +14,17 @@ const SLOW: u32 = 400;
 /// A workspace whose model joins a database, with these `tables`, and a folder that has `places.csv`.
 pub fn workspace(oracle: &Oracle, database: &dyn Database, tables: &str, sql: &str) -> Workspace {
     let setup = Setup { sql: sql.to_owned(), max_deletes: Some("100%"), ..Setup::default() };
-    let workspace = Workspace::new(oracle, Setup { batch: 100, ..setup });
+    workspace_of(oracle, database, tables, Setup { batch: 100, ..setup })
+}
+
+/// As [`workspace`], of any setup.
+pub fn workspace_of(
+    oracle: &Oracle,
+    database: &dyn Database,
+    tables: &str,
+    setup: Setup,
+) -> Workspace {
+    let workspace = Workspace::new(oracle, setup);
     let source = with_tables(&database.source(), tables);
     super::reads(&workspace, &format!("{source}, disk: {{ files: {{ places: \"places.csv\" }} }}"));
     let config = workspace.config_now();

@@ -49,16 +49,15 @@ pub fn refused(server: &Seaweed) {
         (unset, 2, vec!["`UNSET` is not set"]),
     ] {
         reads(&workspace, &source);
-        let refused = workspace.run(&["sync", "people"]);
-        assert_eq!(refused.code, Some(code), "{source}: {}", refused.printed());
-        for word in words.into_iter().chain((code == 1).then_some("table `people`")) {
-            assert!(
-                refused.printed().contains(word),
-                "{source}: no `{word}`\n{}",
-                refused.printed()
-            );
+        for command in [&["sync", "people"], &["validate", "--sources"]] {
+            let refused = workspace.run(command);
+            let said = refused.printed();
+            assert_eq!(refused.code, Some(code), "{command:?}: {source}: {said}");
+            for word in words.iter().copied().chain((code == 1).then_some("table `people`")) {
+                assert!(said.contains(word), "{command:?}: {source}: no `{word}`\n{said}");
+            }
+            canaries::assert_none(&said, "what is said of a store");
         }
-        canaries::assert_none(&refused.printed(), "what is said of a store");
     }
     // What the file does not say is taken from the environment.
     let endpoint = format!("http://127.0.0.1:{}", server.port);
