@@ -19,7 +19,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 30] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 31] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
