@@ -197,8 +197,7 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_wal_size=4GB"] {
             command.args(["-c", setting]);
         }
-        let mut started =
-            Postgres { server: Server::start(folder, command, "QUIT"), programs, port };
+        let started = Postgres { server: Server::start(folder, command, "QUIT"), programs, port };
         let begun = Instant::now();
         while started.psql("SELECT 1").is_err() {
             if begun.elapsed() > START || !started.server.is_running() {
