@@ -65,6 +65,8 @@ impl Seaweed {
             command.arg(format!("-{option}={port}"));
         }
         command.arg(format!("-s3.config={}", said.display())).env("HOME", folder.path());
+        // A bucket has files of its own, of which it is given several at once if nobody says otherwise.
+        command.env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
         // It takes half a minute to end when it is asked to, and what it holds goes with it.
         let server = Server::start(folder, command, "KILL");
         let started =
