@@ -260,6 +260,7 @@ fn a_doctor_and_a_look_at_models_tell_the_version_of_a_delta_table_and_what_it_u
         .expect_printed(&["`people`: version 1, made at 2"]);
     let features = ["deletionVectors", "v2Checkpoint"];
     log.commit(
+    assert_eq!(seen["could_write"], json!(true), "{seen:#}");
         2,
         &[json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7,
         "readerFeatures": features, "writerFeatures": features } })],

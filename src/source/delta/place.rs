@@ -22,7 +22,7 @@ use super::listed::Listed;
 use crate::shutdown::blocking;
 
 /// The folder of the log.
-pub(super) const LOG: &str = "_delta_log";
+pub(in crate::source) const LOG: &str = "_delta_log";
 
 /// See the module.
 #[derive(Debug, Clone)]

@@ -237,7 +237,7 @@ fn az(container: &str, az: &Az, connector: Connector) -> MicrosoftAzureBuilder {
 }
 
 /// The parts of a shared access signature.
-fn pairs(token: &Secret) -> Vec<(String, String)> {
+pub(super) fn pairs(token: &Secret) -> Vec<(String, String)> {
     let token = token.expose().trim_start_matches('?');
     url::form_urlencoded::parse(token.as_bytes()).into_owned().collect()
 }

@@ -118,10 +118,9 @@ impl Bucket {
 
     fn not_in_time(&self, table: &str, patience: Duration) -> Error {
         Error::Missing(format!(
-            "table `{table}`: the objects of `{}` were not listed within {} s; name a narrower prefix, or see whether \
+            "table `{table}`: the objects of `{}` were not listed within {patience:?}; name a narrower prefix, or see whether \
              the store is slow",
-            self.location,
-            patience.as_secs()
+            self.location
         ))
     }
 
