@@ -60,7 +60,7 @@ impl Place {
                 ))),
             };
         };
-        let bucket = blocking(|| Bucket::open(&name, location, store))?;
+        let bucket = blocking(|| Bucket::open(&name, location, store, &spent))?;
         let prefix = Path::parse(&location.pattern).map_err(|_| {
             Error::Missing(format!(
                 "table `{name}`: `{location}` is no folder that can be read, as a part of it is empty, `.` or `..`; correct \
@@ -131,7 +131,7 @@ impl Place {
 
     /// To be kept while it is found out what there is.
     pub fn counting(&self) -> Counting<'_> {
-        self.spent.counting(self.bucket.as_ref())
+        self.spent.counting(self.bucket.as_ref().map(|bucket| &*bucket.meter))
     }
 }
 

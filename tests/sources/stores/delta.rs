@@ -99,6 +99,15 @@ pub fn cost(server: &Seaweed) {
     let skipped = workspace.sync(&[]).expect(0, "skipped", &[]);
     assert_eq!((asked() - before, &skipped.json["tally"]["listing"]["requests"]), (1, &1.into()));
 }
+    // Two scans of the table are planned at once, and whatever either asks for is counted once.
+    let mut workspace = super::workspace(&oracle, &source(front.port, &bucket, ""));
+    let joined = "SELECT a.* FROM people a JOIN people b ON a.id = b.id";
+    workspace.change(|setup| setup.sql = joined.to_owned());
+    shared::reads(&workspace, &source(front.port, &bucket, ""));
+    let before = asked();
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20)]);
+    let listing = &report.json["tally"]["listing"];
+    assert_eq!(listing["requests"], asked() - before, "{:#?}", front.seen());
 
 pub fn went_back(server: &Seaweed) {
     let oracle = Oracle::start(&["id"]);
