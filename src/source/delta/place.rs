@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectMeta, ObjectStore};
+use tokio::time::timeout;
 
 use super::super::definition::Table;
 use super::super::error::Error;
@@ -115,8 +116,19 @@ impl Place {
             return bucket.behind(&self.table, &folder, &after, limits).await;
         }
         let listed = self.store.list_with_offset(Some(&log), &log.clone().join(after));
-        let listed = listed.try_collect::<Vec<_>>();
-        listed.await.map_err(|error| self.told(&log, &error))
+        let listed = listed.take(self.most.saturating_add(1)).try_collect::<Vec<_>>();
+        let listed = timeout(patience, listed).await.map_err(|_| {
+            let Place { table, root, .. } = self;
+            Error::Missing(format!(
+                "table `{table}`: the log of the Delta table `{root}` was not listed within {patience:?}; have it cleaned up, or \
+                 see why the disk is slow"
+            ))
+        })?;
+        let found = listed.map_err(|error| self.told(&log, &error))?;
+        match found.len() > self.most {
+            true => Err(self.too_many("files in its log")),
+            false => Ok(found),
+        }
     }
 
     /// That what came of the file is not all of it.
@@ -126,6 +138,15 @@ impl Place {
              answers",
             self.table,
             self.of(path)
+        ))
+    }
+
+    /// That the log has, or names, more of them than it may.
+    pub fn too_many(&self, what: &str) -> Error {
+        let Place { table, most, .. } = self;
+        Error::Missing(format!(
+            "table `{table}`: there are more {what} than may be listed ({most}); have the table optimized and its log cleaned \
+             up, or raise `max_listed` in `store`"
         ))
     }
 
