@@ -220,7 +220,7 @@ fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "s3", &said);
-    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
+    let mut of_environment = None;
     let access = match (&raw.access_key_id, key) {
         _ if raw.anonymous == Some(true) => Some(S3Access::Anonymous),
         _ if raw.role.is_some() => Some(S3Access::Instance),
@@ -241,7 +241,10 @@ fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
             Some(S3Access::Anonymous)
         }
         (Some(_), None) => Some(S3Access::Anonymous),
-        (None, _) => s3_of_environment(check),
+        (None, _) => s3_of_environment(check).map(|(access, variable)| {
+            of_environment = Some(variable);
+            access
+        }),
     };
     let access = access.unwrap_or_else(|| {
         let remedy = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or write `access_key_id` and \
@@ -250,26 +253,30 @@ fn s3(check: &mut Check, reach: &Reach, raw: &RawS3) -> S3 {
         S3Access::Anonymous
     });
     let is_path_style = raw.path_style.unwrap_or(endpoint.is_some());
-    S3 { endpoint, region, is_path_style, access, is_of_environment }
+    S3 { endpoint, region, is_path_style, access, of_environment }
 }
 
-fn s3_of_environment(check: &Check) -> Option<S3Access> {
-    let of = |name: &str| variable(check, &[name]);
-    let hidden = |name: &str| of(name).map(|value| Secret::new(value.into()));
+/// With the variable that says whose right it is.
+fn s3_of_environment(check: &Check) -> Option<(S3Access, &'static str)> {
+    let of = |name: &'static str| variable(check, &[name]);
+    let hidden = |name: &'static str| of(name).map(|value| Secret::new(value.into()));
     if let (Some(id), Some(secret)) = (hidden("AWS_ACCESS_KEY_ID"), hidden("AWS_SECRET_ACCESS_KEY"))
     {
-        return Some(S3Access::Keys { id, secret, token: hidden("AWS_SESSION_TOKEN") });
+        let access = S3Access::Keys { id, secret, token: hidden("AWS_SESSION_TOKEN") };
+        return Some((access, "AWS_ACCESS_KEY_ID"));
     }
     if let (Some(token_file), Some(role)) = (of("AWS_WEB_IDENTITY_TOKEN_FILE"), of("AWS_ROLE_ARN"))
     {
-        return Some(S3Access::WebIdentity { token_file, role });
+        return Some((S3Access::WebIdentity { token_file, role }, "AWS_ROLE_ARN"));
     }
-    if let Some(path) = of("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
-        return Some(S3Access::Container { path });
+    let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+    if let Some(path) = of(name) {
+        return Some((S3Access::Container { path }, name));
     }
-    let address = of("AWS_CONTAINER_CREDENTIALS_FULL_URI")?;
+    let name = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    let address = of(name)?;
     let token_file = of("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")?;
-    Some(S3Access::Pod { address, token_file })
+    Some((S3Access::Pod { address, token_file }, name))
 }
 
 fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
@@ -280,7 +287,7 @@ fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "gs", &said);
-    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
+    let mut of_environment = None;
     let access = match &raw.credentials {
         _ if raw.anonymous == Some(true) => GsAccess::Anonymous,
         _ if raw.role.is_some() => GsAccess::Instance,
@@ -289,8 +296,11 @@ fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
             None => secret_of(check, &reach.at("gs", "credentials"), Some(text))
                 .map_or(GsAccess::Anonymous, GsAccess::Key),
         },
-        None => match variable(check, &["GOOGLE_APPLICATION_CREDENTIALS"]) {
-            Some(path) => GsAccess::File(path.into()),
+        None => match first_of(check, &["GOOGLE_APPLICATION_CREDENTIALS"]) {
+            Some((variable, path)) => {
+                of_environment = Some(variable);
+                GsAccess::File(path.into())
+            }
             None => {
                 let remedy = "set `GOOGLE_APPLICATION_CREDENTIALS`, or write `credentials: file:PATH`, `anonymous: true` or \
                               `role: instance` under `store: {gs: ..}`";
@@ -299,7 +309,7 @@ fn gs(check: &mut Check, reach: &Reach, raw: &RawGs) -> Gs {
             }
         },
     };
-    Gs { endpoint, access, is_of_environment }
+    Gs { endpoint, access, of_environment }
 }
 
 fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
@@ -321,7 +331,7 @@ fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
         ("role", raw.role.is_some()),
     ];
     one_of(check, reach, "az", &said);
-    let is_of_environment = said.iter().all(|(_, is_said)| !is_said);
+    let mut of_environment = None;
     let is_cut = check.document.has_problem_within(&child(reach.pointer, "az"));
     if is_client && !is_cut && client.iter().any(|part| part.is_none()) {
         let remedy = "name `tenant_id`, `client_id` and `client_secret`";
@@ -345,30 +355,38 @@ fn az(check: &mut Check, reach: &Reach, raw: &RawAz) -> Az {
         _ if said.iter().any(|(_, is_said)| *is_said) => Some(AzAccess::Anonymous),
         _ => None,
     };
-    let access = of_file.or_else(|| az_of_environment(check)).unwrap_or_else(|| {
+    let of_variable = || {
+        let (access, variable) = az_of_environment(check)?;
+        of_environment = Some(variable);
+        Some(access)
+    };
+    let access = of_file.or_else(of_variable).unwrap_or_else(|| {
         let remedy = "set `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`, or write `access_key: ${NAME}`, \
                       `sas_token: ${NAME}`, `anonymous: true` or `role: instance` under `store: {az: ..}`";
         reach.lacks(check, "no credentials for `az://`", remedy);
         AzAccess::Anonymous
     });
-    Az { account, endpoint, access, is_of_environment }
+    Az { account, endpoint, access, of_environment }
 }
 
-fn az_of_environment(check: &Check) -> Option<AzAccess> {
-    let of = |names: &[&str]| variable(check, names);
-    let hidden = |names: &[&str]| of(names).map(|value| Secret::new(value.into()));
-    if let Some(key) = hidden(&["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"]) {
-        return Some(AzAccess::Key(key));
+/// As [`s3_of_environment`].
+fn az_of_environment(check: &Check) -> Option<(AzAccess, &'static str)> {
+    let of = |names: &[&'static str]| first_of(check, names);
+    let keys = ["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"];
+    if let Some((variable, key)) = of(&keys) {
+        return Some((AzAccess::Key(Secret::new(key.into())), variable));
     }
-    if let Some(token) = hidden(&["AZURE_STORAGE_SAS_TOKEN"]) {
-        return Some(AzAccess::Sas(token));
+    if let Some((variable, token)) = of(&["AZURE_STORAGE_SAS_TOKEN"]) {
+        return Some((AzAccess::Sas(Secret::new(token.into())), variable));
     }
-    let (tenant, id) = (of(&["AZURE_TENANT_ID"])?, of(&["AZURE_CLIENT_ID"])?);
-    if let Some(secret) = hidden(&["AZURE_CLIENT_SECRET"]) {
-        return Some(AzAccess::Client { tenant, id, secret });
+    let (_, tenant) = of(&["AZURE_TENANT_ID"])?;
+    let (variable, id) = of(&["AZURE_CLIENT_ID"])?;
+    if let Some((_, secret)) = of(&["AZURE_CLIENT_SECRET"]) {
+        let secret = Secret::new(secret.into());
+        return Some((AzAccess::Client { tenant, id, secret }, variable));
     }
-    let token_file = of(&["AZURE_FEDERATED_TOKEN_FILE"])?;
-    Some(AzAccess::Workload { tenant, id, token_file })
+    let (_, token_file) = of(&["AZURE_FEDERATED_TOKEN_FILE"])?;
+    Some((AzAccess::Workload { tenant, id, token_file }, variable))
 }
 
 /// Refuses several ways to be let in.
@@ -386,8 +404,12 @@ fn secret_of(check: &mut Check, pointer: &str, text: Option<&String>) -> Option<
     Some(Secret::new(value.expose_secret().into()))
 }
 
-/// The first of these variables that is set to something.
+/// The first of these variables that is set to something, and what to.
+fn first_of<'n>(check: &Check, names: &[&'n str]) -> Option<(&'n str, String)> {
+    let values = names.iter().filter_map(|name| Some((*name, (check.environment)(name)?)));
+    values.map(|(name, value)| (name, value.trim().to_owned())).find(|(_, it)| !it.is_empty())
+}
+
 fn variable(check: &Check, names: &[&str]) -> Option<String> {
-    let values = names.iter().filter_map(|name| (check.environment)(name));
-    values.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+    first_of(check, names).map(|(_, value)| value)
 }

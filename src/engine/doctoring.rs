@@ -15,7 +15,7 @@ use super::reading::QueryRuntime;
 use crate::domain::id::Instant;
 use crate::domain::sync::Model;
 use crate::source::definition::{Access, Definition};
-use crate::source::{self, Examined, TableSeen, examine};
+use crate::source::{self, Examined, TableSeen, Writing, examine};
 
 /// Sources that are looked at at once.
 const AT_ONCE: usize = 4;
@@ -56,6 +56,8 @@ pub struct Table {
     /// Of a table that counts its versions, whose files are not counted; and what it uses that not everybody can read.
     pub version: Option<u64>,
     pub features: Vec<String>,
+    /// Whether who reads it could write there too; of objects nobody knows.
+    pub could_write: Option<bool>,
     /// What is wrong, if anything is.
     pub message: Option<String>,
 }
@@ -111,9 +113,6 @@ fn of(source: String, address: String, examined: Examined) -> Looked {
     if ill > 0 {
         message.push(format!("{ill} of its tables cannot be read"));
     }
-    if message.is_empty() {
-        message.push("all its tables are there".to_owned());
-    }
     Looked {
         source,
         address,
@@ -139,6 +138,7 @@ fn table(seen: TableSeen) -> Table {
         is_well: message.is_none(),
         files: found.as_ref().map_or(0, |found| found.files),
         bytes: found.as_ref().map_or(0, |found| found.bytes),
+        could_write: found.as_ref().and_then(|found| Some(found.writing? == Writing::Could)),
         newest: found.as_ref().and_then(|found| found.newest.as_ref().map(Instant::to_string)),
         requests: found.as_ref().map_or(0, |found| found.requests),
         message,

@@ -11,18 +11,20 @@ use datafusion::common::TableReference;
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use super::definition::{Access, Definition, Files, Table};
+use super::definition::{Access, Definition, Files, Format, Table};
 use super::describe::VersionSeen;
 use super::error::Error;
 use super::facts::Facts;
 use super::remote::{Remote, Tls, Verify, is_near};
 use super::spent::Spent;
 use super::table::Named;
+use super::user::{self, Writing};
 use super::watched::Watched;
-use super::{mysql, opening, postgres, volatile};
+use super::{delta, mysql, opening, postgres, volatile};
 use crate::domain::id::Instant;
 use crate::domain::sync::{Model, Reads};
 use crate::points::wall_clock;
+use crate::shutdown::blocking;
 
 /// Tables that are listed at once.
 const AT_ONCE: usize = 8;
@@ -60,6 +62,8 @@ pub struct FilesSeen {
     pub requests: u64,
     /// Of a table that counts its versions, whose files nobody has looked at.
     pub version: Option<VersionSeen>,
+    /// Whether who reads it could write there too; of objects nobody knows.
+    pub writing: Option<Writing>,
 }
 
 /// Looks at the source; `models` are those that may read it. What a server or a store takes longer for than `patience` is given
@@ -108,16 +112,12 @@ async fn within(
 }
 
 async fn list(source: &Definition, files: &Files, patience: Duration) -> Examined {
-    let names = files.tables.iter().map(|table| table.name.as_str());
-    let facts = files.schemes(&names.collect::<Vec<_>>());
-    let facts = facts.into_iter().map(|scheme| (scheme.key(), files.store.told(scheme)));
     let tables = futures::stream::iter(0..files.tables.len())
         .map(|place| see(source, &files.tables[place], patience));
-    Examined {
-        facts: facts.collect(),
-        tables: tables.buffered(AT_ONCE).collect().await,
-        ..Examined::default()
-    }
+    let tables = tables.buffered(AT_ONCE).collect().await;
+    let mut examined = Examined { tables, ..Examined::default() };
+    blocking(|| examined.rights(files));
+    examined
 }
 
 async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSeen {
@@ -125,30 +125,40 @@ async fn see(source: &Definition, table: &Table, patience: Duration) -> TableSee
         Some(objects) => objects.to_string(),
         None => table.path().display().to_string(),
     };
-    let found = timeout(patience, listed(source, &table.name, patience)).await;
+    let found = timeout(patience, listed(source, table, patience)).await;
     let found = found.unwrap_or_else(|_| {
         Err(Error::Missing(format!(
-            "table `{}`: what `{location}` has was not found within {} s; name fewer files, or see why they are slow",
-            table.name,
-            patience.as_secs()
+            "table `{}`: what `{location}` has was not found within {patience:?}; name fewer files, or see why they are slow",
+            table.name
         )))
     });
     TableSeen { table: table.name.clone(), location, found }
 }
 
-async fn listed(source: &Definition, table: &str, patience: Duration) -> Result<FilesSeen, Error> {
-    let named = [Named { name: TableReference::bare(table), source }];
+async fn listed(
+    source: &Definition,
+    table: &Table,
+    patience: Duration,
+) -> Result<FilesSeen, Error> {
+    let named = [Named { name: TableReference::bare(table.name.as_str()), source }];
     let spent = Arc::<Spent>::default();
     let watched = opening::look(&named, patience, &spent).await?;
     let Facts { files, .. } = Watched::facts(&watched);
     let newest = files.iter().map(|file| file.changed / 1_000_000).max();
     let version = watched.iter().find_map(Watched::version);
+    let writing = table.objects.is_none().then(|| {
+        blocking(|| match table.format {
+            Format::Delta(_) => user::writing([table.path().join(delta::LOG)]),
+            _ => user::writing(files.iter().map(|file| table.folder.join(&file.path))),
+        })
+    });
     Ok(FilesSeen {
         files: if version.is_none() { files.len() as u64 } else { 0 },
         bytes: files.iter().map(|file| file.size).sum(),
         newest: newest.and_then(|newest| i64::try_from(newest).ok()).map(Instant),
         requests: spent.total().requests,
         version,
+        writing,
     })
 }
 
@@ -162,6 +172,56 @@ impl Examined {
             }
             seen => seen,
         }
+    }
+
+    /// By whose right the files are read, and whether it could write to them.
+    fn rights(&mut self, files: &Files) {
+        let mut writing = Vec::new();
+        if files.tables.iter().any(|table| table.objects.is_none()) {
+            self.fact("role", user::name());
+            writing.extend(self.told_of_writing().map(|told| ("files", told)));
+        }
+        let names: Vec<&str> = files.tables.iter().map(|table| table.name.as_str()).collect();
+        for scheme in files.schemes(&names) {
+            self.fact(scheme.key(), files.store.told(scheme));
+            writing.push((scheme.key(), files.store.told_of_writing(scheme).to_owned()));
+            if files.store.could_write(scheme) == Some(true) {
+                self.advice.push(format!(
+                    "the signature for `{}` lets write: one with `sp=rl` is better",
+                    scheme.key()
+                ));
+            }
+        }
+        match writing.as_slice() {
+            [] => {}
+            [(_, told)] => self.fact("read_only", told.as_str()),
+            all => {
+                let all: Vec<_> =
+                    all.iter().map(|(key, told)| format!("for `{key}` {told}")).collect();
+                self.fact("read_only", all.join("; "));
+            }
+        }
+    }
+
+    /// Whether who reads could write to the files of this machine; `None` where none was found.
+    fn told_of_writing(&self) -> Option<String> {
+        let seen = self
+            .tables
+            .iter()
+            .filter_map(|table| Some((table.table.as_str(), table.found.as_ref().ok()?.writing?)));
+        let seen: Vec<(&str, Writing)> = seen.collect();
+        let could = |(_, writing): &&(&str, Writing)| *writing == Writing::Could;
+        let is_mounted = |(_, writing): &(&str, Writing)| *writing == Writing::MountedReadOnly;
+        let (first, _) = seen.first()?;
+        Some(match seen.iter().filter(could).count() {
+            all if all == seen.len() => "could write to its files".to_owned(),
+            0 if seen.iter().all(is_mounted) => "its files are mounted read-only".to_owned(),
+            0 => "could write to none of its files".to_owned(),
+            some => {
+                let such = seen.iter().find(could).map_or(*first, |(table, _)| *table);
+                format!("could write to {some} of its tables, such as `{such}`")
+            }
+        })
     }
 
     /// Of a model that the server does not plan.
@@ -228,10 +288,27 @@ pub(super) fn seconds() -> f64 {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
+    use std::time::Instant;
 
-    use super::super::definition::{Format, SchemaRule};
+    use super::super::definition::{Delta, SchemaRule};
     use super::super::remote::{Trust, example};
+    use super::super::store::definition::{Location, S3, Scheme, Store};
     use super::*;
+
+    fn local(name: &str, folder: &Path, format: Format) -> Table {
+        Table {
+            name: name.into(),
+            folder: folder.to_owned(),
+            location: "*.csv".into(),
+            objects: None,
+            format,
+            compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
+            rewritten: None,
+        }
+    }
 
     #[test]
     fn clocks_that_differ_by_more_than_the_question_took_are_told() {
@@ -275,6 +352,39 @@ mod tests {
         assert_eq!(examined.facts, [said.clone(), said]);
     }
 
+    /// A store to which one connects, and which never answers.
+    #[tokio::test]
+    async fn a_store_that_says_nothing_is_given_up_with_a_word_of_the_table() {
+        const PATIENCE: Duration = Duration::from_millis(300);
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let table = |name: &str, pattern: &str, format| {
+            let (holder, pattern) = ("lake".to_owned(), pattern.to_owned());
+            let objects = Location { scheme: Scheme::S3, holder, pattern };
+            Table { objects: Some(objects), ..local(name, Path::new(""), format) }
+        };
+        let tables = vec![
+            table("objects", "in/*.arrow", Format::Arrow),
+            table("commits", "people", Format::Delta(Delta::default())),
+        ];
+        let s3 = S3 { endpoint: Some(endpoint), is_path_style: true, ..S3::default() };
+        let files = Files { tables, store: Box::new(Store { s3, ..Store::default() }) };
+        let source = Definition { name: "lake".into(), access: Access::Files(files) };
+        let begun = Instant::now();
+        let seen = examine(&source, &[], PATIENCE).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert_eq!(seen.tables.len(), 2);
+        for table in seen.tables {
+            let said = table.found.unwrap_err().to_string();
+            for words in [&table.table, "`s3://lake/", "within 300ms"] {
+                assert!(said.contains(words), "no `{words}` in {said}");
+            }
+        }
+        let [(s3, _), (read_only, told)] = &seen.facts[..] else { panic!("{:?}", seen.facts) };
+        assert_eq!((*s3, *read_only), ("s3", "read_only"));
+        assert!(told.contains("not known"), "{told}");
+    }
+
     #[tokio::test]
     async fn the_newest_of_the_files_of_a_table_tells_its_time() {
         let folder = tempfile::tempdir().unwrap();
@@ -289,21 +399,13 @@ mod tests {
         while last == first {
             last = write("b.csv", "id\n22\n");
         }
-        let table = Table {
-            name: "t".into(),
-            folder: folder.path().to_owned(),
-            location: "*.csv".into(),
-            objects: None,
-            format: Format::Arrow,
-            compression: None,
-            partitions: None,
-            schema: SchemaRule::Same,
-            rewritten: None,
-        };
+        let table = local("t", folder.path(), Format::Arrow);
         let files = Files { tables: vec![table], ..Files::default() };
         let source = Definition { name: "lake".into(), access: Access::Files(files) };
         let seen = examine(&source, &[], Duration::from_secs(9)).await.unwrap();
         let found = seen.tables[0].found.as_ref().unwrap();
-        assert_eq!((found.files, found.bytes, found.newest), (2, 11, Some(Instant(last))));
+        let newest = Some(crate::domain::id::Instant(last));
+        assert_eq!((found.files, found.bytes, found.newest), (2, 11, newest));
+        assert_eq!(found.writing, Some(Writing::Could));
     }
 }

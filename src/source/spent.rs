@@ -1,10 +1,13 @@
 //! What finding out what there is has cost, of all that one run asks for it.
+//!
+//! Guard: what a bucket is asked for counts once, however many find out something by way of it at the same time, and only while
+//! somebody does: what is read of it besides is no part of the cost.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::time::Instant;
 
-use super::store::Bucket;
 use crate::domain::tally::ListingCost;
 use crate::points::is_planted;
 
@@ -16,12 +19,19 @@ pub struct Spent {
     microseconds: AtomicU64,
 }
 
-/// Counts from when it is made until it is dropped: the time, and what a bucket is asked for meanwhile.
+/// Has what one bucket is asked for counted while somebody finds out what there is.
+#[derive(Debug)]
+pub(super) struct Meter {
+    spent: Arc<Spent>,
+    /// Those that find out something now.
+    counting: AtomicUsize,
+}
+
+/// Counts from when it is made until it is dropped: the time, and what goes through the meter meanwhile.
 pub(super) struct Counting<'s> {
     spent: &'s Spent,
-    bucket: Option<&'s Bucket>,
+    meter: Option<&'s Meter>,
     began: Instant,
-    before: (u64, u64),
 }
 
 impl Spent {
@@ -34,8 +44,11 @@ impl Spent {
         }
     }
 
-    pub(super) fn counting<'s>(&'s self, bucket: Option<&'s Bucket>) -> Counting<'s> {
-        Counting { spent: self, bucket, began: Instant::now(), before: asked(bucket) }
+    pub(super) fn counting<'s>(&'s self, meter: Option<&'s Meter>) -> Counting<'s> {
+        if let Some(meter) = meter {
+            meter.counting.fetch_add(1, Ordering::Relaxed);
+        }
+        Counting { spent: self, meter, began: Instant::now() }
     }
 
     /// What no bucket tells of.
@@ -44,20 +57,65 @@ impl Spent {
     }
 }
 
+impl Meter {
+    pub fn of(spent: &Arc<Spent>) -> Meter {
+        Meter { spent: Arc::clone(spent), counting: AtomicUsize::new(0) }
+    }
+
+    /// A request leaves, one that is tried again included.
+    pub fn asked(&self) {
+        if self.counts() {
+            self.spent.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lists and looks have told of so many objects.
+    pub fn saw(&self, objects: usize) {
+        if self.counts() {
+            self.spent.saw(objects);
+        }
+    }
+
+    fn counts(&self) -> bool {
+        self.counting.load(Ordering::Relaxed) > 0 && !is_planted("listing_uncounted")
+    }
+}
+
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
+        if let Some(meter) = self.meter {
+            meter.counting.fetch_sub(1, Ordering::Relaxed);
+        }
         if is_planted("listing_uncounted") {
             return;
         }
-        let (requests, objects) = asked(self.bucket);
-        self.spent.requests.fetch_add(requests.saturating_sub(self.before.0), Ordering::Relaxed);
-        self.spent.objects.fetch_add(objects.saturating_sub(self.before.1), Ordering::Relaxed);
         let took = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(0);
         self.spent.microseconds.fetch_add(took, Ordering::Relaxed);
     }
 }
 
-/// Requests and objects of a bucket so far.
-fn asked(bucket: Option<&Bucket>) -> (u64, u64) {
-    bucket.map_or((0, 0), |bucket| (bucket.requests(), bucket.seen()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_through_a_meter_counts_once_and_only_while_somebody_finds_out_something() {
+        let spent = Arc::<Spent>::default();
+        let meter = Meter::of(&spent);
+        let goes = || {
+            meter.asked();
+            meter.saw(3);
+            let total = spent.total();
+            (total.requests, total.objects)
+        };
+        assert_eq!(goes(), (0, 0));
+        let one = spent.counting(Some(&meter));
+        assert_eq!(goes(), (1, 3));
+        let other = spent.counting(Some(&meter));
+        assert_eq!(goes(), (2, 6));
+        drop(one);
+        assert_eq!(goes(), (3, 9));
+        drop(other);
+        assert_eq!(goes(), (3, 9));
+    }
 }

@@ -119,7 +119,7 @@ impl WatchedFiles {
         let bucket = match &table.objects {
             Some(location) => {
                 let limits = Listing { most: store.max_listed, patience };
-                Some((blocking(|| Bucket::open(&table.name, location, store))?, limits))
+                Some((blocking(|| Bucket::open(&table.name, location, store, spent))?, limits))
             }
             None => None,
         };
@@ -208,7 +208,7 @@ async fn look(
     bucket: Option<&(Bucket, Listing)>,
     spent: &Spent,
 ) -> Result<Look, Error> {
-    let _counting = spent.counting(bucket.map(|(bucket, _)| bucket));
+    let _counting = spent.counting(bucket.map(|(bucket, _)| &*bucket.meter));
     let Some((bucket, limits)) = bucket else {
         return blocking(|| {
             let (marker, files) = (files::marker(table)?, files::list(table)?);

@@ -41,11 +41,17 @@ fn put(workspace: &Workspace) -> impl Fn(&str, &[u8]) + use<> {
     }
 }
 
-#[test]
-fn a_mirror_follows_a_delta_table_and_skips_the_version_that_it_has_read_and_says_which() {
+/// A destination, a workspace, and what puts files below its table's folder.
+fn begun() -> (Oracle, Workspace, impl Fn(&str, &[u8]) + use<>) {
     let oracle = Oracle::start(&["id"]);
     let workspace = workspace(&oracle);
     let put = put(&workspace);
+    (oracle, workspace, put)
+}
+
+#[test]
+fn a_mirror_follows_a_delta_table_and_skips_the_version_that_it_has_read_and_says_which() {
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=20));
     workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20), ("delivered", 20)]);
@@ -71,9 +77,7 @@ fn a_mirror_follows_a_delta_table_and_skips_the_version_that_it_has_read_and_say
 
 #[test]
 fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=10));
     log.add(2, "b.parquet", &people(11..=20));
@@ -111,9 +115,7 @@ fn a_table_that_went_back_or_is_another_or_has_no_log_deletes_nothing() {
 
 #[test]
 fn a_table_that_was_restored_and_has_caught_up_holds_its_deletes() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=10));
     log.add(2, "b.parquet", &people(11..=20));
@@ -144,9 +146,7 @@ fn a_table_that_was_restored_and_has_caught_up_holds_its_deletes() {
 
 #[test]
 fn a_release_vouches_for_the_version_that_was_read_and_no_later_hold_comes_of_the_one_before() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=10));
     log.add(2, "b.parquet", &people(11..=40));
@@ -184,9 +184,7 @@ fn a_release_vouches_for_the_version_that_was_read_and_no_later_hold_comes_of_th
 
 #[test]
 fn a_version_of_which_only_a_checkpoint_was_left_does_not_tell_that_the_next_goes_on_from_it() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=20));
     log.checkpoint();
@@ -207,9 +205,7 @@ fn a_version_of_which_only_a_checkpoint_was_left_does_not_tell_that_the_next_goe
 
 #[test]
 fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds_deletes() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=20));
     log.replace(2, "a.parquet", "b.parquet", &people(1..=5));
@@ -230,9 +226,7 @@ fn a_version_that_is_said_is_read_whatever_comes_behind_it_and_another_one_holds
 
 #[test]
 fn a_data_file_that_is_gone_short_or_cut_fails_the_run_and_deletes_nothing() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=20));
     workspace.sync(&[]).expect(0, "succeeded", &[("delivered", 20)]);
@@ -258,9 +252,7 @@ fn a_data_file_that_is_gone_short_or_cut_fails_the_run_and_deletes_nothing() {
 
 #[test]
 fn a_doctor_and_a_look_at_models_tell_the_version_of_a_delta_table_and_what_it_uses() {
-    let oracle = Oracle::start(&["id"]);
-    let workspace = workspace(&oracle);
-    let put = put(&workspace);
+    let (_oracle, workspace, put) = begun();
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &people(1..=20));
     workspace
@@ -277,6 +269,7 @@ fn a_doctor_and_a_look_at_models_tell_the_version_of_a_delta_table_and_what_it_u
     workspace.run(&["doctor", "lake"]).expect_code(0).expect_printed(&["`people`: ", words]);
     let seen = workspace.json(&["doctor", "lake"])[0]["tables"][0].clone();
     assert_eq!((&seen["version"], &seen["features"]), (&json!(2), &json!(features)), "{seen:#}");
+    assert_eq!(seen["could_write"], json!(true), "{seen:#}");
     let human = workspace.run(&["validate", "--sources"]).expect_code(0);
     human.expect_printed(&["Delta table `people`: ", words]);
     let seen = workspace.json(&["validate", "--sources"])["models"][0]["versions"].clone();

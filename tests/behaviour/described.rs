@@ -1,6 +1,7 @@
 //! What models would give, and how sources stand, before anything is sent.
 
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -161,6 +162,12 @@ fn a_doctor_looks_at_sources_and_asks_which_where_a_name_is_both_d14() {
     assert!(table["newest"].as_str().is_some_and(|at| at.starts_with('2')), "{seen:#}");
     let one = workspace.run(&["doctor", "lake"]).expect_code(0);
     assert!(!one.printed().contains("the disk for"), "only what was named: {one:#?}");
+    let role = seen["facts"]["role"].as_str().expect("words");
+    let user = std::fs::metadata("/proc/self").expect("it is Linux").uid();
+    assert!(role.starts_with("user ") && role.contains(&user.to_string()), "{seen:#}");
+    let writes = (&seen["facts"]["read_only"], &table["could_write"]);
+    assert_eq!(writes, (&json!("could write to its files"), &json!(true)), "{seen:#}");
+    assert!(one.printed().contains(&format!("well, {role}, could write to its files")), "{one:#?}");
     let location = file.display().to_string();
     let human = workspace.run(&["doctor"]).expect_code(0);
     human.expect_printed(&[
@@ -190,6 +197,36 @@ fn a_doctor_looks_at_sources_and_asks_which_where_a_name_is_both_d14() {
     workspace.write("counterflow.yaml", &nowhere);
     let absent = workspace.run(&["doctor"]).expect_code(2);
     absent.expect_printed(&["source lake: not tested", "`NOT_SET` is not set", "crm at http://"]);
+}
+
+/// Files of the kernel's, which nobody may write to, not even the superuser.
+#[test]
+fn a_doctor_says_of_files_whether_who_reads_them_could_write_and_writes_nothing_d14() {
+    let oracle = Oracle::start(&["id"]);
+    let workspace = workspace(&oracle, "");
+    let people = workspace.path().join("people.csv");
+    let before = std::fs::read(&people).expect("it is there");
+    let doctor = |tables: &str, code| {
+        let lake = format!("lake: {{ files: {{ {tables} }} }}");
+        workspace.write_config();
+        workspace.write("counterflow.yaml", &workspace.config().replace(LAKE, &lake));
+        let doctor = workspace.run(&["--format", "json", "doctor", "lake"]).expect_code(code);
+        doctor.json()[0].clone()
+    };
+    let kernels = "{ csv: /proc/sys/kernel/ostype }";
+    let seen = doctor(&format!("people: {kernels}"), 0);
+    let none = (json!("could write to none of its files"), json!(false));
+    let told = |seen: &Value| seen["facts"]["read_only"].clone();
+    assert_eq!((told(&seen), seen["tables"][0]["could_write"].clone()), none, "{seen:#}");
+    let seen = doctor(&format!("people: people.csv, kernels: {kernels}"), 0);
+    let some = json!("could write to 1 of its tables, such as `people`");
+    assert_eq!(told(&seen), some, "{seen:#}");
+    // Beside a store, where nobody answers, each is told by itself.
+    let seen = doctor("people: people.csv, others: \"http://127.0.0.1:1/o.csv\"", 1);
+    let both = "for `files` could write to its files; for `http` only GET and HEAD are sent";
+    assert_eq!(told(&seen), json!(both), "{seen:#}");
+    assert_eq!(seen["facts"]["http"], json!("no credentials"), "{seen:#}");
+    assert_eq!(std::fs::read(&people).expect("it is there"), before);
 }
 
 #[test]

@@ -98,6 +98,26 @@ fn what_the_file_does_not_say_is_taken_from_the_environment_by_the_names_that_to
 }
 
 #[test]
+fn the_variable_that_says_a_right_is_known_by_its_name_and_the_file_goes_before_it() {
+    fn by(location: &str, said: &str, variables: Variables) -> [Option<&'static str>; 3] {
+        let (_, store) = good(location, said, variables);
+        [store.s3.of_environment, store.gs.of_environment, store.az.of_environment]
+    }
+    let role = [KEYS[2], ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "r")];
+    let me = ("AZURE_STORAGE_ACCOUNT_NAME", "me");
+    let s3 = "s3://lake/*.csv";
+    assert_eq!(by(s3, "", KEYS), [Some("AWS_ACCESS_KEY_ID"), None, None]);
+    assert_eq!(by(s3, "", &role), [Some("AWS_ROLE_ARN"), None, None]);
+    assert_eq!(by(s3, "{s3: {anonymous: true}}", KEYS), [None; 3]);
+    let file = ("GOOGLE_APPLICATION_CREDENTIALS", "/k");
+    assert_eq!(by("gs://lake/*.csv", "", &[file]), [None, Some(file.0), None]);
+    for name in ["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_SAS_TOKEN"]
+    {
+        assert_eq!(by("az://lake/*.csv", "", &[me, (name, "k")]), [None, None, Some(name)]);
+    }
+}
+
+#[test]
 fn what_the_file_says_goes_before_the_environment() {
     let said = "{s3: {endpoint: \"http://127.0.0.1:8333\", access_key_id: id, secret_access_key: \"${TOKEN}\", \
                 path_style: false}, connect_timeout: 1s, idle_timeout: 2s, max_listed: 7}";

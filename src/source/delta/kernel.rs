@@ -106,7 +106,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// What the log has behind `offset`; in a bucket by the listing that notices what is cut off of it.
+    /// What the log has behind `offset`.
     async fn listed(&self, prefix: &Path, offset: &Path) -> Result<Vec<ObjectMeta>> {
         let found = self.found(prefix, offset).await?;
         self.place.listed.note(found.iter());
@@ -114,15 +114,6 @@ impl Kept {
     }
 
     async fn found(&self, prefix: &Path, offset: &Path) -> Result<Vec<ObjectMeta>> {
-        let Some(bucket) = &self.place.bucket else {
-            let listed = self.place.store.list_with_offset(Some(prefix), offset);
-            let (most, listed) = (self.place.most, self.kept(prefix.clone(), listed));
-            let found: Vec<_> = listed.take(most + 1).try_collect().await?;
-            return match found.len() > most {
-                true => Err(foreign(too_many(&self.place.table, "files in its log", most))),
-                false => Ok(found),
-            };
-        };
         if prefix.as_ref() != LOG {
             return refused();
         }
@@ -134,6 +125,7 @@ impl Kept {
             _ = stop.changed() => return Err(stopped()),
             found = self.place.log_behind(after, PATIENCE) => found.map_err(foreign)?,
         };
+        let Some(bucket) = &self.place.bucket else { return Ok(found) };
         let folder = format!("{}/", bucket.location.pattern);
         let below = |meta: ObjectMeta| {
             let name = meta.location.as_ref().strip_prefix(&folder)?.to_owned();
@@ -288,13 +280,6 @@ impl ObjectStore for Kept {
     }
 }
 
-pub(super) fn too_many(table: &str, what: &str, most: usize) -> Error {
-    Error::Missing(format!(
-        "table `{table}`: there are more {what} than may be listed ({most}); have the table optimized and its log cleaned \
-         up, or raise `max_listed` in `store`"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -364,9 +349,38 @@ mod tests {
         }
     }
 
-    /// Says nothing to whoever asks for bytes or a list.
+    #[tokio::test]
+    async fn a_log_that_is_too_long_or_is_not_listed_in_time_is_refused_by_name_on_any_disk() {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        const SOON: Duration = Duration::from_secs(10);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(LOG)).unwrap();
+        for version in 0..10 {
+            std::fs::write(folder.path().join(format!("{LOG}/{version:020}.json")), "{}").unwrap();
+        }
+        let (long, _waits) =
+            kept(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()));
+        let said = long.place.log_behind("", SOON).await.unwrap_err().to_string();
+        for words in ["table `t`", "files in its log", "(9)", "`max_listed`"] {
+            assert!(said.contains(words), "no `{words}` in {said}");
+        }
+        let behind = long.place.log_behind(&format!("{:020}.json", 0), SOON).await;
+        assert_eq!(behind.unwrap().len(), 9);
+        let (silent, _waits) = kept(Arc::new(Silent { store: InMemory::new(), lists: false }));
+        let within = silent.place.log_behind("", PATIENCE);
+        let listed = tokio::time::timeout(SOON, within).await;
+        let said = listed.expect("it is given up").unwrap_err().to_string();
+        for words in ["table `t`", "`lake/t` was not listed within 50ms", "have it cleaned up"] {
+            assert!(said.contains(words), "no `{words}` in {said}");
+        }
+    }
+
+    /// Says nothing to whoever asks for bytes, and to whoever asks for a list unless it `lists`.
     #[derive(Debug)]
-    struct Silent(InMemory);
+    struct Silent {
+        store: InMemory,
+        lists: bool,
+    }
 
     impl fmt::Display for Silent {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -381,7 +395,10 @@ mod tests {
         }
 
         fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.0.list(prefix)
+            match self.lists {
+                true => self.store.list(prefix),
+                false => futures::stream::pending().boxed(),
+            }
         }
 
         async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
@@ -394,7 +411,7 @@ mod tests {
             bytes: PutPayload,
             _: PutOptions,
         ) -> Result<PutResult> {
-            self.0.put(path, bytes).await
+            self.store.put(path, bytes).await
         }
 
         async fn put_multipart_opts(
@@ -409,7 +426,7 @@ mod tests {
             &self,
             paths: BoxStream<'static, Result<Path>>,
         ) -> BoxStream<'static, Result<Path>> {
-            self.0.delete_stream(paths)
+            self.store.delete_stream(paths)
         }
 
         async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
@@ -422,7 +439,7 @@ mod tests {
         const PATIENCE: Duration = Duration::from_secs(10);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let is_ended = runtime.block_on(async {
-            let silent = Silent(InMemory::new());
+            let silent = Silent { store: InMemory::new(), lists: true };
             let commit = Path::from(LOG).join(format!("{:020}.json", 0));
             silent.put(&commit, PutPayload::from_static(b"{}")).await.unwrap();
             let (kept, _) = kept(Arc::new(silent));

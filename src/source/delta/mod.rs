@@ -19,5 +19,6 @@ mod rows;
 mod table;
 mod versions;
 
+pub(super) use place::LOG;
 pub(super) use table::{DeltaTable, open};
 pub(super) use versions::WatchedDelta;

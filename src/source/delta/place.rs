@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectMeta, ObjectStore};
+use tokio::time::timeout;
 
 use super::super::definition::Table;
 use super::super::error::Error;
@@ -22,7 +23,7 @@ use super::listed::Listed;
 use crate::shutdown::blocking;
 
 /// The folder of the log.
-pub(super) const LOG: &str = "_delta_log";
+pub(in crate::source) const LOG: &str = "_delta_log";
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Place {
                 ))),
             };
         };
-        let bucket = blocking(|| Bucket::open(&name, location, store))?;
+        let bucket = blocking(|| Bucket::open(&name, location, store, &spent))?;
         let prefix = Path::parse(&location.pattern).map_err(|_| {
             Error::Missing(format!(
                 "table `{name}`: `{location}` is no folder that can be read, as a part of it is empty, `.` or `..`; correct \
@@ -115,8 +116,19 @@ impl Place {
             return bucket.behind(&self.table, &folder, &after, limits).await;
         }
         let listed = self.store.list_with_offset(Some(&log), &log.clone().join(after));
-        let listed = listed.try_collect::<Vec<_>>();
-        listed.await.map_err(|error| self.told(&log, &error))
+        let listed = listed.take(self.most.saturating_add(1)).try_collect::<Vec<_>>();
+        let listed = timeout(patience, listed).await.map_err(|_| {
+            let Place { table, root, .. } = self;
+            Error::Missing(format!(
+                "table `{table}`: the log of the Delta table `{root}` was not listed within {patience:?}; have it cleaned up, or \
+                 see why the disk is slow"
+            ))
+        })?;
+        let found = listed.map_err(|error| self.told(&log, &error))?;
+        match found.len() > self.most {
+            true => Err(self.too_many("files in its log")),
+            false => Ok(found),
+        }
     }
 
     /// That what came of the file is not all of it.
@@ -129,9 +141,18 @@ impl Place {
         ))
     }
 
+    /// That the log has, or names, more of them than it may.
+    pub fn too_many(&self, what: &str) -> Error {
+        let Place { table, most, .. } = self;
+        Error::Missing(format!(
+            "table `{table}`: there are more {what} than may be listed ({most}); have the table optimized and its log cleaned \
+             up, or raise `max_listed` in `store`"
+        ))
+    }
+
     /// To be kept while it is found out what there is.
     pub fn counting(&self) -> Counting<'_> {
-        self.spent.counting(self.bucket.as_ref())
+        self.spent.counting(self.bucket.as_ref().map(|bucket| &*bucket.meter))
     }
 }
 

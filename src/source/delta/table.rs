@@ -148,7 +148,7 @@ fn listed(
             files.push(DataFile::of(place, file)?);
         }
         if files.len() > place.most {
-            return Err(kernel::too_many(&place.table, "data files", place.most));
+            return Err(place.too_many("data files"));
         }
     }
     Ok(files)

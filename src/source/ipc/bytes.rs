@@ -164,7 +164,7 @@ impl Wrong {
 mod tests {
     use futures::executor::block_on;
 
-    use super::super::tests::fact;
+    use super::super::sample::fact;
     use super::*;
 
     #[test]

@@ -6,11 +6,10 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt as _;
 use futures::executor::block_on;
 
-use super::super::definition::{Format, SchemaRule, Table};
 use super::super::error::Error;
 use super::super::grouped::{Grouped as _, GroupedTable};
 use super::open;
-use crate::domain::file::FileFact;
+use super::sample::{fact, table};
 
 /// Rows that are looked at: a few bytes can say that there are a thousand million of them.
 const MOST_ROWS: usize = 256;
@@ -29,32 +28,9 @@ async fn read(
     each: usize,
     found: &mut Vec<String>,
 ) -> Result<(), Error> {
-    use std::os::unix::fs::MetadataExt as _;
-
     let file = tempfile::NamedTempFile::new().expect("there is room for a small file");
     std::fs::write(file.path(), bytes).expect("there is room for a small file");
-    let metadata = file.path().metadata().expect("it was just written");
-    let fact = FileFact {
-        table: "t".into(),
-        path: file.path().to_string_lossy().into_owned(),
-        size: metadata.len(),
-        inode: metadata.ino(),
-        changed: 0,
-        ends_within_line: None,
-        etag: None,
-    };
-    let table = Table {
-        name: "t".into(),
-        folder: "/".into(),
-        location: file.path().into(),
-        objects: None,
-        format: Format::Arrow,
-        compression: None,
-        partitions: None,
-        schema: SchemaRule::Same,
-        rewritten: None,
-    };
-    let (opened, ..) = open(&table, &[fact], None).await?;
+    let (opened, ..) = open(&table(file.path()), &[fact(file.path())], None).await?;
     let column = column.filter(|column| *column < opened.schema.fields().len());
     let grouped = GroupedTable::new("t", opened.clone(), None)?;
     let wanted = grouped.wanted(column.map(|column| vec![column]).as_ref());

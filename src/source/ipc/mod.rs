@@ -11,6 +11,8 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 mod rows;
+#[cfg(any(test, feature = "faults"))]
+mod sample;
 #[cfg(test)]
 mod tests;
 

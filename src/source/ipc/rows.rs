@@ -308,7 +308,7 @@ mod tests {
     use arrow::ipc::writer::FileWriter;
     use futures::executor::block_on;
 
-    use super::super::tests::fact;
+    use super::super::sample::fact;
     use super::*;
 
     /// A file of this batch, and a table of it.

@@ -1,6 +1,5 @@
 //! What is read of Arrow files as they should be, of those that are cut, and of those that are damaged anywhere.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use arrow::array::{
@@ -17,8 +16,9 @@ use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, Stream
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::executor::block_on;
 
-use super::super::definition::{Format, SchemaRule};
+use super::super::definition::SchemaRule;
 use super::super::grouped::{Grouped as _, GroupedTable};
+use super::sample::{fact, table};
 use super::*;
 
 /// Rows of every kind of layout, some of them NULL.
@@ -87,33 +87,6 @@ fn as_stream(batches: &[RecordBatch], options: IpcWriteOptions) -> Vec<u8> {
 type Write = fn(&[RecordBatch], IpcWriteOptions) -> Vec<u8>;
 
 const BOTH: [Write; 2] = [as_file, as_stream];
-
-pub(super) fn fact(path: &Path) -> FileFact {
-    let found = path.metadata().unwrap();
-    FileFact {
-        table: "t".into(),
-        path: path.to_str().unwrap().to_owned(),
-        size: found.len(),
-        inode: found.ino(),
-        changed: 0,
-        ends_within_line: None,
-        etag: None,
-    }
-}
-
-fn table(location: &Path) -> Table {
-    Table {
-        name: "t".into(),
-        folder: "/".into(),
-        location: location.into(),
-        objects: None,
-        format: Format::Arrow,
-        compression: None,
-        partitions: None,
-        schema: SchemaRule::Same,
-        rewritten: None,
-    }
-}
 
 /// The batches of a file with these bytes, of the columns asked for.
 fn read_of(bytes: &[u8], columns: Option<Vec<usize>>) -> Result<Vec<RecordBatch>, String> {

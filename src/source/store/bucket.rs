@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -14,6 +13,7 @@ use object_store::list::PaginatedListStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::super::secret::Secret;
+use super::super::spent::{Meter, Spent};
 use super::client::Connector;
 use super::definition::{Az, AzAccess, Gs, GsAccess, Location, S3, S3Access, Scheme, Store};
 use super::error::{Asked, place, told};
@@ -35,8 +35,7 @@ pub(in crate::source) struct Bucket {
     pub(super) pages: Option<Pages>,
     /// Where it is asked, if that is said.
     pub(super) endpoint: Option<String>,
-    requests: Arc<AtomicU64>,
-    pub(super) seen: Arc<AtomicU64>,
+    pub meter: Arc<Meter>,
 }
 
 #[derive(Clone)]
@@ -60,8 +59,13 @@ impl Bucket {
     ///
     /// # Errors
     /// The credentials are of no use.
-    pub fn open(table: &str, location: &Location, store: &Store) -> Result<Bucket, Error> {
-        let requests = Arc::new(AtomicU64::new(0));
+    pub fn open(
+        table: &str,
+        location: &Location,
+        store: &Store,
+        spent: &Arc<Spent>,
+    ) -> Result<Bucket, Error> {
+        let meter = Arc::new(Meter::of(spent));
         let connector = Connector {
             connect_timeout: store.connect_timeout,
             idle_timeout: store.idle_timeout,
@@ -69,7 +73,7 @@ impl Bucket {
                 Scheme::Http => store.headers.clone(),
                 _ => Vec::new(),
             },
-            requests: Arc::clone(&requests),
+            meter: Arc::clone(&meter),
         };
         check_home(table, location, store, std::env::var_os("HOME"))?;
         let (objects, pages) = build(location, store, connector).map_err(|_| {
@@ -85,23 +89,12 @@ impl Bucket {
             Scheme::Az => store.az.endpoint.clone(),
             Scheme::Http => None,
         };
-        let (location, seen) = (location.clone(), Arc::default());
-        Ok(Bucket { location, objects, pages, endpoint, requests, seen })
+        Ok(Bucket { location: location.clone(), objects, pages, endpoint, meter })
     }
 
     /// What an error of it means.
     pub fn told(&self, table: &str, asked: Asked<'_>, error: &object_store::Error) -> Error {
         told(table, &self.location, self.endpoint.as_deref(), asked, error)
-    }
-
-    /// Requests so far, those that were tried again included.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Objects that lists and looks have told of so far.
-    pub fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
     }
 }
 
@@ -237,7 +230,7 @@ fn az(container: &str, az: &Az, connector: Connector) -> MicrosoftAzureBuilder {
 }
 
 /// The parts of a shared access signature.
-fn pairs(token: &Secret) -> Vec<(String, String)> {
+pub(super) fn pairs(token: &Secret) -> Vec<(String, String)> {
     let token = token.expose().trim_start_matches('?');
     url::form_urlencoded::parse(token.as_bytes()).into_owned().collect()
 }
@@ -270,7 +263,7 @@ mod tests {
         let store = Store { s3, ..Store::default() };
         let location =
             Location { scheme: Scheme::S3, holder: "lake".into(), pattern: "a/*".into() };
-        let bucket = Bucket::open("t", &location, &store).unwrap();
+        let bucket = Bucket::open("t", &location, &store, &Arc::default()).unwrap();
         assert_eq!(format!("{bucket:?}"), "Bucket(s3://lake/a/*)");
     }
 

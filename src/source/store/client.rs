@@ -6,7 +6,6 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +19,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{redirect, retry};
 
 use super::super::secret::Secret;
+use super::super::spent::Meter;
 use super::error::distrusted;
 use super::heard::Heard;
 
@@ -33,8 +33,8 @@ pub(super) struct Connector {
     pub idle_timeout: Duration,
     /// Sent with every request.
     pub headers: Vec<(String, Secret)>,
-    /// Requests so far.
-    pub requests: Arc<AtomicU64>,
+    /// Counts requests.
+    pub meter: Arc<Meter>,
 }
 
 /// Why there is no answer, without an address.
@@ -46,7 +46,7 @@ pub(super) struct Lost(pub String);
 struct Client {
     http: reqwest::Client,
     headers: HeaderMap,
-    requests: Arc<AtomicU64>,
+    meter: Arc<Meter>,
 }
 
 impl HttpConnector for Connector {
@@ -81,15 +81,15 @@ impl HttpConnector for Connector {
             store: "client",
             source: Box::new(Lost(root(&error))),
         })?;
-        let requests = Arc::clone(&self.requests);
-        Ok(HttpClient::new(Client { http, headers, requests }))
+        let meter = Arc::clone(&self.meter);
+        Ok(HttpClient::new(Client { http, headers, meter }))
     }
 }
 
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.meter.asked();
         let (mut parts, body) = request.into_parts();
         let heard = parts.extensions.remove::<Heard>();
         let lost = |what: &str| HttpError::new(HttpErrorKind::Unknown, Lost(what.to_owned()));

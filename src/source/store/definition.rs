@@ -106,8 +106,8 @@ pub struct S3 {
     /// The bucket stands in the path; else before the host.
     pub is_path_style: bool,
     pub access: S3Access,
-    /// The right is that of the environment, and not of the config.
-    pub is_of_environment: bool,
+    /// The variable of the environment that says the right; else the config does.
+    pub of_environment: Option<&'static str>,
 }
 
 /// By whose right objects are read.
@@ -138,50 +138,12 @@ pub enum S3Access {
     Instance,
 }
 
-impl S3Access {
-    fn told(&self) -> Option<&'static str> {
-        match self {
-            S3Access::Anonymous => None,
-            S3Access::Keys { token: None, .. } => Some("an access key"),
-            S3Access::Keys { .. } => Some("an access key with a session token"),
-            S3Access::WebIdentity { .. } => Some("a role for the token in a file"),
-            S3Access::Container { .. } => Some("the role of the container"),
-            S3Access::Pod { .. } => Some("the role of the pod"),
-            S3Access::Instance => Some("the role of the machine"),
-        }
-    }
-}
-
-impl GsAccess {
-    fn told(&self) -> Option<&'static str> {
-        match self {
-            GsAccess::Anonymous => None,
-            GsAccess::Key(_) => Some("the key of a service account"),
-            GsAccess::File(_) => Some("credentials in a file"),
-            GsAccess::Instance => Some("the role of the machine"),
-        }
-    }
-}
-
-impl AzAccess {
-    fn told(&self) -> Option<&'static str> {
-        match self {
-            AzAccess::Anonymous => None,
-            AzAccess::Key(_) => Some("an access key"),
-            AzAccess::Sas(_) => Some("a shared access signature"),
-            AzAccess::Client { .. } => Some("the secret of a client"),
-            AzAccess::Workload { .. } => Some("a client for the token in a file"),
-            AzAccess::Instance => Some("the role of the machine"),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gs {
     pub endpoint: Option<String>,
     pub access: GsAccess,
-    /// As [`S3::is_of_environment`].
-    pub is_of_environment: bool,
+    /// As [`S3::of_environment`].
+    pub of_environment: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -200,8 +162,8 @@ pub struct Az {
     pub account: String,
     pub endpoint: Option<String>,
     pub access: AzAccess,
-    /// As [`S3::is_of_environment`].
-    pub is_of_environment: bool,
+    /// As [`S3::of_environment`].
+    pub of_environment: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -226,26 +188,6 @@ pub enum AzAccess {
 }
 
 impl Store {
-    /// How locations of this scheme are reached, and by whose right; of secrets only where they are from.
-    pub(in crate::source) fn told(&self, scheme: Scheme) -> String {
-        let (endpoint, right, is_of_environment) = match scheme {
-            Scheme::S3 => (&self.s3.endpoint, self.s3.access.told(), self.s3.is_of_environment),
-            Scheme::Gs => (&self.gs.endpoint, self.gs.access.told(), self.gs.is_of_environment),
-            Scheme::Az => (&self.az.endpoint, self.az.access.told(), self.az.is_of_environment),
-            Scheme::Http if self.headers.is_empty() => return "no credentials".to_owned(),
-            Scheme::Http => return "headers of the config".to_owned(),
-        };
-        let at = match endpoint {
-            Some(endpoint) => format!("`{endpoint}`"),
-            None => "the usual endpoint".to_owned(),
-        };
-        let from = if is_of_environment { "the environment" } else { "the config" };
-        match right {
-            None => format!("{at} without credentials, as {from} says"),
-            Some(right) => format!("{at} by {right}, which {from} says"),
-        }
-    }
-
     /// What of it decides which objects the locations of these schemes have; `None` where that is nothing.
     pub(in crate::source) fn described(&self, schemes: &[Scheme]) -> Option<Value> {
         let of = |scheme: &Scheme| match scheme {

@@ -3,7 +3,6 @@
 //! What is listed is below the fixed beginning of the location; what fits it is found by the rules of local globs.
 //! Invariant: a listing ends: after so many objects, pages or seconds it is an error, never a shorter list.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -118,10 +117,9 @@ impl Bucket {
 
     fn not_in_time(&self, table: &str, patience: Duration) -> Error {
         Error::Missing(format!(
-            "table `{table}`: the objects of `{}` were not listed within {} s; name a narrower prefix, or see whether \
+            "table `{table}`: the objects of `{}` were not listed within {patience:?}; name a narrower prefix, or see whether \
              the store is slow",
-            self.location,
-            patience.as_secs()
+            self.location
         ))
     }
 
@@ -176,7 +174,7 @@ impl Bucket {
             // Many a server says so to whoever asks for the head alone.
             meta = ask(false).await?.meta;
         }
-        self.seen.fetch_add(1, Ordering::Relaxed);
+        self.meter.saw(1);
         let now = heard.date().unwrap_or_else(|| wall_clock().into());
         let is_fresh = is_web && meta.last_modified > now - AT_REST;
         Ok(Object { fact: self.fact(table, &meta), meta, is_fresh })
@@ -207,7 +205,7 @@ impl Bucket {
             turned += 1;
             let on_page = page.result.objects.len() + page.result.common_prefixes.len();
             seen += on_page;
-            self.seen.fetch_add(on_page as u64, Ordering::Relaxed);
+            self.meter.saw(on_page);
             if seen > most || turned > MOST_PAGES {
                 return Err(Error::Missing(format!(
                     "table `{table}`: below `{}` there are more objects than may be listed ({most}); name a narrower prefix, \
@@ -361,7 +359,7 @@ mod tests {
         let book = std::sync::Arc::new(book);
         let s3 = S3 { endpoint: Some("http://127.0.0.1:1".into()), ..S3::default() };
         let store = Store { s3, ..Store::default() };
-        let mut bucket = Bucket::open("t", &location, &store).unwrap();
+        let mut bucket = Bucket::open("t", &location, &store, &Default::default()).unwrap();
         bucket.pages = Some(Pages(std::sync::Arc::clone(&book) as _));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let limits = Listing { most, patience: Duration::from_secs(20) };
@@ -450,7 +448,8 @@ mod tests {
     fn a_blob_of_azure_with_the_name_that_all_others_begin_with_is_found() {
         let location = Location { scheme: Scheme::Az, holder: "lake".into(), pattern: "d*".into() };
         let az = Az { account: "a".into(), ..Az::default() };
-        let mut bucket = Bucket::open("t", &location, &Store { az, ..Store::default() }).unwrap();
+        let store = Store { az, ..Store::default() };
+        let mut bucket = Bucket::open("t", &location, &store, &Default::default()).unwrap();
         bucket.pages = Some(Pages(std::sync::Arc::new(book(&[&["d1"]]))));
         let store = std::sync::Arc::new(InMemory::new());
         bucket.objects = std::sync::Arc::clone(&store) as _;

@@ -12,6 +12,7 @@ mod error;
 mod heard;
 mod listing;
 mod pinned;
+mod right;
 
 pub(super) use bucket::Bucket;
 pub(super) use error::{Asked, own};

@@ -332,7 +332,8 @@ mod tests {
         let location =
             Location { scheme: Scheme::S3, holder: holder.into(), pattern: "a.csv".into() };
         let s3 = S3 { endpoint: Some("http://127.0.0.1:1".into()), ..S3::default() };
-        let mut bucket = Bucket::open("t", &location, &Store { s3, ..Store::default() }).unwrap();
+        let store = Store { s3, ..Store::default() };
+        let mut bucket = Bucket::open("t", &location, &store, &Default::default()).unwrap();
         let store = std::sync::Arc::new(InMemory::new());
         bucket.objects = std::sync::Arc::clone(&store) as _;
         let key = Path::from("a.csv");

@@ -148,6 +148,6 @@ impl Blobs for Azurite {
     }
 
     fn right(&self) -> &'static str {
-        "by an access key, which the config says"
+        "by the key of account `reader`, which the config says"
     }
 }

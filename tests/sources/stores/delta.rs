@@ -26,11 +26,16 @@ fn put(server: &Seaweed, bucket: &str) -> impl Fn(&str, &[u8]) + use<> {
     move |name, bytes| files.put(&bucket, &format!("tables/a b/people/{name}"), bytes)
 }
 
-pub fn mirror(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let front = Web::start(server.port, |_| Becomes::Passed);
+/// A destination, an empty bucket, and what puts files below the table's folder there.
+fn begun(server: &Seaweed) -> (Oracle, String, impl Fn(&str, &[u8]) + use<>) {
     let bucket = server.bucket();
     let put = put(server, &bucket);
+    (Oracle::start(&["id"]), bucket, put)
+}
+
+pub fn mirror(server: &Seaweed) {
+    let (oracle, bucket, put) = begun(server);
+    let front = Web::start(server.port, |_| Becomes::Passed);
     let log = DeltaLog::create("one", &put);
     for version in 1..=12 {
         let first = (u32::try_from(version).expect("it is small") - 1) * 10 + 1;
@@ -58,9 +63,7 @@ pub fn mirror(server: &Seaweed) {
 }
 
 pub fn long_lived(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
+    let (oracle, bucket, put) = begun(server);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=20, 0));
     let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
@@ -80,10 +83,8 @@ pub fn long_lived(server: &Seaweed) {
 
 /// The log is listed and read to know what there is, and the data files are not.
 pub fn cost(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
+    let (oracle, bucket, put) = begun(server);
     let front = Web::start(server.port, |_| Becomes::Passed);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=10, 0));
     log.add(2, "b.parquet", &of_age(11..=20, 0));
@@ -98,12 +99,19 @@ pub fn cost(server: &Seaweed) {
     let before = asked();
     let skipped = workspace.sync(&[]).expect(0, "skipped", &[]);
     assert_eq!((asked() - before, &skipped.json["tally"]["listing"]["requests"]), (1, &1.into()));
+    // Two scans of the table are planned at once, and whatever either asks for is counted once.
+    let mut workspace = super::workspace(&oracle, &source(front.port, &bucket, ""));
+    let joined = "SELECT a.* FROM people a JOIN people b ON a.id = b.id";
+    workspace.change(|setup| setup.sql = joined.to_owned());
+    shared::reads(&workspace, &source(front.port, &bucket, ""));
+    let before = asked();
+    let report = workspace.sync(&[]).expect(0, "succeeded", &[("rows_read", 20)]);
+    let listing = &report.json["tally"]["listing"];
+    assert_eq!(listing["requests"], asked() - before, "{:#?}", front.seen());
 }
 
 pub fn went_back(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
+    let (oracle, bucket, put) = begun(server);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=10, 0));
     log.add(2, "b.parquet", &of_age(11..=20, 0));
@@ -130,9 +138,7 @@ pub fn went_back(server: &Seaweed) {
 
 /// The log says more rows than the file has.
 pub fn short(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
+    let (oracle, bucket, put) = begun(server);
     let log = DeltaLog::create("one", &put);
     log.commit(1, &[log.file("a.parquet", &of_age(1..=10, 0), 11)]);
     let workspace = workspace(&oracle, &source(server.port, &bucket, ""));
@@ -145,9 +151,7 @@ pub fn short(server: &Seaweed) {
 
 /// The restored table has more versions by now than the one that was read.
 pub fn caught_up(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
+    let (oracle, bucket, put) = begun(server);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=10, 0));
     log.add(2, "b.parquet", &of_age(11..=20, 0));
@@ -165,9 +169,7 @@ pub fn caught_up(server: &Seaweed) {
 
 /// Some stores tell another tag in a look than in a list, and some questions are not answered.
 pub fn looks(server: &Seaweed) {
-    let oracle = Oracle::start(&["id"]);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
+    let (oracle, bucket, put) = begun(server);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=10, 0));
     // By the version whose commit looks tell otherwise, and by the one behind which nothing is listed.
@@ -253,10 +255,8 @@ pub fn rewritten(server: &Seaweed) {
 /// However long the log is, what has not changed is told by the list of what is behind the version that was read.
 pub fn long_log(server: &Seaweed) {
     const COMMITS: u64 = 1_000;
-    let oracle = Oracle::start(&["id"]);
+    let (oracle, bucket, put) = begun(server);
     let front = Web::start(server.port, |_| Becomes::Passed);
-    let bucket = server.bucket();
-    let put = put(server, &bucket);
     let log = DeltaLog::create("one", &put);
     log.add(1, "a.parquet", &of_age(1..=10, 0));
     let workspace = workspace(&oracle, &source(front.port, &bucket, ""));

@@ -22,8 +22,11 @@ pub fn doctor(server: &Seaweed) {
     assert!(table["requests"].as_u64() > Some(0) && table["bytes"].as_u64() > Some(1_000));
     assert!(table["newest"].as_str().is_some_and(|at| at.starts_with('2')), "{seen:#}");
     let said =
-        format!("`http://127.0.0.1:{}` by an access key, which the config says", server.port);
+        format!("`http://127.0.0.1:{}` by access key `r…`, which the config says", server.port);
     assert_eq!(seen["facts"]["s3"], said, "{seen:#}");
+    let writes = "whether it could write is not known, as no store tells without a write";
+    assert_eq!(seen["facts"]["read_only"], writes, "{seen:#}");
+    assert_eq!(table["could_write"], json!(null), "{seen:#}");
     let human = workspace.run(&["doctor", "lake"]).expect_code(0);
     human.expect_printed(&[
         "3 files",
@@ -44,7 +47,7 @@ pub fn doctor(server: &Seaweed) {
     canaries::assert_none(&refused.printed(), "what is said of a store");
     refused.expect_printed(&[
         "not well",
-        "an access key, which the environment says",
+        "access key `s…`, which `AWS_ACCESS_KEY_ID` of the environment says",
         "refused with 403",
         "credentials",
     ]);

@@ -45,7 +45,7 @@ fn files_of_large_row_groups_wait_for_one_another_whatever_the_largest_file_is_l
     let table = table("people", lake.0.path(), Format::Delta(Delta { version: None }));
     let reader =
         Reader::new(vec![super::super::lake(vec![table])], Settings::new(3, 256 << 20, 150 << 10));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let model = model("select id, name from people", &["id"]);
     let (all, pins) = (Selection::default(), Pins::default());
     let opened = runtime.block_on(reader.open(&model, &all, &pins));
