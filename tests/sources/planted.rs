@@ -2,7 +2,7 @@
 
 /// Defects, each with the kind and the name of the scenario of tests/sources that must fail on it, and words of what it must then
 /// say; tests/faults leaves these to it.
-pub const PLANTED: [(&str, &str, &str); 39] = [
+pub const PLANTED: [(&str, &str, &str); 43] = [
     ("copy_end_believed", "postgres: a read without its very end proves nothing", "was believed"),
     (
         "state_before_locks",
@@ -47,6 +47,26 @@ pub const PLANTED: [(&str, &str, &str); 39] = [
         "answers of two states",
     ),
     ("cancel_not_sent", "mysql: a stop frees what a read has hung in", "goes on after the stop"),
+    (
+        "cancel_not_sent",
+        "postgres: a stop by whatever way frees the database of a living server",
+        "goes on after the stop",
+    ),
+    (
+        "cancel_not_sent",
+        "mysql: a stop by whatever way frees the database of a living server",
+        "goes on after the stop",
+    ),
+    (
+        "doubt_not_fetched",
+        "mysql: a cursor over a joined model restricts what is sent",
+        "`delivered` of",
+    ),
+    (
+        "doubt_not_fetched",
+        "stores: a cursor over a Delta table restricts what is sent",
+        "`rows_read` of",
+    ),
     ("broken_answer_believed", "mysql: a read that breaks in its middle is none", "was believed"),
     (
         "limit_select_left",
