@@ -81,8 +81,10 @@ pub fn followed(server: &dyn Server) {
     workspace.assert_state_holds_no_canary();
 }
 
-/// The ways to stop a run that reads.
-const STOPS: [(&str, fn(&Workspace, &Serving)); 4] = [
+/// A way to stop a run that reads, by its name.
+type Stop = (&'static str, fn(&Workspace, &Serving));
+
+const STOPS: [Stop; 4] = [
     ("over HTTP", |_, serving| {
         serving.post("/api/v1/syncs/people/stop", "").expect(202);
     }),
