@@ -40,7 +40,7 @@ pub const SCENARIOS: [Scenario<MySql>; 23] = [
     ("a doctor keeps what a MySQL server said before it fell silent", described::silent),
 ];
 
-/// What a whole play asks of MySQL 5.6 too: types, one state, sessions that end, cut answers and what is described. The others need
+/// What a whole play asks of MySQL 5.6 too: types, one state, sessions that end, cut answers, what is described. The others need
 /// what it has not: TLS of today, a limit for the time of a statement, a RETURNING, a LIMIT ROWS EXAMINED. By name all can be
 /// played.
 pub const OF_EVERY_VERSION: [&str; 25] = [
