@@ -156,12 +156,20 @@ fn ways(last: &[FileFact]) -> BTreeMap<&str, bool> {
     ways
 }
 
-/// The files of a read as later reads are to be judged against them, when nobody has said yes to what it lacks: that files
-/// end within a line does not become their table's way by happening once.
-pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> {
+/// The files of a read as later reads are to be judged against them, after the `last` complete one. How a file ends that a
+/// query had no need to read to its end is as it was known last. That files end within a line does not become their table's
+/// way by happening once, unless a person `vouched` for it.
+pub fn remembered(last: &[FileFact], mut now: Vec<FileFact>, is_vouched: bool) -> Vec<FileFact> {
+    let known = last.iter().filter(|file| file.ends_within_line.is_some());
+    let known: BTreeMap<_, _> =
+        known.map(|file| ((&file.table, &file.path), file.ends_within_line)).collect();
     let ways = ways(last);
-    for file in now.iter_mut().filter(|file| ways.get(&*file.table) == Some(&false)) {
-        file.ends_within_line = file.ends_within_line.map(|_| false);
+    for file in &mut now {
+        let is_first_cut = !is_vouched && ways.get(&*file.table) == Some(&false);
+        file.ends_within_line = match file.ends_within_line {
+            None => known.get(&(&file.table, &file.path)).copied().flatten(),
+            Some(is_within_line) => Some(is_within_line && !is_first_cut),
+        };
     }
     now
 }
@@ -205,7 +213,7 @@ mod tests {
         let old = r#"{"table":"t","path":"/a","size":1,"inode":1,"changed":1}"#;
         let old: FileFact = serde_json::from_str(old).unwrap();
         assert!(vanished(std::slice::from_ref(&old), std::slice::from_ref(&cut), &[]).is_empty());
-        assert_eq!(without_cuts(&[old], vec![cut.clone()]), [cut]);
+        assert_eq!(remembered(&[old], vec![cut.clone()], false), [cut]);
     }
 
     #[test]
@@ -229,16 +237,16 @@ mod tests {
     fn the_first_read_that_is_complete_says_what_its_tables_way_is() {
         let known = |ends_within_line| FileFact { ends_within_line, ..file("t", "/a") };
         let cut = known(Some(true));
-        assert_eq!(without_cuts(&[known(None)], vec![cut.clone()]), [cut]);
+        assert_eq!(remembered(&[known(None)], vec![cut.clone()], false), [cut]);
     }
 
     #[test]
     fn a_file_that_is_cut_twice_is_named_twice() {
         let cut = FileFact { ends_within_line: Some(true), ..file("t", "/a") };
-        let baseline = without_cuts(&[file("t", "/a")], vec![cut.clone()]);
+        let baseline = remembered(&[file("t", "/a")], vec![cut.clone()], false);
         assert_eq!(vanished(&baseline, std::slice::from_ref(&cut), &[]).len(), 1);
         // Its table's way from the first read on.
-        let baseline = without_cuts(&[], vec![cut.clone()]);
+        let baseline = remembered(&[], vec![cut.clone()], false);
         assert!(vanished(&baseline, &[cut], &[]).is_empty());
     }
 
