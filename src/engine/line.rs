@@ -37,7 +37,7 @@ use crate::domain::run::Phase;
 use crate::points::{self, Point};
 use crate::shutdown::{Shutdown, Stage, blocking};
 use crate::snapshot::header::Header;
-use crate::source::{Facts, Proof, Verified, vanished};
+use crate::source::{Facts, Proof, Verified};
 use crate::spill::Spill;
 use crate::store::{RecordNote, Store};
 
@@ -325,7 +325,7 @@ impl<'a> Line<'a> {
             && !points::is_planted("vanished_file_ignored")
         {
             let Facts { files, completeness, .. } = &self.prepared.facts;
-            self.vanished.extend(vanished(&baseline.files, files, completeness));
+            self.vanished.extend(proving::lacking(baseline, files, completeness));
         }
         End::Proven
     }

@@ -29,7 +29,7 @@ use crate::shutdown::blocking;
 use crate::snapshot::View;
 use crate::snapshot::header::Header;
 use crate::snapshot::record::Record;
-use crate::source::{Verified, vanished, volatile};
+use crate::source::{Verified, volatile};
 use crate::spill::Spill;
 use crate::store::Store;
 
@@ -175,9 +175,10 @@ async fn compare(store: Option<&Store>, order: &Order, query: QueryRuntime) -> R
         proving::check_rows(&order.sync.model.name, header, tally.rows_read)?;
     }
     if let Some(header) = whole {
-        let before = header.baseline.as_ref().map_or(&[][..], |baseline| &baseline.files);
         let Verified { mut left, facts } = verified.expect("the read came to its end");
-        left.extend(vanished(before, &facts.files, &facts.completeness));
+        if let Some(baseline) = &header.baseline {
+            left.extend(proving::lacking(baseline, &facts.files, &facts.completeness));
+        }
         let facts = Facts {
             definition: &sent.definition,
             vanished: left,

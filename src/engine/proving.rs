@@ -4,9 +4,10 @@ use tokio::runtime::Handle;
 
 use super::intake::Intake;
 use super::prepare::Error;
+use crate::domain::file::FileFact;
 use crate::shutdown::Tasks;
-use crate::snapshot::header::Header;
-use crate::source::{Proof, Verified};
+use crate::snapshot::header::{Baseline, Header};
+use crate::source::{Completeness, Earlier, Proof, Verified, vanished};
 
 /// The source is as it was when the read began. To be asked once all of it was read. It is asked on `runtime`, so that a file
 /// system that does not answer holds up nobody who gives up on this. Says how what was read goes on from what the `last`
@@ -25,6 +26,12 @@ pub async fn check_source(
     tasks.spawn_on(async move { proof.verify(&last).await }, runtime);
     let verified = tasks.next().await.expect("the one task was just spawned");
     verified.map_err(|unproven| Error::Unproven(unproven.reason))
+}
+
+/// What a complete read lacks that has these `files`, one reason each, held against the baseline.
+pub fn lacking(baseline: &Baseline, files: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
+    let was_complete = baseline.invalid_keys.is_some();
+    vanished(Earlier { files: &baseline.files, was_complete }, files, rewritten)
 }
 
 /// No more records are invalid than a person bears; `limit` is `max_invalid`. May be asked while rows are read.

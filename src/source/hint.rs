@@ -8,27 +8,31 @@ use super::{csv, partitions};
 /// What may be behind a fault of the config, as far as the tables tell that the model reads.
 #[derive(Debug, Clone)]
 pub(super) enum Hint {
-    /// Words, where columns of a text are not told apart.
-    Unseparated(String),
-    /// Nothing says which columns this table has: none of its files has a line.
-    NoLines { table: String },
+    /// Words, of a table beside which something else may be wrong.
+    Words(String),
+    /// Nothing says which columns the one table of the model has: no line of its files has a member.
+    NoMembers { table: String },
 }
 
 impl Hint {
-    /// Of a table that was opened with these columns.
-    pub fn of(watched: &WatchedFiles, columns: &Schema) -> Option<Hint> {
+    /// Of a table that was opened with these columns; it may be the model's one table.
+    pub fn of(watched: &WatchedFiles, columns: &Schema, is_alone: bool) -> Option<Hint> {
         let WatchedFiles { table, files, .. } = watched;
         let names: Vec<&String> = columns.fields().iter().map(|field| field.name()).collect();
         match &table.format {
             Format::Csv(csv) => {
                 let said = csv::unseparated(&table.name, csv, &files.first()?.path, &names)?;
-                Some(Hint::Unseparated(said))
+                Some(Hint::Words(said))
             }
             Format::NdJson(_) => {
                 let directories = partitions::of(table, files).ok().flatten();
                 let of_directories = directories.map_or(0, |values| values.fields().len());
                 let has_none = names.len() == of_directories;
-                has_none.then(|| Hint::NoLines { table: table.name.clone() })
+                let table = table.name.clone();
+                has_none.then(|| match is_alone {
+                    true => Hint::NoMembers { table },
+                    false => Hint::Words(format!("; {}", memberless(&table))),
+                })
             }
             _ => None,
         }
@@ -38,11 +42,18 @@ impl Hint {
     pub fn explain(&self, model: &str, error: Error) -> Error {
         match self {
             _ if !error.is_config_fault() => error,
-            Hint::Unseparated(words) => error.map(|said| said + words),
-            Hint::NoLines { table } => Error::Missing(format!(
-                "model `{model}` gave no rows: no file of table `{table}` has a line, so that nothing says which columns it \
-                 has; put its rows there, or declare its `columns` ({error})"
-            )),
+            Hint::Words(words) => error.map(|said| said + words),
+            Hint::NoMembers { table } => {
+                let why = memberless(table);
+                Error::Missing(format!("model `{model}` gave no rows: {why} ({error})"))
+            }
         }
     }
+}
+
+fn memberless(table: &str) -> String {
+    format!(
+        "no line of table `{table}` has a member, so that nothing says which columns it has: put its rows there, or declare \
+         its `columns`"
+    )
 }

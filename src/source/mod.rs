@@ -77,7 +77,7 @@ pub use moment::{Held, Moment};
 #[doc(hidden)]
 pub use ndjson::fuzzing as fuzzing_ndjson;
 pub use pins::{Pin, Pins};
-pub use proof::{Proof, Unproven, Verified, vanished, without_cuts};
+pub use proof::{Earlier, Proof, Unproven, Verified, remembered, vanished};
 pub use queried::{Queried, refusal};
 pub use reader::{Reader, Reading, Settings};
 pub use restriction::{Met, Restriction};

@@ -1,6 +1,6 @@
 //! Positive proof that a read came to its end, and what of the last complete set is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Completeness, Facts};
 use super::watched::Watched;
@@ -13,6 +13,15 @@ use crate::points::is_planted;
 pub struct Proof {
     /// One a table.
     watched: Vec<Watched>,
+}
+
+/// What a read is judged against.
+#[derive(Debug, Clone, Copy)]
+pub struct Earlier<'a> {
+    /// Those of the last complete read, or of the first one where none was complete yet.
+    pub files: &'a [FileFact],
+    /// It was complete: what it does not know of how texts end, it had no need to know.
+    pub was_complete: bool,
 }
 
 /// What a proven read has come to.
@@ -60,8 +69,8 @@ impl Proof {
 /// ends within a line was cut, unless those of the last complete read had such an end too. An object of which its store
 /// cannot say whether it changed may have been two while it was read. A table that counts its versions is one with the same id
 /// and no older version.
-pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
-    let mut reasons = Vec::new();
+pub fn vanished(earlier: Earlier<'_>, now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
+    let (mut reasons, last) = (Vec::new(), earlier.files);
     for completeness in rewritten {
         let table = &completeness.table;
         let count = |files: &[FileFact]| files.iter().filter(|file| file.table == *table).count();
@@ -88,7 +97,8 @@ pub fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness])
         ));
     }
     reasons.extend(now.iter().filter_map(|file| went_back(last, file)));
-    for file in now.iter().filter(|file| is_cut(last, file)) {
+    let ways = ways(last);
+    for file in now.iter().filter(|file| is_cut(earlier, &ways, file)) {
         let (table, path) = (&file.table, &file.path);
         reasons.push(format!("file `{path}` of table `{table}` ends within a line"));
     }
@@ -123,23 +133,43 @@ fn went_back(last: &[FileFact], now: &FileFact) -> Option<String> {
     })
 }
 
-/// Whether the file ends within a line, and none of its table's files is known to have done so in the `last` complete read,
-/// though of some it is known how they ended: one that a query had no need to read to its end says nothing.
-fn is_cut(last: &[FileFact], file: &FileFact) -> bool {
-    let before = last.iter().filter(|other| other.table == file.table);
-    let mut before = before.filter_map(|other| other.ends_within_line).peekable();
-    let is_believed = is_planted("cut_text_believed");
+/// Whether a file ends within a line, and that is not known to be the way of its table. Where of none of its files it is known
+/// how they ended, a complete read says nothing by that, as a query need not read a file to its end; one that broke off has
+/// seen no end, and what it has sent may have been behind this one.
+fn is_cut(earlier: Earlier<'_>, ways: &BTreeMap<&str, bool>, file: &FileFact) -> bool {
     file.ends_within_line == Some(true)
-        && before.peek().is_some()
-        && !before.any(|is_within_line| is_within_line)
-        && !is_believed
+        && match ways.get(&*file.table) {
+            Some(is_within_line) => !is_within_line,
+            None => !earlier.was_complete && !is_planted("unseen_end_believed"),
+        }
+        && !is_planted("cut_text_believed")
 }
 
-/// The files of a read as later reads are to be judged against them, when nobody has said yes to what it lacks: that files
-/// end within a line does not become their table's way by happening once.
-pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> {
-    for file in now.iter_mut().filter(|file| is_cut(last, file)) {
-        file.ends_within_line = Some(false);
+/// Of each table of which it is known how files of it ended, whether one did so within a line.
+fn ways(last: &[FileFact]) -> BTreeMap<&str, bool> {
+    let mut ways = BTreeMap::new();
+    for file in last {
+        if let Some(is_within_line) = file.ends_within_line {
+            *ways.entry(&*file.table).or_default() |= is_within_line;
+        }
+    }
+    ways
+}
+
+/// The files of a read as later reads are to be judged against them, after the `last` complete one. How a file ends that a
+/// query had no need to read to its end is as it was known last. That files end within a line does not become their table's
+/// way by happening once, unless a person `vouched` for it.
+pub fn remembered(last: &[FileFact], mut now: Vec<FileFact>, is_vouched: bool) -> Vec<FileFact> {
+    let known = last.iter().filter(|file| file.ends_within_line.is_some());
+    let known: BTreeMap<_, _> =
+        known.map(|file| ((&file.table, &file.path), file.ends_within_line)).collect();
+    let ways = ways(last);
+    for file in &mut now {
+        let is_first_cut = !is_vouched && ways.get(&*file.table) == Some(&false);
+        file.ends_within_line = match file.ends_within_line {
+            None => known.get(&(&file.table, &file.path)).copied().flatten(),
+            Some(is_within_line) => Some(is_within_line && !is_first_cut),
+        };
     }
     now
 }
@@ -148,6 +178,11 @@ pub fn without_cuts(last: &[FileFact], mut now: Vec<FileFact>) -> Vec<FileFact> 
 mod tests {
     use super::*;
     use crate::domain::file::TableVersion;
+
+    /// What is missed by a read that has these, after a complete one that had those.
+    fn vanished(last: &[FileFact], now: &[FileFact], rewritten: &[Completeness]) -> Vec<String> {
+        super::vanished(Earlier { files: last, was_complete: true }, now, rewritten)
+    }
 
     fn file(table: &str, path: &str) -> FileFact {
         FileFact {
@@ -178,7 +213,7 @@ mod tests {
         let old = r#"{"table":"t","path":"/a","size":1,"inode":1,"changed":1}"#;
         let old: FileFact = serde_json::from_str(old).unwrap();
         assert!(vanished(std::slice::from_ref(&old), std::slice::from_ref(&cut), &[]).is_empty());
-        assert_eq!(without_cuts(&[old], vec![cut.clone()]), [cut]);
+        assert_eq!(remembered(&[old], vec![cut.clone()], false), [cut]);
     }
 
     #[test]
@@ -188,17 +223,30 @@ mod tests {
         let before = |b| [known("/a", None), known("/b", b), known("/c", None)];
         let reasons = vanished(&before(Some(false))[..2], &[cut[0].clone(), file("t", "/b")], &[]);
         assert_eq!(reasons, ["file `/a` of table `t` ends within a line"]);
-        let ends_so = |b| is_cut(&before(b), &cut[0]);
-        assert_eq!([Some(false), Some(true), None].map(ends_so), [true, false, false]);
+        let after = |was_complete, b| {
+            let earlier = Earlier { files: &before(b), was_complete };
+            super::vanished(earlier, &cut, &[]).concat().contains("within a line")
+        };
+        let ends = [Some(false), Some(true), None];
+        assert_eq!(ends.map(|b| after(true, b)), [true, false, false]);
+        // One that broke off has seen no end of what it sent.
+        assert_eq!(ends.map(|b| after(false, b)), [true, false, true]);
+    }
+
+    #[test]
+    fn the_first_read_that_is_complete_says_what_its_tables_way_is() {
+        let known = |ends_within_line| FileFact { ends_within_line, ..file("t", "/a") };
+        let cut = known(Some(true));
+        assert_eq!(remembered(&[known(None)], vec![cut.clone()], false), [cut]);
     }
 
     #[test]
     fn a_file_that_is_cut_twice_is_named_twice() {
         let cut = FileFact { ends_within_line: Some(true), ..file("t", "/a") };
-        let baseline = without_cuts(&[file("t", "/a")], vec![cut.clone()]);
+        let baseline = remembered(&[file("t", "/a")], vec![cut.clone()], false);
         assert_eq!(vanished(&baseline, std::slice::from_ref(&cut), &[]).len(), 1);
         // Its table's way from the first read on.
-        let baseline = without_cuts(&[], vec![cut.clone()]);
+        let baseline = remembered(&[], vec![cut.clone()], false);
         assert!(vanished(&baseline, &[cut], &[]).is_empty());
     }
 

@@ -349,7 +349,7 @@ impl Reader {
             let Opened { provider, watched: of_table, weights: of_columns, .. } = table;
             differences.extend(table.differences);
             volatile.extend(table.volatile);
-            hint = hint.or_else(|| of_table.hint(&provider.schema()));
+            hint = hint.or_else(|| of_table.hint(&provider.schema(), read.len() == 1));
             watched.push(of_table);
             weights.insert(named.name.clone(), of_columns);
             session::register(context, &named.name, provider)

@@ -79,10 +79,10 @@ impl Watched {
         facts
     }
 
-    /// What may be wrong where columns are missed, of a table with these.
-    pub fn hint(&self, columns: &Schema) -> Option<Hint> {
+    /// What may be wrong where columns are missed, of a table with these, which may be the model's one table.
+    pub fn hint(&self, columns: &Schema, is_alone: bool) -> Option<Hint> {
         match self {
-            Watched::Files(files) => Hint::of(files, columns),
+            Watched::Files(files) => Hint::of(files, columns, is_alone),
             Watched::Delta(_) | Watched::Query(_) => None,
         }
     }

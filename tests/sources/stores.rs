@@ -19,7 +19,7 @@ use super::support::workspace::{Setup, Workspace};
 use super::support::{parquet, people};
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Seaweed>; 31] = [
+pub const SCENARIOS: [Scenario<Seaweed>; 32] = [
     (
         "a mirror follows objects of every format and skips them unread while they are the same",
         reads::mirror,
@@ -36,6 +36,7 @@ pub const SCENARIOS: [Scenario<Seaweed>; 31] = [
     ("directories of objects are columns and one that vanished holds", files::directories),
     ("an answer that breaks off is taken up again or is no answer", ends::cut),
     ("a long read that breaks off again and again goes on where it ended", ends::long),
+    ("a first run that broke off has seen no end that a cut text could lack", ends::unseen),
     ("what is taken up is the rest of the answer, or is no answer", web::other_rest),
     ("a silent store is given up by name", ends::silent),
     ("what is wrong with a store is named and no secret is told", refusals::refused),

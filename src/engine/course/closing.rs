@@ -13,7 +13,7 @@ use crate::engine::extent::{Noted, WithoutEntry};
 use crate::engine::skipping::Begun;
 use crate::points;
 use crate::snapshot::header::{Baseline, Header, Hold};
-use crate::source::without_cuts;
+use crate::source::remembered;
 
 /// What the commit of a run changes in the header.
 #[derive(Debug)]
@@ -135,11 +135,10 @@ impl Closing {
         }
         if self.is_complete && (keys == 0 || points::is_planted("second_bad_read_released")) {
             let mut baseline = self.baseline;
-            // A release is a person's yes to what the read lacks.
-            if header.releases.is_empty()
-                && let Some(last) = &header.baseline
-            {
-                baseline.files = without_cuts(&last.files, baseline.files);
+            if let Some(last) = &header.baseline {
+                // A release is a person's yes to what the read lacks.
+                let is_vouched = !header.releases.is_empty();
+                baseline.files = remembered(&last.files, baseline.files, is_vouched);
             }
             header.baseline = Some(baseline);
         }
@@ -155,5 +154,96 @@ impl Closing {
             begun.at_rest(left, run)
         });
         stays
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::file::FileFact;
+    use crate::domain::sync::{Definition, Mode};
+    use crate::engine::proving::lacking;
+    use crate::snapshot::Snapshot;
+    use crate::snapshot::memory_disk::MemoryDisk;
+
+    fn baseline(run: u64, files: Vec<FileFact>) -> Baseline {
+        let definition = Definition {
+            source: "lake".into(),
+            sql: "SELECT 1".into(),
+            mode: Mode::Mirror,
+            key: Vec::new(),
+            destination: "crm/people".into(),
+            mapping: Vec::new(),
+            rendering: "1".into(),
+            encoding: 1,
+            fingerprints: 2,
+        };
+        Baseline { run: RunId(run), definition, files, invalid_keys: Some(0), credentials: None }
+    }
+
+    /// That of a complete run that held nothing.
+    fn closing(baseline: Baseline) -> Closing {
+        Closing {
+            baseline,
+            next_batch: BatchNumber(1),
+            is_complete: true,
+            is_confirmed: true,
+            are_released_done: true,
+            is_sample: false,
+            held: Some((0, Vec::new())),
+            held_since: None,
+            left: Left {
+                is_sample: false,
+                is_proven: true,
+                was_stopped: false,
+                is_clean: true,
+                is_unsettled: false,
+                is_epoch_open: false,
+                is_held: false,
+                is_volatile: false,
+                can_prove_unchanged: false,
+                are_files_at_rest: false,
+            },
+            begun: None,
+            noted: None,
+            without_entry: WithoutEntry { unsent: 0, invalid: 0 },
+            was_stopped: false,
+        }
+    }
+
+    #[test]
+    fn how_a_text_ends_is_not_forgotten_by_a_run_that_did_not_read_it_to_its_end() {
+        let days = |ends: [Option<bool>; 2]| {
+            let days = ["s3://lake/day=1/a.csv", "s3://lake/day=2/a.csv"].into_iter().zip(ends);
+            let fact = |(path, ends_within_line): (&str, Option<bool>)| FileFact {
+                table: "t".into(),
+                path: path.into(),
+                size: 1,
+                inode: 0,
+                changed: 1,
+                ends_within_line,
+                etag: Some("\"1\"".into()),
+            };
+            days.map(fact).collect::<Vec<_>>()
+        };
+        for (first, second, third, is_cut) in [
+            // The first day's never ended its lines, and the second's did.
+            ([Some(true), None], [None, Some(false)], [Some(true), None], false),
+            // Both did, and then none was read to its end.
+            ([Some(false), Some(false)], [None, None], [Some(true), None], true),
+            ([Some(false), None], [None, None], [None, Some(true)], true),
+        ] {
+            let mut snapshot = Snapshot::open(Arc::new(MemoryDisk::new()), "s", None).unwrap();
+            for (run, ends) in [(1, first), (2, second)] {
+                let closing = closing(baseline(run, days(ends)));
+                let stays = |header: &mut Header| closing.change(header, RunId(run));
+                snapshot.commit(|header| assert_eq!(stays(header), None)).unwrap();
+            }
+            let baseline = snapshot.header().baseline.as_ref().unwrap();
+            let reasons = lacking(baseline, &days(third), &[]);
+            assert_eq!(!reasons.is_empty(), is_cut, "{first:?}, {second:?}: {reasons:?}");
+        }
     }
 }

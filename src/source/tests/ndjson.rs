@@ -198,7 +198,7 @@ async fn a_file_that_changes_between_both_passes_drops_no_member() {
 }
 
 #[tokio::test]
-async fn a_table_without_a_line_is_no_fault_of_the_config_and_none_at_all_where_no_column_of_it_is_asked_for()
+async fn a_table_without_a_member_is_no_fault_of_the_config_and_none_at_all_where_no_column_of_it_is_asked_for()
  {
     let folder = folder("");
     let day = folder.path().join("day=1");
@@ -215,17 +215,49 @@ async fn a_table_without_a_line_is_no_fault_of_the_config_and_none_at_all_where_
         for sql in ["select * from people", "select id from people", "select 1 as x from people"] {
             let read = read(&reader(vec![empty.clone()]), &model(sql, &["id"]), &pins).await;
             let Err(Error::Missing(said)) = read else { panic!("{sql}: {read:?}") };
-            let words = ["model `people` gave no rows", "table `people` has a line", "`id`"];
+            let words = ["model `people` gave no rows", "table `people` has a member", "`id`"];
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }
         let sql = "select 1 as id where not exists (select 1 from people)";
         let (rows, _) = read(&reader(vec![empty]), &model(sql, &["id"]), &pins).await.unwrap();
         assert_eq!(rows, ["1"]);
     }
+    write(&folder, "{}\n{}\n");
+    let read_of =
+        read(&reader(vec![plain()]), &model("select * from people", &["id"]), &pins).await;
+    assert!(matches!(read_of, Err(Error::Missing(_))), "{read_of:?}");
+    write(&folder, "");
     // With columns it is a table as any other.
     let declared = reader_of(&folder, declared(&[("id", "BIGINT")]));
     let (rows, _) = read(&declared, &model("select * from people", &["id"]), &pins).await.unwrap();
     assert_eq!(rows, [""; 0]);
     let fault = read(&declared, &model("select * from people", &["no"]), &pins).await.unwrap_err();
     assert!(fault.is_config_fault(), "{fault}");
+}
+
+#[tokio::test]
+async fn beside_a_table_without_a_member_what_is_wrong_is_told_as_it_is() {
+    let folder = folder("");
+    std::fs::write(folder.path().join("orders.csv"), "id,total\n1,5\n").unwrap();
+    let reader = reader(vec![
+        table("people", folder.path().join("*.ndjson"), Format::NdJson(declared(&[]))),
+        table("orders", folder.path().join("orders.csv"), Format::Csv(csv())),
+    ]);
+    let hint = "no line of table `people` has a member";
+    for (sql, word) in [
+        ("select id, totals from orders where exists (select 1 from people)", "totals"),
+        (
+            "select o.id, p.name from orders o left join people p on o.id = p.id",
+            "unknown column `id`",
+        ),
+    ] {
+        let read = read(&reader, &model(sql, &["id"]), &Pins::default()).await;
+        let Err(Error::Definition(said)) = read else { panic!("{sql}: {read:?}") };
+        assert!([word, hint].iter().all(|word| said.contains(word)), "{said}");
+        assert!(!said.contains("gave no rows"), "{said}");
+    }
+    let model = model("select id from orders where not exists (select 1 from people)", &["id"]);
+    let wrong = reader.open(&model, &mapping(&[("id", "idd")], &["id"]), &Pins::default()).await;
+    let Err(error) = wrong else { panic!("the mapping has a typo") };
+    assert!(error.is_config_fault() && error.to_string().contains("idd"), "{error}");
 }

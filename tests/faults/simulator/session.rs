@@ -25,14 +25,13 @@ use counterflow::engine::intake::Waiting;
 use counterflow::engine::line::End;
 use counterflow::engine::opening::{self, Asked, OfSample};
 use counterflow::engine::prepare::Error;
-use counterflow::engine::proving::check_rows;
+use counterflow::engine::proving::{check_rows, lacking};
 use counterflow::engine::removals;
 use counterflow::engine::skipping::Begun;
 use counterflow::shutdown::Stage;
 use counterflow::snapshot::header::Header;
 use counterflow::snapshot::journal::Syncer;
 use counterflow::snapshot::{self, Snapshot};
-use counterflow::source::vanished;
 
 use super::chance::Chance;
 use super::cursor;
@@ -352,7 +351,7 @@ impl Session<'_> {
             return End::Failed(error);
         }
         if let Some(baseline) = &header.baseline {
-            self.vanished = vanished(&baseline.files, &self.facts.now.files, &[]);
+            self.vanished = lacking(baseline, &self.facts.now.files, &[]);
         }
         End::Proven
     }

@@ -55,6 +55,32 @@ pub fn expect_taken_up(
     assert!(front.seen().iter().any(is_rest), "nothing was taken up: {:#?}", front.seen());
 }
 
+/// Where columns are declared, rows are sent before anybody has seen the end of the text.
+pub fn unseen(server: &Seaweed) {
+    let oracle = Oracle::start(&["id"]);
+    let bucket = server.bucket();
+    let whole = csv(&of_age(1..=50, 0));
+    server.files.put(&bucket, "people.csv", whole.as_bytes());
+    let place = format!("\"s3://{bucket}/people.csv\"");
+    let columns = "id: BIGINT, counter: BIGINT, checksum: VARCHAR, email: VARCHAR";
+    let declared = format!("{{ csv: {place}, columns: {{ {columns} }} }}");
+    let location = source(server.port, &bucket, "people.csv", "");
+    let workspace = workspace(&oracle, &location.replace(&place, &declared));
+    workspace.kill_between_request_and_receipt(&oracle);
+    let end = whole.match_indices('\n').nth(45).expect("there are 51 lines").0;
+    for _ in 0..2 {
+        server.files.put(&bucket, "people.csv", &whole.as_bytes()[..end]);
+        let words = "ends within a line";
+        let planned = workspace.json(&["plan", "people"]).to_string();
+        assert!(planned.contains(words), "the plan would delete: {planned}");
+        let report = workspace.sync(&[]).expect(4, "partial", &[("held", 5), ("deleted", 0)]);
+        report.finished.expect_printed(&[words]);
+        server.files.put(&bucket, "people.csv", whole.as_bytes());
+        workspace.sync(&[]).expect(0, "succeeded", &[("deletes", 0)]);
+        assert_holds(&oracle, &of_age(1..=50, 0));
+    }
+}
+
 /// More breaks than an answer is taken up after, with progress between them.
 pub fn long(server: &Seaweed) {
     let oracle = Oracle::start(&["id"]);
