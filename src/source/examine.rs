@@ -232,9 +232,9 @@ impl Examined {
         ));
     }
 
-    /// Of a model that uses what can give another answer for the same rows.
-    pub(super) fn flaps(&mut self, model: &Model, used: &[String]) {
-        self.advice.extend(used.iter().map(|used| volatile::told(&model.name, used)));
+    /// Of a model, or a table's own query, that uses what can give another answer for the same rows.
+    pub(super) fn flaps(&mut self, of: &str, used: &[String]) {
+        self.advice.extend(used.iter().map(|used| volatile::told_of(of, used)));
     }
 
     pub(super) fn fact(&mut self, word: &'static str, said: impl Into<String>) {

@@ -22,8 +22,13 @@ const BY_ORDER: [&str; 10] = [
 
 /// What to say of what the model uses and can give another answer for the same rows.
 pub fn told(model: &str, used: &str) -> String {
+    told_of(&format!("model `{model}`"), used)
+}
+
+/// As [`told`], of a model or of a table's own query.
+pub(super) fn told_of(of: &str, used: &str) -> String {
     format!(
-        "model `{model}` uses `{used}`, which can give another answer at each run, so that rows are sent, and in a mirror deleted \
+        "{of} uses `{used}`, which can give another answer at each run, so that rows are sent, and in a mirror deleted \
          and added again, though nothing changed"
     )
 }

@@ -16,7 +16,7 @@ use super::Scenario;
 use super::servers::postgres::Postgres;
 
 /// All, by name.
-pub const SCENARIOS: [Scenario<Postgres>; 28] = [
+pub const SCENARIOS: [Scenario<Postgres>; 30] = [
     ("every number keeps every digit", values::numbers),
     ("random values of every type of PostgreSQL are what the server prints", random::every_type),
     ("what has no place is named", values::misfits),
@@ -37,6 +37,8 @@ pub const SCENARIOS: [Scenario<Postgres>; 28] = [
     ("rows that a policy hides are not taken for deleted", refusals::hidden),
     ("what a model of PostgreSQL would give is told before a row is read", described::model),
     ("a plan names what a query calls, and nothing that it does not call", volatile::called),
+    ("a server that does not tell what a query calls is read all the same", volatile::untold),
+    ("what a server says that is no text ends nothing", volatile::no_text),
     ("a doctor tells how a PostgreSQL server stands to us", described::doctor),
     ("a doctor keeps what a PostgreSQL server said before it fell silent", described::silent),
     ("a table that only a function reads holds the deletes by its name", held::functions),

@@ -81,32 +81,40 @@ pub async fn examine(
         match connection.prepare(&model.sql).await {
             Ok(prepared) => {
                 connection.forget(prepared.statement).await.map_err(refused)?;
-                examined.flaps(model, &volatile::called(&model.sql));
+                let of = format!("model `{}`", model.name);
+                examined.flaps(&of, &volatile::called(&model.sql));
             }
             Err(Failure::Said(said)) if !said.is_busy() => examined.refuse(model),
             Err(failure) => return Err(refused(failure)),
         }
     }
-    examined.problems.extend(refusals(connection, &definition.remote).await?);
+    tables(connection, &definition.remote, examined).await?;
     session.close().await;
     Ok(())
 }
 
-/// Why the server cannot plan the queries of those tables that it cannot.
-async fn refusals(connection: &mut Connection, remote: &Remote) -> Result<Vec<String>, Error> {
-    let mut refusals = Vec::new();
+/// Why the server cannot plan the queries of those tables that it cannot, and what of the others flaps.
+async fn tables(
+    connection: &mut Connection,
+    remote: &Remote,
+    examined: &mut Examined,
+) -> Result<(), Error> {
     let failed = |failure: Failure| planning(&failure, &remote.place());
     for table in &remote.tables {
+        let of_table = format!("table `{}`", table.name);
         match connection.prepare(&table.sql).await {
-            Ok(prepared) => connection.forget(prepared.statement).await.map_err(failed)?,
+            Ok(prepared) => {
+                connection.forget(prepared.statement).await.map_err(failed)?;
+                examined.flaps(&of_table, &volatile::called(&table.sql));
+            }
             Err(failure @ Failure::Said(_)) => {
-                let error = planning(&failure, &format!("table `{}`", table.name));
-                refusals.push(remote.unsaid(error).to_string());
+                let error = planning(&failure, &of_table);
+                examined.problems.push(remote.unsaid(error).to_string());
             }
             Err(failure) => return Err(failed(failure)),
         }
     }
-    Ok(refusals)
+    Ok(())
 }
 
 fn version(said: &str) -> String {

@@ -66,18 +66,22 @@ pub async fn examine(
     ask(&mut session, &place, "SET LOCAL lock_timeout = '1s'").await?;
     for model in models {
         match planned(&mut session, &place, &model.sql).await? {
-            Ok(plan) => {
-                let called = volatile::called(&mut session, &plan, &place).await?;
-                examined.flaps(model, &called);
+            Ok(is_held) => {
+                let of = format!("model `{}`", model.name);
+                examined.flaps(&of, &called(&mut session, is_held, &place, &model.sql).await?);
             }
             Err(_) => examined.refuse(model),
         }
     }
     for table in &definition.remote.tables {
         let of_table = format!("table `{}`", table.name);
-        let refused = planned(&mut session, &of_table, &table.sql).await?;
-        let refused = refused.err().map(|error| definition.remote.unsaid(error).to_string());
-        examined.problems.extend(refused);
+        match planned(&mut session, &of_table, &table.sql).await? {
+            Ok(is_held) => {
+                let called = called(&mut session, is_held, &of_table, &table.sql).await?;
+                examined.flaps(&of_table, &called);
+            }
+            Err(error) => examined.problems.push(definition.remote.unsaid(error).to_string()),
+        }
     }
     let row = ask(&mut session, &place, WRITABLE).await?;
     let said = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -99,13 +103,12 @@ pub async fn examine(
     Ok(())
 }
 
-/// The server's plan of the query, or why it cannot plan it; none is known while others hold its tables. They stay locked as
-/// for any read.
+/// Whether the server plans the query and holds its tables as for any read, and not others do; or why it cannot plan it.
 async fn planned(
     session: &mut Session,
     place: &str,
     sql: &str,
-) -> Result<Result<String, Error>, Error> {
+) -> Result<Result<bool, Error>, Error> {
     ask(session, place, "SAVEPOINT counterflow").await?;
     let prepare = async |client: &Client| match client.prepare(sql).await {
         Err(failure) if is_locked(&failure) => Ok(false),
@@ -114,14 +117,27 @@ async fn planned(
     // That it can be planned says nothing of grants; that others hold its tables for now is no refusal.
     let held = match session.ask(place, prepare, planning).await {
         Ok(true) => session.hold(trimmed(sql, Dialect::Postgres), place).await,
-        prepared => prepared.map(|_| None),
+        prepared => prepared,
     };
     let then = match held {
-        Ok(Some(_)) => "RELEASE SAVEPOINT counterflow",
-        Ok(None) | Err(_) => "ROLLBACK TO SAVEPOINT counterflow",
+        Ok(true) => "RELEASE SAVEPOINT counterflow",
+        Ok(false) | Err(_) => "ROLLBACK TO SAVEPOINT counterflow",
     };
     ask(session, place, then).await?;
-    Ok(held.map(Option::unwrap_or_default))
+    Ok(held)
+}
+
+/// What the query calls that flaps, as far as its tables are held and nobody has to be waited for.
+async fn called(
+    session: &mut Session,
+    is_held: bool,
+    place: &str,
+    sql: &str,
+) -> Result<Vec<String>, Error> {
+    match is_held {
+        true => volatile::called(session, trimmed(sql, Dialect::Postgres), place).await,
+        false => Ok(Vec::new()),
+    }
 }
 
 async fn ask(session: &mut Session, place: &str, sql: &str) -> Result<Row, Error> {
@@ -131,6 +147,8 @@ async fn ask(session: &mut Session, place: &str, sql: &str) -> Result<Row, Error
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let row = row.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
+    let row = row.map(|row| {
+        (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()
+    });
     Ok(row.unwrap_or_default())
 }

@@ -42,7 +42,12 @@ impl Locked {
         let ask = async |client: &tokio_postgres::Client| client.simple_query(ASKED).await;
         let answer = session.ask(place, ask, error::reading).await?;
         let table = |message: SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => Some((row.get(0)?.to_owned(), row.get(1)?.to_owned())),
+            SimpleQueryMessage::Row(row) => {
+                let word = |at: usize| row.try_get(at).ok().flatten();
+                let number = word(0)?;
+                // A name that is no text is told by its number, and counts as any other.
+                Some((number.to_owned(), word(1).unwrap_or(number).to_owned()))
+            }
             _ => None,
         };
         Ok(Locked(answer.into_iter().filter_map(table).collect()))

@@ -1,5 +1,6 @@
 //! PostgreSQL: a model's SQL runs there as it stands, in a transaction that only reads, and its rows come by binary COPY.
 
+mod attempt;
 mod bounded;
 mod decode;
 pub mod definition;

@@ -74,7 +74,7 @@ impl Sessions {
         let mut session = self.open(sees).await?;
         let held = self.state().held.clone();
         for (query, place) in &held {
-            if session.hold(query, place).await?.is_none() {
+            if !session.hold(query, place).await? {
                 session.leave().await;
                 return Ok(None);
             }
@@ -82,7 +82,7 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Has `session`, and each that begins later, hold what the query of the model or table at `place` reads; its plan.
+    /// Has `session`, and each that begins later, hold what the query of the model or table at `place` reads.
     ///
     /// # Errors
     /// As [`Session::hold`], or others hold it for too long.
@@ -91,10 +91,12 @@ impl Sessions {
         session: &mut Session,
         query: String,
         place: &str,
-    ) -> Result<String, Error> {
-        let plan = session.hold(&query, place).await?.ok_or_else(|| error::locked(place))?;
+    ) -> Result<(), Error> {
+        if !session.hold(&query, place).await? {
+            return Err(error::locked(place));
+        }
         self.state().held.push((query, place.to_owned()));
-        Ok(plan)
+        Ok(())
     }
 
     /// Has the database say which one it is, once.

@@ -154,8 +154,9 @@ impl Scan {
             place: place.to_owned(),
         };
         let columns = (0..scan.columns.len()).collect::<Vec<_>>();
-        let plan = sessions.hold(session, scan.query(&columns), place).await?;
-        scan.volatile = volatile::called(session, &plan, place).await?;
+        let query = scan.query(&columns);
+        sessions.hold(session, query.clone(), place).await?;
+        scan.volatile = volatile::called(session, &query, place).await?;
         Ok(scan)
     }
 
@@ -183,18 +184,9 @@ impl Scan {
             nothing: self.is_infinity_null.then_some(|column| format!("{column} = '-infinity'")),
         });
         let sql = format!("SELECT FROM (\n{}\n) AS counterflow_model WHERE {predicate}", self.sql);
-        let place = &self.place;
-        let begin = "SAVEPOINT counterflow";
-        session.ask(place, async |client| client.simple_query(begin).await, planning).await?;
-        let prepared =
-            session.ask(place, async |client| client.prepare(&sql).await, planning).await;
-        // A column without an order, or a key that is none any more: of all rows none is missing. Within a savepoint no state
-        // can be shared.
-        let then = match prepared.is_ok() {
-            true => "RELEASE SAVEPOINT counterflow",
-            false => "ROLLBACK TO SAVEPOINT counterflow; RELEASE SAVEPOINT counterflow",
-        };
-        session.ask(place, async |client| client.simple_query(then).await, planning).await?;
+        let prepared = session.attempt(&self.place, async |client| client.prepare(&sql).await);
+        let prepared = prepared.await?;
+        // Refused for a column without an order, or a key that is none any more: of all rows none is missing.
         self.predicate = prepared.is_ok().then_some(predicate);
         Ok(())
     }

@@ -29,6 +29,8 @@ pub enum Breaks {
     Elsewhere,
     /// Where the client says the first, the server hears the second, which is as long.
     Renames(&'static str, &'static str),
+    /// Of PostgreSQL: where a row that is no COPY's says this word, it is no text any more, and as long.
+    Blurs(&'static str),
     /// What the client says with these words never arrives, nor what it says behind.
     Swallows(&'static str),
     /// Connections behind the first are taken, and nothing is said on them.
@@ -106,16 +108,14 @@ fn pass(mut from: TcpStream, mut to: TcpStream, breaks: Breaks, seen: &Seen) {
     let mut is_swallowing = false;
     while let Ok(count @ 1..) = from.read(&mut piece) {
         let said = &mut piece[..count];
-        let find =
-            |words: &str| said.windows(words.len()).position(|window| window == words.as_bytes());
         match breaks {
             Breaks::Renames(words, others) => {
-                if let Some(at) = find(words) {
+                if let Some(at) = find(said, words) {
                     said[at..at + others.len()].copy_from_slice(others.as_bytes());
                     seen.broken.fetch_add(1, Ordering::SeqCst);
                 }
             }
-            Breaks::Swallows(words) if !is_swallowing && find(words).is_some() => {
+            Breaks::Swallows(words) if !is_swallowing && find(said, words).is_some() => {
                 is_swallowing = true;
                 seen.broken.fetch_add(1, Ordering::SeqCst);
             }
@@ -126,6 +126,10 @@ fn pass(mut from: TcpStream, mut to: TcpStream, breaks: Breaks, seen: &Seen) {
         }
     }
     let _ = to.shutdown(Shutdown::Both);
+}
+
+fn find(said: &[u8], words: &str) -> Option<usize> {
+    said.windows(words.len()).position(|window| window == words.as_bytes())
 }
 
 /// Message by message, as the server sends them.
@@ -147,6 +151,13 @@ fn answer(
             let _ = client.shutdown(Shutdown::Both);
             return;
         };
+        if let Breaks::Blurs(word) = breaks
+            && message[0] == b'D'
+            && let Some(at) = find(&message, word)
+        {
+            message[at] = 0xff;
+            seen.broken.fetch_add(1, Ordering::SeqCst);
+        }
         let is_data = protocol == Protocol::MySql || message[0] == b'd';
         if is_data && breaks == Breaks::Trailer && message[5..] == [0xff, 0xff] {
             seen.broken.fetch_add(1, Ordering::SeqCst);

@@ -49,6 +49,8 @@ pub fn named(server: &dyn Server) {
     joins::places(&workspace, 1, 3);
     let named = format!("model `people` uses `{function}`");
     workspace.run(&["validate", "--sources"]).expect_code(0).expect_printed(&[&named]);
+    let of_table = format!("table `people` uses `{function}`");
+    workspace.run(&["doctor", "lake"]).expect_code(0).expect_printed(&[&of_table]);
     for _ in 0..2 {
         let report = workspace.sync(&[]).expect(0, "succeeded", &[("upserts", 3)]);
         report.finished.expect_printed(&[&named]);
