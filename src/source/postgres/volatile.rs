@@ -1,9 +1,9 @@
 //! What a query calls that can give another answer though no row changed: functions that the server has as volatile, and clocks.
 //!
 //! They are looked for in the server's own plan, where views are what stands behind them, and functions in SQL and constants are
-//! what they come to. Not seen is what a function calls inside that is declared stable, as one that rightly calls `now()` is; what the
-//! server has worked out when it plans, such as `'today'::date`; and which of several functions of one name is called, so
-//! that nothing is said where not all of them are volatile.
+//! what they come to. Not seen is what a function calls inside that is declared stable, as one that rightly calls `now()` is;
+//! what the server has worked out when it plans, such as `'today'::date`; and which of several functions of one name is called,
+//! so that nothing is said where not all of them are volatile.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -28,8 +28,8 @@ const OF_A_RUN: &str = "'now', 'statement_timestamp', 'transaction_timestamp', '
 const CLOCKS: [&str; 5] =
     ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
 
-/// Those of the query, whose tables the session holds. Sorted, each once; none where the server refuses to tell, as to a role that
-/// may not read its catalog: a read does without them.
+/// Those of the query, whose tables the session holds. Sorted, each once; none where the server refuses to tell, as to a role
+/// that may not read its catalog: a read does without them.
 ///
 /// # Errors
 /// The server is gone.
