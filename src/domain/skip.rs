@@ -99,6 +99,23 @@ impl Left {
     }
 }
 
+#[cfg(test)]
+impl Left {
+    /// A run that left nothing to do.
+    pub const NOTHING: Left = Left {
+        is_sample: false,
+        is_proven: true,
+        was_stopped: false,
+        is_clean: true,
+        is_unsettled: false,
+        is_epoch_open: false,
+        is_held: false,
+        is_volatile: false,
+        can_prove_unchanged: true,
+        are_files_at_rest: true,
+    };
+}
+
 /// The mark that a run left which left nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark<'a> {
@@ -164,19 +181,6 @@ pub fn are_at_rest(files: &[FileFact], read_began: i128) -> bool {
 mod tests {
     use super::*;
 
-    const NOTHING: Left = Left {
-        is_sample: false,
-        is_proven: true,
-        was_stopped: false,
-        is_clean: true,
-        is_unsettled: false,
-        is_epoch_open: false,
-        is_held: false,
-        is_volatile: false,
-        can_prove_unchanged: true,
-        are_files_at_rest: true,
-    };
-
     fn file(changed: i128) -> FileFact {
         FileFact {
             table: "t".into(),
@@ -191,18 +195,18 @@ mod tests {
 
     #[test]
     fn whatever_a_run_leaves_to_do_forbids_to_skip_the_next_one() {
-        assert_eq!(NOTHING.nothing(), Ok(()));
+        assert_eq!(Left::NOTHING.nothing(), Ok(()));
         for (left, obstacle) in [
-            (Left { is_sample: true, ..NOTHING }, Obstacle::Sample),
-            (Left { is_proven: false, ..NOTHING }, Obstacle::Unproven),
-            (Left { was_stopped: true, ..NOTHING }, Obstacle::Stopped),
-            (Left { is_clean: false, ..NOTHING }, Obstacle::Undelivered),
-            (Left { is_unsettled: true, ..NOTHING }, Obstacle::Unsettled),
-            (Left { is_epoch_open: true, ..NOTHING }, Obstacle::OpenEpoch),
-            (Left { is_held: true, ..NOTHING }, Obstacle::Held),
-            (Left { is_volatile: true, ..NOTHING }, Obstacle::Volatile),
-            (Left { can_prove_unchanged: false, ..NOTHING }, Obstacle::Unprovable),
-            (Left { are_files_at_rest: false, ..NOTHING }, Obstacle::JustChanged),
+            (Left { is_sample: true, ..Left::NOTHING }, Obstacle::Sample),
+            (Left { is_proven: false, ..Left::NOTHING }, Obstacle::Unproven),
+            (Left { was_stopped: true, ..Left::NOTHING }, Obstacle::Stopped),
+            (Left { is_clean: false, ..Left::NOTHING }, Obstacle::Undelivered),
+            (Left { is_unsettled: true, ..Left::NOTHING }, Obstacle::Unsettled),
+            (Left { is_epoch_open: true, ..Left::NOTHING }, Obstacle::OpenEpoch),
+            (Left { is_held: true, ..Left::NOTHING }, Obstacle::Held),
+            (Left { is_volatile: true, ..Left::NOTHING }, Obstacle::Volatile),
+            (Left { can_prove_unchanged: false, ..Left::NOTHING }, Obstacle::Unprovable),
+            (Left { are_files_at_rest: false, ..Left::NOTHING }, Obstacle::JustChanged),
         ] {
             assert_eq!(left.nothing(), Err(obstacle));
         }
@@ -262,7 +266,7 @@ mod tests {
         };
         assert_eq!(found.is_as_at(&mark), Err(Obstacle::Unprovable));
         assert_eq!(Found { can_prove_unchanged: true, ..found }.is_as_at(&mark), Ok(()));
-        let left = Left { can_prove_unchanged: false, ..NOTHING };
+        let left = Left { can_prove_unchanged: false, ..Left::NOTHING };
         assert_eq!(left.nothing(), Err(Obstacle::Unprovable), "and leaves no mark");
     }
 

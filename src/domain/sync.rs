@@ -192,6 +192,24 @@ pub struct Definition {
     pub fingerprints: u32,
 }
 
+#[cfg(test)]
+impl Definition {
+    /// A mirror of one row without a key.
+    pub fn example() -> Definition {
+        Definition {
+            source: "lake".into(),
+            sql: "SELECT 1".into(),
+            mode: Mode::Mirror,
+            key: Vec::new(),
+            destination: "crm/people".into(),
+            mapping: Vec::new(),
+            rendering: "1".into(),
+            encoding: 1,
+            fingerprints: 2,
+        }
+    }
+}
+
 fn first_version() -> u32 {
     1
 }
@@ -332,15 +350,10 @@ mod tests {
     fn definition() -> Definition {
         let mapped = |field: &str| Mapped::plain(field, field);
         Definition {
-            source: "lake".into(),
             sql: "SELECT id, name FROM people".into(),
-            mode: Mode::Mirror,
             key: vec![KeyField { name: "id".into(), data_type: "Int64".into() }],
-            destination: "crm/people".into(),
             mapping: vec![mapped("id"), mapped("name")],
-            rendering: "1".into(),
-            encoding: 1,
-            fingerprints: 2,
+            ..Definition::example()
         }
     }
 

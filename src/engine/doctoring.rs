@@ -138,11 +138,16 @@ fn table(seen: TableSeen) -> Table {
         is_well: message.is_none(),
         files: found.as_ref().map_or(0, |found| found.files),
         bytes: found.as_ref().map_or(0, |found| found.bytes),
-        could_write: found.as_ref().and_then(|found| Some(found.writing? == Writing::Could)),
+        could_write: found.as_ref().and_then(|found| could_write(found.writing?)),
         newest: found.as_ref().and_then(|found| found.newest.as_ref().map(Instant::to_string)),
         requests: found.as_ref().map_or(0, |found| found.requests),
         message,
     }
+}
+
+/// `None` where the system does not tell.
+fn could_write(writing: Writing) -> Option<bool> {
+    (writing != Writing::Untold).then_some(writing == Writing::Could)
 }
 
 /// Where a source is.

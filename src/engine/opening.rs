@@ -157,21 +157,10 @@ mod tests {
     use super::*;
     use crate::domain::id::{BatchNumber, RunId};
     use crate::domain::kind::Kind;
-    use crate::domain::sync::Mode;
     use crate::snapshot::memory_disk::MemoryDisk;
 
     fn baseline() -> Baseline {
-        let definition = Definition {
-            source: "lake".into(),
-            sql: "SELECT 1".into(),
-            mode: Mode::Mirror,
-            key: Vec::new(),
-            destination: "crm/people".into(),
-            mapping: Vec::new(),
-            rendering: "1".into(),
-            encoding: 1,
-            fingerprints: 1,
-        };
+        let definition = Definition::example();
         let (run, files) = (RunId(1), Vec::new());
         Baseline { run, definition, files, invalid_keys: None, credentials: None }
     }

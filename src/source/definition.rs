@@ -55,6 +55,22 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table of which nothing more is said.
+    #[cfg(test)]
+    pub fn example(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
+        Table {
+            name: name.into(),
+            folder: PathBuf::new(),
+            location: location.into(),
+            objects: None,
+            format,
+            compression: None,
+            partitions: None,
+            schema: SchemaRule::Same,
+            rewritten: None,
+        }
+    }
+
     /// The location below its folder.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.location).components().collect()

@@ -1,7 +1,7 @@
 //! A look at a source by itself: whether it is reached, by whose right, and what is there.
 //!
 //! Of databases nothing is read but what they say of themselves, of files and objects their lists alone, of tables that count
-//! their versions the log. Not responsible for what models give (`describe`). Invariants: a look ends in time; no secret is
+//! their versions the log. Not responsible for what models give (`describe`). Invariants: a look at a server ends in time; no secret is
 //! told, only where it is from.
 
 use std::sync::Arc;
@@ -212,9 +212,11 @@ impl Examined {
         let seen: Vec<(&str, Writing)> = seen.collect();
         let could = |(_, writing): &&(&str, Writing)| *writing == Writing::Could;
         let is_mounted = |(_, writing): &(&str, Writing)| *writing == Writing::MountedReadOnly;
+        let is_untold = |(_, writing): &(&str, Writing)| *writing == Writing::Untold;
         let (first, _) = seen.first()?;
         Some(match seen.iter().filter(could).count() {
             all if all == seen.len() => "could write to its files".to_owned(),
+            0 if seen.iter().any(is_untold) => "not known, as the system does not tell".to_owned(),
             0 if seen.iter().all(is_mounted) => "its files are mounted read-only".to_owned(),
             0 => "could write to none of its files".to_owned(),
             some => {
@@ -291,23 +293,13 @@ mod tests {
     use std::path::Path;
     use std::time::Instant;
 
-    use super::super::definition::{Delta, SchemaRule};
+    use super::super::definition::Delta;
     use super::super::remote::{Trust, example};
     use super::super::store::definition::{Location, S3, Scheme, Store};
     use super::*;
 
     fn local(name: &str, folder: &Path, format: Format) -> Table {
-        Table {
-            name: name.into(),
-            folder: folder.to_owned(),
-            location: "*.csv".into(),
-            objects: None,
-            format,
-            compression: None,
-            partitions: None,
-            schema: SchemaRule::Same,
-            rewritten: None,
-        }
+        Table { folder: folder.to_owned(), ..Table::example(name, "*.csv", format) }
     }
 
     #[test]

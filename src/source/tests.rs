@@ -40,19 +40,7 @@ fn csv() -> Csv {
 }
 
 fn table(name: &str, location: impl Into<PathBuf>, format: Format) -> Table {
-    let folder = PathBuf::new();
-    let (name, location) = (name.into(), location.into());
-    Table {
-        name,
-        folder,
-        location,
-        objects: None,
-        format,
-        compression: None,
-        partitions: None,
-        schema: SchemaRule::Same,
-        rewritten: None,
-    }
+    Table::example(name, location, format)
 }
 
 fn reader(tables: Vec<Table>) -> Reader {

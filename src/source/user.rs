@@ -10,13 +10,15 @@ use crate::small_file;
 /// Bytes of the list of users that are looked at.
 const LONGEST: u64 = 1 << 20;
 
-/// Whether files could be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether files could be written to; of several, what comes last here is true of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Writing {
-    Could,
-    CouldNot,
     /// Nobody could, where they are mounted.
     MountedReadOnly,
+    CouldNot,
+    /// The system does not tell, as of a file that has gone.
+    Untold,
+    Could,
 }
 
 /// The user of this process, for people.
@@ -48,18 +50,13 @@ fn named(status: &str, users: &str) -> String {
 pub(super) fn writing(files: impl IntoIterator<Item = PathBuf>) -> Writing {
     let (mut found, mut folder) = (None, PathBuf::new());
     for file in files {
-        let mut seen = vec![told(accessible(&file))];
+        found = found.max(Some(told(accessible(&file))));
         if let Some(parent) = file.parent().filter(|parent| *parent != folder) {
-            seen.push(told(accessible(parent)));
+            found = found.max(Some(told(accessible(parent))));
             folder = parent.to_owned();
         }
-        for one in seen {
-            match (one, found) {
-                (Writing::Could, _) => return Writing::Could,
-                (_, None) => found = Some(one),
-                (Writing::CouldNot, _) => found = Some(Writing::CouldNot),
-                (Writing::MountedReadOnly, _) => {}
-            }
+        if found == Some(Writing::Could) {
+            break;
         }
     }
     found.unwrap_or(Writing::CouldNot)
@@ -73,7 +70,8 @@ fn told(answer: Result<(), Errno>) -> Writing {
     match answer {
         Ok(()) => Writing::Could,
         Err(Errno::ROFS) => Writing::MountedReadOnly,
-        Err(_) => Writing::CouldNot,
+        Err(Errno::ACCESS | Errno::PERM) => Writing::CouldNot,
+        Err(_) => Writing::Untold,
     }
 }
 
@@ -94,13 +92,16 @@ mod tests {
     fn what_is_mounted_read_only_is_told_from_what_others_may_write_to() {
         assert_eq!(told(Err(Errno::ROFS)), Writing::MountedReadOnly);
         assert_eq!(told(Err(Errno::ACCESS)), Writing::CouldNot);
+        assert_eq!(told(Err(Errno::IO)), Writing::Untold);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.csv");
         std::fs::write(&file, "id\n").unwrap();
         // Nobody may, not even the superuser.
         let kernels = PathBuf::from("/proc/sys/kernel/ostype");
         assert_eq!(writing([kernels.clone()]), Writing::CouldNot);
-        assert_eq!(writing([kernels, file]), Writing::Could);
+        let gone = folder.path().join("gone").join("b.csv");
+        assert_eq!(writing([kernels.clone(), gone.clone()]), Writing::Untold);
+        assert_eq!(writing([kernels, gone, file]), Writing::Could);
         assert_eq!(std::fs::read_to_string(folder.path().join("a.csv")).unwrap(), "id\n");
     }
 }

@@ -23,10 +23,13 @@ mod shared;
 mod stores;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::blobs::Blobs;
 use self::conformance::{Disk, Kind, Rows};
@@ -49,6 +52,9 @@ type Job<'j> = Box<dyn FnOnce() + Send + 'j>;
 
 /// Kinds that are played at once, as are planted defects; they wait for processes more than they work.
 const SIDE_BY_SIDE: usize = 3;
+
+/// Beyond this a planted defect hangs: all that a scenario waits for has a bound of its own.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// What is asked for, and what came of it.
 struct Suite {
@@ -141,7 +147,7 @@ impl Suite {
         let lacking = programs.as_ref().err().cloned();
         let start = || Postgres::start(&programs.expect("it was looked for"));
         let plays = of_database(&postgres::SCENARIOS);
-        let plays = self.of_version(plays, is_other, &postgres::OF_EVERY_VERSION);
+        let plays = self.of_version(kind, plays, is_other, &postgres::OF_EVERY_VERSION);
         self.play(kind, lacking, start, plays);
     }
 
@@ -149,17 +155,22 @@ impl Suite {
         let lacking = programs.as_ref().err().cloned();
         let start = || MySql::start(&programs.expect("it was looked for"));
         let plays = of_database(&mysql::SCENARIOS);
-        let plays = self.of_version(plays, is_other, &mysql::OF_EVERY_VERSION);
+        let plays = self.of_version(kind, plays, is_other, &mysql::OF_EVERY_VERSION);
         self.play(kind, lacking, start, plays);
     }
 
     /// What a whole play asks of a version that is another than the one that all is asked of.
     fn of_version<S>(
         &self,
+        kind: &str,
         mut plays: Vec<Play<S>>,
         is_other: bool,
         of_every: &[&str],
     ) -> Vec<Play<S>> {
+        for wanted in of_every.iter().filter(|it| !plays.iter().any(|(name, _)| name == *it)) {
+            println!("FAILED       {kind}: `{wanted}` is no scenario");
+            self.count().failed += 1;
+        }
         if is_other && self.words.is_empty() {
             plays.retain(|(name, _)| of_every.contains(&&**name) || conformance::is_property(name));
         }
@@ -237,19 +248,36 @@ impl Suite {
         }
         let mut command = Command::new(std::env::current_exe().expect("this program is a file"));
         // What the product does in this very process has it too.
-        let planted = [("KIT_DEFECT", defect), ("COUNTERFLOW_DEFECT", defect)];
-        let played = command.arg(scenario).envs(planted).output();
-        let is_found = played.is_ok_and(|played| {
-            let said = String::from_utf8_lossy(&played.stderr);
-            String::from_utf8_lossy(&played.stdout).contains("FAILED       ")
-                && said.contains(words)
-        });
+        command.arg(scenario).envs([("KIT_DEFECT", defect), ("COUNTERFLOW_DEFECT", defect)]);
+        let (said, failures) = ended(command);
+        let is_found = said.contains("FAILED       ") && failures.contains(words);
         println!(
             "{}        `{defect}` by `{scenario}`",
             if is_found { "found" } else { "NOT FOUND" }
         );
         self.count().failed += usize::from(!is_found);
     }
+}
+
+/// What the command has written when it ends, to its output and to its errors. One that hangs is ended, with all that it started.
+fn ended(mut command: Command) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [out, errors] = ["out", "errors"].map(|name| folder.path().join(name));
+    let file = |path: &Path| File::create(path).expect("a file can be made");
+    command.process_group(0).stdout(file(&out)).stderr(file(&errors));
+    let mut child = command.spawn().expect("this program can be started");
+    let begun = Instant::now();
+    while let Ok(None) = child.try_wait() {
+        if begun.elapsed() > LONGEST {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", "--", &format!("-{}", child.id())])
+                .status();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let text =
+        |path: &Path| std::fs::read(path).map(|it| String::from_utf8_lossy(&it).into_owned());
+    (text(&out).expect("it was made"), text(&errors).expect("it was made"))
 }
 
 fn own<S: 'static>(scenarios: &[Scenario<S>]) -> impl Iterator<Item = Play<S>> {

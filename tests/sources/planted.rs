@@ -86,12 +86,12 @@ pub const PLANTED: [(&str, &str, &str); 44] = [
     (
         "cut_listing_believed",
         "stores: a page of a listing that is not the last is gone on with",
-        "rows_read",
+        "`rows_read` of",
     ),
     (
         "cut_listing_believed",
         "gs: a page of a listing that is not the last is gone on with, whatever it says of the next",
-        "rows_read",
+        "`rows_read` of",
     ),
     (
         "etag_ignored",

@@ -14,6 +14,7 @@ use crate::Scenario;
 use crate::servers::{Database, Server};
 use crate::support::SOON;
 use crate::support::oracle::Oracle;
+use crate::support::people::CANARY;
 use crate::support::workspace::{Setup, Workspace};
 
 /// All, by name.
@@ -50,6 +51,26 @@ pub fn workspace(oracle: &Oracle, source: &str, sql: &str) -> Workspace {
     let workspace = Workspace::new(oracle, Setup { batch: 100, ..setup });
     reads(&workspace, source);
     workspace
+}
+
+/// A model of this SQL is refused by all these words, by a look before any row as by a run; where only `rows` can tell, by the run
+/// alone. No content of a row is told.
+#[track_caller]
+pub fn expect_refused(oracle: &Oracle, source: &str, sql: &str, words: &[&str], rows: bool) {
+    let workspace = workspace(oracle, source, sql);
+    for command in [&["sync", "people"], &["validate", "--sources"]] {
+        let refused = workspace.run(command);
+        let said = refused.printed();
+        assert!(!said.contains(CANARY), "{command:?}: {sql}: {said}");
+        if rows && command[0] == "validate" {
+            refused.expect_code(0);
+            continue;
+        }
+        assert_ne!(refused.code, Some(0), "{command:?}: {sql}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{command:?}: {sql}: no `{word}`\n{said}");
+        }
+    }
 }
 
 /// Has the model read this source from now on.

@@ -163,23 +163,13 @@ mod tests {
 
     use super::*;
     use crate::domain::file::FileFact;
-    use crate::domain::sync::{Definition, Mode};
+    use crate::domain::sync::Definition;
     use crate::engine::proving::lacking;
     use crate::snapshot::Snapshot;
     use crate::snapshot::memory_disk::MemoryDisk;
 
     fn baseline(run: u64, files: Vec<FileFact>) -> Baseline {
-        let definition = Definition {
-            source: "lake".into(),
-            sql: "SELECT 1".into(),
-            mode: Mode::Mirror,
-            key: Vec::new(),
-            destination: "crm/people".into(),
-            mapping: Vec::new(),
-            rendering: "1".into(),
-            encoding: 1,
-            fingerprints: 2,
-        };
+        let definition = Definition::example();
         Baseline { run: RunId(run), definition, files, invalid_keys: Some(0), credentials: None }
     }
 
@@ -194,18 +184,7 @@ mod tests {
             is_sample: false,
             held: Some((0, Vec::new())),
             held_since: None,
-            left: Left {
-                is_sample: false,
-                is_proven: true,
-                was_stopped: false,
-                is_clean: true,
-                is_unsettled: false,
-                is_epoch_open: false,
-                is_held: false,
-                is_volatile: false,
-                can_prove_unchanged: false,
-                are_files_at_rest: false,
-            },
+            left: Left::NOTHING,
             begun: None,
             noted: None,
             without_entry: WithoutEntry { unsent: 0, invalid: 0 },

@@ -33,17 +33,7 @@ fn sync(max_deletes: MaxDeletes) -> Sync {
 }
 
 fn definition(mode: Mode, source: &str, sql: &str) -> Definition {
-    Definition {
-        source: source.into(),
-        sql: sql.into(),
-        mode,
-        key: Vec::new(),
-        destination: "crm".into(),
-        mapping: Vec::new(),
-        rendering: "1".into(),
-        encoding: 1,
-        fingerprints: 2,
-    }
+    Definition { source: source.into(), sql: sql.into(), mode, ..Definition::example() }
 }
 
 fn usual() -> Definition {

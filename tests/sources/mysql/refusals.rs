@@ -2,7 +2,7 @@
 
 use crate::servers::Database as _;
 use crate::servers::mysql::MySql;
-use crate::shared::workspace;
+use crate::shared::{expect_refused, workspace};
 use crate::support::oracle::Oracle;
 use crate::support::people::CANARY;
 
@@ -47,21 +47,8 @@ pub fn refused(server: &MySql) {
         ("SELECT (SELECT 1 UNION SELECT 2) AS id", &["1242", "more than one row"]),
         (" ; # nothing", &["has no SQL"]),
     ] {
-        let workspace = workspace(&oracle, &database.source(), sql);
-        // What only a row can tell is no matter of a look before it.
         let is_of_rows = BY_ROWS.iter().any(|part| sql.contains(part));
-        for command in [&["sync", "people"], &["validate", "--sources"]] {
-            let refused = workspace.run(command);
-            if is_of_rows && command[0] == "validate" {
-                refused.expect_code(0);
-                continue;
-            }
-            let said = refused.printed();
-            assert_ne!(refused.code, Some(0), "{command:?}: {sql}: {said}");
-            for word in words {
-                assert!(said.contains(word), "{command:?}: {sql}: no `{word}`\n{said}");
-            }
-        }
+        expect_refused(&oracle, &database.source(), sql, words, is_of_rows);
     }
     assert_eq!(database.ask("SELECT count(*) FROM p"), "0");
     // Without a database the SQL names it.

@@ -218,6 +218,8 @@ impl super::Server for Postgres {
     }
 
     fn outage(&self, meanwhile: &dyn Fn()) {
+        // What is not yet on its disk would be lost.
+        self.psql("postgres", "CHECKPOINT");
         self.server.outage(meanwhile, &|| self.wait());
     }
 

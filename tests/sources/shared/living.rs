@@ -52,7 +52,8 @@ fn expect(document: &Value, phase: &str, counts: &[(&str, u64)]) {
 #[track_caller]
 fn at_rest(oracle: &Oracle, database: &dyn Database) {
     let count: usize = database.ask("SELECT count(*) FROM people").parse().expect("a number");
-    assert_eq!((oracle.table().len(), database.count_sessions()), (count, 0));
+    assert_eq!(oracle.table().len(), count);
+    wait_until(|| database.count_sessions() == 0, "its sessions end");
 }
 
 pub fn followed(server: &dyn Server) {
@@ -230,7 +231,8 @@ pub fn restarted(server: &dyn Server) {
     });
     expect(&told, "succeeded", &[("upserts", 1), ("deletes", 7), ("held", 0)]);
     assert_eq!((&told["kind"], &told["trigger"]), (&json!("incremental"), &json!("schedule")));
-    assert!(told["run"].as_u64() > Some(up), "{told:#}");
+    // The newest one was queued, or had yet to read.
+    assert!(told["run"].as_u64() >= Some(up), "{told:#}");
     serving.end().expect_code(0);
     assert_eq!(database.count_sessions(), 0);
 }
