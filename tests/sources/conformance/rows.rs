@@ -105,9 +105,9 @@ pub fn skip(new: &New<'_>) {
     assert_holds(&oracle, &of_age(1..=20, 2));
 }
 
-/// Bytes that a run may take beside what it takes for one row.
-const MEMORY: u64 = 64 << 20;
-const ROWS: u32 = 48_000;
+/// Bytes that a run may take beside what one row takes: its `memory_limit`, and half as much for what is on its way.
+const MEMORY: u64 = 96 << 20;
+const ROWS: u32 = 96_000;
 
 pub fn huge(new: &New<'_>) {
     let oracle = Oracle::start(&["id"]);

@@ -10,7 +10,7 @@ use crate::servers::{Database, Server};
 use crate::support::oracle::Oracle;
 use crate::support::server::{Server as Serving, until};
 use crate::support::workspace::{Setup, Workspace};
-use crate::support::{NEXT_TOKEN, TOKEN};
+use crate::support::{NEXT_TOKEN, SOON, TOKEN};
 
 const PEOPLE: u32 = 300;
 const ALL: &str = "SELECT id, name, note FROM people";
@@ -225,7 +225,11 @@ pub fn restarted(server: &dyn Server) {
     database.ask(
         "START TRANSACTION; DELETE FROM people WHERE id <= 7; UPDATE people SET name = 'new' WHERE id = 300; COMMIT",
     );
-    until("the schedule reads the database again", || (oracle.table().len() == 293).then_some(()));
+    let begun = Instant::now();
+    while oracle.table().len() != 293 {
+        assert!(begun.elapsed() < SOON, "the database is not followed on: {:#}", runs("")[0]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let told = until("the run that did it ends", || {
         runs("&phase=succeeded").into_iter().find(|run| run["tally"]["deletes"] == 7)
     });
