@@ -1,8 +1,8 @@
 //! A look at a source by itself: whether it is reached, by whose right, and what is there.
 //!
 //! Of databases nothing is read but what they say of themselves, of files and objects their lists alone, of tables that count
-//! their versions the log. Not responsible for what models give (`describe`). Invariants: a look at a server ends in time; no secret is
-//! told, only where it is from.
+//! their versions the log. Not responsible for what models give (`describe`). Invariants: a look at a server ends in time; no
+//! secret is told, only where it is from.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -53,8 +53,8 @@ pub fn workspace(oracle: &Oracle, source: &str, sql: &str) -> Workspace {
     workspace
 }
 
-/// A model of this SQL is refused by all these words, by a look before any row as by a run; where only `rows` can tell, by the run
-/// alone. No content of a row is told.
+/// A model of this SQL is refused by all these words, by a look before any row as by a run; where only `rows` can tell, by the
+/// run alone. No content of a row is told.
 #[track_caller]
 pub fn expect_refused(oracle: &Oracle, source: &str, sql: &str, words: &[&str], rows: bool) {
     let workspace = workspace(oracle, source, sql);
