@@ -50,8 +50,8 @@ type Play<S> = (String, Box<dyn Fn(&S)>);
 /// Something to be done beside others.
 type Job<'j> = Box<dyn FnOnce() + Send + 'j>;
 
-/// Kinds that are played at once, as are planted defects; they wait for processes more than they work.
-const SIDE_BY_SIDE: usize = 3;
+/// Kinds that are played at once, as are planted defects; more would be in the way of what has to end within a second.
+const SIDE_BY_SIDE: usize = 2;
 
 /// Beyond this a planted defect hangs: all that a scenario waits for has a bound of its own.
 const LONGEST: Duration = Duration::from_secs(600);
